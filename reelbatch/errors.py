@@ -1,0 +1,54 @@
+"""Every error that Reelbatch raises on purpose.
+
+ReelbatchError
+├── UsageError             the command, the settings or the input can't be used; exit code 2, nothing was sent
+│   ├── SettingsError      a setting is missing, malformed or contradicts another
+│   ├── ManifestError      the manifest can't be read, or (strict) has rows that failed their checks
+│   └── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
+├── LedgerError            the results table failed while in use: disk full, locked for too long, connection lost
+│   └── StateConflict      a row was not in the state that a move expected
+└── ApiError               a call other than create failed for good
+    └── UploadError        an image could not be uploaded
+"""
+
+from __future__ import annotations
+
+
+class ReelbatchError(Exception):
+    """Base of all errors that carry a message for the user."""
+
+
+class UsageError(ReelbatchError):
+    """The command, its settings or its input can't be used."""
+
+
+class SettingsError(UsageError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class ManifestError(UsageError):
+    """The manifest can't be read, or holds rows that make it unusable as a whole."""
+
+
+class LedgerUnusable(UsageError):  # noqa: N818 - "unusable" says more than "error" where a user meets it
+    """The results table can't be opened."""
+
+
+class LedgerError(ReelbatchError):
+    """The results table failed while it was in use."""
+
+
+class StateConflict(LedgerError):  # noqa: N818 - it is a conflict, and named so in the docs
+    """A row was not in the state that a move expected, so nothing was changed."""
+
+
+class ApiError(ReelbatchError):
+    """A call to the API other than create failed for good."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UploadError(ApiError):
+    """An image could not be uploaded; its row was not sent."""

@@ -1,0 +1,253 @@
+"""What each model accepts and what it costs: the table of configs/models.yaml, checked and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
+from importlib import resources
+from math import ceil
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reelbatch.domain import Request
+from reelbatch.errors import SettingsError
+
+Plan = Literal["free", "creator", "pro", "business"]
+
+
+class Finding(NamedTuple):
+    """Why a request does not fit its model. `blocking` False: a warning."""
+
+    column: str
+    value: str
+    what: str
+    remedy: str
+    blocking: bool = True
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Band(_Frozen):
+    """Up to `up_to` credits in a month, a credit costs `discount` less (0.1 = 10 %)."""
+
+    up_to: int | None
+    discount: float
+
+
+class Model(_Frozen):
+    """What one model accepts; empty fields mean that nothing is known, so nothing is checked."""
+
+    seconds: tuple[int | str, ...] = ()
+    seconds_by_resolution: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    resolutions: tuple[str, ...] = ()
+    end_image: Literal["all", "none"] | tuple[str, ...] = "all"
+    end_image_max_seconds: int | None = None
+    audio: Literal["no", "free", "extra"] | None = None
+    aspect_ratios: tuple[str, ...] = ()
+    plans: dict[str, tuple[Plan, ...]] = Field(default_factory=dict)
+    fps: dict[str, int] = Field(default_factory=dict)
+    rates: dict[str, int] = Field(default_factory=dict)  # credits per second of output
+    audio_rates: dict[str, int] = Field(default_factory=dict)  # credits per second that audio adds
+    audio_factor: int = 1
+    old: bool = False
+
+    @cached_property
+    def durations(self) -> frozenset[int]:
+        """All durations accepted, in whole seconds."""
+        return frozenset(_spans(self.seconds))
+
+    def rate(self, resolution: str, *, audio: bool) -> int | None:
+        """Credits for one second of output, or None where the rate is not known."""
+        rate = self.rates.get(resolution)
+        if rate is None or not audio or self.audio != "extra":
+            return rate
+        if self.audio_factor != 1:
+            return rate * self.audio_factor
+        return rate + self.audio_rates[resolution] if resolution in self.audio_rates else None
+
+
+class Alias(_Frozen):
+    """An old name: another model, with audio or without."""
+
+    model: str
+    audio: bool
+
+
+class ByTier(_Frozen):
+    """A default that differs between paid plans and the free one."""
+
+    paid: str
+    free: str
+
+
+class Resolved(NamedTuple):
+    """A request's model, resolution and audio after defaults and aliases."""
+
+    name: str
+    model: Model | None  # None: not in the table
+    resolution: str
+    audio: bool
+
+
+class ModelTable(_Frozen):
+    """The whole file. Source: the vendor's public docs and SDK parameter docs, see docs/models.md."""
+
+    default_model: ByTier
+    default_resolution: ByTier
+    min_seconds: int
+    max_seconds: int
+    dollars_per_credit: dict[Plan, float]
+    dollar_bands: tuple[Band, ...]
+    upload_limits: dict[Plan, int]
+    render_windows: dict[Plan, int | None]
+    models: dict[str, Model]
+    profiles: dict[str, Model]
+    aliases: dict[str, Alias]
+
+    def resolve(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> Resolved:
+        """The model that the API will use for `request`, its resolution and whether audio is on."""
+        tier = "free" if plan == "free" else "paid"
+        name = request.model or "default"
+        resolution = request.resolution or getattr(self.default_resolution, tier)
+        audio = bool(request.audio)
+        if profile:
+            return Resolved(profile, self.profiles[profile], resolution, audio)
+        if name == "default":
+            name = getattr(self.default_model, tier)
+        if alias := self.aliases.get(name):
+            name, audio = alias.model, audio or alias.audio
+        return Resolved(name, self.models.get(name), resolution, audio)
+
+    def estimate(
+        self,
+        request: Request,
+        *,
+        plan: Plan | None = None,
+        profile: str | None = None,
+        rate: int | None = None,
+    ) -> int | None:
+        """Credits that `request` should cost, rounded up; None where the rate is not known.
+
+        `rate` (credits per second) stands in for rates that the table does not know.
+        """
+        resolved = self.resolve(request, plan=plan, profile=profile)
+        per_second = (
+            resolved.model.rate(resolved.resolution, audio=resolved.audio) if resolved.model else None
+        )
+        per_second = rate if per_second is None else per_second
+        return None if per_second is None else ceil(per_second * request.end_seconds)
+
+    def check(
+        self, request: Request, *, plan: Plan | None = None, profile: str | None = None
+    ) -> list[Finding]:
+        """Everything in `request` that its model does not accept, and warnings."""
+        seconds = request.end_seconds
+        if not self.min_seconds <= seconds <= self.max_seconds:
+            span = f"{self.min_seconds} to {self.max_seconds}"
+            return [Finding("end_seconds", f"{seconds:g}", "outside the API's range", f"Use {span} seconds.")]
+        resolved = self.resolve(request, plan=plan, profile=profile)
+        if resolved.model is None:
+            return [_unknown_model(resolved.name)]
+        return list(_findings(request, resolved, resolved.model, plan))
+
+    def dollars(self, credits_: int, *, per_credit: float) -> float:
+        """What `credits_` cost at `per_credit` dollars, with the volume bands of one month."""
+        total, below = 0.0, 0
+        for band in self.dollar_bands:
+            top = credits_ if band.up_to is None else min(credits_, band.up_to)
+            total += max(0, top - below) * per_credit * (1 - band.discount)
+            below = max(below, top)
+        return total
+
+
+def _spans(seconds: Iterable[int | str]) -> Iterator[int]:
+    for entry in seconds:
+        first, _, last = str(entry).partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def _unknown_model(name: str) -> Finding:
+    remedy = "The row is sent as it stands; add the model to configs/models.yaml to have it checked."
+    what = "not in the table of models, so its cost is unknown"
+    return Finding("model", name, what, remedy, blocking=False)
+
+
+def _findings(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
+    yield from _check_resolution(resolved, model, plan)
+    yield from _check_seconds(request, resolved, model)
+    if resolved.audio and model.audio == "no":
+        yield Finding(
+            "audio", "true", f"{resolved.name} makes no audio", "Leave it empty or set it to false."
+        )
+    if request.end_image_path:
+        yield from _check_end_image(request, resolved, model)
+
+
+def _check_resolution(resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
+    if model.resolutions and resolved.resolution not in model.resolutions:
+        what = f"{resolved.name} does not offer this resolution"
+        yield Finding("resolution", resolved.resolution, what, f"Use {_either(model.resolutions)}.")
+    plans = model.plans.get(resolved.resolution)
+    if plan and plans and plan not in plans:
+        what = f"not included in the plan {plan}"
+        yield Finding("resolution", resolved.resolution, what, f"It needs the plan {_either(plans)}.")
+
+
+def _check_seconds(request: Request, resolved: Resolved, model: Model) -> Iterator[Finding]:
+    allowed = frozenset(model.seconds_by_resolution.get(resolved.resolution, ())) or model.durations
+    if allowed and request.end_seconds not in allowed:
+        what = f"{resolved.name} does not make videos of this length"
+        yield Finding("end_seconds", f"{request.end_seconds:g}", what, f"Use {_ranges(allowed)} seconds.")
+
+
+def _check_end_image(request: Request, resolved: Resolved, model: Model) -> Iterator[Finding]:
+    value = request.end_image_path or ""
+    if model.end_image == "none":
+        yield Finding("end_image_path", value, f"{resolved.name} takes no end image", "Leave it empty.")
+    elif model.end_image != "all" and resolved.resolution not in model.end_image:
+        what = f"{resolved.name} takes an end image only at {_either(model.end_image)}"
+        yield Finding("end_image_path", value, what, "Change the resolution or leave it empty.")
+    if model.end_image_max_seconds and request.end_seconds > model.end_image_max_seconds:
+        what = f"{resolved.name} takes an end image only up to {model.end_image_max_seconds} seconds"
+        yield Finding("end_image_path", value, what, "Shorten the video or leave it empty.")
+
+
+def _either(options: Iterable[str]) -> str:
+    *head, last = options
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """`3-10, 15` for {3…10, 15}."""
+    spans: list[list[int]] = []
+    for value in sorted(values):
+        if spans and value == spans[-1][1] + 1:
+            spans[-1][1] = value
+        else:
+            spans.append([value, value])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def _default_path() -> Path:
+    """configs/models.yaml: beside the package in a checkout, inside it in an installed wheel."""
+    inside = Path(str(resources.files("reelbatch"))) / "configs" / "models.yaml"
+    return inside if inside.exists() else inside.parents[2] / "configs" / "models.yaml"
+
+
+@cache
+def load_models(path: Path | None = None) -> ModelTable:
+    """Read and check the table of models.
+
+    Raises:
+        SettingsError: the file is missing, is no YAML or does not have the table's form.
+    """
+    path = path or _default_path()
+    try:
+        return ModelTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise SettingsError(f"{path}: the table of models can't be used: {error}") from error
