@@ -77,7 +77,7 @@ class Request(NamedTuple):
 
     image_path: str
     prompt: str | None
-    end_seconds: float
+    end_seconds: float | None  # None only in a row that is invalid
     resolution: str | None = None
     model: str | None = None
     audio: bool | None = None
@@ -89,7 +89,8 @@ class Request(NamedTuple):
     def fingerprint(self) -> Fingerprint:
         """SHA-256 (hex) over the fields that are set, in a canonical JSON form."""
         stated = {key: value for key, value in zip(self._fields, self, strict=True) if value is not None}
-        stated["end_seconds"] = float(self.end_seconds)
+        if self.end_seconds is not None:
+            stated["end_seconds"] = float(self.end_seconds)
         return Fingerprint(hashlib.sha256(canonical_json(stated).encode()).hexdigest())
 
 

@@ -5,7 +5,7 @@ ReelbatchError
 │   ├── SettingsError      a setting is missing, malformed or contradicts another
 │   ├── ManifestError      the manifest can't be read, or (strict) has rows that failed their checks
 │   └── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
-├── LedgerError            the results table failed while in use: disk full, locked for too long, connection lost
+├── LedgerError            the results table failed while in use: disk full, locked too long, connection lost
 │   └── StateConflict      a row was not in the state that a move expected
 └── ApiError               a call other than create failed for good
     └── UploadError        an image could not be uploaded

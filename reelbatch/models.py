@@ -140,13 +140,15 @@ class ModelTable(_Frozen):
             resolved.model.rate(resolved.resolution, audio=resolved.audio) if resolved.model else None
         )
         per_second = rate if per_second is None else per_second
-        return None if per_second is None else ceil(per_second * request.end_seconds)
+        if per_second is None or request.end_seconds is None:
+            return None
+        return ceil(per_second * request.end_seconds)
 
     def check(
         self, request: Request, *, plan: Plan | None = None, profile: str | None = None
     ) -> list[Finding]:
         """Everything in `request` that its model does not accept, and warnings."""
-        seconds = request.end_seconds
+        seconds = request.end_seconds or 0
         if not self.min_seconds <= seconds <= self.max_seconds:
             span = f"{self.min_seconds} to {self.max_seconds}"
             return [Finding("end_seconds", f"{seconds:g}", "outside the API's range", f"Use {span} seconds.")]
@@ -212,7 +214,7 @@ def _check_end_image(request: Request, resolved: Resolved, model: Model) -> Iter
     elif model.end_image != "all" and resolved.resolution not in model.end_image:
         what = f"{resolved.name} takes an end image only at {_either(model.end_image)}"
         yield Finding("end_image_path", value, what, "Change the resolution or leave it empty.")
-    if model.end_image_max_seconds and request.end_seconds > model.end_image_max_seconds:
+    if model.end_image_max_seconds and (request.end_seconds or 0) > model.end_image_max_seconds:
         what = f"{resolved.name} takes an end image only up to {model.end_image_max_seconds} seconds"
         yield Finding("end_image_path", value, what, "Shorten the video or leave it empty.")
 
