@@ -1,0 +1,168 @@
+"""Handing out rows: claim, release, and what a dead worker held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_, update
+
+from reelbatch.domain import Batch, ClaimedRow, Request, RowKey, RowState, RunId
+from reelbatch.ledger.moves import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
+from reelbatch.ledger.schema import attempts, results
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which pending rows a run may take."""
+
+    batch: Batch
+    run_id: RunId
+    rerun: bool = False  # only rows that a rerun asked for; otherwise only rows that the manifest lists
+
+    def condition(self) -> ColumnElement[bool]:
+        """Pending rows of this scope that this run has not already tried and given up."""
+        wanted = results.c.rerun_wanted if self.rerun else results.c.listed
+        untried = or_(results.c.run_id.is_(None), results.c.run_id != self.run_id)
+        return and_(results.c.batch == self.batch, in_states({RowState.PENDING}), wanted, untried)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Up to `rows` rows of `scope` whose row numbers are within `span` (both ends included)."""
+
+    scope: Scope
+    span: tuple[int, int]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A claimed row goes back: to `pending`, or to `invalid` where its image turned out to be unusable."""
+
+    row: ClaimedRow
+    run_id: RunId
+    code: str | None = None
+    message: str | None = None
+    invalid: bool = False
+
+
+_CLAIMED_COLUMNS = (
+    results.c.batch,
+    results.c.row_key,
+    results.c.row_number,
+    results.c.image_path,
+    results.c.prompt,
+    results.c.end_seconds,
+    results.c.resolution,
+    results.c.model,
+    results.c.audio,
+    results.c.name,
+    results.c.end_image_path,
+    results.c.request_width,
+    results.c.request_height,
+    results.c.credits_estimated,
+    results.c.attempts,
+)
+
+
+def claim(connection: Connection, items: Sequence[Claim]) -> list[list[ClaimedRow]]:
+    """Take rows; two workers never get the same one."""
+    return [_claim_one(connection, item) for item in items]
+
+
+def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
+    free = (
+        select(results.c.batch, results.c.row_key)
+        .where(item.scope.condition(), results.c.row_number.between(*item.span))
+        .order_by(results.c.row_number)
+        .limit(item.rows)
+        .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
+    )
+    taken = connection.execute(
+        update(results)
+        .where(tuple_(results.c.batch, results.c.row_key).in_(free), CLAIM.expected)
+        .values(state=CLAIM.target, run_id=item.scope.run_id)
+        .returning(*_CLAIMED_COLUMNS)
+    )
+    return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
+
+
+def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:
+    values = row._mapping  # noqa: SLF001 - the public name of SQLAlchemy's mapping view
+    request = Request(
+        image_path=values["image_path"],
+        prompt=values["prompt"],
+        end_seconds=values["end_seconds"],
+        resolution=values["resolution"],
+        model=values["model"],
+        audio=values["audio"],
+        name=values["name"],
+        end_image_path=values["end_image_path"],
+        width=values["request_width"],
+        height=values["request_height"],
+    )
+    return ClaimedRow(
+        batch=Batch(values["batch"]),
+        row_key=RowKey(values["row_key"]),
+        row_number=values["row_number"],
+        request=request,
+        credits_estimated=values["credits_estimated"],
+        attempts=values["attempts"],
+    )
+
+
+def release(connection: Connection, items: Sequence[Release]) -> list[bool]:
+    """Give claimed rows back; False where the row was no longer this run's."""
+    return [_release_one(connection, item) for item in items]
+
+
+def _release_one(connection: Connection, item: Release) -> bool:
+    move = UNREADABLE if item.invalid else RELEASE
+    changed = connection.execute(
+        update(results)
+        .where(
+            results.c.batch == item.row.batch,
+            results.c.row_key == item.row.row_key,
+            results.c.run_id == item.run_id,
+            move.expected,
+        )
+        .values(state=move.target, error_code=item.code, error_message=item.message)
+    )
+    return changed.rowcount == 1
+
+
+def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
+    """What dead runs held: claimed rows become pending, sending rows in doubt. Answers with both counts."""
+    if not dead:
+        return 0, 0
+    theirs = results.c.run_id.in_(dead)
+    returned = connection.execute(
+        update(results).where(theirs, RELEASE.expected).values(state=RELEASE.target)
+    )
+    message = "the worker ended while the request was under way; it may have been charged"
+    doubtful = connection.execute(
+        update(results)
+        .where(theirs, DOUBTFUL.expected)
+        .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
+    )
+    unanswered = and_(
+        attempts.c.run_id.in_(dead), attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None)
+    )
+    connection.execute(update(attempts).where(unanswered).values(outcome="in_doubt", message=message))
+    return returned.rowcount, doubtful.rowcount
+
+
+def chunks(connection: Connection, scope: Scope, rows_each: int, limit: int | None) -> list[tuple[int, int]]:
+    """Ranges of row numbers that hold `rows_each` claimable rows apiece, `limit` rows in all."""
+    rank = func.row_number().over(order_by=results.c.row_number).label("rank")
+    ranked = select(results.c.row_number, rank).where(scope.condition()).subquery()
+    inside = ranked.c.rank <= limit if limit is not None else ranked.c.rank > 0
+    part = (ranked.c.rank - 1) // rows_each
+    query = (
+        select(func.min(ranked.c.row_number), func.max(ranked.c.row_number))
+        .where(inside)
+        .group_by(part)
+        .order_by(func.min(ranked.c.row_number))
+    )
+    return [(first, last) for first, last in connection.execute(query)]

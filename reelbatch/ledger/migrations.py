@@ -1,0 +1,53 @@
+"""The schema's version: a new table is made, an older one migrated, a newer or foreign one refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection, Engine, inspect, select
+
+from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.ledger.engine import shown, writing
+from reelbatch.ledger.schema import VERSION, metadata, results, schema_version
+
+Step = Callable[[Connection], None]
+MIGRATIONS: Mapping[int, Step] = {}
+"""From version n to n + 1. Version 1 is the first, so there is none yet."""
+
+
+def prepare(engine: Engine, steps: Mapping[int, Step] = MIGRATIONS, version: int = VERSION) -> None:
+    """Make or migrate the tables, in one transaction; the second of two that start together finds it done.
+
+    Raises:
+        LedgerUnusable: the file is not ours, or was written by a newer version.
+    """
+    try:
+        with writing(engine) as connection:
+            _prepare(connection, steps, version)
+    except LedgerUnusable:
+        raise
+    except LedgerError as error:
+        raise LedgerUnusable(str(error)) from error
+
+
+def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) -> None:
+    names = set(inspect(connection).get_table_names())
+    where = shown(connection.engine.url)
+    if schema_version.name not in names:
+        if results.name in names:
+            raise LedgerUnusable(
+                f"{where}: has a table `results` that is not Reelbatch's; choose another with --results"
+            )
+        metadata.create_all(connection)
+        connection.execute(schema_version.insert().values(version=version))
+        return
+    found = connection.scalar(select(schema_version.c.version))
+    if found is None or found > version:
+        remedy = "update Reelbatch, or choose another with --results"
+        raise LedgerUnusable(
+            f"{where}: was written by a newer Reelbatch (schema {found}, this one knows {version}); {remedy}"
+        )
+    for step in range(found, version):
+        steps[step](connection)
+    if found < version:
+        connection.execute(schema_version.update().values(version=version))

@@ -1,0 +1,60 @@
+"""The moves that the results table makes, each checked against TRANSITIONS when it is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, literal_column
+
+from reelbatch.domain import FAILED, TRANSITIONS, RowState
+from reelbatch.ledger.schema import results
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From any of `sources` to `target`; defining one that TRANSITIONS does not have is an error."""
+
+    sources: frozenset[RowState]
+    target: RowState
+
+    def __post_init__(self) -> None:
+        for source in self.sources:
+            if self.target not in TRANSITIONS[source]:
+                raise ValueError(f"no row may move from {source} to {self.target}")
+
+    @property
+    def expected(self) -> ColumnElement[bool]:
+        """The condition that every UPDATE of this move carries."""
+        return in_states(self.sources)
+
+
+def in_states(states: Iterable[RowState]) -> ColumnElement[bool]:
+    """Rows in one of `states`; written out, since a bound value would hide a partial index from SQLite."""
+    names = [literal_column(f"'{state}'") for state in sorted(states)]
+    return results.c.state == names[0] if len(names) == 1 else results.c.state.in_(names)
+
+
+def _move(target: RowState, *sources: RowState) -> Move:
+    return Move(frozenset(sources), target)
+
+
+CLAIM = _move(RowState.CLAIMED, RowState.PENDING)
+RELEASE = _move(RowState.PENDING, RowState.CLAIMED)
+UNREADABLE = _move(RowState.INVALID, RowState.CLAIMED)
+SEND = _move(RowState.SENDING, RowState.CLAIMED)
+SUBMITTED = _move(RowState.QUEUED, RowState.SENDING, RowState.IN_DOUBT)
+RETRY = _move(RowState.CLAIMED, RowState.SENDING)
+WITHDRAWN = _move(RowState.PENDING, RowState.SENDING)
+REJECTED = _move(RowState.REJECTED, RowState.SENDING)
+DOUBTFUL = _move(RowState.IN_DOUBT, RowState.SENDING)
+CORRECTED = Move(frozenset({RowState.INVALID, *FAILED}), RowState.PENDING)
+SPOILED = Move(frozenset({RowState.PENDING, *FAILED}), RowState.INVALID)
+REGENERATED = _move(RowState.PENDING, RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE)
+RERUN = Move(FAILED, RowState.PENDING)
+NOT_CREATED = _move(RowState.PENDING, RowState.IN_DOUBT)
+RENDERING = _move(RowState.RENDERING, RowState.QUEUED)
+SETTLED = {
+    state: _move(state, RowState.QUEUED, RowState.RENDERING)
+    for state in (RowState.COMPLETE, RowState.ERROR, RowState.CANCELED)
+}

@@ -1,0 +1,102 @@
+"""Questions to the results table: counts, credits, failed rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, func, select
+
+from reelbatch.domain import HELD, Batch, RowState, RunId
+from reelbatch.ledger.claims import Scope
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credits:
+    """The money of a batch, in credits. `worst_case` = charged + reserved + in doubt, refunds taken off."""
+
+    estimated: int = 0  # rows that have an id, as estimated before they were sent
+    charged: int = 0  # what the creates were answered with
+    final: int = 0  # settled figures
+    refunded: int = 0  # charged minus final, where settled
+    reserved: int = 0  # requests under way
+    in_doubt: int = 0
+    worst_case: int = 0
+
+
+def batch_names(connection: Connection) -> list[Batch]:
+    """Every batch of the table."""
+    return [Batch(name) for name in connection.scalars(select(batches.c.batch).order_by(batches.c.batch))]
+
+
+def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
+    """Rows by state; states without rows are left out."""
+    query = select(results.c.state, func.count()).where(results.c.batch == batch).group_by(results.c.state)
+    return {RowState(state): rows for state, rows in connection.execute(query)}
+
+
+def credits_of(connection: Connection, batch: Batch) -> Credits:
+    """The batch's money, added up from its attempts: every POST that was ever made for it."""
+    a = attempts.c
+    has_id = a.video_id.is_not(None)
+    charged = func.coalesce(a.credits_charged, a.credits_reserved)
+    settled = a.credits_final.is_not(None)
+    unknown = a.outcome == "in_doubt"
+    query = select(
+        _sum(case((has_id, a.credits_reserved), else_=0)),
+        _sum(case((has_id, charged), else_=0)),
+        _sum(a.credits_final),
+        _sum(case((settled, charged - a.credits_final), else_=0)),
+        _sum(case((a.outcome.is_(None), a.credits_reserved), else_=0)),
+        _sum(case((unknown, a.credits_reserved), else_=0)),
+    ).where(a.batch == batch)
+    names = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
+    sums = dict(zip(names, (int(value) for value in connection.execute(query).one()), strict=True))
+    worst = sums["charged"] - sums["refunded"] + sums["reserved"] + sums["in_doubt"]
+    return Credits(**sums, worst_case=worst)
+
+
+def _sum(expression: Any) -> Any:
+    return func.coalesce(func.sum(expression), 0)
+
+
+def committed(connection: Connection, batch: Batch) -> int:
+    """The running worst case that a cap is reserved against."""
+    return connection.scalar(select(batches.c.committed).where(batches.c.batch == batch)) or 0
+
+
+def claimable(connection: Connection, scope: Scope) -> int:
+    """Rows that a run of this scope may still take."""
+    return connection.scalar(select(func.count()).select_from(results).where(scope.condition())) or 0
+
+
+def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
+    """Rows that other workers hold."""
+    query = select(func.count()).select_from(results)
+    return (
+        connection.scalar(query.where(results.c.batch == batch, in_states(HELD), results.c.run_id != run_id))
+        or 0
+    )
+
+
+def rows(batch: Batch | None = None) -> Select[Any]:
+    """The exported columns of all rows, in the manifest's order."""
+    query = select(*(results.c[name] for name in RESULT_COLUMNS))
+    if batch is not None:
+        query = query.where(results.c.batch == batch)
+    return query.order_by(results.c.batch, results.c.row_number, results.c.row_key)
+
+
+def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
+    """The first rows that need somebody's attention."""
+    states = {RowState.INVALID, RowState.REJECTED, RowState.ERROR, RowState.CANCELED, RowState.IN_DOUBT}
+    columns = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token")
+    query = (
+        select(*(results.c[name] for name in columns))
+        .where(results.c.batch == batch, in_states(states), results.c.listed)
+        .order_by(results.c.row_number)
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]

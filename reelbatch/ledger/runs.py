@@ -1,0 +1,152 @@
+"""Who runs: start, heartbeat, end, and telling a dead worker from a slow one."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+import psutil
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from reelbatch.domain import Batch, RunId
+from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger.schema import batches, runs
+
+_CLOCK_TOLERANCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process at work on one batch."""
+
+    run_id: RunId
+    batch: Batch
+    command: str
+    max_credits: int | None
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a run ended."""
+
+    run_id: RunId
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign of life."""
+
+    run_id: RunId
+    at: datetime
+
+
+@cache
+def _this_process() -> tuple[str, int, float]:
+    return platform.node(), os.getpid(), psutil.Process().create_time()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def start(connection: Connection, items: Sequence[Run]) -> list[None]:
+    """Record that runs began."""
+    host, pid, pid_started = _this_process()
+    for run in items:
+        values = {
+            "run_id": run.run_id,
+            "batch": run.batch,
+            "command": run.command,
+            "host": host,
+            "pid": pid,
+            "pid_started": pid_started,
+            "user_name": _user(),
+            "started_at": run.started_at,
+            "heartbeat_at": run.started_at,
+            "max_credits": run.max_credits,
+        }
+        connection.execute(insert(runs).values(values))
+    return [None] * len(items)
+
+
+def beat(connection: Connection, items: Sequence[Heartbeat]) -> list[None]:
+    """Push the lease's end back."""
+    for item in items:
+        connection.execute(update(runs).where(runs.c.run_id == item.run_id).values(heartbeat_at=item.at))
+    return [None] * len(items)
+
+
+def end(connection: Connection, items: Sequence[End]) -> list[None]:
+    """Record that runs ended, and why."""
+    for item in items:
+        ended = {"ended_at": item.at, "heartbeat_at": item.at, "exit_reason": item.reason}
+        connection.execute(update(runs).where(runs.c.run_id == item.run_id).values(ended))
+    return [None] * len(items)
+
+
+def dead(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]:
+    """Runs that never ended and whose process is gone, or whose lease has run out.
+
+    On this machine the process itself is asked, so a slow worker is never taken for a dead one and a killed one is
+    found at once. For other machines the lease decides.
+    """
+    query = select(runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
+    return [
+        RunId(run_id)
+        for run_id, host, pid, pid_started, heartbeat_at in connection.execute(
+            query.where(runs.c.ended_at.is_(None))
+        )
+        if _is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
+    ]
+
+
+def _is_dead(host: str, pid: int, pid_started: float, *, expired: bool) -> bool:
+    if host != _this_process()[0]:
+        return expired
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        same = abs(process.create_time() - pid_started) <= _CLOCK_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return expired
+    # Another start time: the id was given to another process, or the clock was set. Only the lease tells.
+    return False if same else expired
+
+
+def mark_dead(connection: Connection, run_ids: Sequence[RunId], now: datetime) -> None:
+    """Close the runs of dead workers."""
+    if run_ids:
+        ended = {"ended_at": now, "exit_reason": "died"}
+        connection.execute(update(runs).where(runs.c.run_id.in_(run_ids)).values(ended))
+
+
+def open_batch(connection: Connection, batch: Batch, api: str, now: datetime) -> None:
+    """Make the batch's entry, or check that it belongs to the same API.
+
+    Raises:
+        LedgerUnusable: its videos were made by another API, so their ids and costs would be mixed.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    entry = {"batch": batch, "api": api, "created_at": now}
+    connection.execute(dialect.insert(batches).values(entry).on_conflict_do_nothing())
+    known = connection.scalar(select(batches.c.api).where(batches.c.batch == batch))
+    if known != api:
+        raise LedgerUnusable(
+            f'batch "{batch}" was generated with {known}, and this run would use {api}. '
+            "Choose another name with --batch, or another table with --results."
+        )

@@ -1,0 +1,188 @@
+"""The results table and the tables beside it: one definition for SQLite and Postgres.
+
+results   one row for each manifest row; primary key (batch, row_key)
+attempts  one row for each POST, kept over reruns, so the books still add up after any number of them
+uploads   SHA-256 of an image's bytes → the path that the API knows it by
+runs      who ran, when, under which cap, and why it ended
+batches   the running worst case of a batch, against which a cap is reserved
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+from reelbatch.domain import RowState
+
+VERSION = 1
+"""Of the schema below. A table of an older version is migrated, one of a newer version refused."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Times are UTC; SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC; without its zone for SQLite."""
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """A time with its zone."""
+        del dialect
+        if value is None:
+            return None
+        time: datetime = value
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+metadata = MetaData()
+
+
+def _partial_index(name: str, where: str, *columns: Column[Any]) -> None:
+    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+_STATES = ", ".join(f"'{state}'" for state in RowState)
+
+results = Table(
+    "results",
+    metadata,
+    Column("batch", String, nullable=False),
+    Column("row_key", String, nullable=False),
+    Column("row_number", Integer, nullable=False),
+    Column("image_path", Text, nullable=False),
+    Column("prompt", Text),
+    Column("model", String),
+    Column("resolution", String),
+    Column("end_seconds", Float),
+    Column("audio", Boolean),
+    Column("name", Text),
+    Column("state", String, nullable=False),
+    Column("video_id", String),
+    Column("estimated_frame_cost", Integer),
+    Column("credits_estimated", Integer),
+    Column("credits_charged", Integer),
+    Column("credits_final", Integer),
+    Column("fps", Float),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("error_code", String),
+    Column("error_message", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("token", String),
+    Column("run_id", String),
+    Column("submitted_at", UtcDateTime),
+    Column("settled_at", UtcDateTime),
+    Column("video_path", Text),
+    # Not exported: what the work needs.
+    Column("end_image_path", Text),
+    Column("request_width", Integer),
+    Column("request_height", Integer),
+    Column("fingerprint", String, nullable=False),
+    Column("listed", Boolean, nullable=False),  # in the manifest as last read
+    Column("rerun_wanted", Boolean, nullable=False, server_default=text("false")),
+    Column("due_at", UtcDateTime),  # when settle should look at it next
+    PrimaryKeyConstraint("batch", "row_key"),
+    CheckConstraint(f"state IN ({_STATES})", name="state_is_known"),
+    CheckConstraint(
+        "video_id IS NOT NULL OR state NOT IN ('queued', 'rendering', 'complete')", name="id_is_known"
+    ),
+)
+
+_partial_index("results_pending", "state = 'pending'", results.c.batch, results.c.row_number)
+_partial_index("results_held", "state IN ('claimed', 'sending')", results.c.run_id)
+_partial_index("results_due", "state IN ('queued', 'rendering')", results.c.batch, results.c.due_at)
+_partial_index("results_token", "token IS NOT NULL", results.c.token)
+Index("results_state", results.c.batch, results.c.state)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("token", String, primary_key=True),
+    Column("batch", String, nullable=False),
+    Column("row_key", String, nullable=False),
+    Column("run_id", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", String),  # null: the answer is not in yet, or never came
+    Column("http_status", Integer),
+    Column("message", Text),
+    Column("raw_body", Text),  # kept where there was no id
+    Column("video_id", String),
+    Column("credits_reserved", Integer, nullable=False),  # counts while the attempt may have been charged
+    Column("credits_charged", Integer),
+    Column("credits_final", Integer),
+)
+Index("attempts_row", attempts.c.batch, attempts.c.row_key)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("api", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("file_path", String, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("uploaded_at", UtcDateTime, nullable=False),
+    Column("run_id", String, nullable=False),
+    PrimaryKeyConstraint("api", "sha256"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("batch", String, nullable=False),
+    Column("command", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("pid_started", Float, nullable=False),
+    Column("user_name", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("max_credits", BigInteger),
+    Column("reserved", BigInteger, nullable=False, server_default=text("0")),
+    Column("spent", BigInteger, nullable=False, server_default=text("0")),
+    Column("exit_reason", String),
+)
+_partial_index("runs_open", "ended_at IS NULL", runs.c.heartbeat_at)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch", String, primary_key=True),
+    Column("api", String, nullable=False),  # which API its ids belong to
+    Column(
+        "committed", BigInteger, nullable=False, server_default=text("0")
+    ),  # charged + reserved + in doubt
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+schema_version = Table("reelbatch_schema", metadata, Column("version", Integer, primary_key=True))
+
+RESULT_COLUMNS: tuple[str, ...] = tuple(column.name for column in results.columns)[:27]
+"""The columns that are exported, in their order."""

@@ -1,0 +1,175 @@
+"""The results table as the rest of the code sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from reelbatch.domain import Batch, Row, RunId
+from reelbatch.ledger import claims, runs, staging
+from reelbatch.ledger.engine import open_engine, parse_url, reading, sqlite_path, writing
+from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate
+from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
+
+Answer = TypeVar("Answer")
+
+
+def utc_now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A manifest against the results table."""
+
+    counts: list[ActionCount] = field(default_factory=list)
+    gone: int = 0
+    duplicates: list[Duplicate] = field(default_factory=list)
+    same_requests: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Ledger:
+    """The results table behind one URL. Reads are synchronous; writes of a run go through one grouped writer.
+
+    Args:
+        url: a SQLAlchemy URL (SQLite or Postgres).
+
+    Raises:
+        LedgerUnusable: the table can't be opened, is not ours or is newer than this version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_url(url)
+        self._engine: Engine = open_engine(self.url)
+        self._writer: GroupWriter | None = None
+        try:
+            prepare(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        """Whether there is a table to read; a SQLite file is not made by looking for it."""
+        path = sqlite_path(parse_url(url))
+        return path is None or path.exists()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit what is waiting and let go of the database."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._engine.dispose()
+
+    async def write(self, work: Work[Item, Result], item: Item) -> Result:
+        """Run a write in the next group; returns when it is committed.
+
+        Raises:
+            LedgerError: it was not committed, and nothing of it was written.
+        """
+        if self._writer is None:
+            self._writer = GroupWriter(self._engine)
+        return await self._writer.do(work, item)
+
+    def read(self, question: Callable[[Connection], Answer]) -> Answer:
+        """The answer to one question, from a consistent view of the table."""
+        with reading(self._engine) as connection:
+            return question(connection)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for streaming reads."""
+        with reading(self._engine) as connection:
+            yield connection
+
+    def change(self, work: Callable[[Connection], Answer]) -> Answer:
+        """One write outside of a run, in its own transaction."""
+        with writing(self._engine) as connection:
+            return work(connection)
+
+    def recover(self, lease: timedelta) -> tuple[int, int]:
+        """Take back what dead workers held: (rows returned to pending, rows now in doubt)."""
+        return self.change(lambda connection: _recover(connection, lease))
+
+    @contextmanager
+    def staged(self, batches: Iterable[list[Row]]) -> Iterator[StagedManifest]:
+        """The manifest's rows in a temporary table, to compare and to merge."""
+        with reading(self._engine) as connection:
+            staging.create(connection)
+            try:
+                for rows in batches:
+                    staging.fill(connection, rows)
+                staging.index(connection)
+                connection.commit()
+                yield StagedManifest(connection)
+            finally:
+                connection.rollback()
+                staging.drop(connection)
+                connection.commit()
+
+
+class StagedManifest:
+    """A manifest in a temporary table of its own session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def compare(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> Comparison:
+        """What `generate` would do with every row."""
+        connection = self._connection
+        try:
+            return Comparison(
+                counts=staging.compare(connection, batch, regenerate),
+                gone=staging.gone(connection, batch),
+                duplicates=staging.duplicate_keys(connection),
+                same_requests=staging.same_requests(connection),
+            )
+        finally:
+            connection.rollback()
+
+    def merge(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> None:
+        """Bring the manifest into the results table, some ten thousand rows at a time."""
+        connection = self._connection
+        spans = list(staging.spans(connection))
+        connection.rollback()
+        for span in spans:
+            with self._transaction():
+                staging.merge(connection, batch, span, regenerate)
+        with self._transaction():
+            staging.unlist_gone(connection, batch)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A writing transaction on the session that holds the temporary table."""
+        self._connection.execution_options(reelbatch_writes=True)
+        with self._connection.begin():
+            yield
+
+
+def _recover(connection: Connection, lease: timedelta) -> tuple[int, int]:
+    now = utc_now()
+    dead: list[RunId] = runs.dead(connection, now, lease)
+    counts = claims.recover(connection, dead)
+    runs.mark_dead(connection, dead, now)
+    return counts
+
+
+def in_memory() -> Ledger:
+    """An empty table that is never written to disk, for looking at a manifest before there is a table."""
+    return Ledger("sqlite://")

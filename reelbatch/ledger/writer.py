@@ -1,0 +1,126 @@
+"""Grouped commits: one thread drains whatever is waiting into one transaction.
+
+A thousand rows do not mean a thousand fsyncs, and nothing waits for more than its own group. Work of the same
+kind is handed over as one list, so that it can be one `executemany`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from reelbatch.errors import LedgerError, StateConflict
+from reelbatch.ledger.engine import writing
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Work = Callable[[Connection, Sequence[Item]], Sequence[Result]]
+"""Takes all items of its kind in the group and answers with one result for each, in order."""
+
+_LARGEST_GROUP = 500
+
+
+@dataclass(slots=True)
+class _Waiting:
+    work: Work[Any, Any]
+    item: Any
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class GroupWriter:
+    """All writes of one process to its results table."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="reelbatch-ledger", daemon=True)
+        self._thread.start()
+
+    async def do(self, work: Work[Item, Result], item: Item) -> Result:
+        """Run `work` for `item` in the next group; returns when that group is committed.
+
+        Raises:
+            LedgerError: the group could not be committed; nothing of it was written.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(work, item, loop, loop.create_future())
+        self._queue.put(waiting)
+        # Shielded: whoever waits may be cancelled, but the write goes on.
+        result: Result = await asyncio.shield(waiting.future)
+        return result
+
+    def close(self) -> None:
+        """Commit what is waiting, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            while len(group) < _LARGEST_GROUP:
+                try:
+                    waiting = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if waiting is None:
+                    self._queue.put(None)
+                    break
+                group.append(waiting)
+            self._commit(group)
+            _answer(group)
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            self._transact(group)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            database_failed = isinstance(error, LedgerError) and not isinstance(error, StateConflict)
+            if database_failed or len(group) == 1:
+                for waiting in group:
+                    waiting.error = _as_ledger_error(error)
+                return
+            for waiting in group:  # one bad write must not take its neighbours with it
+                self._commit([waiting])
+
+    def _transact(self, group: list[_Waiting]) -> None:
+        kinds: dict[Work[Any, Any], list[_Waiting]] = {}
+        for waiting in group:
+            kinds.setdefault(waiting.work, []).append(waiting)
+        with writing(self._engine) as connection:
+            for work, members in kinds.items():
+                answers = work(connection, [waiting.item for waiting in members])
+                for waiting, answer in zip(members, answers, strict=True):
+                    waiting.result = answer
+
+
+def _as_ledger_error(error: Exception) -> Exception:
+    return error if isinstance(error, LedgerError) else LedgerError(f"{type(error).__name__}: {error}")
+
+
+def _answer(group: list[_Waiting]) -> None:
+    loops: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+    for waiting in group:
+        loops.setdefault(waiting.loop, []).append(waiting)
+    for loop, members in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, members)
+        except RuntimeError:  # the loop is closed: nobody waits any more; what was written stays written
+            continue
+
+
+def _resolve(members: list[_Waiting]) -> None:
+    for waiting in members:
+        if waiting.future.done():
+            continue
+        if waiting.error is not None:
+            waiting.future.set_exception(waiting.error)
+        else:
+            waiting.future.set_result(waiting.result)
