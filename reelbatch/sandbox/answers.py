@@ -1,0 +1,76 @@
+"""Answers as the API gives them: JSON, refusals, and what each fault makes of an answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any
+
+from starlette.responses import Response
+
+from reelbatch.sandbox.config import FaultSettings
+from reelbatch.sandbox.faults import FAULTS, Ending, Fault, FaultKind, RetryAfter
+from reelbatch.sandbox.validation import Refused
+from reelbatch.sandbox.wire import Severed, Truncated
+
+_JSON = "application/json"
+_BEHIND_PROXY = frozenset({502, 504, *range(520, 528)})  # answered by what stands before the API
+
+
+def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    return Response(body, status, headers, media_type=_JSON)
+
+
+def refusal(refused: Refused) -> Response:
+    """An error answer with its message."""
+    return answer({"message": refused.message}, refused.status)
+
+
+def faulty(kind: FaultKind, settings: FaultSettings, content: Mapping[str, Any] | None = None) -> Response:
+    """What the client gets from a call that meets `kind`; `content` is what it would have got."""
+    fault = FAULTS[kind]
+    match fault.ending:
+        case Ending.CLOSE | Ending.RESET:
+            return Severed(reset=fault.ending is Ending.RESET)
+        case Ending.STALL:
+            return Severed(after=settings.stall_seconds)
+        case Ending.STATUS:
+            return _error(fault, settings)
+        case Ending.GARBLED | Ending.TRUNCATED | Ending.NO_ID | Ending.SLOW:
+            return _spoiled(fault.ending, dict(content or {}))
+
+
+def _spoiled(ending: Ending, content: dict[str, Any]) -> Response:
+    if ending is Ending.GARBLED:
+        return Response("{'id': <not for you>", media_type=_JSON)
+    if ending is Ending.TRUNCATED:
+        return Truncated(json.dumps(content), media_type=_JSON)
+    if ending is Ending.NO_ID:
+        content.pop("id", None)
+    return answer(content)
+
+
+def _error(fault: Fault, settings: FaultSettings) -> Response:
+    headers = {}
+    if fault.status == 429:  # noqa: PLR2004 - as everyone knows it
+        headers = _retry_after(settings)
+    elif fault.status == 307:  # noqa: PLR2004 - temporary redirect
+        headers = {"Location": "/v1/image-to-video?moved=1"}
+    if fault.status in _BEHIND_PROXY:
+        page = f"<html><head><title>{fault.status}</title></head><body>{fault.message}</body></html>"
+        return Response(page, fault.status, headers, media_type="text/html")
+    return answer({"message": fault.message}, fault.status, headers)
+
+
+def _retry_after(settings: FaultSettings) -> dict[str, str]:
+    match settings.retry_after:
+        case RetryAfter.SECONDS:
+            return {"Retry-After": str(settings.retry_after_s)}
+        case RetryAfter.DATE:
+            return {"Retry-After": formatdate(time.time() + settings.retry_after_s, usegmt=True)}
+        case RetryAfter.NONE:
+            return {}

@@ -1,0 +1,152 @@
+"""The sandbox's settings: what `sandbox:` in a YAML file, the command line and tests can set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from reelbatch.errors import SettingsError
+from reelbatch.models import Plan, load_models
+from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Match(_Frozen):
+    """Creates, GETs and downloads whose prompt or name contains `text` meet `kind`.
+
+    With `times` only the first so many of each row: a row is a name without its token, else the prompt.
+    """
+
+    text: str = Field(min_length=1)
+    kind: FaultKind
+    times: int | None = Field(default=None, ge=1)
+
+
+class FaultSettings(_Frozen):
+    """Which faults happen and when. The first of script, match, first, every, share that applies wins."""
+
+    script: tuple[FaultKind | None, ...] = ()  # the n-th entry is for the n-th create; null: none
+    match: tuple[Match, ...] = ()
+    first: dict[FaultKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)  # the first n calls
+    every: dict[FaultKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)  # each n-th call
+    share: dict[FaultKind, Share] = Field(default_factory=dict)  # this part of all calls, drawn with `seed`
+    seed: int = 0
+    charge_anyway: frozenset[FaultKind] = frozenset()  # kinds that charge although they answer an error
+    retry_after: RetryAfter = RetryAfter.SECONDS
+    retry_after_s: Annotated[int, Field(ge=0)] = 1
+    stall_seconds: Seconds = 30.0
+    slow_seconds: Seconds = 2.0  # upload_slow
+
+    @model_validator(mode="after")
+    def _check_kinds(self) -> Self:
+        wrong = [kind for kind in (*self.script, *self.charge_anyway) if kind and kind not in CREATE_KINDS]
+        if wrong:
+            raise ValueError(f"{wrong[0]} does not happen to a create; use first, every, share or match")
+        if sum(share for kind, share in self.share.items() if kind in CREATE_KINDS) > 1:
+            raise ValueError("the shares of the kinds that happen to a create add up to more than 1")
+        return self
+
+
+class SandboxConfig(_Frozen):
+    """Everything that can be set about the sandbox."""
+
+    host: str = "127.0.0.1"  # loopback only: the sandbox has no TLS and its controls ask for no key
+    port: int = Field(default=0, ge=0, le=65535)  # 0: a free one
+    key: str = Field(default="sandbox", min_length=1)
+    balance: int = Field(default=10_000_000, ge=0)  # credits of the account at the start
+    plan: Plan = "business"
+    model_profile: str | None = None  # a profile of configs/models.yaml instead of its models
+    data: Path | None = None  # None: a temporary directory, removed at the end
+
+    latency_ms: Seconds = 0.0  # of a create; half of it before the charge, half after
+    latency_jitter_ms: Seconds = 0.0  # up to so much more, drawn evenly
+
+    queue_seconds: Seconds = 0.2
+    render_seconds: Seconds = 1.0
+    render_video: bool = True  # False: every download is the same tiny video
+    render_parallel: int = Field(default=2, ge=1)  # videos that are drawn at once
+    render_error_share: Share = 0.0
+    seed: int = 0  # draws the renders that fail
+    output_fps: int = Field(default=30, ge=1, le=120)  # of models whose frame rate is not known
+    unknown_rate: int = Field(default=60, ge=1)  # credits per second of models whose rate is not known
+    frame_cost_field: bool = True  # False leaves the deprecated fields out, as the published answers do
+
+    upload_url_ttl_s: Seconds = 3600.0
+    download_url_ttl_s: Seconds = 86_400.0
+    faults: FaultSettings = FaultSettings()
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if host != "localhost" and not _is_loopback(host):
+            raise ValueError("only a loopback address is served, such as 127.0.0.1")
+        return host
+
+    @field_validator("model_profile")
+    @classmethod
+    def _check_profile(cls, profile: str | None) -> str | None:
+        if profile is not None and profile not in load_models().profiles:
+            raise ValueError(f"no such profile; there are: {', '.join(load_models().profiles)}")
+        return profile
+
+
+def load_config(path: Path | None = None, **overrides: Any) -> SandboxConfig:
+    """The `sandbox:` section of a YAML file (or the whole file where it has none), then `overrides`.
+
+    Raises:
+        SettingsError: the file can't be read, or a setting is unknown or out of its range.
+    """
+    stated = _section(path) if path else {}
+    return build_config({**stated, **overrides}, where=str(path) if path else "the sandbox's settings")
+
+
+def build_config(stated: Mapping[str, Any], *, where: str = "the sandbox's settings") -> SandboxConfig:
+    """Check `stated`; SettingsError names each setting that is unknown or wrong."""
+    try:
+        return SandboxConfig.model_validate(dict(stated))
+    except ValidationError as error:
+        raise SettingsError(f"{where}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """One line: each wrong setting with its path and what is wrong about it."""
+    return "; ".join(_explain_one(item) for item in error.errors(include_url=False, include_context=False))
+
+
+def _explain_one(item: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in item["loc"]) or "faults"
+    if item["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    return f"{name}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _section(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: can't be read: {error}") from error
+    if isinstance(content, dict):
+        content = content.get("sandbox", content)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: the sandbox's settings must be a mapping of names to values")
+    return content
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

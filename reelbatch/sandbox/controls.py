@@ -1,0 +1,84 @@
+"""What only the sandbox has: its books, and the levers of tests and demos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reelbatch.sandbox.answers import answer
+from reelbatch.sandbox.books import Status, Video, iso
+from reelbatch.sandbox.config import FaultSettings, explain
+from reelbatch.sandbox.service import Service
+from reelbatch.sandbox.validation import Refused, read_json
+
+
+def control_routes(service: Service) -> list[Route]:
+    """The routes under /sandbox; they ask for no key, as only this machine can reach them."""
+    controls = Controls(service)
+    return [
+        Route("/sandbox/health", controls.health, methods=["GET"]),
+        Route("/sandbox/books", controls.books, methods=["GET"]),
+        Route("/sandbox/faults", controls.faults, methods=["GET"]),
+        Route("/sandbox/faults", controls.replace_faults, methods=["POST"]),
+        Route("/sandbox/videos/{id}/cancel", controls.cancel, methods=["POST"]),
+    ]
+
+
+class Controls:
+    """The handlers under /sandbox."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def health(self, _: Request) -> Response:
+        """Whether it serves."""
+        return answer({"status": "ok"})
+
+    async def books(self, request: Request) -> Response:
+        """Every charge and refund; with `?summary=1` only the totals."""
+        service = self._service
+        service.studio.refund_failed()
+        report = service.books.summary()
+        if request.query_params.get("summary", "0") in {"", "0"}:
+            report["charges"] = [self._charge(video) for video in service.books.videos()]
+        return answer(report)
+
+    async def faults(self, _: Request) -> Response:
+        """The fault settings in force."""
+        return answer(self._service.faults.settings.model_dump(mode="json"))
+
+    async def replace_faults(self, request: Request) -> Response:
+        """Put other fault settings in force; calls are counted from one again."""
+        try:
+            settings = FaultSettings.model_validate(read_json(await request.body()))
+        except ValidationError as error:
+            raise Refused(400, explain(error)) from error
+        self._service.replace_faults(settings)
+        return answer(settings.model_dump(mode="json"))
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel a video, as its owner could do in the web app."""
+        service = self._service
+        video = service.books.video(request.path_params["id"])
+        if video is None:
+            raise Refused(404, "Not Found")
+        if video.status != Status.OPEN:
+            raise Refused(422, f"The video is {video.status}: only one that still renders can be canceled")
+        return answer(service.studio.answer(service.studio.cancel(video), None))
+
+    def _charge(self, video: Video) -> dict[str, Any]:
+        return {
+            "video_id": video.id,
+            "token": video.token,
+            "row": video.row,
+            "name": video.name,
+            "credits": video.credits,
+            "final": video.final,
+            "refunded": max(video.credits - video.final, 0) if video.final is not None else 0,
+            "status": self._service.studio.status(video),
+            "at": iso(video.created_at),
+        }

@@ -1,0 +1,96 @@
+"""Runs the sandbox as a process of its own and stops it again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+from reelbatch.errors import ReelbatchError
+from reelbatch.sandbox.config import SandboxConfig, build_config
+
+_START_S = 30.0  # a cold start on a busy machine takes some seconds
+_STOP_S = 10.0
+_local = build_opener(ProxyHandler({}))  # the sandbox is never behind a proxy
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSandbox:
+    """A sandbox in a process of its own."""
+
+    url: str
+    key: str
+    pid: int
+
+    def books(self, *, summary: bool = False) -> dict[str, Any]:
+        """What it charged and refunded; with `summary` without the list of charges."""
+        return self._call(f"/sandbox/books?summary={int(summary)}")
+
+    def set_faults(self, **faults: Any) -> dict[str, Any]:
+        """Replace its fault settings; none given means no faults."""
+        return self._call("/sandbox/faults", faults)
+
+    def cancel(self, video_id: str) -> dict[str, Any]:
+        """Cancel a video, as its owner could do in the web app."""
+        return self._call(f"/sandbox/videos/{video_id}/cancel", {})
+
+    def _call(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self.url + path, data, {"Content-Type": "application/json"})  # noqa: S310 - our own URL
+        with _local.open(request, timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+
+@contextmanager
+def start(config: SandboxConfig | None = None, **overrides: Any) -> Iterator[RunningSandbox]:
+    """Start a sandbox with `config` and `overrides`, and stop it at the end of the block.
+
+    It also stops by itself when this process dies.
+
+    Raises:
+        SettingsError: an override is unknown or out of its range.
+        ReelbatchError: the process did not come up; it has said why on standard error.
+    """
+    stated = (config or SandboxConfig()).model_dump(mode="json")
+    settings = build_config({**stated, **overrides})
+    with tempfile.TemporaryDirectory(prefix="reelbatch-sandbox-config-") as folder:
+        file = Path(folder) / "sandbox.json"  # JSON is YAML
+        file.write_text(json.dumps({"sandbox": settings.model_dump(mode="json")}), encoding="utf-8")
+        command = [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ourselves
+        with process:  # closes the pipes, so the process sees the end of its input and stops
+            try:
+                yield _ready(process)
+            finally:
+                _stop(process)
+
+
+def _ready(process: subprocess.Popen[bytes]) -> RunningSandbox:
+    assert process.stdout  # noqa: S101 - it was asked for
+    watchdog = threading.Timer(_START_S, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watchdog.cancel()
+    if not line:
+        raise ReelbatchError(f"The sandbox did not start (exit code {process.wait(_STOP_S)}).")
+    ready = json.loads(line)
+    return RunningSandbox(url=ready["url"], key=ready["key"], pid=process.pid)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,109 @@
+"""Draws the videos: a slow pan and zoom over the image, as an MP4 that any player opens."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from PIL import Image, ImageOps
+from pillow_heif import register_heif_opener
+
+LONG_SIDE = 320  # pixels of the longer side of every video
+_SOURCE_SIDE = 2 * LONG_SIDE  # the pan reads from an image of this size, so that zooming in stays sharp
+_ZOOM = 0.18  # how much of the picture the slow zoom cuts off at most
+
+register_heif_opener()
+
+
+class Size(NamedTuple):
+    """Pixels; both even, as H.264 wants them."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One video to draw. `image` None: a drawn gradient. `seed` chooses colours and the way of the camera."""
+
+    image: Path | None
+    seed: str
+    frames: int
+    fps: float
+
+
+class Unreadable(Exception):  # noqa: N818 - says what the image is
+    """The uploaded file is no image."""
+
+
+def render(shot: Shot, target: Path) -> Size:
+    """Draw `shot` into `target` and say its size. The file appears whole or not at all.
+
+    Raises:
+        Unreadable: the image can't be opened.
+    """
+    source = _open(shot.image) if shot.image else _gradient(shot.seed)
+    size = _size(source)
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        _encode(_frames(source, size, shot), size, shot.fps, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return size
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as opened:
+            opened.draft("RGB", (_SOURCE_SIDE, _SOURCE_SIDE))  # JPEG: decode small at once
+            upright = ImageOps.exif_transpose(opened)
+            upright.thumbnail((_SOURCE_SIDE, _SOURCE_SIDE), Image.Resampling.BICUBIC)
+            return upright.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def _gradient(seed: str) -> Image.Image:
+    draw = random.Random(seed)
+    corners = Image.new("RGB", (3, 2))
+    corners.putdata([tuple(draw.randrange(40, 230) for _ in range(3)) for _ in range(6)])
+    return corners.resize((_SOURCE_SIDE, _SOURCE_SIDE * 9 // 16), Image.Resampling.BICUBIC)
+
+
+def _size(source: Image.Image) -> Size:
+    scale = LONG_SIDE / max(source.size)
+    width, height = (max(16, round(side * scale / 2) * 2) for side in source.size)
+    return Size(width, height)
+
+
+def _frames(source: Image.Image, size: Size, shot: Shot) -> Iterator[Image.Image]:
+    """Each frame is cut out of the source at fractions of a pixel, so that slow moves don't judder."""
+    draw = random.Random(shot.seed)
+    angle, inward = draw.uniform(0, 2 * math.pi), draw.random() < 0.5  # noqa: PLR2004 - a coin
+    width, height = source.size
+    for index in range(shot.frames):
+        way = (1 - math.cos(math.pi * index / max(1, shot.frames - 1))) / 2  # starts and ends gently
+        cut = _ZOOM * (0.4 + 0.6 * (way if inward else 1 - way))
+        left = cut * width * (1 + math.cos(angle) * (2 * way - 1)) / 2
+        top = cut * height * (1 + math.sin(angle) * (2 * way - 1)) / 2
+        box = (left, top, left + width * (1 - cut), top + height * (1 - cut))
+        yield source.transform(size, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+
+
+def _encode(frames: Iterator[Image.Image], size: Size, fps: float, target: Path) -> None:
+    rate = Fraction(fps).limit_denominator(1000)
+    with av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
+        stream.options = {"preset": "veryfast", "crf": "26", "threads": "1"}
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))  # type: ignore[no-untyped-call]
+        container.mux(stream.encode())

@@ -1,0 +1,146 @@
+"""Serves the sandbox in this process until a signal, or the end of standard input, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+
+from reelbatch.errors import SettingsError
+from reelbatch.sandbox.app import build_app
+from reelbatch.sandbox.config import SandboxConfig
+from reelbatch.sandbox.service import Service
+from reelbatch.sandbox.wire import ConnectionProtocol
+
+
+def serve(
+    config: SandboxConfig,
+    on_ready: Callable[[str], None] | None = None,
+    *,
+    stop_with_stdin: bool = False,
+) -> None:
+    """Serve until SIGINT, SIGTERM or (`stop_with_stdin`) the end of standard input.
+
+    `on_ready` is given the URL once it is being listened to.
+
+    Raises:
+        SettingsError: the port is taken.
+    """
+    with _listening(config) as listener, _data_folder(config) as data:
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        asyncio.run(_serve(config, data, listener, _Hooks(url, on_ready, stop_with_stdin)))
+
+
+class _Hooks:
+    """What surrounds the serving: whom to tell, and what to watch."""
+
+    def __init__(self, url: str, on_ready: Callable[[str], None] | None, stop_with_stdin: bool) -> None:
+        self.url = url
+        self.on_ready = on_ready
+        self.stop_with_stdin = stop_with_stdin
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, quiet, and with the signals left to us: it would end by the signal and not with exit 0."""
+
+    def __init__(self, config: uvicorn.Config, hooks: _Hooks) -> None:
+        super().__init__(config)
+        self._hooks = hooks
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are handled in `_serve`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        if self._hooks.on_ready:
+            self._hooks.on_ready(self._hooks.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Cut what still stalls without a word about it."""
+        logging.getLogger("uvicorn.error").disabled = True
+        await super().shutdown(sockets)
+
+    def stop(self) -> None:
+        """End the serving soon."""
+        self.should_exit = True
+
+
+async def _serve(config: SandboxConfig, data: Path, listener: socket.socket, hooks: _Hooks) -> None:
+    service = Service(config, data)
+    server = _Server(
+        uvicorn.Config(
+            build_app(service),
+            http=ConnectionProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
+        ),
+        hooks,
+    )
+    _stop_on_signals(server.stop)
+    if hooks.stop_with_stdin:
+        _stop_with_stdin(server.stop)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        service.books.close()
+
+
+@contextmanager
+def _listening(config: SandboxConfig) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    # Without the protocol's number asyncio leaves Nagle's delay on, and each answer takes 40 ms.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        if os.name == "posix":  # a restart may have the port at once; elsewhere this would share it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((config.host, config.port))
+        except OSError as error:
+            message = f"{config.host}:{config.port} can't be listened to: {error.strerror or error}"
+            raise SettingsError(f"{message}. Choose another port, or 0 for a free one.") from error
+        yield listener
+
+
+@contextmanager
+def _data_folder(config: SandboxConfig) -> Iterator[Path]:
+    if config.data:
+        yield config.data.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="reelbatch-sandbox-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError):  # Windows; or not in the main thread
+            loop.add_signal_handler(number, stop)
+
+
+def _stop_with_stdin(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(0, 1024):  # not sys.stdin: a thread inside its buffer upsets the interpreter's end
+                pass
+        with suppress(RuntimeError):  # the loop has ended before
+            loop.call_soon_threadsafe(stop)
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -1,0 +1,45 @@
+"""The parts of one running sandbox, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from reelbatch.sandbox.books import Books
+from reelbatch.sandbox.config import FaultSettings, SandboxConfig
+from reelbatch.sandbox.fault_plan import FaultPlan
+from reelbatch.sandbox.storage import Storage
+from reelbatch.sandbox.studio import Studio
+from reelbatch.sandbox.validation import Checker
+
+
+class Service:
+    """What the handlers share. Only the plan of faults can be replaced while it runs."""
+
+    def __init__(self, config: SandboxConfig, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self.config = config
+        self.books = Books(data / "books.db", config.balance)
+        self.storage = Storage(data, self.books.secret())
+        self.storage.prepare()
+        self.studio = Studio(config, self.books, self.storage)
+        self.checker = Checker(config, self._was_uploaded)
+        self.faults = FaultPlan(config.faults)
+        self.creates_in_flight = 0
+        self._jitter = random.Random(config.seed)
+
+    def replace_faults(self, settings: FaultSettings) -> None:
+        """Start a new plan; calls are counted from one again."""
+        self.faults = FaultPlan(settings)
+
+    async def half_latency(self) -> None:
+        """Wait half of a create's latency."""
+        latency = self.config.latency_ms
+        if self.config.latency_jitter_ms:
+            latency += self._jitter.uniform(0, self.config.latency_jitter_ms)
+        if latency:
+            await asyncio.sleep(latency / 2000)
+
+    def _was_uploaded(self, file_path: str) -> bool:
+        return self.storage.upload_file(file_path) is not None
