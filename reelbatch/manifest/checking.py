@@ -1,0 +1,150 @@
+"""Rows out of cells: put together, checked, keyed and fingerprinted, a batch at a time.
+
+The loop over rows only assembles; what can be wrong is looked for in whole columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+from reelbatch.domain import Fingerprint, Problem, Request, Row, RowKey, canonical_json
+from reelbatch.manifest import cells
+from reelbatch.manifest.columns import Columns, Faults, clean
+from reelbatch.manifest.imagechecks import ImageChecks
+from reelbatch.manifest.layout import Layout
+from reelbatch.manifest.notices import Notices
+from reelbatch.manifest.options import KEY, CheckedRows, Checks
+from reelbatch.manifest.shapes import Shapes
+from reelbatch.manifest.sources import BrokenRow, RawRows
+from reelbatch.models import Finding
+
+_new_request: Any = partial(tuple.__new__, Request)  # half the time of Request(…), a million times
+_new_row: Any = partial(tuple.__new__, Row)
+
+
+class RowChecker:
+    """Checks one reading of a manifest."""
+
+    def __init__(self, layout: Layout, checks: Checks, base: str) -> None:
+        self._layout = layout
+        self._shapes = Shapes(layout, checks)
+        self._images = ImageChecks(checks, base)
+        self.notices = Notices(layout)
+
+    def check(self, raw: RawRows) -> CheckedRows:
+        """Check one batch. Its warnings are kept for the end, in `notices`."""
+        faults = Faults()
+        columns = clean(raw, self._layout, self._shapes, faults)
+        self._judge(raw.numbers, columns, faults)
+        rows = assemble(raw.numbers, columns)
+        problems = []
+        for index, found in faults.found.items():
+            key, row = columns.keys[index], rows[index]
+            if index in faults.garbled:
+                hashed = self._hash_of_cells(raw, index)
+                row = row._replace(row_key=RowKey(key or hashed), fingerprint=hashed)
+            rows[index] = row._replace(credits_estimated=None, problem=self._listed(found))
+            problems += [self._problem(row.row_number, fault) for fault in found]
+        for broken in raw.broken:
+            rows.append(self._broken_row(broken))
+            problems.append(_broken_problem(broken))
+        if raw.broken:
+            rows.sort(key=lambda row: row.row_number)
+        problems.sort(key=lambda problem: problem.row_number or 0)
+        return CheckedRows(rows, problems, [])
+
+    def _judge(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
+        self._judge_settings(numbers, columns, faults)
+        if not all(columns.images):
+            missing = Finding("image_path", "", "missing", "Name a file, a URL or an api-assets/ path.")
+            _note_empty(columns.images, missing, faults)
+        if not all(columns.prompts):
+            missing = Finding("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
+            _note_empty(columns.prompts, missing, faults)
+        for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
+            for index, finding in self._images.findings(column, stated):
+                if index in faults.garbled:
+                    continue
+                if finding.blocking:
+                    faults.add(index, finding)
+                else:
+                    self.notices.add(finding, numbers[index])
+
+    def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
+        for index, shape in enumerate(columns.shapes):
+            if not shape.remarkable:
+                continue
+            for fault in shape.faults:
+                faults.add(index, fault, garbled=not shape.parsed)
+            for notice in shape.notices:
+                self.notices.add(notice, numbers[index], per_value=notice.column == "model")
+            if shape.aspect_ratios and (wrong := self._images.aspect(columns.images[index], shape.aspect_ratios)):
+                faults.add(index, wrong)
+
+    def _hash_of_cells(self, raw: RawRows, index: int) -> Fingerprint:
+        """An identity for a row that makes no request: other cells, other identity."""
+        return _sha256(canonical_json({column: texts[index] for column, texts in raw.columns.items()}))
+
+    def _broken_row(self, broken: BrokenRow) -> Row:
+        """A row of which only the first cell is known: nothing in front of it can have moved it."""
+        hashed = _sha256(broken.text)
+        first = self._layout.first
+        cell = broken.first_cell if cells.text_fault(KEY, broken.first_cell, cells.MAX_KEY) is None else ""
+        request = Request(image_path=cell if first == "image_path" else "", prompt=None, end_seconds=None)
+        key = RowKey(cell if first == KEY and cell else hashed)
+        return Row(key, broken.number, request, hashed, None, f"{broken.what}. {broken.remedy}")
+
+    def _problem(self, number: int, fault: Finding) -> Problem:
+        return Problem(number, self._layout.shown(fault.column), fault.value, fault.what, fault.remedy)
+
+    def _listed(self, found: Sequence[Finding]) -> str:
+        return "; ".join(
+            f'column "{self._layout.shown(fault.column)}": {fault.what}. {fault.remedy}' for fault in found
+        )
+
+
+def assemble(numbers: Sequence[int], columns: Columns) -> list[Row]:
+    """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
+    rows = []
+    sha256 = hashlib.sha256
+    for number, key, image, prompt, end, name, shape in zip(
+        numbers,
+        columns.keys,
+        columns.images,
+        columns.prompts,
+        columns.ends,
+        columns.names,
+        columns.shapes,
+        strict=True,
+    ):
+        lead, before_image, before_texts, tail = shape.json
+        end_pair = f'"end_image_path":{quoted(end)},' if end else ""
+        name_pair = f',"name":{quoted(name)}' if name else ""
+        prompt_pair = f',"prompt":{quoted(prompt)}' if prompt else ""
+        text = f"{lead}{end_pair}{before_image}{quoted(image)}{before_texts}{name_pair}{prompt_pair}{tail}"
+        fingerprint = sha256(text.encode()).hexdigest()
+        _, _, seconds, resolution, model, audio, _, _, width, height = shape.settings
+        request = _new_request(
+            (image, prompt or None, seconds, resolution, model, audio, name or None, end or None, width, height)
+        )
+        rows.append(_new_row((key or fingerprint, number, request, fingerprint, shape.credits, None)))
+    return rows
+
+
+def _note_empty(texts: Sequence[str], missing: Finding, faults: Faults) -> None:
+    for index, text in enumerate(texts):
+        if not text and index not in faults.garbled:
+            faults.add(index, missing)
+
+
+def _broken_problem(broken: BrokenRow) -> Problem:
+    value = cells.storable(broken.text, cells.MAX_SHOWN)
+    return Problem(broken.number, None, value, broken.what, broken.remedy)
+
+
+def _sha256(text: str) -> Fingerprint:
+    return Fingerprint(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

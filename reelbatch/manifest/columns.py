@@ -1,0 +1,117 @@
+"""A batch's cells, cleaned column by column: blanks off, defaults and template in, what can't be stored out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import NamedTuple
+
+from reelbatch.manifest import cells
+from reelbatch.manifest.layout import Layout
+from reelbatch.manifest.options import KEY, SETTINGS, TEXTS
+from reelbatch.manifest.shapes import Shape, Shapes
+from reelbatch.manifest.sources import RawRows
+from reelbatch.models import Finding
+
+
+class Columns(NamedTuple):
+    """One batch: "" where there is nothing."""
+
+    keys: Sequence[str]
+    images: Sequence[str]
+    prompts: Sequence[str]
+    ends: Sequence[str]
+    names: Sequence[str]
+    shapes: Sequence[Shape]
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong in one batch, by index."""
+
+    found: defaultdict[int, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+    garbled: set[int] = field(default_factory=set)  # rows whose cells can't be taken as they stand
+
+    def add(self, index: int, finding: Finding, *, garbled: bool = False) -> None:
+        """Note that the row at `index` can't be sent."""
+        self.found[index].append(finding)
+        if garbled:
+            self.garbled.add(index)
+
+
+def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: Faults) -> Columns:
+    """Clean one batch; what can't be taken is noted in `faults` and replaced by something storable."""
+    keys = _keys(raw, layout, faults)
+    images, prompts, ends, names = (_texts(column, raw, layout, faults) for column in TEXTS)
+    if layout.template:
+        prompts = _templated(prompts, raw, layout, faults)
+    if fallback := layout.defaults.get("prompt"):
+        prompts = [prompt or fallback for prompt in prompts]
+    settings = [_settings(column, raw, layout) for column in SETTINGS]
+    found = [shapes[key] for key in zip(map(bool, ends), *settings, strict=False)]
+    return Columns(keys, images, prompts, ends, names, found)
+
+
+def _keys(raw: RawRows, layout: Layout, faults: Faults) -> Sequence[str]:
+    if KEY not in layout.sources:
+        return [""] * len(raw.numbers)
+    keys = [key.strip() for key in _sound(KEY, raw.columns[layout.sources[KEY]], faults)]
+    if "" in keys:
+        missing = Finding(KEY, "", "missing", "Give every row a key of its own.")
+        for index, key in enumerate(keys):
+            if not key:
+                faults.add(index, missing, garbled=True)
+    return keys
+
+
+def _texts(column: str, raw: RawRows, layout: Layout, faults: Faults) -> list[str]:
+    default = "" if column == "prompt" else layout.defaults.get(column, "")  # a template comes before it
+    if column not in layout.sources:
+        return [default] * len(raw.numbers)
+    texts = _sound(column, raw.columns[layout.sources[column]], faults)
+    if default:
+        return [text.strip() or default for text in texts]
+    return [text.strip() for text in texts]
+
+
+def _sound(column: str, texts: list[str], faults: Faults) -> list[str]:
+    limit = cells.MAX_KEY if column == KEY else cells.MAX_TEXT
+    if cells.all_sound(texts, limit):
+        return texts
+    texts = list(texts)
+    for index, text in enumerate(texts):
+        if fault := cells.text_fault(column, text, limit):
+            faults.add(index, fault, garbled=True)
+            texts[index] = cells.storable(text, limit)
+    return texts
+
+
+def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: Faults) -> list[str]:
+    template = layout.template
+    if template is None:
+        return prompts
+    prompts = list(prompts)
+    for index in [index for index, prompt in enumerate(prompts) if not prompt]:
+        values = {column: raw.columns[column][index] for column in template.columns}
+        wrong = [fault for column, text in values.items() if (fault := _template_fault(column, text))]
+        for fault in wrong:
+            faults.add(index, fault, garbled=True)
+        prompt = template.fill({column: text.strip() for column, text in values.items()})
+        if not wrong and (long := cells.text_fault("prompt", prompt)):
+            faults.add(index, long, garbled=True)
+        prompts[index] = cells.storable(prompt)
+    return prompts
+
+
+def _template_fault(column: str, text: str) -> Finding | None:
+    if not text or text.isspace():
+        remedy = "Fill it in, or give the row a prompt of its own."
+        return Finding(column, "", "empty, and the prompt template needs it", remedy)
+    return cells.text_fault(column, text)
+
+
+def _settings(column: str, raw: RawRows, layout: Layout) -> Sequence[str]:
+    source = layout.sources.get(column)
+    return raw.columns[source] if source else list(repeat("", len(raw.numbers)))

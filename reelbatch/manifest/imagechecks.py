@@ -1,0 +1,130 @@
+"""Checks of the images that rows name: URLs by their form, files on this machine by their content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from urllib.parse import parse_qs, urlsplit
+
+from reelbatch.manifest.cells import MAX_SHOWN, storable
+from reelbatch.manifest.images import ImageInfo, ImageKind, ImageProblem, image_kind, inspect_image, resolve_image
+from reelbatch.manifest.options import Checks
+from reelbatch.models import Finding
+
+_REMEMBERED = 50_000
+_TOLERANCE = 0.02
+_ENDINGS = ("png", "jpg", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
+_WITH_DOT = frozenset(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
+_HOST_ENDS = len("https://")
+_NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
+_MORE_THAN_A_PATH = (" ", "?", "#", "\\", ":///", "@", "<", '"', "{", "|", "^", "`", "magichour.ai")
+
+
+class ImageChecks:
+    """Looks at every image once, however many rows name it."""
+
+    def __init__(self, checks: Checks, base: str) -> None:
+        self._look_at_files = checks.images
+        self._base = base
+        limits = checks.models.upload_limits
+        self._limit = limits.get(checks.plan or "creator", limits["creator"])
+        self._plan = checks.plan if checks.plan in limits else "creator"
+        self._inspected = lru_cache(_REMEMBERED)(self._inspect)
+
+    def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
+        """What is wrong or odd with the images of one column, by index."""
+        plain = not any(sign in text for text in ["\n".join(images)] for sign in _MORE_THAN_A_PATH)
+        for index in _unclear(images, plain=plain):
+            if images[index] and (found := self._finding(column, images[index])):
+                yield index, found
+
+    def aspect(self, stated: str, ratios: Sequence[str]) -> Finding | None:
+        """Why a local image has none of the aspect `ratios` (`16:9`) that its model takes."""
+        if not self._is_local(stated):
+            return None
+        info = self._inspected(stated)
+        if isinstance(info, ImageProblem) or any(_fits(info, ratio) for ratio in ratios):
+            return None
+        what = f"{info.width} x {info.height} pixels, but the model takes only {' and '.join(ratios)}"
+        return Finding("image_path", _shown(stated), what, "Crop the image, or choose another model.")
+
+    def _finding(self, column: str, stated: str) -> Finding | None:
+        problem: ImageProblem | None = None
+        kind = image_kind(stated)
+        if kind is ImageKind.URL:
+            return _url_finding(column, stated)
+        if self._is_local(stated):
+            found = self._inspected(stated)
+            problem = found if isinstance(found, ImageProblem) else None
+        elif kind is ImageKind.CLOUD:
+            problem = _scheme_problem(stated)
+        elif stated == "api-assets/":
+            problem = ImageProblem("names no file", "Give the whole api-assets/ path.")
+        return Finding(column, _shown(stated), problem.what, problem.remedy) if problem else None
+
+    def _is_local(self, stated: str) -> bool:
+        if not self._look_at_files or not stated:
+            return False
+        where = resolve_image(stated, self._base)
+        return image_kind(where) is ImageKind.LOCAL and image_kind(stated) is not ImageKind.ASSET
+
+    def _inspect(self, stated: str) -> ImageInfo | ImageProblem:
+        try:
+            info = inspect_image(resolve_image(stated, self._base), limit=self._limit)
+        except ImageProblem as problem:
+            return problem
+        return info
+
+
+def _unclear(images: Sequence[str], *, plain: bool) -> Iterator[int]:
+    """All but the web addresses that are surely good; `plain`: nothing but a path follows their hosts."""
+    if not plain:
+        yield from range(len(images))
+        return
+    for index, image in enumerate(images):
+        if not (
+            image.startswith(("https://", "http://"))
+            and image[image.rfind(".") :] in _WITH_DOT
+            and image.rfind("/") > _HOST_ENDS
+        ):
+            yield index
+
+
+def _url_finding(column: str, url: str) -> Finding | None:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname)
+    except ValueError:
+        has_host = False
+    if not has_host or _NOT_IN_URLS.search(url):
+        return Finding(column, _shown(url), "not a web address", "Write blanks as %20 and name a host.")
+    if parts.hostname == "magichour.ai" and parts.path.rstrip("/") == "/my-library":
+        if parse_qs(parts.query).get("imageId"):
+            return None
+        what = "a library address without an imageId"
+        return Finding(column, _shown(url), what, "Copy the address of one image: …/my-library?imageId=….")
+    if parts.path.lower().endswith(tuple(f".{ending}" for ending in _ENDINGS)):
+        return None
+    what = "a web address whose path does not end in an image's extension; the API may refuse it"
+    return Finding(column, _shown(url), what, "Prefer a direct address such as https://…/vase.jpg.", blocking=False)
+
+
+def _scheme_problem(stated: str) -> ImageProblem | None:
+    from fsspec import available_protocols
+
+    scheme = re.split(r"::|://", stated, maxsplit=1)[0]
+    if scheme.lower() in available_protocols():
+        return None
+    return ImageProblem(
+        f'"{scheme}" is no known kind of address', "Use a path, http(s)://, s3:// or another fsspec URL."
+    )
+
+
+def _fits(info: ImageInfo, ratio: str) -> bool:
+    width, height = map(int, ratio.split(":"))
+    return abs(info.width / info.height / (width / height) - 1) <= _TOLERANCE
+
+
+def _shown(stated: str) -> str:
+    return storable(stated, MAX_SHOWN)

@@ -1,0 +1,65 @@
+"""What a manifest is read with, what it is checked against, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from reelbatch.domain import Problem, Request, Row
+from reelbatch.models import ModelTable, Plan
+
+KEY = "row_key"
+TEXTS = ("image_path", "prompt", "end_image_path", "name")
+"""Columns that are taken as they stand."""
+SETTINGS = ("end_seconds", "resolution", "model", "audio", "width", "height")
+"""Columns with few distinct values, parsed once for each combination."""
+COLUMNS = (KEY, *Request._fields)
+"""Every column that a manifest may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestOptions:
+    """How to read a manifest.
+
+    Attributes:
+        columns: our column name -> the manifest's column name.
+        defaults: our column name -> value where the cell is empty or the column missing.
+        prompt_template: `Slow pan over {title}, {colour}` over the row's other columns; used where a row has
+            no prompt of its own.
+        delimiter: None: detected (comma, semicolon, tab, bar).
+        encoding: None: UTF-8 with or without a byte order mark, UTF-16 by its mark.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    prompt_template: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """What rows are checked against.
+
+    Attributes:
+        models: the table of models.
+        plan: sets the upload limit (None: creator's) and which resolutions are included.
+        profile: a profile of the table in place of the model that a row names, such as `legacy`.
+        rate: credits per second for models whose rate is unknown.
+        images: look at image files on this machine.
+    """
+
+    models: ModelTable
+    plan: Plan | None = None
+    profile: str | None = None
+    rate: int | None = None
+    images: bool = True
+
+
+class CheckedRows(NamedTuple):
+    """One batch of a manifest."""
+
+    rows: list[Row]  # all of them; an invalid one has its `problem` set
+    problems: list[Problem]  # blocking
+    warnings: list[Problem]  # with the last batch: each once for the whole file

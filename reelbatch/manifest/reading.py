@@ -1,0 +1,135 @@
+"""Opening a manifest, and reading its rows as often as needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from reelbatch.domain import Problem
+from reelbatch.errors import ManifestError
+from reelbatch.manifest.bytestream import open_file
+from reelbatch.manifest.checking import RowChecker
+from reelbatch.manifest.layout import Layout, known_columns, plan_layout
+from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
+from reelbatch.manifest.sources import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXT = frozenset({".csv", ".tsv"})
+_JSON_LINES = frozenset({".jsonl", ".ndjson"})
+_PARQUET = frozenset({".parquet"})
+_PACKED = frozenset({".gz", ".zst", ".bz2"})
+_READABLE = ".csv, .tsv, .jsonl, .ndjson (each also .gz, .zst, .bz2) and .parquet"
+_SAVE_AS = 'Save the sheet as "CSV UTF-8" and give that file.'
+
+
+class Manifest:
+    """A manifest whose columns are known; each call of `batches` reads it from the beginning.
+
+    Attributes:
+        name: for messages: the path, or `<DataFrame>`.
+        stem: the default name of its batch: the file's name without suffixes, or `dataframe`.
+        base: the folder that relative image paths start from.
+    """
+
+    def __init__(self, source: Source, layout: Layout, checks: Checks, name: str) -> None:
+        self._source = source
+        self._layout = layout
+        self._checks = checks
+        self.name = name
+        self.stem = _stem(name)
+        self.base = _base(name)
+
+    def batches(self) -> Iterator[CheckedRows]:
+        """Read and check the rows, about ten thousand at a time; the last batch carries the file's warnings.
+
+        Raises:
+            ManifestError: the file turned out to be damaged on the way.
+        """
+        checker = RowChecker(self._layout, self._checks, self.base)
+        last, seen = CheckedRows([], [], []), False
+        for raw in self._source.read(self._layout.wanted):
+            if seen:
+                yield last
+            last = checker.check(raw)
+            seen = True
+        warnings = checker.notices.problems()
+        if not last.rows and not seen:
+            warnings.append(Problem(None, None, "", "has no rows", "Add some below the column names."))
+        yield last._replace(warnings=warnings)
+
+
+def open_manifest(
+    source: str | os.PathLike[str] | pd.DataFrame, options: ManifestOptions, checks: Checks
+) -> Manifest:
+    """Open a manifest and match its columns.
+
+    Args:
+        source: a path, any fsspec URL, or a DataFrame.
+        options: names of columns, defaults, the prompt's template.
+        checks: what rows will be checked against.
+
+    Raises:
+        ManifestError: the file can't be used as a whole: not there, not readable, columns missing.
+    """
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        opened = _open_file(name, options)
+    else:
+        from reelbatch.manifest.frames import FrameSource
+
+        name = "<DataFrame>"
+        opened = FrameSource(source)
+    return Manifest(opened, plan_layout(name, opened.columns, options), checks, name)
+
+
+def _open_file(path: str, options: ManifestOptions) -> Source:
+    suffix = _suffix(path)
+    with open_file(path) as file:
+        start = file.read(8)
+    if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        kind = "an Excel file" if suffix in {".xlsx", ".xlsm", ".xls"} else "a zip or Office file"
+        raise ManifestError(f"{path}: is {kind}, not text. {_SAVE_AS}")
+    if suffix in _PARQUET or start.startswith(b"PAR1"):
+        from reelbatch.manifest.parquet import ParquetSource
+
+        return ParquetSource(path)
+    if suffix in _JSON_LINES:
+        from reelbatch.manifest.jsonlines import JsonLinesSource
+
+        return JsonLinesSource(path, options)
+    if suffix not in _TEXT:
+        raise ManifestError(f'{path}: "{suffix}" is no kind of manifest. Give the file one of {_READABLE}.')
+    from reelbatch.manifest.delimited import DelimitedSource
+
+    return DelimitedSource(path, options, known_columns(options))
+
+
+def _suffix(path: str) -> str:
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
+    if len(suffixes) > 1 and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def _stem(name: str) -> str:
+    if name == "<DataFrame>":
+        return "dataframe"
+    stem = PurePosixPath(name.replace(os.sep, "/"))
+    while stem.suffix.lower() in _TEXT | _JSON_LINES | _PARQUET | _PACKED:
+        stem = stem.with_suffix("")
+    return stem.name
+
+
+def _base(name: str) -> str:
+    """The folder of the manifest `name`; of a DataFrame: the current one."""
+    if name == "<DataFrame>":
+        return str(Path.cwd())
+    if name.startswith("file://"):
+        name = name.removeprefix("file://")
+    if "://" in name:
+        return name.rpartition("/")[0]
+    return str(Path(name).absolute().parent)
