@@ -7,8 +7,9 @@ ReelbatchError
 │   └── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
 ├── LedgerError            the results table failed while in use: disk full, locked too long, connection lost
 │   └── StateConflict      a row was not in the state that a move expected
-└── ApiError               a call other than create failed for good
-    └── UploadError        an image could not be uploaded
+└── ApiError               a call to the API failed for good
+    ├── UploadError        an image could not be uploaded
+    └── CreateError        a create made from Python was refused or is in doubt
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class StateConflict(LedgerError):  # noqa: N818 - it is a conflict, and named so
 
 
 class ApiError(ReelbatchError):
-    """A call to the API other than create failed for good."""
+    """A call to the API failed for good. `status` is the HTTP status, where there was one."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -52,3 +53,14 @@ class ApiError(ReelbatchError):
 
 class UploadError(ApiError):
     """An image could not be uploaded; its row was not sent."""
+
+
+class CreateError(ApiError):
+    """A create was refused, or may have been charged without an id coming back; `outcome` says which.
+
+    `outcome` is `retry` (surely not created, may be sent again), `rejected`, `in_doubt` or `halt`.
+    """
+
+    def __init__(self, message: str, *, status: int | None, outcome: str) -> None:
+        super().__init__(message, status=status)
+        self.outcome = outcome

@@ -136,17 +136,13 @@ class ModelTable(_Frozen):
         `rate` (credits per second) stands in for rates that the table does not know.
         """
         resolved = self.resolve(request, plan=plan, profile=profile)
-        per_second = (
-            resolved.model.rate(resolved.resolution, audio=resolved.audio) if resolved.model else None
-        )
+        per_second = resolved.model.rate(resolved.resolution, audio=resolved.audio) if resolved.model else None
         per_second = rate if per_second is None else per_second
         if per_second is None or request.end_seconds is None:
             return None
         return ceil(per_second * request.end_seconds)
 
-    def check(
-        self, request: Request, *, plan: Plan | None = None, profile: str | None = None
-    ) -> list[Finding]:
+    def check(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> list[Finding]:
         """Everything in `request` that its model does not accept, and warnings."""
         seconds = request.end_seconds or 0
         if not self.min_seconds <= seconds <= self.max_seconds:
@@ -183,9 +179,7 @@ def _findings(request: Request, resolved: Resolved, model: Model, plan: Plan | N
     yield from _check_resolution(resolved, model, plan)
     yield from _check_seconds(request, resolved, model)
     if resolved.audio and model.audio == "no":
-        yield Finding(
-            "audio", "true", f"{resolved.name} makes no audio", "Leave it empty or set it to false."
-        )
+        yield Finding("audio", "true", f"{resolved.name} makes no audio", "Leave it empty or set it to false.")
     if request.end_image_path:
         yield from _check_end_image(request, resolved, model)
 

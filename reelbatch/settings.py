@@ -44,9 +44,7 @@ class ManifestSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: dict[str, str] = Field(default_factory=dict, description="our column: the manifest's column")
-    defaults: dict[str, Any] = Field(
-        default_factory=dict, description="our column: value where a cell is empty"
-    )
+    defaults: dict[str, Any] = Field(default_factory=dict, description="our column: value where a cell is empty")
     prompt_template: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
@@ -55,9 +53,7 @@ class ManifestSettings(BaseModel):
 class Settings(BaseSettings):
     """Every setting, with its default. Times are in seconds, money in credits."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="REELBATCH_", frozen=True, extra="forbid", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="REELBATCH_", frozen=True, extra="forbid", populate_by_name=True)
 
     api_key: SecretStr | None = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
     base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
@@ -65,9 +61,7 @@ class Settings(BaseSettings):
     export: str | None = Field(
         default=None, description="where a run exports the table; none: results/<batch>.parquet"
     )
-    downloads: str | None = Field(
-        default=None, description="folder or URL for the videos; none: not downloaded"
-    )
+    downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
 
     concurrency: int = Field(default=16, ge=1, le=1000, description="creates in flight")
     request_timeout_s: float = Field(default=60, gt=0)
@@ -79,9 +73,7 @@ class Settings(BaseSettings):
     identical_rejections: int = Field(default=20, ge=1)
     rate_limit: float | None = Field(default=None, gt=0, description="creates per second")
 
-    max_credits: int | None = Field(
-        default=None, ge=0, description="cap on the batch's worst case, in credits"
-    )
+    max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")
     dollars_per_credit: float | None = Field(default=None, ge=0)
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
     plan: Plan | None = None
@@ -120,8 +112,10 @@ def load_settings(config: str | Path | None = None, options: Mapping[str, Any] |
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            **_: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings  # a key in a file beside the manifest is a key that leaks
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=stated)
 
     try:

@@ -132,23 +132,25 @@ def _release_one(connection: Connection, item: Release) -> bool:
     return changed.rowcount == 1
 
 
+def release_all(connection: Connection, items: Sequence[RunId]) -> list[int]:
+    """At a run's end: rows that it still held, of which no request is under way. Answers with how many."""
+    returned = update(results).where(RELEASE.expected).values(state=RELEASE.target)
+    return [connection.execute(returned.where(results.c.run_id == run_id)).rowcount for run_id in items]
+
+
 def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
     """What dead runs held: claimed rows become pending, sending rows in doubt. Answers with both counts."""
     if not dead:
         return 0, 0
     theirs = results.c.run_id.in_(dead)
-    returned = connection.execute(
-        update(results).where(theirs, RELEASE.expected).values(state=RELEASE.target)
-    )
+    returned = connection.execute(update(results).where(theirs, RELEASE.expected).values(state=RELEASE.target))
     message = "the worker ended while the request was under way; it may have been charged"
     doubtful = connection.execute(
         update(results)
         .where(theirs, DOUBTFUL.expected)
         .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
     )
-    unanswered = and_(
-        attempts.c.run_id.in_(dead), attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None)
-    )
+    unanswered = and_(attempts.c.run_id.in_(dead), attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
     connection.execute(update(attempts).where(unanswered).values(outcome="in_doubt", message=message))
     return returned.rowcount, doubtful.rowcount
 

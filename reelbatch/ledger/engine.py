@@ -28,9 +28,7 @@ def parse_url(url: str) -> URL:
         remedy = "Use for example sqlite:///results/reelbatch.db (three slashes, then the path)."
         raise LedgerUnusable(f"--results {url!r} is no database URL. {remedy}") from error
     if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-        raise LedgerUnusable(
-            f"--results {shown(parsed)}: the results table can be kept in SQLite or Postgres"
-        )
+        raise LedgerUnusable(f"--results {shown(parsed)}: the results table can be kept in SQLite or Postgres")
     return parsed
 
 

@@ -31,7 +31,7 @@ class Move:
 
 def in_states(states: Iterable[RowState]) -> ColumnElement[bool]:
     """Rows in one of `states`; written out, since a bound value would hide a partial index from SQLite."""
-    names = [literal_column(f"'{state}'") for state in sorted(states)]
+    names: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in sorted(states)]
     return results.c.state == names[0] if len(names) == 1 else results.c.state.in_(names)
 
 

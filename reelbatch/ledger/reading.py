@@ -75,10 +75,7 @@ def claimable(connection: Connection, scope: Scope) -> int:
 def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
     """Rows that other workers hold."""
     query = select(func.count()).select_from(results)
-    return (
-        connection.scalar(query.where(results.c.batch == batch, in_states(HELD), results.c.run_id != run_id))
-        or 0
-    )
+    return connection.scalar(query.where(results.c.batch == batch, in_states(HELD), results.c.run_id != run_id)) or 0
 
 
 def rows(batch: Batch | None = None) -> Select[Any]:

@@ -96,18 +96,16 @@ def end(connection: Connection, items: Sequence[End]) -> list[None]:
     return [None] * len(items)
 
 
-def dead(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]:
-    """Runs that never ended and whose process is gone, or whose lease has run out.
+def lost(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]:
+    """Runs that hold rows, or never ended, although nobody is at work for them any more.
 
-    On this machine the process itself is asked, so a slow worker is never taken for a dead one and a killed one is
+    That is: they ended, their process is gone, or their lease has run out. On this machine the process itself is asked, so a slow worker is never taken for a dead one and a killed one is
     found at once. For other machines the lease decides.
     """
     query = select(runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
     return [
         RunId(run_id)
-        for run_id, host, pid, pid_started, heartbeat_at in connection.execute(
-            query.where(runs.c.ended_at.is_(None))
-        )
+        for run_id, host, pid, pid_started, heartbeat_at in connection.execute(query.where(runs.c.ended_at.is_(None)))
         if _is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
     ]
 
@@ -129,10 +127,10 @@ def _is_dead(host: str, pid: int, pid_started: float, *, expired: bool) -> bool:
 
 
 def mark_dead(connection: Connection, run_ids: Sequence[RunId], now: datetime) -> None:
-    """Close the runs of dead workers."""
+    """Close the runs of dead workers that could not do so themselves."""
     if run_ids:
-        ended = {"ended_at": now, "exit_reason": "died"}
-        connection.execute(update(runs).where(runs.c.run_id.in_(run_ids)).values(ended))
+        unended = update(runs).where(runs.c.run_id.in_(run_ids), runs.c.ended_at.is_(None))
+        connection.execute(unended.values(ended_at=now, exit_reason="died"))
 
 
 def open_batch(connection: Connection, batch: Batch, api: str, now: datetime) -> None:

@@ -108,9 +108,7 @@ results = Table(
     Column("due_at", UtcDateTime),  # when settle should look at it next
     PrimaryKeyConstraint("batch", "row_key"),
     CheckConstraint(f"state IN ({_STATES})", name="state_is_known"),
-    CheckConstraint(
-        "video_id IS NOT NULL OR state NOT IN ('queued', 'rendering', 'complete')", name="id_is_known"
-    ),
+    CheckConstraint("video_id IS NOT NULL OR state NOT IN ('queued', 'rendering', 'complete')", name="id_is_known"),
 )
 
 _partial_index("results_pending", "state = 'pending'", results.c.batch, results.c.row_number)
@@ -176,9 +174,7 @@ batches = Table(
     metadata,
     Column("batch", String, primary_key=True),
     Column("api", String, nullable=False),  # which API its ids belong to
-    Column(
-        "committed", BigInteger, nullable=False, server_default=text("0")
-    ),  # charged + reserved + in doubt
+    Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
 )
 

@@ -187,9 +187,7 @@ def _changed() -> ColumnElement[bool]:
 def _action(regenerate: Regenerate) -> ColumnElement[str]:
     """DESIGN's table of what happens to a row that the results table already has, as one CASE."""
     has_video = in_states(_HAS_VIDEO)
-    sendable = case(
-        (staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value)
-    )
+    sendable = case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
     again = {
         Regenerate.NONE: literal(value=False),
         Regenerate.CHANGED: _changed(),
@@ -273,9 +271,7 @@ def _relist(connection: Connection, batch: Batch, span: tuple[int, int]) -> None
 
 
 def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], regenerate: Regenerate) -> None:
-    state = case(
-        (staged.c.problem.is_(None), literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value)
-    )
+    state = case((staged.c.problem.is_(None), literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value))
     columns = ["batch", "row_key", "row_number", *_REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
     source = select(
         literal(batch),
@@ -290,9 +286,7 @@ def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], regener
         [*columns, "state", "error_code", "error_message", "listed"], source
     )
     new = statement.excluded
-    fresh = {
-        name: getattr(new, name) for name in (*columns[2:], "state", "error_code", "error_message", "listed")
-    }
+    fresh = {name: getattr(new, name) for name in (*columns[2:], "state", "error_code", "error_message", "listed")}
     cleared = dict.fromkeys(_OF_A_VIDEO)
     connection.execute(
         statement.on_conflict_do_update(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -61,6 +63,17 @@ class Ledger:
         """Whether there is a table to read; a SQLite file is not made by looking for it."""
         path = sqlite_path(parse_url(url))
         return path is None or path.exists()
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None for another database."""
+        return sqlite_path(self.url)
+
+    @property
+    def label(self) -> str:
+        """A short name for messages and files beside the table."""
+        digest = hashlib.sha256(self.url.render_as_string(hide_password=True).encode()).hexdigest()[:8]
+        return f"{Path(self.url.database or 'memory').stem}-{digest}"
 
     def __enter__(self) -> Self:
         return self
@@ -164,9 +177,9 @@ class StagedManifest:
 
 def _recover(connection: Connection, lease: timedelta) -> tuple[int, int]:
     now = utc_now()
-    dead: list[RunId] = runs.dead(connection, now, lease)
-    counts = claims.recover(connection, dead)
-    runs.mark_dead(connection, dead, now)
+    lost: list[RunId] = runs.lost(connection, now, lease)
+    counts = claims.recover(connection, lost)
+    runs.mark_dead(connection, lost, now)
     return counts
 
 

@@ -38,8 +38,7 @@ def save(connection: Connection, items: Sequence[Upload]) -> list[str]:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     for item in items:
         values = {
-            name: getattr(item, name)
-            for name in ("api", "sha256", "file_path", "bytes", "uploaded_at", "run_id")
+            name: getattr(item, name) for name in ("api", "sha256", "file_path", "bytes", "uploaded_at", "run_id")
         }
         connection.execute(dialect.insert(uploads).values(values).on_conflict_do_nothing())
     return [found or item.file_path for item, found in zip(items, find(connection, items), strict=True)]
@@ -49,8 +48,7 @@ def find(connection: Connection, items: Sequence[Lookup | Upload]) -> list[str |
     """The API's path for each image, None for one that it does not have."""
     query = select(uploads.c.file_path)
     return [
-        connection.scalar(query.where(uploads.c.api == item.api, uploads.c.sha256 == item.sha256))
-        for item in items
+        connection.scalar(query.where(uploads.c.api == item.api, uploads.c.sha256 == item.sha256)) for item in items
     ]
 
 

@@ -1,0 +1,277 @@
+"""The four calls of the API. The only code that knows httpx and the API's JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
+from reelbatch.client.files import read_chunks
+from reelbatch.client.pools import CONNECT_TIMEOUT_S, Pools
+from reelbatch.domain import Request
+from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
+from reelbatch.outcome import Exchange, Kind, classify
+from reelbatch.settings import LIVE_URL, is_loopback
+
+_ANSWER_LIMIT = 5_000_000
+"""Bytes of an answer that are read; a create's answer has some hundred."""
+_WRITE_TIMEOUT_S = 300.0
+_TRANSFERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How to reach the API.
+
+    Args:
+        base_url: https, or http on this machine.
+        concurrency: creates in flight.
+        timeout_s: longest wait for the answer to one call, in seconds.
+        transport: in place of the network, for tests.
+    """
+
+    base_url: str = LIVE_URL
+    concurrency: int = 16
+    timeout_s: float = 60.0
+    transport: httpx.AsyncBaseTransport | None = None
+
+
+class Client:
+    """An asynchronous client for image-to-video.
+
+    The key goes to the API's own host and to no other: never to an upload or download address.
+
+    Args:
+        api_key: the API key; it is never logged.
+        connection: where the API is and how it is reached.
+    """
+
+    def __init__(self, api_key: str | SecretStr, connection: Connection = Connection()) -> None:
+        self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
+        _check_key(self._key)
+        self._base_url = connection.base_url.rstrip("/")
+        self._timeout_s = connection.timeout_s
+        options: dict[str, Any] = {
+            "timeout_s": connection.timeout_s,
+            # A proxy has no business between this process and its own machine.
+            "trust_env": not is_loopback(urlsplit(self._base_url).hostname),
+            "transport": connection.transport,
+        }
+        self._calls = Pools(connection.concurrency, **options)
+        self._transfers = Pools(_TRANSFERS, **options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._calls.close()
+        await self._transfers.close()
+
+    async def create(
+        self,
+        *,
+        image_path: str | Path,
+        end_seconds: float,
+        prompt: str | None = None,
+        end_image_path: str | Path | None = None,
+        **options: Any,
+    ) -> Created:
+        """Create one video; local images are uploaded first. It is charged once, and never sent twice.
+
+        Args:
+            image_path: a local file, an `api-assets/…` path or a URL.
+            end_seconds: length of the video in seconds, 1 to 60.
+            prompt: what should happen in the video.
+            end_image_path: the last frame, for models that take one.
+            options: `name`, `resolution`, `model`, `audio`, and the deprecated `width` and `height`.
+
+        Raises:
+            CreateError: it was refused, or it is in doubt; `error.outcome` says which.
+            UploadError: an image could not be uploaded; nothing was charged.
+        """
+        name = options.pop("name", None)
+        request = Request(str(image_path), prompt, end_seconds, **options)
+        image = await self.asset(request.image_path)
+        end_image = await self.asset(str(end_image_path)) if end_image_path else None
+        exchange = await self.send_create(create_body(request, image, end_image, name))
+        outcome = classify(exchange)
+        if outcome.kind is not Kind.SUBMITTED or outcome.video_id is None:
+            what = f"{outcome.kind.replace('_', ' ')}: {outcome.message}"
+            raise CreateError(what, status=outcome.status, outcome=outcome.kind.value)
+        raw = _lenient_object(exchange.body)
+        return Created(outcome.video_id, outcome.credits_charged, outcome.estimated_frame_cost, raw)
+
+    async def send_create(self, body: Mapping[str, Any]) -> Exchange:
+        """One POST of `body`; whatever happens comes back as an Exchange, with what is known about it."""
+        watch = _Watch()
+        try:
+            async with (
+                asyncio.timeout(CONNECT_TIMEOUT_S + self._timeout_s),
+                self._post(body, watch) as response,
+            ):
+                watch.status, watch.headers = response.status_code, dict(response.headers)
+                async for chunk in response.aiter_bytes():
+                    watch.body += chunk
+                    if len(watch.body) > _ANSWER_LIMIT:
+                        break
+        except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
+            return watch.exchange(error)
+        return watch.exchange(None)
+
+    @asynccontextmanager
+    async def _post(self, body: Mapping[str, Any], watch: _Watch) -> AsyncIterator[httpx.Response]:
+        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        headers = {**self._authorization(), "Content-Type": "application/json"}
+        url = f"{self._base_url}/v1/image-to-video"
+        with self._calls.client() as client:
+            async with client.stream(
+                "POST", url, content=content, headers=headers, extensions={"trace": watch.trace}
+            ) as response:
+                yield response
+
+    async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
+        """Ask for one upload address for each of `extensions`, in the same order. Costs nothing.
+
+        Raises:
+            ApiError: the API refused or could not be reached.
+        """
+        items = [{"type": "image", "extension": extension} for extension in extensions]
+        answer = await self._call("POST", "/v1/files/upload-urls", {"items": items})
+        try:
+            slots = [upload_slot(item) for item in answer["items"]]
+        except (KeyError, TypeError) as error:
+            raise ApiError("the API's answer to upload-urls lacks addresses") from error
+        if len(slots) != len(items):
+            raise ApiError(f"the API gave {len(slots)} upload addresses for {len(items)} images")
+        return slots
+
+    async def put_file(self, slot: UploadSlot, path: str | Path) -> None:
+        """Stream a local file to its upload address. The key does not go along.
+
+        Raises:
+            UploadError: the storage refused it or could not be reached; trying again is safe.
+        """
+        size = await asyncio.to_thread(os.path.getsize, path)
+        timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S)
+        try:
+            with self._transfers.client() as client:
+                response = await client.put(
+                    slot.upload_url,
+                    content=read_chunks(path),
+                    headers={"Content-Length": str(size)},
+                    timeout=timeout,
+                )
+        except httpx.HTTPError as error:
+            raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
+        if response.status_code >= 300:  # noqa: PLR2004 - anything but success
+            raise UploadError(f"the storage answered with status {response.status_code}", status=response.status_code)
+
+    async def asset(self, path: str) -> str:
+        """What a create is given for `path`: itself for a URL or `api-assets/…`, else the uploaded file's path."""
+        if path.startswith(("api-assets/", "http://", "https://")):
+            return path
+        extension = Path(path).suffix.lstrip(".").lower() or "png"
+        if not await asyncio.to_thread(os.path.isfile, path):
+            raise UploadError(f"{path}: no such image file")
+        (slot,) = await self.upload_urls([extension])
+        await self.put_file(slot, path)
+        return slot.file_path
+
+    async def get_video(self, video_id: str) -> Video:
+        """The state of a video. Costs nothing.
+
+        Raises:
+            ApiError: the API refused (`status` 404: no such video) or could not be reached.
+        """
+        answer = await self._call("GET", f"/v1/video-projects/{quote(video_id, safe='')}")
+        try:
+            return video(answer)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ApiError(f"the API's answer about video {video_id} lacks its id or status") from error
+
+    @asynccontextmanager
+    async def download(self, url: str, *, offset: int = 0) -> AsyncIterator[httpx.Response]:
+        """Stream a finished video from `offset` bytes on. The key does not go along.
+
+        Raises:
+            ApiError: the storage could not be reached, or the transfer broke off.
+        """
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        try:
+            with self._transfers.client() as client:
+                async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+                    yield response
+        except httpx.HTTPError as error:
+            raise ApiError(f"the download broke off ({type(error).__name__}: {error})") from error
+
+    async def _call(self, method: str, path: str, body: Any = None) -> Any:
+        """A call that costs nothing and may be repeated."""
+        try:
+            with self._calls.client() as client:
+                response = await client.request(
+                    method, f"{self._base_url}{path}", json=body, headers=self._authorization()
+                )
+        except httpx.HTTPError as error:
+            raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        if response.status_code != 200:  # noqa: PLR2004 - the only success of these calls
+            message = _lenient_object(response.content).get("message") or response.text[:200]
+            raise ApiError(f"{method} {path}: status {response.status_code}: {message}", status=response.status_code)
+        answer = _lenient_object(response.content)
+        if not answer:
+            raise ApiError(f"{method} {path}: the answer is not the JSON that was expected")
+        return answer
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key.get_secret_value()}"}
+
+
+class _Watch:
+    """What has been seen of one POST so far."""
+
+    def __init__(self) -> None:
+        self.left = False
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by httpcore; the connection's own word on whether the request began to leave."""
+        if event.endswith("send_request_headers.started"):
+            request = info.get("request")
+            if getattr(request, "method", b"POST") != b"CONNECT":  # that is only the proxy being asked
+                self.left = True
+
+    def exchange(self, error: Exception | None) -> Exchange:
+        """All of it."""
+        return Exchange(self.status, self.headers, bytes(self.body), error, self.left)
+
+
+def _check_key(key: SecretStr) -> None:
+    value = key.get_secret_value()
+    if not value.strip() or not value.isascii() or not value.isprintable() or value != value.strip():
+        raise SettingsError("the API key is empty or has characters that no key has; check MAGIC_HOUR_API_KEY")
+
+
+def _lenient_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

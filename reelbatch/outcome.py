@@ -1,0 +1,207 @@
+"""What a create ended in: one total function from what came back to what is done about it.
+
+Only what surely never left may be sent again. Everything that may have been charged and brought no id is in doubt,
+and a row in doubt is never sent again by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import httpx
+
+from reelbatch.domain import VideoId
+
+MAX_RETRY_AFTER_S = 3600.0
+_RAW_LIMIT = 10_000
+_MESSAGE_LIMIT = 500
+
+NEVER_SENT: tuple[type[Exception], ...] = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""Errors that happen before a request is written. They count only while nothing was seen to leave."""
+
+
+class Kind(StrEnum):
+    """The five ends of an attempt."""
+
+    SUBMITTED = "submitted"  # an id is known
+    RETRY = "retry"  # surely not created; may be sent again
+    REJECTED = "rejected"  # surely not created; the same request would be refused again
+    IN_DOUBT = "in_doubt"  # may have been created and charged
+    HALT = "halt"  # not created, and neither would any other row be
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One POST and what came back: a status with a body, an error, or both when the body broke off."""
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    error: Exception | None = None
+    left: bool = False  # whether the request was seen to leave
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that outcomes depend on."""
+
+    server_errors: Literal["retry", "hold"] = "retry"
+    bad_gateway_wait_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt ended in. Credits are integers; `wait_s` is None where the usual backoff applies."""
+
+    kind: Kind
+    status: int | None = None
+    video_id: VideoId | None = None
+    credits_charged: int | None = None
+    estimated_frame_cost: int | None = None
+    wait_s: float | None = None
+    code: str | None = None
+    message: str | None = None
+    raw_body: str | None = None
+
+
+def classify(exchange: Exchange, policy: Policy = Policy()) -> Outcome:
+    """The outcome of `exchange`; every status and every error has exactly one."""
+    if exchange.status is None:
+        return _without_answer(exchange)
+    if 200 <= exchange.status < 300:  # noqa: PLR2004 - the class of status codes
+        return _success(exchange)
+    return _refusal(exchange, exchange.status, policy)
+
+
+def _without_answer(exchange: Exchange) -> Outcome:
+    error = exchange.error
+    name = type(error).__name__ if error is not None else "no answer"
+    detail = f"{name}: {error}" if error is not None and str(error) else name
+    if isinstance(error, NEVER_SENT) and not exchange.left:
+        return Outcome(Kind.RETRY, code="not_connected", message=f"the API could not be reached ({detail})")
+    code = "timeout" if isinstance(error, httpx.TimeoutException | TimeoutError) else "connection_lost"
+    message = f"no answer came after the request was sent ({detail}); it may have been charged"
+    return Outcome(Kind.IN_DOUBT, code=code, message=message)
+
+
+def _success(exchange: Exchange) -> Outcome:
+    raw = exchange.body.decode("utf-8", "replace")
+    answer = _json_object(exchange.body)
+    video_id = _usable_id(answer["id"]) if "id" in answer else _id_in_broken_json(raw)
+    if video_id is None:
+        message = "the API answered with success but without an id; it may have been charged"
+        return Outcome(Kind.IN_DOUBT, exchange.status, code="no_id", message=message, raw_body=raw[:_RAW_LIMIT])
+    return Outcome(
+        Kind.SUBMITTED,
+        exchange.status,
+        video_id=video_id,
+        credits_charged=whole_number(answer.get("credits_charged")),
+        estimated_frame_cost=whole_number(answer.get("estimated_frame_cost")),
+    )
+
+
+def _refusal(exchange: Exchange, status: int, policy: Policy) -> Outcome:
+    kind, wait_s = _refusal_kind(exchange, status, policy)
+    message = _message(exchange.body) or f"the API answered with status {status}"
+    if 300 <= status < 400:  # noqa: PLR2004 - the class of status codes
+        message = f"the API answered with a redirect ({status}), which is never followed"
+    raw = exchange.body.decode("utf-8", "replace")[:_RAW_LIMIT] if kind is Kind.IN_DOUBT else None
+    return Outcome(kind, status, wait_s=wait_s, code=f"http_{status}", message=message, raw_body=raw)
+
+
+def _refusal_kind(  # noqa: PLR0911 - one arm for each line of the table of outcomes
+    exchange: Exchange, status: int, policy: Policy
+) -> tuple[Kind, float | None]:
+    match status:
+        case 401 | 402:
+            return Kind.HALT, None
+        case 408:
+            return Kind.IN_DOUBT, None
+        case 429:
+            return Kind.RETRY, retry_after(exchange.headers)
+        case 500 | 502 | 503 if policy.server_errors == "hold" or "id" in _json_object(exchange.body):
+            return Kind.IN_DOUBT, None
+        case 500 | 503:
+            return Kind.RETRY, retry_after(exchange.headers)
+        case 502:
+            return Kind.RETRY, policy.bad_gateway_wait_s * random.uniform(1, 2)
+        case _ if 300 <= status < 500:  # noqa: PLR2004 - the classes of status codes
+            return Kind.REJECTED, None
+    return Kind.IN_DOUBT, None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds to wait by `Retry-After` (a number or an HTTP date), at most an hour; None where it says nothing."""
+    stated = {name.lower(): value for name, value in headers.items()}.get("retry-after", "").strip()
+    if not stated:
+        return None
+    try:
+        seconds = float(stated)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(stated)
+        except ValueError:
+            return None
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+        seconds = (date - (now or datetime.now(UTC))).total_seconds()
+    if seconds != seconds:  # noqa: PLR0124 - not a number
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def whole_number(value: Any) -> int | None:
+    """`value` as an integer where it is one (450, 450.0, "450"), else None."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(value)
+        return int(number) if number == int(number) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _usable_id(value: Any) -> VideoId | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not _PLAIN_ID.fullmatch(value.strip()):
+        return None
+    return VideoId(value.strip())
+
+
+_PLAIN_ID = re.compile(r"[^\s/?#\\\x00-\x1f]{1,200}")
+_BROKEN_ID = re.compile(r'^\s*\{(?:[^{}\[\]]*,)?\s*"id"\s*:\s*"([A-Za-z0-9_-]{4,200})"')
+
+
+def _id_in_broken_json(raw: str) -> VideoId | None:
+    """An id that arrived whole before the rest of the body broke off is not thrown away."""
+    found = _BROKEN_ID.match(raw)
+    return VideoId(found.group(1)) if found else None
+
+
+def _message(body: bytes) -> str | None:
+    stated = _json_object(body).get("message")
+    text = stated if isinstance(stated, str) else body.decode("utf-8", "replace")
+    text = " ".join(text.replace("\x00", " ").split())
+    return text[:_MESSAGE_LIMIT] or None

@@ -1,0 +1,183 @@
+"""From a manifest to what a run would do: checked, compared with the results table, estimated. Spends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from reelbatch.domain import Batch, Problem, Row
+from reelbatch.errors import ManifestError
+from reelbatch.ledger import Comparison, StagedManifest
+from reelbatch.ledger.staging import Action
+from reelbatch.manifest import Checks, Manifest, ManifestOptions
+from reelbatch.models import ModelTable, load_models
+from reelbatch.settings import Settings
+
+KEPT_PROBLEMS = 1000
+"""Problems and warnings that are listed; beyond that they are only counted."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the checks said, gathered while the manifest streams by."""
+
+    rows: int = 0
+    problem_count: int = 0
+    warning_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def gather(self, manifest: Manifest) -> Iterator[list[Row]]:
+        """Pass the manifest's rows on, and keep what was found."""
+        for checked in manifest.batches():
+            self.rows += len(checked.rows)
+            self.problem_count += len(checked.problems)
+            self.warning_count += len(checked.warnings)
+            self.problems += checked.problems[: KEPT_PROBLEMS - len(self.problems)]
+            self.warnings += checked.warnings[: KEPT_PROBLEMS - len(self.warnings)]
+            yield checked.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEstimate:
+    """Rows to send for one model; `credits` None where its rate is unknown for all of them."""
+
+    model: str
+    rows: int
+    credits: int | None
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `generate` would do. Credits are integers; dollars None where no rate is set."""
+
+    manifest: str
+    batch: Batch
+    rows: int
+    send: int
+    skip: int
+    changed: int
+    failed: int
+    in_doubt: int
+    held: int
+    invalid: int
+    gone: int
+    credits_estimated: int
+    unknown_rate: int
+    dollars: float | None
+    max_credits: int | None
+    by_model: list[ModelEstimate]
+    problems: list[str]
+    warnings: list[str]
+    problem_count: int
+    warning_count: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def checks_of(settings: Settings) -> Checks:
+    """The checks that the settings ask for."""
+    return Checks(
+        models=load_models(settings.models), plan=settings.plan, profile=settings.model_profile, rate=settings.rate
+    )
+
+
+def options_of(settings: Settings) -> ManifestOptions:
+    """How to read the manifest, by the settings."""
+    stated = settings.manifest
+    return ManifestOptions(
+        columns=stated.columns,
+        defaults=stated.defaults,
+        prompt_template=stated.prompt_template,
+        delimiter=stated.delimiter,
+        encoding=stated.encoding,
+    )
+
+
+def refuse_duplicates(manifest: Manifest, comparison: Comparison) -> None:
+    """A key names one row.
+
+    Raises:
+        ManifestError: two rows have the same key; lists them all.
+    """
+    if not comparison.duplicates:
+        return
+    lines = [
+        f'  row_key "{duplicate.row_key}" is in rows {", ".join(map(str, duplicate.row_numbers))}'
+        for duplicate in comparison.duplicates
+    ]
+    remedy = "Give every row its own row_key; without that column, rows must differ from each other."
+    raise ManifestError("\n".join([f"{manifest.name}: the same key names more than one row.", *lines, remedy]))
+
+
+def refuse_problems(manifest: Manifest, findings: Findings) -> None:
+    """With `--strict`, one bad row is enough.
+
+    Raises:
+        ManifestError: lists every problem.
+    """
+    if not findings.problem_count:
+        return
+    lines = [f"  {problem}" for problem in findings.problems]
+    if more := findings.problem_count - len(lines):
+        lines.append(f"  and {more} more")
+    raise ManifestError("\n".join([f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *lines]))
+
+
+def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tuple[Findings, Comparison]) -> Plan:
+    """Put what was found into one report."""
+    findings, comparison = compared
+    rows = {action: sum(count.rows for count in comparison.counts if count.action is action) for action in Action}
+    models = [
+        ModelEstimate(
+            model=count.model or "default",
+            rows=count.rows,
+            credits=None if count.unknown == count.rows else count.credits_estimated,
+            unknown=count.unknown,
+        )
+        for count in comparison.counts
+        if count.action is Action.SEND
+    ]
+    credits_ = sum(model.credits or 0 for model in models)
+    same = [_same_request(first, last) for first, last in comparison.same_requests]
+    return Plan(
+        manifest=manifest.name,
+        batch=batch,
+        rows=findings.rows,
+        **{action.value: count for action, count in rows.items()},
+        gone=comparison.gone,
+        credits_estimated=credits_,
+        unknown_rate=sum(model.unknown for model in models),
+        dollars=_dollars(credits_, settings, load_models(settings.models)),
+        max_credits=settings.max_credits,
+        by_model=models,
+        problems=[str(problem) for problem in findings.problems],
+        warnings=[str(warning) for warning in findings.warnings] + same,
+        problem_count=findings.problem_count,
+        warning_count=findings.warning_count + len(same),
+    )
+
+
+def look(manifest: Manifest, batch: Batch, settings: Settings, staged: tuple[Findings, StagedManifest]) -> Plan:
+    """The plan for a staged manifest, without changing anything.
+
+    Raises:
+        ManifestError: two rows have the same key.
+    """
+    findings, table = staged
+    comparison = table.compare(batch)
+    refuse_duplicates(manifest, comparison)
+    return make_plan(manifest, batch, settings, (findings, comparison))
+
+
+def _same_request(first: int, last: int) -> str:
+    return f"rows {first} and {last} ask for the same video under different keys; both are sent and paid for"
+
+
+def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:
+    per_credit = settings.dollar_rate(models.dollars_per_credit)
+    return None if per_credit is None else round(models.dollars(credits_, per_credit=per_credit), 2)

@@ -1,0 +1,217 @@
+"""One run at work on one batch: its table, its client, its submitter, its heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from reelbatch.client import Client, Connection
+from reelbatch.domain import Batch, RunId
+from reelbatch.errors import LedgerError, SettingsError
+from reelbatch.ledger import Ledger, claims, reading, runs, utc_now
+from reelbatch.ledger.claims import Scope
+from reelbatch.outcome import Policy
+from reelbatch.settings import Settings, is_loopback
+from reelbatch.submitter import Pace, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
+from reelbatch.submitter.recorder import take_up_rescued
+
+HEARTBEAT_S = 10.0
+_SHORTEST_BEAT_S = 0.2
+
+
+def api_of(base_url: str) -> str:
+    """Which API a batch belongs to: its host, or `local` for any API on this machine."""
+    host = urlsplit(base_url).hostname
+    return "local" if is_loopback(host) else str(host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A glance at a run. Credits are integers, times seconds."""
+
+    rows: int
+    done: int
+    in_flight: int
+    slowed_to: int | None  # creates in flight that the API asked for, where that is fewer than the setting
+    rows_per_second: float
+    seconds_left: float | None
+    credits_charged: int
+    credits_worst_case: int  # of this run: charged + reserved + in doubt
+    in_doubt: int
+    failed: int
+
+
+class Session:
+    """Everything that the tasks of one run share."""
+
+    def __init__(self, ledger: Ledger, submitter: Submitter, scope: Scope) -> None:
+        self.ledger = ledger
+        self.submitter = submitter
+        self.scope = scope
+        self.rows_to_send = 0
+        self._started = time.monotonic()
+
+    @property
+    def tally(self) -> Tally:
+        """What this run has done."""
+        return self.submitter.tally
+
+    def chunks(self, rows_each: int, limit: int | None = None) -> list[tuple[int, int]]:
+        """The pending rows as ranges of row numbers, `rows_each` rows apiece."""
+        return self.ledger.read(lambda connection: claims.chunks(connection, self.scope, rows_each, limit))
+
+    def claimable(self) -> int:
+        """Pending rows that this run may still take."""
+        return self.ledger.read(lambda connection: reading.claimable(connection, self.scope))
+
+    def held_by_others(self) -> int:
+        """Rows that other workers hold now."""
+        scope = self.scope
+        return self.ledger.read(lambda connection: reading.held_by_others(connection, scope.batch, scope.run_id))
+
+    def progress(self) -> Progress:
+        """A glance at this run."""
+        tally, pace = self.tally, self.submitter.pace
+        running = time.monotonic() - (tally.first_sent or self._started)
+        rate = tally.done / running if running > 0 else 0.0
+        left = max(0, self.rows_to_send - tally.done)
+        return Progress(
+            rows=self.rows_to_send,
+            done=tally.done,
+            in_flight=pace.in_flight,
+            slowed_to=pace.allowed if pace.slowed else None,
+            rows_per_second=rate,
+            seconds_left=left / rate if rate else None,
+            credits_charged=tally.credits_charged,
+            credits_worst_case=tally.credits_charged + tally.credits_reserved + tally.credits_in_doubt,
+            in_doubt=tally.in_doubt,
+            failed=tally.rejected + tally.invalid + tally.unsent,
+        )
+
+
+on_session: ContextVar[Callable[[Session], None] | None] = ContextVar("on_session", default=None)
+"""Told about each session that opens: how the command line comes by its progress line."""
+_current: ContextVar[Session | None] = ContextVar("session", default=None)
+
+
+def current_session() -> Session:
+    """The session that this task belongs to.
+
+    Raises:
+        LookupError: called outside of a run.
+    """
+    session = _current.get()
+    if session is None:
+        raise LookupError("no session is open here")
+    return session
+
+
+@contextmanager
+def opened_ledger(settings: Settings) -> Iterator[Ledger]:
+    """The results table, with what dead workers left behind cleared up.
+
+    Raises:
+        LedgerUnusable: it can't be opened.
+    """
+    with Ledger(settings.results) as ledger:
+        ledger.recover(timedelta(seconds=settings.lease_s))
+        take_up_rescued(ledger)
+        yield ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a session is to work on. `base`: where the manifest's relative image paths start."""
+
+    batch: Batch
+    command: str
+    base: str
+    rerun: bool = False
+
+
+@asynccontextmanager
+async def open_session(ledger: Ledger, settings: Settings, assignment: Assignment) -> AsyncIterator[Session]:
+    """A run from its first entry in the table to its last.
+
+    Raises:
+        SettingsError: there is no key.
+        LedgerUnusable: the batch belongs to another API.
+    """
+    run_id = RunId(uuid.uuid4().hex[:12])
+    now = utc_now()
+    ledger.change(lambda connection: runs.open_batch(connection, assignment.batch, api_of(settings.base_url), now))
+    run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, now)
+    async with _client(settings) as client:
+        await ledger.write(runs.start, run)
+        submitter = _submitter(ledger, client, settings, (run_id, assignment.base))
+        session = Session(ledger, submitter, Scope(assignment.batch, run_id, assignment.rerun))
+        heartbeat = asyncio.create_task(_beat(ledger, run_id, settings.lease_s))
+        token = _current.set(session)
+        try:
+            if (listener := on_session.get()) is not None:
+                listener(session)
+            yield session
+        finally:
+            _current.reset(token)
+            heartbeat.cancel()
+            await _end(ledger, run_id, submitter.tally)
+    if submitter.tally.crash is not None:
+        raise submitter.tally.crash
+
+
+def _client(settings: Settings) -> Client:
+    if settings.api_key is None:
+        raise SettingsError(
+            "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
+        )
+    connection = Connection(
+        base_url=settings.base_url, concurrency=settings.concurrency, timeout_s=settings.request_timeout_s
+    )
+    return Client(settings.api_key, connection)
+
+
+def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[RunId, str]) -> Submitter:
+    run_id, base = run
+    pace = Pace(settings.concurrency, settings.rate_limit)
+    upload_plan = UploadPlan(
+        api=settings.base_url,
+        base=base,
+        run_id=run_id,
+        attempts=settings.retry_attempts,
+        wait_s=settings.retry_wait_s,
+        max_wait_s=settings.retry_max_wait_s,
+    )
+    plan = SubmitPlan(
+        run_id=run_id,
+        concurrency=settings.concurrency,
+        attempts=settings.retry_attempts,
+        wait_s=settings.retry_wait_s,
+        max_wait_s=settings.retry_max_wait_s,
+        policy=Policy(settings.server_errors, settings.bad_gateway_wait_s),
+        max_credits=settings.max_credits,
+        identical_rejections=settings.identical_rejections,
+    )
+    return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
+
+
+async def _beat(ledger: Ledger, run_id: RunId, lease_s: float) -> None:
+    """Signs of life, several in each lease; a failed one is tried again with the next."""
+    while True:
+        await asyncio.sleep(max(_SHORTEST_BEAT_S, min(HEARTBEAT_S, lease_s / 6)))
+        with contextlib.suppress(LedgerError):
+            await ledger.write(runs.beat, runs.Heartbeat(run_id, utc_now()))
+
+
+async def _end(ledger: Ledger, run_id: RunId, tally: Tally) -> None:
+    """The run's last entries; where the table fails, the next run finds a run whose process is gone."""
+    with contextlib.suppress(LedgerError):
+        await ledger.write(claims.release_all, run_id)
+        await ledger.write(runs.end, runs.End(run_id, utc_now(), tally.reason.value))

@@ -1,0 +1,130 @@
+"""How many creates are in flight, how fast they start, and when none may start at all. One for the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+_SHRINK = 0.5
+
+
+class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an error
+    """No further create may start."""
+
+
+class Pace:
+    """Grants slots in order of asking: up to `limit` at once, fewer after the API said "too fast".
+
+    The number in flight halves on such an answer (once for each round of requests) and climbs again by one for each
+    round of good answers. A pause that the API asked for holds for everybody, not just for the row that heard it.
+
+    Args:
+        limit: creates in flight at most.
+        rate_limit: creates started per second at most; None: no such limit.
+    """
+
+    def __init__(self, limit: int, rate_limit: float | None = None) -> None:
+        self._ceiling = limit
+        self._allowed = float(limit)
+        self._spacing_s = 1 / rate_limit if rate_limit else 0.0
+        self._next_start = 0.0
+        self._paused_until = 0.0
+        self._shrunk_at = -1.0
+        self._waiting: deque[asyncio.Future[float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stop = asyncio.Event()
+        self.in_flight = 0
+
+    @property
+    def allowed(self) -> int:
+        """Creates that may be in flight now."""
+        return max(1, int(self._allowed))
+
+    @property
+    def slowed(self) -> bool:
+        """Whether the API has asked for less than the limit."""
+        return self.allowed < self._ceiling
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Let no further create start; everybody who waits gets Stopped."""
+        self._stop.set()
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(Stopped())
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[float]:
+        """A place among those in flight; yields when it was granted (loop time), for `slow_down`.
+
+        Raises:
+            Stopped: no further create may start.
+        """
+        started = await self._acquire()
+        try:
+            yield started
+        finally:
+            self.in_flight -= 1
+            self._grant()
+
+    async def _acquire(self) -> float:
+        if self.stopped:
+            raise Stopped
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._grant()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.in_flight -= 1
+                self._grant()
+            raise
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, unless everything stops first."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    def good(self) -> None:
+        """The API took a create: climb again."""
+        self._allowed = min(self._ceiling, self._allowed + 1 / max(1.0, self._allowed))
+        self._grant()
+
+    def slow_down(self, started: float, wait_s: float | None) -> None:
+        """The API said "too fast" to a request granted at `started`; `wait_s` holds for the whole process."""
+        now = asyncio.get_running_loop().time()
+        if started > self._shrunk_at:  # requests of the same round say the same thing once
+            self._allowed = max(1.0, self._allowed * _SHRINK)
+            self._shrunk_at = now
+        if wait_s:
+            self._paused_until = max(self._paused_until, now + wait_s)
+
+    def _grant(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self.in_flight < self.allowed:
+            opens_at = max(self._paused_until, self._next_start)
+            if now < opens_at:
+                self._grant_later(opens_at)
+                return
+            future = self._waiting.popleft()
+            if future.done():
+                continue
+            self.in_flight += 1
+            self._next_start = max(now, self._next_start) + self._spacing_s
+            future.set_result(now)
+
+    def _grant_later(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._grant)

@@ -1,0 +1,297 @@
+"""The only concurrency of creates: claim → upload → record the intent → create → record the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
+
+from reelbatch.client import Client, create_body
+from reelbatch.domain import ClaimedRow, RunId, Token
+from reelbatch.errors import ApiError, ReelbatchError
+from reelbatch.ledger import Ledger, claims, sending, utc_now
+from reelbatch.ledger.claims import Claim, Release, Scope
+from reelbatch.ledger.sending import Admission, Answer, Ending, Intent
+from reelbatch.manifest.images import ImageProblem
+from reelbatch.outcome import Kind, Outcome, Policy, classify
+from reelbatch.submitter.breaker import Breaker
+from reelbatch.submitter.pace import Pace, Stopped
+from reelbatch.submitter.recorder import Recorder
+from reelbatch.submitter.tally import ExitReason, Tally
+from reelbatch.submitter.uploader import Asset, Uploader
+
+_TOKEN_ALPHABET = string.ascii_lowercase + string.digits
+_TOKEN_LENGTH = 20
+_NAME_LIMIT = 100
+_GATHER_S = 0.01
+_ASSET_GONE = "asset_gone"
+_HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
+
+_ENDINGS = {
+    Kind.SUBMITTED: Ending.SUBMITTED,
+    Kind.RETRY: Ending.RETRY,
+    Kind.REJECTED: Ending.REJECTED,
+    Kind.IN_DOUBT: Ending.IN_DOUBT,
+    Kind.HALT: Ending.HALTED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitPlan:
+    """How rows are sent. Times in seconds, money in credits."""
+
+    run_id: RunId
+    concurrency: int
+    attempts: int
+    wait_s: float
+    max_wait_s: float
+    policy: Policy
+    max_credits: int | None
+    identical_rejections: int
+
+
+def new_token() -> Token:
+    """A unique mark for one attempt: `rb_` and 20 characters (103 random bits)."""
+    return Token("rb_" + "".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_LENGTH)))
+
+
+def sent_name(row: ClaimedRow, token: Token) -> str:
+    """The video's name at the API: the row's own name, or its key, and the attempt's token last."""
+    label = " ".join((row.request.name or row.row_key).split())[:_NAME_LIMIT]
+    return f"{label} {token}"
+
+
+class Submitter:
+    """Sends rows; all tasks of a run share one, so the number in flight is global to the process."""
+
+    def __init__(self, ledger: Ledger, client: Client, uploader: Uploader, plan: SubmitPlan, pace: Pace) -> None:
+        self.tally = Tally()
+        self._ledger = ledger
+        self._client = client
+        self._uploader = uploader
+        self._plan = plan
+        self._pace = pace
+        self._breaker = Breaker(plan.identical_rejections)
+        self._recorder = Recorder(ledger, self.stop)
+        self._places = asyncio.Semaphore(2 * plan.concurrency)  # rows claimed at once: those in flight and the next
+
+    @property
+    def pace(self) -> Pace:
+        """How many are in flight, and whether the API asked to slow down."""
+        return self._pace
+
+    def stop(self, reason: ExitReason, message: str | None = None) -> None:
+        """Let no further create leave; those in flight are waited for and recorded."""
+        self.tally.end(reason, message)
+        self._pace.stop()
+
+    async def submit(self, scope: Scope, span: tuple[int, int]) -> int:
+        """Send the pending rows of `scope` within `span`; returns how many of them this worker took.
+
+        Cancelling it stops the run gently: creates in flight are waited for and recorded first.
+        """
+        handling: set[asyncio.Task[None]] = set()
+        taken = 0
+        try:
+            while not self._pace.stopped and (rows := await self._take_rows(scope, span)):
+                taken += len(rows)
+                for row in rows:
+                    task = asyncio.create_task(self._handle(row))
+                    handling.add(task)
+                    task.add_done_callback(handling.discard)
+        finally:
+            await self._finish(handling)
+        return taken
+
+    async def _finish(self, handling: set[asyncio.Task[None]]) -> None:
+        try:
+            if handling:
+                await asyncio.wait(set(handling))
+        except asyncio.CancelledError:
+            self.stop(ExitReason.INTERRUPTED)
+            if handling:
+                await asyncio.wait(set(handling))
+            raise
+
+    async def _take_rows(self, scope: Scope, span: tuple[int, int]) -> list[ClaimedRow]:
+        """Claim as many rows as there are free places, at least one; none where the span has no more."""
+        places = await self._take_places(span[1] - span[0] + 1)
+        rows = await self._claim(scope, span, places)
+        for _ in range(places - len(rows)):
+            self._places.release()
+        return rows
+
+    async def _take_places(self, wanted: int) -> int:
+        """Wait for one place, then for a moment, so that many rows are claimed in one go."""
+        await self._places.acquire()
+        taken = 1
+        if wanted > 1:
+            await asyncio.sleep(_GATHER_S)
+        while taken < min(wanted, self._plan.concurrency) and not self._places.locked():
+            await self._places.acquire()
+            taken += 1
+        return taken
+
+    async def _claim(self, scope: Scope, span: tuple[int, int], rows: int) -> list[ClaimedRow]:
+        try:
+            return await self._ledger.write(claims.claim, Claim(scope, span, rows))
+        except ReelbatchError as error:
+            self.stop(ExitReason.LEDGER_FAILED, str(error))
+            return []
+
+    async def _handle(self, row: ClaimedRow) -> None:
+        """One row from claim to end; whatever it meets, the other rows go on."""
+        try:
+            await self._send(row)
+        except _Withdrawn:
+            self.tally.gave_back()
+        except Stopped:
+            await self._give_back(row)
+        except _NoRate:
+            await self._give_back(row, "unknown_rate", "what it costs is not known, and a cap is set; state a --rate")
+        except ImageProblem as problem:
+            await self._give_back(row, "image", str(problem), invalid=True)
+        except ApiError as error:
+            await self._upload_failed(row, error)
+        except ReelbatchError as error:
+            self.stop(ExitReason.LEDGER_FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - kept and raised when what is in flight has been recorded
+            self.tally.crash = self.tally.crash or error
+            self.stop(ExitReason.CRASHED, f"{type(error).__name__}: {error}")
+        finally:
+            self._places.release()
+
+    async def _send(self, row: ClaimedRow) -> None:
+        assets = await self._assets(row)
+        outcome = await self._attempts(row, assets)
+        if outcome.code == _ASSET_GONE:
+            for asset in assets:
+                await self._uploader.forget(asset)
+            outcome = await self._attempts(row, await self._assets(row))
+        await self._conclude(row, outcome)
+
+    async def _assets(self, row: ClaimedRow) -> list[Asset]:
+        """The row's image, and its end image where it has one."""
+        stated = filter(None, (row.request.image_path, row.request.end_image_path))
+        return [await self._uploader.asset(path) for path in stated]
+
+    async def _attempts(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
+        retrying = AsyncRetrying(
+            retry=retry_if_result(lambda outcome: outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE),
+            stop=stop_after_attempt(self._plan.attempts),
+            wait=self._wait,
+            sleep=self._pace.sleep,
+            retry_error_callback=_last_outcome,
+        )
+        outcome: Outcome = await retrying(self._attempt, row, assets)
+        return outcome
+
+    def _wait(self, state: RetryCallState) -> float:
+        stated = _last_outcome(state).wait_s
+        backoff = wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s)
+        return backoff(state) if stated is None else stated
+
+    async def _attempt(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
+        async with self._pace.slot() as started:
+            token = new_token()
+            await self._record_intent(row, token)
+            if self._pace.stopped:
+                await self._record(row, token, Outcome(Kind.RETRY), Ending.WITHDRAWN)
+                raise _Withdrawn
+            image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
+            body = create_body(row.request, image, end_image, sent_name(row, token))
+            self.tally.leaving()
+            outcome = _asset_gone(classify(await self._client.send_create(body), self._plan.policy), assets)
+            self._learn(outcome, started)
+        await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+        return outcome
+
+    async def _record_intent(self, row: ClaimedRow, token: Token) -> None:
+        plan = self._plan
+        intent = Intent(row, plan.run_id, token, utc_now(), plan.max_credits)
+        match await self._ledger.write(sending.record_intents, intent):
+            case Admission.OVER_CAP:
+                self.stop(
+                    ExitReason.CAP, f"the next row would take the batch over its cap of {plan.max_credits} credits"
+                )
+                raise Stopped
+            case Admission.UNKNOWN_RATE:
+                raise _NoRate
+            case Admission.ADMITTED:
+                self.tally.reserve(intent.reserve)
+
+    async def _record(self, row: ClaimedRow, token: Token, outcome: Outcome, ending: Ending) -> None:
+        answer = Answer(
+            batch=row.batch,
+            row_key=row.row_key,
+            run_id=self._plan.run_id,
+            token=token,
+            at=utc_now(),
+            ending=ending,
+            reserved=row.credits_estimated or 0,
+            status=outcome.status,
+            video_id=outcome.video_id,
+            credits_charged=outcome.credits_charged,
+            estimated_frame_cost=outcome.estimated_frame_cost,
+            code=outcome.code,
+            message=outcome.message,
+            raw_body=outcome.raw_body,
+        )
+        await self._recorder.record(answer)
+        self.tally.record(answer)
+
+    def _learn(self, outcome: Outcome, started: float) -> None:
+        """At once, before anything is awaited: what this answer means for the creates to come."""
+        if outcome.kind is Kind.HALT:
+            self.stop(_HALTING.get(outcome.status, ExitReason.BAD_KEY), outcome.message)
+        elif outcome.status == 429:  # noqa: PLR2004 - HTTP
+            self._pace.slow_down(started, outcome.wait_s)
+        elif outcome.kind is Kind.SUBMITTED:
+            self._pace.good()
+
+    async def _conclude(self, row: ClaimedRow, outcome: Outcome) -> None:
+        if self._breaker.learn(outcome):
+            self.stop(ExitReason.SAME_FAILURE, outcome.message)
+        if outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
+            await self._give_back(row, outcome.code, outcome.message)
+
+    async def _upload_failed(self, row: ClaimedRow, error: ApiError) -> None:
+        if error.status in _HALTING:
+            self.stop(_HALTING[error.status], str(error))
+        elif self._breaker.learn(Outcome(Kind.RETRY, code="upload", message=str(error))):
+            self.stop(ExitReason.SAME_FAILURE, str(error))
+        await self._give_back(row, "upload", str(error))
+
+    async def _give_back(
+        self, row: ClaimedRow, code: str | None = None, message: str | None = None, *, invalid: bool = False
+    ) -> None:
+        await self._recorder.release(Release(row, self._plan.run_id, code, message, invalid))
+        self.tally.gave_back(invalid=invalid, code=code)
+
+
+class _Withdrawn(Stopped):
+    """The intent was taken back before the request left."""
+
+
+class _NoRate(Exception):  # noqa: N818 - a signal within this module
+    """A cap is set, and nobody knows what this row costs."""
+
+
+def _last_outcome(state: RetryCallState) -> Outcome:
+    assert state.outcome is not None  # noqa: S101 - tenacity calls this only after an attempt
+    outcome: Outcome = state.outcome.result()
+    return outcome
+
+
+def _asset_gone(outcome: Outcome, assets: list[Asset]) -> Outcome:
+    """A refusal because the API no longer has an image that was uploaded earlier: upload again, then send again."""
+    if outcome.kind is not Kind.REJECTED or not any(asset.remembered for asset in assets):
+        return outcome
+    message = (outcome.message or "").lower()
+    if "file_path" not in message and "not found" not in message:
+        return outcome
+    return replace(outcome, kind=Kind.RETRY, code=_ASSET_GONE, wait_s=0.0)

@@ -1,0 +1,199 @@
+"""Images on their way to the API: each one's bytes are uploaded once for a results table."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from reelbatch.client import Client, UploadSlot
+from reelbatch.domain import RunId
+from reelbatch.errors import ApiError, UploadError
+from reelbatch.ledger import Ledger, uploads, utc_now
+from reelbatch.manifest.images import ImageInfo, ImageKind, image_kind, inspect_image, resolve_image
+
+_SLOTS_A_CALL = 50
+_GATHER_S = 0.02
+_HASHING_AT_ONCE = 4
+_FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What a create is given for an image. `remembered`: the API got it in an earlier upload."""
+
+    path: str
+    sha256: str | None = None
+    remembered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadPlan:
+    """What uploads need to know.
+
+    Args:
+        api: whose uploads these are; paths of another API are never used.
+        base: where the manifest's relative paths start.
+    """
+
+    api: str
+    base: str
+    run_id: RunId
+    attempts: int
+    wait_s: float
+    max_wait_s: float
+
+
+class Uploader:
+    """Turns what the manifest states into what a create is given."""
+
+    def __init__(
+        self, client: Client, ledger: Ledger, plan: UploadPlan, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._plan = plan
+        self._sleep = sleep
+        self._slots = _SlotSource(client)
+        self._under_way: dict[str, asyncio.Task[Asset]] = {}
+        self._hashing = asyncio.Semaphore(_HASHING_AT_ONCE)
+
+    async def asset(self, stated: str) -> Asset:
+        """The asset for `stated`, uploaded if the API does not have these bytes yet.
+
+        Raises:
+            ImageProblem: the file is gone or is no image any more.
+            UploadError: the storage did not take it.
+            ApiError: the API gave no upload address.
+        """
+        if image_kind(stated) in {ImageKind.URL, ImageKind.ASSET}:
+            return Asset(stated)
+        source = resolve_image(stated, self._plan.base)
+        return await self._once(f"path:{source}", lambda: self._from_file(source))
+
+    async def forget(self, asset: Asset) -> None:
+        """The API does not know a remembered path any more: the next call uploads it again."""
+        if asset.sha256:
+            await self._ledger.write(uploads.forget, uploads.Lookup(self._plan.api, asset.sha256))
+
+    async def _once(self, key: str, work: Callable[[], Awaitable[Asset]]) -> Asset:
+        """Rows that race for the same image share one upload."""
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.ensure_future(_as_coroutine(work))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _from_file(self, source: str) -> Asset:
+        with _local_copy(source) as copy:
+            path = await asyncio.to_thread(copy)
+            async with self._hashing:
+                info, sha256 = await asyncio.to_thread(_look_at, path)
+            return await self._once(f"sha:{sha256}", lambda: self._from_bytes(path, info, sha256))
+
+    async def _from_bytes(self, path: Path, info: ImageInfo, sha256: str) -> Asset:
+        known = await self._ledger.write(uploads.find, uploads.Lookup(self._plan.api, sha256))
+        if known is not None:
+            return Asset(known, sha256, remembered=True)
+        slot = await self._upload(path, info)
+        upload = uploads.Upload(self._plan.api, sha256, slot.file_path, info.size, utc_now(), self._plan.run_id)
+        return Asset(await self._ledger.write(uploads.save, upload), sha256)
+
+    async def _upload(self, path: Path, info: ImageInfo) -> UploadSlot:
+        """Each attempt asks for a fresh address, so one that expired while it waited does no harm."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_may_work_later),
+            stop=stop_after_attempt(self._plan.attempts),
+            wait=wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        slot: UploadSlot = await retrying(self._upload_once, path, info)
+        return slot
+
+    async def _upload_once(self, path: Path, info: ImageInfo) -> UploadSlot:
+        slot = await self._slots.get(info.extension)
+        await self._client.put_file(slot, path)
+        return slot
+
+
+class _SlotSource:
+    """Asks for upload addresses many at a time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: list[tuple[str, asyncio.Future[UploadSlot]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, extension: str) -> UploadSlot:
+        """One address for an image of this kind."""
+        future: asyncio.Future[UploadSlot] = asyncio.get_running_loop().create_future()
+        self._waiting.append((extension, future))
+        if len(self._waiting) == 1:
+            self._start(_GATHER_S)
+        elif len(self._waiting) >= _SLOTS_A_CALL:
+            self._start(0)
+        return await future
+
+    def _start(self, delay_s: float) -> None:
+        task = asyncio.ensure_future(self._ask(delay_s))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        asked, self._waiting = self._waiting, []
+        if not asked:
+            return
+        try:
+            slots = await self._client.upload_urls([extension for extension, _ in asked])
+        except ApiError as error:
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), slot in zip(asked, slots, strict=True):
+            if not future.done():
+                future.set_result(slot)
+
+
+def _may_work_later(error: BaseException) -> bool:
+    if not isinstance(error, ApiError):
+        return False
+    if isinstance(error, UploadError) and error.status in {400, 401, 403, 404}:
+        return True  # an address that has expired; the next attempt asks for another
+    return error.status not in _FINAL_STATUSES
+
+
+async def _as_coroutine(work: Callable[[], Awaitable[Asset]]) -> Asset:
+    return await work()
+
+
+def _look_at(path: Path) -> tuple[ImageInfo, str]:
+    with path.open("rb") as file:
+        return inspect_image(str(path)), hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _local_copy(source: str) -> Iterator[Callable[[], Path]]:
+    """A function that gives the local file: the file itself, or a copy of one that lies elsewhere."""
+    if image_kind(source) is ImageKind.LOCAL:
+        yield lambda: Path(source)
+        return
+    with tempfile.NamedTemporaryFile(suffix=Path(source).suffix) as temporary:
+
+        def fetch() -> Path:
+            with fsspec.open(source, "rb") as remote, Path(temporary.name).open("wb") as local:
+                shutil.copyfileobj(remote, local)
+            return Path(temporary.name)
+
+        yield fetch
