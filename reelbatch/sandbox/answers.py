@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -16,6 +17,7 @@ from reelbatch.sandbox.validation import Refused
 from reelbatch.sandbox.wire import Severed, Truncated
 
 _JSON = "application/json"
+_KEPT = 16  # bytes of a truncated answer: it ends within the id
 _BEHIND_PROXY = frozenset({502, 504, *range(520, 528)})  # answered by what stands before the API
 
 
@@ -48,7 +50,7 @@ def _spoiled(ending: Ending, content: dict[str, Any]) -> Response:
     if ending is Ending.GARBLED:
         return Response("{'id': <not for you>", media_type=_JSON)
     if ending is Ending.TRUNCATED:
-        return Truncated(json.dumps(content), media_type=_JSON)
+        return Truncated(json.dumps(content), media_type=_JSON, keep=_KEPT)
     if ending is Ending.NO_ID:
         content.pop("id", None)
     return answer(content)
@@ -71,6 +73,7 @@ def _retry_after(settings: FaultSettings) -> dict[str, str]:
         case RetryAfter.SECONDS:
             return {"Retry-After": str(settings.retry_after_s)}
         case RetryAfter.DATE:
-            return {"Retry-After": formatdate(time.time() + settings.retry_after_s, usegmt=True)}
+            moment = math.ceil(time.time()) + settings.retry_after_s
+            return {"Retry-After": formatdate(moment, usegmt=True)}
         case RetryAfter.NONE:
             return {}

@@ -62,7 +62,7 @@ class Api:
         video = service.books.video(request.path_params["id"])
         if video is None:
             raise Refused(404, "Not Found")
-        if kind := service.faults.next(Call.GET, text=video.name or "", key=video.row or video.id):
+        if kind := service.faults.next(Call.GET, text=video.name, key=video.row or video.id):
             return faulty(kind, service.faults.settings)
         video = await service.studio.advanced(video)
         return answer(service.studio.answer(video, self._download(request, video)))

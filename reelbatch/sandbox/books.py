@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reelbatch.errors import SettingsError
 from reelbatch.sandbox.faults import Call
 from reelbatch.sandbox.validation import Create
 
@@ -19,7 +20,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS videos (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    name TEXT,
+    name TEXT NOT NULL,
     row TEXT,
     token TEXT,
     image TEXT NOT NULL,
@@ -61,7 +62,7 @@ class Video(NamedTuple):
     """One charge and the video it pays for, in the order of the columns."""
 
     id: str
-    name: str | None
+    name: str
     row: str | None  # the name without its token
     token: str | None
     image: str
@@ -93,10 +94,7 @@ class Books:
 
     def __init__(self, path: Path, balance_start: int) -> None:
         self.balance_start = balance_start
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = OFF")  # a killed process loses nothing; a power cut may
-        self._db.executescript(_SCHEMA)
+        self._db = _open(path)
         self.charged, self.refunded, self.creates = self._db.execute(
             "SELECT coalesce(sum(max(credits, coalesce(final, 0))), 0),"
             " coalesce(sum(max(credits - coalesce(final, credits), 0)), 0), count(*) FROM videos"
@@ -126,10 +124,10 @@ class Books:
         """Take the credits and open the video, or None where the balance does not cover it."""
         if create.credits > self.balance:
             return None
-        row, token = split_name(create.name)
+        (row, token), now = split_name(create.name), time.time()
         video = Video(
             id=f"c{secrets.token_hex(12)}",
-            name=create.name,
+            name=create.name or f"Image To Video - {iso(now)}",
             row=row,
             token=token,
             image=create.image,
@@ -138,7 +136,7 @@ class Books:
             fps=create.fps,
             credits=create.credits,
             fate=fate,
-            created_at=time.time(),
+            created_at=now,
             status=Status.OPEN,
             final=None,
             error=None,
@@ -216,6 +214,19 @@ class Books:
     def _note_row(self, row: str | None) -> None:
         if row is not None and self._db.execute("SELECT 1 FROM videos WHERE row = ?", (row,)).fetchone():
             self._paid_again.add(row)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, timeout=1, isolation_level=None)
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # the totals in memory are right for one owner only
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = OFF")  # a killed process loses nothing; a power cut may
+        db.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        message = f"{path}: the books can't be opened ({error}); is another sandbox using this folder?"
+        raise SettingsError(message) from error
+    return db
 
 
 _INSERT = f"INSERT INTO videos ({_COLUMNS}) VALUES ({', '.join('?' * len(Video._fields))})"  # noqa: S608 - constants

@@ -53,9 +53,10 @@ class Files:
         path = service.storage.video_file(video.id) if video else None
         if video is None or path is None or not path.exists():
             raise Refused(404, "Not Found")
-        kind = service.faults.next(Call.DOWNLOAD, text=video.name or "", key=video.row or video.id)
+        kind = service.faults.next(Call.DOWNLOAD, text=video.name, key=video.row or video.id)
         if kind is None:
             return FileResponse(path, media_type="video/mp4")
         if FAULTS[kind].ending is Ending.TRUNCATED:
-            return Truncated(await asyncio.to_thread(path.read_bytes), media_type="video/mp4")
+            content = await asyncio.to_thread(path.read_bytes)
+            return Truncated(content, media_type="video/mp4", keep=len(content) // 2)
         return faulty(kind, service.faults.settings)

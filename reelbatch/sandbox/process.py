@@ -66,7 +66,12 @@ def start(config: SandboxConfig | None = None, **overrides: Any) -> Iterator[Run
         file = Path(folder) / "sandbox.json"  # JSON is YAML
         file.write_text(json.dumps({"sandbox": settings.model_dump(mode="json")}), encoding="utf-8")
         command = [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ourselves
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C meant for this process must not take the API away from it
+        )
         with process:  # closes the pipes, so the process sees the end of its input and stops
             try:
                 yield _ready(process)

@@ -18,6 +18,7 @@ from pillow_heif import register_heif_opener
 LONG_SIDE = 320  # pixels of the longer side of every video
 _SOURCE_SIDE = 2 * LONG_SIDE  # the pan reads from an image of this size, so that zooming in stays sharp
 _ZOOM = 0.18  # how much of the picture the slow zoom cuts off at most
+_FADE = 0.4  # the last part of a video in which its end image appears
 
 register_heif_opener()
 
@@ -31,12 +32,16 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One video to draw. `image` None: a drawn gradient. `seed` chooses colours and the way of the camera."""
+    """One video to draw, fading into `end_image` if there is one.
+
+    `image` None: a drawn gradient. `seed` chooses the colours and the way of the camera.
+    """
 
     image: Path | None
     seed: str
     frames: int
     fps: float
+    end_image: Path | None = None
 
 
 class Unreadable(Exception):  # noqa: N818 - says what the image is
@@ -52,8 +57,11 @@ def render(shot: Shot, target: Path) -> Size:
     source = _open(shot.image) if shot.image else _gradient(shot.seed)
     size = _size(source)
     part = target.with_suffix(f".{os.getpid()}.part")
+    frames = _frames(source, size, shot)
+    if shot.end_image:
+        frames = _faded(frames, _open(shot.end_image).resize(size), shot.frames)
     try:
-        _encode(_frames(source, size, shot), size, shot.fps, part)
+        _encode(frames, size, shot.fps, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -96,6 +104,12 @@ def _frames(source: Image.Image, size: Size, shot: Shot) -> Iterator[Image.Image
         top = cut * height * (1 + math.sin(angle) * (2 * way - 1)) / 2
         box = (left, top, left + width * (1 - cut), top + height * (1 - cut))
         yield source.transform(size, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+
+
+def _faded(frames: Iterator[Image.Image], end: Image.Image, count: int) -> Iterator[Image.Image]:
+    for index, frame in enumerate(frames):
+        progress = 1 - (count - 1 - index) / (max(1, count - 1) * _FADE)
+        yield Image.blend(frame, end, progress) if progress > 0 else frame
 
 
 def _encode(frames: Iterator[Image.Image], size: Size, fps: float, target: Path) -> None:

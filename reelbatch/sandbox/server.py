@@ -120,10 +120,15 @@ def _listening(config: SandboxConfig) -> Iterator[socket.socket]:
 @contextmanager
 def _data_folder(config: SandboxConfig) -> Iterator[Path]:
     if config.data:
-        yield config.data.resolve()
+        folder = config.data.resolve()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"data: {folder} can't be used: {error.strerror or error}") from error
+        yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="reelbatch-sandbox-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="reelbatch-sandbox-", ignore_cleanup_errors=True) as temporary:
+        yield Path(temporary)
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

@@ -18,7 +18,6 @@ class Service:
     """What the handlers share. Only the plan of faults can be replaced while it runs."""
 
     def __init__(self, config: SandboxConfig, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
         self.config = config
         self.books = Books(data / "books.db", config.balance)
         self.storage = Storage(data, self.books.secret())

@@ -103,7 +103,10 @@ class Studio:
         }
 
     async def _finish(self, video: Video) -> Video:
-        shot = Shot(self._storage.upload_file(video.image), video.id, frame_count(video), video.fps)
+        image, end_image = (
+            self._storage.upload_file(path) if path else None for path in (video.image, video.end_image)
+        )
+        shot = Shot(image, video.id, frame_count(video), video.fps, end_image)
         try:
             size = await self._drawn(shot, self._storage.video_file(video.id))
         except Unreadable:

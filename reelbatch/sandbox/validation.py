@@ -86,9 +86,7 @@ class Checker:
     def _priced(self, request: Request) -> Create:
         table, config = load_models(), self.config
         seconds = request.end_seconds or 0.0
-        cost = table.estimate(
-            request, plan=config.plan, profile=config.model_profile, rate=config.unknown_rate
-        )
+        cost = table.estimate(request, plan=config.plan, profile=config.model_profile, rate=config.unknown_rate)
         resolved = table.resolve(request, plan=config.plan, profile=config.model_profile)
         known = resolved.model.fps.get(resolved.resolution) if resolved.model else None
         return Create(
@@ -152,9 +150,7 @@ def _read(body: Mapping[str, Any]) -> Request:
     )
 
 
-def _typed(
-    body: Mapping[str, Any], field: str, kind: type, *, required: bool = False, prefix: str = ""
-) -> Any:
+def _typed(body: Mapping[str, Any], field: str, kind: type, *, required: bool = False, prefix: str = "") -> Any:
     if field not in body:
         if required:
             raise Refused(400, f"{prefix}{field}: is required")
@@ -162,7 +158,13 @@ def _typed(
     value = body[field]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Refused(400, f"{prefix}{field}: must be {_NAMES[kind]}")
+    if isinstance(value, str) and not value.isascii() and _has_surrogates(value):
+        raise Refused(400, f"{prefix}{field}: is not valid Unicode")
     return value
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 _NAMES: Mapping[type, str] = {

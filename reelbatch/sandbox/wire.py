@@ -42,13 +42,17 @@ class Severed(Response):
 
 
 class Truncated(Response):
-    """An answer whose connection closes before the stated length is reached."""
+    """An answer whose connection closes after `keep` bytes of its body, short of the stated length."""
+
+    def __init__(self, content: str | bytes, *, media_type: str, keep: int) -> None:
+        super().__init__(content, media_type=media_type)
+        self.keep = keep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and half of the body."""
+        """Send the head and the first bytes of the body."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        half = bytes(self.body[: len(self.body) // 2])
-        await send({"type": "http.response.body", "body": half, "more_body": True})
+        start = bytes(self.body[: self.keep])
+        await send({"type": "http.response.body", "body": start, "more_body": True})
         await _cut(scope, receive)
 
 

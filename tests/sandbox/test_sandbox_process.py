@@ -1,0 +1,154 @@
+"""`python -m reelbatch.sandbox` as a process: how it starts, what it prints, how it ends."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reelbatch.errors import ReelbatchError, SettingsError
+from reelbatch.sandbox import SandboxConfig, start
+
+Launch = Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]]
+COMMAND = [sys.executable, "-m", "reelbatch.sandbox"]
+PIPES: dict[str, Any] = {
+    "stdin": subprocess.PIPE,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.PIPE,
+    "text": True,
+}
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Starts the command and reads its line; whatever still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*options: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+        process = subprocess.Popen([*COMMAND, *options], **PIPES)
+        started.append(process)
+        assert process.stdout
+        return process, json.loads(process.stdout.readline())
+
+    yield run
+    for process in started:
+        with process:
+            process.kill()
+
+
+def refused(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(launch: Launch, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end it with exit 0, even with a call in flight, and nothing more is printed."""
+    process, ready = launch("--fault", "stall_before=1")
+    body = {"assets": {"image_file_path": "https://a.example/a.png"}, "end_seconds": 5}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{ready['url']}/v1/image-to-video",
+            json=body,
+            headers={"Authorization": "Bearer sandbox"},
+            timeout=0.2,
+        )
+    process.send_signal(number)
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+
+
+def test_it_ends_with_its_standard_input(launch: Launch) -> None:
+    """With --stop-with-stdin the end of its parent's pipe ends it, so a killed parent leaves no orphan."""
+    process, ready = launch("--stop-with-stdin")
+    assert httpx.get(f"{ready['url']}/sandbox/health").json() == {"status": "ok"}
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+
+
+def test_options_go_over_the_file(launch: Launch, tmp_path: Path) -> None:
+    """Options override the file, and the line says where to go with which key."""
+    file = tmp_path / "config.yaml"
+    file.write_text("sandbox: {key: filed, balance: 5, faults: {share: {invalid: 0.5}}}", encoding="utf-8")
+    options = ["--config", str(file), "--key", "given", "--data", str(tmp_path / "kept"), "--seed", "4"]
+    _, ready = launch(*options, "--fault", "rate_limited=0.25")
+    assert (ready["key"], ready["data"]) == ("given", str(tmp_path / "kept"))
+    assert httpx.get(f"{ready['url']}/sandbox/books").json()["balance"] == 5
+    faults = httpx.get(f"{ready['url']}/sandbox/faults").json()
+    assert (faults["share"], faults["seed"]) == ({"invalid": 0.5, "rate_limited": 0.25}, 4)
+    assert (tmp_path / "kept" / "books.db").exists()
+
+
+def test_a_busy_port_is_one_clear_line() -> None:
+    """A port that is taken ends it with exit 2 and says which one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = refused("--port", str(port))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"sandbox: 127.0.0.1:{port} can't be listened to")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "0.0.0.0"], "host: only a loopback address"),  # noqa: S104 - refused, which is the point
+        (["--fault", "meteor=1"], "meteor"),
+        (["--fault", "invalid"], "KIND=SHARE"),
+        (["--plan", "gold"], "plan: "),
+        (["--data", "/dev/null/x"], "data: "),
+    ],
+)
+def test_wrong_options_are_one_clear_line(options: list[str], said: str) -> None:
+    """An option that can't be used ends it with exit 2 and one line that names it."""
+    ended = refused(*options)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_two_sandboxes_cannot_share_a_folder(tmp_path: Path) -> None:
+    """A folder has one owner: a second sandbox on it would count wrong, so it does not start."""
+    with start(data=tmp_path):
+        ended = refused("--data", str(tmp_path))
+    assert ended.returncode == 2
+    assert "another sandbox" in ended.stderr
+
+
+def test_start_stops_what_it_started() -> None:
+    """After the block nothing listens any more."""
+    with start() as sandbox:
+        assert httpx.get(f"{sandbox.url}/sandbox/health").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{sandbox.url}/sandbox/health")
+
+
+def test_start_takes_a_config_and_changes() -> None:
+    """A config given as a whole can be changed by name."""
+    with start(SandboxConfig(balance=9, key="one"), key="two") as sandbox:
+        assert (sandbox.key, sandbox.books()["balance_start"]) == ("two", 9)
+
+
+def test_start_says_what_is_wrong(capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong setting is told before, a failed start after trying."""
+    with pytest.raises(SettingsError, match="there is no such setting"), start(colour="red"):
+        pass
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ReelbatchError, match="exit code 2"), start(port=port):
+            pass
+    assert "can't be listened to" in capfd.readouterr().err
+
+
+def test_importing_it_is_light() -> None:
+    """A program that only starts a sandbox loads neither the server nor the video library."""
+    code = (
+        "import sys, reelbatch.sandbox; print([m for m in ('starlette', 'uvicorn', 'av', 'PIL') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

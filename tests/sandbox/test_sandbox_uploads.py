@@ -1,0 +1,138 @@
+"""Upload URLs and the PUTs that use them."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from reelbatch.sandbox import RunningSandbox, start
+
+URLS = "/v1/files/upload-urls"
+Upload = Callable[..., str]
+
+
+def test_gives_urls_in_the_order_asked(api: httpx.Client) -> None:
+    """The n-th URL is for the n-th file: extensions come back in the order of the question."""
+    extensions = ["png", "webp", "jpg", "heic", "png"]
+    items = [{"type": "image", "extension": extension} for extension in extensions]
+    given = api.post(URLS, json={"items": items}).json()["items"]
+    assert [item["file_path"].rpartition(".")[2] for item in given] == extensions
+    assert len({item["file_path"] for item in given}) == 5
+    assert all(item.keys() == {"upload_url", "expires_at", "file_path"} for item in given)
+    assert all(item["file_path"].startswith("api-assets/") for item in given)
+
+
+@pytest.mark.parametrize(
+    ("items", "status", "field"),
+    [
+        (None, 400, "items"),
+        ([], 400, "items"),
+        (["png"], 400, "items[0]"),
+        ([{"extension": "png"}], 400, "items[0].type"),
+        ([{"type": "image", "extension": "png"}, {"type": "image"}], 400, "items[1].extension"),
+        ([{"type": "image", "extension": ".png"}], 400, "items[0].extension"),
+        ([{"type": "image", "extension": "mp4"}], 422, "items[0].extension"),
+        ([{"type": "book", "extension": "png"}], 400, "items[0].type"),
+    ],
+)
+def test_refuses_items_and_names_the_one(api: httpx.Client, items: Any, status: int, field: str) -> None:
+    """An item that is wrong is named by its place."""
+    answer = api.post(URLS, json={"items": items})
+    assert answer.status_code == status
+    assert answer.json()["message"].startswith(f"{field}: ")
+
+
+def test_an_upload_can_be_used(api: httpx.Client, body: dict[str, Any], upload: Upload) -> None:
+    """A file path is accepted by a create once its bytes have arrived, and not before."""
+    item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
+    early = {**body, "assets": {"image_file_path": item["file_path"]}}
+    assert api.post("/v1/image-to-video", json=early).status_code == 404
+    httpx.put(item["upload_url"], content=b"bytes").raise_for_status()
+    assert api.post("/v1/image-to-video", json=early).status_code == 200
+    late = {**body, "assets": {"image_file_path": upload(api)}}
+    assert api.post("/v1/image-to-video", json=late).status_code == 200
+
+
+def test_a_put_with_the_key_is_refused(api: httpx.Client, body: dict[str, Any]) -> None:
+    """A signed URL is the permission: an Authorization header beside it is refused, as by real storage."""
+    item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
+    answer = api.put(item["upload_url"], content=b"bytes")
+    assert answer.status_code == 400
+    assert "Authorization" in answer.json()["message"]
+    assert (
+        api.post("/v1/image-to-video", json={**body, "assets": {"image_file_path": item["file_path"]}}).status_code
+        == 404
+    )
+
+
+def test_a_url_that_was_changed_is_refused(api: httpx.Client) -> None:
+    """The signature holds for one file and one method only."""
+    items = [{"type": "image", "extension": "png"}] * 2
+    first, second = (item["upload_url"] for item in api.post(URLS, json={"items": items}).json()["items"])
+    mixed = f"{first.partition('?')[0]}?{second.partition('?')[2]}"
+    assert httpx.put(mixed, content=b"x").status_code == 403
+    assert httpx.put(first.partition("?")[0], content=b"x").status_code == 403
+    assert httpx.get(first).status_code == 403
+
+
+def test_upload_urls_expire() -> None:
+    """An upload URL that is past its time answers 403, and a create can't use its path."""
+    with start(upload_url_ttl_s=0) as sandbox:
+        key = {"Authorization": f"Bearer {sandbox.key}"}
+        asked = {"items": [{"type": "image", "extension": "png"}]}
+        item = httpx.post(sandbox.url + URLS, json=asked, headers=key).json()["items"][0]
+        answer = httpx.put(item["upload_url"], content=b"x")
+    assert (answer.status_code, answer.json()) == (403, {"message": "This URL has expired"})
+
+
+def test_a_large_upload_arrives_whole(api: httpx.Client, upload: Upload, body: dict[str, Any]) -> None:
+    """Forty megabytes in chunks arrive, and the URL can be used again for the same file."""
+    chunks = (b"x" * 1_000_000 for _ in range(40))
+    path = upload(api, chunks)
+    answer = api.post("/v1/image-to-video", json={**body, "assets": {"image_file_path": path}})
+    assert answer.status_code == 200
+
+
+def test_a_broken_upload_leaves_nothing(api: httpx.Client, body: dict[str, Any]) -> None:
+    """An upload whose connection breaks before its end does not count as uploaded."""
+    item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
+    url = urlsplit(item["upload_url"])
+    with socket.create_connection((url.hostname or "", url.port or 0)) as connection:
+        head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(head.encode() + b"too little")
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1000)
+    answer = api.post("/v1/image-to-video", json={**body, "assets": {"image_file_path": item["file_path"]}})
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(("kind", "status"), [("upload_fail", 500), ("upload_expired", 403)])
+def test_put_faults(sandbox: RunningSandbox, api: httpx.Client, kind: str, status: int) -> None:
+    """A PUT can fail or find its URL expired, once; the next one goes through."""
+    sandbox.set_faults(first={kind: 1})
+    item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
+    assert httpx.put(item["upload_url"], content=b"x").status_code == status
+    assert httpx.put(item["upload_url"], content=b"x").status_code == 200
+
+
+def test_upload_slow(sandbox: RunningSandbox, api: httpx.Client, upload: Upload) -> None:
+    """A slow storage is late beyond a client's patience, but works for one that waits."""
+    sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=0.3)
+    item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.put(item["upload_url"], content=b"x", timeout=0.05)
+    assert upload(api).endswith(".png")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("upload_url_fail", 500), ("upload_url_rate_limited", 429)])
+def test_upload_url_faults(sandbox: RunningSandbox, api: httpx.Client, kind: str, status: int) -> None:
+    """Asking for upload URLs can fail too."""
+    sandbox.set_faults(first={kind: 1})
+    asked = {"items": [{"type": "image", "extension": "png"}]}
+    answer = api.post(URLS, json=asked)
+    assert answer.status_code == status
+    assert ("Retry-After" in answer.headers) == (status == 429)
+    assert api.post(URLS, json=asked).status_code == 200
