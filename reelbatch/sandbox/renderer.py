@@ -6,14 +6,14 @@ import math
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 from PIL import Image, ImageOps
 from pillow_heif import register_heif_opener
+
+from reelbatch.sandbox.shots import Shot, Size, Unreadable
 
 LONG_SIDE = 320  # pixels of the longer side of every video
 _SOURCE_SIDE = 2 * LONG_SIDE  # the pan reads from an image of this size, so that zooming in stays sharp
@@ -21,31 +21,6 @@ _ZOOM = 0.18  # how much of the picture the slow zoom cuts off at most
 _FADE = 0.4  # the last part of a video in which its end image appears
 
 register_heif_opener()
-
-
-class Size(NamedTuple):
-    """Pixels; both even, as H.264 wants them."""
-
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """One video to draw, fading into `end_image` if there is one.
-
-    `image` None: a drawn gradient. `seed` chooses the colours and the way of the camera.
-    """
-
-    image: Path | None
-    seed: str
-    frames: int
-    fps: float
-    end_image: Path | None = None
-
-
-class Unreadable(Exception):  # noqa: N818 - says what the image is
-    """The uploaded file is no image."""
 
 
 def render(shot: Shot, target: Path) -> Size:

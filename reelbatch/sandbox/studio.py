@@ -12,7 +12,7 @@ from typing import Any
 
 from reelbatch.sandbox.books import Books, Settled, Status, Video, iso
 from reelbatch.sandbox.config import SandboxConfig
-from reelbatch.sandbox.renderer import Shot, Size, Unreadable, render
+from reelbatch.sandbox.shots import Shot, Size, Unreadable
 from reelbatch.sandbox.storage import SignedUrl, Storage
 
 RENDER_ERRORS = {
@@ -117,10 +117,10 @@ class Studio:
     async def _drawn(self, shot: Shot, target: Path) -> Size:
         async with self._slots:
             if self.config.render_video:
-                return await asyncio.to_thread(render, shot, target)
+                return await asyncio.to_thread(_draw, shot, target)
             standin = self._storage.video_file("stand-in")
             if self._standin is None:
-                self._standin = await asyncio.to_thread(render, _STANDIN, standin)
+                self._standin = await asyncio.to_thread(_draw, _STANDIN, standin)
             _share(standin, target)
             return self._standin
 
@@ -133,6 +133,12 @@ def frame_count(video: Video) -> int:
 def final_credits(video: Video, frames: int) -> int:
     """What the video costs once its frames are counted; the charge assumed 30 for each second."""
     return math.ceil(video.credits * frames / (NOMINAL_FPS * video.seconds))
+
+
+def _draw(shot: Shot, target: Path) -> Size:
+    from reelbatch.sandbox.renderer import render  # the video library is loaded by the first video
+
+    return render(shot, target)
 
 
 def _share(source: Path, target: Path) -> None:

@@ -27,6 +27,21 @@ def sandbox(_shared: RunningSandbox) -> RunningSandbox:
     return _shared
 
 
+@pytest.fixture(scope="session")
+def waiting() -> Iterator[RunningSandbox]:
+    """A sandbox whose videos stay queued."""
+    with start(queue_seconds=60) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fleeting() -> Iterator[RunningSandbox]:
+    """A sandbox whose URLs have expired when they arrive."""
+    times = {"queue_seconds": 0, "render_seconds": 0, "upload_url_ttl_s": 0, "download_url_ttl_s": 0}
+    with start(**times, render_video=False) as running:
+        yield running
+
+
 @pytest.fixture
 def connect() -> Iterator[Callable[[RunningSandbox], httpx.Client]]:
     """Clients that carry a sandbox's key; closed at the end of the test."""

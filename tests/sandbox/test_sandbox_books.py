@@ -72,18 +72,29 @@ def test_a_summary_leaves_the_charges_out(sandbox: RunningSandbox, api: httpx.Cl
     assert body["name"] in summary["double_charged"]
 
 
-def test_double_charges_are_found_under_any_token(connect: Connect, body: dict[str, Any]) -> None:
+def test_double_charges_are_found_under_any_token(
+    waiting: RunningSandbox, connect: Connect, body: dict[str, Any], row: str
+) -> None:
     """Two live charges for a row are a double charge whatever their tokens; a refunded one does not count."""
-    names = ["a rb_" + "1" * 16, "a rb_" + "2" * 16, "b rb_" + "3" * 16, "b rb_" + "4" * 16, "c", "rb_" + "5" * 16]
-    with start(queue_seconds=60) as sandbox:
-        api = connect(sandbox)
-        ids = [api.post(CREATE, json={**body, "name": name}).json()["id"] for name in names]
-        unnamed = {key: value for key, value in body.items() if key != "name"}
-        for _ in range(2):
-            api.post(CREATE, json=unnamed)
-        sandbox.cancel(ids[2])
-        books = sandbox.books()
-    assert books["double_charged"] == {"a": ids[:2]}
+    api, ids = connect(waiting), {}
+    for name in ("a", "a", "b", "b", "c"):
+        token = f"rb_{len(ids):016d}"
+        answer = api.post(CREATE, json={**body, "name": f"{row}{name} {token}"})
+        ids[token] = answer.json()["id"]
+    paid = list(ids.values())
+    waiting.cancel(paid[2])
+    found = waiting.books(summary=True)["double_charged"]
+    assert {key: video_ids for key, video_ids in found.items() if row in key} == {f"{row}a": paid[:2]}
+
+
+def test_videos_without_a_name_are_no_double_charge(
+    waiting: RunningSandbox, connect: Connect, body: dict[str, Any]
+) -> None:
+    """Where no row is named, nobody can say that it was paid twice."""
+    api, before = connect(waiting), waiting.books(summary=True)["double_charged"]
+    unnamed = {key: value for key, value in body.items() if key != "name"}
+    assert [api.post(CREATE, json=unnamed).status_code for _ in range(2)] == [200, 200]
+    assert waiting.books(summary=True)["double_charged"] == before
 
 
 def test_more_frames_than_estimated_cost_more(connect: Connect, body: dict[str, Any]) -> None:
@@ -104,7 +115,7 @@ async def test_the_balance_never_goes_below_zero(body: dict[str, Any]) -> None:
         books = sandbox.books(summary=True)
     assert (statuses.count(200), statuses.count(402)) == (10, 40)
     assert (books["balance"], books["charged"], books["creates"]) == (10, 480, 10)
-    assert books["max_in_flight"] == 50
+    assert 1 < books["max_in_flight"] <= 50
 
 
 def test_a_refund_can_be_spent(connect: Connect, body: dict[str, Any]) -> None:
@@ -144,7 +155,10 @@ def test_a_create_that_was_cut_off_by_a_kill_is_in_the_books_or_not_made(
     with start(data=tmp_path, faults={"script": ["stall_after"]}) as sandbox:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(
-                sandbox.url + CREATE, json=body, headers={"Authorization": f"Bearer {sandbox.key}"}, timeout=0.3
+                sandbox.url + CREATE,
+                json=body,
+                headers={"Authorization": f"Bearer {sandbox.key}"},
+                timeout=httpx.Timeout(20, read=0.5),
             )
         os.kill(sandbox.pid, signal.SIGKILL)
     with start(data=tmp_path) as sandbox:

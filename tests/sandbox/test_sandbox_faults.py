@@ -89,7 +89,7 @@ def test_a_stall_outlasts_a_clients_patience(
     """A client that gives up on a stalled create sees a time-out, charged or not."""
     sandbox.set_faults(script=[kind], stall_seconds=60)
     with pytest.raises(httpx.ReadTimeout):
-        api.post(CREATE, json=body, timeout=0.2)
+        api.post(CREATE, json=body, timeout=httpx.Timeout(20, read=0.5))
     assert charged(sandbox, body["name"]) == charges
 
 

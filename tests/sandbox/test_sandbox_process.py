@@ -1,6 +1,7 @@
 """`python -m reelbatch.sandbox` as a process: how it starts, what it prints, how it ends."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.sandbox import SandboxConfig, start
+from reelbatch.sandbox.__main__ import main
 
 Launch = Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]]
 COMMAND = [sys.executable, "-m", "reelbatch.sandbox"]
@@ -56,7 +58,7 @@ def test_a_signal_ends_it_cleanly(launch: Launch, number: signal.Signals) -> Non
             f"{ready['url']}/v1/image-to-video",
             json=body,
             headers={"Authorization": "Bearer sandbox"},
-            timeout=0.2,
+            timeout=httpx.Timeout(20, read=0.2),
         )
     process.send_signal(number)
     assert process.communicate(timeout=20) == ("", "")
@@ -104,12 +106,12 @@ def test_a_busy_port_is_one_clear_line() -> None:
         (["--data", "/dev/null/x"], "data: "),
     ],
 )
-def test_wrong_options_are_one_clear_line(options: list[str], said: str) -> None:
-    """An option that can't be used ends it with exit 2 and one line that names it."""
-    ended = refused(*options)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert said in ended.stderr
-    assert ended.stderr.count("\n") == 1
+def test_wrong_options_are_one_clear_line(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option that can't be used gives exit 2 and one line that names it."""
+    assert main(options) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
 
 
 def test_two_sandboxes_cannot_share_a_folder(tmp_path: Path) -> None:
@@ -126,6 +128,43 @@ def test_start_stops_what_it_started() -> None:
         assert httpx.get(f"{sandbox.url}/sandbox/health").status_code == 200
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{sandbox.url}/sandbox/health")
+
+
+@pytest.fixture
+def parent() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process, with a process group of its own, that runs a sandbox until a Ctrl-C; and the sandbox's URL."""
+    code = """
+import urllib.request, sys
+from reelbatch.sandbox import start
+with start() as sandbox:
+    try:
+        print(sandbox.url, flush=True)
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        print(urllib.request.urlopen(sandbox.url + "/sandbox/health").status, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], **PIPES, start_new_session=True) as process:
+        assert process.stdout
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_a_ctrl_c_leaves_the_sandbox_to_its_parent(parent: tuple[subprocess.Popen[str], str]) -> None:
+    """A Ctrl-C reaches the whole process group; the sandbox still answers while its parent finishes."""
+    process, url = parent
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=20) == ("200\n", "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/sandbox/health")
+
+
+def test_a_killed_parent_leaves_no_orphan(parent: tuple[subprocess.Popen[str], str]) -> None:
+    """When the parent is killed the sandbox goes too: the standard error they share comes to its end."""
+    process, url = parent
+    process.kill()
+    assert process.communicate(timeout=20) == ("", "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/sandbox/health")
 
 
 def test_start_takes_a_config_and_changes() -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox import RunningSandbox
 
 URLS = "/v1/files/upload-urls"
 Upload = Callable[..., str]
@@ -78,13 +78,11 @@ def test_a_url_that_was_changed_is_refused(api: httpx.Client) -> None:
     assert httpx.get(first).status_code == 403
 
 
-def test_upload_urls_expire() -> None:
-    """An upload URL that is past its time answers 403, and a create can't use its path."""
-    with start(upload_url_ttl_s=0) as sandbox:
-        key = {"Authorization": f"Bearer {sandbox.key}"}
-        asked = {"items": [{"type": "image", "extension": "png"}]}
-        item = httpx.post(sandbox.url + URLS, json=asked, headers=key).json()["items"][0]
-        answer = httpx.put(item["upload_url"], content=b"x")
+def test_upload_urls_expire(fleeting: RunningSandbox, connect: Callable[[RunningSandbox], httpx.Client]) -> None:
+    """An upload URL that is past its time answers 403."""
+    asked = {"items": [{"type": "image", "extension": "png"}]}
+    item = connect(fleeting).post(URLS, json=asked).json()["items"][0]
+    answer = httpx.put(item["upload_url"], content=b"x")
     assert (answer.status_code, answer.json()) == (403, {"message": "This URL has expired"})
 
 
@@ -120,10 +118,10 @@ def test_put_faults(sandbox: RunningSandbox, api: httpx.Client, kind: str, statu
 
 def test_upload_slow(sandbox: RunningSandbox, api: httpx.Client, upload: Upload) -> None:
     """A slow storage is late beyond a client's patience, but works for one that waits."""
-    sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=0.3)
+    sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=0.5)
     item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
     with pytest.raises(httpx.ReadTimeout):
-        httpx.put(item["upload_url"], content=b"x", timeout=0.05)
+        httpx.put(item["upload_url"], content=b"x", timeout=httpx.Timeout(20, read=0.05))
     assert upload(api).endswith(".png")
 
 

@@ -83,15 +83,19 @@ def test_an_answer_has_every_field(api: httpx.Client, body: dict[str, Any], row:
     assert video["download"] == video["downloads"][0]
 
 
-def test_a_video_is_queued_first_then_renders(connect: Connect, body: dict[str, Any]) -> None:
-    """Before its time a video is queued or rendering, has no download and no size yet."""
-    with start(queue_seconds=60) as waiting, start(queue_seconds=0, render_seconds=60) as working:
-        answers = {}
-        for sandbox in (waiting, working):
-            api = connect(sandbox)
-            answers[sandbox] = look(api, create(api, body))
-    assert [video["status"] for video in answers.values()] == ["queued", "rendering"]
-    assert all(video["downloads"] == [] and video["width"] == -1 for video in answers.values())
+def test_a_new_video_is_queued(waiting: RunningSandbox, connect: Connect, body: dict[str, Any]) -> None:
+    """A video starts in the queue and has neither download nor size."""
+    api = connect(waiting)
+    video = look(api, create(api, body))
+    assert (video["status"], video["downloads"], video["download"]) == ("queued", [], None)
+    assert (video["width"], video["height"], video["credits_charged"]) == (-1, -1, 48)
+
+
+def test_after_the_queue_a_video_renders(connect: Connect, body: dict[str, Any]) -> None:
+    """Between queue and end a video is rendering."""
+    with start(queue_seconds=0, render_seconds=60) as sandbox:
+        api = connect(sandbox)
+        assert look(api, create(api, body))["status"] == "rendering"
 
 
 def test_an_unknown_video_is_not_found(api: httpx.Client) -> None:
@@ -130,12 +134,11 @@ def test_a_download_with_the_key_is_refused(api: httpx.Client, body: dict[str, A
     assert httpx.get(url.replace("signature=", "signature=0")).status_code == 403
 
 
-def test_download_urls_expire(connect: Connect, body: dict[str, Any]) -> None:
-    """A download URL that is past its time answers 403; each GET gives a new one."""
-    with start(queue_seconds=0, render_seconds=0, download_url_ttl_s=0, render_video=False) as sandbox:
-        api = connect(sandbox)
-        video = settled(api, create(api, body))
-        answer = httpx.get(video["downloads"][0]["url"])
+def test_download_urls_expire(fleeting: RunningSandbox, connect: Connect, body: dict[str, Any]) -> None:
+    """A download URL that is past its time answers 403."""
+    api = connect(fleeting)
+    video = settled(api, create(api, body))
+    answer = httpx.get(video["downloads"][0]["url"])
     assert (answer.status_code, answer.json()) == (403, {"message": "This URL has expired"})
 
 
@@ -178,19 +181,16 @@ def test_the_same_seed_fails_the_same_renders(connect: Connect, body: dict[str, 
     assert any(endings[0])
 
 
-def test_a_canceled_video_is_refunded(connect: Connect, body: dict[str, Any]) -> None:
+def test_a_canceled_video_is_refunded(waiting: RunningSandbox, connect: Connect, body: dict[str, Any]) -> None:
     """Canceling an open video refunds it; one that is final can't be canceled."""
-    with start(queue_seconds=60) as sandbox:
-        api = connect(sandbox)
-        video_id = create(api, body)
-        sandbox.cancel(video_id)
-        video = look(api, video_id)
-        again = api.post(f"/sandbox/videos/{video_id}/cancel")
-        unknown = api.post("/sandbox/videos/cunknown/cancel")
-        books = sandbox.books(summary=True)
+    api = connect(waiting)
+    video_id, before = create(api, body), waiting.books(summary=True)
+    waiting.cancel(video_id)
+    video, after = look(api, video_id), waiting.books(summary=True)
     assert (video["status"], video["credits_charged"], video["error"]) == ("canceled", 0, None)
-    assert (again.status_code, unknown.status_code) == (422, 404)
-    assert books["net"] == 0
+    assert after["balance"] == before["balance"] + 48
+    assert api.post(f"/sandbox/videos/{video_id}/cancel").status_code == 422
+    assert api.post("/sandbox/videos/cunknown/cancel").status_code == 404
 
 
 @pytest.mark.parametrize(("kind", "status"), [("get_fail", 500), ("get_rate_limited", 429)])
