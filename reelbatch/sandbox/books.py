@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS videos (
     end_image TEXT,
     seconds REAL NOT NULL,
     fps REAL NOT NULL,
+    nominal_fps REAL NOT NULL,
     credits INTEGER NOT NULL,
     fate TEXT,
     created_at REAL NOT NULL,
@@ -42,7 +43,7 @@ CREATE TABLE IF NOT EXISTS counts (what TEXT PRIMARY KEY, n INTEGER NOT NULL) ST
 CREATE TABLE IF NOT EXISTS secrets (what TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 _COLUMNS = (
-    "id, name, row, token, image, end_image, seconds, fps, credits, fate, created_at, "
+    "id, name, row, token, image, end_image, seconds, fps, nominal_fps, credits, fate, created_at, "
     "status, final, error, width, height"
 )
 _TOKEN = re.compile(r"(?:(?P<row>.*\S)\s+|\s*)(?P<token>rb_[0-9a-z]{16,32})\s*", re.DOTALL)
@@ -69,6 +70,7 @@ class Video(NamedTuple):
     end_image: str | None
     seconds: float
     fps: float
+    nominal_fps: float  # what the charge assumed
     credits: int  # charged by the create
     fate: str | None  # the error that the render will end in
     created_at: float  # unix seconds
@@ -134,6 +136,7 @@ class Books:
             end_image=create.end_image,
             seconds=create.seconds,
             fps=create.fps,
+            nominal_fps=create.nominal_fps,
             credits=create.credits,
             fate=fate,
             created_at=now,

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -41,13 +42,13 @@ def serve(
         asyncio.run(_serve(config, data, listener, _Hooks(url, on_ready, stop_with_stdin)))
 
 
+@dataclass(frozen=True, slots=True)
 class _Hooks:
     """What surrounds the serving: whom to tell, and what to watch."""
 
-    def __init__(self, url: str, on_ready: Callable[[str], None] | None, stop_with_stdin: bool) -> None:
-        self.url = url
-        self.on_ready = on_ready
-        self.stop_with_stdin = stop_with_stdin
+    url: str
+    on_ready: Callable[[str], None] | None
+    stop_with_stdin: bool
 
 
 class _Server(uvicorn.Server):

@@ -24,9 +24,8 @@ RENDER_ERRORS = {
     "processing_timeout": "The render took too long",
     "unknown_error": "The render failed",
 }
-NOMINAL_FPS = 30  # what the charge on create assumes
 _PATIENCE_S = 1.0  # a GET waits so long for a video that is being drawn before it answers "rendering"
-_STANDIN = Shot(None, "stand-in", frames=10, fps=NOMINAL_FPS)
+_STANDIN = Shot(None, "stand-in", frames=10, fps=30)
 
 
 class Studio:
@@ -131,8 +130,8 @@ def frame_count(video: Video) -> int:
 
 
 def final_credits(video: Video, frames: int) -> int:
-    """What the video costs once its frames are counted; the charge assumed 30 for each second."""
-    return math.ceil(video.credits * frames / (NOMINAL_FPS * video.seconds))
+    """What the video costs once its frames are counted; the charge assumed the nominal frame rate."""
+    return math.ceil(video.credits * frames / (video.nominal_fps * video.seconds))
 
 
 def _draw(shot: Shot, target: Path) -> Size:

@@ -20,6 +20,7 @@ EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     "audio": ("mp3", "wav", "aac", "flac", "webm", "weba", "m4a", "opus", "ogg", "oga", "aiff", "amr"),
 }
 RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
+_NOMINAL_FPS = 30  # what the API assumes where it does not state a model's own frame rate
 _FIELDS = {"end_image_path": "assets.end_image_file_path"}  # the table of models has names of its own
 
 
@@ -42,6 +43,7 @@ class Create(NamedTuple):
     seconds: float
     credits: int
     fps: float
+    nominal_fps: float  # what `credits` assume
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Checker:
             seconds=seconds,
             credits=cost or 0,
             fps=known or config.output_fps,
+            nominal_fps=known or _NOMINAL_FPS,
         )
 
 

@@ -126,7 +126,7 @@ def test_a_refund_can_be_spent(connect: Connect, body: dict[str, Any]) -> None:
 
 
 def test_a_kill_loses_nothing_that_was_answered(
-    tmp_path: Path, connect: Connect, body: dict[str, Any], upload: Upload
+    http: httpx.Client, tmp_path: Path, connect: Connect, body: dict[str, Any], upload: Upload
 ) -> None:
     """After kill -9 the same folder has every charge, upload, count and video, under the same URLs."""
     with start(data=tmp_path, queue_seconds=0, render_seconds=0) as before:
@@ -142,19 +142,19 @@ def test_a_kill_loses_nothing_that_was_answered(
         assert after.books() == books
         assert body["name"] in books["double_charged"]
         url = video["downloads"][0]["url"].replace(before.url, after.url)
-        assert httpx.get(url).status_code == 200
+        assert http.get(url).status_code == 200
         assert api.get(f"/v1/video-projects/{again['id']}").json()["status"] == "complete"
         reused = {**body, "assets": {"image_file_path": path}}
         assert api.post(CREATE, json=reused).status_code == 200
 
 
 def test_a_create_that_was_cut_off_by_a_kill_is_in_the_books_or_not_made(
-    tmp_path: Path, body: dict[str, Any]
+    http: httpx.Client, tmp_path: Path, body: dict[str, Any]
 ) -> None:
     """Killed between charge and answer, the charge stands: that is what a client has to expect."""
     with start(data=tmp_path, faults={"script": ["stall_after"]}) as sandbox:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(
+            http.post(
                 sandbox.url + CREATE,
                 json=body,
                 headers={"Authorization": f"Bearer {sandbox.key}"},

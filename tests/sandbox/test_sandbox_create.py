@@ -152,10 +152,12 @@ def test_accepts_the_deprecated_and_the_unknown(api: httpx.Client, body: dict[st
     ("method", "path"),
     [("POST", CREATE), ("POST", "/v1/files/upload-urls"), ("GET", "/v1/video-projects/x")],
 )
-def test_asks_for_the_key(sandbox: RunningSandbox, method: str, path: str, header: str | None) -> None:
+def test_asks_for_the_key(
+    http: httpx.Client, sandbox: RunningSandbox, method: str, path: str, header: str | None
+) -> None:
     """Every call of the API answers 401 without the right key."""
     headers = {"Authorization": header} if header else {}
-    answer = httpx.request(method, sandbox.url + path, headers=headers)
+    answer = http.request(method, sandbox.url + path, headers=headers)
     assert (answer.status_code, answer.json()) == (401, {"message": "Unauthorized"})
 
 
@@ -165,15 +167,19 @@ def test_unknown_paths_and_methods_answer_in_json(api: httpx.Client) -> None:
     assert api.get(CREATE).status_code == 405
 
 
-def test_plan_limits_the_resolution(connect: Connect, body: dict[str, Any]) -> None:
-    """A resolution outside of the plan answers 403, names the field and is not charged."""
-    with start(plan="creator", model_profile="legacy", frame_cost_field=False) as sandbox:
+def test_the_legacy_profile_has_its_own_plans_and_frames(connect: Connect, body: dict[str, Any]) -> None:
+    """A resolution outside of the plan answers 403 and is free; 480p has 24 frames a second at its full price."""
+    settings = {"plan": "creator", "model_profile": "legacy", "frame_cost_field": False, "render_video": False}
+    with start(**settings, queue_seconds=0, render_seconds=0) as sandbox:
         api = connect(sandbox)
         small = {**body, "model": "default", "end_seconds": 5}
         refused = api.post(CREATE, json={**small, "resolution": "1080p"})
-        accepted = api.post(CREATE, json={**small, "resolution": "480p"})
+        created = api.post(CREATE, json={**small, "resolution": "480p"}).json()
+        video = api.get(f"/v1/video-projects/{created['id']}").json()
         books = sandbox.books(summary=True)
     assert refused.status_code == 403
     assert refused.json()["message"].startswith("resolution: ")
-    assert accepted.json().keys() == {"id", "credits_charged"}
-    assert (accepted.json()["credits_charged"], books["charged"]) == (120, 120)
+    assert created.keys() == {"id", "credits_charged"}
+    assert not {"download", "total_frame_cost"} & video.keys()
+    assert (video["status"], video["fps"], video["credits_charged"]) == ("complete", 24, 120)
+    assert (created["credits_charged"], books["net"], books["creates"]) == (120, 120, 1)

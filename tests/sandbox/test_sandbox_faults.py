@@ -170,12 +170,14 @@ def test_a_bad_request_is_refused_before_a_fault_charges(
         ({"every": {"invalid": 0}}, "every.invalid"),
     ],
 )
-def test_wrong_fault_settings_are_named(sandbox: RunningSandbox, settings: dict[str, Any], named: str) -> None:
+def test_wrong_fault_settings_are_named(
+    http: httpx.Client, sandbox: RunningSandbox, settings: dict[str, Any], named: str
+) -> None:
     """Fault settings that can't be used are refused with their name, and the old ones stay."""
-    answer = httpx.post(f"{sandbox.url}/sandbox/faults", json=settings)
+    answer = http.post(f"{sandbox.url}/sandbox/faults", json=settings)
     assert answer.status_code == 400
     assert named in answer.json()["message"]
-    assert httpx.get(f"{sandbox.url}/sandbox/faults").json()["script"] == []
+    assert http.get(f"{sandbox.url}/sandbox/faults").json()["script"] == []
 
 
 def test_shares_hit_about_that_many(connect: Callable[[RunningSandbox], httpx.Client], body: dict[str, Any]) -> None:

@@ -49,12 +49,12 @@ def refused(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(launch: Launch, number: signal.Signals) -> None:
+def test_a_signal_ends_it_cleanly(http: httpx.Client, launch: Launch, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end it with exit 0, even with a call in flight, and nothing more is printed."""
     process, ready = launch("--fault", "stall_before=1")
     body = {"assets": {"image_file_path": "https://a.example/a.png"}, "end_seconds": 5}
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(
+        http.post(
             f"{ready['url']}/v1/image-to-video",
             json=body,
             headers={"Authorization": "Bearer sandbox"},
@@ -65,23 +65,23 @@ def test_a_signal_ends_it_cleanly(launch: Launch, number: signal.Signals) -> Non
     assert process.returncode == 0
 
 
-def test_it_ends_with_its_standard_input(launch: Launch) -> None:
+def test_it_ends_with_its_standard_input(http: httpx.Client, launch: Launch) -> None:
     """With --stop-with-stdin the end of its parent's pipe ends it, so a killed parent leaves no orphan."""
     process, ready = launch("--stop-with-stdin")
-    assert httpx.get(f"{ready['url']}/sandbox/health").json() == {"status": "ok"}
+    assert http.get(f"{ready['url']}/sandbox/health").json() == {"status": "ok"}
     assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == 0
 
 
-def test_options_go_over_the_file(launch: Launch, tmp_path: Path) -> None:
+def test_options_go_over_the_file(http: httpx.Client, launch: Launch, tmp_path: Path) -> None:
     """Options override the file, and the line says where to go with which key."""
     file = tmp_path / "config.yaml"
     file.write_text("sandbox: {key: filed, balance: 5, faults: {share: {invalid: 0.5}}}", encoding="utf-8")
     options = ["--config", str(file), "--key", "given", "--data", str(tmp_path / "kept"), "--seed", "4"]
     _, ready = launch(*options, "--fault", "rate_limited=0.25")
     assert (ready["key"], ready["data"]) == ("given", str(tmp_path / "kept"))
-    assert httpx.get(f"{ready['url']}/sandbox/books").json()["balance"] == 5
-    faults = httpx.get(f"{ready['url']}/sandbox/faults").json()
+    assert http.get(f"{ready['url']}/sandbox/books").json()["balance"] == 5
+    faults = http.get(f"{ready['url']}/sandbox/faults").json()
     assert (faults["share"], faults["seed"]) == ({"invalid": 0.5, "rate_limited": 0.25}, 4)
     assert (tmp_path / "kept" / "books.db").exists()
 
@@ -122,12 +122,12 @@ def test_two_sandboxes_cannot_share_a_folder(tmp_path: Path) -> None:
     assert "another sandbox" in ended.stderr
 
 
-def test_start_stops_what_it_started() -> None:
+def test_start_stops_what_it_started(http: httpx.Client) -> None:
     """After the block nothing listens any more."""
     with start() as sandbox:
-        assert httpx.get(f"{sandbox.url}/sandbox/health").status_code == 200
+        assert http.get(f"{sandbox.url}/sandbox/health").status_code == 200
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{sandbox.url}/sandbox/health")
+        http.get(f"{sandbox.url}/sandbox/health")
 
 
 @pytest.fixture
@@ -149,22 +149,24 @@ with start() as sandbox:
         process.kill()
 
 
-def test_a_ctrl_c_leaves_the_sandbox_to_its_parent(parent: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_ctrl_c_leaves_the_sandbox_to_its_parent(
+    http: httpx.Client, parent: tuple[subprocess.Popen[str], str]
+) -> None:
     """A Ctrl-C reaches the whole process group; the sandbox still answers while its parent finishes."""
     process, url = parent
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=20) == ("200\n", "")
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/sandbox/health")
+        http.get(f"{url}/sandbox/health")
 
 
-def test_a_killed_parent_leaves_no_orphan(parent: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_killed_parent_leaves_no_orphan(http: httpx.Client, parent: tuple[subprocess.Popen[str], str]) -> None:
     """When the parent is killed the sandbox goes too: the standard error they share comes to its end."""
     process, url = parent
     process.kill()
     assert process.communicate(timeout=20) == ("", "")
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/sandbox/health")
+        http.get(f"{url}/sandbox/health")
 
 
 def test_start_takes_a_config_and_changes() -> None:

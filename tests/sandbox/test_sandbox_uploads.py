@@ -45,12 +45,12 @@ def test_refuses_items_and_names_the_one(api: httpx.Client, items: Any, status: 
     assert answer.json()["message"].startswith(f"{field}: ")
 
 
-def test_an_upload_can_be_used(api: httpx.Client, body: dict[str, Any], upload: Upload) -> None:
+def test_an_upload_can_be_used(http: httpx.Client, api: httpx.Client, body: dict[str, Any], upload: Upload) -> None:
     """A file path is accepted by a create once its bytes have arrived, and not before."""
     item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
     early = {**body, "assets": {"image_file_path": item["file_path"]}}
     assert api.post("/v1/image-to-video", json=early).status_code == 404
-    httpx.put(item["upload_url"], content=b"bytes").raise_for_status()
+    http.put(item["upload_url"], content=b"bytes").raise_for_status()
     assert api.post("/v1/image-to-video", json=early).status_code == 200
     late = {**body, "assets": {"image_file_path": upload(api)}}
     assert api.post("/v1/image-to-video", json=late).status_code == 200
@@ -68,21 +68,23 @@ def test_a_put_with_the_key_is_refused(api: httpx.Client, body: dict[str, Any]) 
     )
 
 
-def test_a_url_that_was_changed_is_refused(api: httpx.Client) -> None:
+def test_a_url_that_was_changed_is_refused(http: httpx.Client, api: httpx.Client) -> None:
     """The signature holds for one file and one method only."""
     items = [{"type": "image", "extension": "png"}] * 2
     first, second = (item["upload_url"] for item in api.post(URLS, json={"items": items}).json()["items"])
     mixed = f"{first.partition('?')[0]}?{second.partition('?')[2]}"
-    assert httpx.put(mixed, content=b"x").status_code == 403
-    assert httpx.put(first.partition("?")[0], content=b"x").status_code == 403
-    assert httpx.get(first).status_code == 403
+    assert http.put(mixed, content=b"x").status_code == 403
+    assert http.put(first.partition("?")[0], content=b"x").status_code == 403
+    assert http.get(first).status_code == 403
 
 
-def test_upload_urls_expire(fleeting: RunningSandbox, connect: Callable[[RunningSandbox], httpx.Client]) -> None:
+def test_upload_urls_expire(
+    http: httpx.Client, fleeting: RunningSandbox, connect: Callable[[RunningSandbox], httpx.Client]
+) -> None:
     """An upload URL that is past its time answers 403."""
     asked = {"items": [{"type": "image", "extension": "png"}]}
     item = connect(fleeting).post(URLS, json=asked).json()["items"][0]
-    answer = httpx.put(item["upload_url"], content=b"x")
+    answer = http.put(item["upload_url"], content=b"x")
     assert (answer.status_code, answer.json()) == (403, {"message": "This URL has expired"})
 
 
@@ -108,20 +110,20 @@ def test_a_broken_upload_leaves_nothing(api: httpx.Client, body: dict[str, Any])
 
 
 @pytest.mark.parametrize(("kind", "status"), [("upload_fail", 500), ("upload_expired", 403)])
-def test_put_faults(sandbox: RunningSandbox, api: httpx.Client, kind: str, status: int) -> None:
+def test_put_faults(http: httpx.Client, sandbox: RunningSandbox, api: httpx.Client, kind: str, status: int) -> None:
     """A PUT can fail or find its URL expired, once; the next one goes through."""
     sandbox.set_faults(first={kind: 1})
     item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
-    assert httpx.put(item["upload_url"], content=b"x").status_code == status
-    assert httpx.put(item["upload_url"], content=b"x").status_code == 200
+    assert http.put(item["upload_url"], content=b"x").status_code == status
+    assert http.put(item["upload_url"], content=b"x").status_code == 200
 
 
-def test_upload_slow(sandbox: RunningSandbox, api: httpx.Client, upload: Upload) -> None:
+def test_upload_slow(http: httpx.Client, sandbox: RunningSandbox, api: httpx.Client, upload: Upload) -> None:
     """A slow storage is late beyond a client's patience, but works for one that waits."""
     sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=0.5)
     item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
     with pytest.raises(httpx.ReadTimeout):
-        httpx.put(item["upload_url"], content=b"x", timeout=httpx.Timeout(20, read=0.05))
+        http.put(item["upload_url"], content=b"x", timeout=httpx.Timeout(20, read=0.05))
     assert upload(api).endswith(".png")
 
 
