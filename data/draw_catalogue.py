@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from draw import desk, home, kitchen, tableware, tables
+from draw import desk, home, kitchen, tables, tableware
 from draw.film import develop, expose, save
 
 HERE = Path(__file__).parent

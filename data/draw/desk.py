@@ -1,19 +1,27 @@
 """Scenes of the desk: a succulent and a globe."""
 
 import numpy as np
-from PIL import Image, ImageDraw
-
 from draw import paints
 from draw.fields import Array, Field, displaced, ellipsoid, placed, torus, turned, union
-from draw.paints import halo, mix, plain, planks, srgb, step, wood
+from draw.paints import halo, mix, plain, planks, step, wood
 from draw.sets import BRASS, KEY, RIM, SQUARE, satin
-from draw.studio import Camera, Light, Material, Part, Scene
+from draw.studio import Camera, Material, Part, Scene
+from PIL import Image, ImageDraw
 
 GOLDEN_ANGLE = 137.508
 LANDS = (  # coarse coastlines, (longitude, latitude)
-    "-168 66,-156 71,-128 70,-95 69,-82 73,-78 62,-92 58,-80 52,-78 62,-65 59,-56 52,-66 45,-76 36,-81 26,-84 30,-97 27,-97 19,-88 21,-87 15,-83 9,-79 8,-95 16,-105 21,-113 31,-123 38,-125 48,-135 58,-152 59,-164 55",
+    (
+        "-168 66,-156 71,-128 70,-95 69,-82 73,-78 62,-92 58,-80 52,-78 62,-65 59,-56 52,-66 45,-76 "
+        "36,-81 26,-84 30,-97 27,-97 19,-88 21,-87 15,-83 9,-79 8,-95 16,-105 21,-113 31,-123 38,-125 "
+        "48,-135 58,-152 59,-164 55"
+    ),
     "-79 9,-72 12,-60 8,-50 0,-35 -6,-39 -17,-48 -27,-58 -38,-65 -43,-68 -54,-74 -50,-71 -30,-71 -18,-81 -5",
-    "-10 36,-9 43,-1 44,-5 48,2 51,8 54,10 59,5 60,14 68,28 71,42 66,60 69,75 73,105 77,140 73,170 70,180 68,178 62,163 58,157 51,155 60,140 54,141 47,129 42,127 35,122 39,119 35,121 28,110 20,106 10,100 13,103 1,98 9,94 17,88 22,80 14,77 8,72 20,66 25,57 26,50 29,56 25,59 21,45 13,39 21,34 29,36 36,27 37,22 37,15 41,12 44,18 40,15 38,8 44,0 39,-5 36",
+    (
+        "-10 36,-9 43,-1 44,-5 48,2 51,8 54,10 59,5 60,14 68,28 71,42 66,60 69,75 73,105 77,140 73,170 "
+        "70,180 68,178 62,163 58,157 51,155 60,140 54,141 47,129 42,127 35,122 39,119 35,121 28,110 "
+        "20,106 10,100 13,103 1,98 9,94 17,88 22,80 14,77 8,72 20,66 25,57 26,50 29,56 25,59 21,45 13,39 "
+        "21,34 29,36 36,27 37,22 37,15 41,12 44,18 40,15 38,8 44,0 39,-5 36"
+    ),
     "-6 36,10 37,20 31,33 31,38 18,43 11,51 11,41 -2,40 -15,35 -22,32 -28,20 -35,13 -20,9 -1,8 4,-8 5,-17 14,-13 27",
     "114 -22,122 -18,130 -12,136 -12,141 -17,143 -11,153 -26,150 -37,140 -38,131 -32,116 -35",
     "-54 82,-20 81,-22 70,-42 60,-52 66,-58 75",
@@ -56,7 +64,9 @@ def globe() -> Scene:
         v = np.clip((0.5 - np.arcsin(np.clip(q[1] / 0.82, -1, 1)) / np.pi) * 720, 0, 719).astype(int)
         return chart[v, u].T * (0.93 + 0.14 * paints.cloud(q * 6))
 
-    ball = lambda p: np.sqrt(p[0] ** 2 + (p[1] - np.float32(1.42)) ** 2 + p[2] ** 2) - np.float32(0.82)  # noqa: E731 (a field is a plain function of points)
+    def ball(p: Array) -> Array:
+        return np.sqrt(p[0] ** 2 + (p[1] - np.float32(1.42)) ** 2 + p[2] ** 2) - np.float32(0.82)
+
     hoop = torus((0, 0, 0), 0.92, 0.035, axis=2)
     meridian = placed(lambda p: np.maximum(hoop(p), -p[0] - 0.02), centre, (0, 0, -23))
     pins = placed(
@@ -113,7 +123,10 @@ def planter() -> Scene:
             (0, 0.9),
         ]
     )
-    ribs = lambda p: 0.018 * np.abs(np.sin(np.arctan2(p[2], p[0]) * 16)) * (1 - step(0.8, 0.88, p[1]))  # noqa: E731 (a field is a plain function of points)
+
+    def ribs(p: Array) -> Array:
+        return 0.018 * np.abs(np.sin(np.arctan2(p[2], p[0]) * 16)) * (1 - step(0.8, 0.88, p[1]))
+
     saucer = turned([(0, 0), (0.6, 0), (0.74, 0.08), (0.76, 0.12), (0.72, 0.12), (0.58, 0.06), (0, 0.06)])
     soil = displaced(
         turned([(0, 0.85), (0.59, 0.85, 0), (0.59, 0.95, 0), (0, 0.98)]), lambda p: 0.05 * paints.noise(p * 16), 0.6
@@ -125,7 +138,9 @@ def planter() -> Scene:
         green = mix(plain("a9c79a")(p), plain("5f9379")(p), step(0.05, 0.6, r))
         return mix(green, plain("c9788a")(p), step(0.55, 0.85, r) * 0.8) * (0.92 + 0.16 * paints.noise(p * 20))
 
-    clay = lambda p: plain("e6ddd0")(p) * (0.92 + 0.14 * paints.cloud(p * 6))  # noqa: E731 (a paint is a plain function of points)
+    def clay(p: Array) -> Array:
+        return plain("e6ddd0")(p) * (0.92 + 0.14 * paints.cloud(p * 6))
+
     return Scene(
         parts=(
             Part(displaced(wall, ribs, 0.75), Material(clay)),

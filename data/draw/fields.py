@@ -1,6 +1,7 @@
 """Signed distance fields. A field takes points of shape (3, n) and gives n distances; y points up."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def spline(points: Sequence[tuple[float, ...]], per_span: int = 10) -> Array:
     corners = [0, *(i for i, p in enumerate(points[1:-1], 1) if len(p) > 2), len(points) - 1]
     xy = np.array([p[:2] for p in points], float)
     curve = []
-    for first, last in zip(corners, corners[1:], strict=False):
+    for first, last in pairwise(corners):
         run = xy[first : last + 1]
         padded = np.vstack([2 * run[0] - run[1], run, 2 * run[-1] - run[-2]])
         t = np.linspace(0, 1, per_span, endpoint=False)[:, None]

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from draw.fields import Array
 from draw.studio import Scene
 from draw.trace import Tracer
+from PIL import Image
 
 CHUNK = 65_536  # rays at once: the arrays of one chunk stay in the processor's cache
 
@@ -37,9 +36,7 @@ def expose(scene: Scene, samples: int) -> Film:
             film.rest[:, pixel] += np.minimum(seen.rest, 6)
             film.guide[:3, pixel] += seen.normal
             film.guide[3, pixel] += seen.away
-    for sums in (film.paint, film.lit, film.rest, film.guide):
-        sums /= samples
-    return film
+    return Film(*(sums / samples for sums in (film.paint, film.lit, film.rest, film.guide)))
 
 
 def smooth(image: Array, guide: Array, levels: int, tolerance: float) -> Array:
@@ -92,13 +89,11 @@ def encode(linear: Array) -> Array:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """JPEG and WebP with moderate compression; PNG with a dithered palette, to keep the folder small."""
+    """JPEG and WebP with moderate compression, PNG without loss."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(
-            path, optimize=True
-        )
+        image.save(path, optimize=True)
     elif path.suffix == ".webp":
-        image.save(path, quality=84, method=6)
+        image.save(path, quality=90, method=6)
     else:
-        image.save(path, quality=86, optimize=True, progressive=True)
+        image.save(path, quality=90, optimize=True, progressive=True)

@@ -1,13 +1,11 @@
 """Scenes of light and time: lamp, candle, alarm clock."""
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-
-from draw import paints
-from draw.fields import Array, Field, column, displaced, placed, sphere, torus, tube, turned, union
-from draw.paints import Paint, halo, linen, mix, plain, planks, srgb, step, wood
-from draw.sets import BRASS, KEY, PORTRAIT, RIM, SQUARE, STEEL, glaze
+from draw.fields import Array, Field, column, placed, sphere, torus, tube, turned, union
+from draw.paints import halo, linen, mix, plain, planks, step, wood
+from draw.sets import BRASS, KEY, PORTRAIT, RIM, STEEL, glaze
 from draw.studio import Camera, Light, Material, Part, Scene
+from PIL import Image, ImageDraw, ImageFont
 
 
 def lamp() -> Scene:
@@ -80,6 +78,11 @@ def pasted(texture: Array, u: Array, v: Array) -> Array:
     return texture[y, x].T.astype(np.float32)
 
 
+def burning(p: Array) -> Array:
+    """Glow of a flame: orange at the foot, pale above."""
+    return mix(column((1.6, 0.55, 0.12)), column((2.6, 1.7, 0.75)), step(1.1, 1.25, p[1]))
+
+
 def candle() -> Scene:
     """A burning candle in an amber jar with a paper label."""
     jar = turned([(0, 0), (0.58, 0), (0.64, 0.05), (0.66, 0.15), (0.66, 1.42), (0.64, 1.5), (0.6, 1.5), (0, 1.5)])
@@ -105,13 +108,10 @@ def candle() -> Scene:
         near = np.exp(-((p[0] ** 2 + p[2] ** 2) / 0.16) - np.maximum(0.96 - p[1], 0) / 0.3)
         return column((1.0, 0.55, 0.22)) * near * 0.8
 
-    def burning(p: Array) -> Array:
-        return mix(column((5.0, 2.2, 0.5)), column((7.0, 5.2, 2.6)), step(1.1, 1.25, p[1]))
-
     glass = Material(plain("f0b878"), shine=0.045, glass="thin")
     spark = Light((0, 1.42, 0), (0.06, 0.06), power=0.9, colour=(1, 0.6, 0.28), aim=(0, 0.9, 0.01), seen=False)
     pool = Light((0, 1.9, 0.2), (0.3, 0.3), power=0.35, colour=(1, 0.6, 0.28), aim=(0, 0, 0.5), seen=False)
-    dusk = Light((-4, 3.4, 2.4), (0.8, 1.6), power=0.5, colour=(1, 0.86, 0.74))
+    dusk = Light((-2.6, 2.6, 5.0), (0.9, 1.6), power=0.62, colour=(1, 0.86, 0.74))
     return Scene(
         parts=(
             Part(lambda p: np.maximum(jar(p), -hollow(p)), glass),
@@ -154,6 +154,50 @@ def dial() -> Array:
     return (np.asarray(image, np.float32) / 255) ** 2.2
 
 
+def bells() -> Field:
+    """Two bells with their nuts, and the handle over them."""
+    shell = turned(
+        [
+            (0.36, 0, 0),
+            (0.35, 0.08),
+            (0.24, 0.23),
+            (0.05, 0.29),
+            (0.0, 0.29, 0),
+            (0, 0.24, 0),
+            (0.2, 0.19),
+            (0.31, 0.06),
+            (0.33, 0, 0),
+        ],
+        ring=True,
+    )
+    pair = union(*(placed(shell, (s * 0.5, 1.72, 0), (0, 0, -s * 32)) for s in (-1, 1)))
+    nuts = union(*(sphere((s * 0.665, 1.985, 0), 0.05) for s in (-1, 1)))
+    grip = tube([(-0.42, 1.98), (-0.3, 2.24), (0, 2.36), (0.3, 2.24), (0.42, 1.98)], [0.03] * 5)
+    return union(pair, nuts, grip)
+
+
+def fittings() -> Field:
+    """Legs, hammer and the posts of the bells."""
+    posts = union(
+        *(
+            placed(turned([(0, 0), (0.03, 0), (0.03, 0.3), (0, 0.3)]), (s * 0.42, 1.58, 0), (0, 0, -s * 32))
+            for s in (-1, 1)
+        )
+    )
+    legs = union(
+        *(
+            placed(
+                turned([(0, 0), (0.06, 0.02), (0.075, 0.1), (0.045, 0.34), (0, 0.34)]),
+                (s * 0.56, 0, 0.02),
+                (0, 0, s * 24),
+            )
+            for s in (-1, 1)
+        )
+    )
+    hammer = union(tube([(0, 1.8), (0, 2.0)], [0.022, 0.022]), sphere((0, 2.02, 0), 0.065))
+    return union(posts, legs, hammer)
+
+
 def clock() -> Scene:
     """A twin-bell alarm clock in mint enamel."""
     case = turned(
@@ -173,46 +217,12 @@ def clock() -> Scene:
     ring = torus((0, 1.02, 0.28), 0.75, 0.034, axis=2)
     face = placed(turned([(0, 0.15), (0.71, 0.15, 0), (0.71, 0.215, 0), (0, 0.215)]), (0, 1.02, 0), (90, 0, 0))
     picture = dial()
-    shell = turned(
-        [
-            (0.36, 0, 0),
-            (0.35, 0.08),
-            (0.24, 0.23),
-            (0.05, 0.29),
-            (0.0, 0.29, 0),
-            (0, 0.24, 0),
-            (0.2, 0.19),
-            (0.31, 0.06),
-            (0.33, 0, 0),
-        ],
-        ring=True,
-    )
-    bells = union(*(placed(shell, (s * 0.5, 1.72, 0), (0, 0, -s * 32)) for s in (-1, 1)))
-    nuts = union(*(sphere((s * 0.665, 1.985, 0), 0.05) for s in (-1, 1)))
-    posts = union(
-        *(
-            placed(turned([(0, 0), (0.03, 0), (0.03, 0.3), (0, 0.3)]), (s * 0.42, 1.58, 0), (0, 0, -s * 32))
-            for s in (-1, 1)
-        )
-    )
-    grip = tube([(-0.42, 1.98), (-0.3, 2.24), (0, 2.36), (0.3, 2.24), (0.42, 1.98)], [0.03] * 5)
-    legs = union(
-        *(
-            placed(
-                turned([(0, 0), (0.06, 0.02), (0.075, 0.1), (0.045, 0.34), (0, 0.34)]),
-                (s * 0.56, 0, 0.02),
-                (0, 0, s * 24),
-            )
-            for s in (-1, 1)
-        )
-    )
-    hammer = union(tube([(0, 1.8), (0, 2.0)], [0.022, 0.022]), sphere((0, 2.02, 0), 0.065))
     return Scene(
         parts=(
             Part(case, glaze(plain("7fb8a4"), 0.05, 0.15)),
             Part(face, Material(lambda p: pasted(picture, p[0] / 1.4 + 0.5, (p[1] - 1.02) / 1.4 + 0.5))),
-            Part(union(ring, bells, nuts, grip), BRASS),
-            Part(union(posts, legs, hammer), STEEL),
+            Part(union(ring, bells()), BRASS),
+            Part(fittings(), STEEL),
         ),
         low=(-0.95, 0, -0.4),
         high=(0.95, 2.42, 0.4),

@@ -1,7 +1,6 @@
 """Scenes of the kitchen."""
 
 import numpy as np
-
 from draw import paints
 from draw.fields import Array, Field, Point, displaced, ellipsoid, placed, sphere, turned, union
 from draw.paints import halo, marble, mix, plain, planks, step, wood
@@ -99,7 +98,10 @@ def oil() -> Scene:
     olives = union(
         *(ellipsoid(at, (0.16, 0.12, 0.12)) for at in ((0.66, 0.12, 0.5), (0.9, 0.12, 0.3), (0.85, 0.12, 0.68)))
     )
-    skin = lambda p: mix(plain("6c7a2c")(p), plain("97a048")(p), step(0.3, 0.7, paints.cloud(p * 7)))  # noqa: E731 (a paint is a plain function of points)
+
+    def skin(p: Array) -> Array:
+        return mix(plain("6c7a2c")(p), plain("97a048")(p), step(0.3, 0.7, paints.cloud(p * 7)))
+
     backlight = Light((3.6, 3.6, -1.6), (0.8, 1.6), power=0.75, colour=(1, 0.95, 0.85))
     return Scene(
         parts=(

@@ -1,7 +1,6 @@
 """Procedural paints: functions from points to linear RGB."""
 
 import numpy as np
-
 from draw.fields import Array, Point, column, length
 from draw.studio import Paint
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from draw.fields import Array, Field, Point, column, length
 
 Paint = Callable[[Array], Array]
@@ -170,8 +169,8 @@ def backdrop(scene: Scene, rays: Rays) -> tuple[Array, Array]:
         b = (oy - bend) * dy + (oz - back - bend) * dz
         c = (oy - bend) ** 2 + (oz - back - bend) ** 2 - bend * bend
         curve = (-b + np.sqrt(np.maximum(b * b - a * c, 0))) / a
-    on_floor = np.isfinite(floor) & (oz + dz * floor > back + bend)
-    on_wall = np.isfinite(wall) & (oy + dy * wall > bend)
+        on_floor = np.isfinite(floor) & (oz + dz * floor > back + bend)
+        on_wall = np.isfinite(wall) & (oy + dy * wall > bend)
     reached = np.isfinite(floor) | np.isfinite(wall)
     t = np.where(on_floor, floor, np.where(on_wall, wall, np.where(reached, curve, np.inf)))
     t = np.where(t > 0, t, np.inf).astype(np.float32)

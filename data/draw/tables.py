@@ -14,7 +14,10 @@ ROWS: tuple[Row, ...] = (
         "TEA-001",
         "images/teapot.jpg",
         "Lagoon teapot, 1.1 l",
-        "Slow quarter orbit around the teal teapot, a thin curl of steam rising from the spout, soft morning light sliding over the glaze, calm and warm",
+        (
+            "Slow quarter orbit around the teal teapot, a thin curl of steam rising from the spout, soft morning "
+            "light sliding over the glaze, calm and warm"
+        ),
         5,
         "720p",
         "ltx-2.3",
@@ -24,7 +27,10 @@ ROWS: tuple[Row, ...] = (
         "MUG-002",
         "images/stoneware-mugs.jpg",
         "Dune stoneware mugs, set of two",
-        "Gentle push-in on the cream mug, steam drifting off the coffee, shallow focus that leaves the blue mug soft behind it, cosy kitchen light",
+        (
+            "Gentle push-in on the cream mug, steam drifting off the coffee, shallow focus that leaves the blue "
+            "mug soft behind it, cosy kitchen light"
+        ),
         4,
         "720p",
         "wan-2.2",
@@ -34,7 +40,10 @@ ROWS: tuple[Row, ...] = (
         "LMP-003",
         "images/brass table lamp.jpg",
         "Halden brass table lamp",
-        "Locked-off shot: the lamp warms up from a dim ember to a full golden glow, light spreading down the brass stem and over the wood, quiet evening mood",
+        (
+            "Locked-off shot: the lamp warms up from a dim ember to a full golden glow, light spreading down the "
+            "brass stem and over the wood, quiet evening mood"
+        ),
         5,
         "720p",
         "kling-3.0",
@@ -44,7 +53,10 @@ ROWS: tuple[Row, ...] = (
         "CND-004",
         "images/candle.png",
         "Slow Evenings candle, fig and cedar",
-        "Close, still camera; the flame flickers and sways, warm reflections tremble in the amber glass, dark and intimate",
+        (
+            "Close, still camera; the flame flickers and sways, warm reflections tremble in the amber glass, dark"
+            " and intimate"
+        ),
         5,
         "480p",
         "ltx-2.3",
@@ -54,7 +66,10 @@ ROWS: tuple[Row, ...] = (
         "BWL-005",
         "images/nesting-bowls.jpg",
         "Heath nesting bowls, set of five",
-        "Camera slides slowly from left to right past the stack of bowls, daylight grazing each glazed rim in turn, airy and natural",
+        (
+            "Camera slides slowly from left to right past the stack of bowls, daylight grazing each glazed rim in"
+            " turn, airy and natural"
+        ),
         4,
         "480p",
         "wan-2.2",
@@ -64,7 +79,10 @@ ROWS: tuple[Row, ...] = (
         "MIL-006",
         "images/salt-and-pepper-mills.jpg",
         "Walnut and beech mills",
-        "Slow tilt up from the scattered peppercorns to the steel knobs, crisp side light bringing out the wood grain, clean and confident",
+        (
+            "Slow tilt up from the scattered peppercorns to the steel knobs, crisp side light bringing out the "
+            "wood grain, clean and confident"
+        ),
         3,
         "720p",
         "ltx-2.3",
@@ -74,7 +92,10 @@ ROWS: tuple[Row, ...] = (
         "OIL-007",
         "images/olive-oil.webp",
         "Early harvest olive oil, 500 ml",
-        "Sunlight moves behind the bottle and sets the oil aglow, small golden reflections wander across the table, very slow push-in",
+        (
+            "Sunlight moves behind the bottle and sets the oil aglow, small golden reflections wander across the "
+            "table, very slow push-in"
+        ),
         5,
         "720p",
         "kling-2.6",
@@ -84,7 +105,10 @@ ROWS: tuple[Row, ...] = (
         "CLK-008",
         "images/alarm-clock.png",
         "Polly twin-bell alarm clock",
-        "The second hand sweeps, then the hammer rings both bells and the clock shivers on the table; playful, bright morning light, camera holds still",
+        (
+            "The second hand sweeps, then the hammer rings both bells and the clock shivers on the table; "
+            "playful, bright morning light, camera holds still"
+        ),
         3,
         "480p",
         "wan-2.2",
@@ -94,7 +118,10 @@ ROWS: tuple[Row, ...] = (
         "PLT-009",
         "images/planter.jpg",
         "Ribbed planter with echeveria",
-        "Slow overhead drift towards the rosette, leaves catching soft window light, a faint breeze, terracotta tones, serene",
+        (
+            "Slow overhead drift towards the rosette, leaves catching soft window light, a faint breeze, "
+            "terracotta tones, serene"
+        ),
         4,
         "480p",
         "ltx-2.3",
@@ -104,7 +131,10 @@ ROWS: tuple[Row, ...] = (
         "SLD-010",
         "images/salad-bowl.jpg",
         "Acacia salad bowl",
-        "Half orbit around the bowl of oranges and lemons, a drop of juice rolls off the cut orange, fresh summer light, lively colours",
+        (
+            "Half orbit around the bowl of oranges and lemons, a drop of juice rolls off the cut orange, fresh "
+            "summer light, lively colours"
+        ),
         5,
         "480p",
         "wan-2.2",
@@ -114,7 +144,10 @@ ROWS: tuple[Row, ...] = (
         "GLB-011",
         "images/desk-globe.webp",
         "Meridian desk globe",
-        "The globe turns slowly on its brass axis while late afternoon light travels over the oceans; steady camera, nostalgic study",
+        (
+            "The globe turns slowly on its brass axis while late afternoon light travels over the oceans; steady "
+            "camera, nostalgic study"
+        ),
         5,
         "480p",
         "ltx-2.3",

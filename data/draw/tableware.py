@@ -1,7 +1,6 @@
 """Scenes of the tea and dinner table."""
 
 import numpy as np
-
 from draw import paints
 from draw.fields import Array, Field, displaced, placed, smooth_min, torus, tube, turned
 from draw.paints import halo, linen, mix, plain, planks, speckled, step, wood
@@ -169,6 +168,18 @@ def whisk() -> Field:
     return displaced(outline, tines, 0.6)
 
 
+def drip(p: Array) -> Array:
+    """Dark glaze that ends in drips above bare clay, thin at the rim."""
+    edge = 0.42 + 0.16 * np.sin(np.arctan2(p[2], p[0]) * 3 + 1) + 0.2 * (paints.cloud(p * 4) - 0.5)
+    glazed = mix(plain("20262b")(p), plain("5b6a6b")(p), step(0.4, 0.75, paints.cloud(p * 3.5)))
+    rim = step(0.84, 0.93, p[1])
+    return mix(
+        mix(plain("6b4a35")(p) * (0.8 + 0.4 * paints.cloud(p * 12)), glazed, step(-0.02, 0.03, p[1] - edge)),
+        plain("8b6a45")(p),
+        rim * 0.7,
+    )
+
+
 def matcha() -> Scene:
     """A raku tea bowl with matcha and a bamboo whisk."""
     shape = turned(
@@ -193,17 +204,9 @@ def matcha() -> Scene:
     tea = turned([(0, 0.4), (0.735, 0.4, 0), (0.735, 0.6, 0), (0, 0.59)])
     foam, deep = plain("a9c25a"), plain("6f9432")
 
-    def drip(p: Array) -> Array:
-        edge = 0.42 + 0.16 * np.sin(np.arctan2(p[2], p[0]) * 3 + 1) + 0.2 * (paints.cloud(p * 4) - 0.5)
-        glazed = mix(plain("20262b")(p), plain("5b6a6b")(p), step(0.4, 0.75, paints.cloud(p * 3.5)))
-        rim = step(0.84, 0.93, p[1])
-        return mix(
-            mix(plain("6b4a35")(p) * (0.8 + 0.4 * paints.cloud(p * 12)), glazed, step(-0.02, 0.03, p[1] - edge)),
-            plain("8b6a45")(p),
-            rim * 0.7,
-        )
+    def froth(p: Array) -> Array:
+        return mix(deep(p), foam(p), step(0.3, 0.62, paints.cloud(p * 9 + 2)))
 
-    froth = lambda p: mix(deep(p), foam(p), step(0.3, 0.62, paints.cloud(p * 9 + 2)))  # noqa: E731 (a paint is a plain function of points)
     bamboo = Material(lambda p: plain("d8b878")(p) * (0.8 + 0.35 * paints.noise(p * 14)), shine=0.03, rough=0.5)
     cord = Part(placed(torus((0, 0.47, 0), 0.165, 0.022), (1.12, 0, -0.4)), Material(plain("2b2420")))
     return Scene(
@@ -218,7 +221,7 @@ def matcha() -> Scene:
         floor=Material(wood("5a4334", "2c1e17", along=0), shine=0.04, rough=0.35),
         wall=Material(halo((0, 1.4, -3), "6d7568", "3c423d", 4)),
         lights=(Light((-4.4, 4.2, 1.6), (1.4, 1.4), power=1.0, colour=(1, 0.95, 0.86)), RIM),
-        camera=Camera((-0.3, 3.1, 5.2), (0.25, 0.42, 0), 23, 0.05),
+        camera=Camera((-0.3, 3.1, 5.2), (0.25, 0.46, 0), 26, 0.05),
         depth=3,
         bend=0.6,
         exposure=1.35,

@@ -1,7 +1,6 @@
 """Follows light through a scene: direct light from softboxes, one diffuse bounce, reflections, glass."""
 
 import numpy as np
-
 from draw.fields import Array, Field, baked, union
 from draw.studio import Material, Part, Rays, Scene, Seen, backdrop, ball, march, mirror, slab, unit
 
@@ -104,6 +103,8 @@ class Tracer:
             cosine = np.maximum((way * normal).sum(0), 0) * np.maximum(-(way * facing).sum(0), 0)
             area = 4 * light.half[0] * light.half[1]
             strength = cosine * np.float32(light.radiance() * area / np.pi) / (far * far)
+            if depth >= 3:
+                strength = np.minimum(strength, np.float32(1.5))  # else rare bounces next to a lamp leave bright dots
             lit = np.flatnonzero(strength > 1e-4)
             if lit.size:
                 clear = self.shadow(at[:, lit], way[:, lit], far[lit], pixel[lit])
@@ -202,7 +203,10 @@ class Tracer:
             return part.material.paint(at) * self.radiance(bundle, depth + 1, inner=True)
         way, _ = refract(rays.way, normal, 1 / GLASS_INDEX)
         start, path = at - normal * np.float32(LIFT), np.zeros(at.shape[1], np.float32)
-        inside: Field = lambda p: -part.body(p)  # noqa: E731 (a field is a plain function of points)
+
+        def inside(p: Array) -> Array:
+            return -part.body(p)
+
         tint = part.material.paint(at)
         for _ in range(3):
             t = march(inside, Rays(start, way, rays.pixel), np.zeros_like(path), np.full_like(path, 6), 60)
