@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import shutil
 from collections.abc import Iterator
-from typing import IO, Any
+from contextlib import ExitStack, contextmanager
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
@@ -22,6 +25,8 @@ _MARKS = {
     b"\xfe\xff": "utf-16",
 }
 _ENOUGH_NULS = 0.2
+_TAIL = 4096
+_DAMAGED = (OSError, EOFError, pa.ArrowException)
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -39,16 +44,93 @@ def open_file(path: str) -> IO[bytes]:
     except PermissionError as error:
         raise ManifestError(f"{path}: may not be read. Check its permissions.") from error
     except Exception as error:  # a backend raises what its libraries raise
-        raise ManifestError(f"{path}: can't be opened: {error or type(error).__name__}.") from error
+        remedy = "Check the address, and that the package for this kind of storage is installed."
+        raise ManifestError(f"{path}: can't be opened: {error or type(error).__name__}. {remedy}") from error
 
 
-def open_text(path: str, encoding: str | None) -> io.BufferedReader:
-    """The text of the file at `path` as UTF-8 bytes without a byte order mark.
+class TextFile(NamedTuple):
+    """A text file whose compression and encoding are known."""
 
-    Raises:
-        ManifestError: here, or while reading: not readable, damaged, or not in the encoding.
-    """
-    return io.BufferedReader(_Chunks(_utf8(path, encoding)), CHUNK)
+    path: str
+    codec: str | None
+    encoding: str  # as Python calls it
+    mark: int  # bytes of a UTF-8 byte order mark
+
+    @classmethod
+    def look_at(cls, path: str, encoding: str | None) -> TextFile:
+        """Find out by its first bytes how the file is written; `encoding`: what the user says it is.
+
+        Raises:
+            ManifestError: not readable, or UTF-16 without a mark.
+        """
+        with open_file(path) as file:
+            codec = _codec(path, file)
+            first = next(_chunks(path, file, codec), b"")
+        return cls(path, codec, _encoding(path, first, encoding), len(first) - len(_unmarked(first)))
+
+    def open(self) -> io.BufferedReader:
+        """The text as UTF-8 without a byte order mark.
+
+        Raises:
+            ManifestError: here, or while reading: damaged, or not in its encoding.
+        """
+        return io.BufferedReader(_Chunks(self._utf8()), CHUNK)
+
+    @contextmanager
+    def open_native(self, skip: int) -> Iterator[Any]:
+        """What `open` gives without the first `skip` bytes, as an Arrow stream that runs no Python code.
+
+        Arrow reads ahead in threads of its own, and a thread that calls Python while the interpreter is shutting
+        down aborts the process. So what Arrow can't read by itself is copied to a temporary file. The encoding is
+        not checked here.
+        """
+        with ExitStack() as stack:
+            path, codec, mark = self.path.removeprefix("file://"), self.codec, self.mark
+            if "://" in path or "::" in path or self.encoding != "utf-8":
+                path, codec, mark = stack.enter_context(self._copy()), None, 0
+            stream = stack.enter_context(pa.OSFile(path))
+            if codec:
+                stream = stack.enter_context(pa.CompressedInputStream(stream, codec))
+            stream.read(mark + skip)
+            yield stream
+
+    def verify(self) -> bytes:
+        """Read the whole file; return its last bytes.
+
+        Raises:
+            ManifestError: it is not in its encoding; names the line.
+        """
+        tail = b""
+        for chunk in self._utf8():
+            tail = (tail + chunk)[-_TAIL:]
+        return tail
+
+    @contextmanager
+    def _copy(self) -> Iterator[str]:
+        with NamedTemporaryFile(prefix="reelbatch-", suffix=".csv") as copy:
+            with self.open() as stream:
+                shutil.copyfileobj(stream, copy, CHUNK)
+            copy.flush()
+            yield copy.name
+
+    def _utf8(self) -> Iterator[bytes]:
+        """Check every chunk against the encoding; pass UTF-8 on as it is, translate everything else."""
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        lines, start = 1, True
+        with open_file(self.path) as file:
+            chunks = _chunks(self.path, file, self.codec)
+            while True:
+                chunk = next(chunks, b"")
+                try:
+                    text = decoder.decode(chunk, final=not chunk)
+                except UnicodeDecodeError as error:
+                    raise _undecodable(self, lines, error) from error
+                utf8 = chunk if self.encoding == "utf-8" else text.encode()
+                yield _unmarked(utf8) if start else utf8
+                if not chunk:
+                    return
+                lines += text.count("\n")
+                start = False
 
 
 class _Chunks(io.RawIOBase):
@@ -78,36 +160,31 @@ class _Chunks(io.RawIOBase):
         super().close()
 
 
-def _utf8(path: str, encoding: str | None) -> Iterator[bytes]:
-    """Check every chunk against the encoding; pass UTF-8 on as it is, translate everything else."""
-    chunks = _decompressed(path)
-    first = next(chunks, b"")
-    name = _encoding(path, first, encoding)
-    decoder = codecs.getincrementaldecoder(name)()
-    lines, chunk, mark = 1, first, _UTF8_MARK
-    while True:
-        try:
-            text = decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            raise _undecodable(path, name, lines, error) from error
-        yield (chunk if name == "utf-8" else text.encode()).removeprefix(mark)
-        if not chunk:
-            return
-        lines += text.count("\n")
-        chunk, mark = next(chunks, b""), b""
+def _codec(path: str, file: IO[bytes]) -> str | None:
+    magic = file.read(4)
+    file.seek(0)
+    codec = next((name for mark, name in _CODECS.items() if magic.startswith(mark)), None)
+    if magic and codec is None and path.lower().endswith((".gz", ".bz2", ".zst")):
+        raise ManifestError(f"{path}: is not compressed, whatever its name says. Rename it or fetch it again.")
+    return codec
 
 
-def _decompressed(path: str) -> Iterator[bytes]:
-    with open_file(path) as file:
-        try:
-            magic = file.read(4)
-            codec = next((name for mark, name in _CODECS.items() if magic.startswith(mark)), None)
-            file.seek(0)
-            stream: Any = pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) if codec else file
-            while chunk := stream.read(CHUNK):
-                yield chunk
-        except (OSError, EOFError, pa.ArrowException) as error:
-            raise ManifestError(f"{path}: is damaged or cut off: {error}. Fetch or export it again.") from error
+def _chunks(path: str, file: IO[bytes], codec: str | None) -> Iterator[bytes]:
+    try:
+        stream: Any = pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) if codec else file
+        while chunk := stream.read(CHUNK):
+            yield chunk
+    except _DAMAGED as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: str, error: Exception) -> ManifestError:
+    """The error for a file that can't be read to its end."""
+    return ManifestError(f"{path}: is damaged or cut off: {error}. Fetch or export it again.")
+
+
+def _unmarked(utf8: bytes) -> bytes:
+    return utf8.removeprefix(_UTF8_MARK)
 
 
 def _encoding(path: str, first: bytes, stated: str | None) -> str:
@@ -123,18 +200,17 @@ def _encoding(path: str, first: bytes, stated: str | None) -> str:
     sample = first[:1000]
     if sample.count(0) > _ENOUGH_NULS * len(sample):
         order = "utf-16-be" if sample.startswith(b"\0") else "utf-16-le"
-        raise ManifestError(
-            f'{path}: looks like UTF-16 without a byte order mark. Set encoding to "{order}", or save it as UTF-8.'
-        )
+        remedy = f'Set encoding to "{order}", or save it as UTF-8.'
+        raise ManifestError(f"{path}: looks like UTF-16 without a byte order mark. {remedy}")
     return "utf-8"
 
 
-def _undecodable(path: str, name: str, lines: int, error: UnicodeDecodeError) -> ManifestError:
+def _undecodable(file: TextFile, lines: int, error: UnicodeDecodeError) -> ManifestError:
     before = error.object[: error.start]
     line = lines + before.count(b"\n")
     near = error.object[max(before.rfind(b"\n") + 1, error.start - 20) : error.start + 10]
     shown = near.decode("cp1252", "replace").strip()
     remedy = 'Save the file as CSV UTF-8, or set encoding to "cp1252" if it comes from Windows.'
-    if name != "utf-8":
+    if file.encoding != "utf-8":
         remedy = "Set encoding to the one that the file was saved with."
-    return ManifestError(f'{path}, line {line}: not in the encoding {name}, near "{shown}". {remedy}')
+    return ManifestError(f'{file.path}, line {line}: not in the encoding {file.encoding}, near "{shown}". {remedy}')

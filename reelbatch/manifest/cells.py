@@ -98,7 +98,9 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
     if not set(map(type, texts)) <= {str} or max(map(len, texts), default=0) > limit:
         return False
     joined = "".join(texts)
-    return joined.isprintable() or _UNSTORABLE.search(joined) is None
+    if joined.isascii():
+        return "\0" not in joined
+    return _UNSTORABLE.search(joined) is None
 
 
 def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> Finding | None:

@@ -5,8 +5,10 @@ The loop over rows only assembles; what can be wrong is looked for in whole colu
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
@@ -67,7 +69,7 @@ class RowChecker:
             _note_empty(columns.prompts, missing, faults)
         for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
             for index, finding in self._images.findings(column, stated):
-                if index in faults.garbled:
+                if finding.column in faults.columns(index):
                     continue
                 if finding.blocking:
                     faults.add(index, finding)
@@ -102,7 +104,7 @@ class RowChecker:
         return Problem(number, self._layout.shown(fault.column), fault.value, fault.what, fault.remedy)
 
     def _listed(self, found: Sequence[Finding]) -> str:
-        return "; ".join(
+        return " ".join(
             f'column "{self._layout.shown(fault.column)}": {fault.what}. {fault.remedy}' for fault in found
         )
 
@@ -111,33 +113,46 @@ def assemble(numbers: Sequence[int], columns: Columns) -> list[Row]:
     """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
     rows = []
     sha256 = hashlib.sha256
-    for number, key, image, prompt, end, name, shape in zip(
-        numbers,
-        columns.keys,
-        columns.images,
-        columns.prompts,
-        columns.ends,
-        columns.names,
-        columns.shapes,
-        strict=True,
-    ):
-        lead, before_image, before_texts, tail = shape.json
-        end_pair = f'"end_image_path":{quoted(end)},' if end else ""
-        name_pair = f',"name":{quoted(name)}' if name else ""
-        prompt_pair = f',"prompt":{quoted(prompt)}' if prompt else ""
-        text = f"{lead}{end_pair}{before_image}{quoted(image)}{before_texts}{name_pair}{prompt_pair}{tail}"
-        fingerprint = sha256(text.encode()).hexdigest()
-        _, _, seconds, resolution, model, audio, _, _, width, height = shape.settings
-        request = _new_request(
-            (image, prompt or None, seconds, resolution, model, audio, name or None, end or None, width, height)
-        )
-        rows.append(_new_row((key or fingerprint, number, request, fingerprint, shape.credits, None)))
+    with _no_collection():
+        for number, key, image, prompt, end, name, shape in zip(
+            numbers,
+            columns.keys,
+            columns.images,
+            columns.prompts,
+            columns.ends,
+            columns.names,
+            columns.shapes,
+            strict=True,
+        ):
+            lead, before_image, before_texts, tail = shape.json
+            end_pair = f'"end_image_path":{quoted(end)},' if end else ""
+            name_pair = f',"name":{quoted(name)}' if name else ""
+            prompt_pair = f',"prompt":{quoted(prompt)}' if prompt else ""
+            text = f"{lead}{end_pair}{before_image}{quoted(image)}{before_texts}{name_pair}{prompt_pair}{tail}"
+            fingerprint = sha256(text.encode()).hexdigest()
+            _, _, seconds, resolution, model, audio, _, _, width, height = shape.settings
+            request = _new_request(
+                (image, prompt or None, seconds, resolution, model, audio, name or None, end or None, width, height)
+            )
+            rows.append(_new_row((key or fingerprint, number, request, fingerprint, shape.credits, None)))
     return rows
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Ten thousand new tuples without a cycle among them: looking for cycles would take as long as making them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _note_empty(texts: Sequence[str], missing: Finding, faults: Faults) -> None:
     for index, text in enumerate(texts):
-        if not text and index not in faults.garbled:
+        if not text and missing.column not in faults.columns(index):
             faults.add(index, missing)
 
 

@@ -40,6 +40,10 @@ class Faults:
         if garbled:
             self.garbled.add(index)
 
+    def columns(self, index: int) -> set[str]:
+        """The columns that are already known to be wrong in the row at `index`."""
+        return {finding.column for finding in self.found.get(index, ())}
+
 
 def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: Faults) -> Columns:
     """Clean one batch; what can't be taken is noted in `faults` and replaced by something storable."""

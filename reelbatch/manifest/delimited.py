@@ -15,16 +15,19 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.bytestream import open_text
+from reelbatch.manifest.arrowtexts import texts
+from reelbatch.manifest.bytestream import TextFile, damaged
 from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.sources import BATCH_ROWS, BrokenRow, RawRows, unique_names
 
-BLOCK = 2 << 20
+BLOCK = 1 << 20
 """Bytes parsed at a time: the longest row there can be."""
 DELIMITERS = ",;\t|"
 _EXCEL_HINT = re.compile(rb'\s*"?sep=(.)"?[ ]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _QUOTES_AND_ENDS = re.compile(rb'"|\r\n|\r|\n')
 _BEFORE_QUOTE = b',;\t|"'
+_OPEN_QUOTE = "a quotation mark is opened and not closed, so the rest of the file belongs to this row"
+_CLOSE_QUOTE = "Close it, or double it if it is part of the text."
 
 
 class _Header(NamedTuple):
@@ -39,8 +42,8 @@ class DelimitedSource:
     def __init__(self, path: str, options: ManifestOptions, known: Collection[str]) -> None:
         """Read the header; of several possible delimiters the one that yields most `known` columns wins."""
         self._path = path
-        self._encoding = options.encoding
-        with open_text(path, options.encoding) as stream:
+        self._file = TextFile.look_at(path, options.encoding)
+        with self._file.open() as stream:
             head = stream.read(BLOCK)
         self._header = _read_header(path, head, options.delimiter, known)
 
@@ -51,14 +54,17 @@ class DelimitedSource:
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; one with too few or too many cells is `broken`, one without any content is left out."""
-        with open_text(self._path, self._encoding) as stream:
-            stream.read(self._header.size)
-            if not stream.peek(1):
-                return
-            places = [self.columns.index(column) for column in wanted]
-            pen = _Pen(self._header)
-            for batch in _record_batches(self._path, stream, pen):
-                yield _raw_rows(batch, pen, dict(zip(wanted, places, strict=True)))
+        places = {column: self.columns.index(column) for column in wanted}
+        pen = _Pen(self._header)
+        with self._file.open_native(self._header.size) as stream:
+            last = None
+            for batch in _record_batches(self._file, stream, pen):
+                if last is not None:
+                    yield _raw_rows(last, pen, places)
+                last = batch
+            if last is not None:
+                kept = pen.refuse_swallower(self._file, last)
+                yield _raw_rows(kept, pen, places)
             if broken := pen.release(None):
                 yield RawRows((), {column: [] for column in wanted}, broken)
 
@@ -73,16 +79,27 @@ class _Pen:
 
     def refuse(self, row: Any) -> str:
         """Arrow's handler of rows with too few or too many cells: keep them, go on with the others."""
-        text = row.text
+        text = row.text.rstrip("\r\n")
         cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.header.delimiter), [])
         what = f"{row.actual_columns} cells where the header has {row.expected_columns}"
         remedy = "Put quotation marks around values that contain the delimiter, a line break or quotation marks."
-        if row.actual_columns < row.expected_columns and "\n" in text and not text.rstrip().endswith('"'):
-            what = "a quotation mark is opened and not closed, so the rest of the file belongs to this row"
-            remedy = "Close it, or double it if it is part of the text."
         first = cells[0].strip() if cells else ""
-        self._broken[row.number] = BrokenRow(row.number, text, what, remedy, first)
+        broken = BrokenRow(row.number, text, what, remedy, first)
+        if row.actual_columns < row.expected_columns and "\n" in text and not text.rstrip().endswith('"'):
+            broken = broken._replace(what=_OPEN_QUOTE, remedy=_CLOSE_QUOTE)
+        self._broken[row.number] = broken
         return "skip"
+
+    def refuse_swallower(self, file: TextFile, batch: Any) -> Any:
+        """Take the file's last row off its last `batch` if an open quotation mark ends with the file."""
+        end = batch.column(batch.num_columns - 1)[-1].as_py() if batch.num_rows else ""
+        if "\n" not in end or self._broken or file.verify().rstrip().endswith(b'"'):
+            return batch
+        cells = [column[-1].as_py() for column in batch.columns]
+        number = self._next + batch.num_rows - 1
+        text = self.header.delimiter.join(cells)
+        self._broken[number] = BrokenRow(number, text, _OPEN_QUOTE, _CLOSE_QUOTE, cells[0].strip())
+        return batch.slice(0, batch.num_rows - 1)
 
     def number(self, count: int) -> Sequence[int]:
         """The numbers of the next `count` rows that were not refused."""
@@ -103,12 +120,12 @@ class _Pen:
         return [self._broken.pop(number) for number in numbers]
 
 
-def _record_batches(path: str, stream: io.BufferedReader, pen: _Pen) -> Iterator[Any]:
+def _record_batches(file: TextFile, stream: Any, pen: _Pen) -> Iterator[Any]:
     """Arrow's batches of text cells, no longer than BATCH_ROWS each."""
     names = [str(place) for place in range(len(pen.header.columns))]
     try:
         with arrow_csv.open_csv(
-            pa.PythonFile(stream, "r"),
+            stream,
             read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=names),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=pen.header.delimiter,
@@ -122,20 +139,25 @@ def _record_batches(path: str, stream: io.BufferedReader, pen: _Pen) -> Iterator
                 for start in range(0, block.num_rows, BATCH_ROWS):
                     yield block.slice(start, BATCH_ROWS)
     except pa.ArrowInvalid as error:
-        raise _unparsable(path, pen, error) from error
+        if "Empty CSV file" in str(error):
+            return
+        file.verify()  # the encoding is the likeliest cause, and this names the line
+        raise _unparsable(file.path, pen, error) from error
+    except OSError as error:
+        raise damaged(file.path, error) from error
 
 
 def _unparsable(path: str, pen: _Pen, error: Exception) -> ManifestError:
     row = pen.number(1)[0]
     if "straddling" in str(error):
         what = f"a row is longer than {BLOCK:,} bytes; most likely a quotation mark is not closed"
-        return ManifestError(f"{path}, row {row} or after: {what}. Close it, or double it if it is part of the text.")
+        return ManifestError(f"{path}, row {row} or after: {what}. {_CLOSE_QUOTE}")
     return ManifestError(f"{path}, row {row} or after: {error}. Correct the file or export it again.")
 
 
 def _raw_rows(batch: Any, pen: _Pen, places: dict[str, int]) -> RawRows:
     numbers = pen.number(batch.num_rows)
-    columns = {column: _texts(batch.column(place)) for column, place in places.items()}
+    columns = {column: texts(batch.column(place)) for column, place in places.items()}
     blank = _blank_rows(batch, next(iter(columns.values()), []))
     if blank:
         numbers = [number for index, number in enumerate(numbers) if index not in blank]
@@ -144,10 +166,6 @@ def _raw_rows(batch: Any, pen: _Pen, places: dict[str, int]) -> RawRows:
             for column, cells in columns.items()
         }
     return RawRows(numbers, columns, pen.release(numbers[-1] if numbers else None))
-
-
-def _texts(column: Any) -> list[str]:
-    return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
 
 
 def _blank_rows(batch: Any, cells: list[str]) -> set[int]:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.bytestream import open_text
+from reelbatch.manifest.bytestream import TextFile
 from reelbatch.manifest.cells import plain
 from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.sources import BATCH_ROWS, BrokenRow, RawRows, unique_names
@@ -24,8 +24,8 @@ class JsonLinesSource:
 
     def __init__(self, path: str, options: ManifestOptions) -> None:
         self._path = path
-        self._encoding = options.encoding
-        with open_text(path, options.encoding) as stream:
+        self._file = TextFile.look_at(path, options.encoding)
+        with self._file.open() as stream:
             first = [_parse(number, line) for number, line in islice(_lines(path, stream), _LOOK_AHEAD)]
         if not first:
             raise ManifestError(f"{path}: is empty. {_REMEDY}")
@@ -42,7 +42,7 @@ class JsonLinesSource:
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; a line that is no JSON object is `broken`, a blank line is left out."""
         names = [self._names[column] for column in wanted]
-        with open_text(self._path, self._encoding) as stream:
+        with self._file.open() as stream:
             lines = _lines(self._path, stream)
             while batch := [(number, _parse(number, line)) for number, line in islice(lines, BATCH_ROWS)]:
                 rows = [(number, row) for number, row in batch if isinstance(row, dict)]

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import compute as pc
 from pyarrow import parquet as pq
 
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.arrowtexts import texts
 from reelbatch.manifest.bytestream import open_file
 from reelbatch.manifest.cells import plain
 from reelbatch.manifest.sources import BATCH_ROWS, RawRows, unique_names
@@ -49,10 +49,9 @@ class ParquetSource:
         if not _turns_into_text(kind):
             return [plain(cell) for cell in cells.to_pylist()]
         try:
-            texts = pc.fill_null(cells.cast(pa.large_string()), "")
+            return texts(cells)
         except pa.ArrowInvalid as error:
             raise ManifestError(f'{self._path}: the column "{column}" holds bytes that are no text.') from error
-        return texts.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
 
 
 def _turns_into_text(kind: Any) -> bool:

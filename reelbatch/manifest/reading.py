@@ -50,14 +50,14 @@ class Manifest:
             ManifestError: the file turned out to be damaged on the way.
         """
         checker = RowChecker(self._layout, self._checks, self.base)
-        last, seen = CheckedRows([], [], []), False
+        last, rows = CheckedRows([], [], []), 0
         for raw in self._source.read(self._layout.wanted):
-            if seen:
+            if last.rows:
                 yield last
             last = checker.check(raw)
-            seen = True
+            rows += len(last.rows)
         warnings = checker.notices.problems()
-        if not last.rows and not seen:
+        if not rows:
             warnings.append(Problem(None, None, "", "has no rows", "Add some below the column names."))
         yield last._replace(warnings=warnings)
 
@@ -78,6 +78,8 @@ def open_manifest(
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         opened = _open_file(name, options)
+    elif not (hasattr(source, "iloc") and hasattr(source, "columns")):  # pandas is not imported to find out
+        raise ManifestError(f"A {type(source).__name__} is neither a path nor a DataFrame.")
     else:
         from reelbatch.manifest.frames import FrameSource
 
