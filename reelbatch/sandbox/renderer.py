@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 from pillow_heif import register_heif_opener
 
@@ -77,8 +78,9 @@ def _frames(source: Image.Image, size: Size, shot: Shot) -> Iterator[Image.Image
         cut = _ZOOM * (0.4 + 0.6 * (way if inward else 1 - way))
         left = cut * width * (1 + math.cos(angle) * (2 * way - 1)) / 2
         top = cut * height * (1 + math.sin(angle) * (2 * way - 1)) / 2
-        box = (left, top, left + width * (1 - cut), top + height * (1 - cut))
-        yield source.transform(size, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+        right, bottom = left + width * (1 - cut), top + height * (1 - cut)
+        box = (max(0.0, left), max(0.0, top), min(width, right), min(height, bottom))  # rounding may stray
+        yield source.resize(size, Image.Resampling.BILINEAR, box=box)
 
 
 def _faded(frames: Iterator[Image.Image], end: Image.Image, count: int) -> Iterator[Image.Image]:
@@ -88,11 +90,12 @@ def _faded(frames: Iterator[Image.Image], end: Image.Image, count: int) -> Itera
 
 
 def _encode(frames: Iterator[Image.Image], size: Size, fps: float, target: Path) -> None:
-    rate = Fraction(fps).limit_denominator(1000)
+    rate, convert = Fraction(fps).limit_denominator(1000), VideoReformatter()
     with av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": "26", "threads": "1"}
+        stream.options = {"preset": "superfast", "crf": "26", "threads": "1"}
         for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))  # type: ignore[no-untyped-call]
+            frame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
+            container.mux(stream.encode(convert.reformat(frame, format="yuv420p", threads=1)))
         container.mux(stream.encode())
