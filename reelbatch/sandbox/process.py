@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,21 +62,22 @@ def start(config: SandboxConfig | None = None, **overrides: Any) -> Iterator[Run
     """
     stated = (config or SandboxConfig()).model_dump(mode="json")
     settings = build_config({**stated, **overrides})
-    with tempfile.TemporaryDirectory(prefix="reelbatch-sandbox-config-") as folder:
-        file = Path(folder) / "sandbox.json"  # JSON is YAML
-        file.write_text(json.dumps({"sandbox": settings.model_dump(mode="json")}), encoding="utf-8")
-        command = [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)]
-        process = subprocess.Popen(  # noqa: S603 - ourselves
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C meant for this process must not take the API away from it
-        )
-        with process:  # closes the pipes, so the process sees the end of its input and stops
-            try:
-                yield _ready(process)
-            finally:
-                _stop(process)
+    with ExitStack() as stack:
+        with tempfile.TemporaryDirectory(prefix="reelbatch-sandbox-config-") as folder:
+            process = stack.enter_context(_spawn(settings, Path(folder) / "sandbox.json"))
+            stack.callback(_stop, process)
+            running = _ready(process)  # it has read the file by now
+        yield running
+
+
+def _spawn(settings: SandboxConfig, file: Path) -> subprocess.Popen[bytes]:
+    file.write_text(json.dumps({"sandbox": settings.model_dump(mode="json")}), encoding="utf-8")  # is YAML too
+    return subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C meant for this process must not take the API away from it
+    )
 
 
 def _ready(process: subprocess.Popen[bytes]) -> RunningSandbox:
