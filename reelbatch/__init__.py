@@ -1,0 +1,33 @@
+"""Bulk image-to-video over the Magic Hour API: every row of a manifest is paid for exactly once.
+
+From Python: `generate` for a manifest or DataFrame, `create` for one video, `results` for the table, `Client` for
+asynchronous code. Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reelbatch.client import Client, Connection, Created, Video
+    from reelbatch.exporting import results
+    from reelbatch.python import create, generate
+
+__all__ = ["Client", "Connection", "Created", "Video", "create", "generate", "results"]
+
+_HOMES = {
+    "Client": "reelbatch.client",
+    "Connection": "reelbatch.client",
+    "Created": "reelbatch.client",
+    "Video": "reelbatch.client",
+    "create": "reelbatch.python",
+    "generate": "reelbatch.python",
+    "results": "reelbatch.exporting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reelbatch' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from importlib import resources
 from math import ceil
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -42,7 +42,7 @@ class Band(_Frozen):
 class Model(_Frozen):
     """What one model accepts; empty fields mean that nothing is known, so nothing is checked."""
 
-    seconds: tuple[int | str, ...] = ()
+    seconds: tuple[int | Annotated[str, Field(pattern=r"^\d+(-\d+)?$")], ...] = ()
     seconds_by_resolution: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     resolutions: tuple[str, ...] = ()
     end_image: Literal["all", "none"] | tuple[str, ...] = "all"
@@ -116,12 +116,18 @@ class ModelTable(_Frozen):
         resolution = request.resolution or getattr(self.default_resolution, tier)
         audio = bool(request.audio)
         if profile:
-            return Resolved(profile, self.profiles[profile], resolution, audio)
+            return Resolved(profile, self._profile(profile), resolution, audio)
         if name == "default":
             name = getattr(self.default_model, tier)
         if alias := self.aliases.get(name):
             name, audio = alias.model, audio or alias.audio
         return Resolved(name, self.models.get(name), resolution, audio)
+
+    def _profile(self, name: str) -> Model:
+        if name not in self.profiles:
+            known = _either(self.profiles)
+            raise SettingsError(f'The table of models has no profile "{name}". Use {known}, or leave it out.')
+        return self.profiles[name]
 
     def estimate(
         self,
@@ -140,18 +146,22 @@ class ModelTable(_Frozen):
         per_second = rate if per_second is None else per_second
         if per_second is None or request.end_seconds is None:
             return None
-        return ceil(per_second * request.end_seconds)
+        return ceil(round(per_second * request.end_seconds, 6))  # 100 * 1.1 is a little more than 110 in floats
 
     def check(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> list[Finding]:
         """Everything in `request` that its model does not accept, and warnings."""
-        seconds = request.end_seconds or 0
-        if not self.min_seconds <= seconds <= self.max_seconds:
-            span = f"{self.min_seconds} to {self.max_seconds}"
-            return [Finding("end_seconds", f"{seconds:g}", "outside the API's range", f"Use {span} seconds.")]
         resolved = self.resolve(request, plan=plan, profile=profile)
-        if resolved.model is None:
-            return [_unknown_model(resolved.name)]
-        return list(_findings(request, resolved, resolved.model, plan))
+        findings = (
+            [_unknown_model(resolved.name)]
+            if resolved.model is None
+            else list(_findings(request, resolved, resolved.model, plan))
+        )
+        seconds = request.end_seconds or 0
+        if self.min_seconds <= seconds <= self.max_seconds:
+            return findings
+        span = f"{self.min_seconds} to {self.max_seconds}"
+        outside = Finding("end_seconds", f"{seconds:g}", "outside the API's range", f"Use {span} seconds.")
+        return [outside, *(finding for finding in findings if finding.column != "end_seconds")]
 
     def dollars(self, credits_: int, *, per_credit: float) -> float:
         """What `credits_` cost at `per_credit` dollars, with the volume bands of one month."""
@@ -198,7 +208,7 @@ def _check_seconds(request: Request, resolved: Resolved, model: Model) -> Iterat
     allowed = frozenset(model.seconds_by_resolution.get(resolved.resolution, ())) or model.durations
     if allowed and request.end_seconds not in allowed:
         what = f"{resolved.name} does not make videos of this length"
-        yield Finding("end_seconds", f"{request.end_seconds:g}", what, f"Use {_ranges(allowed)} seconds.")
+        yield Finding("end_seconds", f"{request.end_seconds or 0:g}", what, f"Use {_ranges(allowed)} seconds.")
 
 
 def _check_end_image(request: Request, resolved: Resolved, model: Model) -> Iterator[Finding]:
@@ -245,5 +255,5 @@ def load_models(path: Path | None = None) -> ModelTable:
     path = path or _default_path()
     try:
         return ModelTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise SettingsError(f"{path}: the table of models can't be used: {error}") from error

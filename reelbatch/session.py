@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from reelbatch.client import Client, Connection
@@ -19,12 +21,16 @@ from reelbatch.errors import LedgerError, SettingsError
 from reelbatch.ledger import Ledger, claims, reading, runs, utc_now
 from reelbatch.ledger.claims import Scope
 from reelbatch.outcome import Policy
+from reelbatch.planning import Plan
+from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, is_loopback
-from reelbatch.submitter import Pace, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
+from reelbatch.settler import SettlePlan, Settler
+from reelbatch.submitter import ExitReason, Pace, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
 from reelbatch.submitter.recorder import take_up_rescued
 
 HEARTBEAT_S = 10.0
 _SHORTEST_BEAT_S = 0.2
+_NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
 
 
 def api_of(base_url: str) -> str:
@@ -52,17 +58,70 @@ class Progress:
 class Session:
     """Everything that the tasks of one run share."""
 
-    def __init__(self, ledger: Ledger, submitter: Submitter, scope: Scope) -> None:
-        self.ledger = ledger
+    def __init__(
+        self, settings: Settings, connections: tuple[Ledger, Client], submitter: Submitter, scope: Scope
+    ) -> None:
+        self.settings = settings
+        self.ledger, self.client = connections
         self.submitter = submitter
         self.scope = scope
         self.rows_to_send = 0
+        self.plan: Plan | None = None
+        self.on_plan: Callable[[Plan], None] | None = None
+        self.report: RunReport | None = None
+        self.failed: list[dict[str, Any]] = []  # the first rows that need attention, once reported
+        self.settler: Settler | None = None
         self._started = time.monotonic()
 
     @property
     def tally(self) -> Tally:
         """What this run has done."""
         return self.submitter.tally
+
+    def take_plan(self, plan: Plan) -> None:
+        """The manifest is in the table; whoever watches is told before anything is sent."""
+        self.plan = plan
+        if self.on_plan is not None:
+            self.on_plan(plan)
+
+    def interrupt(self) -> None:
+        """Stop gently: no new create leaves, those in flight are waited for and recorded."""
+        self.submitter.stop(ExitReason.INTERRUPTED)
+        if self.settler is not None:
+            self.settler.stop()
+
+    @property
+    def export_target(self) -> str:
+        """Where the table is exported to after the run."""
+        if self.settings.export:
+            return self.settings.export
+        folder = self.ledger.path.parent if self.ledger.path else Path("results")
+        return str(folder / f"{self.scope.batch}.parquet")
+
+    def make_report(self) -> RunReport:
+        """How the run stands now; kept as its report."""
+        self.report = run_report(self.ledger, self.scope, self.tally, self.settings.max_credits)
+        self.failed = failed_rows(self.ledger, self.scope.batch)
+        return self.report
+
+    async def submit(self, first: int, last: int) -> int:
+        """Send the pending rows with these row numbers; returns how many this worker took."""
+        return await self.submitter.submit(self.scope, (first, last))
+
+    async def settle(self) -> None:
+        """Follow the batch's videos to their end; not after the run was stopped."""
+        if self.submitter.pace.stopped and self.tally.reason in _NO_MORE_CALLS:
+            return
+        settings = self.settings
+        plan = SettlePlan(
+            batch=self.scope.batch,
+            poll_interval_s=settings.poll_interval_s,
+            concurrency=settings.poll_concurrency,
+            timeout_s=settings.settle_timeout_s,
+            downloads=settings.downloads,
+        )
+        self.settler = Settler(self.ledger, self.client, plan)
+        await self.settler.run()
 
     def chunks(self, rows_each: int, limit: int | None = None) -> list[tuple[int, int]]:
         """The pending rows as ranges of row numbers, `rows_each` rows apiece."""
@@ -147,12 +206,13 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
     """
     run_id = RunId(uuid.uuid4().hex[:12])
     now = utc_now()
-    ledger.change(lambda connection: runs.open_batch(connection, assignment.batch, api_of(settings.base_url), now))
+    ledger.read(lambda connection: runs.check_batch(connection, assignment.batch, api_of(settings.base_url)))
     run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, now)
     async with _client(settings) as client:
         await ledger.write(runs.start, run)
         submitter = _submitter(ledger, client, settings, (run_id, assignment.base))
-        session = Session(ledger, submitter, Scope(assignment.batch, run_id, assignment.rerun))
+        scope = Scope(assignment.batch, run_id, assignment.rerun)
+        session = Session(settings, (ledger, client), submitter, scope)
         heartbeat = asyncio.create_task(_beat(ledger, run_id, settings.lease_s))
         token = _current.set(session)
         try:

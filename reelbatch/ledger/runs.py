@@ -14,9 +14,10 @@ import psutil
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from reelbatch.domain import Batch, RunId
+from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
-from reelbatch.ledger.schema import batches, runs
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.schema import batches, results, runs
 
 _CLOCK_TOLERANCE_S = 2.0
 
@@ -99,13 +100,17 @@ def end(connection: Connection, items: Sequence[End]) -> list[None]:
 def lost(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]:
     """Runs that hold rows, or never ended, although nobody is at work for them any more.
 
-    That is: they ended, their process is gone, or their lease has run out. On this machine the process itself is asked, so a slow worker is never taken for a dead one and a killed one is
-    found at once. For other machines the lease decides.
+    That is: they ended, their process is gone, or their lease has run out. On this machine the process itself is
+    asked, so a slow worker is never taken for a dead one and a killed one is found at once.
     """
-    query = select(runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
-    return [
+    columns = (runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
+    unended = connection.execute(select(*columns).where(runs.c.ended_at.is_(None))).all()
+    open_runs = {row.run_id for row in unended}
+    holders = connection.scalars(select(results.c.run_id).where(in_states(HELD)).distinct())
+    ended = [RunId(run_id) for run_id in holders if run_id not in open_runs]
+    return ended + [
         RunId(run_id)
-        for run_id, host, pid, pid_started, heartbeat_at in connection.execute(query.where(runs.c.ended_at.is_(None)))
+        for run_id, host, pid, pid_started, heartbeat_at in unended
         if _is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
     ]
 
@@ -133,17 +138,33 @@ def mark_dead(connection: Connection, run_ids: Sequence[RunId], now: datetime) -
         connection.execute(unended.values(ended_at=now, exit_reason="died"))
 
 
-def open_batch(connection: Connection, batch: Batch, api: str, now: datetime) -> None:
-    """Make the batch's entry, or check that it belongs to the same API.
+def open_batch(connection: Connection, batch: Batch, where: tuple[str, str], now: datetime) -> None:
+    """Make the batch's entry, or bring it up to date. `where`: its API, and where relative image paths start.
+
+    Raises:
+        LedgerUnusable: it belongs to another API.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    api, base = where
+    check_batch(connection, batch, api)
+    entry = dialect.insert(batches).values({"batch": batch, "api": api, "base": base, "created_at": now})
+    connection.execute(entry.on_conflict_do_update(index_elements=[batches.c.batch], set_={"base": base}))
+
+
+def base_of(connection: Connection, batch: Batch) -> str | None:
+    """Where the batch's relative image paths start; None for an unknown batch."""
+    base: str | None = connection.scalar(select(batches.c.base).where(batches.c.batch == batch))
+    return base
+
+
+def check_batch(connection: Connection, batch: Batch, api: str) -> None:
+    """A batch belongs to one API.
 
     Raises:
         LedgerUnusable: its videos were made by another API, so their ids and costs would be mixed.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    entry = {"batch": batch, "api": api, "created_at": now}
-    connection.execute(dialect.insert(batches).values(entry).on_conflict_do_nothing())
     known = connection.scalar(select(batches.c.api).where(batches.c.batch == batch))
-    if known != api:
+    if known not in {None, api}:
         raise LedgerUnusable(
             f'batch "{batch}" was generated with {known}, and this run would use {api}. '
             "Choose another name with --batch, or another table with --results."

@@ -174,6 +174,7 @@ batches = Table(
     metadata,
     Column("batch", String, primary_key=True),
     Column("api", String, nullable=False),  # which API its ids belong to
+    Column("base", Text, nullable=False),  # where relative image paths start: the manifest's folder, as last read
     Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
 )

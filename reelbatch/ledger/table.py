@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from reelbatch.domain import Batch, Row, RunId
 from reelbatch.ledger import claims, runs, staging
-from reelbatch.ledger.engine import open_engine, parse_url, reading, sqlite_path, writing
+from reelbatch.ledger.engine import open_engine, parse_url, reading, shown, sqlite_path, writing
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
@@ -74,6 +74,11 @@ class Ledger:
         """A short name for messages and files beside the table."""
         digest = hashlib.sha256(self.url.render_as_string(hide_password=True).encode()).hexdigest()[:8]
         return f"{Path(self.url.database or 'memory').stem}-{digest}"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as it may be printed."""
+        return shown(self.url)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,5 @@
+"""`python -m reelbatch`."""
+
+from reelbatch.cli import main
+
+main()

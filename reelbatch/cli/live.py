@@ -1,0 +1,105 @@
+"""The progress line: live on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.live import Live
+from rich.text import Text
+
+from reelbatch.cli.screen import err, print_findings, print_plan
+from reelbatch.planning import Plan
+from reelbatch.session import Session, on_session
+from reelbatch.submitter import ExitReason
+
+_REFRESH_S = 0.2
+_PLAIN_EVERY_S = 10.0
+
+
+class ProgressLine:
+    """Follows the session that opens inside of `watching`."""
+
+    def __init__(self, *, show_plan: bool) -> None:
+        self.session: Session | None = None
+        self._show_plan = show_plan
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Show progress on standard error until the block ends."""
+        token = on_session.set(self._opened)
+        show = asyncio.create_task(self._on_terminal() if err.is_terminal else self._as_lines())
+        try:
+            yield
+        finally:
+            show.cancel()
+            await asyncio.gather(show, return_exceptions=True)
+            on_session.reset(token)
+
+    def _opened(self, session: Session) -> None:
+        self.session = session
+        session.on_plan = self._planned
+
+    def _planned(self, plan: Plan) -> None:
+        print_findings(plan)
+        if self._show_plan:
+            print_plan(plan)
+
+    async def _on_terminal(self) -> None:
+        with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as live:
+            while True:
+                await asyncio.sleep(_REFRESH_S)
+                live.update(Text(self.text()))
+
+    async def _as_lines(self) -> None:
+        last, said = "", time.monotonic()
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            line = self.text()
+            if line != last and time.monotonic() - said >= _PLAIN_EVERY_S:
+                err.print(line)
+                last, said = line, time.monotonic()
+
+    def text(self) -> str:
+        """`312/2,000 rows · 48.2 rows/s · …`."""
+        session = self.session
+        if session is None:
+            return "starting"
+        if session.settler is not None:
+            tally = session.settler.tally
+            return (
+                f"waiting for videos: {tally.complete} complete, {tally.error} failed, {tally.downloaded} downloaded"
+            )
+        if session.plan is None:
+            return "reading the manifest"
+        return _sending(session)
+
+
+def _sending(session: Session) -> str:
+    now = session.progress()
+    parts = [
+        f"{now.done:,}/{now.rows:,} rows",
+        f"{now.rows_per_second:.1f} rows/s",
+        f"{now.credits_charged:,} credits",
+    ]
+    if now.credits_worst_case != now.credits_charged:
+        parts.append(f"at worst {now.credits_worst_case:,}")
+    if now.in_doubt:
+        parts.append(f"{now.in_doubt} in doubt")
+    if now.failed:
+        parts.append(f"{now.failed} failed")
+    if now.slowed_to is not None:
+        parts.append(f"slowed to {now.slowed_to} in flight")
+    if session.tally.reason is not ExitReason.DONE:
+        parts.append(f"stopping, {now.in_flight} in flight")
+    elif now.seconds_left is not None:
+        parts.append(f"{_duration(now.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,89 @@
+"""Options that more than one command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SETTINGS = "Settings"
+_RUN = "Run"
+
+Manifest = Annotated[
+    str, typer.Argument(help="CSV, TSV, JSON Lines or Parquet file: a path or a URL.", metavar="MANIFEST")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings.", rich_help_panel=_SETTINGS, metavar="FILE")
+]
+Results = Annotated[
+    str | None,
+    typer.Option(
+        "--results",
+        help="Results table, as a SQLAlchemy URL. [default: sqlite:///results/reelbatch.db]",
+        rich_help_panel=_SETTINGS,
+        metavar="URL",
+    ),
+]
+BatchName = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        help="Name under which rows are generated once. [default: the manifest's stem]",
+        rich_help_panel=_SETTINGS,
+        metavar="NAME",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")
+]
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="Run against a local sandbox; nothing is paid.", rich_help_panel=_RUN)
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", help="The API's address.", rich_help_panel=_RUN, metavar="URL")
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", help="Creates in flight. [default: 16]", rich_help_panel=_RUN, metavar="N"),
+]
+MaxCredits = Annotated[
+    int | None,
+    typer.Option(
+        "--max-credits",
+        help="Cap in credits on what the batch may cost at worst; no create leaves that could break it.",
+        rich_help_panel=_RUN,
+        metavar="N",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", help="Send so many rows at most in this run.", rich_help_panel=_RUN, metavar="N", min=0),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(
+        "--rate",
+        help="Credits per second to assume for models whose rate is not known.",
+        rich_help_panel=_RUN,
+        metavar="N",
+        min=0,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.", rich_help_panel=_RUN)]
+Export = Annotated[
+    str | None,
+    typer.Option(
+        "--export",
+        help="Where the table goes after the run (.parquet, .csv, .jsonl). [default: results/<batch>.parquet]",
+        rich_help_panel=_RUN,
+        metavar="PATH",
+    ),
+]
+Download = Annotated[
+    str | None,
+    typer.Option(
+        "--download", help="Folder or URL to download finished videos to.", rich_help_panel=_RUN, metavar="DIR"
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own messages.")]

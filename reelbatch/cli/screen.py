@@ -1,0 +1,140 @@
+"""What people see: tables and figures on standard output, progress and warnings on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from reelbatch.planning import Plan
+    from reelbatch.reporting import BatchStatus, RunReport
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_PROBLEMS_SHOWN = 50
+
+
+def print_json(value: Any) -> None:
+    """One JSON object, and nothing else."""
+    out.file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def fail(message: str) -> None:
+    """An error, on standard error."""
+    err.print(f"[bold red]Error:[/] {escape(message)}")
+
+
+def print_findings(plan: Plan) -> None:
+    """Problems and warnings of the manifest, on standard error."""
+    _list(plan.warnings, plan.warning_count, "warning", "yellow")
+    _list(plan.problems, plan.problem_count, "problem", "red")
+
+
+def _list(lines: list[str], count: int, word: str, colour: str) -> None:
+    if not count:
+        return
+    err.print(f"[{colour}]{count} {word}{'s' if count > 1 else ''} in the manifest:[/]")
+    for line in lines[:_PROBLEMS_SHOWN]:
+        err.print(f"  {escape(line)}")
+    if more := count - len(lines[:_PROBLEMS_SHOWN]):
+        err.print(f"  and {more} more; `reelbatch plan --json` lists them")
+
+
+def print_plan(plan: Plan) -> None:
+    """What `generate` would do."""
+    out.print(f"[bold]{escape(plan.manifest)}[/] as batch [bold]{escape(plan.batch)}[/]: {_count(plan.rows, 'row')}")
+    _rows(
+        ("to send", plan.send, ""),
+        ("skipped", plan.skip, "have their video, unchanged"),
+        ("changed", plan.changed, "have their video, but the manifest says something else now; see --regenerate"),
+        ("failed", plan.failed, "left for `reelbatch rerun`"),
+        ("in doubt", plan.in_doubt, "may have been charged; see `reelbatch reconcile`"),
+        ("held", plan.held, "another run is at work on them"),
+        ("invalid", plan.invalid, "failed their checks; nothing is sent for them"),
+        ("gone", plan.gone, "in the results table, but not in the manifest any more; left alone"),
+    )
+    if plan.by_model:
+        out.print(_model_table(plan))
+    out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
+    if plan.unknown_rate:
+        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+    if plan.max_credits is not None:
+        out.print(f"Cap: {plan.max_credits:,} credits")
+
+
+def _model_table(plan: Plan) -> Table:
+    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
+    table.add_column("  model")
+    table.add_column("rows", justify="right")
+    table.add_column("credits", justify="right")
+    for model in plan.by_model:
+        credits_ = "unknown" if model.credits is None else f"{model.credits:,}"
+        table.add_row(f"  {escape(model.model)}", f"{model.rows:,}", credits_)
+    return table
+
+
+def _money(plan: Plan) -> str:
+    dollars = "" if plan.dollars is None else f" (about ${plan.dollars:,.2f})"
+    return f"{plan.credits_estimated:,} credits{dollars}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _rows(*lines: tuple[str, int, str]) -> None:
+    """`label  count  explanation` for every count that is not zero; the first in any case."""
+    for index, (label, count, explanation) in enumerate(lines):
+        if count or index == 0:
+            out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]".rstrip())
+
+
+def print_status(status: BatchStatus) -> None:
+    """A batch as the table has it."""
+    out.print(f"[bold]{escape(status.batch)}[/]: {_count(status.rows, 'row')}")
+    for state, count in status.states.items():
+        out.print(f"  {state:<12}{count:>9,}")
+    money = status.credits
+    figures = {
+        "charged": money.charged,
+        "refunded": money.refunded,
+        "reserved": money.reserved,
+        "in doubt": money.in_doubt,
+        "worst case": money.worst_case,
+    }
+    out.print("  credits     " + " · ".join(f"{name} {value:,}" for name, value in figures.items()))
+
+
+def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
+    """The end of a run: what was charged, what failed."""
+    if report.message:
+        err.print(f"[yellow]{escape(report.message)}[/]")
+    speed = f" in {report.submit_seconds:.1f} s ({report.rows_per_second:.0f} rows/s)" if report.submitted else ""
+    out.print(
+        f"[bold]{_count(report.submitted, 'row')}[/] of {report.status.rows:,} got their id in this run{speed}."
+    )
+    out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
+    print_status(report.status)
+    rows = list(failed)
+    if rows:
+        out.print(_failed_table(rows))
+
+
+def _failed_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        title="Rows that need attention", title_justify="left", header_style="dim", box=None, padding=(0, 2)
+    )
+    table.add_column("row", justify="right")
+    for title in ("key", "state", "why"):
+        table.add_column(title, overflow="fold")
+    for row in rows[:20]:
+        table.add_row(
+            str(row["row_number"]), escape(row["row_key"]), row["state"], escape(row["error_message"] or "")
+        )
+    return table

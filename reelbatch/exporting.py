@@ -1,0 +1,154 @@
+"""The results table as a file or a DataFrame, with the same columns and types whatever the rows hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from reelbatch.domain import Batch
+from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.ledger import Ledger, reading
+
+ROWS_AT_ONCE = 10_000
+
+SCHEMA = pa.schema(
+    [
+        pa.field("batch", pa.string(), nullable=False),
+        pa.field("row_key", pa.string(), nullable=False),
+        pa.field("row_number", pa.int64(), nullable=False),
+        pa.field("image_path", pa.string(), nullable=False),
+        pa.field("prompt", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("resolution", pa.string()),
+        pa.field("end_seconds", pa.float64()),
+        pa.field("audio", pa.bool_()),
+        pa.field("name", pa.string()),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("video_id", pa.string()),
+        pa.field("estimated_frame_cost", pa.int64()),
+        pa.field("credits_estimated", pa.int64()),
+        pa.field("credits_charged", pa.int64()),
+        pa.field("credits_final", pa.int64()),
+        pa.field("fps", pa.float64()),
+        pa.field("width", pa.int64()),
+        pa.field("height", pa.int64()),
+        pa.field("error_code", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("attempts", pa.int64(), nullable=False),
+        pa.field("token", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("submitted_at", pa.timestamp("us", tz="UTC")),
+        pa.field("settled_at", pa.timestamp("us", tz="UTC")),
+        pa.field("video_path", pa.string()),
+    ]
+)
+"""Of every export. A column whose values are all null keeps its type."""
+
+_PANDAS_TYPES: dict[pa.DataType, Any] = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.float64(): pd.Float64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+    pa.string(): pd.StringDtype(),
+}
+
+
+def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
+    """Write the table (one batch of it) to `target`: .parquet, .csv or .jsonl, local or any fsspec URL.
+
+    A local file appears whole or not at all.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        UsageError: the extension is not one of the three, or the file can't be written.
+    """
+    suffix = PurePosixPath(urlsplit(target).path).suffix.lower() if "://" in target else Path(target).suffix.lower()
+    if suffix not in _OPENERS:
+        raise UsageError(f"{target}: the ending says the format; use .parquet, .csv or .jsonl")
+    try:
+        with _file(target) as file:
+            writer = _OPENERS[suffix](file)
+            rows = 0
+            for record_batch in record_batches(ledger, batch):
+                writer.write_batch(record_batch)
+                rows += record_batch.num_rows
+            writer.close()
+    except (OSError, ImportError) as error:
+        raise UsageError(f"{target}: can't be written: {error}") from error
+    return rows
+
+
+def record_batches(ledger: Ledger, batch: Batch | None = None) -> Iterator[pa.RecordBatch]:
+    """The exported columns of all rows, in bounded memory."""
+    with ledger.connection() as connection:
+        found = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(reading.rows(batch))
+        for rows in found.partitions():
+            columns = zip(*rows, strict=True)
+            arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+            yield pa.record_batch(arrays, schema=SCHEMA)
+
+
+def results(url: str, batch: str | None = None) -> pd.DataFrame:
+    """The results table as a DataFrame with nullable dtypes: Int64, Float64, boolean, string, UTC times.
+
+    Args:
+        url: of the table, for example `sqlite:///results/reelbatch.db`.
+        batch: only this batch; None: all.
+
+    Raises:
+        LedgerUnusable: there is no such table.
+    """
+    if not Ledger.exists(url):
+        raise LedgerUnusable(f"{url}: there is no results table here")
+    with Ledger(url) as ledger:
+        found = list(record_batches(ledger, Batch(batch) if batch is not None else None))
+    frame: pd.DataFrame = pa.Table.from_batches(found, schema=SCHEMA).to_pandas(types_mapper=_PANDAS_TYPES.get)
+    return frame
+
+
+@contextmanager
+def _file(target: str) -> Iterator[Any]:
+    if "://" in target:
+        with fsspec.open(target, "wb") as file:
+            yield file
+        return
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _JsonLines:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        frame = batch.to_pandas(types_mapper=_PANDAS_TYPES.get)
+        text = frame.to_json(orient="records", lines=True, date_format="iso", date_unit="us", force_ascii=False)
+        self._file.write(text.encode())
+
+    def close(self) -> None:
+        """The file is closed by whoever opened it."""
+
+
+_OPENERS: dict[str, Any] = {
+    ".parquet": lambda file: pq.ParquetWriter(file, SCHEMA, compression="zstd"),
+    ".csv": lambda file: pa_csv.CSVWriter(file, SCHEMA),
+    ".jsonl": _JsonLines,
+}

@@ -1,0 +1,113 @@
+"""For scripts and notebooks: synchronous at the edge, without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reelbatch.client import Client, Connection, Created
+from reelbatch.errors import SettingsError
+from reelbatch.generation import Order, Source, assignment, load, send_all
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.staging import Regenerate
+from reelbatch.local import sandboxed
+from reelbatch.reporting import RunReport
+from reelbatch.session import open_session, opened_ledger
+from reelbatch.settings import Settings, load_settings
+
+Answer = TypeVar("Answer")
+
+
+def create(
+    *,
+    image_path: str | Path,
+    end_seconds: float,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    **options: Any,
+) -> Created:
+    """Create one video and return the API's whole answer. It is charged once, and never sent twice.
+
+    Args:
+        image_path: a local file (uploaded first), an `api-assets/…` path or a URL.
+        end_seconds: length of the video in seconds, 1 to 60.
+        api_key: default: the environment variable MAGIC_HOUR_API_KEY.
+        base_url: default: the live API.
+        options: `prompt`, `end_image_path`, `name`, `resolution`, `model`, `audio`, `width`, `height`.
+
+    Raises:
+        CreateError: refused, or in doubt: `error.outcome` says which.
+        UploadError: the image could not be uploaded; nothing was charged.
+        SettingsError: there is no key, or the address can't be used.
+    """
+    settings = load_settings(options={"api_key": api_key, "base_url": base_url})
+
+    async def work() -> Created:
+        connection = Connection(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
+        async with Client(_key(settings), connection) as client:
+            return await client.create(image_path=image_path, end_seconds=end_seconds, **options)
+
+    return _run(work())
+
+
+def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
+    source: Source,
+    *,
+    batch: str | None = None,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    settle: bool = False,
+    limit: int | None = None,
+    strict: bool = False,
+    regenerate: str = "none",
+    **settings: Any,
+) -> RunReport:
+    """Send every row of `source` that has no video yet, each exactly once.
+
+    Args:
+        source: a manifest's path or URL, or a DataFrame with its columns.
+        batch: name under which rows are generated once; default: the manifest's stem, or `dataframe`.
+        config: YAML file with settings.
+        sandbox: run against a local sandbox; nothing is paid.
+        settle: wait for the videos as well.
+        limit: rows to send at most.
+        strict: send nothing if any row fails its checks.
+        regenerate: `none`, `changed` or `all`.
+        settings: any settings by their names, for example `max_credits=5000`.
+
+    Raises:
+        UsageError: the manifest, a setting or the results table can't be used.
+    """
+    stated = load_settings(config, settings)
+    order = Order(source=source, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
+    with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
+        return _run(_generate((ready, ledger), order, limit=limit, settle=settle))
+
+
+async def _generate(at: tuple[Settings, Ledger], order: Order, *, limit: int | None, settle: bool) -> RunReport:
+    settings, ledger = at
+    async with open_session(ledger, settings, assignment(order, settings)) as session:
+        session.take_plan(await asyncio.to_thread(load, order, settings, ledger))
+        await send_all(session, lambda _, first, last: session.submit(first, last), limit=limit)
+        if settle:
+            await session.settle()
+        return session.make_report()
+
+
+def _key(settings: Settings) -> str:
+    if settings.api_key is None:
+        raise SettingsError("There is no API key: pass api_key, or set the environment variable MAGIC_HOUR_API_KEY.")
+    return settings.api_key.get_secret_value()
+
+
+def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run to the end; in a notebook, whose own event loop is running already, in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

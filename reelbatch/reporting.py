@@ -1,0 +1,181 @@
+"""What a run tells at its end, to people and to machines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reelbatch.domain import FAILED, HAS_ID, NEEDS_ATTENTION, Batch, RowState, RunId
+from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger.claims import Scope
+from reelbatch.ledger.reading import Credits
+from reelbatch.submitter import ExitReason, Tally
+
+FAILED_ROWS_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatus:
+    """A batch as the table has it."""
+
+    batch: Batch
+    rows: int
+    states: dict[RowState, int]
+    credits: Credits
+
+    @property
+    def needs_attention(self) -> int:
+        """Rows that are invalid, rejected, in error, canceled or in doubt."""
+        return sum(rows for state, rows in self.states.items() if state in NEEDS_ATTENTION)
+
+    def count(self, *states: RowState) -> int:
+        """Rows in one of `states`."""
+        return sum(self.states.get(state, 0) for state in states)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`: every state, also those without rows."""
+        states = {state.value: self.states.get(state, 0) for state in RowState}
+        return {"batch": self.batch, "rows": self.rows, "states": states, "credits": asdict(self.credits)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """A run that has ended. `status` is the whole batch; the rest is this run's own doing."""
+
+    batch: Batch
+    run_id: RunId
+    sent: int
+    submitted: int
+    retries: int
+    credits_charged: int
+    submit_seconds: float
+    rows_per_second: float
+    exit_reason: ExitReason
+    message: str | None
+    unsent: dict[str, int]  # why rows were given back in this run
+    status: BatchStatus
+    max_credits: int | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 done with rows that need attention, 3 halted early, 130 interrupted."""
+        match self.exit_reason:
+            case ExitReason.INTERRUPTED:
+                return 130
+            case ExitReason.DONE:
+                return 1 if self.status.needs_attention or self.unsent else 0
+        return 3
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        status = self.status
+        return {
+            "batch": self.batch,
+            "run_id": self.run_id,
+            "rows": status.rows,
+            "sent": self.sent,
+            "submitted": self.submitted,
+            "retries": self.retries,
+            **{state.value: status.count(state) for state in (*_COUNTED,)},
+            "credits_charged": self.credits_charged,
+            "submit_seconds": round(self.submit_seconds, 3),
+            "rows_per_second": round(self.rows_per_second, 1),
+            "exit_reason": self.exit_reason.value,
+            "message": self.message,
+            "unsent": self.unsent,
+            "max_credits": self.max_credits,
+            "credits": asdict(status.credits),
+        }
+
+
+_COUNTED = (
+    RowState.PENDING,
+    RowState.INVALID,
+    RowState.REJECTED,
+    RowState.IN_DOUBT,
+    RowState.QUEUED,
+    RowState.RENDERING,
+    RowState.COMPLETE,
+    RowState.ERROR,
+    RowState.CANCELED,
+)
+
+
+def batch_status(ledger: Ledger, batch: Batch) -> BatchStatus:
+    """Counts by state, and the money."""
+    states = ledger.read(lambda connection: reading.counts(connection, batch))
+    money = ledger.read(lambda connection: reading.credits_of(connection, batch))
+    return BatchStatus(batch=batch, rows=sum(states.values()), states=states, credits=money)
+
+
+def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | None) -> RunReport:
+    """The end of a run, as the table and the tally have it."""
+    return RunReport(
+        batch=scope.batch,
+        run_id=scope.run_id,
+        sent=tally.sent,
+        submitted=tally.submitted,
+        retries=tally.retries,
+        credits_charged=tally.credits_charged,
+        submit_seconds=tally.submit_seconds,
+        rows_per_second=tally.rows_per_second,
+        exit_reason=tally.reason,
+        message=tally.message,
+        unsent=dict(tally.failures),
+        status=batch_status(ledger, scope.batch),
+        max_credits=max_credits,
+    )
+
+
+def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) -> list[dict[str, Any]]:
+    """The first rows that need somebody's attention."""
+    return ledger.read(lambda connection: reading.failed(connection, batch, limit))
+
+
+def advice(report: RunReport) -> list[str]:
+    """What to type next, by what happened."""
+    status, lines = report.status, []
+    if text := _HALTED.get(report.exit_reason):
+        lines.append(text)
+    if report.unsent:
+        lines.append("Some rows were given back unsent; the same command again sends them.")
+    if status.count(RowState.INVALID):
+        lines.append("Correct the invalid rows in the manifest and run the same command again.")
+    if status.count(*FAILED):
+        lines.append("`reelbatch rerun` sends failed rows again.")
+    if status.count(RowState.IN_DOUBT):
+        lines.append("`reelbatch reconcile` lists the rows in doubt; they are never sent again by themselves.")
+    if status.count(RowState.QUEUED, RowState.RENDERING):
+        lines.append("`reelbatch settle --download videos` waits for the videos and fetches them.")
+    return lines
+
+
+_HALTED = {
+    ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
+    ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",
+    ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
+    ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
+    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
+    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
+}
+
+
+def markdown_summary(report: RunReport) -> str:
+    """For Prefect's UI."""
+    states = [f"| {state} | {rows} |" for state, rows in report.status.states.items()]
+    money = [f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(report.status.credits).items()]
+    lines = [
+        f"# {report.batch}: {report.exit_reason.value.replace('_', ' ')}",
+        f"Run `{report.run_id}`: {report.submitted} of {report.sent} rows sent got their id.",
+        f"Charged in this run: {report.credits_charged} credits.",
+        *([f"> {report.message}"] if report.message else []),
+        "\n".join(["| state | rows |", "| --- | ---: |", *states]),
+        "\n".join(["| credits of the batch | |", "| --- | ---: |", *money]),
+        *(f"- {line}" for line in advice(report)),
+    ]
+    return "\n\n".join(lines)
+
+
+def done_with_ids(status: BatchStatus) -> int:
+    """Rows whose video's id is known."""
+    return status.count(*HAS_ID)

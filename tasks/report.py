@@ -1,0 +1,65 @@
+"""What a run leaves in Prefect's UI: a summary, the rows that failed, a progress bar while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from reelbatch.reporting import markdown_summary
+from reelbatch.session import Session, current_session
+
+_UPDATE_S = 5.0
+_LOG_EVERY = 6  # updates
+
+
+@task(name="report", persist_result=False, cache_policy=NO_CACHE)
+async def report_run() -> None:
+    """The session keeps the report; it is left as artifacts too."""
+    session = current_session()
+    report = await asyncio.to_thread(session.make_report)
+    get_run_logger().info("%s", report.as_json())
+    await acreate_markdown_artifact(markdown_summary(report), key="reelbatch-summary", description=report.batch)
+    table = [{name: "" if value is None else str(value) for name, value in row.items()} for row in session.failed]
+    if table:
+        await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
+
+
+@asynccontextmanager
+async def progress_artifact(session: Session) -> AsyncIterator[None]:
+    """Keep a progress bar and a log line up to date while rows are sent."""
+    created = await acreate_progress_artifact(progress=0.0, key="reelbatch-progress", description="rows sent")
+    updater = asyncio.create_task(_update(session, created))
+    try:
+        yield
+    finally:
+        updater.cancel()
+        await asyncio.gather(updater, return_exceptions=True)
+        await aupdate_progress_artifact(created, progress=_percent(session))
+
+
+async def _update(session: Session, artifact_id: Any) -> None:
+    logger, count = get_run_logger(), 0
+    while True:
+        await asyncio.sleep(_UPDATE_S)
+        count += 1
+        await aupdate_progress_artifact(artifact_id, progress=_percent(session))
+        if count % _LOG_EVERY == 0:
+            progress = session.progress()
+            logger.info("%s of %s rows, %.1f rows/s", progress.done, progress.rows, progress.rows_per_second)
+
+
+def _percent(session: Session) -> float:
+    progress = session.progress()
+    return 100.0 if not progress.rows else min(100.0, 100.0 * progress.done / progress.rows)

@@ -1,0 +1,113 @@
+"""How many creates are in flight."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reelbatch.submitter.pace import Pace, Stopped
+
+
+async def _hold(pace: Pace, release: asyncio.Event) -> None:
+    async with pace.slot():
+        await release.wait()
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_than_the_limit_are_in_flight() -> None:
+    """Ten ask, three get a place; the rest follow as places come free."""
+    pace, release = Pace(3), asyncio.Event()
+    tasks = [asyncio.create_task(_hold(pace, release)) for _ in range(10)]
+    await _settle()
+    assert pace.in_flight == 3
+    release.set()
+    await asyncio.gather(*tasks)
+    assert pace.in_flight == 0
+
+
+async def test_too_fast_halves_the_number_in_flight_once_a_round() -> None:
+    """Ten requests of the same round that hear "too fast" count once."""
+    pace = Pace(16)
+    async with pace.slot() as started:
+        for _ in range(10):
+            pace.slow_down(started, None)
+        assert pace.allowed == 8
+        assert pace.slowed
+
+
+async def test_good_answers_climb_back_to_the_limit_and_no_further() -> None:
+    """By about one for each round of answers."""
+    pace = Pace(16)
+    async with pace.slot() as started:
+        pace.slow_down(started, None)
+    for _ in range(8):
+        pace.good()
+    assert pace.allowed == 8 or pace.allowed == 9
+    for _ in range(500):
+        pace.good()
+    assert pace.allowed == 16
+    assert not pace.slowed
+
+
+async def test_a_pause_holds_for_everybody() -> None:
+    """Retry-After stops the whole process, not just the row that heard it."""
+    pace = Pace(4)
+    async with pace.slot() as started:
+        pace.slow_down(started, 0.2)
+    before = asyncio.get_running_loop().time()
+    async with pace.slot() as granted:
+        assert granted - before >= 0.19
+
+
+async def test_the_rate_limit_spaces_creates() -> None:
+    """Five creates at 50 a second start 20 ms apart."""
+    pace = Pace(10, rate_limit=50)
+    starts = []
+    for _ in range(5):
+        async with pace.slot() as granted:
+            starts.append(granted)
+    assert all(later - earlier >= 0.019 for earlier, later in zip(starts, starts[1:], strict=False))
+
+
+async def test_stop_sends_everybody_home() -> None:
+    """Nobody who waits gets a place any more, nor anybody who comes later."""
+    pace, release = Pace(1), asyncio.Event()
+    holder = asyncio.create_task(_hold(pace, release))
+    waiting = [asyncio.create_task(_hold(pace, release)) for _ in range(3)]
+    await _settle()
+    pace.stop()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(end, Stopped) for end in ended)
+    with pytest.raises(Stopped):
+        async with pace.slot():
+            pass
+    release.set()
+    await holder
+
+
+async def test_stop_ends_a_wait() -> None:
+    """Ctrl-C need not wait for a backoff of an hour."""
+    pace = Pace(1)
+    sleeper = asyncio.create_task(pace.sleep(3600))
+    await _settle()
+    pace.stop()
+    await asyncio.wait_for(sleeper, 5)
+
+
+async def test_a_place_is_not_lost_with_a_cancelled_waiter() -> None:
+    """Whoever is cancelled while waiting, or just as the place comes, takes nothing along."""
+    pace, release = Pace(1), asyncio.Event()
+    holder = asyncio.create_task(_hold(pace, release))
+    await _settle()
+    waiter = asyncio.create_task(_hold(pace, release))
+    await _settle()
+    release.set()
+    waiter.cancel()
+    await asyncio.gather(holder, waiter, return_exceptions=True)
+    async with asyncio.timeout(5), pace.slot():
+        assert pace.in_flight == 1

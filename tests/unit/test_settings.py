@@ -1,0 +1,91 @@
+"""Options over environment over config file over defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reelbatch.errors import SettingsError
+from reelbatch.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAGIC_HOUR_API_KEY", raising=False)
+
+
+def test_the_order_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source gives way to the one before it."""
+    config = tmp_path / "c.yaml"
+    config.write_text("concurrency: 1\nretry_attempts: 1\nretry_wait_s: 1\n")
+    monkeypatch.setenv("REELBATCH_RETRY_ATTEMPTS", "2")
+    monkeypatch.setenv("REELBATCH_RETRY_WAIT_S", "2")
+    settings = load_settings(config, {"retry_wait_s": 3, "max_credits": None})
+    assert (settings.concurrency, settings.retry_attempts, settings.retry_wait_s) == (1, 2, 3)
+    assert settings.max_credits is None
+    assert settings.poll_interval_s == 5
+
+
+def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when settings are printed, nor when one of them is wrong."""
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", "mhk_live_marked")
+    assert "mhk_live_marked" not in repr(load_settings())
+    with pytest.raises(SettingsError) as error:
+        load_settings(options={"concurrency": 0})
+    assert "mhk_live_marked" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1", "ftp://x", "api.magichour.ai", ""])
+def test_the_key_goes_only_where_it_is_safe(url: str) -> None:
+    """https anywhere, plain http only on this machine."""
+    with pytest.raises(SettingsError, match="base_url"):
+        load_settings(options={"base_url": url})
+
+
+@pytest.mark.parametrize("url", ["https://api.example.com", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1"])
+def test_safe_addresses_are_taken(url: str) -> None:
+    """https, and http on loopback."""
+    assert load_settings(options={"base_url": url + "/"}).base_url == url
+
+
+def test_everything_wrong_is_listed_at_once(tmp_path: Path) -> None:
+    """With the names of the settings, and where they came from."""
+    config = tmp_path / "c.yaml"
+    config.write_text("concurency: 3\nretry_attempts: 0\n")
+    with pytest.raises(SettingsError) as error:
+        load_settings(config)
+    assert "concurency: there is no such setting" in str(error.value)
+    assert "retry_attempts" in str(error.value)
+    assert str(config) in str(error.value)
+
+
+def test_a_key_in_a_config_file_is_refused(tmp_path: Path) -> None:
+    """Files get committed; the message says where the key belongs, and not what it is."""
+    config = tmp_path / "c.yaml"
+    config.write_text("api_key: mhk_live_marked\n")
+    with pytest.raises(SettingsError, match="MAGIC_HOUR_API_KEY") as error:
+        load_settings(config)
+    assert "mhk_live_marked" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "just text"])
+def test_a_config_file_that_is_none_says_so(tmp_path: Path, content: str) -> None:
+    """No traceback for a slip of the keyboard."""
+    config = tmp_path / "c.yaml"
+    config.write_text(content)
+    with pytest.raises(SettingsError, match="c.yaml"):
+        load_settings(config)
+
+
+def test_a_missing_config_file_is_named() -> None:
+    """By its path."""
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: no such config file"):
+        load_settings("nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", ["sandbox", "production"])
+def test_the_files_in_configs_can_be_used(name: str) -> None:
+    """What the README tells people to type."""
+    folder = Path(__file__).parents[2] / "configs"
+    assert load_settings(folder / f"{name}.yaml").concurrency == 16
