@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
@@ -17,23 +16,14 @@ from pyarrow import csv as arrow_csv
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.arrowtexts import texts
 from reelbatch.manifest.bytestream import TextFile, damaged
+from reelbatch.manifest.header import LONGEST, Header, read_header
 from reelbatch.manifest.options import ManifestOptions
-from reelbatch.manifest.sources import BATCH_ROWS, BrokenRow, RawRows, unique_names
+from reelbatch.manifest.sources import BATCH_ROWS, BrokenRow, RawRows
 
 BLOCK = 1 << 20
 """Bytes parsed at a time: the longest row there can be."""
-DELIMITERS = ",;\t|"
-_EXCEL_HINT = re.compile(rb'\s*"?sep=(.)"?[ ]*(?:\r\n|\r|\n)', re.IGNORECASE)
-_QUOTES_AND_ENDS = re.compile(rb'"|\r\n|\r|\n')
-_BEFORE_QUOTE = b',;\t|"'
 _OPEN_QUOTE = "a quotation mark is opened and not closed, so the rest of the file belongs to this row"
 _CLOSE_QUOTE = "Close it, or double it if it is part of the text."
-
-
-class _Header(NamedTuple):
-    columns: tuple[str, ...]
-    delimiter: str
-    size: int  # bytes up to the first row of data
 
 
 class DelimitedSource:
@@ -44,8 +34,8 @@ class DelimitedSource:
         self._path = path
         self._file = TextFile.look_at(path, options.encoding)
         with self._file.open() as stream:
-            head = stream.read(BLOCK)
-        self._header = _read_header(path, head, options.delimiter, known)
+            head = stream.read(LONGEST)
+        self._header = read_header(path, head, options.delimiter, known)
 
     @property
     def columns(self) -> Sequence[str]:
@@ -72,7 +62,7 @@ class DelimitedSource:
 class _Pen:
     """Holds the rows that the parser refuses until their place in the file is reached, and counts rows."""
 
-    def __init__(self, header: _Header) -> None:
+    def __init__(self, header: Header) -> None:
         self.header = header
         self._next = 1
         self._broken: dict[int, BrokenRow] = {}
@@ -172,41 +162,3 @@ def _blank_rows(batch: Any, cells: list[str]) -> set[int]:
     """The rows without content; `cells` is one of the columns, for a quick look."""
     suspects = [index for index, cell in enumerate(cells) if not cell or cell.isspace()]
     return {index for index in suspects if not any(str(column[index].as_py()).strip() for column in batch.columns)}
-
-
-def _read_header(path: str, head: bytes, delimiter: str | None, known: Collection[str]) -> _Header:
-    blank = len(head) - len(head.lstrip(b" \r\n"))
-    if hint := _EXCEL_HINT.match(head):
-        delimiter, blank = delimiter or hint[1].decode("latin-1"), hint.end()
-    if not head.strip():
-        raise ManifestError(f"{path}: is empty. A manifest begins with a line of column names.")
-    size = _first_record(path, head, blank)
-    text = head[blank:size].decode("utf-8", "replace")
-    if delimiter is None:
-        delimiter = max(DELIMITERS, key=lambda option: _score(_split(text, option), known))
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ManifestError(f'The delimiter "{delimiter}" can\'t be used. Give one character, such as ";".')
-    return _Header(unique_names(path, _split(text, delimiter)), delimiter, size)
-
-
-def _first_record(path: str, head: bytes, start: int) -> int:
-    """Where the header ends: at the first line break outside quotation marks."""
-    quoted = False
-    for match in _QUOTES_AND_ENDS.finditer(head, start):
-        at = match.start()
-        if match[0] != b'"':
-            if not quoted:
-                return match.end()
-        elif quoted or at == start or head[at - 1] in _BEFORE_QUOTE:
-            quoted = not quoted
-    if quoted or len(head) == BLOCK:
-        raise ManifestError(f"{path}: the line of column names does not end. Close its quotation marks.")
-    return len(head)
-
-
-def _split(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-
-
-def _score(columns: list[str], known: Collection[str]) -> tuple[int, int]:
-    return sum(column.strip() in known for column in columns), len(columns)

@@ -18,7 +18,7 @@ _ENDINGS = ("png", "jpg", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2",
 _WITH_DOT = frozenset(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
 _HOST_ENDS = len("https://")
 _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
-_MORE_THAN_A_PATH = (" ", "?", "#", "\\", ":///", "@", "<", '"', "{", "|", "^", "`", "magichour.ai")
+_MORE_THAN_A_PATH = (*' ?#\\@<>"{}|^`[]', ":///", "magichour.ai")
 
 
 class ImageChecks:
@@ -34,7 +34,8 @@ class ImageChecks:
 
     def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
         """What is wrong or odd with the images of one column, by index."""
-        plain = not any(sign in text for text in ["\n".join(images)] for sign in _MORE_THAN_A_PATH)
+        together = "".join(images)
+        plain = together.isprintable() and not any(sign in together for sign in _MORE_THAN_A_PATH)
         for index in _unclear(images, plain=plain):
             if images[index] and (found := self._finding(column, images[index])):
                 yield index, found

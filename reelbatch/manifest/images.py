@@ -6,6 +6,7 @@ import io
 import os
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -242,6 +243,7 @@ def _openers() -> dict[str, Any]:
     from PIL import Image
     from pillow_heif import register_heif_opener
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata, which is of no interest here
     Image.init()
     register_heif_opener()
     return {kind: Image.OPEN[kind] for kind in EXTENSIONS if kind in Image.OPEN and kind != "MPO"}

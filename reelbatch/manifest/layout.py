@@ -76,7 +76,7 @@ def _check_option(option: str, columns: Mapping[str, Any]) -> None:
     allowed = COLUMNS if option == "columns" else tuple(column for column in COLUMNS if column != KEY)
     for column in columns:
         if column not in allowed:
-            hint = _did_you_mean(get_close_matches(column, allowed, 1, _NEAR))
+            hint = _did_you_mean(get_close_matches(column, allowed, 1))
             raise ManifestError(f'{option}: "{column}" can\'t be set.{hint} Possible: {", ".join(allowed)}.')
 
 
@@ -86,14 +86,14 @@ def _check_defaults(defaults: Mapping[str, str]) -> None:
             if value and column in _PARSERS:
                 _PARSERS[column](value)
         except CellError as error:
-            raise ManifestError(f'defaults: {column} "{value}" is {error.what}. {error.remedy}') from error
+            raise ManifestError(f'defaults: {column} "{value}": {error.what}. {error.remedy}') from error
 
 
 def _sources(name: str, found: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
     sources = {column: column for column in COLUMNS if column in found}
     for column, theirs in mapped.items():
         if theirs.strip() not in found:
-            hint = _did_you_mean(get_close_matches(theirs, found, 1, _NEAR))
+            hint = _did_you_mean(get_close_matches(theirs, found, 1))
             raise ManifestError(
                 f'{name}: there is no column "{theirs}" to take {column} from.{hint} Found: {_listed(found)}.'
             )
