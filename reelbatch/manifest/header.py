@@ -42,7 +42,7 @@ def read_header(path: str, head: bytes, delimiter: str | None, known: Collection
     text = head[blank:size].decode("utf-8", "replace")
     if delimiter is None:
         delimiter = max(DELIMITERS, key=lambda option: _score(_split(text, option), known))
-    if len(delimiter) != 1 or delimiter in '"\r\n':
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
         raise ManifestError(f'The delimiter "{delimiter}" can\'t be used. Give one character, such as ";".')
     return Header(unique_names(path, _split(text, delimiter)), delimiter, size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.manifest.cells import MAX_SHOWN, storable
@@ -21,6 +22,14 @@ _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
 _MORE_THAN_A_PATH = (*' ?#\\@<>"{}|^`[]', ":///", "magichour.ai")
 
 
+class _Verdict(NamedTuple):
+    """What a look at an image gave. No exception is kept: it would hold on to the whole stack."""
+
+    info: ImageInfo | None = None  # known for sound files on this machine only
+    what: str = ""  # "": nothing is wrong
+    remedy: str = ""
+
+
 class ImageChecks:
     """Looks at every image once, however many rows name it."""
 
@@ -29,8 +38,7 @@ class ImageChecks:
         self._base = base
         limits = checks.models.upload_limits
         self._limit = limits.get(checks.plan or "creator", limits["creator"])
-        self._plan = checks.plan if checks.plan in limits else "creator"
-        self._inspected = lru_cache(_REMEMBERED)(self._inspect)
+        self._verdict = lru_cache(_REMEMBERED)(self._look)
 
     def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
         """What is wrong or odd with the images of one column, by index."""
@@ -42,40 +50,33 @@ class ImageChecks:
 
     def aspect(self, stated: str, ratios: Sequence[str]) -> Finding | None:
         """Why a local image has none of the aspect `ratios` (`16:9`) that its model takes."""
-        if not self._is_local(stated):
-            return None
-        info = self._inspected(stated)
-        if isinstance(info, ImageProblem) or any(_fits(info, ratio) for ratio in ratios):
+        info = None if image_kind(stated) is ImageKind.URL else self._verdict(stated).info
+        if info is None or any(_fits(info, ratio) for ratio in ratios):
             return None
         what = f"{info.width} x {info.height} pixels, but the model takes only {' and '.join(ratios)}"
         return Finding("image_path", _shown(stated), what, "Crop the image, or choose another model.")
 
     def _finding(self, column: str, stated: str) -> Finding | None:
-        problem: ImageProblem | None = None
-        kind = image_kind(stated)
-        if kind is ImageKind.URL:
+        if image_kind(stated) is ImageKind.URL:
             return _url_finding(column, stated)
-        if self._is_local(stated):
-            found = self._inspected(stated)
-            problem = found if isinstance(found, ImageProblem) else None
-        elif kind is ImageKind.CLOUD:
-            problem = _scheme_problem(stated)
-        elif stated == "api-assets/":
-            problem = ImageProblem("names no file", "Give the whole api-assets/ path.")
-        return Finding(column, _shown(stated), problem.what, problem.remedy) if problem else None
+        verdict = self._verdict(stated)
+        return Finding(column, _shown(stated), verdict.what, verdict.remedy) if verdict.what else None
 
-    def _is_local(self, stated: str) -> bool:
-        if not self._look_at_files or not stated:
-            return False
+    def _look(self, stated: str) -> _Verdict:
+        if not stated:
+            return _Verdict()
+        if image_kind(stated) is ImageKind.ASSET:
+            named = stated != "api-assets/"
+            return _Verdict() if named else _Verdict(None, "names no file", "Give the whole api-assets/ path.")
         where = resolve_image(stated, self._base)
-        return image_kind(where) is ImageKind.LOCAL and image_kind(stated) is not ImageKind.ASSET
-
-    def _inspect(self, stated: str) -> ImageInfo | ImageProblem:
+        if image_kind(where) is not ImageKind.LOCAL:
+            return _scheme_verdict(where)
+        if not self._look_at_files:
+            return _Verdict()
         try:
-            info = inspect_image(resolve_image(stated, self._base), limit=self._limit)
+            return _Verdict(inspect_image(where, limit=self._limit))
         except ImageProblem as problem:
-            return problem
-        return info
+            return _Verdict(None, problem.what, problem.remedy)
 
 
 def _unclear(images: Sequence[str], *, plain: bool) -> Iterator[int]:
@@ -111,15 +112,14 @@ def _url_finding(column: str, url: str) -> Finding | None:
     return Finding(column, _shown(url), what, "Prefer a direct address such as https://…/vase.jpg.", blocking=False)
 
 
-def _scheme_problem(stated: str) -> ImageProblem | None:
+def _scheme_verdict(address: str) -> _Verdict:
     from fsspec import available_protocols
 
-    scheme = re.split(r"::|://", stated, maxsplit=1)[0]
+    scheme = re.split(r"::|://", address, maxsplit=1)[0]
     if scheme.lower() in available_protocols():
-        return None
-    return ImageProblem(
-        f'"{scheme}" is no known kind of address', "Use a path, http(s)://, s3:// or another fsspec URL."
-    )
+        return _Verdict()
+    remedy = "Use a path, http(s)://, s3:// or another fsspec URL."
+    return _Verdict(None, f'"{scheme}" is no known kind of address', remedy)
 
 
 def _fits(info: ImageInfo, ratio: str) -> bool:

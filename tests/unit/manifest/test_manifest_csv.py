@@ -59,10 +59,11 @@ def test_a_given_delimiter_is_used(read: Any, csv_file: Any) -> None:
     assert _prompts(read(csv_file("image_path^prompt\nhttps://x.test/a.png^Pan\n"), delimiter="^")) == ["Pan"]
 
 
-def test_an_impossible_delimiter_is_refused(read: Any, csv_file: Any) -> None:
-    """A delimiter of two characters is an error, not a crash."""
-    with pytest.raises(ManifestError, match='delimiter "::" can\'t be used'):
-        read(csv_file(HEAD + ROW), delimiter="::")
+@pytest.mark.parametrize("delimiter", ["::", "", "§", '"', "\n"])
+def test_an_impossible_delimiter_is_refused(read: Any, csv_file: Any, delimiter: str) -> None:
+    """A delimiter that can separate nothing is an error, not a crash."""
+    with pytest.raises(ManifestError, match="can't be used"):
+        read(csv_file(HEAD + ROW), delimiter=delimiter)
 
 
 def test_excels_delimiter_line_is_obeyed(read: Any, csv_file: Any) -> None:

@@ -378,3 +378,10 @@ def test_a_folder_of_images_can_be_moved(beside: Any, image: Any, tmp_path: Path
         shutil.move(tmp_path / name, other / name)
     assert Path(other / "a.png").exists()
     assert [row.fingerprint for row in before] == [row.request.fingerprint() for row in before]
+
+
+def test_looking_at_images_keeps_no_files_open(beside: Any) -> None:
+    """Thousands of missing or broken images leave nothing behind."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert len(beside(*[f"none{number}.png" for number in range(500)], ".").problems) == 501
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
