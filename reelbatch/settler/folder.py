@@ -1,0 +1,252 @@
+"""Where downloaded videos go: a local folder, or any URL that fsspec knows."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+
+from reelbatch.errors import ReelbatchError, SettingsError
+
+_LOCAL_SCHEMES = ("file://", "local://")
+_PROBE = ".reelbatch-probe-"
+
+
+class FolderProblem(ReelbatchError):  # noqa: N818 - it is about the folder, and the message says what
+    """A video could not be put into the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A whole video that has no name yet."""
+
+    path: Path
+    size: int
+
+
+class Folder(Protocol):
+    """A place for finished videos. Its methods block; they are called in threads."""
+
+    def prepare(self) -> None:
+        """Make it, and see that it can be written to.
+
+        Raises:
+            SettingsError: it can't.
+        """
+
+    def part(self, name: str) -> Path:
+        """The local file that a video is streamed into until it is whole."""
+
+    def path(self, name: str) -> str:
+        """What the results table says about the file `name`."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of the file `name`; None where there is none."""
+
+    def place(self, part: Part, name: str, *, replace: bool) -> None:
+        """Give a whole video its name, all at once.
+
+        Raises:
+            FileExistsError: another file has the name, and `replace` is off.
+            FolderProblem: it can't be written.
+        """
+
+    def remove(self, name: str) -> None:
+        """Take a file away again."""
+
+    def close(self) -> None:
+        """Clear up what was only needed on the way."""
+
+
+def open_folder(stated: str) -> Folder:
+    """The folder behind a path or URL.
+
+    Raises:
+        SettingsError: the URL's kind is unknown or its driver is missing.
+    """
+    for scheme in _LOCAL_SCHEMES:
+        if stated.startswith(scheme):
+            return LocalFolder(stated.removeprefix(scheme))
+    return RemoteFolder(stated) if "://" in stated else LocalFolder(stated)
+
+
+class LocalFolder:
+    """A folder of this machine."""
+
+    def __init__(self, stated: str) -> None:
+        self._root = Path(os.path.abspath(Path(stated).expanduser()))  # noqa: PTH100 - links stay as they are
+
+    def prepare(self) -> None:
+        """Make it, and write and remove an empty file."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            probe = self._root / f"{_PROBE}{uuid.uuid4().hex}"
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        except OSError as error:
+            raise _unusable(str(self._root), reason(error)) from error
+
+    def part(self, name: str) -> Path:
+        """Beside the finished files, so that giving it its name is one step."""
+        return self._root / name
+
+    def path(self, name: str) -> str:
+        """The absolute path."""
+        return str(self._root / name)
+
+    def size(self, name: str) -> int | None:
+        """Bytes on disk."""
+        try:
+            return (self._root / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def place(self, part: Part, name: str, *, replace: bool) -> None:
+        """To disk, then renamed: the name never stands for half a video, whatever happens."""
+        target = self._root / name
+        try:
+            _sync(part)
+            if replace or not _linked(part.path, target):
+                part.path.replace(target)
+            _sync_folder(self._root)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and target.exists():
+                return  # another settle had the same video whole a moment before
+            raise FolderProblem(f"{target}: {reason(error)}") from error
+
+    def remove(self, name: str) -> None:
+        """Gone is gone."""
+        (self._root / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Parts stay for the next run."""
+
+
+class RemoteFolder:
+    """A folder behind an fsspec URL; videos are collected in a temporary folder of this machine first."""
+
+    def __init__(self, stated: str) -> None:
+        self._stated = stated.rstrip("/")
+        try:
+            self._files: Any
+            self._files, self._root = fsspec.core.url_to_fs(self._stated)
+        except (ImportError, ValueError, OSError) as error:
+            raise _unusable(stated, f"{error}") from error
+        self._spool = tempfile.TemporaryDirectory(prefix="reelbatch-videos-")
+
+    def prepare(self) -> None:
+        """Write and remove a small file."""
+        probe = self._at(f"{_PROBE}{uuid.uuid4().hex}")
+        try:
+            self._files.makedirs(self._root, exist_ok=True)
+            self._files.pipe_file(probe, b"reelbatch")
+            self._files.rm_file(probe)
+        except Exception as error:
+            self.close()
+            raise _unusable(self._stated, reason(error)) from error
+
+    def part(self, name: str) -> Path:
+        """In the temporary folder."""
+        return Path(self._spool.name) / name
+
+    def path(self, name: str) -> str:
+        """The URL."""
+        return f"{self._stated}/{name}"
+
+    def size(self, name: str) -> int | None:
+        """Bytes, as the storage says."""
+        try:
+            self._files.invalidate_cache()
+            return int(self._files.size(self._at(name)) or 0)
+        except FileNotFoundError:
+            return None
+
+    def place(self, part: Part, name: str, *, replace: bool) -> None:
+        """To a temporary key, then moved."""
+        del replace  # no storage moves a file only where there is none; the name was looked up just before
+        passing = self._at(f".{uuid.uuid4().hex}.part")
+        try:
+            self._files.put_file(str(part.path), passing)
+            self._files.mv(passing, self._at(name))
+            part.path.unlink()
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self._files.rm_file(passing)
+            raise FolderProblem(f"{self.path(name)}: {reason(error)}") from error
+
+    def remove(self, name: str) -> None:
+        """Gone is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._at(name))
+
+    def close(self) -> None:
+        """Drop the temporary folder."""
+        self._spool.cleanup()
+
+    def _at(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"
+
+
+def _unusable(stated: str, reason: str) -> SettingsError:
+    return SettingsError(f"The videos can't be put into {stated}: {reason}. Choose another place with --download.")
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no room left."""
+    return error.errno in _NO_ROOM
+
+
+def reason(error: Exception) -> str:
+    """What is wrong, in the user's words."""
+    if isinstance(error, OSError) and is_full(error):
+        return "the disk is full"
+    if isinstance(error, PermissionError):
+        return "it may not be written to"
+    stated = error.strerror if isinstance(error, OSError) else None
+    return stated or f"{type(error).__name__}: {error}"
+
+
+def _linked(part: Path, target: Path) -> bool:
+    """Take the name only if it is free; False where the file system has no links, so that a rename has to do."""
+    try:
+        target.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    part.unlink(missing_ok=True)
+    return True
+
+
+def _sync(part: Part) -> None:
+    """To disk.
+
+    Raises:
+        FileNotFoundError: another settle took the video away, and maybe a third one has begun to fetch it again.
+    """
+    with part.path.open("rb+") as file:
+        if os.fstat(file.fileno()).st_size != part.size:
+            raise FileNotFoundError(errno.ENOENT, "the video was taken away", str(part.path))
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name is on disk before the results table says so; not every system can be asked for it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

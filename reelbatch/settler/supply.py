@@ -1,0 +1,117 @@
+"""Which rows come next, a page at a time: those that are due, then those whose videos were never downloaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from reelbatch.domain import Batch, RowKey
+from reelbatch.ledger import Ledger, settling, utc_now
+from reelbatch.ledger.settling import Rendered, RowId, TakeDue, WithoutFile
+from reelbatch.settler.plan import SettlePlan
+from reelbatch.settler.writing import write
+
+_PAGE = 200
+_PAGES_OF = 4
+_SHORTEST_INTERVAL_S = 0.001
+_SHORTEST_REST_S = 0.01
+
+Answer = TypeVar("Answer")
+
+
+class Supply:
+    """Hands out rows to look at. However many there are, no more than a page of them is in memory."""
+
+    def __init__(self, ledger: Ledger, plan: SettlePlan) -> None:
+        self._ledger = ledger
+        self._plan = plan
+        self._interval = timedelta(seconds=max(plan.poll_interval_s, _SHORTEST_INTERVAL_S))
+        self._batches: list[Batch] = []
+        self._opened = utc_now()
+        self._quiet_until: datetime | None = None
+        self._taken: deque[Rendered] = deque()
+        self._unfiled: deque[Rendered] = deque()
+        self._to_search: deque[Batch] = deque()
+        self._after: RowKey | None = None
+
+    async def open(self) -> None:
+        """See which batches there are, and that each of their unsettled rows has its time."""
+        await self._see_batches()
+        self._opened = utc_now()
+        if self._plan.downloads:
+            self._to_search = deque(self._batches)
+
+    async def due(self, limit: int) -> list[Rendered]:
+        """Up to `limit` rows to ask about now."""
+        if not self._taken:
+            self._taken.extend(await self._take())
+        return _popped(self._taken, limit)
+
+    async def _take(self) -> list[Rendered]:
+        """The next page; taken well before they are asked about, since each taking is a commit."""
+        now = utc_now()
+        if not self._batches or (self._quiet_until is not None and now < self._quiet_until):
+            return []
+        item = TakeDue(
+            batches=tuple(self._batches),
+            now=now if self._plan.wait else self._opened,
+            limit=_PAGES_OF * self._plan.concurrency,
+            again=now + self._interval,
+            again_long=now + 2 * self._interval,
+        )
+        self._batches.append(self._batches.pop(0))  # each batch is first in its turn
+        return await write(self._ledger, settling.take_due, item)
+
+    async def without_file(self, limit: int) -> list[Rendered]:
+        """Up to `limit` complete rows whose video is still to be downloaded, each once."""
+        while not self._unfiled and self._to_search:
+            wanted = WithoutFile(self._to_search[0], self._opened, self._after, _PAGE)
+            page = await self._read(partial(settling.without_file, page=wanted))
+            self._unfiled.extend(page)
+            self._after = page[-1].row_key if page else None
+            if not page:
+                self._to_search.popleft()
+        return _popped(self._unfiled, limit)
+
+    async def rest_s(self, besides: set[RowId]) -> float | None:
+        """Seconds until the next row is due, not counting `besides`; None where there is nothing left to wait for."""
+        if not self._plan.wait:
+            return None
+        await self._see_batches()
+        names, others = tuple(self._batches), frozenset(besides)
+        time = await self._read(lambda connection: settling.next_due(connection, names, others))
+        if time is None:
+            return None
+        now = utc_now()
+        self._quiet_until = min(time, now + self._interval)
+        return max(_SHORTEST_REST_S, (self._quiet_until - now).total_seconds())
+
+    async def unsettled(self) -> int:
+        """Rows that are not finished now."""
+        names = tuple(self._batches)
+        return await self._read(lambda connection: settling.unsettled(connection, names))
+
+    async def _see_batches(self) -> None:
+        plan, known = self._plan, set(self._batches)
+        if plan.batch is not None:
+            found = [plan.batch]
+        else:
+            found = await self._read(lambda connection: settling.batches_of(connection, plan.api))
+        for batch in found:
+            if batch not in known:
+                await write(self._ledger, settling.schedule, (batch, utc_now()))
+                self._batches.append(batch)
+
+    async def _read(self, question: Callable[[Connection], Answer]) -> Answer:
+        """Off the event loop: a large table takes its time."""
+        return await asyncio.to_thread(self._ledger.read, question)
+
+
+def _popped(rows: deque[Rendered], limit: int) -> list[Rendered]:
+    return [rows.popleft() for _ in range(min(limit, len(rows)))]
