@@ -70,7 +70,7 @@ def _lines(path: str, stream: io.BufferedReader) -> Iterator[tuple[int, bytes]]:
 
 def _parse(number: int, line: bytes) -> dict[str, Any] | BrokenRow:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         what = f"not JSON ({error})"
     else:
