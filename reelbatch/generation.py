@@ -96,7 +96,7 @@ def load(order: Order, settings: Settings, ledger: Ledger) -> Plan:
     findings = Findings()
     with ledger.staged(findings.gather(manifest)) as staged:
         comparison = staged.compare(batch, order.regenerate)
-        refuse_duplicates(manifest, comparison)
+        refuse_duplicates(manifest, findings, comparison)
         if order.strict:
             refuse_problems(manifest, findings)
         where = api_of(settings.base_url), manifest.base

@@ -98,11 +98,11 @@ def options_of(settings: Settings) -> ManifestOptions:
     )
 
 
-def refuse_duplicates(manifest: Manifest, comparison: Comparison) -> None:
+def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
     """A key names one row.
 
     Raises:
-        ManifestError: two rows have the same key; lists them all.
+        ManifestError: two rows have the same key; lists them all, and whatever else is wrong.
     """
     if not comparison.duplicates:
         return
@@ -110,8 +110,17 @@ def refuse_duplicates(manifest: Manifest, comparison: Comparison) -> None:
         f'  row_key "{duplicate.row_key}" is in rows {", ".join(map(str, duplicate.row_numbers))}'
         for duplicate in comparison.duplicates
     ]
-    remedy = "Give every row its own row_key; without that column, rows must differ from each other."
-    raise ManifestError("\n".join([f"{manifest.name}: the same key names more than one row.", *lines, remedy]))
+    lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
+    if findings.problem_count:
+        lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
+    raise ManifestError("\n".join([f"{manifest.name}: the same key names more than one row.", *lines]))
+
+
+def _problem_lines(findings: Findings) -> list[str]:
+    lines = [f"  {problem}" for problem in findings.problems]
+    if more := findings.problem_count - len(lines):
+        lines.append(f"  and {more} more")
+    return lines
 
 
 def refuse_problems(manifest: Manifest, findings: Findings) -> None:
@@ -122,10 +131,8 @@ def refuse_problems(manifest: Manifest, findings: Findings) -> None:
     """
     if not findings.problem_count:
         return
-    lines = [f"  {problem}" for problem in findings.problems]
-    if more := findings.problem_count - len(lines):
-        lines.append(f"  and {more} more")
-    raise ManifestError("\n".join([f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *lines]))
+    lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
+    raise ManifestError("\n".join(lines))
 
 
 def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tuple[Findings, Comparison]) -> Plan:
@@ -170,7 +177,7 @@ def look(manifest: Manifest, batch: Batch, settings: Settings, staged: tuple[Fin
     """
     findings, table = staged
     comparison = table.compare(batch)
-    refuse_duplicates(manifest, comparison)
+    refuse_duplicates(manifest, findings, comparison)
     return make_plan(manifest, batch, settings, (findings, comparison))
 
 

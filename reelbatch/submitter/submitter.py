@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -24,8 +23,7 @@ from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Asset, Uploader
 
-_TOKEN_ALPHABET = string.ascii_lowercase + string.digits
-_TOKEN_LENGTH = 20
+_TOKEN_BYTES = 10
 _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
@@ -55,8 +53,8 @@ class SubmitPlan:
 
 
 def new_token() -> Token:
-    """A unique mark for one attempt: `rb_` and 20 characters (103 random bits)."""
-    return Token("rb_" + "".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_LENGTH)))
+    """A unique mark for one attempt: `rb_` and 20 hexadecimal digits (80 random bits)."""
+    return Token(f"rb_{secrets.token_hex(_TOKEN_BYTES)}")
 
 
 def sent_name(row: ClaimedRow, token: Token) -> str:
@@ -78,6 +76,11 @@ class Submitter:
         self._breaker = Breaker(plan.identical_rejections)
         self._recorder = Recorder(ledger, self.stop)
         self._places = asyncio.Semaphore(2 * plan.concurrency)  # rows claimed at once: those in flight and the next
+
+    @property
+    def concurrency(self) -> int:
+        """Creates in flight at most."""
+        return self._plan.concurrency
 
     @property
     def pace(self) -> Pace:
