@@ -17,6 +17,7 @@ from reelbatch.ledger import Ledger, in_memory, runs, utc_now
 from reelbatch.ledger.staging import Regenerate
 from reelbatch.manifest import Manifest, open_manifest
 from reelbatch.planning import (
+    Assignment,
     Findings,
     Plan,
     checks_of,
@@ -26,8 +27,8 @@ from reelbatch.planning import (
     refuse_duplicates,
     refuse_problems,
 )
-from reelbatch.session import Assignment, Session, api_of
-from reelbatch.settings import Settings
+from reelbatch.session import Session
+from reelbatch.settings import Settings, api_of
 
 MOST_CHUNKS = 200
 _OTHERS_POLL_S = 1.0

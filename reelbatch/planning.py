@@ -9,6 +9,7 @@ from typing import Any
 from reelbatch.domain import Batch, Problem, Row
 from reelbatch.errors import ManifestError
 from reelbatch.ledger import Comparison, StagedManifest
+from reelbatch.ledger.reruns import RerunCount
 from reelbatch.ledger.staging import Action
 from reelbatch.manifest import Checks, Manifest, ManifestOptions
 from reelbatch.models import ModelTable, load_models
@@ -77,6 +78,32 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerunPlan:
+    """What a rerun would do. Credits are integers."""
+
+    batch: Batch
+    send: int
+    credits_estimated: int
+    unknown_rate: int
+    by_failure: list[RerunCount]
+    left_alone: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a session is to work on. `base`: where the manifest's relative image paths start."""
+
+    batch: Batch
+    command: str
+    base: str
+    rerun: bool = False
 
 
 def checks_of(settings: Settings) -> Checks:

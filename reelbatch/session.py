@@ -13,30 +13,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from reelbatch.client import Client, Connection
-from reelbatch.domain import Batch, RunId
-from reelbatch.errors import LedgerError, SettingsError
+from reelbatch.client import Client
+from reelbatch.connecting import open_client
+from reelbatch.domain import RunId
+from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.following import settle_plan
 from reelbatch.ledger import Ledger, claims, reading, runs, utc_now
 from reelbatch.ledger.claims import Scope
+from reelbatch.ledger.engine import shown
 from reelbatch.outcome import Policy
-from reelbatch.planning import Plan
+from reelbatch.planning import Assignment, Plan, RerunPlan
 from reelbatch.reporting import RunReport, failed_rows, run_report
-from reelbatch.settings import Settings, is_loopback
-from reelbatch.settler import SettlePlan, Settler
+from reelbatch.settings import Settings, api_of
+from reelbatch.settler import Settler
 from reelbatch.submitter import ExitReason, Pace, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
 from reelbatch.submitter.recorder import take_up_rescued
 
 HEARTBEAT_S = 10.0
 _SHORTEST_BEAT_S = 0.2
 _NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
-
-
-def api_of(base_url: str) -> str:
-    """Which API a batch belongs to: its host, or `local` for any API on this machine."""
-    host = urlsplit(base_url).hostname
-    return "local" if is_loopback(host) else str(host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +62,8 @@ class Session:
         self.submitter = submitter
         self.scope = scope
         self.rows_to_send = 0
-        self.plan: Plan | None = None
-        self.on_plan: Callable[[Plan], None] | None = None
+        self.plan: Plan | RerunPlan | None = None
+        self.on_plan: Callable[[Plan | RerunPlan], None] | None = None
         self.report: RunReport | None = None
         self.failed: list[dict[str, Any]] = []  # the first rows that need attention, once reported
         self.settler: Settler | None = None
@@ -78,7 +74,7 @@ class Session:
         """What this run has done."""
         return self.submitter.tally
 
-    def take_plan(self, plan: Plan) -> None:
+    def take_plan(self, plan: Plan | RerunPlan) -> None:
         """The manifest is in the table; whoever watches is told before anything is sent."""
         self.plan = plan
         if self.on_plan is not None:
@@ -112,15 +108,7 @@ class Session:
         """Follow the batch's videos to their end; not after the run was stopped."""
         if self.submitter.pace.stopped and self.tally.reason in _NO_MORE_CALLS:
             return
-        settings = self.settings
-        plan = SettlePlan(
-            batch=self.scope.batch,
-            poll_interval_s=settings.poll_interval_s,
-            concurrency=settings.poll_concurrency,
-            timeout_s=settings.settle_timeout_s,
-            downloads=settings.downloads,
-        )
-        self.settler = Settler(self.ledger, self.client, plan)
+        self.settler = Settler(self.ledger, self.client, settle_plan(self.settings, self.scope.batch))
         await self.settler.run()
 
     def chunks(self, rows_each: int, limit: int | None = None) -> list[tuple[int, int]]:
@@ -174,26 +162,19 @@ def current_session() -> Session:
 
 
 @contextmanager
-def opened_ledger(settings: Settings) -> Iterator[Ledger]:
+def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[Ledger]:
     """The results table, with what dead workers left behind cleared up.
 
     Raises:
-        LedgerUnusable: it can't be opened.
+        LedgerUnusable: it can't be opened, or does not exist although it must.
     """
+    if must_exist and not Ledger.exists(settings.results):
+        where = shown(settings.results)
+        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
     with Ledger(settings.results) as ledger:
         ledger.recover(timedelta(seconds=settings.lease_s))
         take_up_rescued(ledger)
         yield ledger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What a session is to work on. `base`: where the manifest's relative image paths start."""
-
-    batch: Batch
-    command: str
-    base: str
-    rerun: bool = False
 
 
 @asynccontextmanager
@@ -208,7 +189,7 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
     now = utc_now()
     ledger.read(lambda connection: runs.check_batch(connection, assignment.batch, api_of(settings.base_url)))
     run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, now)
-    async with _client(settings) as client:
+    async with open_client(settings) as client:
         await ledger.write(runs.start, run)
         submitter = _submitter(ledger, client, settings, (run_id, assignment.base))
         scope = Scope(assignment.batch, run_id, assignment.rerun)
@@ -225,17 +206,6 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
             await _end(ledger, run_id, submitter.tally)
     if submitter.tally.crash is not None:
         raise submitter.tally.crash
-
-
-def _client(settings: Settings) -> Client:
-    if settings.api_key is None:
-        raise SettingsError(
-            "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
-        )
-    connection = Connection(
-        base_url=settings.base_url, concurrency=settings.concurrency, timeout_s=settings.request_timeout_s
-    )
-    return Client(settings.api_key, connection)
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[RunId, str]) -> Submitter:

@@ -29,6 +29,12 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def api_of(base_url: str) -> str:
+    """Which API a batch belongs to: its host, or `local` for any API on this machine."""
+    host = urlsplit(base_url).hostname
+    return "local" if is_loopback(host) else str(host)
+
+
 def _check_base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from reelbatch.session import current_session
+from reelbatch.settler import Settler
 
 
 @task(name="settle videos", persist_result=False, cache_policy=NO_CACHE)
 async def settle_videos() -> None:
     """The session keeps what was settled."""
     await current_session().settle()
+
+
+@task(name="follow videos", persist_result=False, cache_policy=NO_CACHE)
+async def follow_videos(settler: Settler) -> None:
+    """Settle by itself, outside of a run that sends."""
+    await settler.run()
+    tally = asdict(settler.tally)
+    get_run_logger().info("%s", tally)
+    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in tally.items() if isinstance(value, int)]
+    await acreate_markdown_artifact("\n".join(["| settled | |", "| --- | ---: |", *rows]), key="reelbatch-settled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,7 +90,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
         str, typer.Option(help="Make videos again: none, changed or all.", metavar="WHICH")
     ] = "none",
     strict: Annotated[bool, typer.Option("--strict", help="Send nothing if any row fails its checks.")] = False,
-    settle: Annotated[bool, typer.Option("--settle", help="Wait for the videos as well.")] = False,
+    settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
     yes: opt.Yes = False,
@@ -97,7 +98,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
-    from reelbatch.cli.running import run_flow
+    from reelbatch.cli.running import finish_run, watch
     from reelbatch.cli.spending import allow_spending
     from reelbatch.generation import Order
     from reelbatch.ledger.staging import Regenerate
@@ -128,13 +129,126 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
         "sandbox": sandbox,
         "overrides": {"rate": rate},
     }
-    raise typer.Exit(run_flow(_generate_flow, parameters, as_json=as_json, verbose=verbose))
+    line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
+    raise typer.Exit(finish_run(line, as_json=as_json))
 
 
 def _generate_flow() -> Callable[..., Any]:
     from flows.generate import generate as flow
 
     return flow
+
+
+@app.command()
+def rerun(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    state: Annotated[
+        str | None, typer.Option(help="rejected, error, canceled; in_doubt needs consent.", metavar="…")
+    ] = None,
+    error_code: Annotated[str | None, typer.Option(help="Only rows that failed with these.", metavar="…")] = None,
+    rows: Annotated[str | None, typer.Option(help="Only rows with these keys.", metavar="KEY,…")] = None,
+    rows_from: Annotated[Path | None, typer.Option(help="Only rows whose keys a file lists.", metavar="FILE")] = None,
+    accept_double_charge: Annotated[
+        bool,
+        typer.Option("--accept-double-charge", help="Send rows in doubt again, even if they are paid for twice."),
+    ] = False,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    concurrency: opt.Concurrency = None,
+    max_credits: opt.MaxCredits = None,
+    limit: opt.Limit = None,
+    rate: opt.Rate = None,
+    settle: opt.Settle = False,
+    download: opt.Download = None,
+    export: opt.Export = None,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Failed rows again, without paying for the others: rejected, in error or canceled."""
+    from reelbatch.cli.running import finish_run, watch
+    from reelbatch.cli.spending import allow_rerun, keys_of
+    from reelbatch.rerunning import RerunOrder
+
+    stated = {
+        "results": results,
+        "base_url": base_url,
+        "concurrency": concurrency,
+        "max_credits": max_credits,
+        "export": export,
+        "downloads": download,
+    }
+    order = RerunOrder(
+        batch=batch,
+        states=_list(state) or (),
+        error_codes=_list(error_code),
+        row_keys=keys_of(rows, rows_from),
+        accept_double_charge=accept_double_charge,
+    )
+    if not yes and not as_json:
+        allow_rerun(order, _settings(config, **stated, rate=rate), sandbox=sandbox)
+    parameters = {
+        "batch": batch,
+        "states": list(order.states) or None,
+        "error_codes": order.error_codes,
+        "rows": order.row_keys,
+        "accept_double_charge": accept_double_charge,
+        "config": str(config) if config else None,
+        **stated,
+        "limit": limit,
+        "settle": settle or download is not None,
+        "sandbox": sandbox,
+        "overrides": {"rate": rate},
+    }
+    line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
+    raise typer.Exit(finish_run(line, as_json=as_json))
+
+
+def _rerun_flow() -> Callable[..., Any]:
+    from flows.rerun import rerun as flow
+
+    return flow
+
+
+@app.command()
+def settle(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    download: opt.Download = None,
+    wait: Annotated[bool, typer.Option(help="Stay until all are finished, or look once at what is due.")] = True,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Follow videos to their end: final states, final credits, downloads."""
+    from reelbatch.cli.running import finish_settle, watch
+
+    parameters = {
+        "batch": batch,
+        "downloads": download,
+        "wait": wait,
+        "config": str(config) if config else None,
+        "results": results,
+        "base_url": base_url,
+        "sandbox": sandbox,
+    }
+    line = watch(_settle_flow, parameters, show_plan=False, verbose=verbose)
+    raise typer.Exit(finish_settle(line, as_json=as_json))
+
+
+def _settle_flow() -> Callable[..., Any]:
+    from flows.settle import settle as flow
+
+    return flow
+
+
+def _list(stated: str | None) -> tuple[str, ...] | None:
+    """`a,b` as ("a", "b"); None where nothing was stated."""
+    return tuple(part.strip() for part in stated.split(",") if part.strip()) if stated is not None else None
 
 
 @app.command()
@@ -200,14 +314,9 @@ def sandbox(
 
 
 def _existing_table(settings: Settings) -> Any:
-    from reelbatch.errors import LedgerUnusable
-    from reelbatch.ledger import Ledger
-    from reelbatch.ledger.engine import shown
+    from reelbatch.session import opened_ledger
 
-    if not Ledger.exists(settings.results):
-        where = shown(settings.results)
-        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
-    return Ledger(settings.results)
+    return opened_ledger(settings, must_exist=True)
 
 
 def _no_batch(batch: str, known: list[Any]) -> ReelbatchError:

@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from rich.live import Live
 from rich.text import Text
 
-from reelbatch.cli.screen import err, print_findings, print_plan
-from reelbatch.planning import Plan
+from reelbatch.cli.screen import err, print_findings, print_plan, print_rerun_plan
+from reelbatch.following import on_settler
+from reelbatch.planning import Plan, RerunPlan
 from reelbatch.session import Session, on_session
+from reelbatch.settler import Settler, SettleTally
 from reelbatch.submitter import ExitReason
 
 _REFRESH_S = 0.2
@@ -24,28 +26,34 @@ class ProgressLine:
 
     def __init__(self, *, show_plan: bool) -> None:
         self.session: Session | None = None
+        self.settler: Settler | None = None
         self._show_plan = show_plan
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Show progress on standard error until the block ends."""
-        token = on_session.set(self._opened)
+        tokens = on_session.set(self._opened), on_settler.set(self._following)
         show = asyncio.create_task(self._on_terminal() if err.is_terminal else self._as_lines())
         try:
             yield
         finally:
             show.cancel()
             await asyncio.gather(show, return_exceptions=True)
-            on_session.reset(token)
+            on_session.reset(tokens[0])
+            on_settler.reset(tokens[1])
 
     def _opened(self, session: Session) -> None:
         self.session = session
         session.on_plan = self._planned
 
-    def _planned(self, plan: Plan) -> None:
-        print_findings(plan)
+    def _following(self, settler: Settler) -> None:
+        self.settler = settler
+
+    def _planned(self, plan: Plan | RerunPlan) -> None:
+        if isinstance(plan, Plan):
+            print_findings(plan)
         if self._show_plan:
-            print_plan(plan)
+            print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
 
     async def _on_terminal(self) -> None:
         with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as live:
@@ -64,17 +72,21 @@ class ProgressLine:
 
     def text(self) -> str:
         """`312/2,000 rows · 48.2 rows/s · …`."""
-        session = self.session
+        session, settler = self.session, self.settler
+        if session is not None and session.settler is not None:
+            settler = session.settler
+        if settler is not None:
+            return _waiting(settler.tally)
         if session is None:
             return "starting"
-        if session.settler is not None:
-            tally = session.settler.tally
-            return (
-                f"waiting for videos: {tally.complete} complete, {tally.error} failed, {tally.downloaded} downloaded"
-            )
         if session.plan is None:
             return "reading the manifest"
         return _sending(session)
+
+
+def _waiting(tally: SettleTally) -> str:
+    downloaded = f", {tally.downloaded:,} downloaded" if tally.downloaded else ""
+    return f"waiting for videos: {tally.complete:,} complete, {tally.error:,} failed{downloaded}"
 
 
 def _sending(session: Session) -> str:

@@ -86,4 +86,5 @@ Download = Annotated[
         "--download", help="Folder or URL to download finished videos to.", rich_help_panel=_RUN, metavar="DIR"
     ),
 ]
+Settle = Annotated[bool, typer.Option("--settle", help="Wait for the videos as well.", rich_help_panel=_RUN)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own messages.")]

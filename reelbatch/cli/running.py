@@ -6,48 +6,75 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
 from reelbatch.reporting import advice
-
-if TYPE_CHECKING:
-    from reelbatch.session import Session
+from reelbatch.settler import SettleReason
 
 INTERRUPTED = 130
 
 
-def run_flow(load_flow: Callable[[], Any], parameters: Mapping[str, Any], *, as_json: bool, verbose: bool) -> int:
-    """Run a flow in this process and print its report; answers with the exit code."""
+def watch(
+    load_flow: Callable[[], Any], parameters: Mapping[str, Any], *, show_plan: bool, verbose: bool
+) -> ProgressLine:
+    """Run a flow in this process and show its progress; answers with what it opened.
+
+    Raises:
+        ReelbatchError: what ended the flow before it had anything to report.
+    """
     quiet_prefect(verbose=verbose)
     from flows.server import prefect_api
 
     flow = load_flow()
     with prefect_api():
-        session = asyncio.run(_watched(flow, parameters, show_plan=not as_json))
-    report = session.report
-    if report is None:  # interrupted while the manifest was being read
+        return asyncio.run(_watched(flow, parameters, show_plan=show_plan))
+
+
+async def _watched(flow: Any, parameters: Mapping[str, Any], *, show_plan: bool) -> ProgressLine:
+    line = ProgressLine(show_plan=show_plan)
+    async with line.watching():
+        state = await flow(**parameters, return_state=True)
+    if line.settler is None and (line.session is None or line.session.report is None):
+        await state.result()  # raises what ended the flow
+    return line
+
+
+def finish_run(line: ProgressLine, *, as_json: bool) -> int:
+    """Print the report of a run that sent rows; answers with the exit code."""
+    session = line.session
+    if session is None or session.report is None:  # interrupted before there was anything to report
         return INTERRUPTED
+    report = session.report
     if as_json:
         settled = asdict(session.settler.tally) if session.settler else None
         screen.print_json({**report.as_json(), "export": session.export_target, "settled": settled})
         return report.exit_code
     screen.print_report(report, session.failed)
+    if session.settler is not None:
+        screen.print_settled(session.settler.tally)
     screen.out.print(f"Results: {session.export_target}  ({session.ledger.shown_url})")
-    for line in advice(report):
-        screen.out.print(f"→ {line}")
+    for text in advice(report):
+        screen.out.print(f"→ {text}")
     return report.exit_code
 
 
-async def _watched(flow: Any, parameters: Mapping[str, Any], *, show_plan: bool) -> Session:
-    line = ProgressLine(show_plan=show_plan)
-    async with line.watching():
-        state = await flow(**parameters, return_state=True)
-    if line.session is None or line.session.report is None:
-        await state.result()  # raises what ended the flow
-    assert line.session is not None  # noqa: S101 - a flow that ended well has opened a session
-    return line.session
+def finish_settle(line: ProgressLine, *, as_json: bool) -> int:
+    """Print what was settled; answers with the exit code."""
+    if line.settler is None:
+        return INTERRUPTED
+    tally = line.settler.tally
+    if as_json:
+        screen.print_json(asdict(tally))
+    else:
+        screen.print_settled(tally)
+    match tally.reason:
+        case SettleReason.INTERRUPTED:
+            return INTERRUPTED
+        case SettleReason.DONE | SettleReason.TIMED_OUT:
+            return 1 if tally.error or tally.canceled or tally.unsettled or tally.downloads_failed else 0
+    return 3
 
 
 def quiet_prefect(*, verbose: bool) -> None:

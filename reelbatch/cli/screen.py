@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from reelbatch.planning import Plan
+    from reelbatch.planning import Plan, RerunPlan
     from reelbatch.reporting import BatchStatus, RunReport
+    from reelbatch.settler import SettleTally
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -93,6 +94,35 @@ def _rows(*lines: tuple[str, int, str]) -> None:
     for index, (label, count, explanation) in enumerate(lines):
         if count or index == 0:
             out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]".rstrip())
+
+
+def print_rerun_plan(plan: RerunPlan) -> None:
+    """What `rerun` would do."""
+    out.print(f"Batch [bold]{escape(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
+    for count in plan.by_failure:
+        code = f" ({escape(count.error_code)})" if count.error_code else ""
+        out.print(f"  {count.rows:>9,}  {count.state}{code}")
+    for line in plan.left_alone:
+        out.print(f"  [dim]left alone: {escape(line)}[/]")
+    out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")
+    if plan.unknown_rate:
+        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+
+
+def print_settled(tally: SettleTally) -> None:
+    """What became of the videos."""
+    if tally.message:
+        err.print(f"[yellow]{escape(tally.message)}[/]")
+    out.print(
+        f"Videos: [bold]{tally.complete:,} complete[/], {tally.error:,} failed, {tally.canceled:,} canceled, "
+        f"{tally.unsettled:,} not finished, {tally.downloaded:,} downloaded"
+    )
+    out.print(
+        f"Credits of these: estimated {tally.credits_estimated:,} · charged {tally.credits_charged:,} · "
+        f"final {tally.credits_final:,} · refunded {tally.credits_refunded:,}"
+    )
+    for key, message in tally.download_failures:
+        err.print(f"[red]{escape(key)}: not downloaded:[/] {escape(message)}")
 
 
 def print_status(status: BatchStatus) -> None:

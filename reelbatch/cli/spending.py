@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
 from reelbatch.cli import screen
+from reelbatch.errors import SettingsError
 from reelbatch.generation import Order, plan
-from reelbatch.session import api_of
-from reelbatch.settings import Settings
+from reelbatch.rerunning import RerunOrder, preview, selection
+from reelbatch.session import opened_ledger
+from reelbatch.settings import Settings, api_of
 
 
 def allow_spending(order: Order, settings: Settings, *, sandbox: bool) -> None:
@@ -19,10 +22,47 @@ def allow_spending(order: Order, settings: Settings, *, sandbox: bool) -> None:
         ManifestError: the manifest can't be used.
         typer.Exit: the answer was no.
     """
-    if sandbox or api_of(settings.base_url) == "local" or not sys.stdin.isatty():
+    if not _asks(settings, sandbox=sandbox):
         return
     made = plan(order, settings)
     screen.print_findings(made)
     screen.print_plan(made)
     if made.send and not typer.confirm("Send these rows?"):
         raise typer.Exit(0)
+
+
+def allow_rerun(order: RerunOrder, settings: Settings, *, sandbox: bool) -> None:
+    """The same for failed rows.
+
+    Raises:
+        SettingsError: the order can't be carried out.
+        typer.Exit: the answer was no.
+    """
+    if not _asks(settings, sandbox=sandbox):
+        return
+    with opened_ledger(settings, must_exist=True) as ledger:
+        made = preview(ledger, selection(order, ledger))
+    screen.print_rerun_plan(made)
+    if made.send and not typer.confirm("Send these rows again?"):
+        raise typer.Exit(0)
+
+
+def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
+    """The keys that `--rows` and `--rows-from` name; None where neither was given.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    if stated is None and file is None:
+        return None
+    keys = [key.strip() for key in (stated or "").split(",")]
+    if file is not None:
+        try:
+            keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--rows-from {file}: can't be read: {error}") from error
+    return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _asks(settings: Settings, *, sandbox: bool) -> bool:
+    return not sandbox and api_of(settings.base_url) != "local" and sys.stdin.isatty()

@@ -1,0 +1,96 @@
+"""Failed rows again, without paying for the others.
+
+python -m flows.rerun batch=catalogue sandbox=true
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.setting_up import final_state, flow_settings, run_from_command_line
+from reelbatch.generation import send_all
+from reelbatch.interrupts import stopping_gently
+from reelbatch.local import sandboxed
+from reelbatch.rerunning import RerunOrder, rerun_assignment, selection
+from reelbatch.session import open_session, opened_ledger
+from tasks.export import export_results
+from tasks.report import progress_artifact, report_run
+from tasks.rerun import choose_failed_rows
+from tasks.settle import settle_videos
+from tasks.submit import submit_rows
+
+
+@flow(name="rerun", persist_result=False, validate_parameters=True)
+async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
+    batch: str | None = None,
+    states: list[str] | None = None,
+    error_codes: list[str] | None = None,
+    rows: list[str] | None = None,
+    accept_double_charge: bool = False,
+    config: str | None = None,
+    results: str | None = None,
+    base_url: str | None = None,
+    concurrency: int | None = None,
+    max_credits: int | None = None,
+    limit: int | None = None,
+    export: str | None = None,
+    downloads: str | None = None,
+    settle: bool = False,
+    sandbox: bool = False,
+    overrides: dict[str, Any] | None = None,
+) -> State[Any]:
+    """Send failed rows again.
+
+    Args:
+        batch: which batch; default: the only one of the results table.
+        states: rejected, error, canceled (the default), or in_doubt.
+        error_codes: only rows that failed with one of these.
+        rows: only rows with these keys.
+        accept_double_charge: needed for rows in doubt: they may be charged a second time.
+        config: path of a YAML file with settings.
+        results: SQLAlchemy URL of the results table.
+        base_url: the API's address.
+        concurrency: creates in flight.
+        max_credits: cap on what the batch may cost at worst.
+        limit: rows to send in this run at most.
+        export: where the table is exported to; default: results/<batch>.parquet.
+        downloads: folder or URL for the videos, with `settle`.
+        settle: wait for the videos as well.
+        sandbox: run against a local sandbox; nothing is paid.
+        overrides: any further settings by their names.
+    """
+    options = {
+        "results": results,
+        "base_url": base_url,
+        "concurrency": concurrency,
+        "max_credits": max_credits,
+        "export": export,
+        "downloads": downloads,
+    }
+    stated = await flow_settings(config, {**options, **(overrides or {})})
+    order = RerunOrder(
+        batch=batch,
+        states=tuple(states or ()),
+        error_codes=tuple(error_codes) if error_codes else None,
+        row_keys=tuple(rows) if rows is not None else None,
+        accept_double_charge=accept_double_charge,
+    )
+    with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+        chosen = selection(order, ledger)
+        async with open_session(ledger, settings, rerun_assignment(ledger, chosen)) as session:
+            with stopping_gently(session.interrupt):
+                await choose_failed_rows(chosen)
+                async with progress_artifact(session):
+                    await send_all(session, submit_rows, limit=limit)
+                if settle:
+                    await settle_videos()
+            await report_run()
+            await export_results(session.export_target)
+    return final_state(session)
+
+
+if __name__ == "__main__":
+    run_from_command_line(rerun)

@@ -1,0 +1,62 @@
+"""Follow videos to their end: final states, final credits, downloads.
+
+python -m flows.settle sandbox=true downloads=videos
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.setting_up import flow_settings, run_from_command_line
+from reelbatch.following import open_settler
+from reelbatch.interrupts import stopping_gently
+from reelbatch.local import sandboxed
+from reelbatch.rerunning import the_batch
+from reelbatch.session import opened_ledger
+from reelbatch.settler import SettleReason
+from tasks.settle import follow_videos
+
+
+@flow(name="settle", persist_result=False, validate_parameters=True)
+async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
+    batch: str | None = None,
+    downloads: str | None = None,
+    wait: bool = True,
+    config: str | None = None,
+    results: str | None = None,
+    base_url: str | None = None,
+    sandbox: bool = False,
+    overrides: dict[str, Any] | None = None,
+) -> State[Any]:
+    """Follow every video that is queued or rendering.
+
+    Args:
+        batch: which batch; default: all.
+        downloads: folder or URL for the videos; default: they are not downloaded.
+        wait: stay until all are finished; otherwise look once at what is due.
+        config: path of a YAML file with settings.
+        results: SQLAlchemy URL of the results table.
+        base_url: the API's address.
+        sandbox: ask a local sandbox.
+        overrides: any further settings by their names.
+    """
+    options = {"results": results, "base_url": base_url, "downloads": downloads}
+    stated = await flow_settings(config, {**options, **(overrides or {})})
+    with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+        chosen = the_batch(ledger, batch) if batch else None
+        async with open_settler(ledger, settings, chosen, wait=wait) as settler:
+            with stopping_gently(settler.stop):
+                await follow_videos(settler)
+    tally = settler.tally
+    message = f"{tally.complete} complete, {tally.error} failed, {tally.unsettled} still rendering"
+    if tally.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:
+        return Completed(message=message)
+    return Failed(message=f"{tally.reason.value}: {tally.message or message}")
+
+
+if __name__ == "__main__":
+    run_from_command_line(settle)

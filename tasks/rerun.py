@@ -1,0 +1,25 @@
+"""Ask for failed rows again."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from reelbatch.ledger import reruns
+from reelbatch.ledger.reruns import Selection
+from reelbatch.planning import RerunPlan
+from reelbatch.rerunning import preview
+from reelbatch.session import current_session
+
+
+@task(name="choose failed rows", persist_result=False, cache_policy=NO_CACHE)
+async def choose_failed_rows(chosen: Selection) -> RerunPlan:
+    """The chosen rows become pending. Safe to repeat: rows that wait already are found again."""
+    session = current_session()
+    plan = await asyncio.to_thread(preview, session.ledger, chosen)
+    session.take_plan(plan)
+    await asyncio.to_thread(session.ledger.change, partial(reruns.request, selection=chosen))
+    return plan
