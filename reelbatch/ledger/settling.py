@@ -295,9 +295,9 @@ class WithoutFile:
     def query(self) -> Select[Any]:
         """The page, by row key."""
         here = and_(results.c.batch == self.batch, in_states({RowState.COMPLETE}), results.c.video_path.is_(None))
-        query = select(*_RENDERED_COLUMNS).where(here, results.c.settled_at <= self.settled_by)
-        if self.after is not None:
-            query = query.where(results.c.row_key > self.after)
+        # Always a bound on the key, so that the page is read from the primary key and nothing is sorted.
+        later = results.c.row_key >= "" if self.after is None else results.c.row_key > self.after
+        query = select(*_RENDERED_COLUMNS).where(here, later, results.c.settled_at <= self.settled_by)
         return query.order_by(results.c.row_key).limit(self.limit)
 
 
@@ -334,9 +334,9 @@ def case_variants(connection: Connection) -> frozenset[str]:
 
 def owned_elsewhere(connection: Connection, filed: Filed) -> bool:
     """Whether the row of another batch with the same key has this file."""
-    same_key = and_(results.c.batch == batches.c.batch, results.c.row_key == filed.row.row_key)
-    others = select(results.c.batch).select_from(batches.join(results, same_key))
-    return _any(connection, others.where(results.c.batch != filed.row.batch, results.c.video_path == filed.path))
+    others = select(batches.c.batch).where(batches.c.batch != filed.row.batch)
+    same_key = and_(results.c.batch.in_(others), results.c.row_key == filed.row.row_key)
+    return _any(connection, select(results.c.batch).where(same_key, results.c.video_path == filed.path))
 
 
 def had_earlier_video(connection: Connection, row: Rendered) -> bool:

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from reelbatch.client import Client, Video
 from reelbatch.domain import VideoId
-from reelbatch.errors import ApiError
+from reelbatch.errors import ApiError, ReelbatchError
 from reelbatch.ledger import Ledger, settling, utc_now
 from reelbatch.ledger.settling import Filed, Rendered
 from reelbatch.settler.folder import Folder, FolderProblem, Part, is_full, reason
@@ -79,6 +79,10 @@ class Downloads:
             if is_full(error):
                 await asyncio.to_thread(part.unlink, missing_ok=True)
             raise FolderProblem(f"{part.parent}: {reason(error)}") from error
+        except ReelbatchError:
+            raise
+        except Exception as error:  # an address that is none, for example
+            raise ApiError(f"the download failed ({type(error).__name__}: {error})") from error
 
     async def _file(self, row: Rendered, part: Part) -> bool:
         """Give the video its name, then write it down; a file that turns out to be one too many goes again."""

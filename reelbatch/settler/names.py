@@ -20,7 +20,8 @@ _LONG_MARK = 16  # of a key that was cut: a million keys may begin alike, and ei
 
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]*[A-Za-z0-9_])?")
 _MARKED = re.compile(rf".*-(?=[0-9]*[a-f])[0-9a-f]{{{_MARK}}}(?:[0-9a-f]{{{_LONG_MARK - _MARK}}})?", re.IGNORECASE)
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|conin|conout|clock|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # by Windows
+# Names that Windows keeps for devices.
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|conin|conout|clock|com[\d¹²³]|lpt[\d¹²³])(?:\..*)?", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\w.-]+")
 _EDGES = "._- "
 

@@ -12,7 +12,6 @@ from typing import IO, Any, Protocol
 
 from reelbatch.errors import ApiError
 
-CHUNK_BYTES = 256 * 1024
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 
@@ -78,7 +77,7 @@ def _start(response: Any, had: int) -> int:
 
 async def _write(file: IO[bytes], response: Any, position: int) -> int:
     file.seek(position)
-    async for chunk in response.aiter_bytes(CHUNK_BYTES):
+    async for chunk in response.aiter_bytes():
         await asyncio.to_thread(file.write, chunk)
         position += len(chunk)
     return position

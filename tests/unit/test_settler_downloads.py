@@ -1,0 +1,332 @@
+"""Downloads: one whole file for each finished video, wherever it goes and whatever breaks on the way."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import httpx
+import pytest
+from sqlalchemy import update
+from test_settler_polling import COMPLETE, FakeApi, client_of, plan
+from test_settler_table import SPRING, complete, row_of, send, settle, submit, video_of
+
+from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.errors import SettingsError
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import results
+from reelbatch.settler import Settler, SettleReason, SettleTally
+from reelbatch.settler.names import part_name
+
+AUTUMN = Batch("autumn")
+_numbers = count()
+
+
+class FakeStorage(FakeApi):
+    """Finished videos and a storage whose addresses work until they are listed as expired."""
+
+    def __init__(self) -> None:
+        super().__init__(COMPLETE)
+        self.gets: list[httpx.Request] = []
+        self.ranges = True
+        self.breaks: list[int] = []  # after so many bytes the next answers break off
+        self.statuses: list[int] = []  # instead of the next answers
+        self.addresses = count(1)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """A GET of the API, or of the storage."""
+        if request.url.host != "storage.example.com":
+            return await super().__call__(request)
+        self.gets.append(request)
+        if self.statuses:
+            return httpx.Response(self.statuses.pop(0))
+        content = content_of(request.url.path.strip("/"))
+        start = self._start(request)
+        if start >= len(content) > 0 and start:
+            return httpx.Response(416, headers={"Content-Range": f"bytes */{len(content)}"})
+        headers = {"Content-Length": str(len(content) - start)}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        body = _Stream(content[start:], self.breaks.pop(0) if self.breaks else None)
+        return httpx.Response(206 if start else 200, headers=headers, stream=body)
+
+    def _start(self, request: httpx.Request) -> int:
+        stated = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        return int(stated[1]) if stated and self.ranges else 0
+
+    def reply(self, video_id: str) -> httpx.Response:
+        """The video's script, with a fresh address where it is complete."""
+        answer = super().reply(video_id).json()
+        if answer.get("status") == "complete":
+            url = f"https://storage.example.com/{video_id}?address={next(self.addresses)}"
+            answer["downloads"] = [{"url": url, "expires_at": "2999-01-01T00:00:00Z"}]
+        return httpx.Response(200, json=answer)
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, content: bytes, breaks_after: int | None) -> None:
+        self._content = content
+        self._breaks_after = breaks_after
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._breaks_after is None:
+            yield self._content
+            return
+        yield self._content[: self._breaks_after]
+        raise httpx.ReadError("connection reset")
+
+
+def content_of(video_id: str) -> bytes:
+    """The video's bytes: long enough for several chunks, and different for each."""
+    return (video_id.encode() + b"|") * 40_000
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A results table of its own."""
+    with Ledger(f"sqlite:///{tmp_path / 'results.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    """A storage where everything works."""
+    return FakeStorage()
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """An empty folder."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    return folder
+
+
+async def download(ledger: Ledger, storage: FakeStorage, folder: Path | str, **stated: Any) -> SettleTally:
+    """A settle of all batches with downloads."""
+    async with client_of(storage) as client:
+        return await Settler(ledger, client, plan(**{"batch": None, "downloads": str(folder), **stated})).run()
+
+
+def file_of(ledger: Ledger, key: str, batch: Batch = SPRING) -> bytes:
+    """What lies where the row says its video lies."""
+    return Path(row_of(ledger, key, batch)["video_path"]).read_bytes()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What lies in the folder, hidden files included."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def test_a_finished_video_lies_under_its_key(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """The file has all bytes, the row says where it is, and nothing else is left in the folder."""
+    submit(ledger, "TEA-001")
+    videos = videos / "not" / "yet"
+    tally = await download(ledger, storage, videos)
+    assert (tally.complete, tally.downloaded, tally.download_failures) == (1, 1, [])
+    assert files(videos) == {"TEA-001.mp4": content_of(video_of("TEA-001"))}
+    assert row_of(ledger, "TEA-001")["video_path"] == str(videos / "TEA-001.mp4")
+
+
+async def test_the_key_never_goes_to_the_storage(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A download address is its own permission."""
+    submit(ledger, "a")
+    await download(ledger, storage, videos)
+    assert storage.gets
+    assert all("authorization" not in request.headers for request in storage.gets)
+
+
+async def test_videos_of_earlier_runs_are_fetched(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A row that was settled without its file gets it the next time; one that has a file is left alone."""
+    rows = submit(ledger, *(f"r{n:03}" for n in range(450)))
+    settle(ledger, *(complete(row) for row in rows))
+    have = update(results).where(results.c.row_number > 3).values(video_path="elsewhere.mp4")
+    ledger.change(lambda connection: connection.execute(have))
+    tally = await download(ledger, storage, videos)
+    assert (tally.polled, tally.downloaded) == (0, 3)
+    assert sorted(files(videos)) == ["r000.mp4", "r001.mp4", "r002.mp4"]
+    assert (await download(ledger, storage, videos)).downloaded == 0
+
+
+async def test_many_pages_of_videos_are_fetched(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """The second page begins where the first one ended."""
+    rows = submit(ledger, *(f"r{n:03}" for n in range(230)))
+    settle(ledger, *(complete(row) for row in rows))
+    assert (await download(ledger, storage, videos, wait=False)).downloaded == 230
+    assert len(files(videos)) == 230
+
+
+async def test_an_expired_address_is_asked_for_again(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A 403 of the storage costs another GET, not the video."""
+    submit(ledger, "a")
+    storage.statuses = [403, 403]
+    tally = await download(ledger, storage, videos)
+    assert tally.downloaded == 1
+    assert [request.url.params["address"] for request in storage.gets] == ["1", "2", "3"]
+
+
+async def test_a_broken_transfer_goes_on_where_it_broke(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """What arrived is not asked for again, and the file is whole in the end."""
+    submit(ledger, "a")
+    size = len(content_of(video_of("a")))
+    storage.breaks = [size // 2, size // 4]
+    assert (await download(ledger, storage, videos)).downloaded == 1
+    offsets = [int(request.headers.get("range", "bytes=0-")[6:-1]) for request in storage.gets]
+    assert offsets[0] == 0 < offsets[1] < offsets[2]
+    assert files(videos) == {"a.mp4": content_of(video_of("a"))}
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
+@pytest.mark.parametrize("share", [0.5, 1.0, 1.5], ids=["half", "whole", "too long"])
+async def test_a_part_of_a_killed_run_is_taken_up(
+    ledger: Ledger, storage: FakeStorage, videos: Path, share: float, *, ranges: bool
+) -> None:
+    """However much a killed process left, and whatever the storage supports, the file is the video."""
+    submit(ledger, "a")
+    content = content_of(video_of("a"))
+    left = (content * 2)[: int(len(content) * share)]
+    (videos / part_name(SPRING, RowKey("a"), video_of("a"))).write_bytes(left)
+    storage.ranges = ranges
+    assert (await download(ledger, storage, videos)).downloaded == 1
+    assert files(videos) == {"a.mp4": content}
+
+
+async def test_a_short_answer_is_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A file that never comes whole never gets its name; the row stays complete and the next run fetches it."""
+    submit(ledger, "a", "b")
+    storage.statuses = [500] * 4  # all tries of the one that comes first
+    tally = await download(ledger, storage, videos, concurrency=1)
+    assert (tally.reason, tally.complete, tally.downloaded) == (SettleReason.DONE, 2, 1)
+    ((key, message),) = tally.download_failures
+    assert "500" in message
+    assert row_of(ledger, key)["state"] == "complete"
+    assert row_of(ledger, key)["video_path"] is None
+    assert (await download(ledger, storage, videos)).downloaded == 1
+    assert len(files(videos)) == 2
+
+
+async def test_a_full_disk_is_said_and_the_others_go_on(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A video that finds no room leaves its row complete and no half file; other videos are not touched by it."""
+    submit(ledger, "a", "b")
+    (videos / part_name(SPRING, RowKey("a"), video_of("a"))).symlink_to("/dev/full")  # takes no byte
+    tally = await download(ledger, storage, videos)
+    assert tally.download_failures == [("a", f"{videos}: the disk is full")]
+    assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["video_path"]) == ("complete", None)
+    assert files(videos) == {"b.mp4": content_of(video_of("b"))}
+
+
+async def test_a_folder_that_cannot_be_written_is_said_before_anything_is_asked(
+    ledger: Ledger, storage: FakeStorage, tmp_path: Path
+) -> None:
+    """One clear error, no poll, no download."""
+    submit(ledger, "a")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SettingsError, match=r"can't be put into .*file/videos: .*--download"):
+        await download(ledger, storage, tmp_path / "file" / "videos")
+    with pytest.raises(SettingsError, match="nosuchkind"):
+        await download(ledger, storage, "nosuchkind://bucket/videos")
+    assert storage.asked == []
+
+
+async def test_keys_that_differ_in_case_only_have_two_files(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """A folder that is copied to another file system loses no video."""
+    submit(ledger, "Tea", "tea", "TEA-2")
+    assert (await download(ledger, storage, videos)).downloaded == 3
+    assert len({name.lower() for name in files(videos)}) == 3
+    assert "TEA-2.mp4" in files(videos)
+    for key in ("Tea", "tea"):
+        assert file_of(ledger, key) == content_of(video_of(key))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_two_batches_share_a_folder(
+    ledger: Ledger, storage: FakeStorage, videos: Path, *, at_once: bool
+) -> None:
+    """The same key in two batches means two videos and two files."""
+    keys = [f"r{n}" for n in range(20)]
+    submit(ledger, *keys)
+    if not at_once:
+        await download(ledger, storage, videos)
+    submit(ledger, *keys, batch=AUTUMN)
+    await download(ledger, storage, videos)
+    assert len(files(videos)) == 40
+    for batch in (SPRING, AUTUMN):
+        for key in keys:
+            assert file_of(ledger, key, batch) == content_of(video_of(key, batch))
+
+
+async def test_a_row_made_again_replaces_its_file(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A rerun leaves one file for the row: the new video's, under the old name."""
+    submit(ledger, "TEA-001", "a/b")
+    await download(ledger, storage, videos)
+    names = set(files(videos))
+    again = update(results).values(state=RowState.PENDING, video_id=None, token=None, run_id=None)
+    ledger.change(lambda connection: connection.execute(again))
+    send(ledger, mark="new")
+    await download(ledger, storage, videos)
+    assert set(files(videos)) == names
+    assert files(videos)["TEA-001.mp4"] == content_of(video_of("TEA-001", mark="new"))
+
+
+async def test_a_file_that_is_not_ours_is_left_alone(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """Somebody's file under a row's name is not overwritten; the video gets a mark."""
+    submit(ledger, "TEA-001")
+    (videos / "TEA-001.mp4").write_bytes(b"holiday")
+    await download(ledger, storage, videos)
+    assert (videos / "TEA-001.mp4").read_bytes() == b"holiday"
+    assert re.fullmatch(r".*/TEA-001-[0-9a-f]{8}\.mp4", row_of(ledger, "TEA-001")["video_path"])
+
+
+async def test_a_crash_between_file_and_row_leaves_one_file(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """A video that had its name but not its entry is fetched again into the same file."""
+    submit(ledger, "TEA-001")
+    await download(ledger, storage, videos)
+    ledger.change(lambda connection: connection.execute(update(results).values(video_path=None)))
+    await download(ledger, storage, videos)
+    assert set(files(videos)) == {"TEA-001.mp4"}
+
+
+async def test_two_settles_download_at_once(
+    ledger: Ledger, storage: FakeStorage, videos: Path, tmp_path: Path
+) -> None:
+    """A second settle into the same folder does no harm: one whole file for each row."""
+    rows = submit(ledger, *(f"r{n}" for n in range(15)), "a/b")
+    settle(ledger, *(complete(row) for row in rows))
+    with Ledger(f"sqlite:///{tmp_path / 'results.db'}") as second:
+        tallies = await asyncio.gather(download(ledger, storage, videos), download(second, storage, videos))
+    assert [tally.download_failures for tally in tallies] == [[], []]
+    assert len(files(videos)) == 16
+    for row in rows:
+        assert file_of(ledger, row.row_key) == content_of(row.video_id)
+
+
+async def test_no_key_leads_out_of_the_folder(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """Whatever a manifest calls its rows, everything lies in the folder."""
+    keys = ("../../x", "a/b", "..", "CON", "/etc/passwd", "茶" * 300, "🫖", "nul\x00", "trailing.", " ")
+    submit(ledger, *keys)
+    tally = await download(ledger, storage, videos)
+    assert tally.download_failures == []
+    assert tally.downloaded == len(keys) == len(files(videos))
+    assert {Path(row_of(ledger, key)["video_path"]).parent for key in keys} == {videos}
+
+
+async def test_videos_go_to_any_url(ledger: Ledger, storage: FakeStorage) -> None:
+    """An fsspec URL holds the finished videos and nothing that is half done."""
+    folder = f"memory://videos-{next(_numbers)}/spring"
+    submit(ledger, "TEA-001", "a/b")
+    storage.breaks = [1000]
+    assert (await download(ledger, storage, folder)).downloaded == 2
+    found = fsspec.filesystem("memory").ls(folder.removeprefix("memory:/"), detail=False)
+    assert len(found) == 2
+    for key in ("TEA-001", "a/b"):
+        path = row_of(ledger, key)["video_path"]
+        assert path.startswith(folder)
+        with fsspec.open(path) as file:
+            assert file.read() == content_of(video_of(key))

@@ -1,0 +1,292 @@
+"""Polling: every video to its end, whatever the API answers on the way."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from test_settler_table import ESTIMATE, SPRING, committed, row_of, submit
+
+from reelbatch.client import Client, Connection
+from reelbatch.domain import Batch
+from reelbatch.ledger import Ledger
+from reelbatch.settler import SettlePlan, Settler, SettleReason
+
+POLL_S = 0.01
+QUEUED: dict[str, Any] = {"status": "queued", "credits_charged": ESTIMATE}
+RENDERING: dict[str, Any] = {"status": "rendering", "credits_charged": ESTIMATE}
+COMPLETE: dict[str, Any] = {"status": "complete", "credits_charged": 192, "fps": 24, "width": 854, "height": 480}
+FAILED: dict[str, Any] = {
+    "status": "error",
+    "credits_charged": 0,
+    "error": {"code": "no_source_face", "message": "No face"},
+}
+CANCELED: dict[str, Any] = {"status": "canceled", "credits_charged": 0}
+Reply = dict[str, Any] | int | Exception
+
+
+class FakeApi:
+    """Answers GETs of videos from a script for each video; the last entry is said for ever after."""
+
+    def __init__(self, *script: Reply) -> None:
+        self.scripts: dict[str, list[Reply]] = {}
+        self.default = list(script)
+        self.asked: list[str] = []
+        self.in_flight = self.most_in_flight = 0
+        self.on_ask: Callable[[str], None] = lambda _: None
+        self.hold: asyncio.Event | None = None  # where there is one, answers wait for it
+        self.held = asyncio.Semaphore(0)  # one more for each question that waits
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """One GET."""
+        video_id = request.url.path.rpartition("/")[2]
+        self.asked.append(video_id)
+        self.on_ask(video_id)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.held.release()
+        await (self.hold.wait() if self.hold else asyncio.sleep(0))
+        self.in_flight -= 1
+        return self.reply(video_id)
+
+    def reply(self, video_id: str) -> httpx.Response:
+        """The next entry of the video's script."""
+        script = self.scripts.setdefault(video_id, list(self.default))
+        reply = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(reply, Exception):
+            raise reply
+        if isinstance(reply, int):
+            return httpx.Response(reply, json={"message": f"said {reply}"})
+        return httpx.Response(200, content=json.dumps({"id": video_id, **reply}))
+
+
+@asynccontextmanager
+async def client_of(handler: Any) -> AsyncIterator[Client]:
+    """A client that talks to a handler."""
+    async with Client("key", Connection(transport=httpx.MockTransport(handler))) as client:
+        yield client
+
+
+def plan(**stated: Any) -> SettlePlan:
+    """A plan with a short interval."""
+    return SettlePlan(**{"batch": SPRING, "poll_interval_s": POLL_S, **stated})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A results table of its own."""
+    with Ledger(f"sqlite:///{tmp_path / 'results.db'}") as opened:
+        yield opened
+
+
+async def test_a_video_is_followed_from_queued_to_complete(ledger: Ledger) -> None:
+    """The row takes every step with its video and ends with the real figures."""
+    submit(ledger, "a")
+    states: list[str] = []
+    api = FakeApi(QUEUED, RENDERING, RENDERING, COMPLETE)
+    api.on_ask = lambda _: states.append(row_of(ledger, "a")["state"])
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert states == ["queued", "queued", "rendering", "rendering"]
+    assert (tally.reason, tally.polled, tally.complete, tally.unsettled) == (SettleReason.DONE, 4, 1, 0)
+    assert (tally.credits_estimated, tally.credits_charged, tally.credits_final) == (ESTIMATE, ESTIMATE, 192)
+    assert tally.credits_refunded == ESTIMATE - 192
+    assert committed(ledger) == 192
+
+
+@pytest.mark.parametrize(("answer", "state"), [(FAILED, "error"), (CANCELED, "canceled")])
+async def test_a_refunded_video_is_final(ledger: Ledger, answer: dict[str, Any], state: str) -> None:
+    """Failed and canceled videos end the waiting and give their credits back."""
+    submit(ledger, "a")
+    async with client_of(FakeApi(answer)) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    row = row_of(ledger, "a")
+    assert (row["state"], row["credits_final"], committed(ledger)) == (state, 0, 0)
+    assert row["error_code"] == {"error": "no_source_face", "canceled": "canceled"}[state]
+    assert tally.credits_refunded == ESTIMATE
+    assert getattr(tally, state) == 1
+
+
+async def test_a_bad_key_stops_everything_at_once(ledger: Ledger) -> None:
+    """One 401 and no further video is asked about; the rows stay as they are."""
+    submit(ledger, *(f"r{n}" for n in range(40)))
+    api = FakeApi(401)
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(concurrency=4)).run()
+    assert (tally.reason, tally.unsettled) == (SettleReason.BAD_KEY, 40)
+    assert len(api.asked) <= 4
+    assert row_of(ledger, "r0")["state"] == "queued"
+    assert row_of(ledger, "r0")["error_code"] is None
+
+
+async def test_a_video_that_the_api_does_not_know_is_given_up_for_this_run(ledger: Ledger) -> None:
+    """Three times 404: the others are finished, the row keeps its state and says why, and the run ends."""
+    submit(ledger, "known", "lost")
+    api = FakeApi(COMPLETE)
+    api.scripts["vid-spring-lost"] = [404]
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 1)
+    assert api.asked.count("vid-spring-lost") == 3
+    lost = row_of(ledger, "lost")
+    assert (lost["state"], lost["error_code"]) == ("queued", "http_404")
+    assert "said 404" in lost["error_message"]
+
+
+async def test_a_video_that_turns_up_again_is_settled(ledger: Ledger) -> None:
+    """A 404 that passes leaves no trace in the end."""
+    submit(ledger, "a")
+    async with client_of(FakeApi(404, 404, COMPLETE)) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert tally.complete == 1
+    assert row_of(ledger, "a")["error_code"] is None
+
+
+async def test_an_api_that_is_down_is_waited_for(ledger: Ledger) -> None:
+    """Errors of the API or the network end no run and touch no row."""
+    submit(ledger, "a", "b", "c")
+    api = FakeApi(500, httpx.ConnectError("refused"), 429, 503, httpx.ReadTimeout("slow"), COMPLETE)
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert (tally.reason, tally.complete, tally.failed_polls) == (SettleReason.DONE, 3, 15)
+    assert row_of(ledger, "a")["error_code"] is None
+
+
+async def test_an_api_that_is_down_is_not_hammered(ledger: Ledger) -> None:
+    """While it fails all rows wait together: the polls do not grow with the number of rows."""
+    submit(ledger, *(f"r{n}" for n in range(60)))
+    api = FakeApi(500)
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(concurrency=2, timeout_s=0.3)).run()
+    assert tally.reason is SettleReason.TIMED_OUT
+    assert len(api.asked) < 40
+
+
+async def test_following_ends_after_its_time(ledger: Ledger) -> None:
+    """What is not finished by then stays as it is, for the next settle."""
+    submit(ledger, "a")
+    async with client_of(FakeApi({"status": "draft"})) as client:
+        tally = await Settler(ledger, client, plan(timeout_s=0.1)).run()
+    assert (tally.reason, tally.unsettled) == (SettleReason.TIMED_OUT, 1)
+    assert row_of(ledger, "a")["state"] == "queued"
+
+
+async def test_one_pass_looks_at_each_row_once(ledger: Ledger) -> None:
+    """Without waiting, what is due is asked about once and the rest is left."""
+    submit(ledger, *(f"r{n}" for n in range(30)))
+    api = FakeApi(RENDERING)
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(wait=False, concurrency=4)).run()
+    assert sorted(api.asked) == sorted(f"vid-spring-r{n}" for n in range(30))
+    assert (tally.reason, tally.unsettled) == (SettleReason.DONE, 30)
+
+
+async def test_no_more_are_asked_about_at_once_than_allowed(ledger: Ledger) -> None:
+    """The concurrency is a ceiling, however many rows are due."""
+    submit(ledger, *(f"r{n}" for n in range(50)))
+    api = FakeApi(COMPLETE)
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(concurrency=5)).run()
+    assert tally.complete == 50
+    assert api.most_in_flight == 5
+
+
+async def test_stopping_finishes_what_is_under_way(ledger: Ledger) -> None:
+    """A stop loses no answer that was asked for, and asks for no other."""
+    submit(ledger, *(f"r{n}" for n in range(10)))
+    api = FakeApi(COMPLETE)
+    api.hold = asyncio.Event()
+    async with client_of(api) as client:
+        settler = Settler(ledger, client, plan(concurrency=3))
+        running = asyncio.create_task(settler.run())
+        for _ in range(3):
+            await api.held.acquire()
+        settler.stop()
+        api.hold.set()
+        tally = await running
+    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.INTERRUPTED, 3, 7)
+
+
+async def test_cancelling_is_a_gentle_stop(ledger: Ledger) -> None:
+    """A cancelled run still writes down the answers that it has asked for."""
+    submit(ledger, "a")
+    api = FakeApi(COMPLETE)
+    api.hold = asyncio.Event()
+    async with client_of(api) as client:
+        running = asyncio.create_task(Settler(ledger, client, plan()).run())
+        await api.held.acquire()
+        running.cancel()
+        await asyncio.sleep(0)
+        api.hold.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert row_of(ledger, "a")["state"] == "complete"
+
+
+async def test_two_settles_count_everything_once(ledger: Ledger, tmp_path: Path) -> None:
+    """A second settle on the same table does no harm: each row and each credit is counted once."""
+    submit(ledger, *(f"r{n}" for n in range(40)))
+    api = FakeApi(RENDERING, COMPLETE)
+    with Ledger(f"sqlite:///{tmp_path / 'results.db'}") as second:
+        async with client_of(api) as client:
+            one, two = await asyncio.gather(
+                Settler(ledger, client, plan()).run(), Settler(second, client, plan()).run()
+            )
+    assert one.complete + two.complete == 40
+    assert one.credits_final + two.credits_final == 40 * 192 == committed(ledger)
+
+
+async def test_odd_figures_do_not_lose_an_ending(ledger: Ledger) -> None:
+    """A final state is recorded however odd the rest of the answer is."""
+    submit(ledger, "a", "b")
+    api = FakeApi({**COMPLETE, "credits_charged": 10**30, "width": 10**12, "fps": "fast", "downloads": None})
+    api.scripts["vid-spring-b"] = [
+        {**FAILED, "error": {"code": {"no": 1}, "message": "\ud800 nul \x00 " + "x" * 9999}}
+    ]
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert (tally.reason, tally.complete, tally.error) == (SettleReason.DONE, 1, 1)
+    assert row_of(ledger, "a")["credits_final"] == ESTIMATE
+    assert row_of(ledger, "b")["error_message"].startswith("? nul x")
+
+
+async def test_a_results_table_that_fails_ends_the_run(ledger: Ledger) -> None:
+    """Nothing is asked about that could not be written down; the reason says what failed."""
+    submit(ledger, "a", "b")
+    api = FakeApi(COMPLETE)
+    broken = (
+        "CREATE TRIGGER broken BEFORE UPDATE OF credits_final ON results BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    )
+    ledger.change(lambda connection: connection.execute(text(broken)))
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert tally.reason is SettleReason.LEDGER_FAILED
+    assert "broken" in (tally.message or "")
+    assert committed(ledger) == 2 * ESTIMATE
+
+
+async def test_all_batches_are_followed_or_those_of_one_api(ledger: Ledger) -> None:
+    """Without a batch every one is settled; with an API none whose videos it never made."""
+    autumn = Batch("autumn")
+    submit(ledger, "a", batch=autumn, api="elsewhere.example.com")
+    submit(ledger, "b")
+    async with client_of(FakeApi(COMPLETE)) as client:
+        ours = await Settler(ledger, client, plan(batch=None, api="local")).run()
+        assert (ours.complete, row_of(ledger, "a", autumn)["state"]) == (1, "queued")
+        both = await Settler(ledger, client, plan(batch=None)).run()
+    assert (both.complete, row_of(ledger, "a", autumn)["state"]) == (1, "complete")
+
+
+async def test_a_settled_table_is_not_asked_about(ledger: Ledger) -> None:
+    """The same command again costs no call."""
+    submit(ledger, "a")
+    api = FakeApi(COMPLETE)
+    async with client_of(api) as client:
+        await Settler(ledger, client, plan()).run()
+        again = await Settler(ledger, client, plan()).run()
+    assert (again.polled, again.reason, len(api.asked)) == (0, SettleReason.DONE, 1)
