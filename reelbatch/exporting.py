@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,13 +77,11 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
     if suffix not in _OPENERS:
         raise UsageError(f"{target}: the ending says the format; use .parquet, .csv or .jsonl")
     try:
-        with _file(target) as file:
-            writer = _OPENERS[suffix](file)
-            rows = 0
+        rows = 0
+        with _file(target) as file, closing(_OPENERS[suffix](file)) as writer:
             for record_batch in record_batches(ledger, batch):
                 writer.write_batch(record_batch)
                 rows += record_batch.num_rows
-            writer.close()
     except (OSError, ImportError) as error:
         raise UsageError(f"{target}: can't be written: {error}") from error
     return rows

@@ -119,7 +119,10 @@ def _refusal(exchange: Exchange, status: int, policy: Policy) -> Outcome:
     message = _message(exchange.body) or f"the API answered with status {status}"
     if 300 <= status < 400:  # noqa: PLR2004 - the class of status codes
         message = f"the API answered with a redirect ({status}), which is never followed"
-    raw = exchange.body.decode("utf-8", "replace")[:_RAW_LIMIT] if kind is Kind.IN_DOUBT else None
+    raw = None
+    if kind is Kind.IN_DOUBT:
+        raw = exchange.body.decode("utf-8", "replace")[:_RAW_LIMIT]
+        message = f"status {status}, after which it may have been charged: {message}"
     return Outcome(kind, status, wait_s=wait_s, code=f"http_{status}", message=message, raw_body=raw)
 
 
@@ -191,6 +194,7 @@ def _usable_id(value: Any) -> VideoId | None:
 
 
 _PLAIN_ID = re.compile(r"[^\s/?#\\\x00-\x1f]{1,200}")
+_TAG = re.compile(r"<[^>]*>")
 _BROKEN_ID = re.compile(r'^\s*\{(?:[^{}\[\]]*,)?\s*"id"\s*:\s*"([A-Za-z0-9_-]{4,200})"')
 
 
@@ -202,6 +206,6 @@ def _id_in_broken_json(raw: str) -> VideoId | None:
 
 def _message(body: bytes) -> str | None:
     stated = _json_object(body).get("message")
-    text = stated if isinstance(stated, str) else body.decode("utf-8", "replace")
+    text = stated if isinstance(stated, str) else _TAG.sub(" ", body.decode("utf-8", "replace"))
     text = " ".join(text.replace("\x00", " ").split())
     return text[:_MESSAGE_LIMIT] or None

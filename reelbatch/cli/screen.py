@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from reelbatch.reporting import BatchStatus, RunReport
     from reelbatch.settler import SettleTally
 
-out = Console(highlight=False, soft_wrap=True)
+_width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width of its own
+out = Console(highlight=False, soft_wrap=True, width=_width)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _PROBLEMS_SHOWN = 50
+_FAILED_SHOWN = 10
 
 
 def print_json(value: Any) -> None:

@@ -99,8 +99,10 @@ def test_a_missing_frame_cost_is_null() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>ok</html>", b"[]", b"null", b'"abc"', b"{}", b'{"id": null}', b'{"id": ""}', b'{"id": true}']
-    + [b'{"id": {"a": 1}}', b'{"id": "a b"}', b'{"id": "../x"}', b'{"credits_charged": 300', b"\xff\xfe"],
+    [
+        *(b"", b"<html>ok</html>", b"[]", b"null", b'"abc"', b"{}", b'{"id": null}', b'{"id": ""}', b'{"id": true}'),
+        *(b'{"id": {"a": 1}}', b'{"id": "a b"}', b'{"id": "../x"}', b'{"credits_charged": 300', b"\xff\xfe"),
+    ],
 )
 def test_success_without_a_usable_id_is_in_doubt_with_its_body(body: bytes) -> None:
     """It may have been charged; the raw body is kept for whoever looks into it."""

@@ -38,14 +38,16 @@ def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1", "ftp://x", "api.magichour.ai", ""])
 def test_the_key_goes_only_where_it_is_safe(url: str) -> None:
-    """https anywhere, plain http only on this machine."""
+    """Https anywhere, plain http only on this machine."""
     with pytest.raises(SettingsError, match="base_url"):
         load_settings(options={"base_url": url})
 
 
-@pytest.mark.parametrize("url", ["https://api.example.com", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1"])
+@pytest.mark.parametrize(
+    "url", ["https://api.example.com", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1"]
+)
 def test_safe_addresses_are_taken(url: str) -> None:
-    """https, and http on loopback."""
+    """Https, and http on loopback."""
     assert load_settings(options={"base_url": url + "/"}).base_url == url
 
 
@@ -74,7 +76,7 @@ def test_a_config_file_that_is_none_says_so(tmp_path: Path, content: str) -> Non
     """No traceback for a slip of the keyboard."""
     config = tmp_path / "c.yaml"
     config.write_text(content)
-    with pytest.raises(SettingsError, match="c.yaml"):
+    with pytest.raises(SettingsError, match=r"c\.yaml"):
         load_settings(config)
 
 

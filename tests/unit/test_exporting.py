@@ -1,0 +1,124 @@
+"""The results table as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+import reelbatch
+from reelbatch.domain import Batch, Request, Row, RowKey
+from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.exporting import SCHEMA, export
+from reelbatch.ledger import Ledger, runs, utc_now
+from reelbatch.ledger.schema import RESULT_COLUMNS
+
+BATCH = Batch("見本")
+
+
+def _row(number: int) -> Row:
+    request = Request(f"https://img.example/{number}.png", '春の\n朝, "quoted"', 5.0, audio=number % 2 == 0)
+    return Row(RowKey(f"鍵-{number}"), number, request, request.fingerprint(), 240)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    table = Ledger(f"sqlite:///{tmp_path}/r.db")
+    table.change(lambda connection: runs.open_batch(connection, BATCH, ("local", "."), utc_now()))
+    with table.staged([[_row(number) for number in range(1, 4)]]) as staged:
+        staged.merge(BATCH)
+    return table
+
+
+def test_the_columns_are_the_documented_ones_in_their_order() -> None:
+    """Users read them by name; other programs by position."""
+    assert tuple(SCHEMA.names) == RESULT_COLUMNS
+    assert ", ".join(SCHEMA.names) == (
+        "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, "
+        "video_id, estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, "
+        "error_code, error_message, attempts, token, run_id, submitted_at, settled_at, video_path"
+    )
+
+
+def test_parquet_keeps_its_types_when_all_values_are_null(ledger: Ledger, tmp_path: Path) -> None:
+    """A column of nulls is still a column of integers or times."""
+    assert export(ledger, str(tmp_path / "out.parquet")) == 3
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.schema.equals(SCHEMA)
+    assert table.column("credits_charged").null_count == 3
+
+
+def test_an_empty_table_exports_with_all_columns(tmp_path: Path) -> None:
+    """No rows is a result too."""
+    with Ledger(f"sqlite:///{tmp_path}/r.db") as empty:
+        for name in ("out.parquet", "out.csv", "out.jsonl"):
+            assert export(empty, str(tmp_path / name)) == 0
+    assert pq.read_table(tmp_path / "out.parquet").schema.equals(SCHEMA)
+    assert pa_csv.read_csv(tmp_path / "out.csv").column_names == SCHEMA.names
+
+
+def test_csv_and_json_lines_round_trip_unicode_quotes_and_newlines(ledger: Ledger, tmp_path: Path) -> None:
+    """Nothing is lost or mangled on the way to a spreadsheet or a script."""
+    export(ledger, str(tmp_path / "out.csv"), BATCH)
+    export(ledger, str(tmp_path / "out.jsonl"), BATCH)
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert frame["prompt"].tolist() == ['春の\n朝, "quoted"'] * 3
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["row_key"] for line in lines] == ["鍵-1", "鍵-2", "鍵-3"]
+    assert lines[0]["credits_estimated"] == 240
+    assert lines[0]["video_id"] is None
+
+
+def test_results_gives_a_frame_with_nullable_dtypes(ledger: Ledger) -> None:
+    """Integers stay integers although some are missing."""
+    frame = reelbatch.results(str(ledger.url), BATCH)
+    kinds = {"credits_charged": "Int64", "end_seconds": "Float64", "audio": "boolean", "row_key": "string"}
+    assert {name: str(frame[name].dtype) for name in kinds} == kinds
+    assert str(frame["submitted_at"].dtype) == "datetime64[us, UTC]"
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out", "out.parquet.bak"])
+def test_an_unknown_ending_is_refused(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    """The ending says the format, so it must be one of the three."""
+    with pytest.raises(UsageError, match=r"\.parquet, \.csv or \.jsonl"):
+        export(ledger, str(tmp_path / name))
+    assert not (tmp_path / name).exists()
+
+
+def test_a_target_that_can_t_be_written_is_named(ledger: Ledger, tmp_path: Path) -> None:
+    """A path below a file is no path."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"file/out\.csv: can't be written"):
+        export(ledger, str(tmp_path / "file" / "out.csv"))
+
+
+def test_a_failed_export_leaves_the_old_file_alone(ledger: Ledger, tmp_path: Path) -> None:
+    """A file appears whole or not at all, and nothing temporary stays behind."""
+    target = tmp_path / "out.parquet"
+    export(ledger, str(target))
+    before = target.read_bytes()
+    ledger.change(lambda connection: connection.exec_driver_sql("UPDATE results SET submitted_at = 'not a time'"))
+    with pytest.raises(ValueError, match="isoformat"):
+        export(ledger, str(target))
+    assert target.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".part") == []
+
+
+def test_export_to_a_url(ledger: Ledger) -> None:
+    """Any fsspec URL will do."""
+    import fsspec
+
+    export(ledger, "memory://exports/out.parquet")
+    with fsspec.open("memory://exports/out.parquet", "rb") as file:
+        assert pq.read_table(file).num_rows == 3
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    """And not made by asking for it."""
+    with pytest.raises(LedgerUnusable, match="no results table"):
+        reelbatch.results(f"sqlite:///{tmp_path}/none.db")
+    assert not (tmp_path / "none.db").exists()
