@@ -23,8 +23,16 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	touch $@
 
+# Its own folder, fresh each time; Prefect's database is kept, which is what takes time to make.
+DEMO := results/demo
+demo: export PREFECT_HOME := $(CURDIR)/.demo/prefect
 demo: install
-	$(BIN)/python -m benchmarks.demo
+	@rm -rf $(DEMO) && mkdir -p $(PREFECT_HOME)
+	@echo "reelbatch generate data/catalogue.csv --sandbox --settle --download $(DEMO)/videos"
+	@$(BIN)/reelbatch generate data/catalogue.csv --config configs/sandbox.yaml --sandbox \
+	  --results sqlite:///$(DEMO)/reelbatch.db --settle --download $(DEMO)/videos
+	@$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
+	@echo "Videos: $(DEMO)/videos   Results table: $(DEMO)/reelbatch.db and $(DEMO)/catalogue.parquet"
 
 test: dev
 	$(BIN)/python -m pytest -n 2

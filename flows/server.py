@@ -10,13 +10,17 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from reelbatch.errors import PipelineError
 
 _START_S = 60.0
 _STOP_S = 5.0
@@ -36,7 +40,7 @@ def prefect_api() -> Iterator[None]:
     """The API that the profile or the environment names, else a temporary one.
 
     Raises:
-        RuntimeError: the temporary one did not start.
+        PipelineError: the temporary one did not start.
     """
     if PREFECT_API_URL.value():
         yield
@@ -48,19 +52,20 @@ def prefect_api() -> Iterator[None]:
 @contextmanager
 def _temporary_server() -> Iterator[str]:
     port = _free_port()
-    process = subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "flows.server", str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **_QUIET},
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield _wait_for(process, f"http://127.0.0.1:{port}/api")
-        finally:
-            _stop(process)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "flows.server", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, **_QUIET},
+            start_new_session=True,
+        )
+        with process:
+            try:
+                yield _wait_for(process, f"http://127.0.0.1:{port}/api", said)
+            finally:
+                _stop(process)
 
 
 def _free_port() -> int:
@@ -70,18 +75,26 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(process: subprocess.Popen[bytes], url: str) -> str:
+def _wait_for(process: subprocess.Popen[bytes], url: str, said: IO[str]) -> str:
     deadline = time.monotonic() + _START_S
     with httpx.Client(trust_env=False) as client:
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise RuntimeError(f"Prefect's temporary server ended with code {process.returncode}")
+                raise _failure(f"ended with code {process.returncode}", said)
             try:
                 if client.get(f"{url}/health").is_success:
                     return url
             except httpx.TransportError:
                 time.sleep(_POLL_S)
-    raise RuntimeError(f"Prefect's temporary server did not start within {_START_S:.0f} s")
+    raise _failure(f"did not answer within {_START_S:.0f} s", said)
+
+
+def _failure(what: str, said: IO[str]) -> PipelineError:
+    said.seek(0)
+    lines = [line.strip() for line in said if line.strip()]
+    last = f" Its last words: {lines[-1]}" if lines else ""
+    remedy = "Run `prefect server start` elsewhere and set PREFECT_API_URL, or see to the folder PREFECT_HOME."
+    return PipelineError(f"Prefect's temporary server {what}.{last}\n{remedy}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

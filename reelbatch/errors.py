@@ -4,7 +4,8 @@ ReelbatchError
 ├── UsageError             the command, the settings or the input can't be used; exit code 2, nothing was sent
 │   ├── SettingsError      a setting is missing, malformed or contradicts another
 │   ├── ManifestError      the manifest can't be read, or (strict) has rows that failed their checks
-│   └── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
+│   ├── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
+│   └── PipelineError      Prefect can't run the pipeline: no server, a folder that can't be written
 ├── LedgerError            the results table failed while in use: disk full, locked too long, connection lost
 │   └── StateConflict      a row was not in the state that a move expected
 └── ApiError               a call to the API failed for good
@@ -33,6 +34,10 @@ class ManifestError(UsageError):
 
 class LedgerUnusable(UsageError):  # noqa: N818 - "unusable" says more than "error" where a user meets it
     """The results table can't be opened."""
+
+
+class PipelineError(UsageError):
+    """Prefect can't run the pipeline."""
 
 
 class LedgerError(ReelbatchError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -253,7 +254,11 @@ def _list(stated: str | None) -> tuple[str, ...] | None:
 
 @app.command()
 def status(
-    config: opt.Config = None, results: opt.Results = None, batch: opt.BatchName = None, as_json: opt.Json = False
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    rows: Annotated[int, typer.Option(help="Show so many rows of each batch as well.", metavar="N", min=0)] = 0,
+    as_json: opt.Json = False,
 ) -> None:
     """Counts by state, and credits."""
     from reelbatch.cli import screen
@@ -265,12 +270,16 @@ def status(
         known = ledger.read(reading.batch_names)
         if batch is not None and batch not in known:
             raise _no_batch(batch, known)
-        statuses = [batch_status(ledger, name) for name in ([Batch(batch)] if batch else known)]
+        names = [Batch(batch)] if batch else known
+        statuses = [batch_status(ledger, name) for name in names]
+        shown = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
     if as_json:
         screen.print_json({"batches": [found.as_json() for found in statuses]})
         return
     for found in statuses:
         screen.print_status(found)
+        if rows:
+            screen.print_rows(shown[found.batch])
 
 
 @app.command()

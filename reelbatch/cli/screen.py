@@ -160,14 +160,31 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
 
 
 def _failed_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(
-        title="Rows that need attention", title_justify="left", header_style="dim", box=None, padding=(0, 2)
-    )
-    table.add_column("row", justify="right")
-    for title in ("key", "state", "why"):
-        table.add_column(title, overflow="fold")
-    for row in rows[:20]:
+    more = f" (the first {_FAILED_SHOWN})" if len(rows) > _FAILED_SHOWN else ""
+    table = _table(f"Rows that need attention{more}", ("row", "key", "state", "why"))
+    for row in rows[:_FAILED_SHOWN]:
         table.add_row(
             str(row["row_number"]), escape(row["row_key"]), row["state"], escape(row["error_message"] or "")
         )
+    return table
+
+
+def print_rows(rows: Iterable[dict[str, Any]]) -> None:
+    """Rows of the results table, with what they cost and where their video is."""
+    table = _table(None, ("row", "key", "state", "frame cost", "charged", "final", "video id", "video"))
+    for row in rows:
+        numbers = ("" if row[name] is None else f"{row[name]:,}" for name in _COSTS)
+        texts = (escape(row[name] or "") for name in ("video_id", "video_path"))
+        table.add_row(str(row["row_number"]), escape(row["row_key"]), row["state"], *numbers, *texts)
+    out.print(table)
+
+
+_COSTS = ("estimated_frame_cost", "credits_charged", "credits_final")
+_NUMBERS = frozenset({"row", "frame cost", "charged", "final"})
+
+
+def _table(title: str | None, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="dim", box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
     return table

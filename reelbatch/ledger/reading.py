@@ -93,6 +93,11 @@ def rows(batch: Batch | None = None) -> Select[Any]:
     return query.order_by(results.c.batch, results.c.row_number, results.c.row_key)
 
 
+def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
+    """The batch's first rows, all exported columns."""
+    return [dict(row) for row in connection.execute(rows(batch).limit(limit)).mappings()]
+
+
 def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
     """The first rows that need somebody's attention."""
     states = {RowState.INVALID, RowState.REJECTED, RowState.ERROR, RowState.CANCELED, RowState.IN_DOUBT}
