@@ -136,7 +136,7 @@ def _refusal_kind(  # noqa: PLR0911 - one arm for each line of the table of outc
             return Kind.IN_DOUBT, None
         case 429:
             return Kind.RETRY, retry_after(exchange.headers)
-        case 500 | 502 | 503 if policy.server_errors == "hold" or "id" in _json_object(exchange.body):
+        case 500 | 502 | 503 if policy.server_errors == "hold" or _names_an_id(exchange.body):
             return Kind.IN_DOUBT, None
         case 500 | 503:
             return Kind.RETRY, retry_after(exchange.headers)
@@ -157,7 +157,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     except ValueError:
         try:
             date = parsedate_to_datetime(stated)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
         seconds = (date - (now or datetime.now(UTC))).total_seconds()
@@ -180,7 +180,7 @@ def whole_number(value: Any) -> int | None:
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON; or nested so deeply that no honest answer is
         return {}
     return answer if isinstance(answer, dict) else {}
 
@@ -202,6 +202,11 @@ def _id_in_broken_json(raw: str) -> VideoId | None:
     """An id that arrived whole before the rest of the body broke off is not thrown away."""
     found = _BROKEN_ID.match(raw)
     return VideoId(found.group(1)) if found else None
+
+
+def _names_an_id(body: bytes) -> bool:
+    answer = _json_object(body)
+    return "id" in answer if answer else _id_in_broken_json(body.decode("utf-8", "replace")) is not None
 
 
 def _message(body: bytes) -> str | None:

@@ -18,16 +18,16 @@ from pydantic import SecretStr
 
 from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
 from reelbatch.client.files import read_chunks
-from reelbatch.client.pools import CONNECT_TIMEOUT_S, Pools
+from reelbatch.client.pools import Pools, connect_timeout, ssl_context
+from reelbatch.client.watch import ANSWER_LIMIT, MASK, Watch
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 
-_ANSWER_LIMIT = 5_000_000
-"""Bytes of an answer that are read; a create's answer has some hundred."""
 _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16
+_HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +63,17 @@ class Client:
         self._base_url = connection.base_url.rstrip("/")
         self._timeout_s = connection.timeout_s
         options: dict[str, Any] = {
-            "timeout_s": connection.timeout_s,
             # A proxy has no business between this process and its own machine.
             "trust_env": not is_loopback(urlsplit(self._base_url).hostname),
             "transport": connection.transport,
+            "context": ssl_context() if connection.transport is None else None,
         }
-        self._calls = Pools(connection.concurrency, **options)
-        self._transfers = Pools(_TRANSFERS, **options)
+        connect = connect_timeout(self._timeout_s)
+        timeout = httpx.Timeout(self._timeout_s, connect=connect)
+        self._calls = Pools(connection.concurrency, timeout, **options)
+        # A file may wait for a connection as long as the files before it take.
+        timeout = httpx.Timeout(self._timeout_s, connect=connect, write=_WRITE_TIMEOUT_S, pool=None)
+        self._transfers = Pools(_TRANSFERS, timeout, **options)
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,25 +124,23 @@ class Client:
 
     async def send_create(self, body: Mapping[str, Any]) -> Exchange:
         """One POST of `body`; whatever happens comes back as an Exchange, with what is known about it."""
-        watch = _Watch()
+        watch = Watch(self._timeout_s)
         try:
-            async with (
-                asyncio.timeout(CONNECT_TIMEOUT_S + self._timeout_s),
-                self._post(body, watch) as response,
-            ):
+            async with watch.limit(), self._post(body, watch) as response:
                 watch.status, watch.headers = response.status_code, dict(response.headers)
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.aiter_raw():
                     watch.body += chunk
-                    if len(watch.body) > _ANSWER_LIMIT:
+                    if len(watch.body) > ANSWER_LIMIT:
                         break
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
-            return watch.exchange(error)
-        return watch.exchange(None)
+            return watch.exchange(error, self._key)
+        return watch.exchange(None, self._key)
 
     @asynccontextmanager
-    async def _post(self, body: Mapping[str, Any], watch: _Watch) -> AsyncIterator[httpx.Response]:
+    async def _post(self, body: Mapping[str, Any], watch: Watch) -> AsyncIterator[httpx.Response]:
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        headers = {**self._authorization(), "Content-Type": "application/json"}
+        # Uncompressed, an answer that breaks off can still be read.
+        headers = {**self._authorization(), "Content-Type": "application/json", "Accept-Encoding": "identity"}
         url = f"{self._base_url}/v1/image-to-video"
         with self._calls.client() as client:
             async with client.stream(
@@ -168,17 +170,15 @@ class Client:
         Raises:
             UploadError: the storage refused it or could not be reached; trying again is safe.
         """
-        size = await asyncio.to_thread(os.path.getsize, path)
-        timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S)
         try:
+            size = await asyncio.to_thread(os.path.getsize, path)
             with self._transfers.client() as client:
                 response = await client.put(
-                    slot.upload_url,
-                    content=read_chunks(path),
-                    headers={"Content-Length": str(size)},
-                    timeout=timeout,
+                    slot.upload_url, content=read_chunks(path), headers={"Content-Length": str(size)}
                 )
-        except httpx.HTTPError as error:
+        except OSError as error:
+            raise UploadError(f"{path}: the image can't be read: {error.strerror or error}") from error
+        except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
         if response.status_code >= 300:  # noqa: PLR2004 - anything but success
             raise UploadError(f"the storage answered with status {response.status_code}", status=response.status_code)
@@ -218,7 +218,7 @@ class Client:
             with self._transfers.client() as client:
                 async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
                     yield response
-        except httpx.HTTPError as error:
+        except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({type(error).__name__}: {error})") from error
 
     async def _call(self, method: str, path: str, body: Any = None) -> Any:
@@ -228,10 +228,11 @@ class Client:
                 response = await client.request(
                     method, f"{self._base_url}{path}", json=body, headers=self._authorization()
                 )
-        except httpx.HTTPError as error:
+        except _HTTP_ERRORS as error:
             raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.status_code != 200:  # noqa: PLR2004 - the only success of these calls
             message = _lenient_object(response.content).get("message") or response.text[:200]
+            message = str(message).replace(self._key.get_secret_value(), MASK)
             raise ApiError(f"{method} {path}: status {response.status_code}: {message}", status=response.status_code)
         answer = _lenient_object(response.content)
         if not answer:
@@ -240,27 +241,6 @@ class Client:
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key.get_secret_value()}"}
-
-
-class _Watch:
-    """What has been seen of one POST so far."""
-
-    def __init__(self) -> None:
-        self.left = False
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore; the connection's own word on whether the request began to leave."""
-        if event.endswith("send_request_headers.started"):
-            request = info.get("request")
-            if getattr(request, "method", b"POST") != b"CONNECT":  # that is only the proxy being asked
-                self.left = True
-
-    def exchange(self, error: Exception | None) -> Exchange:
-        """All of it."""
-        return Exchange(self.status, self.headers, bytes(self.body), error, self.left)
 
 
 def _check_key(key: SecretStr) -> None:
@@ -272,6 +252,6 @@ def _check_key(key: SecretStr) -> None:
 def _lenient_object(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -23,7 +23,7 @@ IMAGE = "https://images.example.com/chair.png"
 EVERYTHING: dict[str, Any] = {
     "image_path": IMAGE,
     "end_image_path": "api-assets/id/1234.png",
-    "prompt": 'Slow pan "over" a chair – été 🎬',
+    "prompt": 'Slow pan "over" a chair - été 🎬',
     "end_seconds": 5.5,
     "resolution": "720p",
     "model": "kling-3.0",
@@ -110,8 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = json.loads(raw) if raw else None
-        headers = self.headers
-        self.server.sent.append(Sent(self.command, self.path, body, headers["Authorization"], headers["Content-Type"]))
+        stated = self.headers["Authorization"], self.headers["Content-Type"]
+        self.server.sent.append(Sent(self.command, self.path, body, *stated))
         content = json.dumps(ANSWERS[self.path]).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -1,0 +1,103 @@
+"""Servers that misbehave, each on a real socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+_RST = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends RST and not FIN
+
+
+@dataclass
+class RawServer:
+    """One that does what its behaviour says, byte by byte."""
+
+    port: int = 0
+    connections: int = 0
+    open: int = 0
+    most_open: int = 0
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def count(self, change: int) -> None:
+        """A connection has opened or closed."""
+        async with self.changed:
+            self.connections += change > 0
+            self.open += change
+            self.most_open = max(self.most_open, self.open)
+            self.changed.notify_all()
+
+    async def until_open(self, number: int) -> None:
+        """Wait until so many connections are open."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.open == number)
+
+
+Serve = Callable[[Behaviour], Awaitable[RawServer]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts servers with a given behaviour; all end with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(behaviour: Behaviour) -> RawServer:
+            server, tasks = RawServer(), set()
+
+            async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                tasks.add(asyncio.current_task())
+                await server.count(1)
+                try:
+                    with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                        await behaviour(reader, writer)
+                finally:
+                    writer.close()
+                    with contextlib.suppress(OSError, asyncio.CancelledError):
+                        await writer.wait_closed()
+                    await server.count(-1)
+
+            listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+            server.port = listening.sockets[0].getsockname()[1]
+            stack.push_async_callback(_end, listening, tasks)
+            return server
+
+        yield start
+
+
+async def _end(listening: asyncio.Server, tasks: set[asyncio.Task[None]]) -> None:
+    listening.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """A whole request with a stated length."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+    )
+    return head + await reader.readexactly(length)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Tear the connection down with RST."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+    writer.transport.abort()
+
+
+def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    """A whole answer as bytes."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
