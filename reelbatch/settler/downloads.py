@@ -15,12 +15,12 @@ from reelbatch.domain import VideoId
 from reelbatch.errors import ApiError, ReelbatchError
 from reelbatch.ledger import Ledger, settling, utc_now
 from reelbatch.ledger.settling import Filed, Rendered
-from reelbatch.settler.folder import Folder, FolderProblem, Part, is_full, reason
+from reelbatch.settler.folder import Folder, FolderProblem, Part, PartGone, is_full, reason
 from reelbatch.settler.names import marked_name, part_name, plain_name
 from reelbatch.settler.transfer import AddressExpired, Unfit, transfer
 from reelbatch.settler.writing import write
 
-_TRIES = 4
+_TRIES = 5
 _LONGEST_WAIT_S = 60.0
 
 
@@ -64,7 +64,10 @@ class Downloads:
         part = self._folder.part(part_name(*row[:3]))
         address = _Address(self._access, row.video_id, video)
         size: int = await retrying(self._once, address, part)
-        return await self._file(row, Part(part, size))
+        try:
+            return await self._file(row, Part(part, size))
+        except PartGone:
+            return False
 
     async def _once(self, address: _Address, part: Path) -> int:
         try:

@@ -31,6 +31,10 @@ class Part:
     size: int
 
 
+class PartGone(FolderProblem):
+    """Another settle was faster: it has taken the video away under its name."""
+
+
 class Folder(Protocol):
     """A place for finished videos. Its methods block; they are called in threads."""
 
@@ -55,6 +59,7 @@ class Folder(Protocol):
 
         Raises:
             FileExistsError: another file has the name, and `replace` is off.
+            PartGone: another settle has put it into place.
             FolderProblem: it can't be written.
         """
 
@@ -119,8 +124,8 @@ class LocalFolder:
         except FileExistsError:
             raise
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and target.exists():
-                return  # another settle had the same video whole a moment before
+            if isinstance(error, FileNotFoundError) and self._root.is_dir():
+                raise PartGone(f"{target}: another settle has this video") from error
             raise FolderProblem(f"{target}: {reason(error)}") from error
 
     def remove(self, name: str) -> None:

@@ -1,5 +1,8 @@
 """Settling against the sandbox, over a real socket: rows are submitted as a run does it, then followed to the end."""
 
+import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from pydantic import SecretStr
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, Request, Row, RowKey
-from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger import Ledger, reading, runs, utc_now
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.session import Assignment, open_session
 from reelbatch.settings import Settings
@@ -23,7 +26,7 @@ IMAGE = "https://images.example.com/chair.png"
 @pytest.fixture(scope="module")
 def running() -> Iterator[RunningSandbox]:
     """One sandbox whose videos are ready within a moment."""
-    with start(queue_seconds=0.1, render_seconds=0.2, render_video=False) as sandbox:
+    with start(queue_seconds=0.1, render_seconds=0.2, render_parallel=1, render_video=False) as sandbox:
         yield sandbox
 
 
@@ -54,10 +57,28 @@ async def submit(ledger: Ledger, sandbox: RunningSandbox, *keys: str, prompt: st
     rows = [Row(RowKey(key), number, request, request.fingerprint(), 48) for number, key in enumerate(keys, start=1)]
     with ledger.staged([rows]) as manifest:
         manifest.merge(BATCH)
+    ledger.change(lambda connection: runs.open_batch(connection, BATCH, ("local", "."), utc_now()))
     settings = Settings.model_validate({"MAGIC_HOUR_API_KEY": SecretStr(sandbox.key), "base_url": sandbox.url})
     async with open_session(ledger, settings, Assignment(batch=BATCH, command="generate", base=".")) as session:
         for span in session.chunks(len(rows)):
             await session.submitter.submit(session.scope, span)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Where the videos go."""
+    return tmp_path / "videos"
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of all files, hidden ones included."""
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def wait_for_a_file(folder: Path) -> None:
+    """Until the first video is there."""
+    while not any(folder.glob("*.mp4")):
+        time.sleep(0.01)
 
 
 async def settle(ledger: Ledger, client: Client, **plan: Any) -> SettleTally:
@@ -71,15 +92,108 @@ def rows_of(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 async def test_videos_are_followed_to_their_files(
-    ledger: Ledger, sandbox: RunningSandbox, client: Client, tmp_path: Path
+    ledger: Ledger, sandbox: RunningSandbox, client: Client, videos: Path
 ) -> None:
-    """Every row ends complete, with its figures and a video under its own key."""
+    """Every row ends complete, with its figures and a video under its own key; the storage never saw the API key."""
     await submit(ledger, sandbox, "TEA-001", "TEA-002", "a/b")
-    tally = await settle(ledger, client, downloads=str(tmp_path / "videos"))
-    assert tally.download_failures == []
+    tally = await settle(ledger, client, downloads=str(videos))
+    assert tally.download_failures == []  # the sandbox's storage refuses a request that carries a key
     assert (tally.reason, tally.complete, tally.downloaded, tally.unsettled) == (SettleReason.DONE, 3, 3, 0)
     rows = rows_of(ledger)
     assert {row["state"] for row in rows} == {"complete"}
     assert all(row["credits_final"] is not None and row["fps"] and row["settled_at"] for row in rows)
-    assert sorted(path.name for path in (tmp_path / "videos").iterdir())[:2] == ["TEA-001.mp4", "TEA-002.mp4"]
-    assert all(Path(row["video_path"]).stat().st_size > 0 for row in rows)
+    assert sizes(videos).keys() > {"TEA-001.mp4", "TEA-002.mp4"}
+    assert set(sizes(videos)) == {Path(row["video_path"]).name for row in rows}
+    assert all(sizes(videos).values())
+
+
+async def test_the_credits_are_those_of_the_accounts_books(
+    ledger: Ledger, client: Client, sandbox: RunningSandbox
+) -> None:
+    """Complete, failed and canceled: charge, final figure and refund of every video match the API's own books."""
+    with start(
+        queue_seconds=0, render_seconds=0, render_parallel=1, render_video=False, render_error_share=0.4
+    ) as api:
+        keys = [f"r{n}" for n in range(12)]
+        await submit(ledger, api, *keys)
+        async with Client(api.key, Connection(base_url=api.url)) as its_client:
+            tally = await settle(ledger, its_client)
+        books = api.books()
+    charges = {charge["video_id"]: charge for charge in books["charges"]}
+    for row in rows_of(ledger):
+        charge = charges.pop(row["video_id"])
+        assert (row["state"], row["credits_charged"]) == (charge["status"], charge["credits"])
+        assert row["credits_final"] == charge["final"]
+    assert not charges
+    assert tally.complete
+    assert tally.error
+    assert (tally.credits_charged, tally.credits_refunded) == (books["charged"], books["refunded"])
+    money = ledger.read(lambda connection: reading.credits_of(connection, BATCH))
+    assert money.final == books["net"] == money.worst_case
+    assert books["net"] == ledger.read(lambda connection: reading.committed(connection, BATCH))
+
+
+async def test_a_video_canceled_by_its_owner_is_settled(ledger: Ledger) -> None:
+    """Canceled in the web app: final, refunded, never downloaded."""
+    with start(queue_seconds=0, render_seconds=60, render_video=False) as api:
+        await submit(ledger, api, "a")
+        (row,) = rows_of(ledger)
+        await asyncio.to_thread(api.cancel, row["video_id"])
+        async with Client(api.key, Connection(base_url=api.url)) as its_client:
+            tally = await settle(ledger, its_client)
+    (row,) = rows_of(ledger)
+    assert (tally.canceled, row["state"], row["credits_final"]) == (1, "canceled", 0)
+
+
+async def test_a_bad_day_of_api_and_storage_is_survived(
+    ledger: Ledger, sandbox: RunningSandbox, client: Client, videos: Path
+) -> None:
+    """Errors, lost answers, expired addresses and cut transfers cost time, not videos."""
+    keys = [f"r{n}" for n in range(8)]
+    await submit(ledger, sandbox, *keys)
+    sandbox.set_faults(
+        first={"get_fail": 3, "get_lost": 2, "get_rate_limited": 2},
+        every={"download_expired": 10, "download_truncated": 4, "download_fail": 9},
+    )
+    tally = await settle(ledger, client, downloads=str(videos))
+    assert (tally.complete, tally.downloaded, tally.download_failures) == (8, 8, [])
+    assert sorted(sizes(videos)) == sorted(f"{key}.mp4" for key in keys)
+    assert len(set(sizes(videos).values())) == 1  # without rendering every video is the same one
+
+
+async def test_a_killed_settle_is_taken_up(
+    ledger: Ledger, sandbox: RunningSandbox, client: Client, videos: Path
+) -> None:
+    """Killed in the middle, then run again: every row settled once, every video there once, the sums right."""
+    keys = [f"r{n}" for n in range(40)]
+    await submit(ledger, sandbox, *keys)
+    script = _SCRIPT.format(table=ledger.path, url=sandbox.url, key=sandbox.key, videos=videos, poll_s=POLL_S)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    await asyncio.to_thread(wait_for_a_file, videos)
+    process.kill()
+    await process.wait()
+    left = [row for row in rows_of(ledger) if not row["video_path"]]
+    tally = await settle(ledger, client, downloads=str(videos))
+    assert tally.downloaded == len(left)
+    assert sorted(sizes(videos)) == sorted(f"{key}.mp4" for key in keys)
+    rows = rows_of(ledger)
+    assert {row["state"] for row in rows} == {"complete"}
+    assert sum(row["credits_final"] for row in rows) == ledger.read(
+        lambda connection: reading.committed(connection, BATCH)
+    )
+
+
+_SCRIPT = """
+import asyncio
+from reelbatch.client import Client, Connection
+from reelbatch.ledger import Ledger
+from reelbatch.settler import SettlePlan, Settler
+
+async def main():
+    with Ledger("sqlite:///{table}") as ledger:
+        async with Client("{key}", Connection(base_url="{url}")) as client:
+            plan = SettlePlan(batch="spring", poll_interval_s={poll_s}, concurrency=2, downloads="{videos}")
+            await Settler(ledger, client, plan).run()
+
+asyncio.run(main())
+"""

@@ -197,7 +197,7 @@ async def test_a_part_of_a_killed_run_is_taken_up(
 async def test_a_short_answer_is_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
     """A file that never comes whole never gets its name; the row stays complete and the next run fetches it."""
     submit(ledger, "a", "b")
-    storage.statuses = [500] * 4  # all tries of the one that comes first
+    storage.statuses = [500] * 5  # all tries of the one that comes first
     tally = await download(ledger, storage, videos, concurrency=1)
     assert (tally.reason, tally.complete, tally.downloaded) == (SettleReason.DONE, 2, 1)
     ((key, message),) = tally.download_failures

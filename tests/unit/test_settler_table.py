@@ -54,20 +54,20 @@ def send(
     run_id = RunId(f"{RUN}-{mark}")
     everything = claims.Claim(claims.Scope(batch, run_id), (1, 10**6), 10**6)
     (claimed,) = ledger.change(lambda connection: claims.claim(connection, [everything]))
-    for row in claimed:
-        token = Token(f"rb_{mark}-{batch}-{row.row_key}")
-        intent = Intent(row, run_id, token, utc_now(), None)
-        answer = Answer(
-            batch, row.row_key, run_id, token, utc_now(), Ending.SUBMITTED, row.credits_estimated or 0,
-            video_id=video_of(row.row_key, batch, mark), credits_charged=charged,
-        )  # fmt: skip
-        ledger.change(lambda connection, intent=intent: sending.record_intents(connection, [intent]))
-        ledger.change(lambda connection, answer=answer: sending.record_answers(connection, [answer]))
-    return [
-        Rendered(batch, row.row_key, video_of(row.row_key, batch, mark),
-                 Token(f"rb_{mark}-{batch}-{row.row_key}"), RowState.QUEUED)
+    sent = [
+        Rendered(batch, row.row_key, video_of(row.row_key, batch, mark), Token(f"rb_{mark}-{batch}-{row.row_key}"),
+                 RowState.QUEUED)
         for row in claimed
     ]  # fmt: skip
+    intents = [Intent(row, run_id, video.token, utc_now(), None) for row, video in zip(claimed, sent, strict=True)]
+    ledger.change(lambda connection: sending.record_intents(connection, intents))
+    answers = [
+        Answer(batch, row.row_key, run_id, video.token, utc_now(), Ending.SUBMITTED, row.credits_estimated or 0,
+               video_id=video.video_id, credits_charged=charged)
+        for row, video in zip(claimed, sent, strict=True)
+    ]  # fmt: skip
+    ledger.change(lambda connection: sending.record_answers(connection, answers))
+    return sent
 
 
 def video_of(key: str, batch: Batch = SPRING, mark: str = "vid") -> VideoId:
