@@ -60,6 +60,7 @@ class Client:
     def __init__(self, api_key: str | SecretStr, connection: Connection = Connection()) -> None:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         _check_key(self._key)
+        _check_address(connection.base_url)
         self._base_url = connection.base_url.rstrip("/")
         self._timeout_s = connection.timeout_s
         options: dict[str, Any] = {
@@ -174,7 +175,7 @@ class Client:
             size = await asyncio.to_thread(os.path.getsize, path)
             with self._transfers.client() as client:
                 response = await client.put(
-                    slot.upload_url, content=read_chunks(path), headers={"Content-Length": str(size)}
+                    slot.upload_url, content=read_chunks(path, size), headers={"Content-Length": str(size)}
                 )
         except OSError as error:
             raise UploadError(f"{path}: the image can't be read: {error.strerror or error}") from error
@@ -247,6 +248,12 @@ def _check_key(key: SecretStr) -> None:
     value = key.get_secret_value()
     if not value.strip() or not value.isascii() or not value.isprintable() or value != value.strip():
         raise SettingsError("the API key is empty or has characters that no key has; check MAGIC_HOUR_API_KEY")
+
+
+def _check_address(base_url: str) -> None:
+    parts = urlsplit(base_url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
+        raise SettingsError(f"{base_url}: must be https, or http on this machine, because the key goes there")
 
 
 def _lenient_object(body: bytes) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""The key goes to the API and nowhere else: not to storage, not into messages, not into logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from pathlib import Path
+
+import pytest
+from raw_server import RawServer, Serve, answer, read_request
+
+from reelbatch.client import Client, Connection, UploadSlot
+from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
+from reelbatch.outcome import classify
+
+KEY = "mhk_live_0123456789abcdef"
+BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
+
+
+def connect(server: RawServer) -> Client:
+    """A client of `server`."""
+    return Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5))
+
+
+async def keeping(serve: Serve, raw: bytes) -> tuple[RawServer, list[bytes]]:
+    """A server that answers everything with `raw`, and the requests that it got."""
+    seen: list[bytes] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append(await read_request(reader))
+            writer.write(raw)
+            await writer.drain()
+
+    return await serve(behave), seen
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Some bytes to upload."""
+    path = tmp_path / "chair.png"
+    path.write_bytes(b"\x89PNG" * 1000)
+    return path
+
+
+async def test_an_upload_carries_no_key(serve: Serve, image: Path) -> None:
+    """The upload address is its own permission; its host is not the API's."""
+    server, seen = await keeping(serve, answer(b""))
+    async with connect(server) as client:
+        await client.put_file(UploadSlot(f"{server.url}/up?sig=1", "api-assets/1.png", None), image)
+    (request,) = seen
+    assert KEY.encode() not in request
+    assert b"authorization" not in request.lower()
+
+
+async def test_a_redirected_upload_is_refused(serve: Serve, image: Path) -> None:
+    """The bytes go where the API said and nowhere else."""
+    server, seen = await keeping(serve, answer(b"", "307 Temporary Redirect", "Location: /elsewhere"))
+    async with connect(server) as client:
+        with pytest.raises(UploadError, match="307"):
+            await client.put_file(UploadSlot(f"{server.url}/up", "api-assets/1.png", None), image)
+    assert len(seen) == 1
+
+
+async def test_a_download_carries_no_key_also_where_it_is_redirected(serve: Serve) -> None:
+    """Not even a redirect to the API's own address brings the key along."""
+    target, seen_there = await keeping(serve, answer(b"film"))
+    first, seen_here = await keeping(serve, answer(b"", "302 Found", f"Location: {target.url}/v1/video-projects/1"))
+    async with connect(target) as client, client.download(f"{first.url}/film.mp4") as response:
+        assert await response.aread() == b"film"
+    for request in (*seen_here, *seen_there):
+        assert b"authorization" not in request.lower()
+    assert len(seen_there) == 1
+
+
+async def test_no_message_repeats_the_key(serve: Serve) -> None:
+    """Not even where the server itself repeats it in its refusal."""
+    server, _ = await keeping(serve, answer(f'{{"message": "no such key: {KEY}"}}'.encode(), "401 Unauthorized"))
+    async with connect(server) as client:
+        with pytest.raises(CreateError, match="no such key") as refused:
+            await client.create(image_path="https://images.example.com/a.png", end_seconds=5)
+        with pytest.raises(ApiError, match="no such key") as unknown:
+            await client.get_video("c1")
+        outcome = classify(await client.send_create(BODY))
+    for error in (refused.value, unknown.value):
+        assert KEY not in "".join(traceback.format_exception(error))
+        assert KEY not in repr(error)
+    assert KEY not in repr(outcome)
+
+
+async def test_no_representation_shows_the_key(serve: Serve) -> None:
+    """Neither the client's nor that of anything it hands out."""
+    server, _ = await keeping(serve, answer(b'{"id": "c1"}'))
+    async with connect(server) as client:
+        exchange = await client.send_create(BODY)
+        shown = [repr(client), str(client), repr(vars(client)), repr(exchange)]
+    assert not any(KEY in text for text in shown)
+
+
+async def test_no_log_shows_the_key(serve: Serve, image: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the most talkative level, the HTTP libraries' own loggers included, whether calls succeed or fail."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "asyncio", "reelbatch"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    server, seen = await keeping(serve, answer(b'{"id": "c1", "status": "queued"}', "200 OK"))
+    async with connect(server) as client:
+        await client.send_create(BODY)
+        await client.get_video("c1")
+        await client.put_file(UploadSlot(f"{server.url}/up", "api-assets/1.png", None), image)
+    async with Client(KEY, Connection(base_url="http://127.0.0.1:9", timeout_s=5)) as client:
+        await client.send_create(BODY)
+    assert any(KEY.encode() in request for request in seen)
+    assert "send_request_headers" in caplog.text  # the libraries did log
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["", "   ", "mhk_ä", "mhk_1\n", "mhk\x00", "mhk\r\nX-Evil: 1"])
+def test_a_key_that_no_header_can_carry_is_refused_at_once(key: str) -> None:
+    """Without repeating it, and before anything is sent."""
+    with pytest.raises(SettingsError, match="MAGIC_HOUR_API_KEY") as error:
+        Client(key)
+    assert not key.strip() or key not in str(error.value)
