@@ -1,8 +1,7 @@
-"""Processes as users start them. Whatever a test starts is gone when it ends, and nothing is looked at from inside."""
+"""Processes as users start them. Whatever a test starts is gone when it ends; nothing is looked at from inside."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -67,20 +65,19 @@ class Finished(NamedTuple):
 
 
 class Process:
-    """A process under test, with its output in files, so that no full pipe holds it up."""
+    """A process under test, with its output in files, so that no full pipe holds it up.
 
-    def __init__(self, command: Sequence[str], folder: Path, env: dict[str, str], terminal: int | None) -> None:
+    With a `terminal` it is that terminal's foreground: standard input and error are the terminal, Ctrl-C reaches it.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, env: dict[str, str], terminal: str | None) -> None:
         folder.mkdir()
         self._out, self._err = folder / "out", folder / "err"
+        if terminal is not None:  # the first terminal that a new session opens is its own
+            command = ["sh", "-c", f'exec "$@" <>{terminal} 2>&0', "sh", *command]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._popen = subprocess.Popen(
-                command,
-                stdin=terminal if terminal is not None else subprocess.DEVNULL,
-                stdout=out,
-                stderr=err if terminal is None else terminal,
-                env=env,
-                start_new_session=True,
-                preexec_fn=_own_terminal if terminal is not None else None,
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True
             )
 
     @property
@@ -121,10 +118,6 @@ def _without_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def _own_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
 @dataclass
 class Workplace:
     """A manifest, its results table and an API, and the processes that work with them."""
@@ -153,7 +146,7 @@ class Workplace:
             lines.append(f"{self.mark[:8]}-{number:04},{path},Slow pan {number},2,ltx-2.3,480p")
         self.manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None, terminal: int | None = None) -> Process:
+    def start(self, *arguments: str, env: dict[str, str] | None = None, terminal: str | None = None) -> Process:
         """Start the command line."""
         return self._spawn([sys.executable, "-m", "reelbatch", *arguments], env or {}, terminal)
 
@@ -177,7 +170,7 @@ class Workplace:
         assert isinstance(batch, dict)
         return batch
 
-    def _spawn(self, command: list[str], env: dict[str, str], terminal: int | None = None) -> Process:
+    def _spawn(self, command: list[str], env: dict[str, str], terminal: str | None = None) -> Process:
         surroundings = {**_without_settings(), **self.env, MARK: self.mark, **env}
         folder = self.folder / f"process-{len(self.started)}"
         process = Process(command, folder, surroundings, terminal)
@@ -188,16 +181,17 @@ class Workplace:
         """Processes that this test started, and theirs, that still live."""
         return [process for process in psutil.process_iter() if _mark_of(process) == self.mark]
 
-    def query(self, question: str) -> list[sqlite3.Row]:
+    def query(self, question: str, *values: Any) -> list[sqlite3.Row]:
         """Ask the results table, past the program under test; no rows before there is a table."""
         if not self.table.exists():
             return []
         with closing(sqlite3.connect(f"file:{self.table}?mode=ro", uri=True, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
             try:
-                return connection.execute(question).fetchall()
+                return connection.execute(question, values).fetchall()
             except sqlite3.OperationalError as error:
-                assert "no such table" in str(error), error  # it is being made
+                if "no such table" not in str(error):  # it may just be being made
+                    raise
                 return []
 
     def states(self) -> Counter[str]:
@@ -206,8 +200,8 @@ class Workplace:
 
     def sent_by(self, process: Process) -> int:
         """Attempts that a process has begun."""
-        theirs = f"SELECT run_id FROM runs WHERE pid = {process.pid}"
-        return len(self.query(f"SELECT token FROM attempts WHERE run_id IN ({theirs})"))
+        theirs = "SELECT token FROM attempts WHERE run_id IN (SELECT run_id FROM runs WHERE pid = ?)"
+        return len(self.query(theirs, process.pid))
 
     def ids(self) -> int:
         """Rows whose video's id is in the table."""

@@ -1,0 +1,207 @@
+"""Runs that are killed, stopped, halted and doubled: the same command again finishes, and nothing is paid twice."""
+
+import os
+import pty
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import CREDITS_A_ROW, Process, Workplace, check_books, wait_until, working
+
+from reelbatch.sandbox import RunningSandbox, start
+
+STUCK = "rb-stuck"
+SLOW = {"latency_ms": 200, "render_video": False}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningSandbox]:
+    """An API that takes 200 ms for a create, so that some are always under way."""
+    with start(**SLOW) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: RunningSandbox) -> RunningSandbox:
+    """The API, without the faults of earlier tests."""
+    running.set_faults()
+    return running
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, str]) -> Iterator[Workplace]:
+    """60 rows of which eight are sent at once, and a Prefect server that already runs."""
+    with working(tmp_path, sandbox, {**prefect_env, "REELBATCH_CONCURRENCY": "8"}) as place:
+        place.write_manifest(60)
+        yield place
+
+
+@pytest.fixture
+def alone(tmp_path: Path, sandbox: RunningSandbox, quiet_env: dict[str, str]) -> Iterator[Workplace]:
+    """The same without a Prefect server: each process starts its own."""
+    with working(tmp_path, sandbox, {**quiet_env, "REELBATCH_CONCURRENCY": "8"}) as place:
+        place.write_manifest(60)
+        yield place
+
+
+def wait_for_ids(workplace: Workplace, count: int) -> None:
+    """Wait until some rows have their ids, while others are still to come."""
+    wait_until(lambda: workplace.ids() >= count, f"{count} ids in the table")
+
+
+def check_recovery(workplace: Workplace) -> None:
+    """After a crash: the same work again finishes at once, and every row is accounted for."""
+    before = workplace.states()
+    assert before["sending"], f"nothing was under way: {dict(before)}"
+    assert not workplace.left_running()
+    again = workplace.from_python().finish()
+    assert again.code == 1, again.err  # rows in doubt are left to people
+    report = again.report
+    assert report["in_doubt"] == before["sending"]
+    assert report["submitted"] == before["pending"] + before["claimed"]
+    assert report["pending"] == 0
+    assert workplace.states() == {"queued": 60 - before["sending"], "in_doubt": before["sending"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_children", [False, True], ids=["process", "process and server"])
+def test_after_a_kill_the_same_command_finishes(alone: Workplace, *, with_children: bool) -> None:
+    """`kill -9` leaves no process behind; the next run takes over at once and sends nothing again that was under way."""
+    command = alone.generate()
+    wait_for_ids(alone, 16)
+    command.kill(with_children=with_children)
+    wait_until(lambda: not alone.left_running(), "the temporary Prefect server ends with its parent")
+    check_recovery(alone)
+    check_books(alone)
+
+
+@pytest.mark.slow
+def test_a_killed_run_takes_its_sandbox_with_it(tmp_path: Path, prefect_env: dict[str, str]) -> None:
+    """A killed `generate --sandbox` leaves no sandbox running; the next one finds its videos and books again."""
+    config = tmp_path / "slow.yaml"
+    config.write_text("concurrency: 8\nsandbox: {latency_ms: 200, render_video: false}\n")
+    with working(tmp_path, None, prefect_env) as place:
+        place.write_manifest(60)
+        command = place.generate("--config", str(config))
+        wait_for_ids(place, 16)
+        command.kill()
+        wait_until(lambda: not place.left_running(), "the sandbox ends with its parent")
+        under_way = place.states()["sending"]
+        again = place.generate("--config", str(config)).finish()
+        assert (again.code, again.report["in_doubt"], again.report["pending"]) == (1, under_way, 0)
+        with start(data=place.table.parent / "sandbox") as sandbox:
+            check_books(place, sandbox.books()["charges"])
+
+
+@pytest.mark.slow
+def test_two_at_once_share_the_rows(workplace: Workplace) -> None:
+    """Two terminals with the same command: each sends some of the rows, none is sent twice, both end well."""
+    ended = [command.finish() for command in [workplace.generate("--concurrency", "2") for _ in range(2)]]
+    assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
+    assert all(done.report["submitted"] for done in ended)
+    assert sum(done.report["submitted"] for done in ended) == 60
+    assert workplace.states() == {"queued": 60}
+    check_books(workplace)
+
+
+def interrupted_by(command: Process, workplace: Workplace, how: Callable[[], None]) -> None:
+    """Stop a run in its midst; whatever is under way has to be recorded before it ends."""
+    wait_for_ids(workplace, 8)
+    how()
+    done = command.finish()
+    assert done.code == 130, done.err
+    assert "Traceback" not in done.err
+    assert done.report["exit_reason"] == "interrupted"
+    states = workplace.states()
+    assert set(states) == {"queued", "pending"}
+    assert len(workplace.charges()) == states["queued"] == done.report["queued"]
+    assert states["pending"] == done.report["pending"]
+    check_books(workplace)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_gently(workplace: Workplace, number: signal.Signals) -> None:
+    """What is under way is waited for and recorded, the rest stays pending, the exit code is 130."""
+    command = workplace.generate()
+    interrupted_by(command, workplace, lambda: command.signal(number))
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_stops_gently(alone: Workplace) -> None:
+    """A terminal sends Ctrl-C to every process of its foreground group; the servers must not end before the run."""
+    keyboard, screen = pty.openpty()
+    command = alone.generate("--concurrency", "4", terminal=os.ttyname(screen))
+    os.close(screen)
+    os.set_blocking(keyboard, False)
+    interrupted_by(command, alone, lambda: os.write(keyboard, b"\x03") and None)
+    shown = b""
+    with suppress(OSError):  # the terminal's other end is closed
+        while part := os.read(keyboard, 65536):
+            shown += part
+    os.close(keyboard)
+    assert b"Traceback" not in shown
+    rest = alone.from_python().finish()
+    assert (rest.code, alone.states()) == (0, {"queued": 60})
+    check_books(alone)
+
+
+def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, sandbox: RunningSandbox) -> None:
+    """It does not wait for an answer that does not come; that row is in doubt afterwards, and never sent again."""
+    sandbox.set_faults(match=[{"text": f"{workplace.mark[:8]}-0003", "kind": "stall_after"}], stall_seconds=120)
+    command = workplace.generate()
+    wait_for_ids(workplace, 8)
+    command.signal(signal.SIGINT)
+    wait_until(lambda: workplace.states()["claimed"] == 0 and workplace.states()["sending"] == 1, "one is under way")
+    assert command.running
+    command.signal(signal.SIGINT)
+    done = command.finish()
+    assert (done.code, done.out) == (130, "")
+    assert "Traceback" not in done.err
+    again = workplace.from_python().finish()
+    assert (again.code, again.report["in_doubt"], again.report["pending"]) == (1, 1, 0)
+    check_books(workplace)
+
+
+def test_a_cap_holds_for_two_at_once(workplace: Workplace) -> None:
+    """Two commands under one cap never charge more than the cap, and charge all that it allows."""
+    cap = str(10 * CREDITS_A_ROW + 47)
+    ended = [command.finish() for command in [workplace.generate("--max-credits", cap) for _ in range(2)]]
+    assert [done.code for done in ended] == [3, 3], [done.err for done in ended]
+    assert {done.report["exit_reason"] for done in ended} == {"cap"}
+    assert workplace.states() == {"queued": 10, "pending": 50}
+    check_books(workplace)
+
+
+def test_a_wrong_key_stops_everything(workplace: Workplace) -> None:
+    """Exit code 3, nothing created, every row still pending."""
+    done = workplace.generate(env={"MAGIC_HOUR_API_KEY": "mhk_not_this_one"}).finish()
+    assert (done.code, done.report["exit_reason"]) == (3, "bad_key")
+    assert (workplace.states(), workplace.charges()) == ({"pending": 60}, [])
+    check_books(workplace)
+    assert "mhk_not_this_one" not in done.out + done.err
+
+
+def test_an_empty_account_stops_the_run_and_a_top_up_finishes_it(tmp_path: Path, prefect_env: dict[str, str]) -> None:
+    """Out of credits: exit code 3 and the books agree; with more credits the same command sends the rest."""
+    env = {**prefect_env, "REELBATCH_CONCURRENCY": "8"}
+    account = {**SLOW, "data": tmp_path / "account"}
+    with start(**account, balance=20 * CREDITS_A_ROW + 40) as sandbox, working(tmp_path, sandbox, env) as place:
+        place.write_manifest(60)
+        done = place.generate().finish()
+        assert (done.code, done.report["exit_reason"]) == (3, "no_credits")
+        assert place.states() == {"queued": 20, "pending": 40}
+        check_books(place)
+    with start(**account, balance=60 * CREDITS_A_ROW) as place.sandbox:
+        done = place.from_python().finish()
+        assert (done.code, done.report["submitted"]) == (0, 40)
+        check_books(place)
+
+
+def test_a_limit_sends_so_many_and_no_more(workplace: Workplace) -> None:
+    """`--limit 5` sends five rows of sixty; that is a success."""
+    done = workplace.generate("--limit", "5").finish()
+    assert (done.code, done.report["submitted"], done.report["pending"]) == (0, 5, 55)
+    assert workplace.states() == {"queued": 5, "pending": 55}
+    check_books(workplace)
