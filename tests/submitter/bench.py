@@ -1,0 +1,231 @@
+"""What the tests here share: runs over a real table and a real socket, and a small API with scripted answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+from PIL import Image
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from reelbatch import generate
+from reelbatch.generation import Order, assignment, load, send_all
+from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger.schema import attempts
+from reelbatch.reporting import RunReport
+from reelbatch.sandbox import RunningSandbox
+from reelbatch.session import Session, open_session
+from reelbatch.settings import Settings, load_settings
+
+URL = "https://images.example.com/chair.png"
+PRICE = 48  # 2 seconds of ltx-2.3 at 480p
+QUICK = {
+    "retry_wait_s": 0.01,
+    "retry_max_wait_s": 0.05,
+    "bad_gateway_wait_s": 0.01,
+    "request_timeout_s": 10.0,
+    "concurrency": 16,
+}
+Row = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """A manifest, a results table, and runs of the one into the other."""
+
+    folder: Path
+    url: str
+    key: str = "sandbox"
+    batch: str = field(default_factory=lambda: uuid4().hex[:8])
+
+    @property
+    def results(self) -> str:
+        """The table's URL."""
+        return f"sqlite:///{self.folder / 'results.db'}"
+
+    def rows(self, count: int, **columns: Any) -> pd.DataFrame:
+        """A manifest; its rows' keys begin with the batch's name."""
+        keys = [f"{self.batch}-{number:03}" for number in range(1, count + 1)]
+        common = {"image_path": URL, "prompt": "Slow pan", "end_seconds": 2, "model": "ltx-2.3", "resolution": "480p"}
+        return pd.DataFrame({"row_key": keys, **{name: [value] * count for name, value in common.items()}, **columns})
+
+    def settings(self, **settings: Any) -> dict[str, Any]:
+        """Quick retries against this bench's API."""
+        return {**QUICK, "results": self.results, "base_url": self.url, "api_key": self.key, **settings}
+
+    def generate(self, manifest: pd.DataFrame, **settings: Any) -> RunReport:
+        """One run, as from a script."""
+        return generate(manifest, batch=self.batch, **self.settings(**settings))
+
+    async def run(
+        self, ledger: Ledger, manifest: pd.DataFrame, prepare: Callable[[Session], None] | None = None, **stated: Any
+    ) -> RunReport:
+        """One run on a table that the test holds; `prepare` is given its session before anything is sent."""
+        options = self.settings(**stated)
+        settings: Settings = load_settings(options={**options, "api_key": SecretStr(options["api_key"])})
+        order = Order(source=manifest, batch=self.batch)
+        async with open_session(ledger, settings, assignment(order, settings)) as session:
+            session.take_plan(load(order, settings, ledger))
+            if prepare:
+                prepare(session)
+            await send_all(session, lambda _, first, last: session.submit(first, last), limit=None)
+            return session.make_report()
+
+    def table(self) -> list[Row]:
+        """The results, in the manifest's order."""
+        with Ledger(self.results) as ledger:
+            return ledger.read(
+                lambda connection: [dict(row) for row in connection.execute(reading.rows()).mappings()]
+            )
+
+    def attempts(self) -> list[Row]:
+        """Every attempt, in the order of their starts."""
+        query = select(attempts).order_by(attempts.c.started_at)
+        with Ledger(self.results) as ledger:
+            return ledger.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def states(self) -> dict[str, int]:
+        """Rows by state."""
+        return pd.Series([row["state"] for row in self.table()]).value_counts().to_dict()
+
+    def charges(self, sandbox: RunningSandbox) -> list[Row]:
+        """What the sandbox charged for this bench's rows."""
+        return [charge for charge in sandbox.books()["charges"] if (charge["row"] or "").startswith(self.batch)]
+
+
+def assert_books_agree(bench: Bench, sandbox: RunningSandbox, report: RunReport) -> None:
+    """No double charge; every charge is an id in the table or a row in doubt; the worst case covers them all."""
+    rows, charges = bench.table(), bench.charges(sandbox)
+    assert not [row for row in sandbox.books()["double_charged"] if row.startswith(bench.batch)]
+    ids = {row["video_id"] for row in rows if row["video_id"]}
+    doubtful = {row["token"] for row in rows if row["state"] == "in_doubt"}
+    unexplained = [charge for charge in charges if charge["video_id"] not in ids and charge["token"] not in doubtful]
+    assert unexplained == []
+    assert ids <= {charge["video_id"] for charge in charges}
+    charged, money = sum(charge["credits"] for charge in charges), report.status.credits
+    assert money.worst_case >= charged
+    assert money.reserved == 0
+    if not doubtful:
+        assert money.worst_case == charged
+
+
+def draw(path: Path, shade: int = 0) -> Path:
+    """An image file; the same shade gives the same bytes."""
+    Image.new("RGB", (64, 48), (shade % 256, shade // 256, 90)).save(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One create as a server saw it."""
+
+    number: int
+    at: float  # seconds of the monotonic clock
+    name: str
+    body: Row
+
+
+@dataclass
+class Answer:
+    """What a scripted API says."""
+
+    status: int = 200
+    content: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+
+
+GOOD = Answer()
+Script = Callable[[Arrival], Answer]
+
+
+class ScriptedApi(ThreadingHTTPServer):
+    """Takes creates and answers as its script says; the answer without content is a success with a new id."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.script = script
+        self.arrivals: list[Arrival] = []
+        self.ids: dict[str, str] = {}  # name → id of what was charged
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def arrive(self, body: Row) -> Arrival:
+        """Note a create."""
+        with self.lock:
+            arrival = Arrival(len(self.arrivals) + 1, time.monotonic(), body.get("name", ""), body)
+            self.arrivals.append(arrival)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return arrival
+
+    def charge(self, arrival: Arrival) -> Row:
+        """A new video."""
+        with self.lock:
+            self.in_flight -= 1
+            video_id = f"vid{arrival.number:06}"
+            self.ids[arrival.name] = video_id
+        return {"id": video_id, "credits_charged": PRICE}
+
+    def refuse(self) -> None:
+        """Not charged."""
+        with self.lock:
+            self.in_flight -= 1
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ScriptedApi
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        arrival = self.server.arrive(body)
+        answer = self.server.script(arrival)
+        time.sleep(answer.delay_s)
+        if answer.status == 200 and answer.content is None:
+            content = self.server.charge(arrival)
+        else:
+            self.server.refuse()
+            content = answer.content or {"message": f"status {answer.status}"}
+        raw = json.dumps(content).encode()
+        self.send_response(answer.status)
+        for name, value in {**answer.headers, "Content-Length": str(len(raw))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def scripted(script: Script) -> Iterator[ScriptedApi]:
+    """A running API that answers creates by `script`."""
+    with ScriptedApi(script) as api:
+        thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield api
+        finally:
+            api.shutdown()
+            thread.join()
