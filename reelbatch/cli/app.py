@@ -101,7 +101,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     from reelbatch.cli.running import finish_run, watch
     from reelbatch.cli.spending import allow_spending
-    from reelbatch.generation import Order
+    from reelbatch.generation import Order, assignment
     from reelbatch.ledger.staging import Regenerate
 
     if regenerate not in set(Regenerate):
@@ -116,6 +116,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     }
     settings = _settings(config, **stated, rate=rate)
     order = Order(source=manifest, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
+    assignment(order, settings)  # what can't be opened is said at once, before Prefect starts
     if not yes and not as_json:
         allow_spending(order, settings, sandbox=sandbox)
     parameters = {
@@ -171,7 +172,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
     from reelbatch.cli.running import finish_run, watch
     from reelbatch.cli.spending import allow_rerun, keys_of
-    from reelbatch.rerunning import RerunOrder
+    from reelbatch.rerunning import RerunOrder, selection
 
     stated = {
         "results": results,
@@ -188,8 +189,11 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         row_keys=keys_of(rows, rows_from),
         accept_double_charge=accept_double_charge,
     )
+    settings = _settings(config, **stated, rate=rate)
+    with _existing_table(settings) as ledger:
+        selection(order, ledger)  # what can't be carried out is said at once, before Prefect starts
     if not yes and not as_json:
-        allow_rerun(order, _settings(config, **stated, rate=rate), sandbox=sandbox)
+        allow_rerun(order, settings, sandbox=sandbox)
     parameters = {
         "batch": batch,
         "states": list(order.states) or None,
@@ -228,6 +232,8 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     """Follow videos to their end: final states, final credits, downloads."""
     from reelbatch.cli.running import finish_settle, watch
 
+    with _existing_table(_settings(config, results=results, base_url=base_url)):
+        pass  # that there is none is said at once, before Prefect starts
     parameters = {
         "batch": batch,
         "downloads": download,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from uuid import uuid4
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -32,7 +32,7 @@ def render(shot: Shot, target: Path) -> Size:
     """
     source = _open(shot.image) if shot.image else _gradient(shot.seed)
     size = _size(source)
-    part = target.with_suffix(f".{os.getpid()}.part")
+    part = target.with_suffix(f".{uuid4().hex}.part")  # two threads may draw the same one
     frames = _frames(source, size, shot)
     if shot.end_image:
         frames = _faded(frames, _open(shot.end_image).resize(size), shot.frames)

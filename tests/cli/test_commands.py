@@ -1,0 +1,143 @@
+"""The command line as people type it; nothing here needs Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "data"
+COMMANDS = ("plan", "generate", "rerun", "settle", "status", "export", "sandbox")
+
+
+def reelbatch(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command in `cwd`, without any setting of this machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
+    return subprocess.run(
+        [sys.executable, "-m", "reelbatch", *map(str, arguments)],
+        cwd=cwd,
+        env={**kept, "COLUMNS": "200", **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    """And each command has help of its own."""
+    overview = reelbatch("--help", cwd=tmp_path)
+    assert overview.returncode == 0
+    assert all(command in overview.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command: str, tmp_path: Path) -> None:
+    """In `--help` and in the README."""
+    assert reelbatch(command, "--help", cwd=tmp_path).returncode == 0
+    assert f"reelbatch {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["plan", str(DATA / "catalogue.csv")], ["status"], ["export", "out.csv"]],
+    ids=lambda a: a[0],
+)
+def test_these_commands_do_not_import_prefect(arguments: list[str], tmp_path: Path) -> None:
+    """They are for a quick look, and Prefect takes a second to import."""
+    script = (
+        "import sys\nsys.argv = ['reelbatch', *sys.argv[1:]]\nfrom reelbatch.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'prefect']\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:
+    """Rows, credits by model and in all; nothing is written anywhere."""
+    run = reelbatch("plan", DATA / "catalogue.csv", "--json", cwd=tmp_path)
+    plan = json.loads(run.stdout)
+    assert run.returncode == 0
+    assert (plan["rows"], plan["send"], plan["credits_estimated"], plan["unknown_rate"]) == (12, 12, 1812, 0)
+    assert sum(model["credits"] for model in plan["by_model"]) == 1812
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_shows_dollars_for_a_plan_or_a_rate(tmp_path: Path) -> None:
+    """By the plan's rate, or by the one that is set."""
+    by_plan = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_PLAN="creator")
+    assert "1,812 credits (about $2.17)" in by_plan.stdout
+    by_rate = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_DOLLARS_PER_CREDIT="0.01")
+    assert "(about $18.12)" in by_rate.stdout
+
+
+def test_csv_and_parquet_of_the_sample_are_the_same_rows(tmp_path: Path) -> None:
+    """One catalogue in two files, down to what it costs."""
+    plans = [
+        json.loads(reelbatch("plan", DATA / f"catalogue.{kind}", "--json", cwd=tmp_path).stdout)
+        for kind in ("csv", "parquet")
+    ]
+    assert plans[0]["by_model"] == plans[1]["by_model"]
+
+
+def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
+    """With row, column, value and remedy; and a key that stands twice refuses the whole file."""
+    run = reelbatch("plan", DATA / "catalogue-with-mistakes.csv", cwd=tmp_path)
+    assert run.returncode == 2
+    assert '"TEA-001" is in rows 1, 9' in run.stderr
+    for row, column in ((2, "image_path"), (3, "end_seconds"), (4, "resolution"), (5, "prompt"), (6, "image_path")):
+        assert f'row {row}, column "{column}"' in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "nowhere.csv"], "nowhere.csv"),
+        (["plan", "."], "is a directory"),
+        (["plan", "m.csv", "--results", "nonsense"], "no database URL"),
+        (["plan", "m.csv", "--results", "mysql://x/y"], "SQLite or Postgres"),
+        (["plan", "m.csv", "--config", "nowhere.yaml"], "no such config file"),
+        (["plan", "m.csv", "--batch", "a/b"], "batch"),
+        (["status"], "no results table yet"),
+        (["export", "out.csv"], "no results table yet"),
+        (["rerun"], "no results table yet"),
+        (["generate", "m.csv"], "MAGIC_HOUR_API_KEY"),
+        (["generate", "m.csv", "--base-url", "http://example.com"], "base_url"),
+        (["generate", "m.csv", "--concurrency", "0"], "concurrency"),
+        (["generate", "m.csv", "--regenerate", "some"], "none, changed or all"),
+        (["plan"], "MANIFEST"),
+        (["frobnicate"], "frobnicate"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_can_t_be_used_is_said_with_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    """Clear words and no traceback for what the user did."""
+    (tmp_path / "m.csv").write_text("image_path,prompt,end_seconds\nhttps://x.example/a.png,hello,5\n")
+    run = reelbatch(*arguments, cwd=tmp_path, PREFECT_HOME=str(tmp_path / "prefect"))
+    assert run.returncode == 2, run.stderr
+    assert says in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    """`reelbatch plan … | head -1` ends quietly."""
+    command = f'{sys.executable} -m reelbatch plan "{DATA / "catalogue.csv"}" | head -c 1'
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stderr == ""

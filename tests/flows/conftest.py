@@ -1,0 +1,40 @@
+"""A real Prefect server for the flows, one for each test worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Prefect's folder and settings, away from whatever this machine has."""
+    home = tmp_path_factory.mktemp("prefect")
+    stated = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
+    before = {name: os.environ.get(name) for name in stated}
+    os.environ.update(stated)
+    yield home
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_home: Path) -> Iterator[str]:
+    """The address of a running Prefect API."""
+    from prefect.settings import PREFECT_API_URL
+
+    from flows.server import prefect_api
+
+    with prefect_api():
+        yield str(PREFECT_API_URL.value())

@@ -1,0 +1,202 @@
+"""The pipeline as Prefect runs it: a real server, real task runs, real artifacts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from reelbatch.sandbox import RunningSandbox, start
+
+ROOT = Path(__file__).parents[2]
+KEY = "sandbox-key-marked-4711"
+pytestmark = [
+    pytest.mark.xdist_group("prefect"),
+    # Prefect leaves sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RunningSandbox]:
+    with start(key=KEY, render_seconds=0.1, queue_seconds=0.0, render_video=False) as sandbox:
+        yield sandbox
+
+
+def _parameters(api: RunningSandbox, tmp_path: Path, **more: Any) -> dict[str, Any]:
+    results = f"sqlite:///{tmp_path}/r.db"
+    overrides = {"poll_interval_s": 0.1}
+    manifest = str(ROOT / "data" / "catalogue.csv")
+    return {"manifest": manifest, "base_url": api.url, "results": results, "overrides": overrides, **more}
+
+
+async def test_generate_runs_as_a_flow(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task run for each row up to 200, artifacts that can be read back, and no key anywhere in the server."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    from flows.generate import generate
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    state = await generate(**_parameters(api, tmp_path, settle=True), return_state=True)
+    assert state.is_completed(), state.message
+    assert pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist() == ["complete"] * 12
+    async with get_client() as client:
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        tasks = await client.read_task_runs(flow_run_filter=chosen)
+        names = sorted(run.name for run in tasks if " rows " in run.name)
+        assert len(names) == 12
+        assert names[0] == "catalogue rows 1-1"
+        artifacts = await client.read_artifacts(flow_run_filter=chosen)
+        kinds = {artifact.key: artifact.data for artifact in artifacts}
+        assert set(kinds) == {"reelbatch-summary", "reelbatch-progress"}
+        assert "12 of 12 rows sent got their id" in str(kinds["reelbatch-summary"])
+        assert kinds["reelbatch-progress"] == 100.0
+        runs = await client.read_flow_runs(flow_run_filter=chosen)
+        assert KEY not in json.dumps([run.model_dump(mode="json") for run in (*runs, *tasks, *artifacts)])
+
+
+async def test_failed_rows_are_an_artifact(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at the run in the UI sees which rows failed, and why."""
+    from prefect import get_client
+
+    from flows.generate import generate
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    manifest = tmp_path / "bad.csv"
+    manifest.write_text("row_key,image_path,prompt,end_seconds\nA,https://x.example/a.png,p,5\nB,none.png,p,5\n")
+    state = await generate(**_parameters(api, tmp_path, manifest=str(manifest)), return_state=True)
+    assert state.is_completed()
+    async with get_client() as client:
+        artifacts = await client.read_artifacts()
+    tables = [json.loads(str(found.data)) for found in artifacts if found.key == "reelbatch-failed-rows"]
+    assert [(row["row_key"], row["state"]) for row in tables[-1]] == [("B", "invalid")]
+
+
+async def test_a_halted_run_is_a_failed_flow_run(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule with a bad key shows red, and says why."""
+    from flows.generate import generate
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", "wrong")
+    state = await generate(**_parameters(api, tmp_path), return_state=True)
+    assert state.is_failed()
+    assert "bad_key" in (state.message or "")
+
+
+async def test_the_key_can_come_from_a_secret_block(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the environment has none, the block `magic-hour-api-key` is asked."""
+    from prefect.blocks.system import Secret
+
+    from flows.generate import generate
+
+    monkeypatch.delenv("MAGIC_HOUR_API_KEY", raising=False)
+    await Secret(value=KEY).save("magic-hour-api-key", overwrite=True)
+    state = await generate(**_parameters(api, tmp_path, limit=1), return_state=True)
+    assert state.is_completed(), state.message
+    await Secret.adelete("magic-hour-api-key")
+
+
+async def test_parameters_have_a_schema_that_is_enforced(prefect_server: str) -> None:
+    """A slip in a parameter ends the run before anything is spent."""
+    from flows.generate import generate
+
+    state = await generate(manifest="m.csv", regenerate="sometimes", return_state=True)  # type: ignore[call-overload]
+    assert state.is_failed()
+    assert "regenerate" in str(state.message)
+
+
+def test_a_flow_runs_as_a_module(tmp_path: Path, prefect_server: str) -> None:
+    """`python -m flows.generate name=value …`, from any folder."""
+    arguments = [
+        f"manifest={ROOT}/data/catalogue.csv",
+        f"results=sqlite:///{tmp_path}/r.db",
+        "sandbox=true",
+        "limit=2",
+    ]
+    run = subprocess.run(
+        [sys.executable, "-m", "flows.generate", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PREFECT_API_URL": prefect_server},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    states = pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist()
+    assert sorted(states) == ["pending"] * 10 + ["queued"] * 2
+
+
+def _deployments() -> dict[str, dict[str, Any]]:
+    loaded = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    return {deployment["name"]: deployment for deployment in loaded["deployments"]}
+
+
+@pytest.mark.parametrize("name", ["generate", "settle", "rerun"])
+def test_a_deployment_names_a_flow_and_parameters_it_has(name: str) -> None:
+    """The entry points exist, and so do the parameters and the config file."""
+    from prefect.flows import load_flow_from_entrypoint
+
+    deployment = _deployments()[name]
+    flow = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
+    assert flow.name == name
+    assert set(deployment["parameters"]) <= set(flow.parameters.properties)
+    assert (ROOT / deployment["parameters"]["config"]).is_file()
+
+
+def _prefect(prefect_server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": prefect_server, "PWD": str(ROOT), "PREFECT_LOGGING_LEVEL": "WARNING"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`prefect deploy --all` as documented; then the same flow runs as a deployment on a process worker."""
+    from prefect import get_client
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    assert _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process").returncode == 0
+    deployed = _prefect(prefect_server, "--no-prompt", "deploy", "--all")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    async with get_client() as client:
+        found = {deployment.name: deployment for deployment in await client.read_deployments()}
+        assert set(found) == {"generate", "settle", "rerun"}
+        assert [str(item.schedule.cron) for item in found["generate"].schedules] == ["0 2 * * *"]
+        assert found["generate"].global_concurrency_limit.limit == 1
+        assert "image-to-video" in found["generate"].tags
+        for item in found["generate"].schedules + found["settle"].schedules:
+            owner = "generate" if hasattr(item.schedule, "cron") else "settle"
+            await client.update_deployment_schedule(found[owner].id, item.id, active=False)
+        run = await client.create_flow_run_from_deployment(
+            found["generate"].id, parameters=_parameters(api, tmp_path, limit=3, config=None)
+        )
+        worker = _prefect(prefect_server, "worker", "start", "--pool", "reelbatch", "--type", "process", "--run-once")
+        finished = await client.read_flow_run(run.id)
+    assert finished.state is not None
+    assert finished.state.is_completed(), f"{finished.state.message}\n{worker.stdout[-2000:]}{worker.stderr[-2000:]}"
+    assert sorted(pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist())[-3:] == ["queued"] * 3
