@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -13,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from reelbatch.errors import LedgerError, LedgerUnusable
 
 BUSY_TIMEOUT_S = 30.0
+"""How long a write waits for other programs; `?timeout=SECONDS` in a SQLite URL says otherwise."""
 _WRITES = "reelbatch_writes"
 
 
@@ -24,24 +26,31 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: the port is no number
         remedy = "Use for example sqlite:///results/reelbatch.db (three slashes, then the path)."
-        raise LedgerUnusable(f"--results {url!r} is no database URL. {remedy}") from error
+        raise LedgerUnusable(f'--results "{_without_password(url)}" is no database URL. {remedy}') from error
     if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
         raise LedgerUnusable(f"--results {shown(parsed)}: the results table can be kept in SQLite or Postgres")
     return parsed
 
 
+def _without_password(text: str) -> str:
+    """Something that only looks like a URL: what stands before an @, or in a query, may be a password."""
+    return text.partition("?")[0].rpartition("@")[2]
+
+
 def shown(url: URL | str) -> str:
-    """The URL as it may be printed: a password in it is masked."""
-    return make_url(url).render_as_string(hide_password=True)
+    """The URL as it may be printed: without the passwords in it."""
+    parsed = make_url(url)
+    secret = [name for name in parsed.query if "pass" in name]
+    return parsed.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 def sqlite_path(url: URL) -> Path | None:
-    """The file behind a SQLite URL; None for another database or one in memory."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+    """The file behind a SQLite URL (a plain path or SQLite's own `file:` form); None for anything else."""
+    if url.get_backend_name() != "sqlite" or not url.database or ":memory:" in url.database:
         return None
-    return Path(url.database)
+    return Path(unquote(url.database.removeprefix("file:"))) if "uri" in url.query else Path(url.database)
 
 
 def open_engine(url: URL) -> Engine:
@@ -63,7 +72,8 @@ def open_engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    options = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    busy_timeout_s = float(str(url.query.get("timeout", BUSY_TIMEOUT_S)))
+    options = {"timeout": busy_timeout_s, "check_same_thread": False}
     engine = create_engine(url, connect_args=options, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
@@ -116,7 +126,7 @@ _REMEDIES = {
     "database or disk is full": "the disk is full; make room and run the same command again",
     "disk i/o error": "the disk can't be read or written (full?); mend it and run the same command again",
     "readonly database": "it is read-only; make file and folder writable or choose another --results",
-    "database is locked": f"another program has locked it for over {BUSY_TIMEOUT_S:.0f} s; end that program",
+    "database is locked": "another program has kept it locked for too long; end that program",
     "file is not a database": "this is no SQLite file; choose another path with --results",
     "unable to open database file": "the file can't be opened; check the path and the folder's permissions",
     "malformed": "the file is damaged; restore it from a backup, or recover it with `sqlite3 FILE .recover`",

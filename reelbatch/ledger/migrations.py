@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect, select
 
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger.engine import shown, writing
-from reelbatch.ledger.schema import VERSION, metadata, results, schema_version
+from reelbatch.ledger.schema import VERSION, metadata, schema_version
 
 Step = Callable[[Connection], None]
 MIGRATIONS: Mapping[int, Step] = {}
@@ -34,9 +34,9 @@ def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) ->
     names = set(inspect(connection).get_table_names())
     where = shown(connection.engine.url)
     if schema_version.name not in names:
-        if results.name in names:
+        if foreign := sorted(names & set(metadata.tables)):
             raise LedgerUnusable(
-                f"{where}: has a table `results` that is not Reelbatch's; choose another with --results"
+                f"{where}: has a table `{foreign[0]}` that is not Reelbatch's; choose another with --results"
             )
         metadata.create_all(connection)
         connection.execute(schema_version.insert().values(version=version))

@@ -8,8 +8,8 @@ from itertools import islice
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
 
-from reelbatch.domain import FAILED, TRANSITIONS, Batch, RowKey, RowState
-from reelbatch.ledger.moves import in_states
+from reelbatch.domain import FAILED, Batch, RowKey, RowState
+from reelbatch.ledger.moves import NOT_CREATED, REGENERATED, RERUN, in_states
 from reelbatch.ledger.schema import results
 
 _KEYS_AT_ONCE = 500
@@ -31,6 +31,8 @@ _FORGOTTEN = (
     "due_at",
 )
 """Of the row; its attempts keep the earlier ids and costs."""
+_CAN_BE_AGAIN = RERUN.sources | NOT_CREATED.sources | REGENERATED.sources
+"""Not what a worker holds, and not what failed its checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         for state in self.states:
-            if RowState.PENDING not in TRANSITIONS[state]:
+            if state not in _CAN_BE_AGAIN:
                 raise ValueError(f"no row in state {state} can be sent again")
 
 

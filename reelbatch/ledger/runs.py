@@ -6,12 +6,15 @@ import getpass
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import psutil
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import URL, Connection, Engine, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
@@ -19,7 +22,8 @@ from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.schema import batches, results, runs
 
-_CLOCK_TOLERANCE_S = 2.0
+DIED = "died"
+"""Why a run ended that could not say so itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,39 @@ class Heartbeat:
     at: datetime
 
 
+_begun: WeakKeyDictionary[Engine, set[RunId]] = WeakKeyDictionary()
+_left: set[tuple[URL, RunId]] = set()
+
+
+def leave(engine: Engine) -> None:
+    """Nobody works through `engine` any more: its runs are over, even where the table would not take their end."""
+    _left.update((engine.url, run_id) for run_id in _begun.pop(engine, set()))
+
+
 @cache
-def _this_process() -> tuple[str, int, float]:
-    return platform.node(), os.getpid(), psutil.Process().create_time()
+def _this_machine() -> str:
+    """A name that means: process ids of the table can be looked up here.
+
+    The host's name alone does not: two machines may be called `ubuntu`, and a container that goes by its host's name
+    numbers its processes by itself.
+    """
+    parts = [platform.node()]
+    with suppress(OSError):  # where there is no /proc, there are no such containers either
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().split("-")[0])
+        parts.append(Path("/proc/self/ns/pid").readlink().name.strip("pid:[]"))
+    return " ".join(parts)
+
+
+def _started(process: psutil.Process) -> float:
+    """When it started, in seconds, by a clock that nobody sets.
+
+    On Linux psutil adds the start to the time of boot, which moves when somebody sets the clock; what the kernel
+    keeps does not. Elsewhere the kernel keeps the time of day.
+    """
+    with suppress(FileNotFoundError):
+        after_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
+    return process.create_time()
 
 
 def _user() -> str:
@@ -64,15 +98,16 @@ def _user() -> str:
 
 def start(connection: Connection, items: Sequence[Run]) -> list[None]:
     """Record that runs began."""
-    host, pid, pid_started = _this_process()
+    process = psutil.Process()
+    _begun.setdefault(connection.engine, set()).update(run.run_id for run in items)
     for run in items:
         values = {
             "run_id": run.run_id,
             "batch": run.batch,
             "command": run.command,
-            "host": host,
-            "pid": pid,
-            "pid_started": pid_started,
+            "host": _this_machine(),
+            "pid": process.pid,
+            "pid_started": _started(process),
             "user_name": _user(),
             "started_at": run.started_at,
             "heartbeat_at": run.started_at,
@@ -83,9 +118,11 @@ def start(connection: Connection, items: Sequence[Run]) -> list[None]:
 
 
 def beat(connection: Connection, items: Sequence[Heartbeat]) -> list[None]:
-    """Push the lease's end back."""
+    """Push the lease's end back; a run that was taken for dead is at work again."""
     for item in items:
-        connection.execute(update(runs).where(runs.c.run_id == item.run_id).values(heartbeat_at=item.at))
+        own = update(runs).where(runs.c.run_id == item.run_id)
+        connection.execute(own.values(heartbeat_at=item.at))
+        connection.execute(own.where(runs.c.exit_reason == DIED).values(ended_at=None, exit_reason=None))
     return [None] * len(items)
 
 
@@ -111,31 +148,28 @@ def lost(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]
     return ended + [
         RunId(run_id)
         for run_id, host, pid, pid_started, heartbeat_at in unended
-        if _is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
+        if (connection.engine.url, run_id) in _left
+        or _is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
     ]
 
 
 def _is_dead(host: str, pid: int, pid_started: float, *, expired: bool) -> bool:
-    if host != _this_process()[0]:
+    if host != _this_machine():
         return expired
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        same = abs(process.create_time() - pid_started) <= _CLOCK_TOLERANCE_S
+        return process.status() == psutil.STATUS_ZOMBIE or _started(process) != pid_started
     except psutil.NoSuchProcess:
         return True
-    except psutil.AccessDenied:
+    except (psutil.AccessDenied, OSError):
         return expired
-    # Another start time: the id was given to another process, or the clock was set. Only the lease tells.
-    return False if same else expired
 
 
 def mark_dead(connection: Connection, run_ids: Sequence[RunId], now: datetime) -> None:
     """Close the runs of dead workers that could not do so themselves."""
     if run_ids:
         unended = update(runs).where(runs.c.run_id.in_(run_ids), runs.c.ended_at.is_(None))
-        connection.execute(unended.values(ended_at=now, exit_reason="died"))
+        connection.execute(unended.values(ended_at=now, exit_reason=DIED))
 
 
 def open_batch(connection: Connection, batch: Batch, where: tuple[str, str], now: datetime) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RunId, Token, VideoId
-from reelbatch.errors import StateConflict
-from reelbatch.ledger.moves import DOUBTFUL, REJECTED, RETRY, SEND, SUBMITTED, WITHDRAWN, Move
-from reelbatch.ledger.schema import attempts, batches, results, runs
+from reelbatch.errors import LedgerError, StateConflict
+from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
+from reelbatch.ledger.moves import DOUBTFUL, NOT_CREATED, REJECTED, RETRY, SEND, SUBMITTED, WITHDRAWN, Move
+from reelbatch.ledger.schema import attempts, batches, results
+
+__all__ = ["Admission", "Answer", "Ending", "Intent", "record_answers", "record_intents"]
+
+_LARGEST_NUMBER = 2**31 - 1  # of an INTEGER column in Postgres
 
 
 class Admission(StrEnum):
@@ -23,17 +27,6 @@ class Admission(StrEnum):
     ADMITTED = "admitted"
     OVER_CAP = "over_cap"
     UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
-
-
-class Ending(StrEnum):
-    """How an attempt ended, as the table keeps it."""
-
-    SUBMITTED = "submitted"
-    RETRY = "retry"
-    REJECTED = "rejected"
-    IN_DOUBT = "in_doubt"
-    HALTED = "halted"
-    WITHDRAWN = "withdrawn"  # the request never left
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +89,67 @@ def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Admi
 def record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
     """Write what the API answered; the attempt keeps it even where the row has moved on.
 
+    Answers may come late or twice: an id that is known is never taken back, and no credit counts twice.
+
     Returns:
         For each item whether its row took it up; False where the row was resolved in another way meanwhile.
     """
-    connection.execute(_CLOSE_ATTEMPT, [_closing_values(item) for item in items])
-    _account(connection, items)
-    return [connection.execute(_MOVES[item.ending], _row_values(item)).rowcount == 1 for item in items]
+    answers = [_storable(item) for item in items]
+    known = known_attempts(connection, [item.token for item in answers])
+    sums = Sums()
+    news = []
+    for item in answers:
+        before = known.get(item.token)
+        after = _answered(before, item)
+        news.append(after is not None)
+        if after is not None:
+            _keep(connection, item, before, after)
+            sums.add(item.batch, item.run_id, before, after)
+            known[item.token] = after
+    sums.write(connection)
+    return [new and _move_row(connection, item) for item, new in zip(answers, news, strict=True)]
+
+
+def _storable(item: Answer) -> Answer:
+    """`item` as any database can keep it: half characters, NUL and endless numbers must not cost us the id."""
+    return replace(
+        item,
+        status=_number(item.status),
+        video_id=None if item.video_id is None else VideoId(_text(item.video_id)),
+        credits_charged=_number(item.credits_charged),
+        estimated_frame_cost=_number(item.estimated_frame_cost),
+        code=None if item.code is None else _text(item.code),
+        message=None if item.message is None else _text(item.message),
+        raw_body=None if item.raw_body is None else _text(item.raw_body),
+    )
+
+
+def _text(value: str) -> str:
+    return value.replace("\x00", "").encode("utf-8", "backslashreplace").decode()
+
+
+def _number(value: int | None) -> int | None:
+    return None if value is None or abs(value) > _LARGEST_NUMBER else value
+
+
+def _answered(before: Attempted | None, item: Answer) -> Attempted | None:
+    """What is known of the attempt now; None where this answer adds nothing to it."""
+    known = before or Attempted(item.reserved)
+    doubted_late = item.ending is Ending.IN_DOUBT and not known.open
+    if item.video_id is None and (known.video_id is not None or doubted_late):
+        return None
+    charged = known.charged if item.credits_charged is None else item.credits_charged
+    return known._replace(outcome=item.ending.value, video_id=item.video_id, charged=charged)
+
+
+def _keep(connection: Connection, item: Answer, before: Attempted | None, after: Attempted) -> None:
+    if before is None:  # a table restored from a backup knows nothing of it; the id is kept all the same
+        begun = {"started_at": item.at, "credits_reserved": item.reserved}
+        mark = {"token": item.token, "batch": item.batch, "row_key": item.row_key, "run_id": item.run_id}
+        connection.execute(insert(attempts).values(mark | begun))
+    elif before.video_id not in {None, item.video_id}:
+        item = replace(item, message=f"in place of video {before.video_id}, which was stated before")
+    connection.execute(_CLOSE_ATTEMPT, {**_closing_values(item), "b_charged": after.charged})
 
 
 _WHERE_ROW = (results.c.batch == bindparam("b_batch"), results.c.row_key == bindparam("b_row_key"))
@@ -130,28 +178,33 @@ def _attempt_values(item: Intent) -> dict[str, Any]:
 
 
 def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Admission]:
-    """Admit in order as many as the cap allows; the batch's row is locked until the commit."""
+    """Admit in order as many as the cap allows; the batch's row is locked until the commit.
+
+    Raises:
+        LedgerError: a cap is set, and the batch has no entry to count against.
+    """
     admissions: list[Admission] = []
-    reserved: dict[RunId, int] = {}
-    for batch, members in groupby(items, key=lambda item: item.row.batch):
-        locked = select(batches.c.committed).where(batches.c.batch == batch).with_for_update()
-        committed = before = connection.scalar(locked) or 0
-        for item in members:
-            admission = _admit(item, committed)
-            admissions.append(admission)
-            if admission is Admission.ADMITTED:
-                committed += item.reserve
-                reserved[item.run_id] = reserved.get(item.run_id, 0) + item.reserve
-        if committed != before:
-            connection.execute(update(batches).where(batches.c.batch == batch).values(committed=committed))
-    for run_id, credits_ in reserved.items():
-        _add_to_run(connection, run_id, reserved=credits_)
+    committed: dict[Batch, int | None] = {}
+    sums = Sums()
+    for item in items:
+        batch = item.row.batch
+        if batch not in committed:
+            locked = select(batches.c.committed).where(batches.c.batch == batch).with_for_update()
+            committed[batch] = connection.scalar(locked)
+        admission = _admit(item, committed[batch])
+        admissions.append(admission)
+        if admission is Admission.ADMITTED:
+            committed[batch] = (committed[batch] or 0) + item.reserve
+            sums.add(batch, item.run_id, None, Attempted(item.reserve))
+    sums.write(connection)
     return admissions
 
 
-def _admit(item: Intent, committed: int) -> Admission:
+def _admit(item: Intent, committed: int | None) -> Admission:
     if item.max_credits is None:
         return Admission.ADMITTED
+    if committed is None:
+        raise LedgerError(f'batch "{item.row.batch}" has no entry in `batches` that a cap could be counted against')
     if item.row.credits_estimated is None:
         return Admission.UNKNOWN_RATE
     return Admission.ADMITTED if committed + item.reserve <= item.max_credits else Admission.OVER_CAP
@@ -187,7 +240,6 @@ def _closing_values(item: Answer) -> dict[str, Any]:
         "b_message": item.message,
         "b_raw": item.raw_body,
         "b_video_id": item.video_id,
-        "b_charged": item.credits_charged,
     }
 
 
@@ -216,6 +268,20 @@ _MOVES: Mapping[Ending, Any] = {
     Ending.HALTED: _moving(WITHDRAWN, **_FAILURE),
     Ending.WITHDRAWN: _moving(WITHDRAWN),
 }
+# The worker was taken for dead, and answered after all: surely not created, so the row is in doubt no longer.
+_LATE_MOVES: Mapping[Ending, Any] = {
+    Ending.RETRY: _moving(NOT_CREATED, **_FAILURE),
+    Ending.HALTED: _moving(NOT_CREATED, **_FAILURE),
+    Ending.WITHDRAWN: _moving(NOT_CREATED, error_code=None, error_message=None),
+}
+
+
+def _move_row(connection: Connection, item: Answer) -> bool:
+    values = _row_values(item)
+    if connection.execute(_MOVES[item.ending], values).rowcount == 1:
+        return True
+    late = _LATE_MOVES.get(item.ending)
+    return late is not None and connection.execute(late, values).rowcount == 1
 
 
 def _row_values(item: Answer) -> dict[str, Any]:
@@ -226,30 +292,3 @@ def _row_values(item: Answer) -> dict[str, Any]:
     elif item.ending is not Ending.WITHDRAWN:
         values |= {"b_code": item.code, "b_message": item.message}
     return values
-
-
-def _account(connection: Connection, items: Sequence[Answer]) -> None:
-    """Turn reservations into what was charged, or give them back."""
-    totals: dict[Batch, int] = {}
-    spent: dict[RunId, tuple[int, int]] = {}
-    for item in items:
-        totals[item.batch] = totals.get(item.batch, 0) + item.cost - item.reserved
-        reserved, cost = spent.get(item.run_id, (0, 0))
-        kept = item.reserved if item.ending is Ending.IN_DOUBT else 0
-        charged = item.cost if item.ending is Ending.SUBMITTED else 0
-        spent[item.run_id] = (reserved + kept - item.reserved, cost + charged)
-    for batch, change in totals.items():
-        if change:
-            more = batches.c.committed + change
-            connection.execute(update(batches).where(batches.c.batch == batch).values(committed=more))
-    for run_id, (reserved, cost) in spent.items():
-        _add_to_run(connection, run_id, reserved=reserved, spent=cost)
-
-
-def _add_to_run(connection: Connection, run_id: RunId, *, reserved: int = 0, spent: int = 0) -> None:
-    if reserved or spent:
-        connection.execute(
-            update(runs)
-            .where(runs.c.run_id == run_id)
-            .values(reserved=runs.c.reserved + reserved, spent=runs.c.spent + spent)
-        )

@@ -93,6 +93,7 @@ class Ledger:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        runs.leave(self._engine)
         self._engine.dispose()
 
     async def write(self, work: Work[Item, Result], item: Item) -> Result:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.ledger.engine import writing
@@ -82,8 +83,7 @@ class GroupWriter:
         try:
             self._transact(group)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
-            database_failed = isinstance(error, LedgerError) and not isinstance(error, StateConflict)
-            if database_failed or len(group) == 1:
+            if len(group) == 1 or not _lies_with_an_item(error):
                 for waiting in group:
                     waiting.error = _as_ledger_error(error)
                 return
@@ -99,6 +99,15 @@ class GroupWriter:
                 answers = work(connection, [waiting.item for waiting in members])
                 for waiting, answer in zip(members, answers, strict=True):
                     waiting.result = answer
+
+
+def _lies_with_an_item(error: Exception) -> bool:
+    """Whether one item caused it, and not the database, which would fail the others as well."""
+    if not isinstance(error, LedgerError) or isinstance(error, StateConflict):
+        return True
+    cause = error.__cause__
+    unfit = isinstance(cause, StatementError) and not isinstance(cause, DBAPIError)
+    return cause is None or unfit or isinstance(cause, DataError | IntegrityError)
 
 
 def _as_ledger_error(error: Exception) -> Exception:

@@ -1,0 +1,194 @@
+"""What manifests, workers and onlookers do with a results table: the tests tell their stories with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from sqlalchemy import select, update
+
+from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.ledger import Comparison, Ledger, claims, reading, runs, sending, utc_now
+from reelbatch.ledger.claims import Claim, Release, Scope
+from reelbatch.ledger.schema import attempts, batches, results
+from reelbatch.ledger.schema import runs as runs_table
+from reelbatch.ledger.sending import Admission, Answer, Ending, Intent
+from reelbatch.ledger.staging import Regenerate
+
+SPRING = Batch("spring")
+ESTIMATE = 48
+LEASE = timedelta(seconds=60)
+EVERYWHERE = (1, 1_000_000)
+_numbers = count(1)
+
+
+def row(key: str, number: int, prompt: str = "Slow pan", **stated: Any) -> Row:
+    """A checked row of a manifest."""
+    request = Request(f"{key}.png", prompt, 2.0, model=stated.pop("model", "ltx-2.3"))
+    return Row(
+        RowKey(key),
+        number,
+        request,
+        request.fingerprint(),
+        stated.get("credits_estimated", ESTIMATE),
+        stated.get("problem"),
+    )
+
+
+def rows_of(*keys: str, **stated: Any) -> list[Row]:
+    """One row for each key, numbered from 1."""
+    return [row(key, number, **stated) for number, key in enumerate(keys, start=1)]
+
+
+def load(
+    ledger: Ledger, rows: Sequence[Row], regenerate: Regenerate = Regenerate.NONE, batch: Batch = SPRING
+) -> Comparison:
+    """Bring a manifest into the table; answers with what was counted before."""
+    with ledger.staged([list(rows)]) as manifest:
+        comparison = manifest.compare(batch, regenerate)
+        ledger.change(lambda connection: runs.open_batch(connection, batch, ("local", "."), utc_now()))
+        manifest.merge(batch, regenerate)
+    return comparison
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One run on one results table."""
+
+    ledger: Ledger
+    run_id: RunId
+    max_credits: int | None = None
+    rerun: bool = False
+    batch: Batch = SPRING
+
+    @property
+    def scope(self) -> Scope:
+        """Which rows it may take."""
+        return Scope(self.batch, self.run_id, self.rerun)
+
+    def claim(self, rows: int = 1000, span: tuple[int, int] = EVERYWHERE) -> list[ClaimedRow]:
+        """Take rows."""
+        return self.ledger.change(lambda connection: claims.claim(connection, [Claim(self.scope, span, rows)]))[0]
+
+    def release(self, taken: ClaimedRow, **why: Any) -> bool:
+        """Give a row back."""
+        return self.ledger.change(
+            lambda connection: claims.release(connection, [Release(taken, self.run_id, **why)])
+        )[0]
+
+    def intent(self, taken: ClaimedRow, token: str | None = None) -> Intent:
+        """What goes to disk before the request; every token is new unless it is stated."""
+        mark = Token(token or f"rb_{self.run_id}_{next(_numbers)}")
+        return Intent(taken, self.run_id, mark, utc_now(), self.max_credits)
+
+    def intend(self, taken: ClaimedRow, token: str | None = None) -> Intent:
+        """Record an intent that is admitted."""
+        intent = self.intent(taken, token)
+        assert self.admit(intent) is Admission.ADMITTED
+        return intent
+
+    def admit(self, intent: Intent) -> Admission:
+        """Record an intent, if the cap allows."""
+        return self.ledger.change(lambda connection: sending.record_intents(connection, [intent]))[0]
+
+    def send(self, taken: ClaimedRow, ending: Ending = Ending.SUBMITTED, **answered: Any) -> Intent:
+        """From claimed to the answer."""
+        intent = self.intend(taken)
+        tell(self.ledger, intent, ending, **answered)
+        return intent
+
+
+def begin(ledger: Ledger, name: str = "run-1", **stated: Any) -> Worker:
+    """A run of this process."""
+    worker = Worker(ledger, RunId(name), **stated)
+    run = runs.Run(worker.run_id, worker.batch, "generate", worker.max_credits, utc_now())
+    ledger.change(lambda connection: runs.start(connection, [run]))
+    return worker
+
+
+def answer(intent: Intent, ending: Ending = Ending.SUBMITTED, **answered: Any) -> Answer:
+    """What the API said to the create of `intent`; a video gets the id `vid-TOKEN` unless it is stated."""
+    if ending is Ending.SUBMITTED:
+        answered = {"video_id": VideoId(f"vid-{intent.token}"), "credits_charged": intent.reserve, **answered}
+    known = {"batch": intent.row.batch, "row_key": intent.row.row_key, "run_id": intent.run_id, "token": intent.token}
+    return Answer(**known, at=utc_now(), ending=ending, reserved=intent.reserve, **answered)
+
+
+def tell(ledger: Ledger, intent: Intent, ending: Ending = Ending.SUBMITTED, **answered: Any) -> bool:
+    """Record the answer to `intent`; whether its row took it up."""
+    said = answer(intent, ending, **answered)
+    return ledger.change(lambda connection: sending.record_answers(connection, [said]))[0]
+
+
+def end(worker: Worker, reason: str = "done") -> None:
+    """The run ends in good order."""
+    ended = runs.End(worker.run_id, utc_now(), reason)
+    worker.ledger.change(lambda connection: runs.end(connection, [ended]))
+
+
+def die(worker: Worker) -> None:
+    """The run's process is gone, as the table shows it: another machine, and no sign of life for an hour."""
+    silent = {"host": "elsewhere", "heartbeat_at": utc_now() - timedelta(hours=1)}
+    set_run(worker, **silent)
+
+
+def set_run(worker: Worker, **values: Any) -> None:
+    """Change the run's entry."""
+    entry = update(runs_table).where(runs_table.c.run_id == worker.run_id).values(values)
+    worker.ledger.change(lambda connection: connection.execute(entry))
+
+
+def set_row(ledger: Ledger, key: str, batch: Batch = SPRING, **values: Any) -> None:
+    """Put a row into a state that would take a long story."""
+    entry = update(results).where(results.c.batch == batch, results.c.row_key == key).values(values)
+    ledger.change(lambda connection: connection.execute(entry))
+
+
+def entry(ledger: Ledger, key: str, batch: Batch = SPRING) -> dict[str, Any]:
+    """All that the table has of a row."""
+    query = select(results).where(results.c.batch == batch, results.c.row_key == key)
+    return dict(ledger.read(lambda connection: connection.execute(query).mappings().one()))
+
+
+def entries(ledger: Ledger, batch: Batch = SPRING) -> dict[str, dict[str, Any]]:
+    """All rows, by key."""
+    query = select(results).where(results.c.batch == batch)
+    found = ledger.read(lambda connection: connection.execute(query).mappings().all())
+    return {entry_["row_key"]: dict(entry_) for entry_ in found}
+
+
+def states(ledger: Ledger, batch: Batch = SPRING) -> dict[str, RowState]:
+    """Where the rows stand, by key."""
+    return {key: RowState(found["state"]) for key, found in entries(ledger, batch).items()}
+
+
+def attempt(ledger: Ledger, token: str) -> dict[str, Any]:
+    """All that the table has of an attempt."""
+    query = select(attempts).where(attempts.c.token == token)
+    return dict(ledger.read(lambda connection: connection.execute(query).mappings().one()))
+
+
+def run_entry(worker: Worker) -> dict[str, Any]:
+    """All that the table has of a run."""
+    query = select(runs_table).where(runs_table.c.run_id == worker.run_id)
+    return dict(worker.ledger.read(lambda connection: connection.execute(query).mappings().one()))
+
+
+def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
+    """The worst case that caps are counted against, checked against the sum over all attempts."""
+    running = ledger.read(lambda connection: reading.committed(connection, batch))
+    assert running == ledger.read(lambda connection: reading.credits_of(connection, batch)).worst_case
+    return running
+
+
+def batch_names(ledger: Ledger) -> list[str]:
+    """The batches that the table has an entry for."""
+    return list(ledger.read(lambda connection: connection.scalars(select(batches.c.batch)).all()))
+
+
+def keys(taken: Iterable[ClaimedRow]) -> list[str]:
+    """Of the rows that were handed out."""
+    return [claimed.row_key for claimed in taken]
