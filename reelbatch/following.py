@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 
+from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, runs
+from reelbatch.errors import ReelbatchError
+from reelbatch.ledger import Ledger, reading, runs
+from reelbatch.models import load_models
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import SettlePlan, Settler
+from reelbatch.submitter import RenderWindow
+
+_COUNT_EVERY_S = 2.0
 
 on_settler: ContextVar[Callable[[Settler], None] | None] = ContextVar("on_settler", default=None)
 """Told about each settler that works outside of a run."""
@@ -35,6 +43,24 @@ async def open_settler(
         if (listener := on_settler.get()) is not None:
             listener(settler)
         yield settler
+
+
+def render_window(settings: Settings) -> int | None:
+    """Videos that may be unfinished at once: stated, or the plan's; None: any number."""
+    if settings.render_window is not None or settings.plan is None:
+        return settings.render_window
+    return load_models(settings.models).render_windows.get(settings.plan)
+
+
+async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:
+    """Settle what is finished while rows are sent, and tell the window how many videos are not. Until cancelled."""
+    api = api_of(settings.base_url)
+    plan = replace(settle_plan(settings, None), wait=False, api=api, downloads=None)
+    while True:
+        window.count(ledger.read(partial(reading.unsettled, api=api)))
+        await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
+        with suppress(ReelbatchError):  # the next round tries again; the run itself notices what is wrong for good
+            await Settler(ledger, client, plan).run()
 
 
 def settle_plan(settings: Settings, batch: Batch | None) -> SettlePlan:

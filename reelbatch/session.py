@@ -18,7 +18,7 @@ from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.following import settle_plan
+from reelbatch.following import keep_count, render_window, settle_plan
 from reelbatch.ledger import Ledger, claims, reading, runs, utc_now
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.engine import shown
@@ -194,7 +194,9 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
         submitter = _submitter(ledger, client, settings, (run_id, assignment.base))
         scope = Scope(assignment.batch, run_id, assignment.rerun)
         session = Session(settings, (ledger, client), submitter, scope)
-        heartbeat = asyncio.create_task(_beat(ledger, run_id, settings.lease_s))
+        background = [asyncio.create_task(_beat(ledger, run_id, settings.lease_s))]
+        if submitter.window.limit is not None:
+            background.append(asyncio.create_task(keep_count(ledger, client, settings, submitter.window)))
         token = _current.set(session)
         try:
             if (listener := on_session.get()) is not None:
@@ -202,7 +204,9 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
             yield session
         finally:
             _current.reset(token)
-            heartbeat.cancel()
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await _end(ledger, run_id, submitter.tally)
     if submitter.tally.crash is not None:
         raise submitter.tally.crash
@@ -228,6 +232,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[Ru
         policy=Policy(settings.server_errors, settings.bad_gateway_wait_s),
         max_credits=settings.max_credits,
         identical_rejections=settings.identical_rejections,
+        render_window=render_window(settings),
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
 

@@ -31,6 +31,12 @@ def batch_names(connection: Connection) -> list[Batch]:
     return [Batch(name) for name in connection.scalars(select(batches.c.batch).order_by(batches.c.batch))]
 
 
+def unsettled(connection: Connection, api: str) -> int:
+    """Videos of one API that are not finished."""
+    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
+    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED))) or 0
+
+
 def unsettled_batches(connection: Connection, api: str) -> list[Batch]:
     """Batches of one API that have videos to be followed."""
     due = select(results.c.batch).where(results.c.batch == batches.c.batch, in_states(UNSETTLED)).exists()

@@ -4,5 +4,16 @@ from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.submitter import SubmitPlan, Submitter
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Uploader, UploadPlan
+from reelbatch.submitter.window import RenderWindow
 
-__all__ = ["ExitReason", "Pace", "Stopped", "SubmitPlan", "Submitter", "Tally", "UploadPlan", "Uploader"]
+__all__ = [
+    "ExitReason",
+    "Pace",
+    "RenderWindow",
+    "Stopped",
+    "SubmitPlan",
+    "Submitter",
+    "Tally",
+    "UploadPlan",
+    "Uploader",
+]

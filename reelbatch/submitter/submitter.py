@@ -22,6 +22,7 @@ from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Asset, Uploader
+from reelbatch.submitter.window import RenderWindow
 
 _TOKEN_BYTES = 10
 _NAME_LIMIT = 100
@@ -50,6 +51,7 @@ class SubmitPlan:
     policy: Policy
     max_credits: int | None
     identical_rejections: int
+    render_window: int | None = None  # videos unfinished at once
 
 
 def new_token() -> Token:
@@ -68,6 +70,7 @@ class Submitter:
 
     def __init__(self, ledger: Ledger, client: Client, uploader: Uploader, plan: SubmitPlan, pace: Pace) -> None:
         self.tally = Tally()
+        self.window = RenderWindow(plan.render_window)
         self._ledger = ledger
         self._client = client
         self._uploader = uploader
@@ -91,6 +94,7 @@ class Submitter:
         """Let no further create leave; those in flight are waited for and recorded."""
         self.tally.end(reason, message)
         self._pace.stop()
+        self.window.stop()
 
     async def submit(self, scope: Scope, span: tuple[int, int]) -> int:
         """Send the pending rows of `scope` within `span`; returns how many of them this worker took.
@@ -199,6 +203,13 @@ class Submitter:
         return backoff(state) if stated is None else stated
 
     async def _attempt(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
+        async with self.window.place() as place:
+            token, outcome = await self._create(row, assets)
+            await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+            place.has_video = outcome.kind is Kind.SUBMITTED
+        return outcome
+
+    async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.slot() as started:
             token = new_token()
             await self._record_intent(row, token)
@@ -210,8 +221,7 @@ class Submitter:
             self.tally.leaving()
             outcome = _asset_gone(classify(await self._client.send_create(body), self._plan.policy), assets)
             self._learn(outcome, started)
-        await self._record(row, token, outcome, _ENDINGS[outcome.kind])
-        return outcome
+        return token, outcome
 
     async def _record_intent(self, row: ClaimedRow, token: Token) -> None:
         plan = self._plan

@@ -1,0 +1,54 @@
+"""How many videos may be unfinished at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reelbatch.submitter.pace import Stopped
+from reelbatch.submitter.window import RenderWindow
+
+
+async def _submit(window: RenderWindow, *, has_video: bool = True) -> None:
+    async with window.place() as place:
+        place.has_video = has_video
+
+
+async def test_a_video_keeps_its_place_until_it_is_counted_as_finished() -> None:
+    """The fourth create waits for one of three videos."""
+    window = RenderWindow(3)
+    await asyncio.gather(*(_submit(window) for _ in range(3)))
+    fourth = asyncio.create_task(_submit(window))
+    await asyncio.sleep(0.01)
+    assert not fourth.done()
+    window.count(2)
+    await asyncio.wait_for(fourth, 5)
+    assert window.unfinished == 3
+
+
+async def test_a_create_without_a_video_gives_its_place_back() -> None:
+    """A refused row does not count against the plan."""
+    window = RenderWindow(1)
+    for _ in range(5):
+        await asyncio.wait_for(_submit(window, has_video=False), 5)
+    assert window.unfinished == 0
+
+
+async def test_without_a_limit_everybody_enters() -> None:
+    """The business plan has none."""
+    window = RenderWindow(None)
+    await asyncio.wait_for(asyncio.gather(*(_submit(window) for _ in range(50))), 5)
+
+
+async def test_stop_sends_home_whoever_waits() -> None:
+    """Ctrl-C need not wait for a render."""
+    window = RenderWindow(1)
+    await _submit(window)
+    waiting = asyncio.create_task(_submit(window))
+    await asyncio.sleep(0)
+    window.stop()
+    with pytest.raises(Stopped):
+        await waiting
+    with pytest.raises(Stopped):
+        await _submit(window)
