@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_, update
 
-from reelbatch.domain import Batch, ClaimedRow, Request, RowKey, RowState, RunId
+from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RowState, RunId
+from reelbatch.ledger.books import Ending
 from reelbatch.ledger.moves import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
 from reelbatch.ledger.schema import attempts, results
 
@@ -142,17 +143,20 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
     """What dead runs held: claimed rows become pending, sending rows in doubt. Answers with both counts."""
     if not dead:
         return 0, 0
-    theirs = results.c.run_id.in_(dead)
+    # All that is held, in these words: a narrower condition would hide the partial index from SQLite.
+    theirs = and_(results.c.run_id.in_(dead), in_states(HELD))
     returned = connection.execute(update(results).where(theirs, RELEASE.expected).values(state=RELEASE.target))
     message = "the worker ended while the request was under way; it may have been charged"
     doubtful = connection.execute(
         update(results)
         .where(theirs, DOUBTFUL.expected)
         .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
+        .returning(results.c.token)
     )
-    unanswered = and_(attempts.c.run_id.in_(dead), attempts.c.ended_at.is_(None), attempts.c.outcome.is_(None))
-    connection.execute(update(attempts).where(unanswered).values(outcome="in_doubt", message=message))
-    return returned.rowcount, doubtful.rowcount
+    tokens = list(doubtful.scalars())
+    unanswered = and_(attempts.c.token.in_(tokens), attempts.c.outcome.is_(None))
+    connection.execute(update(attempts).where(unanswered).values(outcome=Ending.IN_DOUBT, message=message))
+    return returned.rowcount, len(tokens)
 
 
 def chunks(connection: Connection, scope: Scope, rows_each: int, limit: int | None) -> list[tuple[int, int]]:

@@ -1,0 +1,153 @@
+"""A cap holds to the credit, over all workers, whatever order answers come in."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from acting import ESTIMATE, LEASE, Worker, begin, committed, die, load, row, rows_of, states, tell
+from sqlalchemy import delete
+
+from reelbatch.errors import LedgerError
+from reelbatch.ledger import Ledger, sending
+from reelbatch.ledger.schema import batches
+from reelbatch.ledger.sending import Admission, Ending
+
+ROWS = 100
+
+
+@pytest.fixture
+def tables(ledger_url: str) -> Iterator[tuple[Ledger, Ledger]]:
+    """Two processes' views of one table."""
+    with Ledger(ledger_url) as one, Ledger(ledger_url) as other:
+        yield one, other
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_hundred_at_once_never_pass_the_cap(tables: tuple[Ledger, Ledger], workers: int) -> None:
+    """Of a hundred concurrent intents exactly as many are admitted as the cap pays for."""
+    load(tables[0], rows_of(*(f"key-{number}" for number in range(ROWS))))
+    cap = 40 * ESTIMATE + ESTIMATE - 1
+    runs = [begin(tables[number], f"run-{number}", max_credits=cap) for number in range(workers)]
+    claimed = [(run, taken) for run in runs for taken in run.claim(ROWS // workers)]
+    assert len(claimed) == ROWS
+    writes = (run.ledger.write(sending.record_intents, run.intent(taken)) for run, taken in claimed)
+    admissions = await asyncio.gather(*writes)
+    assert admissions.count(Admission.ADMITTED) == 40
+    assert admissions.count(Admission.OVER_CAP) == 60
+    assert committed(tables[0]) == 40 * ESTIMATE
+    assert list(states(tables[0]).values()).count("sending") == 40
+
+
+def capped(ledger: Ledger, rows: int, **cap: int) -> Worker:
+    """A run with a cap for so many rows, on a batch of ten."""
+    load(ledger, rows_of(*"abcdefghij"))
+    return begin(ledger, max_credits=rows * ESTIMATE + cap.get("less", 0))
+
+
+def admissions(worker: Worker, rows: int) -> list[Admission]:
+    """What the next rows are told."""
+    return [worker.admit(worker.intent(taken)) for taken in worker.claim(rows)]
+
+
+def test_an_exact_fit_is_allowed(ledger: Ledger) -> None:
+    """The last credit of the cap may be used, and not one more."""
+    assert admissions(capped(ledger, 2), 3) == ["admitted", "admitted", "over_cap"]
+
+
+def test_one_credit_too_few_is_too_few(ledger: Ledger) -> None:
+    """A row that costs one credit more than is left is not sent."""
+    assert admissions(capped(ledger, 2, less=-1), 2) == ["admitted", "over_cap"]
+
+
+def test_a_smaller_row_may_still_fit(ledger: Ledger) -> None:
+    """Within one group each row is measured by itself, in order."""
+    sizes = [40, 70, 60, 1]
+    load(ledger, [row(str(number), number, credits_estimated=size) for number, size in enumerate(sizes, 1)])
+    worker = begin(ledger, max_credits=100)
+    intents = [worker.intent(taken) for taken in worker.claim()]
+    told = ledger.change(lambda connection: sending.record_intents(connection, intents))
+    assert told == ["admitted", "over_cap", "admitted", "over_cap"]
+    assert committed(ledger) == 100
+
+
+@pytest.mark.parametrize("ending", [Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN])
+def test_what_was_surely_not_created_frees_its_credits(ledger: Ledger, ending: Ending) -> None:
+    """A refused row makes room for another one."""
+    worker = capped(ledger, 1)
+    worker.send(worker.claim(1)[0], ending)
+    assert admissions(worker, 2) == ["admitted", "over_cap"]
+
+
+def test_a_row_in_doubt_keeps_its_credits(ledger: Ledger) -> None:
+    """As long as a row may have been charged, its credits are not given to another."""
+    worker = capped(ledger, 1)
+    worker.send(worker.claim(1)[0], Ending.IN_DOUBT)
+    assert admissions(worker, 1) == ["over_cap"]
+
+
+def test_a_dead_workers_requests_keep_their_credits(ledger: Ledger) -> None:
+    """The rows that a killed worker had under way count until somebody knows better."""
+    worker = capped(ledger, 2)
+    intent = worker.intend(worker.claim(1)[0])
+    die(worker)
+    ledger.recover(LEASE)
+    other = begin(ledger, "run-2", max_credits=2 * ESTIMATE)
+    assert admissions(other, 2) == ["admitted", "over_cap"]
+    tell(ledger, intent, Ending.REJECTED)
+    assert admissions(other, 1) == ["admitted"]
+
+
+def test_a_lower_charge_makes_room_and_a_higher_takes_it(ledger: Ledger) -> None:
+    """The cap follows what was charged in truth."""
+    worker = capped(ledger, 3)
+    worker.send(worker.claim(1)[0], credits_charged=0)
+    worker.send(worker.claim(1)[0], credits_charged=2 * ESTIMATE + 1)
+    assert admissions(worker, 1) == ["over_cap"]
+
+
+def test_a_batch_that_is_over_a_new_cap_sends_nothing(ledger: Ledger) -> None:
+    """What earlier runs spent counts against the cap of this one."""
+    worker = capped(ledger, 5)
+    for taken in worker.claim(3):
+        worker.send(taken)
+    assert admissions(begin(ledger, "run-2", max_credits=2 * ESTIMATE), 1) == ["over_cap"]
+
+
+def test_a_row_of_unknown_cost_is_not_sent_under_a_cap(ledger: Ledger) -> None:
+    """Nobody can promise a cap for a row whose rate is unknown."""
+    load(ledger, [row("a", 1, credits_estimated=None), row("b", 2)])
+    worker = begin(ledger, max_credits=1000)
+    assert admissions(worker, 2) == ["unknown_rate", "admitted"]
+    assert states(ledger)["a"] == "claimed"
+
+
+def test_a_row_of_unknown_cost_is_counted_once_it_is_charged(ledger: Ledger) -> None:
+    """Sent without a cap, it counts with its charge against the caps of later runs."""
+    load(ledger, [row("a", 1, credits_estimated=None), row("b", 2)])
+    worker = begin(ledger)
+    worker.send(worker.claim(1)[0], credits_charged=30)
+    assert committed(ledger) == 30
+    assert admissions(begin(ledger, "run-2", max_credits=30 + ESTIMATE - 1), 1) == ["over_cap"]
+
+
+def test_a_cap_without_anything_to_count_against_admits_nothing(ledger: Ledger) -> None:
+    """Where the batch has no entry, a capped run fails rather than counts from zero each time."""
+    worker = capped(ledger, 1)
+    ledger.change(lambda connection: connection.execute(delete(batches)))
+    with pytest.raises(LedgerError, match="no entry"):
+        worker.admit(worker.intent(worker.claim(1)[0]))
+    assert states(ledger)["a"] == "claimed"
+
+
+def test_intents_of_two_batches_in_one_group_are_counted_apart(ledger: Ledger) -> None:
+    """Interleaved rows of two batches are held to the cap of their own batch."""
+    load(ledger, rows_of("a", "b", "c"))
+    load(ledger, rows_of("a", "b", "c"), batch="autumn")
+    spring = begin(ledger, "run-1", max_credits=2 * ESTIMATE)
+    autumn = begin(ledger, "run-2", max_credits=ESTIMATE, batch="autumn")
+    pairs = zip(spring.claim(), autumn.claim(), strict=True)
+    intents = [intent for one, other in pairs for intent in (spring.intent(one), autumn.intent(other))]
+    told = ledger.change(lambda connection: sending.record_intents(connection, intents))
+    assert told == ["admitted", "admitted", "admitted", "over_cap", "over_cap", "over_cap"]
+    assert committed(ledger) == 2 * ESTIMATE
+    assert committed(ledger, "autumn") == ESTIMATE

@@ -1,0 +1,297 @@
+"""SQLite files that hurt: foreign, newer, older, locked, read-only, full; and how ours are written."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from acting import ESTIMATE, attempt, begin, committed, load, rows_of, states
+from sqlalchemy import Connection, event
+
+from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.ledger import Ledger, sending
+from reelbatch.ledger.engine import open_engine, parse_url, shown
+from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.sending import Admission
+
+OPENER = """
+import sys
+from pathlib import Path
+from acting import begin
+from reelbatch.ledger import Ledger
+while not Path(sys.argv[2]).exists():
+    pass
+with Ledger(sys.argv[1]) as ledger:
+    begin(ledger, sys.argv[3])
+"""
+PASSWORD = "s3cret"  # noqa: S105 - of nobody
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the table would be."""
+    return tmp_path / "results.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    """Of a table whose users do not wait long for each other."""
+    return f"sqlite:///{path}?timeout=0.3"
+
+
+def run_sql(path: Path, *statements: str) -> None:
+    """What another program does to the file."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program is in the middle of a write."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+def test_answers_survive_a_power_cut(url: str) -> None:
+    """Writes are synced to disk before they count, and readers do not wait for them: FULL and WAL are on."""
+    with Ledger(url) as ledger, ledger.connection() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_file_that_is_no_table_is_refused(url: str, path: Path) -> None:
+    """A spreadsheet given by mistake is neither read nor harmed."""
+    content = b"image_path,prompt\n" * 100
+    path.write_bytes(content)
+    with pytest.raises(LedgerUnusable, match="no SQLite file"):
+        Ledger(url)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("table", ["results", "runs", "attempts", "uploads", "batches"])
+def test_somebody_elses_tables_are_left_alone(url: str, path: Path, table: str) -> None:
+    """A database in which another program keeps a table with a name of ours is refused, and nothing is added."""
+    run_sql(path, f"CREATE TABLE {table} (theirs TEXT)")
+    with pytest.raises(LedgerUnusable, match=f"`{table}` that is not Reelbatch's"):
+        Ledger(url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [(table,)]
+
+
+def test_a_newer_table_is_refused(url: str, path: Path) -> None:
+    """An older Reelbatch does not write into what it does not understand."""
+    Ledger(url).close()
+    run_sql(path, "UPDATE reelbatch_schema SET version = 99")
+    with pytest.raises(LedgerUnusable, match=r"newer Reelbatch \(schema 99"):
+        Ledger(url)
+
+
+def add_column(connection: Connection) -> None:
+    """A step from version 1 to 2."""
+    connection.exec_driver_sql("ALTER TABLE results ADD COLUMN mood TEXT")
+
+
+def test_an_older_table_is_migrated(url: str, path: Path) -> None:
+    """Rows and ids stay, the new column is there, and the second to open it finds it done."""
+    with Ledger(url) as ledger:
+        load(ledger, rows_of("a"))
+    engine = open_engine(parse_url(url))
+    for _ in range(2):
+        prepare(engine, {1: add_column}, version=2)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT row_key, mood FROM results").fetchall() == [("a", None)]
+        assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(2,)]
+
+
+def test_a_migration_that_fails_changes_nothing(url: str, path: Path) -> None:
+    """Half a migration is none."""
+
+    def broken(connection: Connection) -> None:
+        add_column(connection)
+        connection.exec_driver_sql("SELECT * FROM nowhere")
+
+    Ledger(url).close()
+    engine = open_engine(parse_url(url))
+    with pytest.raises(LedgerUnusable):
+        prepare(engine, {1: broken}, version=2)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        assert "mood" not in str(connection.execute("SELECT sql FROM sqlite_master").fetchall())
+    Ledger(url).close()
+
+
+def test_five_processes_may_open_a_new_table_at_once(path: Path, tmp_path: Path) -> None:
+    """Workers that start together make one table, and none of them fails."""
+    url, go = f"sqlite:///{path}", tmp_path / "go"
+    commands = [[sys.executable, "-c", OPENER, url, str(go), f"run-{number}"] for number in range(5)]
+    here = Path(__file__).parent
+    workers = [subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True) for command in commands]
+    go.touch()
+    assert [worker.communicate()[1] for worker in workers] == [""] * 5
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(5,)]
+
+
+def test_a_read_only_table_is_read_and_says_so_when_written(url: str, path: Path) -> None:
+    """A table that can't be written shows its rows, and refuses the first write with what to do."""
+    with Ledger(url) as ledger:
+        load(ledger, rows_of("a"))
+    with Ledger(f"sqlite:///file:{path}?mode=ro&uri=true") as ledger:
+        assert ledger.path == path
+        assert states(ledger) == {"a": "pending"}
+        with pytest.raises(LedgerError, match="read-only; make file and folder writable"):
+            begin(ledger)
+
+
+def test_a_folder_that_can_not_be_made_says_so() -> None:
+    """A path that leads nowhere is named, not met with a traceback."""
+    with pytest.raises(LedgerUnusable, match="the folder can't be made"):
+        Ledger("sqlite:////proc/reelbatch/results.db")
+
+
+def test_a_folder_that_takes_no_files_says_so() -> None:
+    """Nor is a folder in which no file can be made."""
+    with pytest.raises(LedgerUnusable, match="can't be opened"):
+        Ledger("sqlite:////proc/results.db")
+
+
+def test_a_folder_is_made(tmp_path: Path) -> None:
+    """The default table lies in a folder that a new project does not have yet."""
+    Ledger(f"sqlite:///{tmp_path}/new/folder/results.db").close()
+    assert (tmp_path / "new/folder/results.db").exists()
+
+
+def test_looking_for_a_table_does_not_make_one(url: str, path: Path) -> None:
+    """`plan` and `status` leave no empty file behind."""
+    assert not Ledger.exists(url)
+    assert not path.exists()
+
+
+async def test_a_short_lock_is_waited_for(path: Path) -> None:
+    """While another program writes, ours waits and then goes on."""
+    with Ledger(f"sqlite:///{path}") as ledger:
+        load(ledger, rows_of("a"))
+        worker = begin(ledger)
+        intent = worker.intent(worker.claim()[0])
+        with locked(path) as other:
+            waiting = asyncio.create_task(ledger.write(sending.record_intents, intent))
+            done, _ = await asyncio.wait({waiting}, timeout=0.2)
+            assert not done
+            other.execute("COMMIT")
+            assert await waiting is Admission.ADMITTED
+
+
+async def test_a_long_lock_is_an_error_and_nothing_is_sent(url: str, path: Path) -> None:
+    """A table that stays locked admits no intent, says why, and works again afterwards."""
+    with Ledger(url) as ledger:
+        load(ledger, rows_of("a"))
+        worker = begin(ledger)
+        taken = worker.claim()[0]
+        with locked(path), pytest.raises(LedgerError, match="kept it locked for too long"):
+            await ledger.write(sending.record_intents, worker.intent(taken))
+        assert states(ledger) == {"a": "claimed"}
+        assert await ledger.write(sending.record_intents, worker.intent(taken)) is Admission.ADMITTED
+
+
+def test_a_table_that_is_locked_when_opened_says_so(url: str, path: Path) -> None:
+    """A table that can't be opened for another program's sake is unusable, for now."""
+    Ledger(url).close()
+    with locked(path), pytest.raises(LedgerUnusable, match="kept it locked for too long"):
+        Ledger(url)
+
+
+def fill_disk(ledger: Ledger) -> None:
+    """From now on the file can't grow, as on a full disk."""
+
+    @event.listens_for(ledger._engine, "checkout")
+    def _no_more_pages(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+
+async def test_a_full_disk_admits_no_intent(url: str) -> None:
+    """Where the intent can't be written, the request may not leave; once there is room, it may."""
+    keys = [f"key-{number:04}" for number in range(500)]
+    with Ledger(url) as ledger:
+        load(ledger, rows_of(*keys))
+        worker = begin(ledger)
+        intents = [worker.intent(taken) for taken in worker.claim()]
+        fill_disk(ledger)
+        writes = (ledger.write(sending.record_intents, intent) for intent in intents)
+        told = await asyncio.gather(*writes, return_exceptions=True)
+        refused = [error for error in told if isinstance(error, LedgerError)]
+        assert refused
+        assert "the disk is full; make room" in str(refused[0])
+        admitted = [intent for intent, said in zip(intents, told, strict=True) if said is Admission.ADMITTED]
+        assert list(states(ledger).values()).count("sending") == len(admitted)
+        assert committed(ledger) == len(admitted) * ESTIMATE
+    with Ledger(url) as again:
+        late = next(intent for intent, said in zip(intents, told, strict=True) if isinstance(said, LedgerError))
+        assert await again.write(sending.record_intents, late) is Admission.ADMITTED
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
+    """On a disk of 400 kB what was committed stays readable and the rest is refused with a remedy."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], check=False).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    try:
+        sent = fill_table(f"sqlite:///{disk}/results.db?timeout=0.3")
+        for file in disk.glob("*.ballast"):
+            file.unlink()
+        with Ledger(f"sqlite:///{disk}/results.db") as again:
+            assert {attempt(again, token)["video_id"] for token in sent} == {f"vid-{token}" for token in sent}
+            assert committed(again) >= len(sent) * ESTIMATE
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def fill_table(url: str) -> list[str]:
+    """Send rows until the disk is full; the tokens of those whose answer was committed."""
+    sent: list[str] = []
+    with Ledger(url) as ledger:
+        load(ledger, rows_of(*(f"key-{number:03}" for number in range(100))))
+        worker = begin(ledger)
+        taken = worker.claim()
+        (Path(str(ledger.path)).parent / "a.ballast").write_bytes(b"x" * 20_000)
+        with pytest.raises(LedgerError, match=r"disk (is full|can't be read or written)"):
+            sent.extend(worker.send(row, message="m" * 500).token for row in taken)
+    return sent
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        f"postgres//user:{PASSWORD}@host/db",
+        f"postgresql:/user:{PASSWORD}@host/db",
+        f"postgresql://user:{PASSWORD}@host:port/db",
+        f"mysql://user:{PASSWORD}@host/db",
+        f"postgresql+nosuch://user:{PASSWORD}@host/db",
+        f"nonsense?password={PASSWORD}",
+    ],
+)
+def test_no_message_shows_a_password(stated: str) -> None:
+    """A URL with a mistake in it is shown without its password."""
+    with pytest.raises(LedgerUnusable) as caught:
+        Ledger(stated)
+    assert PASSWORD not in str(caught.value)
+    assert PASSWORD not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "stated", [f"postgresql://user:{PASSWORD}@host/db", f"postgresql://user@host/db?password={PASSWORD}"]
+)
+def test_a_url_is_shown_without_its_password(stated: str) -> None:
+    """Wherever the password stands in the URL, it is not printed."""
+    assert PASSWORD not in shown(parse_url(stated))
+    assert "user" in shown(stated)

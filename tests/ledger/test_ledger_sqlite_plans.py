@@ -1,0 +1,66 @@
+"""The questions that are asked again and again are answered from an index, however large the table."""
+
+from collections.abc import Callable
+from typing import Any
+
+from acting import load, rows_of
+from sqlalchemy import Connection, event
+
+from reelbatch.domain import RunId
+from reelbatch.ledger import Ledger, claims, reading, settling, utc_now
+from reelbatch.ledger.claims import Claim, Scope
+
+
+def plan_of(ledger: Ledger, work: Callable[[Connection], Any]) -> str:
+    """How SQLite goes about the statements of `work`."""
+    seen: list[tuple[str, object]] = []
+
+    def remember(_: object, __: object, statement: str, values: object, *___: object) -> None:
+        seen.append((statement, values))
+
+    engine = ledger._engine
+    event.listen(engine, "before_cursor_execute", remember)
+    ledger.change(work)
+    event.remove(engine, "before_cursor_execute", remember)
+    return "\n".join(
+        str(line)
+        for statement, values in seen
+        for line in ledger.change(
+            lambda connection, s=statement, v=values: connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {s}", v).all()
+        )
+    )
+
+
+def test_the_claim_reads_only_pending_rows(ledger: Ledger) -> None:
+    """However large the table, a claim looks at the pending rows of its span and at nothing else."""
+    load(ledger, rows_of("a", "b"))
+    for rerun in (False, True):
+        item = Claim(Scope("spring", RunId("run-1"), rerun), (1, 2), 10)
+        plan = plan_of(ledger, lambda connection, item=item: claims.claim(connection, [item]))
+        assert "USING INDEX results_pending (batch=? AND row_number>? AND row_number<?)" in plan
+        assert "SCAN results" not in plan
+
+
+def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:
+    """Looking for dead workers costs nothing while nobody holds anything."""
+    load(ledger, rows_of("a"))
+    plan = plan_of(ledger, lambda connection: claims.recover(connection, [RunId("run-1"), RunId("run-2")]))
+    assert plan.count("USING INDEX results_held (run_id=?)") == 2
+    assert "SCAN results" not in plan
+    assert "SCAN attempts" not in plan
+
+
+def test_settling_reads_only_what_is_due(ledger: Ledger) -> None:
+    """Rows that are due are found by time, without a sort."""
+    load(ledger, rows_of("a"))
+    plan = plan_of(ledger, lambda connection: connection.execute(settling.due("spring", utc_now(), 10)).all())
+    assert "results_due (batch=? AND due_at<?)" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_counting_what_is_left_reads_only_pending_rows(ledger: Ledger) -> None:
+    """The question that is asked every second does not read the whole table."""
+    load(ledger, rows_of("a"))
+    scope = Scope("spring", RunId("run-1"))
+    plan = plan_of(ledger, lambda connection: reading.claimable(connection, scope))
+    assert "(batch=? AND state=?)" in plan or "results_pending" in plan
