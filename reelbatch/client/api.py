@@ -63,6 +63,9 @@ class Client:
         _check_address(connection.base_url)
         self._base_url = connection.base_url.rstrip("/")
         self._timeout_s = connection.timeout_s
+        self._creating = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         options: dict[str, Any] = {
             # A proxy has no business between this process and its own machine.
             "trust_env": not is_loopback(urlsplit(self._base_url).hostname),
@@ -85,7 +88,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, once creates under way have their answers: each may have been paid for."""
+        await self._idle.wait()
         await self._calls.close()
         await self._transfers.close()
 
@@ -127,7 +131,7 @@ class Client:
         """One POST of `body`; whatever happens comes back as an Exchange, with what is known about it."""
         watch = Watch(self._timeout_s)
         try:
-            async with watch.limit(), self._post(body, watch) as response:
+            async with self._counted(), watch.limit(), self._post(body, watch) as response:
                 watch.status, watch.headers = response.status_code, dict(response.headers)
                 async for chunk in response.aiter_raw():
                     watch.body += chunk
@@ -136,6 +140,17 @@ class Client:
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
             return watch.exchange(error, self._key)
         return watch.exchange(None, self._key)
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self._creating += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._creating -= 1
+            if not self._creating:
+                self._idle.set()
 
     @asynccontextmanager
     async def _post(self, body: Mapping[str, Any], watch: Watch) -> AsyncIterator[httpx.Response]:

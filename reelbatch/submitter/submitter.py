@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakSet
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
 
@@ -77,6 +78,7 @@ class Submitter:
         self._plan = plan
         self._pace = pace
         self._breaker = Breaker(plan.identical_rejections)
+        self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
         self._places = asyncio.Semaphore(2 * plan.concurrency)  # rows claimed at once: those in flight and the next
 
@@ -95,6 +97,7 @@ class Submitter:
         self.tally.end(reason, message)
         self._pace.stop()
         self.window.stop()
+        self._uploader.stop()
 
     async def submit(self, scope: Scope, span: tuple[int, int]) -> int:
         """Send the pending rows of `scope` within `span`; returns how many of them this worker took.
@@ -110,6 +113,9 @@ class Submitter:
                     task = asyncio.create_task(self._handle(row))
                     handling.add(task)
                     task.add_done_callback(handling.discard)
+        except asyncio.CancelledError:
+            self.stop(ExitReason.INTERRUPTED)
+            raise
         finally:
             await self._finish(handling)
         return taken
@@ -178,7 +184,8 @@ class Submitter:
         if outcome.code == _ASSET_GONE:
             for asset in assets:
                 await self._uploader.forget(asset)
-            outcome = await self._attempts(row, await self._assets(row))
+            fresh = [replace(asset, remembered=False) for asset in await self._assets(row)]
+            outcome = await self._attempts(row, fresh)
         await self._conclude(row, outcome)
 
     async def _assets(self, row: ClaimedRow) -> list[Asset]:
@@ -198,9 +205,9 @@ class Submitter:
         return outcome
 
     def _wait(self, state: RetryCallState) -> float:
-        stated = _last_outcome(state).wait_s
+        """As long as the API asked for, and never less than the backoff: its clock may be another than ours."""
         backoff = wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s)
-        return backoff(state) if stated is None else stated
+        return max(backoff(state), _last_outcome(state).wait_s or 0.0)
 
     async def _attempt(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
         async with self.window.place() as place:
@@ -275,8 +282,10 @@ class Submitter:
     async def _upload_failed(self, row: ClaimedRow, error: ApiError) -> None:
         if error.status in _HALTING:
             self.stop(_HALTING[error.status], str(error))
-        elif self._breaker.learn(Outcome(Kind.RETRY, code="upload", message=str(error))):
-            self.stop(ExitReason.SAME_FAILURE, str(error))
+        elif error not in self._upload_failures:  # rows that shared one upload say the same thing once
+            self._upload_failures.add(error)
+            if self._breaker.learn(Outcome(Kind.RETRY, code="upload", message=str(error))):
+                self.stop(ExitReason.SAME_FAILURE, str(error))
         await self._give_back(row, "upload", str(error))
 
     async def _give_back(

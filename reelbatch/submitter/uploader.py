@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,11 +19,13 @@ from reelbatch.client import Client, UploadSlot
 from reelbatch.domain import RunId
 from reelbatch.errors import ApiError, UploadError
 from reelbatch.ledger import Ledger, uploads, utc_now
-from reelbatch.manifest.images import ImageInfo, ImageKind, image_kind, inspect_image, resolve_image
+from reelbatch.manifest.images import ImageInfo, ImageKind, ImageProblem, image_kind, inspect_image, resolve_image
+from reelbatch.submitter.pace import Stopped
 
 _SLOTS_A_CALL = 50
 _GATHER_S = 0.02
 _HASHING_AT_ONCE = 4
+_UPLOADS_AT_ONCE = 16
 _FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
 
 
@@ -33,6 +36,15 @@ class Asset:
     path: str
     sha256: str | None = None
     remembered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An image file as it was when its bytes were hashed."""
+
+    info: ImageInfo
+    sha256: str
+    stamp: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,50 +77,73 @@ class Uploader:
         self._slots = _SlotSource(client)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
         self._hashing = asyncio.Semaphore(_HASHING_AT_ONCE)
+        self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+        self._stopped = False
 
     async def asset(self, stated: str) -> Asset:
         """The asset for `stated`, uploaded if the API does not have these bytes yet.
 
         Raises:
             ImageProblem: the file is gone or is no image any more.
-            UploadError: the storage did not take it.
+            UploadError: the storage did not take it, or it could not be fetched.
             ApiError: the API gave no upload address.
+            Stopped: uploads were broken off, or it had not begun when they were.
         """
         if image_kind(stated) in {ImageKind.URL, ImageKind.ASSET}:
             return Asset(stated)
         source = resolve_image(stated, self._plan.base)
         return await self._once(f"path:{source}", lambda: self._from_file(source))
 
+    def stop(self) -> None:
+        """Break off uploads: they cost nothing, and no create will need them now."""
+        self._stopped = True
+        for task in list(self._under_way.values()):
+            task.cancel()
+
     async def forget(self, asset: Asset) -> None:
-        """The API does not know a remembered path any more: the next call uploads it again."""
-        if asset.sha256:
-            await self._ledger.write(uploads.forget, uploads.Lookup(self._plan.api, asset.sha256))
+        """The API does not know a remembered path any more: the next call uploads it again.
+
+        Unless another row has done so meanwhile.
+        """
+        if asset.sha256 is None:
+            return
+        lookup = uploads.Lookup(self._plan.api, asset.sha256)
+        if await self._ledger.write(uploads.find, lookup) == asset.path:
+            await self._ledger.write(uploads.forget, lookup)
 
     async def _once(self, key: str, work: Callable[[], Awaitable[Asset]]) -> Asset:
         """Rows that race for the same image share one upload."""
+        if self._stopped:
+            raise Stopped
         task = self._under_way.get(key)
         if task is None:
             task = asyncio.ensure_future(_as_coroutine(work))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and self._stopped:  # the upload was, not whoever waits for it
+                raise Stopped from None
+            raise
 
     async def _from_file(self, source: str) -> Asset:
         with _local_copy(source) as copy:
             path = await asyncio.to_thread(copy)
             async with self._hashing:
-                info, sha256 = await asyncio.to_thread(_look_at, path)
-            return await self._once(f"sha:{sha256}", lambda: self._from_bytes(path, info, sha256))
+                seen = await asyncio.to_thread(_look_at, path)
+            return await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
 
-    async def _from_bytes(self, path: Path, info: ImageInfo, sha256: str) -> Asset:
-        known = await self._ledger.write(uploads.find, uploads.Lookup(self._plan.api, sha256))
+    async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
+        api, sha256 = self._plan.api, seen.sha256
+        known = await self._ledger.write(uploads.find, uploads.Lookup(api, sha256))
         if known is not None:
             return Asset(known, sha256, remembered=True)
-        slot = await self._upload(path, info)
-        upload = uploads.Upload(self._plan.api, sha256, slot.file_path, info.size, utc_now(), self._plan.run_id)
+        slot = await self._upload(path, seen)
+        upload = uploads.Upload(api, sha256, slot.file_path, seen.info.size, utc_now(), self._plan.run_id)
         return Asset(await self._ledger.write(uploads.save, upload), sha256)
 
-    async def _upload(self, path: Path, info: ImageInfo) -> UploadSlot:
+    async def _upload(self, path: Path, seen: _Seen) -> UploadSlot:
         """Each attempt asks for a fresh address, so one that expired while it waited does no harm."""
         retrying = AsyncRetrying(
             retry=retry_if_exception(_may_work_later),
@@ -117,13 +152,19 @@ class Uploader:
             sleep=self._sleep,
             reraise=True,
         )
-        slot: UploadSlot = await retrying(self._upload_once, path, info)
+        slot: UploadSlot = await retrying(self._upload_once, path, seen)
         return slot
 
-    async def _upload_once(self, path: Path, info: ImageInfo) -> UploadSlot:
-        slot = await self._slots.get(info.extension)
-        await self._client.put_file(slot, path)
-        return slot
+    async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:
+        async with self._uploading:
+            slot = await self._slots.get(seen.info.extension)
+            try:
+                await self._client.put_file(slot, path)
+            except UploadError:
+                await asyncio.to_thread(_check_unchanged, path, seen)
+                raise
+            await asyncio.to_thread(_check_unchanged, path, seen)
+            return slot
 
 
 class _SlotSource:
@@ -178,9 +219,31 @@ async def _as_coroutine(work: Callable[[], Awaitable[Asset]]) -> Asset:
     return await work()
 
 
-def _look_at(path: Path) -> tuple[ImageInfo, str]:
-    with path.open("rb") as file:
-        return inspect_image(str(path)), hashlib.file_digest(file, "sha256").hexdigest()
+def _look_at(path: Path) -> _Seen:
+    info = inspect_image(str(path))
+    try:
+        with path.open("rb") as file:
+            return _Seen(info, hashlib.file_digest(file, "sha256").hexdigest(), _stamp(os.fstat(file.fileno())))
+    except OSError as error:
+        raise ImageProblem(f"can't be read: {error.strerror or error}", "Check the path.") from error
+
+
+def _check_unchanged(path: Path, seen: _Seen) -> None:
+    """Other bytes must not be remembered under these bytes' hash, nor be tried again as if they were the same.
+
+    Raises:
+        ImageProblem: the file is another one by now, or gone.
+    """
+    try:
+        same = _stamp(path.stat()) == seen.stamp
+    except OSError:
+        same = False
+    if not same:
+        raise ImageProblem("the file changed, or was removed, while it was uploaded", "Run the same command again.")
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextmanager
@@ -192,8 +255,17 @@ def _local_copy(source: str) -> Iterator[Callable[[], Path]]:
     with tempfile.NamedTemporaryFile(suffix=Path(source).suffix) as temporary:
 
         def fetch() -> Path:
-            with fsspec.open(source, "rb") as remote, Path(temporary.name).open("wb") as local:
-                shutil.copyfileobj(remote, local)
+            _copy(source, Path(temporary.name))
             return Path(temporary.name)
 
         yield fetch
+
+
+def _copy(source: str, target: Path) -> None:
+    try:
+        with fsspec.open(source, "rb") as remote, target.open("wb") as local:
+            shutil.copyfileobj(remote, local)
+    except FileNotFoundError as error:
+        raise ImageProblem("no such file", "Check the path.") from error
+    except Exception as error:  # a backend raises what its libraries raise
+        raise UploadError(f"{source}: can't be fetched: {error or type(error).__name__}") from error

@@ -414,3 +414,20 @@ async def test_cancelling_a_create_leaves_nothing_running(serve: Serve) -> None:
             await sending
         async with asyncio.timeout(5):
             await server.until_open(0)
+
+
+async def test_closing_waits_for_answers_under_way(serve: Serve) -> None:
+    """A client that is closed in mid-create still brings the id."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(0.3)
+        writer.write(answer(GOOD))
+        await writer.drain()
+
+    server = await serve(slow)
+    client = Client(KEY, Connection(base_url=server.url, concurrency=1))
+    sending = asyncio.create_task(client.send_create(BODY))
+    await server.until_open(1)
+    await client.close()
+    assert classify(await sending).video_id == "clx7uu86w"

@@ -1,0 +1,237 @@
+"""Runs that are stopped, cancelled, or go wrong inside: what is in flight is recorded, nothing else leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import Answer, Arrival, Bench, ScriptedApi, scripted
+
+from reelbatch.domain import Batch
+from reelbatch.errors import LedgerError
+from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.session import Session, opened_ledger
+from reelbatch.settings import load_settings
+from reelbatch.submitter import ExitReason
+from reelbatch.submitter.recorder import rescue_paths
+from reelbatch.submitter.uploader import Asset
+
+
+def recorded_ids(bench: Bench) -> set[str]:
+    """Ids that the table has."""
+    return {row["video_id"] for row in bench.table() if row["video_id"]}
+
+
+class Gate:
+    """Holds every create until it is opened; says when enough have come."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.full = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, arrival: Arrival) -> Answer:
+        """The script of an API."""
+        if arrival.number >= self.wanted:
+            self.full.set()
+        self.opened.wait(20)
+        return Answer()
+
+    async def until_full(self) -> None:
+        """Wait for the creates."""
+        assert await asyncio.to_thread(self.full.wait, 20)
+
+
+async def test_stop_lets_nothing_leave_and_records_what_is_in_flight(tmp_path: Path) -> None:
+    """As on Ctrl-C: five are in flight, five end with their ids, the rest is pending."""
+    gate = Gate(5)
+    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        sessions: list[Session] = []
+        run = asyncio.create_task(bench.run(ledger, bench.rows(60), sessions.append, concurrency=5))
+        await gate.until_full()
+        sessions[0].interrupt()
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        report = await run
+        assert len(api.arrivals) == 5
+    assert (report.exit_reason, report.exit_code, report.submitted) == (ExitReason.INTERRUPTED, 130, 5)
+    assert bench.states() == {"queued": 5, "pending": 55}
+    assert recorded_ids(bench) == set(api.ids.values())
+
+
+@pytest.mark.parametrize("rows", [6, 60])
+async def test_cancelling_a_run_stops_it_gently(tmp_path: Path, rows: int) -> None:
+    """Wherever the cancellation hits: no row that only waited for its turn is sent any more."""
+    gate = Gate(1)
+    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        run = asyncio.create_task(bench.run(ledger, bench.rows(rows), concurrency=1))
+        await gate.until_full()
+        run.cancel()
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert len(api.arrivals) == 1
+    assert bench.states() == {"queued": 1, "pending": rows - 1}
+
+
+async def test_cancelling_one_span_while_it_waits_for_a_place(tmp_path: Path) -> None:
+    """A task of a flow is cancelled alone: its rows that have not left do not leave."""
+    gate = Gate(1)
+    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        spans: list[asyncio.Task[int]] = []
+
+        def one_span(session: Session) -> None:
+            spans.append(asyncio.create_task(session.submitter.submit(session.scope, (1, 10))))
+
+        run = asyncio.create_task(bench.run(ledger, bench.rows(10), one_span, concurrency=1))
+        await gate.until_full()
+        spans[0].cancel()
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        await asyncio.gather(run, *spans, return_exceptions=True)
+        assert len(api.arrivals) == 1
+    assert bench.states() == {"queued": 1, "pending": 9}
+
+
+class _Broken:
+    """An uploader with a fault that nobody thought of."""
+
+    def __init__(self, inner: Any, bad: str) -> None:
+        self.inner = inner
+        self.bad = bad
+
+    def stop(self) -> None:
+        """As the uploader."""
+        self.inner.stop()
+
+    async def asset(self, stated: str) -> Asset:
+        """Fails for one image once the others are on their way."""
+        if stated == self.bad:
+            await asyncio.sleep(0.3)
+            raise ZeroDivisionError("nobody thought of this")
+        asset: Asset = await self.inner.asset(stated)
+        return asset
+
+
+async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: Path) -> None:
+    """The other creates are answered and recorded, then the error is raised."""
+    with scripted(lambda _: Answer(delay_s=1.0)) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        manifest = bench.rows(30)
+        manifest.loc[3, "image_path"] = bad = "https://images.example.com/bad.png"
+
+        def spoil(session: Session) -> None:
+            session.submitter._uploader = _Broken(session.submitter._uploader, bad)  # type: ignore[assignment]
+
+        with pytest.raises(ZeroDivisionError, match="nobody thought"):
+            await bench.run(ledger, manifest, spoil, concurrency=8)
+    assert recorded_ids(bench) == set(api.ids.values())
+    assert 0 < len(api.ids) < 30
+    assert bench.states() == {"queued": len(api.ids), "pending": 30 - len(api.ids)}
+
+
+class FailingLedger(Ledger):
+    """A table that fails to take answers for some time."""
+
+    fails: Callable[[], Exception | None] = staticmethod(lambda: None)
+
+    async def write(self, work: Any, item: Any) -> Any:
+        """As the table, unless it fails."""
+        if work is sending.record_answers and (error := self.fails()):
+            raise error
+        return await super().write(work, item)
+
+
+@pytest.mark.parametrize("error", [LedgerError("disk full"), RuntimeError("the writer is gone")], ids=repr)
+async def test_answers_outlast_a_table_that_fails_for_a_while(tmp_path: Path, error: Exception) -> None:
+    """No new create leaves; those in flight are recorded as soon as the table works again."""
+    failures = iter([error] * 12)
+    with scripted(lambda _: Answer(delay_s=0.1)) as api, FailingLedger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        ledger.fails = lambda: next(failures, None)
+        report = await bench.run(ledger, bench.rows(60), concurrency=6)
+        assert len(api.arrivals) <= 12
+    assert report.exit_reason == ExitReason.LEDGER_FAILED
+    assert recorded_ids(bench) == set(api.ids.values())
+    assert bench.states() == {"queued": len(api.ids), "pending": 60 - len(api.ids)}
+
+
+async def test_answers_that_the_table_never_takes_are_rescued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They wait in a file beside it, and the next run takes them up: every id, nothing sent again."""
+    with scripted(lambda _: Answer(delay_s=0.1)) as api:
+        bench = Bench(tmp_path, api.url)
+        with FailingLedger(bench.results) as ledger:
+            ledger.fails = lambda: LedgerError("disk full")
+
+            def no_patience(session: Session) -> None:
+                session.submitter._recorder._waits_s = (0.01,)
+
+            await bench.run(ledger, bench.rows(60), no_patience, concurrency=6)
+        assert recorded_ids(bench) == set()
+        assert "kept in" in capsys.readouterr().err
+        first = set(api.ids.values())
+        report = await asyncio.to_thread(bench.generate, bench.rows(60))
+    assert report.exit_code == 0
+    assert first <= recorded_ids(bench) == set(api.ids.values())
+    assert len(api.arrivals) == 60
+    assert report.status.credits.worst_case == report.status.credits.charged == 60 * 48
+
+
+async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
+    bench = Bench(tmp_path, api.url)
+    with FailingLedger(bench.results) as ledger:
+        ledger.fails = lambda: LedgerError("disk full")
+
+        def no_patience(session: Session) -> None:
+            session.submitter._recorder._waits_s = ()
+
+        await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
+        return bench, next(rescue_paths(ledger))
+
+
+async def test_a_damaged_line_of_a_rescue_file_hides_no_other(tmp_path: Path) -> None:
+    """A disk that was full cut a line in half: the others are taken up, and no later command fails over it."""
+    with scripted(lambda _: Answer()) as api:
+        bench, path = await _rescued(tmp_path, api)
+    lines = sorted(
+        (line for line in path.read_text().splitlines() if line), key=lambda line: '"video_id": null' in line
+    )
+    path.write_text(lines[0][:40] + "\n" + "\n".join(lines[1:]) + "\n")
+    settings = load_settings(options=bench.settings())
+    for _ in range(2):
+        with opened_ledger(settings):
+            pass
+    damaged, *whole = [json.loads(line) for line in lines]
+    assert recorded_ids(bench) == {answer["video_id"] for answer in whole} - {None}
+    (row,) = (row for row in bench.table() if row["row_key"] == damaged["row_key"])
+    assert row["state"] == "in_doubt"
+
+
+async def test_an_answer_that_is_taken_up_twice_counts_once(tmp_path: Path) -> None:
+    """A process that dies between the table and the file leaves the books right."""
+    with scripted(lambda _: Answer()) as api:
+        bench, path = await _rescued(tmp_path, api)
+    content = path.read_text()
+    settings = load_settings(options=bench.settings())
+    committed = []
+    for _ in range(3):
+        path.write_text(content)
+        with opened_ledger(settings) as ledger:
+            committed.append(ledger.read(lambda connection: _committed(connection, bench)))
+    assert len(set(committed)) == 1
+    assert recorded_ids(bench) == set(api.ids.values())
+
+
+def _committed(connection: Any, bench: Bench) -> int:
+    return reading.committed(connection, Batch(bench.batch))

@@ -1,0 +1,74 @@
+"""A cap holds to the credit, with many in flight and with two processes at work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from bench import PRICE, Bench, assert_books_agree
+
+from reelbatch.sandbox import RunningSandbox, start
+
+
+@pytest.mark.parametrize(("cap", "paid"), [(40 * PRICE, 40), (40 * PRICE - 1, 39), (40 * PRICE + 1, 40), (0, 0)])
+def test_a_cap_holds_to_the_credit(bench: Bench, sandbox: RunningSandbox, cap: int, paid: int) -> None:
+    """With fifty in flight; the rest stays pending, and a higher cap finishes it."""
+    manifest = bench.rows(100)
+    report = bench.generate(manifest, concurrency=50, max_credits=cap)
+    assert sum(charge["credits"] for charge in bench.charges(sandbox)) == paid * PRICE
+    assert (report.exit_reason, report.exit_code) == ("cap", 3)
+    assert bench.states().get("pending") == 100 - paid
+    report = bench.generate(manifest, concurrency=50, max_credits=100 * PRICE)
+    assert (report.exit_code, bench.states()) == (0, {"queued": 100})
+    assert_books_agree(bench, sandbox, report)
+
+
+def test_rows_in_doubt_count_against_the_cap(bench: Bench, sandbox: RunningSandbox) -> None:
+    """They may have been charged, so their credits are not spent a second time."""
+    sandbox.set_faults(script=["lost_after"] * 10)
+    report = bench.generate(bench.rows(60), concurrency=20, max_credits=30 * PRICE)
+    states = bench.states()
+    assert states["in_doubt"] + states["queued"] == 30
+    assert sum(charge["credits"] for charge in bench.charges(sandbox)) <= 30 * PRICE
+    assert_books_agree(bench, sandbox, report)
+
+
+def test_a_refused_row_gives_its_credits_back(bench: Bench, sandbox: RunningSandbox) -> None:
+    """Ten that are refused and ten that are sent again leave room for sixty."""
+    sandbox.set_faults(script=["invalid", "unavailable"] * 10)
+    report = bench.generate(bench.rows(70), concurrency=5, max_credits=60 * PRICE)
+    assert (report.exit_reason, bench.states()) == ("done", {"queued": 60, "rejected": 10})
+
+
+_WORKER = textwrap.dedent("""
+    import json, sys
+    import pandas as pd
+    from reelbatch import generate
+    options = json.loads(sys.argv[1])
+    report = generate(pd.read_json(sys.argv[2]), **options)
+    print(json.dumps({"submitted": report.submitted, "reason": report.exit_reason}))
+""")
+
+
+def test_two_processes_on_one_table_share_the_rows(bench: Bench, tmp_path: Path) -> None:
+    """None is sent twice, both do some, and a cap holds for the two together."""
+    manifest, script, data = bench.rows(160), tmp_path / "worker.py", tmp_path / "rows.json"
+    script.write_text(_WORKER)
+    manifest.to_json(data)
+    with start(latency_ms=60, queue_seconds=600) as own:
+        bench.url = own.url
+        options = {**bench.settings(concurrency=6, max_credits=150 * PRICE), "batch": bench.batch}
+        command = [sys.executable, str(script), json.dumps(options), str(data)]
+        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        ended = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
+        books = own.books()
+    assert books["double_charged"] == {}
+    assert books["charged"] == 150 * PRICE
+    assert sum(end["submitted"] for end in ended) == 150
+    assert min(end["submitted"] for end in ended) > 0
+    assert "cap" in {end["reason"] for end in ended}
+    assert bench.states() == {"queued": 150, "pending": 10}
