@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from reelbatch.ledger.doubts import Doubt
     from reelbatch.planning import Plan, RerunPlan
     from reelbatch.reporting import BatchStatus, RunReport
     from reelbatch.settler import SettleTally
@@ -179,8 +180,29 @@ def print_rows(rows: Iterable[dict[str, Any]]) -> None:
     out.print(table)
 
 
+def print_doubts(doubts: list[Doubt]) -> None:
+    """Rows in doubt, with what to look for in the vendor's library."""
+    several = len({doubt.batch for doubt in doubts}) > 1
+    table = _table(
+        None, (*(["batch"] if several else []), "row", "key", "since (UTC)", "credits", "look for a name ending in")
+    )
+    for doubt in doubts:
+        first = [escape(doubt.batch)] if several else []
+        since = f"{doubt.since:%Y-%m-%d %H:%M:%S}"
+        table.add_row(
+            *first, str(doubt.row_number), escape(doubt.row_key), since, f"{doubt.credits_reserved:,}", doubt.token
+        )
+    out.print(f"[bold]{_count(len(doubts), 'row')}[/] in doubt: may have been charged, and no id is known.")
+    out.print(table)
+    out.print("Look for these names in the Magic Hour library, then for each row:")
+    out.print("  found:      reelbatch reconcile --row KEY --video-id ID")
+    out.print(
+        "  not there:  reelbatch reconcile --row KEY --not-created   (the row is then sent again by `generate`)"
+    )
+
+
 _COSTS = ("estimated_frame_cost", "credits_charged", "credits_final")
-_NUMBERS = frozenset({"row", "frame cost", "charged", "final"})
+_NUMBERS = frozenset({"row", "credits", "frame cost", "charged", "final"})
 
 
 def _table(title: str | None, columns: Iterable[str]) -> Table:

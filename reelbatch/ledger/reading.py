@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 
-from reelbatch.domain import HELD, UNSETTLED, Batch, RowState, RunId
+from reelbatch.domain import HELD, Batch, RowState, RunId
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, results
@@ -29,19 +29,6 @@ class Credits:
 def batch_names(connection: Connection) -> list[Batch]:
     """Every batch of the table."""
     return [Batch(name) for name in connection.scalars(select(batches.c.batch).order_by(batches.c.batch))]
-
-
-def unsettled(connection: Connection, api: str) -> int:
-    """Videos of one API that are not finished."""
-    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
-    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED))) or 0
-
-
-def unsettled_batches(connection: Connection, api: str) -> list[Batch]:
-    """Batches of one API that have videos to be followed."""
-    due = select(results.c.batch).where(results.c.batch == batches.c.batch, in_states(UNSETTLED)).exists()
-    query = select(batches.c.batch).where(batches.c.api == api, due).order_by(batches.c.batch)
-    return [Batch(name) for name in connection.scalars(query)]
 
 
 def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:

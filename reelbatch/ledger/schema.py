@@ -4,6 +4,7 @@ results   one row for each manifest row; primary key (batch, row_key)
 attempts  one row for each POST, kept over reruns, so the books still add up after any number of them
 uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
+decisions what somebody found out about rows in doubt: who, when, and what
 batches   the running worst case of a batch, against which a cap is reserved
 """
 
@@ -177,6 +178,19 @@ batches = Table(
     Column("base", Text, nullable=False),  # where relative image paths start: the manifest's folder, as last read
     Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision", Integer, primary_key=True),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("batch", String, nullable=False),
+    Column("row_key", String, nullable=False),
+    Column("token", String, nullable=False),
+    Column("verdict", String, nullable=False),
+    Column("video_id", String),
 )
 
 schema_version = Table("reelbatch_schema", metadata, Column("version", Integer, primary_key=True))

@@ -1,0 +1,123 @@
+"""Commands that look at a manifest or the results table. None of them needs Prefect."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reelbatch.cli import options as opt
+from reelbatch.cli.shared import existing_table, settings_of
+from reelbatch.errors import ReelbatchError
+
+
+def plan(  # noqa: PLR0913, PLR0917 - options of a command
+    manifest: opt.Manifest,
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    max_credits: opt.MaxCredits = None,
+    rate: opt.Rate = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Check the manifest, compare it with the results table, estimate the cost. Spends nothing."""
+    from reelbatch.cli import screen
+    from reelbatch.generation import Order
+    from reelbatch.generation import plan as make_plan
+
+    settings = settings_of(config, results=results, max_credits=max_credits, rate=rate)
+    made = make_plan(Order(source=manifest, batch=batch), settings)
+    if as_json:
+        screen.print_json(made.as_json())
+    else:
+        screen.print_findings(made)
+        screen.print_plan(made)
+    raise typer.Exit(1 if made.problem_count else 0)
+
+
+def status(
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    rows: Annotated[int, typer.Option(help="Show so many rows of each batch as well.", metavar="N", min=0)] = 0,
+    as_json: opt.Json = False,
+) -> None:
+    """Counts by state, and credits."""
+    from reelbatch.cli import screen
+    from reelbatch.domain import Batch
+    from reelbatch.ledger import reading
+    from reelbatch.reporting import batch_status
+
+    with existing_table(settings_of(config, results=results)) as ledger:
+        known = ledger.read(reading.batch_names)
+        if batch is not None and batch not in known:
+            raise _no_batch(batch, known)
+        names = [Batch(batch)] if batch else known
+        statuses = [batch_status(ledger, name) for name in names]
+        shown = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
+    if as_json:
+        screen.print_json({"batches": [found.as_json() for found in statuses]})
+        return
+    for found in statuses:
+        screen.print_status(found)
+        if rows:
+            screen.print_rows(shown[found.batch])
+
+
+def export(
+    path: Annotated[str, typer.Argument(help="Target; the ending says the format: .parquet, .csv or .jsonl.")],
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Write the results table to a file."""
+    from reelbatch.cli import screen
+    from reelbatch.domain import Batch
+    from reelbatch.exporting import export as write
+    from reelbatch.ledger import reading
+
+    with existing_table(settings_of(config, results=results)) as ledger:
+        known = ledger.read(reading.batch_names)
+        if batch is not None and batch not in known:
+            raise _no_batch(batch, known)
+        rows = write(ledger, path, Batch(batch) if batch else None)
+    if as_json:
+        screen.print_json({"path": path, "rows": rows})
+    else:
+        screen.out.print(f"{rows:,} rows written to {path}")
+
+
+def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    row: Annotated[str | None, typer.Option(help="The row that was looked into.", metavar="KEY")] = None,
+    video_id: Annotated[str | None, typer.Option(help="Its video's id; checked with the API.", metavar="ID")] = None,
+    not_created: Annotated[
+        bool, typer.Option("--not-created", help="There is no video: it may be sent again.")
+    ] = False,
+    file: Annotated[Path | None, typer.Option("--from", help="CSV of row_key and video_id.", metavar="FILE")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until webhook events have cleared everything up.")
+    ] = False,
+    base_url: opt.BaseUrl = None,
+    sandbox: opt.Sandbox = False,
+    as_json: opt.Json = False,
+) -> None:
+    """List rows in doubt with what to look for, and clear them up."""
+    from reelbatch.cli.doubting import Request, run
+
+    request = Request(
+        batch=batch, row=row, video_id=video_id, not_created=not_created, file=file, wait=wait, sandbox=sandbox
+    )
+    raise typer.Exit(run(request, settings_of(config, results=results, base_url=base_url), as_json=as_json))
+
+
+def _no_batch(batch: str, known: list[Any]) -> ReelbatchError:
+    from reelbatch.errors import SettingsError
+
+    names = ", ".join(known) or "none"
+    return SettingsError(f'--batch "{batch}": the results table has no such batch. It has: {names}')

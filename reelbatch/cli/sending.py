@@ -1,0 +1,192 @@
+"""Commands that send rows or follow them. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reelbatch.cli import options as opt
+from reelbatch.cli.shared import existing_table, settings_of
+
+
+def generate(  # noqa: PLR0913, PLR0917 - options of a command
+    manifest: opt.Manifest,
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    concurrency: opt.Concurrency = None,
+    max_credits: opt.MaxCredits = None,
+    limit: opt.Limit = None,
+    rate: opt.Rate = None,
+    regenerate: Annotated[
+        str, typer.Option(help="Make videos again: none, changed or all.", metavar="WHICH")
+    ] = "none",
+    strict: Annotated[bool, typer.Option("--strict", help="Send nothing if any row fails its checks.")] = False,
+    settle: opt.Settle = False,
+    download: opt.Download = None,
+    export: opt.Export = None,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
+    from reelbatch.cli.running import finish_run, watch
+    from reelbatch.cli.spending import allow_spending
+    from reelbatch.generation import Order, assignment
+    from reelbatch.ledger.staging import Regenerate
+
+    if regenerate not in set(Regenerate):
+        raise typer.BadParameter("use none, changed or all", param_hint="--regenerate")
+    stated = {
+        "results": results,
+        "base_url": base_url,
+        "concurrency": concurrency,
+        "max_credits": max_credits,
+        "export": export,
+        "downloads": download,
+    }
+    settings = settings_of(config, **stated, rate=rate)
+    order = Order(source=manifest, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
+    assignment(order, settings)  # what can't be opened is said at once, before Prefect starts
+    if not yes and not as_json:
+        allow_spending(order, settings, sandbox=sandbox)
+    parameters = {
+        "manifest": manifest,
+        "batch": batch,
+        "config": str(config) if config else None,
+        **stated,
+        "limit": limit,
+        "regenerate": regenerate,
+        "strict": strict,
+        "settle": settle or download is not None,
+        "sandbox": sandbox,
+        "overrides": {"rate": rate},
+    }
+    line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
+    raise typer.Exit(finish_run(line, as_json=as_json))
+
+
+def _generate_flow() -> Callable[..., Any]:
+    from flows.generate import generate as flow
+
+    return flow
+
+
+def rerun(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    state: Annotated[
+        str | None, typer.Option(help="rejected, error, canceled; in_doubt needs consent.", metavar="…")
+    ] = None,
+    error_code: Annotated[str | None, typer.Option(help="Only rows that failed with these.", metavar="…")] = None,
+    rows: Annotated[str | None, typer.Option(help="Only rows with these keys.", metavar="KEY,…")] = None,
+    rows_from: Annotated[Path | None, typer.Option(help="Only rows whose keys a file lists.", metavar="FILE")] = None,
+    accept_double_charge: Annotated[
+        bool,
+        typer.Option("--accept-double-charge", help="Send rows in doubt again, even if they are paid for twice."),
+    ] = False,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    concurrency: opt.Concurrency = None,
+    max_credits: opt.MaxCredits = None,
+    limit: opt.Limit = None,
+    rate: opt.Rate = None,
+    settle: opt.Settle = False,
+    download: opt.Download = None,
+    export: opt.Export = None,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Failed rows again, without paying for the others: rejected, in error or canceled."""
+    from reelbatch.cli.running import finish_run, watch
+    from reelbatch.cli.spending import allow_rerun, keys_of
+    from reelbatch.rerunning import RerunOrder, selection
+
+    stated = {
+        "results": results,
+        "base_url": base_url,
+        "concurrency": concurrency,
+        "max_credits": max_credits,
+        "export": export,
+        "downloads": download,
+    }
+    order = RerunOrder(
+        batch=batch,
+        states=_list(state) or (),
+        error_codes=_list(error_code),
+        row_keys=keys_of(rows, rows_from),
+        accept_double_charge=accept_double_charge,
+    )
+    settings = settings_of(config, **stated, rate=rate)
+    with existing_table(settings) as ledger:
+        selection(order, ledger)  # what can't be carried out is said at once, before Prefect starts
+    if not yes and not as_json:
+        allow_rerun(order, settings, sandbox=sandbox)
+    parameters = {
+        "batch": batch,
+        "states": list(order.states) or None,
+        "error_codes": order.error_codes,
+        "rows": order.row_keys,
+        "accept_double_charge": accept_double_charge,
+        "config": str(config) if config else None,
+        **stated,
+        "limit": limit,
+        "settle": settle or download is not None,
+        "sandbox": sandbox,
+        "overrides": {"rate": rate},
+    }
+    line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
+    raise typer.Exit(finish_run(line, as_json=as_json))
+
+
+def _rerun_flow() -> Callable[..., Any]:
+    from flows.rerun import rerun as flow
+
+    return flow
+
+
+def settle(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    download: opt.Download = None,
+    wait: Annotated[bool, typer.Option(help="Stay until all are finished, or look once at what is due.")] = True,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Follow videos to their end: final states, final credits, downloads."""
+    from reelbatch.cli.running import finish_settle, watch
+
+    with existing_table(settings_of(config, results=results, base_url=base_url)):
+        pass  # that there is none is said at once, before Prefect starts
+    parameters = {
+        "batch": batch,
+        "downloads": download,
+        "wait": wait,
+        "config": str(config) if config else None,
+        "results": results,
+        "base_url": base_url,
+        "sandbox": sandbox,
+    }
+    line = watch(_settle_flow, parameters, show_plan=False, verbose=verbose)
+    raise typer.Exit(finish_settle(line, as_json=as_json))
+
+
+def _settle_flow() -> Callable[..., Any]:
+    from flows.settle import settle as flow
+
+    return flow
+
+
+def _list(stated: str | None) -> tuple[str, ...] | None:
+    """`a,b` as ("a", "b"); None where nothing was stated."""
+    return tuple(part.strip() for part in stated.split(",") if part.strip()) if stated is not None else None

@@ -1,0 +1,24 @@
+"""What several commands begin with."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reelbatch.ledger import Ledger
+    from reelbatch.settings import Settings
+
+
+def settings_of(config: Any, **options: Any) -> Settings:
+    """Options over environment over config file over defaults."""
+    from reelbatch.settings import load_settings
+
+    return load_settings(config, options)
+
+
+def existing_table(settings: Settings) -> AbstractContextManager[Ledger]:
+    """The results table, cleared up; it must exist."""
+    from reelbatch.session import opened_ledger
+
+    return opened_ledger(settings, must_exist=True)

@@ -1,0 +1,132 @@
+"""Rows in doubt: what is known of them, and what somebody found out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, insert, select, update
+
+from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.ledger.books import Sums, known_attempts
+from reelbatch.ledger.moves import NOT_CREATED, in_states
+from reelbatch.ledger.schema import attempts, decisions, results
+from reelbatch.ledger.sending import Answer, Ending, record_answers
+
+NOT_CREATED_OUTCOME = "not_created"
+
+
+class Verdict(StrEnum):
+    """What became of an attempt in doubt."""
+
+    FOUND = "found"  # there is a video
+    NOT_CREATED = "not_created"  # there is none, and nothing was charged
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A row in doubt, and the attempt that may have been charged. Credits are integers."""
+
+    batch: Batch
+    row_key: RowKey
+    row_number: int
+    token: Token  # the video's name, if there is a video, ends in it
+    since: datetime
+    credits_reserved: int
+    name: str | None
+    message: str | None
+    run_id: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody decided about a row in doubt."""
+
+    doubt: Doubt
+    verdict: Verdict
+    who: str
+    at: datetime
+    token: Token
+    video_id: VideoId | None = None
+    credits_charged: int | None = None
+
+
+def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
+    """All rows in doubt, in the manifest's order."""
+    r, a = results.c, attempts.c
+    columns = (r.batch, r.row_key, r.row_number, r.token, a.started_at, a.credits_reserved, r.name, r.error_message)
+    query = (
+        select(*columns, a.run_id)
+        .select_from(results.join(attempts, a.token == r.token))
+        .where(in_states({RowState.IN_DOUBT}))
+        .order_by(r.batch, r.row_number, r.row_key)
+    )
+    found = connection.execute(query if batch is None else query.where(r.batch == batch))
+    return [Doubt(*row) for row in found]
+
+
+def tokens_of(connection: Connection, doubt: Doubt) -> set[Token]:
+    """The marks of every attempt at this row: an earlier one may be the video that is found."""
+    a = attempts.c
+    query = select(a.token).where(a.batch == doubt.batch, a.row_key == doubt.row_key)
+    return {Token(token) for token in connection.scalars(query)}
+
+
+def decide(connection: Connection, items: Sequence[Decision]) -> list[bool]:
+    """Carry decisions out and keep them; False where the row was no longer in doubt about that attempt."""
+    done = []
+    for item in items:
+        done.append(_found(connection, item) if item.verdict is Verdict.FOUND else _not_created(connection, item))
+        connection.execute(insert(decisions).values(_entry(item)))
+    return done
+
+
+def _entry(item: Decision) -> dict[str, object]:
+    return {
+        "decided_at": item.at,
+        "decided_by": item.who,
+        "batch": item.doubt.batch,
+        "row_key": item.doubt.row_key,
+        "token": item.token,
+        "verdict": item.verdict.value,
+        "video_id": item.video_id,
+    }
+
+
+def _found(connection: Connection, item: Decision) -> bool:
+    answer = Answer(
+        batch=item.doubt.batch,
+        row_key=item.doubt.row_key,
+        run_id=item.doubt.run_id,
+        token=item.token,
+        at=item.at,
+        ending=Ending.SUBMITTED,
+        reserved=item.doubt.credits_reserved,
+        video_id=item.video_id,
+        credits_charged=item.credits_charged,
+    )
+    return record_answers(connection, [answer])[0]
+
+
+def _not_created(connection: Connection, item: Decision) -> bool:
+    moved = connection.execute(
+        update(results)
+        .where(
+            results.c.batch == item.doubt.batch,
+            results.c.row_key == item.doubt.row_key,
+            results.c.token == item.token,
+            NOT_CREATED.expected,
+        )
+        .values(state=NOT_CREATED.target, error_code=None, error_message=None, run_id=None)
+    )
+    if moved.rowcount != 1:
+        return False
+    before = known_attempts(connection, [item.token])[item.token]
+    ended = {"outcome": NOT_CREATED_OUTCOME, "ended_at": item.at}
+    connection.execute(update(attempts).where(attempts.c.token == item.token).values(ended))
+    sums = Sums()
+    sums.add(item.doubt.batch, item.doubt.run_id, before, before._replace(outcome=NOT_CREATED_OUTCOME))
+    sums.write(connection)
+    return True
