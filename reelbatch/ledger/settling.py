@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, select, tuple_, update
 
-from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, Token, VideoId
+from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.ledger.books import Attempted, Sums, known_attempts
 from reelbatch.ledger.moves import RENDERING, SETTLED, in_states
 from reelbatch.ledger.schema import attempts, batches, results
 
@@ -191,18 +192,47 @@ def postpone(connection: Connection, items: Sequence[Postponement]) -> list[None
 
 
 def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settlement | None]:
-    """Write final answers: row, attempt and the batch's worst case in one transaction.
+    """Write final answers: attempts, the batches' worst case and rows in one transaction.
 
     The money follows the attempt, also where its row has moved on. Doing it twice changes nothing.
 
     Returns:
         For each item what it came to; None where the row was settled before or has another video by now.
     """
-    # In one order for everybody: two settles that lock the same rows wait for each other in a row, not in a ring.
-    ordered = sorted(range(len(items)), key=lambda index: items[index].row.id)
-    answers = {index: _settle(connection, items[index]) for index in ordered}
+    known = known_attempts(connection, [item.row.token for item in items if item.row.token])
+    sums = Sums()
+    settlements = [_settle_attempt(connection, item, known, sums) for item in items]
+    sums.write(connection)
+    answers: dict[int, Settlement | None] = {}
+    for index in sorted(range(len(items)), key=lambda index: items[index].row.id):  # everybody locks in this order
+        moved = _settle_row(connection, items[index], settlements[index].final)
+        answers[index] = settlements[index] if moved else None
     return [answers[index] for index in range(len(items))]
 
+
+def _settle_attempt(connection: Connection, item: Final, known: dict[Token, Attempted], sums: Sums) -> Settlement:
+    """The final figure on the attempt, once; the worst case of its batch changes by what that differs."""
+    token = item.row.token
+    before = known.get(token) if token else None
+    if token is None or before is None:  # its attempt is not in this table: only the answer can tell
+        return Settlement(0, 0, item.credits_final)
+    final = item.credits_final
+    if final is None and item.state is RowState.COMPLETE:
+        final = before.spent if before.charged is not None or before.reserved else None
+    if final is not None and before.final is None:
+        known[token] = before._replace(final=final)
+        sums.add(item.row.batch, _NO_RUN, before, known[token])
+        connection.execute(update(attempts).where(attempts.c.token == token).values(credits_final=final))
+    return Settlement(before.reserved, before.spent, final)
+
+
+def _settle_row(connection: Connection, item: Final, final: int | None) -> bool:
+    values = {**_row_values(item.row), **_final_values(item, final)}
+    return connection.execute(_SETTLE[item.state], values).rowcount == 1
+
+
+_NO_RUN = RunId("")
+"""Settling changes what a batch costs, not what a run has spent."""
 
 _SETTLE = {
     state: update(results)
@@ -219,21 +249,8 @@ _SETTLE = {
         due_at=None,
         video_path=None,  # a file of an earlier video is not this one's
     )
-    .returning(results.c.credits_estimated)
     for state, move in SETTLED.items()
 }
-
-
-def _settle(connection: Connection, item: Final) -> Settlement | None:
-    attempt = _attempt(connection, item.row)
-    final = item.credits_final
-    if final is None and item.state is RowState.COMPLETE:
-        final = attempt.known
-    _settle_attempt(connection, item.row, attempt, final)
-    row = connection.execute(
-        _SETTLE[item.state], {**_row_values(item.row), **_final_values(item, final)}
-    ).one_or_none()
-    return None if row is None else Settlement(row.credits_estimated or 0, attempt.charged, final)
 
 
 def _final_values(item: Final, final: int | None) -> dict[str, Any]:
@@ -246,33 +263,6 @@ def _final_values(item: Final, final: int | None) -> dict[str, Any]:
         "b_message": item.message,
         "b_at": item.at,
     }
-
-
-class _Charge(NamedTuple):
-    """What an attempt was charged; `known` is None where neither its answer nor the estimate gave a figure."""
-
-    charged: int
-    known: int | None
-
-
-def _attempt(connection: Connection, row: Rendered) -> _Charge:
-    columns = (attempts.c.credits_charged, attempts.c.credits_reserved)
-    found = connection.execute(select(*columns).where(attempts.c.token == row.token)).one_or_none()
-    if found is None:
-        return _Charge(0, None)
-    charged: int = found.credits_reserved if found.credits_charged is None else found.credits_charged
-    return _Charge(charged, None if found.credits_charged is None and not charged else charged)
-
-
-def _settle_attempt(connection: Connection, row: Rendered, attempt: _Charge, final: int | None) -> None:
-    """The final figure on the attempt, once; the batch's worst case changes by what it differs from the charge."""
-    if final is None:
-        return
-    own = and_(attempts.c.token == row.token, attempts.c.credits_final.is_(None))
-    changed = connection.execute(update(attempts).where(own).values(credits_final=final)).rowcount
-    if changed and final != attempt.charged:
-        committed = batches.c.committed + (final - attempt.charged)
-        connection.execute(update(batches).where(batches.c.batch == row.batch).values(committed=committed))
 
 
 @dataclass(frozen=True, slots=True)
