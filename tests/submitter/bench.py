@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from reelbatch import generate
+from reelbatch.domain import Batch
 from reelbatch.generation import Order, assignment, load, send_all
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.schema import attempts
@@ -82,15 +83,17 @@ class Bench:
             return session.make_report()
 
     def table(self) -> list[Row]:
-        """The results, in the manifest's order."""
+        """The batch's results, in the manifest's order."""
         with Ledger(self.results) as ledger:
             return ledger.read(
-                lambda connection: [dict(row) for row in connection.execute(reading.rows()).mappings()]
+                lambda connection: [
+                    dict(row) for row in connection.execute(reading.rows(Batch(self.batch))).mappings()
+                ]
             )
 
     def attempts(self) -> list[Row]:
         """Every attempt, in the order of their starts."""
-        query = select(attempts).order_by(attempts.c.started_at)
+        query = select(attempts).where(attempts.c.batch == self.batch).order_by(attempts.c.started_at)
         with Ledger(self.results) as ledger:
             return ledger.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
