@@ -1,0 +1,230 @@
+"""Whatever happens to a batch, in whatever order: no row is paid for twice, no id and no credit is lost."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from acting import LEASE, SPRING, Worker, answer, begin, committed, die, entries, load, row
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import event, select
+
+from reelbatch.domain import FAILED, TRANSITIONS, RowState, Token, VideoId
+from reelbatch.errors import StateConflict
+from reelbatch.ledger import Ledger, reruns, sending, settling, utc_now
+from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.schema import attempts, runs
+from reelbatch.ledger.sending import Admission, Ending, Intent
+from reelbatch.ledger.settling import Final, Rendered
+from reelbatch.ledger.staging import Regenerate
+
+KEYS = tuple("abcd")
+NOT_CREATED = (Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN, Ending.IN_DOUBT)
+CREATED = (Ending.SUBMITTED, Ending.IN_DOUBT)
+PICK = st.integers(0, 1000)
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder in memory, where there is one
+
+
+class Books(RuleBasedStateMachine):
+    """A batch of four rows, some workers, and an API that remembers in truth what it created."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None))
+        self.ledger = Ledger(f"sqlite:///{self.folder / 'results.db'}")
+        event.listen(self.ledger._engine, "checkout", _without_waiting_for_the_disk)
+        self.workers: list[Worker] = []
+        self.held: list[tuple[Worker, Any]] = []  # rows that were handed out, also to workers that died
+        self.dead: set[str] = set()
+        self.sent: dict[Token, tuple[Intent, bool, int]] = {}  # the request, whether it was created, its charge
+        self.agreed: set[Token] = set()  # attempts after which somebody asked for another one
+        self.ids: dict[Token, VideoId] = {}  # every id that was ever told
+        self.seen: list[Rendered] = []  # what settlers know of, however old
+        self.before: dict[str, RowState] = {}
+
+    def teardown(self) -> None:
+        """The table is thrown away."""
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    @initialize(cap=st.none() | st.integers(0, 120))
+    def open(self, cap: int | None) -> None:
+        """A batch, under one cap for all."""
+        self.cap = cap
+        load(self.ledger, [row(key, number) for number, key in enumerate(KEYS, start=1)])
+        self.start()
+
+    def start(self) -> None:
+        """One more worker."""
+        self.workers.append(begin(self.ledger, f"run-{len(self.workers)}", max_credits=self.cap))
+
+    def agree(self, keys: set[str]) -> None:
+        """Whoever asks for these rows knows that there were attempts before."""
+        self.agreed |= {token for token, (intent, _, _) in self.sent.items() if intent.row.row_key in keys}
+
+    @rule(
+        prompts=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(["Slow pan", "Fast zoom", "no image"])),
+        regenerate=st.sampled_from(Regenerate),
+    )
+    def read_the_manifest_again(self, prompts: dict[str, str], regenerate: Regenerate) -> None:
+        """Rows have changed, are broken, or are gone."""
+        rows = [
+            row(key, number, prompt, credits_estimated=30, problem="no image" if prompt == "no image" else None)
+            for number, (key, prompt) in enumerate(prompts.items(), start=1)
+        ]
+        was = self.states()
+        load(self.ledger, rows, regenerate)
+        self.agree({key for key, state in self.states().items() if state != was[key]})
+
+    @rule(rows=st.integers(1, 3), pick=PICK, rerun=st.booleans())
+    def claim(self, rows: int, pick: int, rerun: bool) -> None:
+        """A worker takes rows."""
+        worker = self.workers[pick % len(self.workers)]
+        if worker.run_id in self.dead:
+            return
+        chooser = Worker(self.ledger, worker.run_id, self.cap, rerun)
+        self.held += [(worker, taken) for taken in chooser.claim(rows)]
+
+    @precondition(lambda self: self.held)
+    @rule(pick=PICK, created=st.booleans(), charge=st.integers(0, 60))
+    def send(self, pick: int, created: bool, charge: int) -> None:
+        """A worker records its intent, and the request leaves, unless the table objects."""
+        worker, taken = self.held[pick % len(self.held)]
+        intent = worker.intent(taken)
+        spent_before = committed(self.ledger)
+        try:
+            admission = worker.admit(intent)
+        except StateConflict:
+            assert committed(self.ledger) == spent_before
+            return
+        if admission is Admission.ADMITTED:
+            assert worker.run_id not in self.dead
+            assert self.cap is None or committed(self.ledger) <= self.cap
+            self.sent[intent.token] = (intent, created, charge)
+            self.nothing_was_paid_before(intent)
+
+    def nothing_was_paid_before(self, intent: Intent) -> None:
+        """No earlier request for this row was created, unless somebody asked for another one since."""
+        for token, (earlier, created, _) in self.sent.items():
+            if earlier.row.row_key == intent.row.row_key and token != intent.token and created:
+                assert token in self.agreed, f"{intent.row.row_key} is paid for twice"
+
+    @precondition(lambda self: self.sent)
+    @rule(pick=PICK, ending=PICK)
+    def answer(self, pick: int, ending: int) -> None:
+        """An answer comes: in time, late, or once more."""
+        intent, created, charge = list(self.sent.values())[pick % len(self.sent)]
+        endings = CREATED if created else NOT_CREATED
+        chosen = endings[ending % len(endings)]
+        said = answer(intent, chosen, **({"credits_charged": charge} if chosen is Ending.SUBMITTED else {}))
+        self.ledger.change(lambda connection: sending.record_answers(connection, [said]))
+        if said.video_id is not None:
+            self.ids[intent.token] = said.video_id
+
+    @precondition(lambda self: self.held)
+    @rule(pick=PICK, invalid=st.booleans())
+    def give_back(self, pick: int, invalid: bool) -> None:
+        """A worker gives a row up."""
+        worker, taken = self.held.pop(pick % len(self.held))
+        worker.release(taken, invalid=invalid)
+
+    @rule(pick=PICK)
+    def crash(self, pick: int) -> None:
+        """A worker dies, the next one begins and takes back what it held."""
+        worker = self.workers[pick % len(self.workers)]
+        die(worker)
+        self.dead.add(worker.run_id)
+        self.ledger.recover(LEASE)
+        self.start()
+
+    @rule(states=st.sets(st.sampled_from(sorted(FAILED | {RowState.IN_DOUBT})), min_size=1))
+    def ask_for_a_rerun(self, states: set[RowState]) -> None:
+        """Somebody wants failed rows again, or rows in doubt at their own risk."""
+        self.agree({key for key, state in self.states().items() if state in states})
+        chosen = Selection(batch=SPRING, states=frozenset(states))
+        self.ledger.change(lambda connection: reruns.request(connection, chosen))
+
+    @rule()
+    def look(self) -> None:
+        """A settler learns which videos there are."""
+        self.seen += [
+            Rendered(SPRING, found["row_key"], found["video_id"], found["token"], RowState(found["state"]))
+            for found in entries(self.ledger).values()
+            if found["state"] in {RowState.QUEUED, RowState.RENDERING}
+        ]
+
+    @precondition(lambda self: self.seen)
+    @rule(pick=PICK, state=st.sampled_from(["rendering", "complete", "error", "canceled"]))
+    def settle(self, pick: int, state: str) -> None:
+        """A settler brings news of a video, maybe of one that its row has no more."""
+        seen = self.seen[pick % len(self.seen)]
+        if state == "rendering":
+            self.ledger.change(lambda connection: settling.record_rendering(connection, [seen]))
+            return
+        final = Final(row=seen, state=RowState(state), at=utc_now(), credits_final=None if state == "complete" else 0)
+        self.ledger.change(lambda connection: settling.record_finals(connection, [final]))
+
+    def states(self) -> dict[str, RowState]:
+        """Where the rows stand."""
+        return {key: RowState(found["state"]) for key, found in entries(self.ledger).items()}
+
+    @invariant()
+    def every_move_is_a_transition(self) -> None:
+        """From step to step a row moves as the domain allows, or not at all."""
+        now = self.states()
+        for key, state in now.items():
+            was = self.before.get(key, state)
+            assert was == state or state in TRANSITIONS[was], f"{key}: {was} became {state}"
+        self.before = now
+
+    @invariant()
+    def every_credit_is_explained(self) -> None:
+        """The running worst case, and what runs held and spent, are what the attempts add up to."""
+        committed(self.ledger)
+        kept = self.ledger.read(lambda connection: connection.execute(select(attempts)).mappings().all())
+        told = self.ledger.read(lambda connection: connection.execute(select(runs)).mappings().all())
+        held, spent = Counter[str](), Counter[str]()
+        for one in kept:
+            if one["video_id"] is None:
+                held[one["run_id"]] += one["credits_reserved"] if one["outcome"] in {None, "in_doubt"} else 0
+            else:
+                spent[one["run_id"]] += one["credits_charged"]
+        assert {run["run_id"]: (run["reserved"], run["spent"]) for run in told} == {
+            run["run_id"]: (held[run["run_id"]], spent[run["run_id"]]) for run in told
+        }
+
+    @invariant()
+    def no_id_is_lost(self) -> None:
+        """Every id that was ever told stands with its attempt, and every attempt is there."""
+        query = select(attempts.c.token, attempts.c.video_id)
+        kept = dict(self.ledger.read(lambda connection: [tuple(found) for found in connection.execute(query)]))
+        assert {token: kept[token] for token in self.ids} == self.ids
+        assert kept.keys() == self.sent.keys()
+
+    @invariant()
+    def a_row_has_one_request_under_way(self) -> None:
+        """An attempt without an answer belongs to a row that is being sent, and each such row has one."""
+        query = select(attempts.c.row_key, attempts.c.token).where(attempts.c.outcome.is_(None))
+        under_way = self.ledger.read(lambda connection: [tuple(found) for found in connection.execute(query)])
+        rows = entries(self.ledger).values()
+        assert sorted(under_way) == sorted(
+            (found["row_key"], found["token"]) for found in rows if found["state"] == RowState.SENDING
+        )
+
+
+def _without_waiting_for_the_disk(connection: Any, *_: Any) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+Books.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestBooks = Books.TestCase
