@@ -22,6 +22,7 @@ class BatchStatus:
     rows: int
     states: dict[RowState, int]
     credits: Credits
+    by_model: dict[str, Credits]
 
     @property
     def needs_attention(self) -> int:
@@ -35,7 +36,9 @@ class BatchStatus:
     def as_json(self) -> dict[str, Any]:
         """For `--json`: every state, also those without rows."""
         states = {state.value: self.states.get(state, 0) for state in RowState}
-        return {"batch": self.batch, "rows": self.rows, "states": states, "credits": asdict(self.credits)}
+        by_model = {model: asdict(money) for model, money in self.by_model.items()}
+        money = {"credits": asdict(self.credits), "credits_by_model": by_model}
+        return {"batch": self.batch, "rows": self.rows, "states": states, **money}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +104,12 @@ _COUNTED = (
 )
 
 
-def batch_status(ledger: Ledger, batch: Batch) -> BatchStatus:
-    """Counts by state, and the money."""
+def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> BatchStatus:
+    """Counts by state, and the money; by model too where that is asked for."""
     states = ledger.read(lambda connection: reading.counts(connection, batch))
     money = ledger.read(lambda connection: reading.credits_of(connection, batch))
-    return BatchStatus(batch=batch, rows=sum(states.values()), states=states, credits=money)
+    models = ledger.read(lambda connection: reading.credits_by_model(connection, batch)) if by_model else {}
+    return BatchStatus(batch=batch, rows=sum(states.values()), states=states, credits=money, by_model=models)
 
 
 def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | None) -> RunReport:

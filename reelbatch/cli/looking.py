@@ -37,11 +37,12 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     raise typer.Exit(1 if made.problem_count else 0)
 
 
-def status(
+def status(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.BatchName = None,
     rows: Annotated[int, typer.Option(help="Show so many rows of each batch as well.", metavar="N", min=0)] = 0,
+    credits_: Annotated[bool, typer.Option("--credits", help="Show where every credit went, by model.")] = False,
     as_json: opt.Json = False,
 ) -> None:
     """Counts by state, and credits."""
@@ -55,13 +56,15 @@ def status(
         if batch is not None and batch not in known:
             raise _no_batch(batch, known)
         names = [Batch(batch)] if batch else known
-        statuses = [batch_status(ledger, name) for name in names]
+        statuses = [batch_status(ledger, name, by_model=credits_) for name in names]
         shown = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
     if as_json:
         screen.print_json({"batches": [found.as_json() for found in statuses]})
         return
     for found in statuses:
         screen.print_status(found)
+        if credits_:
+            screen.print_credits(found)
         if rows:
             screen.print_rows(shown[found.batch])
 

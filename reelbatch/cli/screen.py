@@ -145,6 +145,18 @@ def print_status(status: BatchStatus) -> None:
     out.print("  credits     " + " · ".join(f"{name} {value:,}" for name, value in figures.items()))
 
 
+def print_credits(status: BatchStatus) -> None:
+    """Where every credit of a batch went, by model and in all."""
+    names = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt", "worst_case")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  model")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for model, money in {**status.by_model, "in all": status.credits}.items():
+        table.add_row(f"  {escape(model)}", *(f"{getattr(money, name):,}" for name in names))
+    out.print(table)
+
+
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     """The end of a run: what was charged, what failed."""
     if report.message:

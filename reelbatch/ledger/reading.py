@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, Select, and_, case, func, select
 
 from reelbatch.domain import HELD, Batch, RowState, RunId
 from reelbatch.ledger.claims import Scope
@@ -39,23 +40,37 @@ def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
 
 def credits_of(connection: Connection, batch: Batch) -> Credits:
     """The batch's money, added up from its attempts: every POST that was ever made for it."""
+    return _credits(connection.execute(select(*_sums()).where(attempts.c.batch == batch)).one())
+
+
+def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]:
+    """The same for each model; an attempt counts for the model that its row states now."""
+    own_row = and_(results.c.batch == attempts.c.batch, results.c.row_key == attempts.c.row_key)
+    model = func.coalesce(results.c.model, "default").label("model")
+    query = select(model, *_sums()).select_from(attempts.outerjoin(results, own_row)).where(attempts.c.batch == batch)
+    return {name: _credits(sums) for name, *sums in connection.execute(query.group_by(model).order_by(model))}
+
+
+def _sums() -> list[Any]:
     a = attempts.c
     has_id = a.video_id.is_not(None)
     charged = func.coalesce(a.credits_charged, a.credits_reserved)
     settled = a.credits_final.is_not(None)
-    unknown = a.outcome == "in_doubt"
-    query = select(
+    return [
         _sum(case((has_id, a.credits_reserved), else_=0)),
         _sum(case((has_id, charged), else_=0)),
         _sum(a.credits_final),
         _sum(case((settled, charged - a.credits_final), else_=0)),
         _sum(case((a.outcome.is_(None), a.credits_reserved), else_=0)),
-        _sum(case((unknown, a.credits_reserved), else_=0)),
-    ).where(a.batch == batch)
+        _sum(case((a.outcome == "in_doubt", a.credits_reserved), else_=0)),
+    ]
+
+
+def _credits(sums: Iterable[Any]) -> Credits:
     names = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
-    sums = dict(zip(names, (int(value) for value in connection.execute(query).one()), strict=True))
-    worst = sums["charged"] - sums["refunded"] + sums["reserved"] + sums["in_doubt"]
-    return Credits(**sums, worst_case=worst)
+    known = dict(zip(names, map(int, sums), strict=True))
+    worst = known["charged"] - known["refunded"] + known["reserved"] + known["in_doubt"]
+    return Credits(**known, worst_case=worst)
 
 
 def _sum(expression: Any) -> Any:
