@@ -13,12 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reelbatch.sandbox.answers import answer, faulty, refusal
-from reelbatch.sandbox.books import Video, iso, split_name
+from reelbatch.sandbox.books import iso, split_name
 from reelbatch.sandbox.controls import control_routes
 from reelbatch.sandbox.faults import Call, FaultKind
 from reelbatch.sandbox.files import file_routes
 from reelbatch.sandbox.service import Service
-from reelbatch.sandbox.storage import SignedUrl
 from reelbatch.sandbox.validation import Refused, read_json, read_upload_items
 
 
@@ -65,7 +64,7 @@ class Api:
         if kind := service.faults.next(Call.GET, text=video.name, key=video.row or video.id):
             return faulty(kind, service.faults.settings)
         video = await service.studio.advanced(video)
-        return answer(service.studio.answer(video, self._download(request, video)))
+        return answer(service.studio.answer(video, service.download(str(request.base_url), video)))
 
     async def upload_urls(self, request: Request) -> Response:
         """Signed URLs for files to upload, in the order in which they were asked for."""
@@ -120,12 +119,6 @@ class Api:
         service = self._service
         signed = service.storage.signed(str(request.base_url), "PUT", path, service.config.upload_url_ttl_s)
         return {"upload_url": signed.url, "expires_at": iso(signed.expires_at), "file_path": path}
-
-    def _download(self, request: Request, video: Video) -> SignedUrl | None:
-        if video.status != "complete":
-            return None
-        ttl = self._service.config.download_url_ttl_s
-        return self._service.storage.signed(str(request.base_url), "GET", f"{video.id}/output.mp4", ttl)
 
 
 def _words(body: Mapping[str, Any]) -> tuple[str, str]:

@@ -174,9 +174,9 @@ class Books:
         """The video with this id."""
         return next(self._videos("SELECT {} FROM videos WHERE id = ?", video_id), None)
 
-    def videos(self) -> Iterator[Video]:
-        """All charges, oldest first."""
-        return self._videos("SELECT {} FROM videos ORDER BY seq")
+    def videos(self, skip: int = 0) -> Iterator[Video]:
+        """All charges, oldest first, without the first `skip`."""
+        return self._videos("SELECT {} FROM videos ORDER BY seq LIMIT -1 OFFSET ?", skip)
 
     def double_charged(self) -> dict[str, list[str]]:
         """Rows with more than one charge that was not refunded, each with its video ids."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from reelbatch.errors import SettingsError
 from reelbatch.models import Plan, load_models
@@ -58,6 +59,16 @@ class FaultSettings(_Frozen):
         return self
 
 
+class WebhookFaults(_Frozen):
+    """What goes wrong with webhook events, each drawn with `seed`."""
+
+    duplicate: Share = 0.0  # sent twice
+    delay_s: Seconds = 0.0  # late by up to so much
+    shuffle: Share = 0.0  # of the videos: "started" comes after the final event
+    lost: Share = 0.0  # never sent
+    seed: int = 0
+
+
 class SandboxConfig(_Frozen):
     """Everything that can be set about the sandbox."""
 
@@ -86,12 +97,33 @@ class SandboxConfig(_Frozen):
     download_url_ttl_s: Seconds = 86_400.0
     faults: FaultSettings = FaultSettings()
 
+    webhook_url: str | None = None  # http on loopback; None: no events
+    webhook_secret: str | None = Field(default=None, min_length=1, validate_default=True)  # signs the events
+    webhook_tries: int = Field(default=8, ge=1)  # of each event, until the answer is a success
+    webhook_retry_s: Seconds = 0.1  # after the first try; doubles with each
+    webhook_faults: WebhookFaults = WebhookFaults()
+
     @field_validator("host")
     @classmethod
     def _check_host(cls, host: str) -> str:
         if host != "localhost" and not _is_loopback(host):
             raise ValueError("only a loopback address is served, such as 127.0.0.1")
         return host
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://localhost")
+        if parts.scheme != "http" or not (parts.hostname == "localhost" or _is_loopback(parts.hostname or "")):
+            raise ValueError("must be http://… on this machine, such as http://127.0.0.1:8080/")
+        return url
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, secret: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("webhook_url") and secret is None:
+            raise ValueError("is needed beside webhook_url: it signs what is sent there")
+        return secret
 
     @field_validator("model_profile")
     @classmethod

@@ -24,6 +24,7 @@ def control_routes(service: Service) -> list[Route]:
         Route("/sandbox/books", controls.books, methods=["GET"]),
         Route("/sandbox/faults", controls.faults, methods=["GET"]),
         Route("/sandbox/faults", controls.replace_faults, methods=["POST"]),
+        Route("/sandbox/webhooks", controls.webhooks, methods=["GET"]),
         Route("/sandbox/videos/{id}/cancel", controls.cancel, methods=["POST"]),
     ]
 
@@ -59,6 +60,11 @@ class Controls:
             raise Refused(400, explain(error)) from error
         self._service.replace_faults(settings)
         return answer(settings.model_dump(mode="json"))
+
+    async def webhooks(self, _: Request) -> Response:
+        """How many webhook events were sent; `pending` videos still have some to come."""
+        announcer = self._service.announcer
+        return answer(dict(announcer.counts) if announcer else {})
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a video, as its owner could do in the web app."""

@@ -80,7 +80,9 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(config: SandboxConfig, data: Path, listener: socket.socket, hooks: _Hooks) -> None:
-    service = Service(config, data)
+    service = Service(config, data, hooks.url)
+    if service.announcer:
+        service.announcer.start()
     server = _Server(
         uvicorn.Config(
             build_app(service),

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
-from reelbatch.sandbox.books import Books
+from reelbatch.sandbox.books import Books, Status, Video
 from reelbatch.sandbox.config import FaultSettings, SandboxConfig
 from reelbatch.sandbox.fault_plan import FaultPlan
-from reelbatch.sandbox.storage import Storage
+from reelbatch.sandbox.storage import SignedUrl, Storage
 from reelbatch.sandbox.studio import Studio
 from reelbatch.sandbox.validation import Checker
+from reelbatch.sandbox.webhooks import Announcer
 
 
 class Service:
-    """What the handlers share. Only the plan of faults can be replaced while it runs."""
+    """What the handlers share. Only the plan of faults can be replaced while it runs.
 
-    def __init__(self, config: SandboxConfig, data: Path) -> None:
+    `url` is where the sandbox is reached: webhook events carry addresses of videos.
+    """
+
+    def __init__(self, config: SandboxConfig, data: Path, url: str = "") -> None:
         self.config = config
         self.books = Books(data / "books.db", config.balance)
         self.storage = Storage(data, self.books.secret())
@@ -26,11 +31,19 @@ class Service:
         self.checker = Checker(config, self._was_uploaded)
         self.faults = FaultPlan(config.faults)
         self.creates_in_flight = 0
+        self.announcer = Announcer(config, self.books, self.studio, self._described) if config.webhook_url else None
+        self._url = url
         self._jitter = random.Random(config.seed)
 
     def replace_faults(self, settings: FaultSettings) -> None:
         """Start a new plan; calls are counted from one again."""
         self.faults = FaultPlan(settings)
+
+    def download(self, base: str, video: Video) -> SignedUrl | None:
+        """Where the video can be had under the address `base`, once it is complete."""
+        if video.status != Status.COMPLETE:
+            return None
+        return self.storage.signed(base, "GET", f"{video.id}/output.mp4", self.config.download_url_ttl_s)
 
     async def half_latency(self) -> None:
         """Wait half of a create's latency."""
@@ -39,6 +52,10 @@ class Service:
             latency += self._jitter.uniform(0, self.config.latency_jitter_ms)
         if latency:
             await asyncio.sleep(latency / 2000)
+
+    def _described(self, video: Video) -> dict[str, Any]:
+        """What a GET of the video would say."""
+        return self.studio.answer(video, self.download(self._url, video))
 
     def _was_uploaded(self, file_path: str) -> bool:
         return self.storage.upload_file(file_path) is not None

@@ -1,0 +1,91 @@
+"""A webhook event, read from its JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from reelbatch.client import Video
+from reelbatch.client.answers import video as video_of
+from reelbatch.domain import Token
+from reelbatch.errors import ReelbatchError
+
+_ID = re.compile(r"[!-~]{1,200}")
+_TOKEN = re.compile(r"rb_[0-9A-Za-z_-]{1,60}")
+
+
+class EventType(StrEnum):
+    """The events that say something about a row."""
+
+    STARTED = "video.started"
+    COMPLETED = "video.completed"
+    ERRORED = "video.errored"
+
+
+class Malformed(ReelbatchError):  # noqa: N818 - a signal within the webhooks
+    """A body that is no event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the API says about one video; `token` is the attempt's mark at the end of the video's name, if any."""
+
+    type: EventType
+    video: Video
+    token: Token | None
+
+
+def read_event(body: bytes) -> Event | None:
+    """The event in `body`; None for one of a sort that is not followed.
+
+    Raises:
+        Malformed: it is not JSON, or lacks what every event has.
+    """
+    stated = _json_object(body)
+    kind, payload = stated.get("type"), stated.get("payload")
+    if not isinstance(kind, str):
+        raise Malformed("type is missing")
+    known = next((member for member in EventType if member == kind), None)
+    if known is None:
+        return None
+    if not isinstance(payload, dict):
+        raise Malformed("payload is missing")
+    video = _video(payload)
+    return Event(known, video, token_in(video.name))
+
+
+def token_in(name: str | None) -> Token | None:
+    """The last word of a video's name, if it looks like an attempt's mark."""
+    words = (name or "").split()
+    return Token(words[-1]) if words and _TOKEN.fullmatch(words[-1]) else None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        stated = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("no JSON") from error
+    if not isinstance(stated, dict):
+        raise Malformed("no JSON object")
+    return stated
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _video(payload: dict[str, Any]) -> Video:
+    video_id, status, name = (payload.get(field) for field in ("id", "status", "name"))
+    if not isinstance(video_id, str) or not _ID.fullmatch(video_id):
+        raise Malformed("payload.id is missing or odd")
+    if not isinstance(status, str):
+        raise Malformed("payload.status is missing")
+    if not isinstance(name, str | None):
+        raise Malformed("payload.name is no text")
+    try:
+        return video_of(payload)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Malformed(f"payload can't be read ({type(error).__name__})") from error

@@ -1,0 +1,101 @@
+"""What an event does to the results table; telling it twice, late or in another order changes nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.ledger import sending, settling, utc_now
+from reelbatch.ledger.books import Attempted, Ending, known_attempts
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.schema import attempts, results
+from reelbatch.ledger.sending import Answer
+from reelbatch.ledger.settling import Rendered
+from reelbatch.settler.polling import final_of
+from reelbatch.webhooks.events import Event, EventType
+
+
+class Effect(StrEnum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    REPEATED = "repeated"  # the table knew it already
+    UNKNOWN = "ignored"  # none of the table's videos
+
+
+class _Owner(NamedTuple):
+    """Whose attempt a token is."""
+
+    batch: Batch
+    row_key: RowKey
+    run_id: RunId
+
+
+def record_events(connection: Connection, items: Sequence[Event]) -> list[Effect]:
+    """Record each event by its token: the attempt gets the id, the row its state, the batch its money."""
+    # In one order for everybody, as settles do; events of one video stay in the order in which they came.
+    ordered = sorted(range(len(items)), key=lambda index: items[index].token or "")
+    effects = {index: _record(connection, items[index]) for index in ordered}
+    return [effects[index] for index in range(len(items))]
+
+
+def token_of(connection: Connection, video_id: VideoId) -> Token | None:
+    """The token of the unfinished row that has this video, for one whose name was changed at the API."""
+    query = select(results.c.token).where(in_states(UNSETTLED), results.c.video_id == video_id)
+    return connection.scalar(query.limit(1))
+
+
+def _record(connection: Connection, event: Event) -> Effect:
+    owner = None if event.token is None else _owner(connection, event.token)
+    if event.token is None or owner is None:
+        return Effect.UNKNOWN
+    before = _attempt(connection, event.token)
+    if before.video_id is None:
+        sending.record_answers(connection, [_answer(event, event.token, owner, before)])
+    elif before.video_id != event.video.id:  # a copy, made and renamed by nobody, carries the token too
+        return Effect.UNKNOWN
+    row = Rendered(owner.batch, owner.row_key, event.video.id, event.token, RowState.QUEUED)
+    moved = _move(connection, event, row)
+    return Effect.APPLIED if moved or _attempt(connection, event.token) != before else Effect.REPEATED
+
+
+def _owner(connection: Connection, token: Token) -> _Owner | None:
+    query = select(attempts.c.batch, attempts.c.row_key, attempts.c.run_id).where(attempts.c.token == token)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else _Owner(*found)
+
+
+def _attempt(connection: Connection, token: Token) -> Attempted:
+    return known_attempts(connection, [token])[token]
+
+
+def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Answer:
+    """The event as the create's own answer, which never came or is still to come."""
+    refunded = event.video.status in {RowState.ERROR, RowState.CANCELED}
+    return Answer(
+        batch=owner.batch,
+        row_key=owner.row_key,
+        run_id=owner.run_id,
+        token=token,
+        at=utc_now(),
+        ending=Ending.SUBMITTED,
+        reserved=before.reserved,
+        video_id=event.video.id,
+        # A failed video's figure has the refund in it: what was charged at first it does not say.
+        credits_charged=None if refunded else event.video.credits_charged,
+        message="told by a webhook event",
+    )
+
+
+def _move(connection: Connection, event: Event, row: Rendered) -> bool:
+    """Whether the row took the event up. The payload is what a GET would say, and counts like one."""
+    final = final_of(row, event.video)
+    if final is not None:
+        return settling.record_finals(connection, [final]) != [None]
+    if event.type is EventType.STARTED or event.video.status == RowState.RENDERING:
+        return settling.record_rendering(connection, [row])[0]
+    return False

@@ -1,0 +1,124 @@
+"""Serves the address for webhook events in this process until a signal stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import uvicorn
+from pydantic import SecretStr
+
+from reelbatch.errors import SettingsError
+from reelbatch.ledger import Ledger
+from reelbatch.webhooks.app import log, webhook_app
+from reelbatch.webhooks.counts import Counts
+
+_QUIET: Mapping[str, Any] = {
+    "ws": "none",
+    "lifespan": "off",
+    "log_level": "error",
+    "access_log": False,
+    "server_header": False,
+}
+_GRACE_S = 10  # for requests under way: the API waits no longer for its answer
+
+
+def serve(
+    ledger: Ledger,
+    secret: SecretStr,
+    port: int,
+    on_ready: Callable[[str], None] | None = None,
+    *,
+    host: str = "127.0.0.1",
+) -> Counts:
+    """Receive events until SIGINT or SIGTERM; what is under way is finished. Gives the counts.
+
+    Args:
+        ledger: the results table; it stays the caller's to close.
+        secret: of the webhook.
+        port: 0 for a free one.
+        on_ready: is given the URL once it is being listened to.
+        host: the address to listen on.
+
+    Raises:
+        SettingsError: the secret is empty, or the port can't be listened to.
+    """
+    app = webhook_app(ledger, secret)
+    _show_log()
+    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+        server = _Server(uvicorn.Config(app, timeout_graceful_shutdown=_GRACE_S, **_QUIET))
+        asyncio.run(_serve(server, listener, lambda: on_ready(_url(listener)) if on_ready else None))
+    counts: Counts = app.state.counts
+    return counts
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with the signals left to us: it would end by the signal, and not return."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.on_ready: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are handled in `_serve`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End without a word about what had to be cut."""
+        logging.getLogger("uvicorn.error").disabled = True
+        await super().shutdown(sockets)
+
+    def stop(self) -> None:
+        """End the serving soon."""
+        self.should_exit = True
+
+
+async def _serve(server: _Server, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    server.on_ready = on_ready
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; or not in the main thread
+            loop.add_signal_handler(number, server.stop)
+    await server.serve(sockets=[listener])
+
+
+def _show_log() -> None:
+    """One line for each event on standard error, unless the program has its own idea of logging."""
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Without the protocol's number asyncio leaves Nagle's delay on, and each answer takes 40 ms.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        if os.name == "posix":  # a restart may have the port at once; elsewhere this would share it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            message = f"{host}:{port} can't be listened to: {reason or error}"
+            raise SettingsError(f"{message}. Choose another --port or --host.") from error
+        yield listener
