@@ -91,12 +91,16 @@ def test_a_rerun_takes_only_what_was_asked_for(ledger: Ledger) -> None:
 
 
 def test_a_rerun_that_did_not_get_to_its_rows_goes_on(ledger: Ledger) -> None:
-    """Asking again neither forgets nor doubles the rows that an earlier rerun asked for."""
+    """Asking again neither forgets nor doubles what an earlier rerun asked for, nor sends a running one in circles."""
     load(ledger, rows_of("a", "b"))
     set_row(ledger, "a", state="rejected")
-    for _ in range(2):
-        ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING)))
-    assert keys(begin(ledger, rerun=True).claim()) == ["a"]
+    asked = [ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING))) for _ in "12"]
+    assert asked == [1, 0]
+    first = begin(ledger, rerun=True)
+    first.release(first.claim()[0], code="http_503")
+    ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING)))
+    assert first.claim() == []
+    assert keys(begin(ledger, "run-2", rerun=True).claim()) == ["a"]
 
 
 @pytest.mark.parametrize("state", sorted(set(RowState) - FAILED - {RowState.IN_DOUBT}))

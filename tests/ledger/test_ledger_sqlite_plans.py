@@ -1,14 +1,22 @@
 """The questions that are asked again and again are answered from an index, however large the table."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from acting import load, rows_of
 from sqlalchemy import Connection, event
 
 from reelbatch.domain import RunId
 from reelbatch.ledger import Ledger, claims, reading, settling, utc_now
 from reelbatch.ledger.claims import Claim, Scope
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path) -> str:
+    """Only SQLite explains itself in these words."""
+    return f"sqlite:///{tmp_path / 'results.db'}"
 
 
 def plan_of(ledger: Ledger, work: Callable[[Connection], Any]) -> str:
