@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops gently, the second at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first stops gently, a second Ctrl-C or SIGTERM at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AT_ONCE = frozenset({signal.SIGINT, signal.SIGTERM})
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last comes, often twice, when a terminal or a connection is closed
+_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
 @contextmanager
 def stopping_gently(stop: Callable[[], None]) -> Iterator[None]:
-    """While inside, the first signal calls `stop` in the event loop; the second ends the process at once.
+    """While inside, the first signal calls `stop` in the event loop; a second one ends the process at once.
 
     What was under way then is treated as after a crash by the next run. Outside of the main thread, where signals
     can't be handled, nothing changes.
@@ -28,12 +30,13 @@ def stopping_gently(stop: Callable[[], None]) -> Iterator[None]:
 
     def on_signal(number: int, _: Any) -> None:
         nonlocal seen
-        seen += 1
+        seen += number in _AT_ONCE
         if seen > 1:
             os._exit(128 + number)
         loop.call_soon_threadsafe(stop)
 
-    earlier = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup stays nohup
+    earlier = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield
     finally:

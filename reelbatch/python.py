@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,4 +111,23 @@ def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
     except RuntimeError:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return _stoppable(thread, work)
+
+
+def _stoppable(thread: ThreadPoolExecutor, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer of `work`; an interrupt, which only the main thread hears of, stops it gently there too."""
+    under_way: Future[Callable[[], object]] = Future()
+
+    async def cancellable() -> Answer:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None  # noqa: S101 - this is one
+        under_way.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
+        return await work
+
+    answer = thread.submit(asyncio.run, cancellable())
+    try:
+        return answer.result()
+    except KeyboardInterrupt:
+        with suppress(RuntimeError):  # it has just ended
+            under_way.result()()
+        raise

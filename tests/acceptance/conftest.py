@@ -31,11 +31,21 @@ HELD = {"claimed", "sending"}
 _WAIT_S = 60.0  # for what happens soon; only a failure takes so long
 _POLL_S = 0.02
 
-_FROM_PYTHON = """
+FROM_PYTHON = """
 import json, sys, reelbatch
 report = reelbatch.generate(sys.argv[1], **json.loads(sys.argv[2]))
 print(json.dumps(report.as_json(), default=str))
 sys.exit(report.exit_code)
+"""
+
+FROM_NOTEBOOK = """
+import asyncio, json, sys, reelbatch
+async def cell():
+    try:
+        reelbatch.generate(sys.argv[1], **json.loads(sys.argv[2]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+asyncio.new_event_loop().run_until_complete(cell())
 """
 
 
@@ -156,11 +166,11 @@ class Workplace:
         table = ("--results", f"sqlite:///{self.table}")
         return self.start("generate", str(self.manifest), *where, *table, "--json", *options, **spawning)
 
-    def from_python(self, **settings: Any) -> Process:
+    def from_python(self, *, script: str = FROM_PYTHON, **settings: Any) -> Process:
         """Start `reelbatch.generate(…)` in a script: the same work without Prefect, started in a moment."""
         assert self.sandbox
         stated = {"base_url": self.sandbox.url, "results": f"sqlite:///{self.table}", **settings}
-        return self._spawn([sys.executable, "-c", _FROM_PYTHON, str(self.manifest), json.dumps(stated)], {})
+        return self._spawn([sys.executable, "-c", script, str(self.manifest), json.dumps(stated)], {})
 
     def status(self) -> dict[str, Any]:
         """The batch, as `reelbatch status --json` tells it."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import CREDITS_A_ROW, Process, Workplace, check_books, wait_until, working
+from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, wait_until, working
 
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -68,7 +68,7 @@ def check_recovery(workplace: Workplace) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("with_children", [False, True], ids=["process", "process and server"])
 def test_after_a_kill_the_same_command_finishes(alone: Workplace, *, with_children: bool) -> None:
-    """`kill -9` leaves no process behind; the next run takes over at once and sends nothing again that was under way."""
+    """`kill -9` leaves no process behind; the next run takes over at once and repeats nothing that was under way."""
     command = alone.generate()
     wait_for_ids(alone, 16)
     command.kill(with_children=with_children)
@@ -121,9 +121,12 @@ def interrupted_by(command: Process, workplace: Workplace, how: Callable[[], Non
     check_books(workplace)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_gently(workplace: Workplace, number: signal.Signals) -> None:
-    """What is under way is waited for and recorded, the rest stays pending, the exit code is 130."""
+    """What is under way is waited for and recorded, the rest stays pending, the exit code is 130.
+
+    SIGHUP is what a terminal that is closed, or a connection that is lost, leaves behind.
+    """
     command = workplace.generate()
     interrupted_by(command, workplace, lambda: command.signal(number))
 
@@ -145,6 +148,16 @@ def test_ctrl_c_at_a_terminal_stops_gently(alone: Workplace) -> None:
     rest = alone.from_python().finish()
     assert (rest.code, alone.states()) == (0, {"queued": 60})
     check_books(alone)
+
+
+def test_interrupting_a_notebook_stops_gently(workplace: Workplace) -> None:
+    """Where an event loop runs already, as in a notebook, an interrupt stops the spending too."""
+    cell = workplace.from_python(script=FROM_NOTEBOOK, concurrency=4)
+    wait_for_ids(workplace, 8)
+    cell.signal(signal.SIGINT)
+    assert cell.finish().code == 130
+    assert set(workplace.states()) == {"queued", "pending"}
+    check_books(workplace)
 
 
 def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, sandbox: RunningSandbox) -> None:
