@@ -91,7 +91,7 @@ def test_a_rerun_takes_only_what_was_asked_for(ledger: Ledger) -> None:
 
 
 def test_a_rerun_that_did_not_get_to_its_rows_goes_on(ledger: Ledger) -> None:
-    """Asking again neither forgets nor doubles what an earlier rerun asked for, nor sends a running one in circles."""
+    """Asking again neither forgets nor doubles what an earlier rerun asked for, nor goes round in circles."""
     load(ledger, rows_of("a", "b"))
     set_row(ledger, "a", state="rejected")
     asked = [ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING))) for _ in "12"]
