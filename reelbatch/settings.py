@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     poll_concurrency: int = Field(default=16, ge=1, le=1000)
     settle_timeout_s: float | None = Field(default=None, gt=0)
     lease_s: float = Field(default=60, gt=0)
+    webhook_secret: SecretStr | None = Field(default=None, description="signs the API's events")
 
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
@@ -130,6 +131,13 @@ def load_settings(config: str | Path | None = None, options: Mapping[str, Any] |
         raise SettingsError(_explain(error, config)) from None
 
 
+_SECRETS = {
+    "api_key": "MAGIC_HOUR_API_KEY",
+    "MAGIC_HOUR_API_KEY": "MAGIC_HOUR_API_KEY",
+    "webhook_secret": "REELBATCH_WEBHOOK_SECRET",
+}
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -141,10 +149,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: a config file is a list of `setting: value` lines")
-    if secret := {"api_key", "MAGIC_HOUR_API_KEY"} & set(content):
-        raise SettingsError(
-            f"{path}: {secret.pop()} does not belong in a file; set the environment variable MAGIC_HOUR_API_KEY"
-        )
+    for name, variable in _SECRETS.items():
+        if name in content:
+            raise SettingsError(f"{path}: {name} does not belong in a file; set the environment variable {variable}")
     return content
 
 

@@ -24,6 +24,7 @@ for command in (
     looking.status,
     looking.export,
     looking.reconcile,
+    serving.webhook,
     serving.sandbox,
 ):
     app.command()(command)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reelbatch.cli import options as opt
+from reelbatch.cli.shared import settings_of
 
 
 def sandbox(
@@ -21,3 +22,33 @@ def sandbox(
     given = {"--port": port, "--config": config, "--key": key, "--data": data}
     arguments = [part for name, value in given.items() if value is not None for part in (name, str(value))]
     raise typer.Exit(serve(arguments))
+
+
+def webhook(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.", metavar="N")] = 8787,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; put a TLS proxy in front.", metavar="HOST")
+    ] = "127.0.0.1",
+    config: opt.Config = None,
+    results: opt.Results = None,
+) -> None:
+    """Receive the API's events: they settle rows at once and clear up rows in doubt. Until Ctrl-C."""
+    from dataclasses import asdict
+
+    from reelbatch.cli import screen
+    from reelbatch.errors import SettingsError
+    from reelbatch.session import opened_ledger
+    from reelbatch.webhooks import serve
+
+    settings = settings_of(config, results=results)
+    if settings.webhook_secret is None:
+        raise SettingsError("There is no webhook secret. Set the environment variable REELBATCH_WEBHOOK_SECRET.")
+    with opened_ledger(settings) as ledger:
+        counts = serve(ledger, settings.webhook_secret, port, _listening, host=host)
+    screen.out.print("Events: " + ", ".join(f"{count:,} {name}" for name, count in asdict(counts).items()))
+
+
+def _listening(url: str) -> None:
+    from reelbatch.cli import screen
+
+    screen.err.print(f"Listening for events on {url}")

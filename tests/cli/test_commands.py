@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data"
-COMMANDS = ("plan", "generate", "rerun", "settle", "status", "export", "reconcile", "sandbox")
+COMMANDS = ("plan", "generate", "rerun", "settle", "status", "export", "reconcile", "webhook", "sandbox")
 
 
 def reelbatch(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
