@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
 from reelbatch.client.files import read_chunks
 from reelbatch.client.pools import Pools, connect_timeout, ssl_context
-from reelbatch.client.watch import ANSWER_LIMIT, MASK, Watch
+from reelbatch.client.watch import ANSWER_LIMIT, Watch, without_key
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
 from reelbatch.outcome import Exchange, Kind, classify
@@ -247,8 +247,8 @@ class Client:
         except _HTTP_ERRORS as error:
             raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.status_code != 200:  # noqa: PLR2004 - the only success of these calls
-            message = _lenient_object(response.content).get("message") or response.text[:200]
-            message = str(message).replace(self._key.get_secret_value(), MASK)
+            content = without_key(response.content, self._key)
+            message = _lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
             raise ApiError(f"{method} {path}: status {response.status_code}: {message}", status=response.status_code)
         answer = _lenient_object(response.content)
         if not answer:

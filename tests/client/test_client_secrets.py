@@ -121,3 +121,12 @@ def test_a_key_that_no_header_can_carry_is_refused_at_once(key: str) -> None:
     with pytest.raises(SettingsError, match="MAGIC_HOUR_API_KEY") as error:
         Client(key)
     assert not key.strip() or key not in str(error.value)
+
+
+async def test_a_short_key_does_not_spoil_messages(serve: Serve) -> None:
+    """The sandbox's key is an ordinary word; no message is worse for it."""
+    server, _ = await keeping(serve, answer(b'{"message": "nothing in api-assets/sandbox"}', "404 Not Found"))
+    async with Client("sandbox", Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+        assert classify(await client.send_create(BODY)).message == "nothing in api-assets/sandbox"
+        with pytest.raises(ApiError, match="api-assets/sandbox"):
+            await client.get_video("c1")

@@ -88,6 +88,23 @@ async def upload(url: str, path: Path) -> None:
         await client.put_file(UploadSlot(url, "api-assets/1.png", None), path)
 
 
+async def test_more_uploads_than_connections_wait_their_turn(serve: Serve, image: Path) -> None:
+    """A slow line is no error, however short the time that one answer may take."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            await asyncio.sleep(0.5)
+            writer.write(answer(b""))
+
+    image.write_bytes(b"\x89PNG")
+    server = await serve(slow)
+    slot = UploadSlot(server.url, "api-assets/1.png", None)
+    async with Client(KEY, Connection(base_url=server.url, timeout_s=1.0)) as client:
+        await asyncio.gather(*(client.put_file(slot, image) for _ in range(64)))
+    assert server.most_open <= 16
+
+
 @pytest.mark.parametrize("status", ["301 Moved", "403 Forbidden", "413 Too Large", "500 Oh", "503 Busy"])
 async def test_a_storage_that_refuses_is_an_upload_error(serve: Serve, image: Path, status: str) -> None:
     """With its status."""

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pandas as pd
 import pytest
 from bench import Bench, assert_books_agree, draw
 
 from reelbatch.errors import ApiError, UploadError
 from reelbatch.ledger import Ledger
+from reelbatch.outcome import Exchange
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.session import Session
 
@@ -80,52 +82,11 @@ def test_an_upload_that_fails_for_good_leaves_its_row_pending(
     assert bench.generate(manifest).exit_code == 0
 
 
-def test_one_failed_upload_that_many_rows_share_does_not_stop_the_run(
-    bench: Bench, sandbox: RunningSandbox, tmp_path: Path
-) -> None:
-    """Thirty rows with one bad image fail together, once; that says nothing about the others."""
-    shared = draw(tmp_path / "shared.png", 3)
-    others = [draw(tmp_path / f"{n}.png", 10 + n) for n in range(30)]
-    sandbox.set_faults(first={"upload_fail": 1}, every={}, slow_seconds=0.2)
-    report = bench.generate(
-        with_images(bench, [shared] * 30 + others), concurrency=30, retry_attempts=1, identical_rejections=10
-    )
-    assert report.exit_reason == "done"
-    assert bench.states()["queued"] >= 30
-
-
 def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     return port
-
-
-def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp_path: Path) -> None:
-    """The remembered path is refused, once; all rows succeed with a fresh one, and few uploads do it."""
-    image, port = draw(tmp_path / "one.png", 5), _free_port()
-    settings = {"queue_seconds": 600, "render_video": False, "port": port}
-    with start(**settings) as first:
-        bench.url = first.url
-        assert bench.generate(with_images(bench, [image])).exit_code == 0
-    bench.batch += "-again"
-    with start(**settings) as second:
-        assert second.url == bench.url
-        report = bench.generate(with_images(bench, [image] * 30), concurrency=8)
-        assert (report.exit_code, bench.states()) == (0, {"queued": 30})
-        assert_books_agree(bench, second, report)
-        assert puts(second) <= 3
-
-
-def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, sandbox: RunningSandbox, tmp_path: Path) -> None:
-    """Something that is no image was not found, and the images are remembered: sent once more, then rejected."""
-    paths = [draw(tmp_path / "one.png", 6)] * 8
-    assert bench.generate(with_images(bench, paths)).exit_code == 0
-    bench.batch += "-again"
-    before = sandbox.books()["requests"]["create"]
-    report = bench.generate(with_images(bench, paths).assign(model="no-such-model-not found"), max_credits=None)
-    assert (report.exit_reason, bench.states()) == ("done", {"rejected": 8})
-    assert sandbox.books()["requests"]["create"] <= before + 16
 
 
 async def on_session(
@@ -134,6 +95,35 @@ async def on_session(
     """A run with something done to its session before anything is sent."""
     with Ledger(bench.results) as ledger:
         return await bench.run(ledger, manifest, prepare, **settings)
+
+
+async def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp_path: Path) -> None:
+    """The remembered path is refused; one upload helps all rows, also those that are refused later."""
+    image, port = draw(tmp_path / "one.png", 5), _free_port()
+    settings = {"queue_seconds": 600, "render_video": False, "port": port}
+    with start(**settings) as first:
+        bench.url = first.url
+        assert (await on_session(bench, with_images(bench, [image]), lambda _: None)).exit_code == 0
+    bench.batch += "-again"
+    with start(**settings) as second:
+        assert second.url == bench.url
+        report = await on_session(bench, with_images(bench, [image] * 30), _refused_in_turn, concurrency=6)
+        assert (report.exit_code, bench.states()) == (0, {"queued": 30})
+        assert_books_agree(bench, second, report)
+        assert puts(second) == 1
+
+
+def _refused_in_turn(session: Session) -> None:
+    """The first six creates leave one after the other."""
+    send, sent = session.client.send_create, 0
+
+    async def in_turn(body: Any) -> Exchange:
+        nonlocal sent
+        sent += 1
+        await asyncio.sleep(0.3 * sent if sent <= 6 else 0)
+        return await send(body)
+
+    session.client.send_create = in_turn  # type: ignore[method-assign]
 
 
 async def test_an_image_that_is_deleted_after_the_checks_makes_its_row_invalid(bench: Bench, tmp_path: Path) -> None:
@@ -145,6 +135,50 @@ async def test_an_image_that_is_deleted_after_the_checks_makes_its_row_invalid(b
     assert (row["state"], row["error_code"]) == ("invalid", "image")
     assert "no such file" in row["error_message"]
     assert (report.exit_reason, report.exit_code) == ("done", 1)
+
+
+async def test_one_failed_upload_that_many_rows_share_does_not_stop_the_run(bench: Bench, tmp_path: Path) -> None:
+    """Thirty rows with one bad image fail together, once; that says nothing about the others."""
+    shared = draw(tmp_path / "shared.png", 3)
+    others = [draw(tmp_path / f"{n}.png", 10 + n) for n in range(10)]
+    failures: list[Path] = []
+
+    def prepare(session: Session) -> None:
+        put = session.client.put_file
+
+        async def fail_once(slot: Any, path: Path) -> None:
+            if path.name == shared.name and not failures:
+                failures.append(path)
+                await asyncio.sleep(1.0)  # until all thirty wait for it
+                raise UploadError("refused", status=500)
+            await put(slot, path)
+
+        session.client.put_file = fail_once  # type: ignore[method-assign,assignment]
+
+    manifest = with_images(bench, [shared] * 30 + others)
+    report = await on_session(bench, manifest, prepare, concurrency=30, retry_attempts=1, identical_rejections=10)
+    assert (report.exit_reason, report.unsent) == ("done", {"upload": 30})
+    assert bench.states() == {"queued": 10, "pending": 30}
+
+
+async def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, tmp_path: Path) -> None:
+    """Something that is no image was not found, and the images are remembered: sent once more, then rejected."""
+    manifest = with_images(bench, [draw(tmp_path / "one.png", 6)] * 8)
+    assert (await on_session(bench, manifest, lambda _: None)).exit_code == 0
+    bench.batch += "-again"
+    sent: list[Any] = []
+
+    def prepare(session: Session) -> None:
+        async def refuse(body: Any) -> Exchange:
+            sent.append(body)
+            await asyncio.sleep(0.1 * len(sent))
+            return Exchange(404, body=b'{"message": "style not found"}', left=True)
+
+        session.client.send_create = refuse  # type: ignore[method-assign]
+
+    report = await on_session(bench, manifest, prepare)
+    assert (report.exit_reason, bench.states()) == ("done", {"rejected": 8})
+    assert len(sent) == 16
 
 
 class _Meddling:
@@ -203,22 +237,8 @@ async def test_stopping_does_not_wait_for_uploads(bench: Bench, sandbox: Running
     assert bench.states() == {"pending": 12}
 
 
-async def test_more_uploads_than_connections_wait_their_turn(
-    bench: Bench, sandbox: RunningSandbox, tmp_path: Path
-) -> None:
-    """A slow line is no error, however short the time that one answer may take."""
-    sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=0.4)
-    paths = [draw(tmp_path / f"{n}.png", n) for n in range(64)]
-    report = await asyncio.to_thread(
-        bench.generate, with_images(bench, paths), concurrency=64, request_timeout_s=1.0, retry_attempts=1
-    )
-    assert (report.unsent, bench.states()) == ({}, {"queued": 64})
-
-
 async def test_a_source_that_cannot_be_reached_is_its_rows_affair(bench: Bench, tmp_path: Path) -> None:
     """Whatever a storage library raises: the row goes back with its reason, or is invalid where the file is gone."""
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     for name in ("here", "gone", "broken"):
         memory.pipe(f"/{bench.batch}/{name}.png", (draw(tmp_path / "x.png", 9)).read_bytes())
