@@ -100,7 +100,8 @@ class Downloads:
 
     async def _place(self, row: Rendered, part: Part) -> str:
         name = plain_name(row.row_key)
-        if name is not None and name.lower() not in self._placing and not await self._spelled_twice(row):
+        plain = name is not None and not await self._spelled_twice(row)
+        if name is not None and plain and name.lower() not in self._placing:  # nothing is awaited before it is taken
             self._placing.add(name.lower())
             try:
                 await self._place_plain(Filed(row, self._folder.path(name)), part, name)

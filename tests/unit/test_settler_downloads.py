@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from test_settler_table import SPRING, complete, row_of, send, settle, submit, v
 
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger
+from reelbatch.ledger import Ledger, settling
 from reelbatch.ledger.schema import results
+from reelbatch.ledger.settling import Filed
 from reelbatch.settler import Settler, SettleReason, SettleTally
+from reelbatch.settler.folder import LocalFolder, Part, PartGone
 from reelbatch.settler.names import part_name
 
 AUTUMN = Batch("autumn")
@@ -33,14 +35,17 @@ class FakeStorage(FakeApi):
         self.gets: list[httpx.Request] = []
         self.ranges = True
         self.breaks: list[int] = []  # after so many bytes the next answers break off
+        self.silent = False  # whether they break off as if that were all
         self.statuses: list[int] = []  # instead of the next answers
         self.addresses = count(1)
+        self.on_fetch: Callable[[], object] = lambda: None
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """A GET of the API, or of the storage."""
         if request.url.host != "storage.example.com":
             return await super().__call__(request)
         self.gets.append(request)
+        self.on_fetch()
         if self.statuses:
             return httpx.Response(self.statuses.pop(0))
         content = content_of(request.url.path.strip("/"))
@@ -50,7 +55,7 @@ class FakeStorage(FakeApi):
         headers = {"Content-Length": str(len(content) - start)}
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        body = _Stream(content[start:], self.breaks.pop(0) if self.breaks else None)
+        body = _Stream(content[start:], self.breaks.pop(0) if self.breaks else None, silent=self.silent)
         return httpx.Response(206 if start else 200, headers=headers, stream=body)
 
     def _start(self, request: httpx.Request) -> int:
@@ -67,8 +72,9 @@ class FakeStorage(FakeApi):
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, content: bytes, breaks_after: int | None) -> None:
+    def __init__(self, content: bytes, breaks_after: int | None, *, silent: bool) -> None:
         self._content = content
+        self._silent = silent
         self._breaks_after = breaks_after
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -76,7 +82,8 @@ class _Stream(httpx.AsyncByteStream):
             yield self._content
             return
         yield self._content[: self._breaks_after]
-        raise httpx.ReadError("connection reset")
+        if not self._silent:
+            raise httpx.ReadError("connection reset")
 
 
 def content_of(video_id: str) -> bytes:
@@ -168,9 +175,13 @@ async def test_an_expired_address_is_asked_for_again(ledger: Ledger, storage: Fa
     assert [request.url.params["address"] for request in storage.gets] == ["1", "2", "3"]
 
 
-async def test_a_broken_transfer_goes_on_where_it_broke(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+@pytest.mark.parametrize("silent", [True, False], ids=["ends early", "reset"])
+async def test_a_broken_transfer_goes_on_where_it_broke(
+    ledger: Ledger, storage: FakeStorage, videos: Path, *, silent: bool
+) -> None:
     """What arrived is not asked for again, and the file is whole in the end."""
     submit(ledger, "a")
+    storage.silent = silent
     size = len(content_of(video_of("a")))
     storage.breaks = [size // 2, size // 4]
     assert (await download(ledger, storage, videos)).downloaded == 1
@@ -194,7 +205,9 @@ async def test_a_part_of_a_killed_run_is_taken_up(
     assert files(videos) == {"a.mp4": content}
 
 
-async def test_a_short_answer_is_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+async def test_a_video_that_never_comes_is_left_for_the_next_run(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
     """A file that never comes whole never gets its name; the row stays complete and the next run fetches it."""
     submit(ledger, "a", "b")
     storage.statuses = [500] * 5  # all tries of the one that comes first
@@ -235,11 +248,11 @@ async def test_keys_that_differ_in_case_only_have_two_files(
     ledger: Ledger, storage: FakeStorage, videos: Path
 ) -> None:
     """A folder that is copied to another file system loses no video."""
-    submit(ledger, "Tea", "tea", "TEA-2")
+    submit(ledger, "Tea", "TEA", "TEA-2")
     assert (await download(ledger, storage, videos)).downloaded == 3
     assert len({name.lower() for name in files(videos)}) == 3
     assert "TEA-2.mp4" in files(videos)
-    for key in ("Tea", "tea"):
+    for key in ("Tea", "TEA"):
         assert file_of(ledger, key) == content_of(video_of(key))
 
 
@@ -305,6 +318,39 @@ async def test_two_settles_download_at_once(
     assert len(files(videos)) == 16
     for row in rows:
         assert file_of(ledger, row.row_key) == content_of(row.video_id)
+
+
+def test_half_a_video_never_gets_a_name(videos: Path) -> None:
+    """Where another settle took the whole video and a third began it anew, the beginning is left alone."""
+    part = videos / ".part"
+    part.write_bytes(b"half")
+    with pytest.raises(PartGone):
+        LocalFolder(str(videos)).place(Part(part, 8), "a.mp4", replace=True)
+    assert files(videos) == {".part": b"half"}
+
+
+async def test_a_file_that_is_one_too_many_goes_again(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """Where another settle has put the same video elsewhere meanwhile, the row's entry stands and ours is removed."""
+    (row,) = submit(ledger, "TEA-001")
+    settle(ledger, complete(row))
+    elsewhere = Filed(row, "s3://bucket/TEA-001.mp4")
+    storage.on_fetch = lambda: ledger.change(lambda connection: settling.record_files(connection, [elsewhere]))
+    tally = await download(ledger, storage, videos)
+    assert (tally.downloaded, files(videos)) == (0, {})
+    assert row_of(ledger, "TEA-001")["video_path"] == "s3://bucket/TEA-001.mp4"
+
+
+async def test_two_batches_share_a_folder_behind_a_url(ledger: Ledger, storage: FakeStorage) -> None:
+    """A storage that replaces whatever has the name still keeps both videos."""
+    folder = f"memory://videos-{next(_numbers)}"
+    for batch in (SPRING, AUTUMN):
+        submit(ledger, "r1", "r2", batch=batch)
+    await download(ledger, storage, folder)
+    assert len(fsspec.filesystem("memory").ls(folder.removeprefix("memory:/"), detail=False)) == 4
+    for batch in (SPRING, AUTUMN):
+        for key in ("r1", "r2"):
+            with fsspec.open(row_of(ledger, key, batch)["video_path"]) as file:
+                assert file.read() == content_of(video_of(key, batch))
 
 
 async def test_no_key_leads_out_of_the_folder(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from test_settler_table import ESTIMATE, SPRING, committed, row_of, submit
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch
+from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
 from reelbatch.settler import SettlePlan, Settler, SettleReason
+from reelbatch.settler.patience import Patience
+from reelbatch.settler.writing import write
 
 POLL_S = 0.01
 QUEUED: dict[str, Any] = {"status": "queued", "credits_charged": ESTIMATE}
@@ -290,3 +294,39 @@ async def test_a_settled_table_is_not_asked_about(ledger: Ledger) -> None:
         await Settler(ledger, client, plan()).run()
         again = await Settler(ledger, client, plan()).run()
     assert (again.polled, again.reason, len(api.asked)) == (0, SettleReason.DONE, 1)
+
+
+async def test_a_pause_grows_and_ends_with_the_first_good_answer() -> None:
+    """Failures of one round make one pause; the next round's is longer; a good answer ends it at once."""
+    patience = Patience(10)
+    start = asyncio.get_running_loop().time()
+    patience.failed(start)
+    patience.failed(start)
+    assert 7 < patience.left_s() <= 10
+    patience.failed(start + 11)
+    assert 14 < patience.left_s() <= 20
+    patience.good()
+    assert patience.left_s() == 0
+    patience.failed(start + 40)
+    assert patience.left_s() <= 10
+
+
+async def test_long_videos_are_asked_about_half_as_often(ledger: Ledger) -> None:
+    """After a look at both, the video of more than 30 seconds is due one interval later than the other."""
+    submit(ledger, "short")
+    submit(ledger, "short", "long", seconds=31)  # `short` has its video: it keeps its length
+    async with client_of(FakeApi(RENDERING)) as client:
+        await Settler(ledger, client, plan(wait=False, poll_interval_s=100)).run()
+    assert row_of(ledger, "long")["due_at"] - row_of(ledger, "short")["due_at"] == timedelta(seconds=100)
+
+
+async def test_a_write_that_fails_once_is_tried_again(ledger: Ledger) -> None:
+    """A deadlock that the database broke up ends no run."""
+    failures = [LedgerError("deadlock")]
+
+    def work(_: object, items: Sequence[str]) -> list[str]:
+        if failures:
+            raise failures.pop()
+        return list(items)
+
+    assert await write(ledger, work, "kept") == "kept"

@@ -285,6 +285,14 @@ def test_a_row_has_one_file(ledger: Ledger) -> None:
     assert row_of(ledger, "a")["video_path"] == "/v/a.mp4"
 
 
+def test_a_new_video_has_no_file_yet(ledger: Ledger) -> None:
+    """A path that an earlier video left behind does not keep the new one from being downloaded."""
+    (row,) = submit(ledger, "a")
+    ledger.change(lambda connection: connection.execute(update(results).values(video_path="old.mp4")))
+    settle(ledger, complete(row))
+    assert row_of(ledger, "a")["video_path"] is None
+
+
 def test_the_next_due_time_leaves_out_rows_given_up(ledger: Ledger) -> None:
     """Rows that a run no longer waits for do not keep it waiting."""
     rows = submit(ledger, "a", "b")
