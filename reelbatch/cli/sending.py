@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.shared import existing_table, settings_of
+
+if TYPE_CHECKING:
+    from reelbatch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What generate and rerun are both told."""
+
+    config: Path | None
+    results: str | None
+    batch: str | None
+    sandbox: bool
+    base_url: str | None
+    concurrency: int | None
+    max_credits: int | None
+    limit: int | None
+    rate: int | None
+    settle: bool
+    download: str | None
+    export: str | None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """From the command's own parameters, which have the same names."""
+        return cls(**{field.name: given[field.name] for field in fields(cls)})
+
+    def settings(self) -> Settings:
+        """The settings that the options change."""
+        return settings_of(self.config, **self._stated(), rate=self.rate)
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that the flows have in common."""
+        return {
+            "batch": self.batch,
+            "config": str(self.config) if self.config else None,
+            **self._stated(),
+            "limit": self.limit,
+            "settle": self.settle or self.download is not None,
+            "sandbox": self.sandbox,
+            "overrides": {"rate": self.rate},
+        }
+
+    def _stated(self) -> dict[str, Any]:
+        names = ("results", "base_url", "concurrency", "max_credits", "export")
+        return {**{name: getattr(self, name) for name in names}, "downloads": self.download}
 
 
 def generate(  # noqa: PLR0913, PLR0917 - options of a command
@@ -35,6 +82,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
+    run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, watch
     from reelbatch.cli.spending import allow_spending
     from reelbatch.generation import Order, assignment
@@ -42,31 +90,12 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
 
     if regenerate not in set(Regenerate):
         raise typer.BadParameter("use none, changed or all", param_hint="--regenerate")
-    stated = {
-        "results": results,
-        "base_url": base_url,
-        "concurrency": concurrency,
-        "max_credits": max_credits,
-        "export": export,
-        "downloads": download,
-    }
-    settings = settings_of(config, **stated, rate=rate)
+    settings = run.settings()
     order = Order(source=manifest, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
     assignment(order, settings)  # what can't be opened is said at once, before Prefect starts
     if not yes and not as_json:
         allow_spending(order, settings, sandbox=sandbox)
-    parameters = {
-        "manifest": manifest,
-        "batch": batch,
-        "config": str(config) if config else None,
-        **stated,
-        "limit": limit,
-        "regenerate": regenerate,
-        "strict": strict,
-        "settle": settle or download is not None,
-        "sandbox": sandbox,
-        "overrides": {"rate": rate},
-    }
+    parameters = {"manifest": manifest, "regenerate": regenerate, "strict": strict, **run.parameters()}
     line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
     raise typer.Exit(finish_run(line, as_json=as_json))
 
@@ -105,18 +134,11 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
+    run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, watch
     from reelbatch.cli.spending import allow_rerun, keys_of
     from reelbatch.rerunning import RerunOrder, selection
 
-    stated = {
-        "results": results,
-        "base_url": base_url,
-        "concurrency": concurrency,
-        "max_credits": max_credits,
-        "export": export,
-        "downloads": download,
-    }
     order = RerunOrder(
         batch=batch,
         states=_list(state) or (),
@@ -124,24 +146,13 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         row_keys=keys_of(rows, rows_from),
         accept_double_charge=accept_double_charge,
     )
-    settings = settings_of(config, **stated, rate=rate)
+    settings = run.settings()
     with existing_table(settings) as ledger:
         selection(order, ledger)  # what can't be carried out is said at once, before Prefect starts
     if not yes and not as_json:
         allow_rerun(order, settings, sandbox=sandbox)
-    parameters = {
-        "batch": batch,
-        "states": list(order.states) or None,
-        "error_codes": order.error_codes,
-        "rows": order.row_keys,
-        "accept_double_charge": accept_double_charge,
-        "config": str(config) if config else None,
-        **stated,
-        "limit": limit,
-        "settle": settle or download is not None,
-        "sandbox": sandbox,
-        "overrides": {"rate": rate},
-    }
+    which = {"states": list(order.states) or None, "error_codes": order.error_codes, "rows": order.row_keys}
+    parameters = {**which, "accept_double_charge": accept_double_charge, **run.parameters()}
     line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
     raise typer.Exit(finish_run(line, as_json=as_json))
 
