@@ -102,6 +102,8 @@ async def _serve(config: SandboxConfig, data: Path, listener: socket.socket, hoo
     try:
         await server.serve(sockets=[listener])
     finally:
+        if service.announcer:
+            await service.announcer.close()
         service.books.close()
 
 

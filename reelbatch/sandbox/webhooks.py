@@ -6,11 +6,9 @@ import asyncio
 import hmac
 import json
 import random
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -41,24 +39,29 @@ class Announcer:
         self._http = httpx.AsyncClient(trust_env=False, verify=False, timeout=_TIMEOUT_S)  # noqa: S501 - loopback
 
     def start(self) -> None:
-        """Begin; it goes on until the event loop ends."""
+        """Begin; it goes on until it is closed."""
         self._spawn(self._watch())
+
+    async def close(self) -> None:
+        """Send nothing more; what is under way is broken off."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._http.aclose()
 
     async def _watch(self) -> None:
         """A task for each video that is new, or that was unfinished when the sandbox was stopped."""
         seen = 0
-        with suppress(sqlite3.ProgrammingError):  # the books are closed: the sandbox ends
-            while True:
-                for video in self._books.videos(skip=seen) if self._books.creates > seen else ():
-                    seen += 1
-                    if video.status == Status.OPEN or seen > self._before:
-                        self.counts.update(videos=1, pending=1)
-                        self._spawn(self._follow(video, random.Random(f"{self._faults.seed}:{seen}")))
-                await asyncio.sleep(_LOOK_S)
+        while True:
+            for video in self._books.videos(skip=seen) if self._books.creates > seen else ():
+                seen += 1
+                if video.status == Status.OPEN or seen > self._before:
+                    self.counts.update(videos=1, pending=1)
+                    self._spawn(self._follow(video, random.Random(f"{self._faults.seed}:{seen}")))
+            await asyncio.sleep(_LOOK_S)
 
     async def _follow(self, video: Video, draws: random.Random) -> None:
-        with suppress(sqlite3.ProgrammingError):
-            await self._tell(video, draws)
+        await self._tell(video, draws)
         self.counts["pending"] -= 1
 
     async def _tell(self, video: Video, draws: random.Random) -> None:

@@ -89,7 +89,7 @@ class Receiver:
         except Refused as refused:
             self.counts.refused += 1
             log.warning("refused: %s", refused.reason)
-            return Response(status_code=refused.status)
+            return Response(status_code=refused.status, headers={"Connection": "close"})  # whatever is still to come
         except LedgerError as error:
             self.counts.failed += 1
             log.error("not recorded, so the API is asked to send it again: %s", error)  # noqa: TRY400 - one line

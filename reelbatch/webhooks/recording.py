@@ -75,7 +75,9 @@ def _attempt(connection: Connection, token: Token) -> Attempted:
 
 def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Answer:
     """The event as the create's own answer, which never came or is still to come."""
-    refunded = event.video.status in {RowState.ERROR, RowState.CANCELED}
+    figure = event.video.credits_charged
+    # A failed video's figure has the refund in it: what was charged at first it does not say.
+    tells = figure is not None and figure >= 0 and event.video.status not in {RowState.ERROR, RowState.CANCELED}
     return Answer(
         batch=owner.batch,
         row_key=owner.row_key,
@@ -85,8 +87,7 @@ def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Ans
         ending=Ending.SUBMITTED,
         reserved=before.reserved,
         video_id=event.video.id,
-        # A failed video's figure has the refund in it: what was charged at first it does not say.
-        credits_charged=None if refunded else event.video.credits_charged,
+        credits_charged=figure if tells else None,
         message="told by a webhook event",
     )
 
