@@ -134,4 +134,8 @@ async def _send_chunks(session: Session, run_chunk: RunChunk, rows: int, limit: 
         async with at_once:
             return 0 if session.submitter.pace.stopped else await run_chunk(session.scope.batch, *span)
 
-    return sum(await asyncio.gather(*(run(span) for span in spans)))
+    # All of them end before this does, also when it is cancelled: creates in flight are recorded first.
+    ends = await asyncio.gather(*(run(span) for span in spans), return_exceptions=True)
+    if failures := [end for end in ends if isinstance(end, BaseException)]:
+        raise failures[0]
+    return sum(end for end in ends if isinstance(end, int))

@@ -172,8 +172,8 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
         where = shown(settings.results)
         raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
     with Ledger(settings.results) as ledger:
+        take_up_rescued(ledger)  # first: what is known of a row is worth more than that its worker is gone
         ledger.recover(timedelta(seconds=settings.lease_s))
-        take_up_rescued(ledger)
         yield ledger
 
 

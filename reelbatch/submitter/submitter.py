@@ -107,7 +107,7 @@ class Submitter:
         handling: set[asyncio.Task[None]] = set()
         taken = 0
         try:
-            while not self._pace.stopped and (rows := await self._take_rows(scope, span)):
+            while self._has_more(span, taken) and (rows := await self._take_rows(scope, span)):
                 taken += len(rows)
                 for row in rows:
                     task = asyncio.create_task(self._handle(row))
@@ -119,6 +119,9 @@ class Submitter:
         finally:
             await self._finish(handling)
         return taken
+
+    def _has_more(self, span: tuple[int, int], taken: int) -> bool:
+        return taken <= span[1] - span[0] and not self._pace.stopped
 
     async def _finish(self, handling: set[asyncio.Task[None]]) -> None:
         try:
