@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch
-from reelbatch.errors import ReelbatchError
-from reelbatch.ledger import Ledger, runs, settling
+from reelbatch.ledger import Ledger, reading, runs
 from reelbatch.models import load_models
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import SettlePlan, Settler
@@ -56,9 +56,11 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, window:
     api = api_of(settings.base_url)
     plan = replace(settle_plan(settings, None), wait=False, api=api, downloads=None)
     while True:
-        window.count(ledger.read(lambda found: settling.unsettled(found, settling.batches_of(found, api))))
+        # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
+        with suppress(Exception):
+            window.count(ledger.read(partial(reading.rendering, api=api)))
         await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
-        with suppress(ReelbatchError):  # the next round tries again; the run itself notices what is wrong for good
+        with suppress(Exception):
             await Settler(ledger, client, plan).run()
 
 

@@ -26,12 +26,17 @@ from reelbatch.outcome import Policy
 from reelbatch.planning import Assignment, Plan, RerunPlan
 from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of
-from reelbatch.settler import Settler
+from reelbatch.settler import Settler, SettleReason
 from reelbatch.submitter import ExitReason, Pace, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
 from reelbatch.submitter.recorder import take_up_rescued
 
 HEARTBEAT_S = 10.0
 _SHORTEST_BEAT_S = 0.2
+_ENDED = {
+    SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
+    SettleReason.BAD_KEY: ExitReason.BAD_KEY,
+    SettleReason.LEDGER_FAILED: ExitReason.LEDGER_FAILED,
+}
 _NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
 
 
@@ -109,7 +114,9 @@ class Session:
         if self.submitter.pace.stopped and self.tally.reason in _NO_MORE_CALLS:
             return
         self.settler = Settler(self.ledger, self.client, settle_plan(self.settings, self.scope.batch))
-        await self.settler.run()
+        tally = await self.settler.run()
+        if (reason := _ENDED.get(tally.reason)) is not None:
+            self.submitter.stop(reason, tally.message)
 
     def chunks(self, rows_each: int, limit: int | None = None) -> list[tuple[int, int]]:
         """The pending rows as ranges of row numbers, `rows_each` rows apiece."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -90,8 +91,7 @@ def video(answer: dict[str, Any]) -> Video:
     Raises:
         KeyError: it lacks its id or its status.
     """
-    error = answer.get("error") or {}
-    downloads = answer.get("downloads") or []
+    code, message = _error(answer.get("error"))
     return Video(
         id=VideoId(str(answer["id"])),
         status=str(answer["status"]),
@@ -100,11 +100,25 @@ def video(answer: dict[str, Any]) -> Video:
         fps=_number(answer.get("fps")),
         width=_size(answer.get("width")),
         height=_size(answer.get("height")),
-        error_code=error.get("code"),
-        error_message=error.get("message"),
-        downloads=tuple(Download(str(item["url"]), _time(item.get("expires_at"))) for item in downloads),
+        error_code=code,
+        error_message=message,
+        downloads=tuple(_downloads(answer.get("downloads"))),
         raw=answer,
     )
+
+
+def _error(stated: Any) -> tuple[str | None, str | None]:
+    """Code and message, in whatever form they come: an odd error must not hide that the video has ended."""
+    if isinstance(stated, dict):
+        code, message = stated.get("code"), stated.get("message")
+        return (None if code is None else str(code)), (None if message is None else str(message))
+    return (None, str(stated)) if stated else (None, None)
+
+
+def _downloads(stated: Any) -> Iterator[Download]:
+    for item in stated if isinstance(stated, list) else ():
+        if isinstance(item, dict) and item.get("url"):
+            yield Download(str(item["url"]), _time(item.get("expires_at")))
 
 
 def _number(value: Any) -> float | None:

@@ -229,7 +229,7 @@ class Client:
         Raises:
             ApiError: the storage could not be reached, or the transfer broke off.
         """
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
         try:
             with self._transfers.client() as client:
                 async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:

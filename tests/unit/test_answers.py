@@ -1,0 +1,46 @@
+"""The API's JSON as our types, also where it is not quite what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reelbatch.client.answers import create_body, video
+from reelbatch.domain import Request
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, (None, None)),
+        ({"code": "no_source_face", "message": "No face"}, ("no_source_face", "No face")),
+        ({"code": 7}, ("7", None)),
+        ("it failed", (None, "it failed")),
+        ({}, (None, None)),
+    ],
+)
+def test_an_odd_error_does_not_hide_that_a_video_has_ended(
+    error: Any, expected: tuple[str | None, str | None]
+) -> None:
+    """Its state and its refund count, whatever form the explanation has."""
+    ended = video({"id": "v1", "status": "error", "credits_charged": 0, "error": error})
+    assert (ended.status, ended.credits_charged, ended.error_code, ended.error_message) == ("error", 0, *expected)
+
+
+@pytest.mark.parametrize("downloads", [None, [], "none", [{}], [None], [{"url": None}]])
+def test_a_video_without_a_usable_address_is_still_complete(downloads: Any) -> None:
+    """Another look gives a fresh address."""
+    assert video({"id": "v1", "status": "complete", "downloads": downloads}).downloads == ()
+
+
+def test_sizes_that_can_be_ignored_are_null() -> None:
+    """The API says -1 where there is no figure."""
+    done = video({"id": "v1", "status": "complete", "width": -1, "height": 720, "fps": 30})
+    assert (done.width, done.height, done.fps) == (None, 720, 30.0)
+
+
+def test_what_is_not_set_is_left_out_of_a_create() -> None:
+    """Never sent as null; false and zero are values."""
+    body = create_body(Request("a.png", None, 5.0, audio=False), "api-assets/a.png", None, None)
+    assert body == {"assets": {"image_file_path": "api-assets/a.png"}, "end_seconds": 5.0, "audio": False}
