@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import event, select
 
-from reelbatch.domain import FAILED, TRANSITIONS, RowState, Token, VideoId
+from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import StateConflict
 from reelbatch.ledger import Ledger, reruns, sending, settling, utc_now
 from reelbatch.ledger.reruns import Selection
@@ -27,6 +28,7 @@ KEYS = tuple("abcd")
 NOT_CREATED = (Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN, Ending.IN_DOUBT)
 CREATED = (Ending.SUBMITTED, Ending.IN_DOUBT)
 PICK = st.integers(0, 1000)
+ENDED = HAS_ID | FAILED
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder in memory, where there is one
 
 
@@ -52,12 +54,13 @@ class Books(RuleBasedStateMachine):
         self.ledger.close()
         shutil.rmtree(self.folder)
 
-    @initialize(cap=st.none() | st.integers(0, 120))
+    @initialize(cap=st.sampled_from([None, None, 48, 100, 150]))
     def open(self, cap: int | None) -> None:
         """A batch, under one cap for all."""
         self.cap = cap
         load(self.ledger, [row(key, number) for number, key in enumerate(KEYS, start=1)])
         self.start()
+        self.claim_and_send(2, created=True, charge=30)
 
     def start(self) -> None:
         """One more worker."""
@@ -67,8 +70,11 @@ class Books(RuleBasedStateMachine):
         """Whoever asks for these rows knows that there were attempts before."""
         self.agreed |= {token for token, (intent, _, _) in self.sent.items() if intent.row.row_key in keys}
 
+    @precondition(lambda self: self.held)
     @rule(
-        prompts=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(["Slow pan", "Fast zoom", "no image"])),
+        prompts=st.dictionaries(
+            st.sampled_from(KEYS), st.sampled_from(["Slow pan", "Fast zoom", "no image"]), min_size=2
+        ),
         regenerate=st.sampled_from(Regenerate),
     )
     def read_the_manifest_again(self, prompts: dict[str, str], regenerate: Regenerate) -> None:
@@ -79,46 +85,47 @@ class Books(RuleBasedStateMachine):
         ]
         was = self.states()
         load(self.ledger, rows, regenerate)
-        self.agree({key for key, state in self.states().items() if state != was[key]})
+        self.agree({key for key, state in self.states().items() if state != was[key] and was[key] in ENDED})
 
-    @rule(rows=st.integers(1, 3), pick=PICK, rerun=st.booleans())
-    def claim(self, rows: int, pick: int, rerun: bool) -> None:
-        """A worker takes rows."""
-        worker = self.workers[pick % len(self.workers)]
-        if worker.run_id in self.dead:
-            return
-        chooser = Worker(self.ledger, worker.run_id, self.cap, rerun)
-        self.held += [(worker, taken) for taken in chooser.claim(rows)]
+    @rule(rows=st.integers(1, 4), pick=PICK)
+    def claim(self, rows: int, pick: int) -> None:
+        """A worker that lives takes rows: what the manifest lists, else what a rerun asked for."""
+        living = [worker for worker in self.workers if worker.run_id not in self.dead]
+        worker = living[-1 - pick % len(living)]
+        taken = worker.claim(rows) or replace(worker, rerun=True).claim(rows)
+        self.held += [(worker, row) for row in taken]
+
+    @rule(rows=st.integers(1, 3), created=st.booleans(), charge=st.integers(0, 60))
+    def claim_and_send(self, rows: int, created: bool, charge: int) -> None:
+        """What a worker does all day."""
+        known = len(self.held)
+        self.claim(rows, 0)
+        self.every_move_is_a_transition()
+        self.send(list(range(known, len(self.held))), created, charge)
 
     @precondition(lambda self: self.held)
-    @rule(pick=PICK, created=st.booleans(), charge=st.integers(0, 60))
-    def send(self, pick: int, created: bool, charge: int) -> None:
-        """A worker records its intent, and the request leaves, unless the table objects."""
-        worker, taken = self.held[pick % len(self.held)]
-        intent = worker.intent(taken)
-        spent_before = committed(self.ledger)
-        try:
-            admission = worker.admit(intent)
-        except StateConflict:
-            assert committed(self.ledger) == spent_before
-            return
-        if admission is Admission.ADMITTED:
-            assert worker.run_id not in self.dead
-            assert self.cap is None or committed(self.ledger) <= self.cap
-            self.sent[intent.token] = (intent, created, charge)
-            self.nothing_was_paid_before(intent)
-
-    def nothing_was_paid_before(self, intent: Intent) -> None:
-        """No earlier request for this row was created, unless somebody asked for another one since."""
-        for token, (earlier, created, _) in self.sent.items():
-            if earlier.row.row_key == intent.row.row_key and token != intent.token and created:
-                assert token in self.agreed, f"{intent.row.row_key} is paid for twice"
+    @rule(picks=st.lists(PICK, min_size=1, max_size=3), created=st.booleans(), charge=st.integers(0, 60))
+    def send(self, picks: list[int], created: bool, charge: int) -> None:
+        """Requests leave, one after the other, unless the table objects; dead workers try as well."""
+        for pick in picks:
+            worker, taken = self.held[pick % len(self.held)]
+            intent = worker.intent(taken)
+            before = committed(self.ledger)
+            try:
+                admission = worker.admit(intent)
+            except StateConflict:
+                assert committed(self.ledger) == before
+                continue
+            if admission is Admission.ADMITTED:
+                assert worker.run_id not in self.dead
+                assert self.cap is None or committed(self.ledger) <= self.cap
+                self.sent[intent.token] = (intent, created, charge)
 
     @precondition(lambda self: self.sent)
     @rule(pick=PICK, ending=PICK)
     def answer(self, pick: int, ending: int) -> None:
         """An answer comes: in time, late, or once more."""
-        intent, created, charge = list(self.sent.values())[pick % len(self.sent)]
+        intent, created, charge = list(self.sent.values())[-1 - pick % len(self.sent)]
         endings = CREATED if created else NOT_CREATED
         chosen = endings[ending % len(endings)]
         said = answer(intent, chosen, **({"credits_charged": charge} if chosen is Ending.SUBMITTED else {}))
@@ -126,22 +133,24 @@ class Books(RuleBasedStateMachine):
         if said.video_id is not None:
             self.ids[intent.token] = said.video_id
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: len(self.held) > 1)
     @rule(pick=PICK, invalid=st.booleans())
     def give_back(self, pick: int, invalid: bool) -> None:
         """A worker gives a row up."""
         worker, taken = self.held.pop(pick % len(self.held))
         worker.release(taken, invalid=invalid)
 
+    @precondition(lambda self: self.sent)
     @rule(pick=PICK)
     def crash(self, pick: int) -> None:
         """A worker dies, the next one begins and takes back what it held."""
-        worker = self.workers[pick % len(self.workers)]
+        worker = self.workers[-1 - pick % len(self.workers)]
         die(worker)
         self.dead.add(worker.run_id)
         self.ledger.recover(LEASE)
         self.start()
 
+    @precondition(lambda self: self.sent)
     @rule(states=st.sets(st.sampled_from(sorted(FAILED | {RowState.IN_DOUBT})), min_size=1))
     def ask_for_a_rerun(self, states: set[RowState]) -> None:
         """Somebody wants failed rows again, or rows in doubt at their own risk."""
@@ -149,6 +158,7 @@ class Books(RuleBasedStateMachine):
         chosen = Selection(batch=SPRING, states=frozenset(states))
         self.ledger.change(lambda connection: reruns.request(connection, chosen))
 
+    @precondition(lambda self: self.ids)
     @rule()
     def look(self) -> None:
         """A settler learns which videos there are."""
@@ -181,6 +191,18 @@ class Books(RuleBasedStateMachine):
             was = self.before.get(key, state)
             assert was == state or state in TRANSITIONS[was], f"{key}: {was} became {state}"
         self.before = now
+
+    @invariant()
+    def no_row_is_paid_for_twice(self) -> None:
+        """A row that may be sent, or is being sent, has no earlier video that nobody agreed to pay for again."""
+        rows = entries(self.ledger)
+        for token, (intent, created, _) in self.sent.items():
+            found = rows[intent.row.row_key]
+            may_leave = found["state"] in {RowState.PENDING, RowState.CLAIMED, RowState.SENDING}
+            own = found["state"] == RowState.SENDING and found["token"] == token
+            assert not created or not may_leave or own or token in self.agreed, (
+                f"{found['row_key']} is paid for twice"
+            )
 
     @invariant()
     def every_credit_is_explained(self) -> None:
@@ -223,7 +245,7 @@ def _without_waiting_for_the_disk(connection: Any, *_: Any) -> None:
 
 Books.TestCase.settings = settings(
     max_examples=25,
-    stateful_step_count=30,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
