@@ -18,6 +18,9 @@ from reelbatch.ledger.settling import Rendered
 from reelbatch.settler.polling import final_of
 from reelbatch.webhooks.events import Event, EventType
 
+TOLD = "told by a webhook event"
+"""The message of an attempt whose id an event brought."""
+
 
 class Effect(StrEnum):
     """What became of an event."""
@@ -88,7 +91,7 @@ def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Ans
         reserved=before.reserved,
         video_id=event.video.id,
         credits_charged=figure if tells else None,
-        message="told by a webhook event",
+        message=TOLD,
     )
 
 

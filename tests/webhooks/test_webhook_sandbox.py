@@ -15,15 +15,18 @@ from typing import Any, Self
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import func, select
 from webhook_stories import SECRET, Receiving
 
 import reelbatch
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger.schema import attempts
 from reelbatch.sandbox import SandboxConfig, start
 from reelbatch.sandbox.books import Video
 from reelbatch.sandbox.config import build_config
 from reelbatch.sandbox.service import Service
+from reelbatch.webhooks.recording import TOLD
 from reelbatch.webhooks.signature import Seal
 
 _SWIFT: dict[str, Any] = {
@@ -311,5 +314,7 @@ def _check(ledger: Ledger, books: dict[str, Any]) -> None:
     assert Counter(row["state"] for row in rows.values()).keys() == {"complete", "error"}
     money = ledger.read(lambda one: reading.credits_of(one, batch))
     assert (money.in_doubt, money.reserved) == (0, 0)
+    by_event = select(func.count()).where(attempts.c.message == TOLD)
+    assert ledger.read(lambda one: one.scalar(by_event)), "no answer was lost, so nothing was put to the test"
     assert money.final == money.worst_case == books["net"]
     assert money.worst_case == ledger.read(lambda one: reading.committed(one, batch))
