@@ -28,14 +28,13 @@ DEMO := results/demo
 demo: export PREFECT_HOME := $(CURDIR)/.demo/prefect
 demo: install
 	@rm -rf $(DEMO) && mkdir -p $(PREFECT_HOME)
-	@echo "reelbatch generate data/catalogue.csv --sandbox --settle --download $(DEMO)/videos"
-	@$(BIN)/reelbatch generate data/catalogue.csv --config configs/sandbox.yaml --sandbox \
+	$(BIN)/reelbatch generate data/catalogue.csv --config configs/sandbox.yaml --sandbox \
 	  --results sqlite:///$(DEMO)/reelbatch.db --settle --download $(DEMO)/videos
-	@$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
+	$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
 	@echo "Videos: $(DEMO)/videos   Results table: $(DEMO)/reelbatch.db and $(DEMO)/catalogue.parquet"
 
 test: dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 check: dev
 	$(BIN)/ruff check .

@@ -71,14 +71,15 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     order = Order(source=manifest, batch=batch)
     with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings) as ledger:
         async with open_session(ledger, settings, assignment(order, settings)) as session:
+            target = session.export_target  # one that can't be used is said before anything is spent
             with stopping_gently(session.interrupt):
-                await load_manifest(manifest, strict=strict, regenerate=regenerate)
+                await load_manifest(manifest, strict=strict, regenerate=regenerate, limit=limit)
                 async with progress_artifact(session):
                     await send_all(session, submit_rows, limit=limit)
                 if settle:
                     await settle_videos()
             await report_run()
-            await export_results(session.export_target)
+            await export_results(target)
     return final_state(session)
 
 

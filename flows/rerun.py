@@ -81,14 +81,15 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
     with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
         chosen = selection(order, ledger)
         async with open_session(ledger, settings, rerun_assignment(ledger, chosen)) as session:
+            target = session.export_target  # one that can't be used is said before anything is spent
             with stopping_gently(session.interrupt):
-                await choose_failed_rows(chosen)
+                await choose_failed_rows(chosen, limit)
                 async with progress_artifact(session):
                     await send_all(session, submit_rows, limit=limit)
                 if settle:
                     await settle_videos()
             await report_run()
-            await export_results(session.export_target)
+            await export_results(target)
     return final_state(session)
 
 

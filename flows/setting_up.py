@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import SecretStr
 
+from flows.server import prefect_api
 from reelbatch.errors import ReelbatchError
 from reelbatch.session import Session
 from reelbatch.settings import Settings, load_settings
@@ -40,6 +41,8 @@ async def _key_from_block() -> SecretStr | None:
 def final_state(session: Session) -> State[Any]:
     """Failed where the run was halted, so that a schedule shows red; otherwise completed, with the counts."""
     report = session.report
+    if session.export_problem is not None:
+        return Failed(message=f"the rows were sent, but the table was not exported: {session.export_problem}")
     if report is None:
         return Failed(message="the run ended without a report")
     message = f"{report.submitted} of {report.status.rows} rows got their id in this run"
@@ -62,7 +65,8 @@ def run_from_command_line(flow: Flow[..., Any]) -> None:
             sys.exit(f'"{argument}": state parameters as name=value, for example manifest=catalogue.csv')
         parameters[name] = yaml.safe_load(value)
     try:
-        state: State[Any] = asyncio.run(_run(flow, parameters))
+        with prefect_api():
+            state: State[Any] = asyncio.run(_run(flow, parameters))
         sys.exit(0 if state.is_completed() else 3)
     except ReelbatchError as error:
         sys.exit(str(error))

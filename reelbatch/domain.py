@@ -49,11 +49,11 @@ NEEDS_ATTENTION = frozenset({_S.INVALID, _S.REJECTED, _S.ERROR, _S.CANCELED, _S.
 TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
     {
         _S.INVALID: frozenset({_S.PENDING}),
-        _S.PENDING: frozenset({_S.CLAIMED, _S.INVALID}),
-        _S.CLAIMED: frozenset({_S.SENDING, _S.PENDING, _S.INVALID}),
+        _S.PENDING: frozenset({_S.CLAIMED, _S.INVALID, _S.QUEUED}),
+        _S.CLAIMED: frozenset({_S.SENDING, _S.PENDING, _S.INVALID, _S.QUEUED}),
         _S.SENDING: frozenset({_S.QUEUED, _S.CLAIMED, _S.PENDING, _S.REJECTED, _S.IN_DOUBT}),
-        _S.QUEUED: frozenset({_S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED, _S.PENDING}),
-        _S.RENDERING: frozenset({_S.COMPLETE, _S.ERROR, _S.CANCELED, _S.PENDING}),
+        _S.QUEUED: frozenset({_S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED}),
+        _S.RENDERING: frozenset({_S.COMPLETE, _S.ERROR, _S.CANCELED}),
         _S.COMPLETE: frozenset({_S.PENDING}),
         _S.ERROR: frozenset({_S.PENDING, _S.INVALID}),
         _S.CANCELED: frozenset({_S.PENDING, _S.INVALID}),
@@ -61,7 +61,11 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
         _S.IN_DOUBT: frozenset({_S.QUEUED, _S.PENDING}),
     }
 )
-"""Every move that a row may make. Back to `pending` means: sent again because the user asked for it."""
+"""Every move that a row may make.
+
+Back to `pending` from an end means: sent again because the user asked for it. From `pending` or `claimed` to
+`queued`: the id of the row's latest attempt came after somebody had said that there was none.
+"""
 
 
 def sources(target: RowState) -> frozenset[RowState]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,9 +75,7 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
     Raises:
         UsageError: the extension is not one of the three, or the file can't be written.
     """
-    suffix = PurePosixPath(urlsplit(target).path).suffix.lower() if "://" in target else Path(target).suffix.lower()
-    if suffix not in _OPENERS:
-        raise UsageError(f"{target}: the ending says the format; use .parquet, .csv or .jsonl")
+    suffix = format_of(target)
     try:
         rows = 0
         with _file(target) as file, closing(_OPENERS[suffix](file)) as writer:
@@ -85,6 +85,18 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
     except (OSError, ImportError) as error:
         raise UsageError(f"{target}: can't be written: {error}") from error
     return rows
+
+
+def format_of(target: str) -> str:
+    """The format that the target's ending says.
+
+    Raises:
+        UsageError: it is none of the three.
+    """
+    suffix = PurePosixPath(urlsplit(target).path).suffix.lower() if "://" in target else Path(target).suffix.lower()
+    if suffix not in _OPENERS:
+        raise UsageError(f"{target}: the ending says the format; use .parquet, .csv or .jsonl")
+    return suffix
 
 
 def record_batches(ledger: Ledger, batch: Batch | None = None) -> Iterator[pa.RecordBatch]:
@@ -137,9 +149,8 @@ class _JsonLines:
         self._file = file
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        frame = batch.to_pandas(types_mapper=_PANDAS_TYPES.get)
-        text = frame.to_json(orient="records", lines=True, date_format="iso", date_unit="us", force_ascii=False)
-        self._file.write(text.encode())
+        lines = (json.dumps(row, ensure_ascii=False, default=datetime.isoformat) for row in batch.to_pylist())
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
 
     def close(self) -> None:
         """The file is closed by whoever opened it."""

@@ -46,6 +46,7 @@ class Order:
     batch: str | None = None  # None: the manifest's stem
     strict: bool = False
     regenerate: Regenerate = Regenerate.NONE
+    limit: int | None = None  # rows that this run will send at most
 
 
 def named(batch: str | None, manifest: Manifest) -> Batch:
@@ -102,13 +103,14 @@ def load(order: Order, settings: Settings, ledger: Ledger) -> Plan:
             refuse_problems(manifest, findings)
         where = api_of(settings.base_url), manifest.base
         ledger.change(lambda connection: runs.open_batch(connection, batch, where, utc_now()))
-        staged.merge(batch, order.regenerate)
+        staged.merge(batch, order.regenerate, order.limit)
     return make_plan(manifest, batch, settings, (findings, comparison))
 
 
 async def send_all(session: Session, run_chunk: RunChunk, *, limit: int | None) -> None:
     """Send every pending row once, chunk by chunk; then what other workers left behind."""
     lease = timedelta(seconds=session.settings.lease_s)
+    session.submitter.allowance = limit
     claimable = await asyncio.to_thread(session.claimable)
     session.rows_to_send = claimable if limit is None else min(claimable, limit)
     taken = await _send_chunks(session, run_chunk, session.rows_to_send, limit)

@@ -83,7 +83,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: the manifest, a setting or the results table can't be used.
     """
     stated = load_settings(config, settings)
-    order = Order(source=source, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
+    order = Order(source=source, batch=batch, strict=strict, regenerate=Regenerate(regenerate), limit=limit)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
         return _run(_generate((ready, ledger), order, limit=limit, settle=settle))
 
@@ -106,12 +106,18 @@ def _key(settings: Settings) -> str:
 
 def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
     """Run to the end; in a notebook, whose own event loop is running already, in a thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_a_loop():
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as thread:
         return _stoppable(thread, work)
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _stoppable(thread: ThreadPoolExecutor, work: Coroutine[Any, Any, Answer]) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reelbatch.domain import FAILED, HAS_ID, NEEDS_ATTENTION, Batch, RowState, RunId
+from reelbatch.domain import HAS_ID, NEEDS_ATTENTION, Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.reading import Credits
@@ -58,6 +58,11 @@ class RunReport:
     unsent: dict[str, int]  # why rows were given back in this run
     status: BatchStatus
     max_credits: int | None
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether something ended the run before its rows did."""
+        return self.exit_reason is not ExitReason.DONE
 
     @property
     def exit_code(self) -> int:
@@ -141,12 +146,17 @@ def advice(report: RunReport) -> list[str]:
     status, lines = report.status, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
-    if report.unsent:
-        lines.append("Some rows were given back unsent; the same command again sends them.")
+    if "unknown_rate" in report.unsent:
+        lines.append("Rows of unknown rate are not sent under a cap. State one with --rate, or leave the cap out.")
+    if status.count(RowState.PENDING) and set(report.unsent) != {"unknown_rate"}:
+        waiting = status.count(RowState.PENDING)
+        lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
     if status.count(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
-    if status.count(*FAILED):
-        lines.append("`reelbatch rerun` sends failed rows again.")
+    if status.count(RowState.REJECTED):
+        lines.append("Rejected rows: correct them in the manifest, or send them as they are with `reelbatch rerun`.")
+    if status.count(RowState.ERROR, RowState.CANCELED):
+        lines.append("`reelbatch rerun` makes videos that failed or were canceled again.")
     if status.count(RowState.IN_DOUBT):
         lines.append("`reelbatch reconcile` lists the rows in doubt; they are never sent again by themselves.")
     if status.count(RowState.QUEUED, RowState.RENDERING):

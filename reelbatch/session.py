@@ -18,6 +18,7 @@ from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
 from reelbatch.ledger import Ledger, claims, reading, runs, utc_now
 from reelbatch.ledger.claims import Scope
@@ -72,6 +73,7 @@ class Session:
         self.report: RunReport | None = None
         self.failed: list[dict[str, Any]] = []  # the first rows that need attention, once reported
         self.settler: Settler | None = None
+        self.export_problem: str | None = None
         self._started = time.monotonic()
 
     @property
@@ -93,8 +95,13 @@ class Session:
 
     @property
     def export_target(self) -> str:
-        """Where the table is exported to after the run."""
+        """Where the table is exported to after the run.
+
+        Raises:
+            UsageError: the ending says no format.
+        """
         if self.settings.export:
+            format_of(self.settings.export)
             return self.settings.export
         folder = self.ledger.path.parent if self.ledger.path else Path("results")
         return str(folder / f"{self.scope.batch}.parquet")

@@ -7,12 +7,17 @@ import asyncio
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from reelbatch.errors import ReelbatchError
 from reelbatch.exporting import export
 from reelbatch.session import current_session
 
 
 @task(name="export results", task_run_name="export {target}", persist_result=False, cache_policy=NO_CACHE)
 async def export_results(target: str) -> int:
-    """Returns the number of rows written."""
+    """Returns the number of rows written; where that fails, the session keeps why."""
     session = current_session()
-    return await asyncio.to_thread(export, session.ledger, target, session.scope.batch)
+    try:
+        return await asyncio.to_thread(export, session.ledger, target, session.scope.batch)
+    except ReelbatchError as error:
+        session.export_problem = str(error)
+        return 0

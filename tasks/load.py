@@ -13,8 +13,10 @@ from reelbatch.session import current_session
 
 
 @task(name="load manifest", task_run_name="load {manifest}", persist_result=False, cache_policy=NO_CACHE)
-async def load_manifest(manifest: str, *, strict: bool, regenerate: str) -> None:
+async def load_manifest(manifest: str, *, strict: bool, regenerate: str, limit: int | None) -> None:
     """The session takes the plan. Off the event loop, since a long manifest takes a while."""
     session = current_session()
-    order = Order(source=manifest, batch=session.scope.batch, strict=strict, regenerate=Regenerate(regenerate))
+    order = Order(
+        source=manifest, batch=session.scope.batch, strict=strict, regenerate=Regenerate(regenerate), limit=limit
+    )
     session.take_plan(await asyncio.to_thread(load, order, session.settings, session.ledger))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import httpx
 from prefect import task
 from prefect.artifacts import (
     acreate_markdown_artifact,
@@ -15,6 +16,7 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
 from reelbatch.reporting import markdown_summary
@@ -30,10 +32,21 @@ async def report_run() -> None:
     session = current_session()
     report = await asyncio.to_thread(session.make_report)
     get_run_logger().info("%s", report.as_json())
-    await acreate_markdown_artifact(markdown_summary(report), key="reelbatch-summary", description=report.batch)
+    with _best_effort():
+        await acreate_markdown_artifact(markdown_summary(report), key="reelbatch-summary", description=report.batch)
     table = [{name: "" if value is None else str(value) for name, value in row.items()} for row in session.failed]
     if table:
-        await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
+        with _best_effort():
+            await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
+
+
+@contextmanager
+def _best_effort() -> Iterator[None]:
+    """A server that is gone must not keep the rows from being sent and counted: only the picture of it is lost."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning("Prefect's server did not take an artifact: %s", error)
 
 
 @asynccontextmanager
@@ -46,7 +59,8 @@ async def progress_artifact(session: Session) -> AsyncIterator[None]:
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
-        await aupdate_progress_artifact(created, progress=_percent(session))
+        with _best_effort():
+            await aupdate_progress_artifact(created, progress=_percent(session))
 
 
 async def _update(session: Session, artifact_id: Any) -> None:
@@ -54,7 +68,8 @@ async def _update(session: Session, artifact_id: Any) -> None:
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
-        await aupdate_progress_artifact(artifact_id, progress=_percent(session))
+        with _best_effort():
+            await aupdate_progress_artifact(artifact_id, progress=_percent(session))
         if count % _LOG_EVERY == 0:
             progress = session.progress()
             logger.info("%s of %s rows, %.1f rows/s", progress.done, progress.rows, progress.rows_per_second)

@@ -16,10 +16,10 @@ from reelbatch.session import current_session
 
 
 @task(name="choose failed rows", persist_result=False, cache_policy=NO_CACHE)
-async def choose_failed_rows(chosen: Selection) -> RerunPlan:
+async def choose_failed_rows(chosen: Selection, limit: int | None) -> RerunPlan:
     """The chosen rows become pending. Safe to repeat: rows that wait already are found again."""
     session = current_session()
     plan = await asyncio.to_thread(preview, session.ledger, chosen)
     session.take_plan(plan)
-    await asyncio.to_thread(session.ledger.change, partial(reruns.request, selection=chosen))
+    await asyncio.to_thread(session.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
     return plan

@@ -78,7 +78,7 @@ class ProgressLine:
         if settler is not None:
             return _waiting(settler.tally)
         if session is None:
-            return "starting"
+            return "starting Prefect"
         if session.plan is None:
             return "reading the manifest"
         return _sending(session)

@@ -61,6 +61,8 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         screen.print_json({"batches": [found.as_json() for found in statuses]})
         return
+    if not statuses:
+        screen.out.print("No batches yet.")
     for found in statuses:
         screen.print_status(found)
         if credits_:

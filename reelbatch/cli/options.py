@@ -20,7 +20,7 @@ Results = Annotated[
     str | None,
     typer.Option(
         "--results",
-        help="Results table, as a SQLAlchemy URL. [default: sqlite:///results/reelbatch.db]",
+        help="Results table, as a SQLAlchemy URL. (default: sqlite:///results/reelbatch.db)",
         rich_help_panel=_SETTINGS,
         metavar="URL",
     ),
@@ -29,7 +29,7 @@ BatchName = Annotated[
     str | None,
     typer.Option(
         "--batch",
-        help="Name under which rows are generated once. [default: the manifest's stem]",
+        help="Name under which rows are generated once. (default: the manifest's stem)",
         rich_help_panel=_SETTINGS,
         metavar="NAME",
     ),
@@ -45,7 +45,7 @@ BaseUrl = Annotated[
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", help="Creates in flight. [default: 16]", rich_help_panel=_RUN, metavar="N"),
+    typer.Option("--concurrency", help="Creates in flight. (default: 16)", rich_help_panel=_RUN, metavar="N"),
 ]
 MaxCredits = Annotated[
     int | None,
@@ -75,7 +75,7 @@ Export = Annotated[
     str | None,
     typer.Option(
         "--export",
-        help="Where the table goes after the run (.parquet, .csv, .jsonl). [default: results/<batch>.parquet]",
+        help="Where the table goes after the run (.parquet, .csv, .jsonl). (default: results/<batch>.parquet)",
         rich_help_panel=_RUN,
         metavar="PATH",
     ),

@@ -10,7 +10,8 @@ from typing import Any
 
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
-from reelbatch.reporting import advice
+from reelbatch.reporting import RunReport, advice
+from reelbatch.session import Session
 from reelbatch.settler import SettleReason
 
 INTERRUPTED = 130
@@ -49,15 +50,24 @@ def finish_run(line: ProgressLine, *, as_json: bool) -> int:
     report = session.report
     if as_json:
         settled = asdict(session.settler.tally) if session.settler else None
-        screen.print_json({**report.as_json(), "export": session.export_target, "settled": settled})
-        return report.exit_code
+        exported = {"export": session.export_target, "export_problem": session.export_problem}
+        screen.print_json({**report.as_json(), **exported, "settled": settled})
+        return _exit_code(session, report)
     screen.print_report(report, session.failed)
     if session.settler is not None:
         screen.print_settled(session.settler.tally)
-    screen.out.print(f"Results: {session.export_target}  ({session.ledger.shown_url})")
+    if session.export_problem:
+        screen.fail(f"The results table is complete, but was not exported. {session.export_problem}")
+    else:
+        screen.out.print(f"Results: {session.export_target}  ({session.ledger.shown_url})")
     for text in advice(report):
         screen.out.print(f"→ {text}")
-    return report.exit_code
+    return _exit_code(session, report)
+
+
+def _exit_code(session: Session, report: RunReport) -> int:
+    """That of the run; a table that could not be exported is something to look at."""
+    return report.exit_code or (1 if session.export_problem else 0)
 
 
 def finish_settle(line: ProgressLine, *, as_json: bool) -> int:
@@ -84,3 +94,4 @@ def quiet_prefect(*, verbose: bool) -> None:
     os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -27,7 +30,11 @@ _FAILED_SHOWN = 10
 
 def print_json(value: Any) -> None:
     """One JSON object, and nothing else."""
-    out.file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    out.file.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def fail(message: str) -> None:
@@ -159,13 +166,15 @@ def print_credits(status: BatchStatus) -> None:
 
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     """The end of a run: what was charged, what failed."""
-    if report.message:
-        err.print(f"[yellow]{escape(report.message)}[/]")
-    speed = f" in {report.submit_seconds:.1f} s ({report.rows_per_second:.0f} rows/s)" if report.submitted else ""
-    out.print(
-        f"[bold]{_count(report.submitted, 'row')}[/] of {report.status.rows:,} got their id in this run{speed}."
-    )
-    out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
+    if report.stopped_early:
+        why = f": {escape(report.message)}" if report.message else ""
+        out.print(f"[yellow]Stopped early ({report.exit_reason.value.replace('_', ' ')}){why}[/]")
+    if report.sent:
+        speed = f" in {report.submit_seconds:.1f} s ({report.rows_per_second:.0f} rows/s)" if report.submitted else ""
+        out.print(f"[bold]{_count(report.sent, 'row')}[/] sent in this run, {report.submitted:,} got an id{speed}.")
+        out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
+    else:
+        out.print("Nothing was sent in this run.")
     print_status(report.status)
     rows = list(failed)
     if rows:
@@ -184,11 +193,13 @@ def _failed_table(rows: list[dict[str, Any]]) -> Table:
 
 def print_rows(rows: Iterable[dict[str, Any]]) -> None:
     """Rows of the results table, with what they cost and where their video is."""
-    table = _table(None, ("row", "key", "state", "frame cost", "charged", "final", "video id", "video"))
+    table = _table(None, ("key", "state", "frame cost", "charged", "final", "video id", "video"))
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
     for row in rows:
         numbers = ("" if row[name] is None else f"{row[name]:,}" for name in _COSTS)
-        texts = (escape(row[name] or "") for name in ("video_id", "video_path"))
-        table.add_row(str(row["row_number"]), escape(row["row_key"]), row["state"], *numbers, *texts)
+        texts = (escape(row["video_id"] or ""), escape(_nearby(row["video_path"] or "")))
+        table.add_row(escape(row["row_key"]), row["state"], *numbers, *texts)
     out.print(table)
 
 
@@ -211,6 +222,12 @@ def print_doubts(doubts: list[Doubt]) -> None:
     out.print(
         "  not there:  reelbatch reconcile --row KEY --not-created   (the row is then sent again by `generate`)"
     )
+
+
+def _nearby(path: str) -> str:
+    """Relative to here where it is below."""
+    here = f"{Path.cwd()}{os.sep}"
+    return path.removeprefix(here)
 
 
 _COSTS = ("estimated_frame_cost", "credits_charged", "credits_final")

@@ -13,7 +13,7 @@ from reelbatch.cli.shared import settings_of
 def sandbox(
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0: a free one.", metavar="N")] = None,
     config: opt.Config = None,
-    key: Annotated[str | None, typer.Option(help="The key it accepts. [default: sandbox]")] = None,
+    key: Annotated[str | None, typer.Option(help="The key it accepts. (default: sandbox)")] = None,
     data: Annotated[str | None, typer.Option(help="Keep books, uploads and videos here.", metavar="DIR")] = None,
 ) -> None:
     """Run the local API by itself, until Ctrl-C."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, update
 
 from reelbatch.domain import FAILED, Batch, RowKey, RowState
 from reelbatch.ledger.moves import NOT_CREATED, REGENERATED, RERUN, in_states
@@ -83,14 +83,32 @@ def preview(connection: Connection, selection: Selection) -> list[RerunCount]:
     return [RerunCount(RowState(state), code, *sums) for (state, code), sums in sorted(found.items(), key=str)]
 
 
-def request(connection: Connection, selection: Selection) -> int:
-    """Move the selected rows to `pending`, for reruns only; answers with how many."""
+def request(connection: Connection, selection: Selection, limit: int | None = None) -> int:
+    """Move the selected rows to `pending`, at most `limit` with those that wait already; answers with how many."""
+    if limit is not None:
+        return _request_first(connection, selection, limit)
     cleared = dict.fromkeys(_FORGOTTEN)
     fresh = {"state": RowState.PENDING, "rerun_wanted": True}
     return sum(
         connection.execute(update(results).where(part, ~_left_over()).values({**cleared, **fresh})).rowcount
         for part in _conditions(selection)
     )
+
+
+def _request_first(connection: Connection, selection: Selection, limit: int) -> int:
+    """The first rows of the manifest's order; the others stay as they are."""
+    found: list[tuple[int, str]] = []
+    waiting = 0
+    for part in _conditions(selection):
+        found += [(row.row_number, row.row_key) for row in connection.execute(_first(part, limit))]
+        waiting += connection.scalar(select(func.count()).select_from(results).where(part, _left_over())) or 0
+    keys = [RowKey(key) for _, key in sorted(found)[: max(0, limit - waiting)]]
+    return request(connection, replace(selection, row_keys=tuple(keys)))
+
+
+def _first(part: ColumnElement[bool], limit: int) -> Select[tuple[int, str]]:
+    query = select(results.c.row_number, results.c.row_key).where(part, ~_left_over())
+    return query.order_by(results.c.row_number, results.c.row_key).limit(limit)
 
 
 def _left_over() -> ColumnElement[bool]:

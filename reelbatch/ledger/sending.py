@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
 
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
@@ -276,10 +276,23 @@ _LATE_MOVES: Mapping[Ending, Any] = {
 }
 
 
+_COMPLETE_FIGURES = (
+    update(results)
+    .where(*_WHERE_ROW, results.c.token == bindparam("b_token"), results.c.video_id == bindparam("b_video_id"))
+    .values(
+        credits_charged=func.coalesce(bindparam("b_charged", type_=Integer), results.c.credits_charged),
+        estimated_frame_cost=func.coalesce(bindparam("b_frame_cost", type_=Integer), results.c.estimated_frame_cost),
+    )
+)
+
+
 def _move_row(connection: Connection, item: Answer) -> bool:
     values = _row_values(item)
     if connection.execute(_MOVES[item.ending], values).rowcount == 1:
         return True
+    if item.ending is Ending.SUBMITTED:  # an event was faster; only the answer knows these figures
+        del values["b_at"]
+        return connection.execute(_COMPLETE_FIGURES, values).rowcount == 1
     late = _LATE_MOVES.get(item.ending)
     return late is not None and connection.execute(late, values).rowcount == 1
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import FAILED, HELD, Batch, Row, RowKey, RowState
-from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.moves import REGENERATED, in_states
 from reelbatch.ledger.schema import results
 
 MERGE_ROWS = 50_000
@@ -48,7 +48,6 @@ _REQUEST_COLUMNS = (
     "request_height",
 )
 _STAGED_COLUMNS = ("row_key", "row_number", *_REQUEST_COLUMNS, "fingerprint", "credits_estimated", "problem")
-_HAS_VIDEO = frozenset({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE})
 _OF_A_VIDEO = (
     "video_id",
     "estimated_frame_cost",
@@ -73,6 +72,14 @@ class Regenerate(StrEnum):
     NONE = "none"
     CHANGED = "changed"
     ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Remake:
+    """Which finished videos are made again, and up to which row number (None: all of them)."""
+
+    which: Regenerate = Regenerate.NONE
+    up_to: int | None = None
 
 
 class Action(StrEnum):
@@ -186,13 +193,7 @@ def _changed() -> ColumnElement[bool]:
 
 def _action(regenerate: Regenerate) -> ColumnElement[str]:
     """DESIGN's table of what happens to a row that the results table already has, as one CASE."""
-    has_video = in_states(_HAS_VIDEO)
     sendable = case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
-    again = {
-        Regenerate.NONE: literal(value=False),
-        Regenerate.CHANGED: _changed(),
-        Regenerate.ALL: literal(value=True),
-    }[regenerate]
     return case(
         (results.c.state.is_(None), sendable),
         (in_states({RowState.PENDING, RowState.INVALID}), sendable),
@@ -200,10 +201,36 @@ def _action(regenerate: Regenerate) -> ColumnElement[str]:
         (results.c.state == RowState.IN_DOUBT, literal(Action.IN_DOUBT.value)),
         (and_(in_states(FAILED), not_(_changed())), literal(Action.FAILED.value)),
         (in_states(FAILED), sendable),
-        (and_(has_video, again, staged.c.problem.is_(None)), literal(Action.SEND.value)),
+        (_made_again(regenerate), literal(Action.SEND.value)),
         (_changed(), literal(Action.CHANGED.value)),
         else_=literal(Action.SKIP.value),
     )
+
+
+def _made_again(regenerate: Regenerate) -> ColumnElement[bool]:
+    """Finished videos that are made again; one that still renders is left, so that its cost is settled first."""
+    again = {
+        Regenerate.NONE: literal(value=False),
+        Regenerate.CHANGED: _changed(),
+        Regenerate.ALL: literal(value=True),
+    }[regenerate]
+    return and_(in_states(REGENERATED.sources), again, staged.c.problem.is_(None))
+
+
+def last_made_again(connection: Connection, batch: Batch, regenerate: Regenerate, rows: int) -> int:
+    """The row number up to which just `rows` finished videos are made again."""
+    if rows <= 0:
+        return 0
+    candidates = select(staged.c.row_number).select_from(_joined(batch)).where(_made_again(regenerate))
+    first = candidates.order_by(staged.c.row_number).limit(rows).subquery()
+    return connection.scalar(select(func.max(first.c.row_number))) or 0
+
+
+def waiting(connection: Connection, batch: Batch) -> int:
+    """Rows of the manifest that are to be sent whatever is made again."""
+    action = _action(Regenerate.NONE)
+    query = select(func.count()).select_from(_joined(batch)).where(action == Action.SEND.value)
+    return connection.scalar(query) or 0
 
 
 def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> list[ActionCount]:
@@ -242,10 +269,11 @@ def spans(connection: Connection) -> Iterator[tuple[int, int]]:
         yield first, first + MERGE_ROWS - 1
 
 
-def merge(connection: Connection, batch: Batch, span: tuple[int, int], regenerate: Regenerate) -> None:
+def merge(connection: Connection, batch: Batch, span: tuple[int, int], remake: Remake) -> None:
     """Bring the rows of `span` into the results table: new ones in, unpaid ones replaced, paid ones left alone."""
     _relist(connection, batch, span)
-    _upsert(connection, batch, span, regenerate)
+    _unlist_overtaken(connection, batch, span)
+    _upsert(connection, batch, span, remake)
 
 
 def unlist_gone(connection: Connection, batch: Batch) -> None:
@@ -270,7 +298,22 @@ def _relist(connection: Connection, batch: Batch, span: tuple[int, int]) -> None
     )
 
 
-def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], regenerate: Regenerate) -> None:
+def _unlist_overtaken(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
+    """A row that a worker holds as it was: should that worker die, nobody sends what the manifest no longer says."""
+    connection.execute(
+        update(results)
+        .where(
+            results.c.batch == batch,
+            results.c.row_key == staged.c.row_key,
+            staged.c.row_number.between(*span),
+            in_states(HELD),
+            _changed(),
+        )
+        .values(listed=False)
+    )
+
+
+def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], remake: Remake) -> None:
     state = case((staged.c.problem.is_(None), literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value))
     columns = ["batch", "row_key", "row_number", *_REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
     source = select(
@@ -292,12 +335,12 @@ def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], regener
         statement.on_conflict_do_update(
             index_elements=[results.c.batch, results.c.row_key],
             set_={**fresh, **cleared, "rerun_wanted": False},
-            where=_replaceable(new, regenerate),
+            where=_replaceable(new, remake),
         )
     )
 
 
-def _replaceable(new: Any, regenerate: Regenerate) -> ColumnElement[bool]:
+def _replaceable(new: Any, remake: Remake) -> ColumnElement[bool]:
     changed = results.c.fingerprint != new.fingerprint
     unsent = in_states({RowState.PENDING, RowState.INVALID})
     differs = or_(
@@ -307,11 +350,11 @@ def _replaceable(new: Any, regenerate: Regenerate) -> ColumnElement[bool]:
         results.c.error_message.is_distinct_from(new.error_message),
     )
     conditions = [and_(unsent, differs), and_(in_states(FAILED), changed)]
-    has_video = and_(
-        in_states({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE}), new.state == RowState.PENDING
-    )
-    if regenerate is Regenerate.CHANGED:
-        conditions.append(and_(has_video, changed))
-    elif regenerate is Regenerate.ALL:
-        conditions.append(has_video)
+    finished = and_(in_states(REGENERATED.sources), new.state == RowState.PENDING)
+    if remake.up_to is not None:
+        finished = and_(finished, new.row_number <= remake.up_to)
+    if remake.which is Regenerate.CHANGED:
+        conditions.append(and_(finished, changed))
+    elif remake.which is Regenerate.ALL:
+        conditions.append(finished)
     return or_(*conditions)

@@ -17,7 +17,7 @@ from reelbatch.domain import Batch, Row, RunId
 from reelbatch.ledger import claims, runs, staging
 from reelbatch.ledger.engine import open_engine, parse_url, reading, shown, sqlite_path, writing
 from reelbatch.ledger.migrations import prepare
-from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate
+from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 
 Answer = TypeVar("Answer")
@@ -162,16 +162,26 @@ class StagedManifest:
         finally:
             connection.rollback()
 
-    def merge(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> None:
-        """Bring the manifest into the results table, some ten thousand rows at a time."""
+    def merge(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE, limit: int | None = None) -> None:
+        """Bring the manifest into the results table, some ten thousand rows at a time.
+
+        With `limit`, no more finished videos are given up than a run that sends so many rows gets to.
+        """
         connection = self._connection
         spans = list(staging.spans(connection))
+        remake = Remake(regenerate, self._last_made_again(batch, regenerate, limit))
         connection.rollback()
         for span in spans:
             with self._transaction():
-                staging.merge(connection, batch, span, regenerate)
+                staging.merge(connection, batch, span, remake)
         with self._transaction():
             staging.unlist_gone(connection, batch)
+
+    def _last_made_again(self, batch: Batch, regenerate: Regenerate, limit: int | None) -> int | None:
+        if limit is None or regenerate is Regenerate.NONE:
+            return None
+        room = limit - staging.waiting(self._connection, batch)
+        return staging.last_made_again(self._connection, batch, regenerate, room)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

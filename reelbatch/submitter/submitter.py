@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 
 from reelbatch.client import Client, create_body
 from reelbatch.domain import ClaimedRow, RunId, Token
-from reelbatch.errors import ApiError, ReelbatchError
+from reelbatch.errors import ApiError, ReelbatchError, StateConflict
 from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Claim, Release, Scope
 from reelbatch.ledger.sending import Admission, Answer, Ending, Intent
@@ -72,6 +72,7 @@ class Submitter:
     def __init__(self, ledger: Ledger, client: Client, uploader: Uploader, plan: SubmitPlan, pace: Pace) -> None:
         self.tally = Tally()
         self.window = RenderWindow(plan.render_window)
+        self.allowance: int | None = None  # rows that may still be claimed; None: any number
         self._ledger = ledger
         self._client = client
         self._uploader = uploader
@@ -121,7 +122,7 @@ class Submitter:
         return taken
 
     def _has_more(self, span: tuple[int, int], taken: int) -> bool:
-        return taken <= span[1] - span[0] and not self._pace.stopped
+        return taken <= span[1] - span[0] and self.allowance != 0 and not self._pace.stopped
 
     async def _finish(self, handling: set[asyncio.Task[None]]) -> None:
         try:
@@ -136,7 +137,12 @@ class Submitter:
     async def _take_rows(self, scope: Scope, span: tuple[int, int]) -> list[ClaimedRow]:
         """Claim as many rows as there are free places, at least one; none where the span has no more."""
         places = await self._take_places(span[1] - span[0] + 1)
-        rows = await self._claim(scope, span, places)
+        wanted = places if self.allowance is None else min(places, self.allowance)
+        if self.allowance is not None:
+            self.allowance -= wanted  # before anything is awaited, so that no other chunk counts on the same rows
+        rows = await self._claim(scope, span, wanted) if wanted else []
+        if self.allowance is not None:
+            self.allowance += wanted - len(rows)
         for _ in range(places - len(rows)):
             self._places.release()
         return rows
@@ -173,6 +179,8 @@ class Submitter:
             await self._give_back(row, "image", str(problem), invalid=True)
         except ApiError as error:
             await self._upload_failed(row, error)
+        except StateConflict:  # taken from this worker, which was thought dead; whoever has it now goes on with it
+            self.tally.gave_back()
         except ReelbatchError as error:
             self.stop(ExitReason.LEDGER_FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - kept and raised when what is in flight has been recorded

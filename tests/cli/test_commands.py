@@ -116,7 +116,6 @@ def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
         (["status"], "no results table yet"),
         (["export", "out.csv"], "no results table yet"),
         (["rerun"], "no results table yet"),
-        (["generate", "m.csv"], "MAGIC_HOUR_API_KEY"),
         (["generate", "m.csv", "--base-url", "http://example.com"], "base_url"),
         (["generate", "m.csv", "--concurrency", "0"], "concurrency"),
         (["generate", "m.csv", "--regenerate", "some"], "none, changed or all"),

@@ -143,6 +143,24 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect_server: str) -> None:
     assert sorted(states) == ["pending"] * 10 + ["queued"] * 2
 
 
+def test_a_missing_key_is_said(tmp_path: Path, prefect_server: str) -> None:
+    """Neither the environment nor a block has one: exit code 2, and what to do."""
+    run = subprocess.run(
+        [sys.executable, "-m", "reelbatch", "generate", str(ROOT / "data" / "catalogue.csv")],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "MAGIC_HOUR_API_KEY"}
+        | {"PREFECT_API_URL": prefect_server},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert run.returncode == 2
+    assert "MAGIC_HOUR_API_KEY" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def _deployments() -> dict[str, dict[str, Any]]:
     loaded = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     return {deployment["name"]: deployment for deployment in loaded["deployments"]}

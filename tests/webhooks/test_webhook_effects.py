@@ -122,9 +122,10 @@ def test_a_renamed_video_is_still_its_rows(receiving: Receiving) -> None:
 
 
 def test_the_money_of_a_row_that_was_sent_again_follows_its_attempt(receiving: Receiving) -> None:
-    """The end of an earlier video settles what that one cost, and leaves the later one alone."""
+    """An event about an earlier video that comes again leaves the later one alone."""
     early = submit(receiving.ledger)
-    chosen = Selection(batch=SPRING, states=frozenset({RowState.QUEUED}), row_keys=(RowKey("a"),))
+    assert receiving.send("video.completed", early) == 200
+    chosen = Selection(batch=SPRING, states=frozenset({RowState.COMPLETE}), row_keys=(RowKey("a"),))
     receiving.ledger.change(lambda connection: reruns.request(connection, chosen))
     later = resend(receiving.ledger, "rb_later_0123456789abc")
     tell(receiving.ledger, later, Ending.SUBMITTED, video_id=VideoId("vid-2"), credits_charged=ESTIMATE)
@@ -133,7 +134,6 @@ def test_the_money_of_a_row_that_was_sent_again_follows_its_attempt(receiving: R
     found = entry(receiving.ledger)
     assert (found["state"], found["video_id"], found["credits_final"]) == ("queued", "vid-2", None)
     assert worst_case(receiving.ledger) == 38 + ESTIMATE
-    assert receiving.send("video.completed", early) == 200
     assert receiving.counts.repeated == 1
 
 

@@ -1,0 +1,77 @@
+"""Runs that are to send only so many rows, and answers that come after somebody gave up on them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from acting import SPRING, answer, begin, entries, entry, load, row, set_row
+
+from reelbatch.domain import RowState
+from reelbatch.ledger import Ledger, doubts, reruns, sending, utc_now
+from reelbatch.ledger.doubts import Decision, Verdict
+from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.sending import Ending
+from reelbatch.ledger.staging import Regenerate
+
+
+def _finished(ledger: Ledger, rows: int) -> None:
+    load(ledger, [row(f"K{number}", number) for number in range(1, rows + 1)])
+    for number in range(1, rows + 1):
+        paid = {"video_id": f"v{number}", "credits_charged": 40, "token": f"rb_{number}"}
+        set_row(ledger, f"K{number}", state=RowState.COMPLETE, **paid)
+
+
+def _states(ledger: Ledger) -> list[str]:
+    return [found["state"] for _, found in sorted(entries(ledger).items())]
+
+
+def test_no_more_videos_are_given_up_than_a_limited_run_gets_to(ledger: Ledger) -> None:
+    """`--regenerate all --limit 2`: the other finished rows keep their ids and costs."""
+    _finished(ledger, 5)
+    again = [row(f"K{number}", number) for number in range(1, 6)]
+    with ledger.staged([again]) as manifest:
+        manifest.merge(SPRING, Regenerate.ALL, limit=2)
+    assert _states(ledger) == ["pending", "pending", "complete", "complete", "complete"]
+    with ledger.staged([again]) as manifest:
+        manifest.merge(SPRING, Regenerate.ALL, limit=2)  # the two that wait are enough
+    assert _states(ledger).count("complete") == 3
+
+
+def test_a_limited_rerun_leaves_the_other_failed_rows_failed(ledger: Ledger) -> None:
+    """They still count as failed, and another rerun finds them; rows that wait already count against the limit."""
+    _finished(ledger, 4)
+    for number in range(1, 5):
+        set_row(ledger, f"K{number}", state=RowState.ERROR)
+    chosen = Selection(batch=SPRING)
+    assert ledger.change(partial(reruns.request, selection=chosen, limit=1)) == 1
+    assert ledger.change(partial(reruns.request, selection=chosen, limit=1)) == 0
+    assert ledger.change(partial(reruns.request, selection=chosen, limit=3)) == 2
+    assert _states(ledger) == ["pending", "pending", "pending", "error"]
+
+
+def test_an_id_that_comes_after_not_created_was_said_is_the_row_s_id(ledger: Ledger) -> None:
+    """Somebody said that there was no video, then the event for it came: the row is not sent and paid again."""
+    load(ledger, [row("K1", 1)])
+    worker = begin(ledger)
+    intent = worker.intend(worker.claim()[0])
+    ledger.change(partial(sending.record_answers, items=[answer(intent, Ending.IN_DOUBT)]))
+    (doubt,) = ledger.read(doubts.doubts)
+    decision = Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), intent.token)
+    assert ledger.change(partial(doubts.decide, items=[decision])) == [True]
+    assert entry(ledger, "K1")["state"] == "pending"
+    assert ledger.change(partial(sending.record_answers, items=[answer(intent)])) == [True]
+    found = entry(ledger, "K1")
+    assert (found["state"], found["video_id"]) == ("queued", f"vid-{intent.token}")
+
+
+def test_the_worker_s_answer_completes_what_an_event_could_not_know(ledger: Ledger) -> None:
+    """The event was faster; the frame cost is only in the answer."""
+    load(ledger, [row("K1", 1)])
+    worker = begin(ledger)
+    intent = worker.intend(worker.claim()[0])
+    ledger.change(partial(sending.record_answers, items=[answer(intent, credits_charged=None)]))
+    ledger.change(
+        partial(sending.record_answers, items=[answer(intent, credits_charged=36, estimated_frame_cost=36)])
+    )
+    found = entry(ledger, "K1")
+    assert (found["state"], found["credits_charged"], found["estimated_frame_cost"]) == ("queued", 36, 36)
