@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
-
-import pandas as pd
+from typing import TYPE_CHECKING, TypeAlias
 
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
@@ -27,13 +26,17 @@ from reelbatch.planning import (
     refuse_duplicates,
     refuse_problems,
 )
-from reelbatch.session import Session
 from reelbatch.settings import Settings, api_of
 
 MOST_CHUNKS = 200
 _OTHERS_POLL_S = 1.0
 
-Source = str | os.PathLike[str] | pd.DataFrame
+if TYPE_CHECKING:  # `plan` needs neither, and both take a while to import
+    import pandas as pd
+
+    from reelbatch.session import Session
+
+Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 RunChunk = Callable[[str, int, int], Awaitable[int]]
 """Given a batch and the first and last row number of a range: sends its pending rows, answers with how many."""
 
