@@ -27,7 +27,15 @@ class ProgressLine:
     def __init__(self, *, show_plan: bool) -> None:
         self.session: Session | None = None
         self.settler: Settler | None = None
+        self.server_lost = False
         self._show_plan = show_plan
+
+    @property
+    def reported(self) -> bool:
+        """Whether there is something to print about what was done."""
+        if self.session is not None:
+            return self.session.report is not None
+        return self.settler is not None and self.settler.ended
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:

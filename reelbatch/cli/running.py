@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
+
+import typer
 
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
@@ -36,10 +39,30 @@ def watch(
 async def _watched(flow: Any, parameters: Mapping[str, Any], *, show_plan: bool) -> ProgressLine:
     line = ProgressLine(show_plan=show_plan)
     async with line.watching():
-        state = await flow(**parameters, return_state=True)
-    if line.settler is None and (line.session is None or line.session.report is None):
+        try:
+            state = await flow(**parameters, return_state=True)
+        except Exception:
+            if not line.reported:
+                raise
+            line.server_lost = True  # the work is done and written down; only Prefect could not be told
+            return line
+    if not line.reported:
         await state.result()  # raises what ended the flow
     return line
+
+
+def leave(line: ProgressLine, code: int) -> NoReturn:
+    """End with `code`; where Prefect's server is gone, without the minutes in which Prefect would still try it.
+
+    Raises:
+        typer.Exit: in the usual case.
+    """
+    if line.server_lost:
+        screen.err.print("[yellow]Prefect's server went away during the run; the results table is complete.[/]")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def finish_run(line: ProgressLine, *, as_json: bool) -> int:

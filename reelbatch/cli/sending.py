@@ -83,7 +83,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = RunOptions.of(locals())
-    from reelbatch.cli.running import finish_run, watch
+    from reelbatch.cli.running import finish_run, leave, watch
     from reelbatch.cli.spending import allow_spending
     from reelbatch.generation import Order, assignment
     from reelbatch.ledger.staging import Regenerate
@@ -97,7 +97,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
         allow_spending(order, settings, sandbox=sandbox)
     parameters = {"manifest": manifest, "regenerate": regenerate, "strict": strict, **run.parameters()}
     line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
-    raise typer.Exit(finish_run(line, as_json=as_json))
+    leave(line, finish_run(line, as_json=as_json))
 
 
 def _generate_flow() -> Callable[..., Any]:
@@ -135,7 +135,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
     run = RunOptions.of(locals())
-    from reelbatch.cli.running import finish_run, watch
+    from reelbatch.cli.running import finish_run, leave, watch
     from reelbatch.cli.spending import allow_rerun, keys_of
     from reelbatch.rerunning import RerunOrder, selection
 
@@ -154,7 +154,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     which = {"states": list(order.states) or None, "error_codes": order.error_codes, "rows": order.row_keys}
     parameters = {**which, "accept_double_charge": accept_double_charge, **run.parameters()}
     line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
-    raise typer.Exit(finish_run(line, as_json=as_json))
+    leave(line, finish_run(line, as_json=as_json))
 
 
 def _rerun_flow() -> Callable[..., Any]:
@@ -175,7 +175,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Follow videos to their end: final states, final credits, downloads."""
-    from reelbatch.cli.running import finish_settle, watch
+    from reelbatch.cli.running import finish_settle, leave, watch
 
     with existing_table(settings_of(config, results=results, base_url=base_url)):
         pass  # that there is none is said at once, before Prefect starts
@@ -189,7 +189,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         "sandbox": sandbox,
     }
     line = watch(_settle_flow, parameters, show_plan=False, verbose=verbose)
-    raise typer.Exit(finish_settle(line, as_json=as_json))
+    leave(line, finish_settle(line, as_json=as_json))
 
 
 def _settle_flow() -> Callable[..., Any]:

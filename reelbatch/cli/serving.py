@@ -10,17 +10,24 @@ from reelbatch.cli import options as opt
 from reelbatch.cli.shared import settings_of
 
 
-def sandbox(
+def sandbox(  # noqa: PLR0913, PLR0917 - options of a command
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0: a free one.", metavar="N")] = None,
     config: opt.Config = None,
     key: Annotated[str | None, typer.Option(help="The key it accepts. (default: sandbox)")] = None,
     data: Annotated[str | None, typer.Option(help="Keep books, uploads and videos here.", metavar="DIR")] = None,
+    balance: Annotated[int | None, typer.Option(help="Credits of the account.", metavar="N")] = None,
+    latency_ms: Annotated[float | None, typer.Option(help="How long a create takes.", metavar="MS")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Let this share of calls fail so; may be repeated.", metavar="KIND=SHARE")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Draws the faults and the failed renders.", metavar="N")] = None,
 ) -> None:
     """Run the local API by itself, until Ctrl-C."""
     from reelbatch.sandbox.__main__ import main as serve
 
-    given = {"--port": port, "--config": config, "--key": key, "--data": data}
-    arguments = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    given = {"--port": port, "--config": config, "--key": key, "--data": data, "--balance": balance, "--seed": seed}
+    stated = [*given.items(), ("--latency-ms", latency_ms), *(("--fault", text) for text in fault or ())]
+    arguments = [part for name, value in stated if value is not None for part in (name, str(value))]
     raise typer.Exit(serve(arguments))
 
 

@@ -38,6 +38,7 @@ class Settler:
         self._ending = asyncio.Event()
         self._deadline: float | None = None
         self._crash: BaseException | None = None
+        self.ended = False  # whether it has followed what there was to follow
 
     def stop(self) -> None:
         """Start nothing more; what is under way is finished and written down."""
@@ -54,6 +55,7 @@ class Settler:
         folder = await self._open_folder()
         try:
             await self._run()
+            self.ended = True
         finally:
             if folder is not None:
                 await asyncio.to_thread(folder.close)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from sqlalchemy import select
 
+import reelbatch
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import runs
 from reelbatch.sandbox import RunningSandbox, start
 
 ROOT = Path(__file__).parents[2]
@@ -191,6 +196,75 @@ def _prefect(prefect_server: str, *arguments: str) -> subprocess.CompletedProces
     )
 
 
+async def test_a_run_that_is_cancelled_stops_gently(
+    tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled in the UI: creates in flight are recorded, the rest stays to be sent, nothing is in doubt."""
+    from prefect import get_client
+    from prefect.states import Cancelling
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    manifest = tmp_path / "long.csv"
+    rows = [f"K{number},https://x.example/{number}.png,p,5" for number in range(300)]
+    manifest.write_text("\n".join(["row_key,image_path,prompt,end_seconds", *rows]))
+    _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process", "--overwrite")
+    assert _prefect(prefect_server, "--no-prompt", "deploy", "--name", "generate").returncode == 0
+    with start(key=KEY, latency_ms=400, render_video=False) as slow:
+        async with get_client() as client:
+            deployment = await client.read_deployment_by_name("generate/generate")
+            for schedule in deployment.schedules:
+                await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+            parameters = _parameters(
+                slow, tmp_path, manifest=str(manifest), concurrency=4, config=None, sandbox=False
+            )
+            run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+            worker = _start_prefect(prefect_server, "worker", "start", "--pool", "reelbatch", "--type", "process")
+            try:
+                await _until(lambda: slow.books(summary=True)["creates"] >= 8)
+                await client.set_flow_run_state(run.id, Cancelling())
+                await _until(lambda: _ended(tmp_path))
+                final = await _final_state(client, run.id)
+            finally:
+                worker.terminate()
+                worker.wait(60)
+        books = slow.books()
+    assert final.is_cancelled(), final
+    frame = reelbatch.results(f"sqlite:///{tmp_path}/r.db")
+    states = frame["state"].value_counts().to_dict()
+    assert set(states) == {"queued", "pending"}
+    assert sorted(frame["video_id"].dropna()) == sorted(charge["video_id"] for charge in books["charges"])
+
+
+def _ended(folder: Path) -> bool:
+    """Whether the run has written its last entry."""
+    with Ledger(f"sqlite:///{folder}/r.db") as ledger:
+        return ledger.read(lambda connection: connection.scalar(select(runs.c.ended_at))) is not None
+
+
+async def _until(happened: Callable[[], bool], seconds: float = 90) -> None:
+    async with asyncio.timeout(seconds):
+        while not happened():  # noqa: ASYNC110 - another process is waited for
+            await asyncio.sleep(0.1)
+
+
+async def _final_state(client: Any, run_id: Any) -> Any:
+    async with asyncio.timeout(60):
+        while not (state := (await client.read_flow_run(run_id)).state).is_final():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.5)
+        return state
+
+
+def _start_prefect(prefect_server: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": prefect_server, "PWD": str(ROOT), "PREFECT_WORKER_QUERY_SECONDS": "2"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
 async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +272,10 @@ async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
     from prefect import get_client
 
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
-    assert _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process").returncode == 0
+    assert (
+        _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process", "--overwrite").returncode
+        == 0
+    )
     deployed = _prefect(prefect_server, "--no-prompt", "deploy", "--all")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     async with get_client() as client:
@@ -211,7 +288,7 @@ async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
             owner = "generate" if hasattr(item.schedule, "cron") else "settle"
             await client.update_deployment_schedule(found[owner].id, item.id, active=False)
         run = await client.create_flow_run_from_deployment(
-            found["generate"].id, parameters=_parameters(api, tmp_path, limit=3, config=None)
+            found["generate"].id, parameters=_parameters(api, tmp_path, limit=3, config=None, sandbox=False)
         )
         worker = _prefect(prefect_server, "worker", "start", "--pool", "reelbatch", "--type", "process", "--run-once")
         finished = await client.read_flow_run(run.id)
