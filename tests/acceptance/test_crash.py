@@ -12,6 +12,7 @@ from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_boo
 
 from reelbatch.sandbox import RunningSandbox, start
 
+pytestmark = pytest.mark.xdist_group("acceptance")  # they share a warm Prefect
 STUCK = "rb-stuck"
 SLOW = {"latency_ms": 200, "render_video": False}
 
@@ -98,7 +99,8 @@ def test_a_killed_run_takes_its_sandbox_with_it(tmp_path: Path, prefect_env: dic
 @pytest.mark.slow
 def test_two_at_once_share_the_rows(workplace: Workplace) -> None:
     """Two terminals with the same command: each sends some of the rows, none is sent twice, both end well."""
-    ended = [command.finish() for command in [workplace.generate("--concurrency", "2") for _ in range(2)]]
+    slowly = {"REELBATCH_RATE_LIMIT": "4"}  # so that the second is at work long before the first is done
+    ended = [command.finish() for command in [workplace.generate(env=slowly) for _ in range(2)]]
     assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
     assert all(done.report["submitted"] for done in ended)
     assert sum(done.report["submitted"] for done in ended) == 60
