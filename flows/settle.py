@@ -5,6 +5,7 @@ python -m flows.settle sandbox=true downloads=videos
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -14,10 +15,13 @@ from prefect.states import Completed, Failed
 from flows.setting_up import flow_settings, run_from_command_line
 from reelbatch.following import open_settler
 from reelbatch.interrupts import stopping_gently
+from reelbatch.ledger import settling
 from reelbatch.local import sandboxed
 from reelbatch.rerunning import the_batch
 from reelbatch.session import opened_ledger
+from reelbatch.settings import api_of
 from reelbatch.settler import SettleReason
+from tasks.export import export_settled
 from tasks.settle import follow_videos
 
 
@@ -48,9 +52,12 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
     stated = await flow_settings(config, {**options, **(overrides or {})})
     with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
         chosen = the_batch(ledger, batch) if batch else None
+        names = [chosen] if chosen else ledger.read(partial(settling.batches_of, api=api_of(settings.base_url)))
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):
                 await follow_videos(settler)
+        if settler.tally.changed:
+            await export_settled(ledger, names)
     tally = settler.tally
     message = f"{tally.complete} complete, {tally.error} failed, {tally.unsettled} still rendering"
     if tally.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
 from reelbatch.exporting import export
+from reelbatch.ledger import Ledger
 from reelbatch.session import current_session
+
+
+@task(name="export settled", persist_result=False, cache_policy=NO_CACHE)
+async def export_settled(ledger: Ledger, names: list[Batch]) -> None:
+    """The files that earlier runs left beside the table are brought up to date."""
+    folder = ledger.path.parent if ledger.path else Path("results")
+    for name in names:
+        await asyncio.to_thread(export, ledger, str(folder / f"{name}.parquet"), name)
 
 
 @task(name="export results", task_run_name="export {target}", persist_result=False, cache_policy=NO_CACHE)

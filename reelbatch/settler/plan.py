@@ -65,6 +65,11 @@ class SettleTally:
     reason: SettleReason = SettleReason.DONE
     message: str | None = None
 
+    @property
+    def changed(self) -> int:
+        """Rows of which the results table knows more than before."""
+        return self.complete + self.error + self.canceled + self.downloaded
+
     def settled(self, state: RowState, settlement: Settlement) -> None:
         """A row reached its final state."""
         self.complete += state is RowState.COMPLETE

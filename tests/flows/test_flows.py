@@ -71,6 +71,24 @@ async def test_generate_runs_as_a_flow(
         assert KEY not in json.dumps([run.model_dump(mode="json") for run in (*runs, *tasks, *artifacts)])
 
 
+async def test_settle_brings_the_exported_table_up_to_date(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens the file after a settle sees what became of the videos, and where they are."""
+    from flows.generate import generate
+    from flows.settle import settle
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    parameters = _parameters(api, tmp_path, limit=2)
+    await generate(**parameters, return_state=True)
+    where = {name: parameters[name] for name in ("base_url", "results", "overrides")}
+    state = await settle(**where, downloads=str(tmp_path / "videos"), return_state=True)
+    assert state.is_completed(), state.message
+    table = pq.read_table(tmp_path / "catalogue.parquet")
+    assert sorted(table.column("state").to_pylist()) == ["complete"] * 2 + ["pending"] * 10
+    assert len(list((tmp_path / "videos").iterdir())) == 2
+
+
 async def test_failed_rows_are_an_artifact(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
