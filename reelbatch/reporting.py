@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reelbatch.domain import HAS_ID, NEEDS_ATTENTION, Batch, RowState, RunId
+from reelbatch.domain import NEEDS_ATTENTION, Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.reading import Credits
@@ -188,8 +188,3 @@ def markdown_summary(report: RunReport) -> str:
         *(f"- {line}" for line in advice(report)),
     ]
     return "\n\n".join(lines)
-
-
-def done_with_ids(status: BatchStatus) -> int:
-    """Rows whose video's id is known."""
-    return status.count(*HAS_ID)
