@@ -1,7 +1,68 @@
-"""`make bench`: every benchmark, one after the other."""
+"""`make bench`: every part, or those that are named.
+
+python -m benchmarks [NAME…] [--quick]
+"""
 
 from __future__ import annotations
 
-from benchmarks.double_charge import main
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
 
-main()
+from benchmarks.figures import RESULTS, Bench, say, show_figures, write
+
+PARTS: Mapping[str, str] = {
+    "start": "help, plan, first create",
+    "throughput": "generate and its peers, at 200 ms and at 0 ms",
+    "loading": "manifests of a million rows, and of ten million",
+    "rerun": "rerun, status and export on a table of a million rows",
+    "flat": "cost per row from a thousand to a million rows",
+    "uploads": "a thousand images of 1 MB",
+    "settle": "a hundred thousand videos polled",
+    "workers": "two workers on Postgres",
+    "long_run": "100,000 rows with faults and ten kills",
+    "double_charge": "what lost answers cost, with peers",
+}
+
+
+def main() -> None:
+    """Run the parts, one after the other; what one finds is written before the next one starts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="small sizes; results.json stays as it is")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in PARTS]:
+        parser.error(f"{unknown[0]}: there is no such part; there are {', '.join(PARTS)}")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
+        results = Path(tempfile.gettempdir()) / "reelbatch-bench-quick" / RESULTS.name if options.quick else RESULTS
+        results.parent.mkdir(exist_ok=True)
+        bench = Bench(options.quick, folder, results, stack)
+        for name in options.names or PARTS:
+            _run(bench, name)
+    _plot(results)
+
+
+def _run(bench: Bench, name: str) -> None:
+    say(f"\n=== {name}: {PARTS[name]}{' (quick)' if bench.quick else ''}")
+    started = time.monotonic()
+    found = import_module(f"benchmarks.{name}").run(bench)
+    took_s = time.monotonic() - started
+    show_figures(found.figures)
+    write(bench, name, found, took_s)
+    say(f"({took_s:.0f} s; written to {bench.results.name})")
+
+
+def _plot(results: Path) -> None:
+    from benchmarks.plot import draw
+
+    if target := draw(results):
+        say(f"\nPlot: {target}")
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.figures import Bench, Found, at_most
 from reelbatch.sandbox import start
 
 IN_FLIGHT = 16
@@ -208,19 +209,39 @@ def _table(lines: list[Measured]) -> str:
     return "\n".join(body)
 
 
+def run(bench: Bench) -> Found:
+    """The part of `make bench`: every tool in every scenario."""
+    found = _measure_all(rows=bench.size(1000, 60), seed=1)
+    if not bench.quick:
+        _write(found)
+    ours = [line for lines in found["scenarios"].values() for line in lines if line["tool"] == next(iter(TOOLS))]
+    figures = [
+        at_most("rows charged twice", sum(line["rows_charged_twice"] for line in ours), 0, "rows"),
+        at_most("credits overpaid", sum(line["credits_overpaid"] for line in ours), 0, "credits"),
+    ]
+    return Found(figures, found)
+
+
 def main() -> None:
     """Measure every tool in every scenario."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    _write(_measure_all(rows=options.rows, seed=options.seed))
+
+
+def _measure_all(*, rows: int, seed: int) -> dict[str, Any]:
     scenarios = {}
     for name, scenario in SCENARIOS.items():
-        lines = [measure(tool, scenario, rows=options.rows, seed=options.seed) for tool in TOOLS]
+        lines = [measure(tool, scenario, rows=rows, seed=seed) for tool in TOOLS]
         scenarios[name] = [asdict(line) for line in lines]
         print(f"\n{name}\n\n{_table(lines)}", flush=True)
     versions = {package: version(package) for package in ("magic_hour", "prefect", "tenacity")}
-    found = {"rows": options.rows, "seed": options.seed, "versions": versions, "scenarios": scenarios}
+    return {"rows": rows, "seed": seed, "versions": versions, "scenarios": scenarios}
+
+
+def _write(found: dict[str, Any]) -> None:
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

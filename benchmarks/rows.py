@@ -1,0 +1,85 @@
+"""The rows that everybody sends: the manifest's lines for Reelbatch, the same requests for its peers."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("row_key", "image_path", "prompt", "end_seconds", "resolution", "model")
+CREDITS = 120  # 5 seconds of ltx-2.3 at 480p
+_SOME = 100_000
+_JPEG_SIDE = 888  # of noise: about 1 MB at this quality
+_JPEG_QUALITY = 96
+
+
+def values(number: int) -> tuple[str, str, str, int, str, str]:
+    """One row, in the order of COLUMNS."""
+    key = f"R{number:08}"
+    prompt = f"Slow quarter orbit around item {number}, soft window light"
+    return key, f"https://images.example.com/products/{key}.jpg", prompt, 5, "480p", "ltx-2.3"
+
+
+def body(number: int) -> dict[str, Any]:
+    """The create that Reelbatch sends for this row: the same fields, and a name as long as its own."""
+    key, image, prompt, seconds, resolution, model = values(number)
+    return {
+        "assets": {"image_file_path": image},
+        "end_seconds": float(seconds),
+        "style": {"prompt": prompt},
+        "name": f"{key} rb_{number:020x}",
+        "resolution": resolution,
+        "model": model,
+    }
+
+
+def write_csv(path: Path, rows: int, image: Callable[[int], str] | None = None) -> Path:
+    """A manifest of `rows` rows; images are URLs unless `image` says otherwise."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for number in range(1, rows + 1):
+            key, url, prompt, *rest = values(number)
+            picture = image(number) if image else url
+            file.write(f'{key},{picture},"{prompt}",{",".join(map(str, rest))}\n')
+    return path
+
+
+def write_parquet(path: Path, rows: int) -> Path:
+    """The same as Parquet, written as pyarrow does by default."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: Any = None
+    for table in _tables(rows, pa):
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    writer.close()
+    return path
+
+
+def _tables(rows: int, pa: Any) -> Iterator[Any]:
+    for first in range(1, rows + 1, 10 * _SOME):
+        columns = zip(*map(values, range(first, min(rows, first + 10 * _SOME - 1) + 1)), strict=True)
+        yield pa.table(dict(zip(COLUMNS, map(list, columns), strict=True)))
+
+
+def write_images(folder: Path, count: int) -> int:
+    """Distinct JPEG files of about 1 MB, 1.jpg and so on; answers with the bytes of one of them.
+
+    They share the picture and differ in a comment, which is enough for a checksum.
+    """
+    from random import Random
+
+    from PIL import Image
+
+    folder.mkdir()
+    first = folder / "1.jpg"
+    noise = Random(1).randbytes(_JPEG_SIDE * _JPEG_SIDE * 3)
+    Image.frombytes("RGB", (_JPEG_SIDE, _JPEG_SIDE), noise).save(first, quality=_JPEG_QUALITY)
+    picture = first.read_bytes()
+    for number in range(1, count + 1):
+        comment = b"number %08d" % number
+        marked = picture[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + picture[2:]
+        (folder / f"{number}.jpg").write_bytes(marked)
+    return len(marked)
