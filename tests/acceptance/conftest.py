@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import httpx
 import psutil
 import pytest
 
@@ -283,7 +281,7 @@ def working(folder: Path, sandbox: RunningSandbox | None, env: dict[str, str]) -
 
 @pytest.fixture(scope="session")
 def quiet_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with a key, a Prefect home that all tests share, and none of the user's own settings."""
+    """An environment with a key, an empty Prefect home, and none of the user's own settings."""
     return {
         "MAGIC_HOUR_API_KEY": "sandbox",
         "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
@@ -294,23 +292,12 @@ def quiet_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_env(quiet_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def prefect_env(quiet_env: dict[str, str], prefect: Any) -> dict[str, str]:
     """The same with a Prefect server that already runs, which spares each process starting one of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "flows.server", str(port)]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, env={**_without_settings(), **quiet_env})
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        wait_until(lambda: _answers(f"{url}/health"), "Prefect's server answers")
-        yield {**quiet_env, "PREFECT_API_URL": url}
-    finally:
-        server.communicate()  # closes its standard input, which ends it
+    return {**quiet_env, "PREFECT_API_URL": prefect.url}
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
+@pytest.fixture
+def serverless_env(quiet_env: dict[str, str], prefect: Any, tmp_path: Path) -> dict[str, str]:
+    """The same without one, where Prefect's database is made already: each process starts its own server."""
+    return {**quiet_env, "PREFECT_HOME": str(prefect.home(tmp_path / "prefect"))}

@@ -13,7 +13,6 @@ from PIL import Image
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind
 
-pytestmark = pytest.mark.xdist_group("acceptance")  # they share a warm Prefect
 ROWS = 600
 SEED = 20
 PICTURES = 30

@@ -12,7 +12,6 @@ from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_boo
 
 from reelbatch.sandbox import RunningSandbox, start
 
-pytestmark = pytest.mark.xdist_group("acceptance")  # they share a warm Prefect
 STUCK = "rb-stuck"
 SLOW = {"latency_ms": 200, "render_video": False}
 
@@ -40,9 +39,9 @@ def workplace(tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, st
 
 
 @pytest.fixture
-def alone(tmp_path: Path, sandbox: RunningSandbox, quiet_env: dict[str, str]) -> Iterator[Workplace]:
+def alone(tmp_path: Path, sandbox: RunningSandbox, serverless_env: dict[str, str]) -> Iterator[Workplace]:
     """The same without a Prefect server: each process starts its own."""
-    with working(tmp_path, sandbox, {**quiet_env, "REELBATCH_CONCURRENCY": "8"}) as place:
+    with working(tmp_path, sandbox, {**serverless_env, "REELBATCH_CONCURRENCY": "8"}) as place:
         place.write_manifest(60)
         yield place
 

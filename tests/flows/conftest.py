@@ -1,10 +1,11 @@
-"""A real Prefect server for the flows, one for each test worker."""
+"""A real Prefect server for the flows."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,9 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(prefect_home: Path) -> Iterator[str]:
-    """The address of a running Prefect API."""
-    from prefect.settings import PREFECT_API_URL
+def prefect_server(prefect_home: Path, prefect: Any) -> Iterator[str]:
+    """The address of a running Prefect API, which flows of this process use too."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.server import prefect_api
-
-    with prefect_api():
-        yield str(PREFECT_API_URL.value())
+    with temporary_settings({PREFECT_API_URL: prefect.url}):
+        yield prefect.url

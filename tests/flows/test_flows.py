@@ -24,7 +24,6 @@ from reelbatch.sandbox import RunningSandbox, start
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-key-marked-4711"
 pytestmark = [
-    pytest.mark.xdist_group("prefect"),
     # Prefect leaves sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -94,6 +93,7 @@ async def test_failed_rows_are_an_artifact(
 ) -> None:
     """Whoever looks at the run in the UI sees which rows failed, and why."""
     from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     from flows.generate import generate
 
@@ -103,7 +103,8 @@ async def test_failed_rows_are_an_artifact(
     state = await generate(**_parameters(api, tmp_path, manifest=str(manifest)), return_state=True)
     assert state.is_completed()
     async with get_client() as client:
-        artifacts = await client.read_artifacts()
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        artifacts = await client.read_artifacts(flow_run_filter=chosen)
     tables = [json.loads(str(found.data)) for found in artifacts if found.key == "reelbatch-failed-rows"]
     assert [(row["row_key"], row["state"]) for row in tables[-1]] == [("B", "invalid")]
 

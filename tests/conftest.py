@@ -1,0 +1,189 @@
+"""What the whole run shares: one Prefect server, and the order in which its workers get the tests."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+try:
+    from xdist.scheduler import LoadScopeScheduling
+except ImportError:  # without xdist there is nothing to hand out
+    LoadScopeScheduling = object
+
+FOLDER, PORT = "TESTS_PREFECT_FOLDER", "TESTS_PREFECT_PORT"  # how the workers learn of the server
+NEED_PREFECT = ("tests/flows/", "tests/acceptance/")
+# Long tests that need nothing of each other: any worker may take each.
+ONE_BY_ONE = ("tests/acceptance/test_crash.py", "tests/cli/")
+# What needs no Prefect goes first, while its server starts; the many short tests come last and even out the workers.
+FIRST = ("tests/cli/", "tests/flows/", "tests/acceptance/test_chaos.py", "tests/acceptance/", "tests/ledger/")
+_START_S = 120.0  # Prefect makes its database first, which is slow on a busy machine
+_POLL_S = 0.05
+
+
+class Prefect(NamedTuple):
+    """A Prefect server that runs, and its folder as it was before anything ran there."""
+
+    url: str
+    pristine: Path
+
+    def home(self, at: Path) -> Path:
+        """A Prefect folder whose database is already made, for a server of one's own."""
+        shutil.copytree(self.pristine, at)
+        return at
+
+
+class _Server:
+    """The server, in the process that the user started; it ends with that."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="reelbatch-tests-"))
+        self.port = _free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        os.environ.update({FOLDER: str(self.folder), PORT: str(self.port)})
+
+    def start(self) -> None:
+        """Start it in the background, once; `pristine` is there when it answers."""
+        if self.process:
+            return
+        home = self.folder / "home"
+        home.mkdir()
+        quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "false"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        with (self.folder / "said").open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", str(self.port)],
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+                env={**kept, **quiet, "PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"},
+                start_new_session=True,
+            )
+        threading.Thread(target=self._keep_pristine, args=(home,), daemon=True).start()
+
+    def _keep_pristine(self, home: Path) -> None:
+        while not _answers(f"{_url(self.port)}/health"):
+            if self.process is None or self.process.poll() is not None:
+                return
+            time.sleep(_POLL_S)
+        copy = self.folder / "copy"
+        shutil.copytree(home, copy, ignore=shutil.ignore_patterns("prefect.db*"))
+        with (
+            closing(sqlite3.connect(home / "prefect.db")) as made,
+            closing(sqlite3.connect(copy / "prefect.db")) as copied,
+        ):
+            made.backup(copied)
+        copy.rename(self.folder / "pristine")
+
+    def stop(self) -> None:
+        """End it and remove its folder."""
+        if self.process:
+            process, self.process = self.process, None
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=10)  # closes its standard input, which ends it
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    """One that is free and that no connection gets by chance before the server has it."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port between 20000 and 30000")
+
+
+def _url(port: int | str) -> str:
+    return f"http://127.0.0.1:{port}/api"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+_SERVER = pytest.StashKey[_Server]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any worker starts: where the server will be."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_SERVER] = _Server()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The server ends last."""
+    if _SERVER in config.stash:
+        config.stash[_SERVER].stop()
+
+
+def _start_if_needed(config: pytest.Config, ids: Iterable[str]) -> None:
+    if _SERVER in config.stash and any(nodeid.startswith(NEED_PREFECT) for nodeid in ids):
+        config.stash[_SERVER].start()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without xdist: the tests are known now."""
+    if not session.config.option.collectonly:
+        _start_if_needed(session.config, [item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """With xdist: the same, told by a worker."""
+    _start_if_needed(node.config, ids)
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Prefect:
+    """The server that all tests share, in a moment at which it answers."""
+    folder = Path(os.environ[FOLDER])
+    deadline = time.monotonic() + _START_S
+    while not (folder / "pristine").exists():
+        if time.monotonic() > deadline:
+            pytest.fail(f"no Prefect server after {_START_S:.0f} s\n{(folder / 'said').read_text()}")
+        time.sleep(_POLL_S)
+    return Prefect(_url(os.environ[PORT]), folder / "pristine")
+
+
+class _InOrder(LoadScopeScheduling):  # type: ignore[misc, valid-type]
+    """Tests of one file stay together, long files first.
+
+    xdist 3.8 can't see its own groups under pytest 9.2 (pytest-xdist #1386), so the file decides and not a mark.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(ONE_BY_ONE) else nodeid.split("::", 1)[0]
+
+    def _assign_work_unit(self, node: Any) -> None:
+        self.workqueue.move_to_end(min(self.workqueue, key=_rank), last=False)
+        super()._assign_work_unit(node)
+
+
+def _rank(nodeid: str) -> int:
+    return next((rank for rank, start in enumerate(FIRST) if nodeid.startswith(start)), len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `--dist loadgroup`, as `make test` has it."""
+    return _InOrder(config, log) if config.getvalue("dist") == "loadgroup" else None
