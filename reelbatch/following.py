@@ -12,7 +12,7 @@ from functools import partial
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, reading, runs
+from reelbatch.ledger import Ledger, runs, sharing
 from reelbatch.models import load_models
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import SettlePlan, Settler
@@ -58,7 +58,7 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, window:
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
-            window.count(ledger.read(partial(reading.rendering, api=api)))
+            window.count(ledger.read(partial(sharing.unfinished, api=api)))
         await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
         with suppress(Exception):
             await Settler(ledger, client, plan).run()

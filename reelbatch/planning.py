@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -74,10 +75,18 @@ class Plan:
     warnings: list[str]
     problem_count: int
     warning_count: int
+    joined: bool = False  # another worker, which is still at work, has read the manifest
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
+
+
+def plan_from_json(text: str) -> Plan:
+    """A plan as `as_json` made it."""
+    known = json.loads(text)
+    models = [ModelEstimate(**model) for model in known.pop("by_model")]
+    return Plan(**known, by_model=models)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +174,9 @@ def refuse_problems(manifest: Manifest, findings: Findings) -> None:
 def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tuple[Findings, Comparison]) -> Plan:
     """Put what was found into one report."""
     findings, comparison = compared
-    rows = {action: sum(count.rows for count in comparison.counts if count.action is action) for action in Action}
+    by_action: dict[str, Any] = {
+        action.value: sum(count.rows for count in comparison.counts if count.action is action) for action in Action
+    }
     models = [
         ModelEstimate(
             model=count.model or "default",
@@ -182,7 +193,7 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
         manifest=manifest.name,
         batch=batch,
         rows=findings.rows,
-        **{action.value: count for action, count in rows.items()},
+        **by_action,
         gone=comparison.gone,
         credits_estimated=credits_,
         unknown_rate=sum(model.unknown for model in models),

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from reelbatch.client import Client, Connection, Created
 from reelbatch.errors import SettingsError
-from reelbatch.generation import Order, Source, assignment, load, send_all
+from reelbatch.generation import Order, Source, assignment, send_all
+from reelbatch.joining import take_up_manifest
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.staging import Regenerate
 from reelbatch.local import sandboxed
@@ -91,7 +92,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
 async def _generate(at: tuple[Settings, Ledger], order: Order, *, limit: int | None, settle: bool) -> RunReport:
     settings, ledger = at
     async with open_session(ledger, settings, assignment(order, settings)) as session:
-        session.take_plan(await asyncio.to_thread(load, order, settings, ledger))
+        await take_up_manifest(session, order)
         await send_all(session, lambda _, first, last: session.submit(first, last), limit=limit)
         if settle:
             await session.settle()

@@ -20,7 +20,7 @@ from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
-from reelbatch.ledger import Ledger, claims, reading, runs, utc_now
+from reelbatch.ledger import Ledger, claims, reading, runs, sharing, utc_now
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.engine import shown
 from reelbatch.outcome import Policy
@@ -28,7 +28,7 @@ from reelbatch.planning import Assignment, Plan, RerunPlan
 from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import Settler, SettleReason
-from reelbatch.submitter import ExitReason, Pace, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
+from reelbatch.submitter import ExitReason, Pace, Starts, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
 from reelbatch.submitter.recorder import take_up_rescued
 
 HEARTBEAT_S = 10.0
@@ -228,7 +228,7 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[RunId, str]) -> Submitter:
     run_id, base = run
-    pace = Pace(settings.concurrency, settings.rate_limit)
+    pace = Pace(settings.concurrency, _starts(ledger, settings))
     upload_plan = UploadPlan(
         api=settings.base_url,
         base=base,
@@ -246,9 +246,24 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[Ru
         policy=Policy(settings.server_errors, settings.bad_gateway_wait_s),
         max_credits=settings.max_credits,
         identical_rejections=settings.identical_rejections,
+        api=api_of(settings.base_url),
         render_window=render_window(settings),
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
+
+
+def _starts(ledger: Ledger, settings: Settings) -> Starts | None:
+    if settings.rate_limit is None:
+        return None
+    api = api_of(settings.base_url)
+
+    async def take_lot(creates: int, spacing_s: float) -> float | None:
+        try:
+            return await ledger.write(sharing.take_lots, sharing.Lot(api, creates, spacing_s))
+        except LedgerError:  # whatever ails the table, the run hears of it with its next write
+            return 0.0
+
+    return Starts(settings.rate_limit, take_lot)
 
 
 async def _beat(ledger: Ledger, run_id: RunId, lease_s: float) -> None:

@@ -78,6 +78,8 @@ def print_plan(plan: Plan) -> None:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
+    if plan.joined:
+        out.print("Another worker has read this manifest and is at work on it: the rows are shared.")
 
 
 def _model_table(plan: Plan) -> Table:

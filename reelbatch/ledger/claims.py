@@ -79,10 +79,11 @@ def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
         .order_by(results.c.row_number)
         .limit(item.rows)
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
+        .cte("free")  # found once: as a subquery, Postgres may look again for each row, past the limit
     )
     taken = connection.execute(
         update(results)
-        .where(tuple_(results.c.batch, results.c.row_key).in_(free), CLAIM.expected)
+        .where(tuple_(results.c.batch, results.c.row_key).in_(select(free)), CLAIM.expected)
         .values(state=CLAIM.target, run_id=item.scope.run_id)
         .returning(*_CLAIMED_COLUMNS)
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from reelbatch.errors import LedgerError, LedgerUnusable
@@ -29,8 +32,13 @@ def parse_url(url: str) -> URL:
     except (ArgumentError, ValueError) as error:  # ValueError: the port is no number
         remedy = "Use for example sqlite:///results/reelbatch.db (three slashes, then the path)."
         raise LedgerUnusable(f'--results "{_without_password(url)}" is no database URL. {remedy}') from error
-    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-        raise LedgerUnusable(f"--results {shown(parsed)}: the results table can be kept in SQLite or Postgres")
+    if parsed.drivername in {"postgres", "postgresql"}:  # as hosting providers write it
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise LedgerUnusable(
+            f"--results {shown(parsed)}: the results table can be kept in SQLite (sqlite:///results/reelbatch.db) "
+            "or Postgres (postgresql+psycopg://user@host/database)"
+        )
     return parsed
 
 
@@ -42,8 +50,17 @@ def _without_password(text: str) -> str:
 def shown(url: URL | str) -> str:
     """The URL as it may be printed: without the passwords in it."""
     parsed = make_url(url)
-    secret = [name for name in parsed.query if "pass" in name]
-    return parsed.difference_update_query(secret).render_as_string(hide_password=True)
+    return parsed.difference_update_query(_secret_fields(parsed)).render_as_string(hide_password=True)
+
+
+def has_secret(url: str) -> bool:
+    """Whether a results table's URL holds a password."""
+    parsed = parse_url(url)
+    return bool(parsed.password or _secret_fields(parsed))
+
+
+def _secret_fields(url: URL) -> list[str]:
+    return [name for name in url.query if "pass" in name]
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -64,11 +81,47 @@ def open_engine(url: URL) -> Engine:
             path.parent.mkdir(parents=True, exist_ok=True)
         if url.get_backend_name() == "sqlite":
             return _sqlite_engine(url)
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        return _postgres_engine(url)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise LedgerUnusable(f"{shown(url)}: the database driver is not installed ({error})") from error
     except OSError as error:
         raise LedgerUnusable(f"{shown(url)}: the folder can't be made: {error.strerror}") from error
+
+
+_POSTGRES_DEFAULTS = {
+    "connect_timeout": 10,
+    "application_name": "reelbatch",
+    # A connection that the network dropped without a word is noticed within about half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+_SESSION = (
+    # The same from the server's side: what a vanished worker had locked is let go.
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 4",
+    "SET idle_in_transaction_session_timeout = '60s'",
+)
+
+
+def _postgres_engine(url: URL) -> Engine:
+    stated = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
+    engine = create_engine(url, connect_args=stated, pool_pre_ping=True, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(_SESSION))
+        connection.commit()
+
+    return engine
+
+
+def is_postgres(engine: Engine) -> bool:
+    """Whether other machines may use the same table."""
+    return engine.dialect.name == "postgresql"
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -104,9 +157,25 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection for queries, and for the temporary tables of this session."""
+    """A connection for queries that all see the table as it was with the first of them."""
+    options = {"isolation_level": "REPEATABLE READ"} if is_postgres(engine) else {}
+    with mapped_errors(engine.url), engine.connect().execution_options(**options) as connection:
+        yield connection
+
+
+@contextmanager
+def session(engine: Engine) -> Iterator[Connection]:
+    """A connection for temporary tables, which live as long as it does; its transactions are the caller's."""
     with mapped_errors(engine.url), engine.connect() as connection:
         yield connection
+
+
+def now(connection: Connection) -> datetime:
+    """The time by the clock that all workers of the table go by: the database's own."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return time.astimezone(UTC)
 
 
 @contextmanager
@@ -118,7 +187,7 @@ def mapped_errors(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, psycopg.Error) as error:
         raise LedgerError(f"{shown(url)}: {_explain(error)}") from error
 
 
@@ -133,8 +202,57 @@ _REMEDIES = {
 }
 
 
-def _explain(error: SQLAlchemyError) -> str:
+_POSTGRES_REMEDIES = {
+    "password authentication failed": "user or password is wrong; check the URL, PGPASSWORD or ~/.pgpass",
+    "no password supplied": "it asks for a password; state it in the URL, PGPASSWORD or ~/.pgpass",
+    "no pg_hba.conf entry": "it does not let this user in from this machine; see its pg_hba.conf",
+    "could not translate host name": "there is no host of this name; check the URL",
+    "failed to resolve host": "there is no host of this name; check the URL",
+    "connection refused": "nothing answers there; check host and port, and whether the database runs",
+    "timeout expired": "it does not answer; check host, port and firewall",
+    "does not support ssl": "it speaks no TLS, which the URL's sslmode asks for",
+    "certificate verify failed": "its certificate can't be verified; check sslrootcert in the URL",
+    "root certificate file": "there is no root certificate to verify it with; state sslrootcert in the URL",
+    "permission denied": "this user lacks a right there; it needs CREATE in the schema, or tables that it owns",
+    "read-only transaction": "it is a read-only replica; use the primary",
+    "too many clients": "it has no connection left; raise its max_connections, or run fewer workers",
+    "remaining connection slots": "it has no connection left; raise its max_connections, or run fewer workers",
+    "could not extend file": "the database's disk is full; make room and run the same command again",
+    "no space left": "the database's disk is full; make room and run the same command again",
+}
+_SERVER_GONE = "the connection to the database was lost and did not come back; run the same command again"
+
+
+def _of_postgres(error: BaseException | None) -> psycopg.Error | None:
+    """The driver's own error in `error`."""
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    return orig if isinstance(orig, psycopg.Error) else None
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the connection is gone, or no new one can be had for now."""
+    orig = _of_postgres(error)
+    if orig is None:
+        return False
+    state = orig.sqlstate or ""
+    no_session = isinstance(orig, psycopg.OperationalError) and not state
+    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+    return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03"))
+
+
+def is_collision(error: BaseException | None) -> bool:
+    """Whether two transactions stood in each other's way, so that the same again will do."""
+    orig = _of_postgres(error)
+    return isinstance(orig, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+
+
+def _explain(error: SQLAlchemyError | psycopg.Error) -> str:
     message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    if _of_postgres(error) is not None:
+        if database := re.search(r'database "[^"]*" does not exist', message):
+            return f"{database[0]}; make it with createdb, or choose another"
+        found = (remedy for sign, remedy in _POSTGRES_REMEDIES.items() if sign in message.lower())
+        return next(found, _SERVER_GONE if is_lost(error) else message.strip().splitlines()[0])
     for sign, remedy in _REMEDIES.items():
         if sign in message.lower():
             return remedy

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy import Connection, Engine, func, inspect, select
 
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger.engine import shown, writing
-from reelbatch.ledger.schema import VERSION, metadata, schema_version
+from reelbatch.ledger.engine import is_postgres, shown, writing
+from reelbatch.ledger.schema import VERSION, apis, loads, metadata, schema_version, writers
 
 Step = Callable[[Connection], None]
-MIGRATIONS: Mapping[int, Step] = {}
-"""From version n to n + 1. Version 1 is the first, so there is none yet."""
+
+
+def _shared_by_workers(connection: Connection) -> None:
+    metadata.create_all(connection, [loads, apis, writers])
+
+
+MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers}
+"""From version n to n + 1."""
 
 
 def prepare(engine: Engine, steps: Mapping[int, Step] = MIGRATIONS, version: int = VERSION) -> None:
@@ -30,7 +36,12 @@ def prepare(engine: Engine, steps: Mapping[int, Step] = MIGRATIONS, version: int
         raise LedgerUnusable(str(error)) from error
 
 
+_LOCK = 0x5265656C  # "Reel", as a number for Postgres's advisory locks
+
+
 def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) -> None:
+    if is_postgres(connection.engine):  # SQLite's transaction has the whole file already
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     names = set(inspect(connection).get_table_names())
     where = shown(connection.engine.url)
     if schema_version.name not in names:

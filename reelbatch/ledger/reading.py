@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, not_, or_, select
+from sqlalchemy import Connection, Select, and_, case, func, select
 
-from reelbatch.domain import HELD, UNSETTLED, Batch, RowState, RunId
+from reelbatch.domain import HELD, Batch, RowState, RunId
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, results
@@ -30,13 +30,6 @@ class Credits:
 def batch_names(connection: Connection) -> list[Batch]:
     """Every batch of the table."""
     return [Batch(name) for name in connection.scalars(select(batches.c.batch).order_by(batches.c.batch))]
-
-
-def rendering(connection: Connection, api: str) -> int:
-    """Videos of one API that are queued or rendering; those that the API does not know of are not."""
-    known = or_(results.c.error_code.is_(None), not_(results.c.error_code.startswith("http_4")))
-    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
-    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), known)) or 0
 
 
 def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:

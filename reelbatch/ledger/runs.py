@@ -14,7 +14,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import psutil
-from sqlalchemy import URL, Connection, Engine, insert, select, update
+from sqlalchemy import URL, ColumnElement, Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
@@ -110,18 +110,23 @@ def start(connection: Connection, items: Sequence[Run]) -> list[None]:
             "pid_started": _started(process),
             "user_name": _user(),
             "started_at": run.started_at,
-            "heartbeat_at": run.started_at,
+            "heartbeat_at": _sign_of_life(connection, run.started_at),
             "max_credits": run.max_credits,
         }
         connection.execute(insert(runs).values(values))
     return [None] * len(items)
 
 
+def _sign_of_life(connection: Connection, at: datetime) -> ColumnElement[datetime] | datetime:
+    """By the database's clock where there is one: those of two machines may differ by more than a lease."""
+    return at if connection.dialect.name == "sqlite" else func.clock_timestamp()
+
+
 def beat(connection: Connection, items: Sequence[Heartbeat]) -> list[None]:
     """Push the lease's end back; a run that was taken for dead is at work again."""
     for item in items:
         own = update(runs).where(runs.c.run_id == item.run_id)
-        connection.execute(own.values(heartbeat_at=item.at))
+        connection.execute(own.values(heartbeat_at=_sign_of_life(connection, item.at)))
         connection.execute(own.where(runs.c.exit_reason == DIED).values(ended_at=None, exit_reason=None))
     return [None] * len(items)
 
@@ -180,9 +185,9 @@ def open_batch(connection: Connection, batch: Batch, where: tuple[str, str], now
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     api, base = where
-    check_batch(connection, batch, api)
     entry = dialect.insert(batches).values({"batch": batch, "api": api, "base": base, "created_at": now})
     connection.execute(entry.on_conflict_do_update(index_elements=[batches.c.batch], set_={"base": base}))
+    check_batch(connection, batch, api)  # afterwards: another worker may just have made the entry
 
 
 def base_of(connection: Connection, batch: Batch) -> str | None:

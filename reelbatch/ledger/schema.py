@@ -6,6 +6,9 @@ uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
 batches   the running worst case of a batch, against which a cap is reserved
+loads     who read a batch's manifest last, or reads it now: several workers read it once
+apis      what all workers of one API share: when the next create may start, and a lock to count renders under
+writers   a counter for each process at work in Postgres, by which it knows whether a lost COMMIT took place
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import RowState
 
-VERSION = 1
+VERSION = 2
 """Of the schema below. A table of an older version is migrated, one of a newer version refused."""
 
 
@@ -191,6 +194,32 @@ decisions = Table(
     Column("token", String, nullable=False),
     Column("verdict", String, nullable=False),
     Column("video_id", String),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    Column("batch", String, primary_key=True),
+    Column("digest", String, nullable=False),  # of the manifest's content and of how it is read
+    Column("run_id", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),  # null: being read
+    Column("plan", Text),  # what was found, as JSON
+)
+
+apis = Table(
+    "apis",
+    metadata,
+    Column("api", String, primary_key=True),
+    Column("next_start", UtcDateTime, nullable=False),
+)
+
+writers = Table(
+    "writers",
+    metadata,
+    Column("writer", String, primary_key=True),
+    Column("writes", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
 )
 
 schema_version = Table("reelbatch_schema", metadata, Column("version", Integer, primary_key=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -10,13 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
 
-from reelbatch.domain import Batch, ClaimedRow, RowKey, RunId, Token, VideoId
+from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
+from reelbatch.ledger import sharing
 from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
 from reelbatch.ledger.moves import DOUBTFUL, NOT_CREATED, REJECTED, RETRY, SEND, SUBMITTED, WITHDRAWN, Move
 from reelbatch.ledger.schema import attempts, batches, results
 
-__all__ = ["Admission", "Answer", "Ending", "Intent", "record_answers", "record_intents"]
+__all__ = ["Admission", "Answer", "Ending", "Intent", "Window", "record_answers", "record_intents"]
 
 _LARGEST_NUMBER = 2**31 - 1  # of an INTEGER column in Postgres
 
@@ -27,6 +28,15 @@ class Admission(StrEnum):
     ADMITTED = "admitted"
     OVER_CAP = "over_cap"
     UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
+    WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` videos of one API may be unfinished, counting those of all workers."""
+
+    api: str
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Intent:
     token: Token
     at: datetime
     max_credits: int | None
+    window: Window | None = None
 
     @property
     def reserve(self) -> int:
@@ -95,19 +106,44 @@ def record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool
         For each item whether its row took it up; False where the row was resolved in another way meanwhile.
     """
     answers = [_storable(item) for item in items]
-    known = known_attempts(connection, [item.token for item in answers])
+    return [moved for part in _without_repeats(answers) for moved in _record_answers(connection, part)]
+
+
+def _without_repeats(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
+    """Parts in which no attempt is answered twice, so that each part can be written set by set."""
+    part: list[Answer] = []
+    tokens: set[Token] = set()
+    for item in answers:
+        if item.token in tokens:
+            yield part
+            part, tokens = [], set()
+        part.append(item)
+        tokens.add(item.token)
+    if part:
+        yield part
+
+
+def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
+    known = known_attempts(connection, [item.token for item in items])
     sums = Sums()
     news = []
-    for item in answers:
+    begun, closed = [], []
+    for item in items:
         before = known.get(item.token)
         after = _answered(before, item)
         news.append(after is not None)
         if after is not None:
-            _keep(connection, item, before, after)
+            if before is None:  # a table restored from a backup knows nothing of it; the id is kept all the same
+                begun.append(_begun_values(item))
+            closed.append({**_closing_values(item, before), "b_charged": after.charged})
             sums.add(item.batch, item.run_id, before, after)
-            known[item.token] = after
+    if begun:
+        connection.execute(insert(attempts), begun)
+    if closed:
+        connection.execute(_CLOSE_ATTEMPT, closed)
+    moved = _move_rows(connection, [item for item, new in zip(items, news, strict=True) if new])
     sums.write(connection)
-    return [new and _move_row(connection, item) for item, new in zip(answers, news, strict=True)]
+    return [new and item.token in moved for item, new in zip(items, news, strict=True)]
 
 
 def _storable(item: Answer) -> Answer:
@@ -142,16 +178,6 @@ def _answered(before: Attempted | None, item: Answer) -> Attempted | None:
     return known._replace(outcome=item.ending.value, video_id=item.video_id, charged=charged)
 
 
-def _keep(connection: Connection, item: Answer, before: Attempted | None, after: Attempted) -> None:
-    if before is None:  # a table restored from a backup knows nothing of it; the id is kept all the same
-        begun = {"started_at": item.at, "credits_reserved": item.reserved}
-        mark = {"token": item.token, "batch": item.batch, "row_key": item.row_key, "run_id": item.run_id}
-        connection.execute(insert(attempts).values(mark | begun))
-    elif before.video_id not in {None, item.video_id}:
-        item = replace(item, message=f"in place of video {before.video_id}, which was stated before")
-    connection.execute(_CLOSE_ATTEMPT, {**_closing_values(item), "b_charged": after.charged})
-
-
 _WHERE_ROW = (results.c.batch == bindparam("b_batch"), results.c.row_key == bindparam("b_row_key"))
 
 _SEND = (
@@ -178,29 +204,45 @@ def _attempt_values(item: Intent) -> dict[str, Any]:
 
 
 def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Admission]:
-    """Admit in order as many as the cap allows; the batch's row is locked until the commit.
+    """Admit in order as many as the cap allows; the batch's row is locked until the commit where there is a cap.
 
     Raises:
         LedgerError: a cap is set, and the batch has no entry to count against.
     """
     admissions: list[Admission] = []
-    committed: dict[Batch, int | None] = {}
+    capped = {item.row.batch for item in items if item.max_credits is not None}
+    committed = {batch: _committed(connection, batch) for batch in sorted(capped)}
+    windows = {item.window for item in items if item.window is not None}
+    free = {window: _free(connection, window) for window in windows}
     sums = Sums()
     for item in items:
         batch = item.row.batch
-        if batch not in committed:
-            locked = select(batches.c.committed).where(batches.c.batch == batch).with_for_update()
-            committed[batch] = connection.scalar(locked)
-        admission = _admit(item, committed[batch])
+        admission = _admit(item, committed.get(batch), free)
         admissions.append(admission)
         if admission is Admission.ADMITTED:
-            committed[batch] = (committed[batch] or 0) + item.reserve
+            if batch in committed:
+                committed[batch] = (committed[batch] or 0) + item.reserve
+            if item.window is not None:
+                free[item.window] -= 1
             sums.add(batch, item.run_id, None, Attempted(item.reserve))
     sums.write(connection)
     return admissions
 
 
-def _admit(item: Intent, committed: int | None) -> Admission:
+def _committed(connection: Connection, batch: Batch) -> int | None:
+    """The batch's worst case so far; nobody else adds to it until the commit."""
+    return connection.scalar(select(batches.c.committed).where(batches.c.batch == batch).with_for_update())
+
+
+def _free(connection: Connection, window: Window) -> int:
+    """Places in the render window; nobody else counts until the commit."""
+    sharing.lock(connection, window.api)
+    return window.limit - sharing.unfinished(connection, window.api) - sharing.leaving(connection, window.api)
+
+
+def _admit(item: Intent, committed: int | None, free: Mapping[Window, int]) -> Admission:
+    if item.window is not None and free[item.window] <= 0:
+        return Admission.WINDOW_FULL
     if item.max_credits is None:
         return Admission.ADMITTED
     if committed is None:
@@ -231,26 +273,41 @@ _CLOSE_ATTEMPT = (
 )
 
 
-def _closing_values(item: Answer) -> dict[str, Any]:
+def _begun_values(item: Answer) -> dict[str, Any]:
+    mark = {"token": item.token, "batch": item.batch, "row_key": item.row_key, "run_id": item.run_id}
+    return {**mark, "started_at": item.at, "credits_reserved": item.reserved}
+
+
+def _closing_values(item: Answer, before: Attempted | None) -> dict[str, Any]:
+    message = item.message
+    if before is not None and before.video_id not in {None, item.video_id}:
+        message = f"in place of video {before.video_id}, which was stated before"
     return {
         "b_token": item.token,
         "b_at": item.at,
         "b_outcome": item.ending.value,
         "b_status": item.status,
-        "b_message": item.message,
+        "b_message": message,
         "b_raw": item.raw_body,
         "b_video_id": item.video_id,
     }
 
 
-def _moving(move: Move, **values: Any) -> Any:
-    """An UPDATE that only takes up the answer to the row's own latest attempt."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A move, and the UPDATE that makes it; it only takes up the answer to the row's own latest attempt."""
+
+    move: Move
+    statement: Any
+
+
+def _moving(move: Move, **values: Any) -> _Change:
     own = results.c.token == bindparam("b_token")
-    return update(results).where(*_WHERE_ROW, own, move.expected).values(state=move.target, **values)
+    return _Change(move, update(results).where(*_WHERE_ROW, own, move.expected).values(state=move.target, **values))
 
 
 _FAILURE: Mapping[str, Any] = {"error_code": bindparam("b_code"), "error_message": bindparam("b_message")}
-_MOVES: Mapping[Ending, Any] = {
+_MOVES: Mapping[Ending, _Change] = {
     Ending.SUBMITTED: _moving(
         SUBMITTED,
         video_id=bindparam("b_video_id"),
@@ -269,7 +326,7 @@ _MOVES: Mapping[Ending, Any] = {
     Ending.WITHDRAWN: _moving(WITHDRAWN),
 }
 # The worker was taken for dead, and answered after all: surely not created, so the row is in doubt no longer.
-_LATE_MOVES: Mapping[Ending, Any] = {
+_LATE_MOVES: Mapping[Ending, _Change] = {
     Ending.RETRY: _moving(NOT_CREATED, **_FAILURE),
     Ending.HALTED: _moving(NOT_CREATED, **_FAILURE),
     Ending.WITHDRAWN: _moving(NOT_CREATED, error_code=None, error_message=None),
@@ -286,15 +343,37 @@ _COMPLETE_FIGURES = (
 )
 
 
-def _move_row(connection: Connection, item: Answer) -> bool:
-    values = _row_values(item)
-    if connection.execute(_MOVES[item.ending], values).rowcount == 1:
-        return True
-    if item.ending is Ending.SUBMITTED:  # an event was faster; only the answer knows these figures
-        del values["b_at"]
-        return connection.execute(_COMPLETE_FIGURES, values).rowcount == 1
-    late = _LATE_MOVES.get(item.ending)
-    return late is not None and connection.execute(late, values).rowcount == 1
+def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
+    """Bring answers into their rows, kind by kind; answers with the tokens of those that took them up."""
+    r = results.c
+    rows = select(r.token, r.batch, r.row_key, r.state, r.video_id).where(r.token.in_([item.token for item in items]))
+    found = {token: row for token, *row in connection.execute(rows.order_by(r.token).with_for_update())}
+    changes: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
+    moved = set()
+    for item in items:
+        row = found.get(item.token)
+        if row is None or tuple(row[:2]) != (item.batch, item.row_key):
+            continue
+        statement = _change(item, RowState(row[2]), row[3])
+        if statement is not None:
+            values = _row_values(item)
+            if statement is _COMPLETE_FIGURES:
+                del values["b_at"]
+            changes.setdefault(id(statement), (statement, []))[1].append(values)
+            moved.add(item.token)
+    for statement, values_of in changes.values():
+        _execute_all(connection, statement, values_of)
+    return moved
+
+
+def _change(item: Answer, state: RowState, video_id: str | None) -> Any:
+    """The UPDATE by which a row in `state` takes up `item`; None where it does not."""
+    for changes in (_MOVES, _LATE_MOVES):
+        if (change := changes.get(item.ending)) is not None and state in change.move.sources:
+            return change.statement
+    if item.ending is Ending.SUBMITTED and video_id == item.video_id:
+        return _COMPLETE_FIGURES  # an event was faster; only the answer knows these figures
+    return None
 
 
 def _row_values(item: Answer) -> dict[str, Any]:

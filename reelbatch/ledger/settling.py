@@ -106,10 +106,10 @@ def _take(connection: Connection, item: TakeDue) -> list[Rendered]:
     for batch in item.batches:
         if len(found) >= item.limit:
             break
-        keys = due(batch, item.now, item.limit - len(found)).with_for_update(skip_locked=True)
+        keys = due(batch, item.now, item.limit - len(found)).with_for_update(skip_locked=True).cte("due")
         taken = connection.execute(
             update(results)
-            .where(tuple_(results.c.batch, results.c.row_key).in_(keys), in_states(UNSETTLED))
+            .where(tuple_(results.c.batch, results.c.row_key).in_(select(keys)), in_states(UNSETTLED))
             .values(due_at=again)
             .returning(*_RENDERED_COLUMNS)
         )

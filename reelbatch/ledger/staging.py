@@ -118,6 +118,8 @@ def create(connection: Connection) -> None:
     types = {name: results.c[name].type for name in results.columns.keys()}  # noqa: SIM118 - a column collection
     definitions = ", ".join(f"{name} {_sql_type(types.get(name), connection)}" for name in _STAGED_COLUMNS)
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE staged ({definitions})")
+    if connection.dialect.name != "sqlite":  # a slow store may let the transaction wait for longer than others may
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def _sql_type(type_: Any, connection: Connection) -> str:
@@ -130,21 +132,27 @@ def drop(connection: Connection) -> None:
 
 
 def fill(connection: Connection, rows: Iterable[Row]) -> None:
-    """Add `rows`; plain tuples on a prepared statement, since a million of them come by."""
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    marks = ", ".join(mark for _ in _STAGED_COLUMNS)
+    """Add `rows`; plain tuples in bulk, since a million of them come by."""
     values = [
         (row.row_key, row.row_number, *row.request, row.fingerprint, row.credits_estimated, row.problem)
         for row in rows
     ]
-    if values:
-        connection.exec_driver_sql(f"INSERT INTO staged VALUES ({marks})", values)  # noqa: S608 - only marks
+    if connection.dialect.name == "sqlite":
+        if values:
+            marks = ", ".join("?" for _ in _STAGED_COLUMNS)
+            connection.exec_driver_sql(f"INSERT INTO staged VALUES ({marks})", values)  # noqa: S608 - only marks
+        return
+    with connection.connection.cursor() as cursor, cursor.copy("COPY staged FROM STDIN") as copy:  # type: ignore[attr-defined] # psycopg's
+        for value in values:
+            copy.write_row(value)
 
 
 def index(connection: Connection) -> None:
     """Once everything is staged: what the comparison looks rows up by."""
     connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
     connection.exec_driver_sql("CREATE INDEX staged_number ON staged (row_number)")
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql("ANALYZE staged")  # nobody else does that for a temporary table
 
 
 def duplicate_keys(connection: Connection, limit: int = 100) -> list[Duplicate]:

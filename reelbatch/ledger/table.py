@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +12,15 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from reelbatch.domain import Batch, Row, RunId
+from reelbatch.errors import LedgerError
 from reelbatch.ledger import claims, runs, staging
-from reelbatch.ledger.engine import open_engine, parse_url, reading, shown, sqlite_path, writing
+from reelbatch.ledger.engine import now, open_engine, parse_url, reading, session, shown, sqlite_path
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
+from reelbatch.ledger.transacting import Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 
 Answer = TypeVar("Answer")
@@ -51,6 +54,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
         self._engine: Engine = open_engine(self.url)
+        self.transactor = Transactor(self._engine)
         self._writer: GroupWriter | None = None
         try:
             prepare(self._engine)
@@ -94,6 +98,8 @@ class Ledger:
             self._writer.close()
             self._writer = None
         runs.leave(self._engine)
+        with suppress(LedgerError):  # only its counter stays behind
+            self.transactor.leave()
         self._engine.dispose()
 
     async def write(self, work: Work[Item, Result], item: Item) -> Result:
@@ -103,13 +109,12 @@ class Ledger:
             LedgerError: it was not committed, and nothing of it was written.
         """
         if self._writer is None:
-            self._writer = GroupWriter(self._engine)
+            self._writer = GroupWriter(self.transactor)
         return await self._writer.do(work, item)
 
     def read(self, question: Callable[[Connection], Answer]) -> Answer:
         """The answer to one question, from a consistent view of the table."""
-        with reading(self._engine) as connection:
-            return question(connection)
+        return self.transactor.read(question)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -118,9 +123,8 @@ class Ledger:
             yield connection
 
     def change(self, work: Callable[[Connection], Answer]) -> Answer:
-        """One write outside of a run, in its own transaction."""
-        with writing(self._engine) as connection:
-            return work(connection)
+        """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
+        return self.transactor.write(work)
 
     def recover(self, lease: timedelta) -> tuple[int, int]:
         """Take back what dead workers held: (rows returned to pending, rows now in doubt)."""
@@ -129,7 +133,7 @@ class Ledger:
     @contextmanager
     def staged(self, batches: Iterable[list[Row]]) -> Iterator[StagedManifest]:
         """The manifest's rows in a temporary table, to compare and to merge."""
-        with reading(self._engine) as connection:
+        with session(self._engine) as connection:
             staging.create(connection)
             try:
                 for rows in batches:
@@ -138,9 +142,7 @@ class Ledger:
                 connection.commit()
                 yield StagedManifest(connection)
             finally:
-                connection.rollback()
-                staging.drop(connection)
-                connection.commit()
+                _drop_staged(connection)
 
 
 class StagedManifest:
@@ -191,11 +193,19 @@ class StagedManifest:
             yield
 
 
+def _drop_staged(connection: Connection) -> None:
+    """A session that went away took the table along."""
+    with suppress(SQLAlchemyError):
+        connection.rollback()
+        staging.drop(connection)
+        connection.commit()
+
+
 def _recover(connection: Connection, lease: timedelta) -> tuple[int, int]:
-    now = utc_now()
-    lost: list[RunId] = runs.lost(connection, now, lease)
+    at = now(connection)
+    lost: list[RunId] = runs.lost(connection, at, lease)
     counts = claims.recover(connection, lost)
-    runs.mark_dead(connection, lost, now)
+    runs.mark_dead(connection, lost, at)
     return counts
 
 

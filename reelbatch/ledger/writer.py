@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.ledger.engine import writing
+from reelbatch.ledger.transacting import Transactor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,8 +40,8 @@ class _Waiting:
 class GroupWriter:
     """All writes of one process to its results table."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, transactor: Transactor) -> None:
+        self._transactor = transactor
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="reelbatch-ledger", daemon=True)
         self._thread.start()
@@ -94,11 +94,14 @@ class GroupWriter:
         kinds: dict[Work[Any, Any], list[_Waiting]] = {}
         for waiting in group:
             kinds.setdefault(waiting.work, []).append(waiting)
-        with writing(self._engine) as connection:
+
+        def do_all(connection: Connection) -> None:
             for work, members in kinds.items():
                 answers = work(connection, [waiting.item for waiting in members])
                 for waiting, answer in zip(members, answers, strict=True):
                     waiting.result = answer
+
+        self._transactor.write(do_all)
 
 
 def _lies_with_an_item(error: Exception) -> bool:

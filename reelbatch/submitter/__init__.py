@@ -1,6 +1,7 @@
 """Sending rows, each paid for once."""
 
 from reelbatch.submitter.pace import Pace, Stopped
+from reelbatch.submitter.starts import Starts
 from reelbatch.submitter.submitter import SubmitPlan, Submitter
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Uploader, UploadPlan
@@ -10,6 +11,7 @@ __all__ = [
     "ExitReason",
     "Pace",
     "RenderWindow",
+    "Starts",
     "Stopped",
     "SubmitPlan",
     "Submitter",

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from reelbatch.submitter.starts import Starts
+
 _SHRINK = 0.5
 
 
@@ -22,14 +24,15 @@ class Pace:
 
     Args:
         limit: creates in flight at most.
-        rate_limit: creates started per second at most; None: no such limit.
+        starts: when creates may start, shared with other workers; None: at any time.
     """
 
-    def __init__(self, limit: int, rate_limit: float | None = None) -> None:
+    def __init__(self, limit: int, starts: Starts | None = None) -> None:
         self._ceiling = limit
         self._allowed = float(limit)
-        self._spacing_s = 1 / rate_limit if rate_limit else 0.0
-        self._next_start = 0.0
+        self._starts = starts
+        if starts is not None:
+            starts.on_more = self._grant
         self._paused_until = 0.0
         self._shrunk_at = -1.0
         self._waiting: deque[asyncio.Future[float]] = deque()
@@ -113,16 +116,28 @@ class Pace:
     def _grant(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._waiting and self.in_flight < self.allowed:
-            opens_at = max(self._paused_until, self._next_start)
-            if now < opens_at:
-                self._grant_later(opens_at)
-                return
-            future = self._waiting.popleft()
-            if future.done():
+            if self._waiting[0].done():
+                self._waiting.popleft()
                 continue
+            if now < self._paused_until:
+                self._grant_later(self._paused_until)
+                return
+            if self._starts is not None and not self._start(now):
+                return
             self.in_flight += 1
-            self._next_start = max(now, self._next_start) + self._spacing_s
-            future.set_result(now)
+            self._waiting.popleft().set_result(now)
+
+    def _start(self, now: float) -> bool:
+        """Take a time to start; where none has come yet, `_grant` is called again when there is one."""
+        assert self._starts is not None  # noqa: S101 - asked by whoever calls
+        opens_at = self._starts.next(now, wanted=len(self._waiting))
+        if opens_at is None:
+            return False
+        if now < opens_at:
+            self._grant_later(opens_at)
+            return False
+        self._starts.take()
+        return True
 
     def _grant_later(self, when: float) -> None:
         if self._timer is not None:

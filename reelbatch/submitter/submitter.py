@@ -15,7 +15,7 @@ from reelbatch.domain import ClaimedRow, RunId, Token
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict
 from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Claim, Release, Scope
-from reelbatch.ledger.sending import Admission, Answer, Ending, Intent
+from reelbatch.ledger.sending import Admission, Answer, Ending, Intent, Window
 from reelbatch.manifest.images import ImageProblem
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker
@@ -52,7 +52,8 @@ class SubmitPlan:
     policy: Policy
     max_credits: int | None
     identical_rejections: int
-    render_window: int | None = None  # videos unfinished at once
+    api: str = "local"
+    render_window: int | None = None  # videos of this API unfinished at once, all workers' together
 
 
 def new_token() -> Token:
@@ -78,6 +79,7 @@ class Submitter:
         self._uploader = uploader
         self._plan = plan
         self._pace = pace
+        self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
         self._breaker = Breaker(plan.identical_rejections)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
@@ -221,11 +223,16 @@ class Submitter:
         return max(backoff(state), _last_outcome(state).wait_s or 0.0)
 
     async def _attempt(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
-        async with self.window.place() as place:
-            token, outcome = await self._create(row, assets)
-            await self._record(row, token, outcome, _ENDINGS[outcome.kind])
-            place.has_video = outcome.kind is Kind.SUBMITTED
-        return outcome
+        while True:
+            try:
+                async with self.window.place() as place:
+                    token, outcome = await self._create(row, assets)
+                    await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+                    place.has_video = outcome.kind is Kind.SUBMITTED
+            except _WindowFull:
+                self.window.full()  # other workers were quicker; wait until somebody counts again
+            else:
+                return outcome
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.slot() as started:
@@ -243,7 +250,7 @@ class Submitter:
 
     async def _record_intent(self, row: ClaimedRow, token: Token) -> None:
         plan = self._plan
-        intent = Intent(row, plan.run_id, token, utc_now(), plan.max_credits)
+        intent = Intent(row, plan.run_id, token, utc_now(), plan.max_credits, self._shared_window)
         match await self._ledger.write(sending.record_intents, intent):
             case Admission.OVER_CAP:
                 self.stop(
@@ -252,6 +259,8 @@ class Submitter:
                 raise Stopped
             case Admission.UNKNOWN_RATE:
                 raise _NoRate
+            case Admission.WINDOW_FULL:
+                raise _WindowFull
             case Admission.ADMITTED:
                 self.tally.reserve(intent.reserve)
 
@@ -312,6 +321,10 @@ class _Withdrawn(Stopped):
 
 class _NoRate(Exception):  # noqa: N818 - a signal within this module
     """A cap is set, and nobody knows what this row costs."""
+
+
+class _WindowFull(Exception):  # noqa: N818 - a signal within this module
+    """As many videos are unfinished as may be."""
 
 
 def _last_outcome(state: RetryCallState) -> Outcome:

@@ -44,6 +44,11 @@ class RenderWindow:
         self.unfinished = unfinished
         self._admit()
 
+    def full(self) -> None:
+        """Other workers have taken the places that seemed free; nobody enters until the next count."""
+        if self.limit is not None:
+            self.unfinished = max(self.unfinished, self.limit)
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Place]:
         """A place for one create.

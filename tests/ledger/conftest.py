@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import postgres_url
 
 from reelbatch.ledger import Ledger
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty results table can be made."""
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path / 'results.db'}"
+    return postgres_url() if request.param == "postgres" else f"sqlite:///{tmp_path / 'results.db'}"
 
 
 @pytest.fixture

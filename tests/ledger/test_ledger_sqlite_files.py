@@ -17,6 +17,7 @@ from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, sending
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.schema import VERSION, metadata
 from reelbatch.ledger.sending import Admission
 
 OPENER = """
@@ -95,7 +96,7 @@ def test_a_newer_table_is_refused(url: str, path: Path) -> None:
 
 
 def add_column(connection: Connection) -> None:
-    """A step from version 1 to 2."""
+    """A step to the next version."""
     connection.exec_driver_sql("ALTER TABLE results ADD COLUMN mood TEXT")
 
 
@@ -105,11 +106,26 @@ def test_an_older_table_is_migrated(url: str, path: Path) -> None:
         load(ledger, rows_of("a"))
     engine = open_engine(parse_url(url))
     for _ in range(2):
-        prepare(engine, {1: add_column}, version=2)
+        prepare(engine, {VERSION: add_column}, version=VERSION + 1)
     engine.dispose()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT row_key, mood FROM results").fetchall() == [("a", None)]
-        assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(2,)]
+        assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(VERSION + 1,)]
+
+
+def test_a_table_of_the_first_version_is_brought_up_to_date(url: str, path: Path) -> None:
+    """The rows stay, and what workers share now is there."""
+    with Ledger(url) as ledger:
+        load(ledger, rows_of("a"))
+    for table in ("loads", "apis", "writers"):
+        run_sql(path, f"DROP TABLE {table}")
+    run_sql(path, "UPDATE reelbatch_schema SET version = 1")
+    with Ledger(url) as ledger:
+        assert states(ledger) == {"a": "pending"}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(VERSION,)]
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert set(metadata.tables) <= names
 
 
 def test_a_migration_that_fails_changes_nothing(url: str, path: Path) -> None:
@@ -122,7 +138,7 @@ def test_a_migration_that_fails_changes_nothing(url: str, path: Path) -> None:
     Ledger(url).close()
     engine = open_engine(parse_url(url))
     with pytest.raises(LedgerUnusable):
-        prepare(engine, {1: broken}, version=2)
+        prepare(engine, {VERSION: broken}, version=VERSION + 1)
     engine.dispose()
     with closing(sqlite3.connect(path)) as connection:
         assert "mood" not in str(connection.execute("SELECT sql FROM sqlite_master").fetchall())

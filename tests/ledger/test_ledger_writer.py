@@ -85,6 +85,7 @@ async def gathered(ledger: Ledger, items: Sequence[str], work: Callable[..., Seq
 
 async def test_many_writes_are_committed_together(ledger: Ledger) -> None:
     """Two hundred rows that wait at the same time cost one transaction, and each gets its own answer."""
+    await ledger.write(note, "first")  # a connection, and on Postgres this writer's counter
     with counted_commits(ledger) as commits:
         answers = await gathered(ledger, KEYS)
     assert answers == [f"noted {key}" for key in KEYS]

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from reelbatch.submitter.pace import Pace, Stopped
+from reelbatch.submitter.starts import Starts
 
 
 async def _hold(pace: Pace, release: asyncio.Event) -> None:
@@ -65,14 +66,54 @@ async def test_a_pause_holds_for_everybody() -> None:
         assert granted - before >= 0.19
 
 
-async def test_the_rate_limit_spaces_creates() -> None:
-    """Five creates at 50 a second start 20 ms apart."""
-    pace = Pace(10, rate_limit=50)
-    starts = []
-    for _ in range(5):
+class Clock:
+    """Hands out lots as the results table does: one after the other, to whoever asks."""
+
+    def __init__(self) -> None:
+        self.next_start = 0.0
+        self.lots = 0
+
+    async def take_lot(self, creates: int, spacing_s: float) -> float:
+        """The next free time."""
+        await asyncio.sleep(0.001)
+        now = asyncio.get_running_loop().time()
+        start = max(now, self.next_start)
+        self.next_start = start + creates * spacing_s
+        self.lots += 1
+        return start - now
+
+
+async def _starts(pace: Pace, creates: int) -> list[float]:
+    async def one() -> float:
         async with pace.slot() as granted:
-            starts.append(granted)
-    assert all(later - earlier >= 0.019 for earlier, later in pairwise(starts))
+            return granted
+
+    return list(await asyncio.gather(*(one() for _ in range(creates))))
+
+
+async def test_the_rate_limit_spaces_creates() -> None:
+    """Five creates at 20 a second start 50 ms apart."""
+    starts = await _starts(Pace(10, Starts(20, Clock().take_lot)), 5)
+    assert all(later - earlier >= 0.025 for earlier, later in pairwise(starts))
+    assert starts[-1] - starts[0] >= 0.19
+
+
+async def test_two_workers_share_one_rate() -> None:
+    """Two of them at 200 a second start 200 a second together, and ask ten times a second each at most."""
+    clock = Clock()
+    both = await asyncio.gather(*(_starts(Pace(50, Starts(200, clock.take_lot)), 60) for _ in range(2)))
+    starts = sorted(time for one in both for time in one)
+    assert starts[-1] - starts[0] >= 119 / 200 - 0.15
+    assert clock.lots <= 20
+
+
+async def test_starts_that_nobody_used_are_not_saved_up() -> None:
+    """After a pause creates start at the rate again, not in a burst."""
+    pace = Pace(50, Starts(50, Clock().take_lot))
+    await _starts(pace, 3)
+    await asyncio.sleep(0.4)
+    starts = await _starts(pace, 10)
+    assert starts[-1] - starts[0] >= 9 / 50 - 0.1
 
 
 async def test_stop_sends_everybody_home() -> None:

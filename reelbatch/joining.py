@@ -1,0 +1,98 @@
+"""The manifest into the results table, once for all workers that start with the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fsspec
+
+from reelbatch.generation import Order, load
+from reelbatch.ledger import loads, utc_now
+from reelbatch.ledger.staging import Regenerate
+from reelbatch.models import load_models
+from reelbatch.planning import Plan, plan_from_json
+from reelbatch.settings import Settings
+
+if TYPE_CHECKING:
+    from reelbatch.session import Session
+
+_ASK_EVERY_S = 0.5
+
+
+async def take_up_manifest(session: Session, order: Order) -> None:
+    """The first worker reads the manifest; others wait, and join where it was the same. The session takes the plan.
+
+    Where the session is stopped while it waits, it has no plan.
+
+    Raises:
+        ManifestError: the manifest can't be used; nothing was changed.
+        LedgerUnusable: the batch belongs to another API.
+    """
+    settings, ledger, scope = session.settings, session.ledger, session.scope
+    digest = await asyncio.to_thread(digest_of, order, settings)
+    wanted = loads.Load(scope.batch, scope.run_id, digest, utc_now())
+    while not session.submitter.pace.stopped:
+        match await ledger.write(loads.begin, wanted):
+            case loads.Joined(plan):
+                session.take_plan(replace(plan_from_json(plan), max_credits=settings.max_credits, joined=True))
+                return
+            case loads.Mine():
+                session.take_plan(await _read(session, order, wanted))
+                return
+            case loads.Wait():
+                await session.submitter.pace.sleep(_ASK_EVERY_S)
+                await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
+
+
+async def _read(session: Session, order: Order, wanted: loads.Load) -> Plan:
+    ledger = session.ledger
+    try:
+        plan = await asyncio.to_thread(load, order, session.settings, ledger)
+    except BaseException:
+        await ledger.write(loads.give_up, wanted)
+        raise
+    found = json.dumps(plan.as_json())
+    await ledger.write(loads.end, loads.Loaded(replace(wanted, at=utc_now()), found))
+    return plan
+
+
+def digest_of(order: Order, settings: Settings) -> str:
+    """Equal for two workers whose loads would come to the same: the manifest's content, and how it is read.
+
+    A file behind a URL is not fetched for it: what its store says of it (size, ETag, time of change) has to do.
+    """
+    how = {
+        "manifest": settings.manifest.model_dump(mode="json"),
+        "models": load_models(settings.models).model_dump(mode="json"),
+        "checks": [settings.plan, settings.model_profile, settings.rate],
+        "regenerate": order.regenerate,
+        "limit": None if order.regenerate is Regenerate.NONE else order.limit,
+        "strict": order.strict,
+    }
+    whole = hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode())
+    whole.update(_content(order).encode())
+    return whole.hexdigest()
+
+
+def _content(order: Order) -> str:
+    """What tells this manifest from another; of a DataFrame nothing does, so it is always read."""
+    unlike_any = secrets.token_hex(16)
+    if not isinstance(order.source, str | os.PathLike):
+        return unlike_any
+    name = os.fspath(order.source)
+    try:
+        if "://" in name:
+            store, path = fsspec.core.url_to_fs(name)
+            return f"{name} {json.dumps(store.info(path), sort_keys=True, default=str)}"
+        with Path(name).expanduser().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except Exception:  # noqa: BLE001 - any of a store's own; reading the manifest says what is wrong
+        return unlike_any

@@ -1,0 +1,86 @@
+"""Reading a manifest once: of several workers that start with the same one, the first reads it, the others join."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from reelbatch.domain import Batch, RunId
+from reelbatch.ledger.schema import loads, runs
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A run that wants a manifest in the table. `digest`: of its content and of how it is read."""
+
+    batch: Batch
+    run_id: RunId
+    digest: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a run found in a manifest, as JSON."""
+
+    load: Load
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Nobody else has read it: this run does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Another run reads a manifest into this batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A run that is still at work has read the same manifest, and found this."""
+
+    plan: str
+
+
+def begin(connection: Connection, items: Sequence[Load]) -> list[Mine | Wait | Joined]:
+    """Who reads. Runs of dead workers count for nothing once `recover` has closed them."""
+    return [_begin(connection, item) for item in items]
+
+
+def _begin(connection: Connection, item: Load) -> Mine | Wait | Joined:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    values = {"digest": item.digest, "run_id": item.run_id, "started_at": item.at, "ended_at": None, "plan": None}
+    new = dialect.insert(loads).values(batch=item.batch, **values).on_conflict_do_nothing().returning(loads.c.batch)
+    if connection.scalar(new) is not None:
+        return Mine()
+    last = connection.execute(select(loads).where(loads.c.batch == item.batch).with_for_update()).one()
+    at_work = select(runs.c.run_id).where(runs.c.run_id == last.run_id, runs.c.ended_at.is_(None))
+    if last.run_id != item.run_id and connection.scalar(at_work) is not None:
+        if last.ended_at is None:
+            return Wait()
+        if last.digest == item.digest:
+            return Joined(last.plan)
+    connection.execute(update(loads).where(loads.c.batch == item.batch).values(values))
+    return Mine()
+
+
+def end(connection: Connection, items: Sequence[Loaded]) -> list[None]:
+    """The manifest is in the table."""
+    for item in items:
+        own = update(loads).where(loads.c.batch == item.load.batch, loads.c.run_id == item.load.run_id)
+        connection.execute(own.values(ended_at=item.load.at, plan=item.plan))
+    return [None] * len(items)
+
+
+def give_up(connection: Connection, items: Sequence[Load]) -> list[None]:
+    """It could not be read; the next who wants it need not wait."""
+    for item in items:
+        own = loads.c.batch == item.batch, loads.c.run_id == item.run_id
+        connection.execute(delete(loads).where(*own))
+    return [None] * len(items)

@@ -1,0 +1,62 @@
+"""What all workers of one API share: when the next creates may start, and how many videos are unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, not_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from reelbatch.domain import UNSETTLED, RowState
+from reelbatch.ledger.engine import now
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.schema import apis, batches, results
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """So many creates at one API, one every `spacing_s` seconds."""
+
+    api: str
+    creates: int
+    spacing_s: float
+
+
+def take_lots(connection: Connection, items: Sequence[Lot]) -> list[float]:
+    """Hand out time: no two lots of one API overlap, whoever asks. Answers with the seconds until each lot begins."""
+    return [_take_lot(connection, item) for item in items]
+
+
+def _take_lot(connection: Connection, item: Lot) -> float:
+    next_start = lock(connection, item.api)
+    at = now(connection)
+    start = max(next_start, at)
+    end = start + timedelta(seconds=item.creates * item.spacing_s)
+    connection.execute(update(apis).where(apis.c.api == item.api).values(next_start=end))
+    return (start - at).total_seconds()
+
+
+def lock(connection: Connection, api: str) -> datetime:
+    """Nobody else hands out or counts until the commit. Answers with when the next create may start."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    entry = select(apis.c.next_start).where(apis.c.api == api).with_for_update()
+    while (found := connection.scalar(entry)) is None:
+        new = dialect.insert(apis).values(api=api, next_start=now(connection))
+        connection.execute(new.on_conflict_do_nothing())
+    next_start: datetime = found
+    return next_start
+
+
+def unfinished(connection: Connection, api: str) -> int:
+    """Videos of one API that are queued or rendering; those that the API does not know of are not."""
+    known = or_(results.c.error_code.is_(None), not_(results.c.error_code.startswith("http_4")))
+    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
+    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), known)) or 0
+
+
+def leaving(connection: Connection, api: str) -> int:
+    """Creates of one API that are under way: each may be a video in a moment."""
+    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
+    return connection.scalar(query.where(batches.c.api == api, in_states({RowState.SENDING}))) or 0
