@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
-import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, reading
+from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
 
 ROWS_AT_ONCE = 10_000
 
@@ -67,7 +67,7 @@ _PANDAS_TYPES: dict[pa.DataType, Any] = {
 def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
     """Write the table (one batch of it) to `target`: .parquet, .csv or .jsonl, local or any fsspec URL.
 
-    A local file appears whole or not at all.
+    It appears whole or not at all: when anything fails, what was there before is still there.
 
     Returns:
         Rows written.
@@ -82,8 +82,10 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
             for record_batch in record_batches(ledger, batch):
                 writer.write_batch(record_batch)
                 rows += record_batch.num_rows
-    except (OSError, ImportError) as error:
-        raise UsageError(f"{target}: can't be written: {error}") from error
+    except CloudProblem as problem:
+        raise UsageError(f"{shown(target)}: can't be written: {problem}") from problem
+    except OSError as error:
+        raise UsageError(f"{shown(target)}: can't be written: {error}") from error
     return rows
 
 
@@ -91,11 +93,16 @@ def format_of(target: str) -> str:
     """The format that the target's ending says.
 
     Raises:
-        UsageError: it is none of the three.
+        UsageError: it is none of the three, or there is no driver for the target's kind of URL.
     """
-    suffix = PurePosixPath(urlsplit(target).path).suffix.lower() if "://" in target else Path(target).suffix.lower()
+    suffix = PurePosixPath(file_part(target)).suffix.lower()
     if suffix not in _OPENERS:
-        raise UsageError(f"{target}: the ending says the format; use .parquet, .csv or .jsonl")
+        raise UsageError(f"{shown(target)}: the ending says the format; use .parquet, .csv or .jsonl")
+    if scheme_of(target) is not None:
+        try:
+            check(target)
+        except CloudProblem as problem:
+            raise UsageError(f"{shown(target)}: can't be written: {problem}") from problem
     return suffix
 
 
@@ -129,9 +136,12 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
 @contextmanager
 def _file(target: str) -> Iterator[Any]:
-    if "://" in target:
-        with fsspec.open(target, "wb") as file:
-            yield file
+    if scheme_of(target) is not None:
+        with tempfile.TemporaryDirectory(prefix="reelbatch-export-") as folder:
+            whole = Path(folder) / PurePosixPath(file_part(target)).name
+            with whole.open("wb") as file:
+                yield file
+            put(whole, target)
         return
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,14 @@ import io
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, NamedTuple
 
-import fsspec
 import pyarrow as pa
 
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.cloud import open_remote, scheme_of
 
 CHUNK = 1 << 20
 _CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -29,23 +30,25 @@ _TAIL = 4096
 _DAMAGED = (OSError, EOFError, pa.ArrowException)
 
 
-def open_file(path: str) -> IO[bytes]:
-    """Open a file or fsspec URL for reading.
+def open_file(path: str, *, scattered: bool = False) -> IO[bytes]:
+    """Open a file or fsspec URL for reading; `scattered`: here and there, not from beginning to end.
 
     Raises:
         ManifestError: it isn't there, is a directory, or may not be read.
+        CloudProblem: the same behind a URL; any later read may raise it too.
     """
+    if scheme_of(path) is not None:
+        return open_remote(path, scattered=scattered)
     try:
-        return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]
+        return Path(path).expanduser().open("rb")
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file. Check the path.") from error
     except IsADirectoryError as error:
         raise ManifestError(f"{path}: is a directory. Name one manifest file in it.") from error
     except PermissionError as error:
         raise ManifestError(f"{path}: may not be read. Check its permissions.") from error
-    except Exception as error:  # a backend raises what its libraries raise
-        remedy = "Check the address, and that the package for this kind of storage is installed."
-        raise ManifestError(f"{path}: can't be opened: {error or type(error).__name__}. {remedy}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ManifestError(f"{path}: can't be opened: {error or type(error).__name__}. Check the path.") from error
 
 
 class TextFile(NamedTuple):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.manifest.cells import MAX_SHOWN, storable
+from reelbatch.manifest.cloud import CloudProblem, check, shown
 from reelbatch.manifest.images import ImageInfo, ImageKind, ImageProblem, image_kind, inspect_image, resolve_image
 from reelbatch.manifest.options import Checks
 from reelbatch.models import Finding
@@ -113,13 +114,11 @@ def _url_finding(column: str, url: str) -> Finding | None:
 
 
 def _scheme_verdict(address: str) -> _Verdict:
-    from fsspec import available_protocols
-
-    scheme = re.split(r"::|://", address, maxsplit=1)[0]
-    if scheme.lower() in available_protocols():
-        return _Verdict()
-    remedy = "Use a path, http(s)://, s3:// or another fsspec URL."
-    return _Verdict(None, f'"{scheme}" is no known kind of address', remedy)
+    try:
+        check(address)
+    except CloudProblem as problem:
+        return _Verdict(None, problem.what, problem.remedy)
+    return _Verdict()
 
 
 def _fits(info: ImageInfo, ratio: str) -> bool:
@@ -128,4 +127,4 @@ def _fits(info: ImageInfo, ratio: str) -> bool:
 
 
 def _shown(stated: str) -> str:
-    return storable(stated, MAX_SHOWN)
+    return storable(shown(stated), MAX_SHOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -17,6 +18,7 @@ from typing import IO, Any
 from unicodedata import normalize
 
 from reelbatch.errors import ReelbatchError
+from reelbatch.manifest.cloud import CloudProblem, beside, open_remote
 from reelbatch.manifest.imageends import is_complete
 
 EXTENSIONS = {
@@ -39,6 +41,9 @@ _ORIENTATION = 0x0112
 _TURNED = range(5, 9)  # EXIF orientations that exchange width and height
 _HEADER_BUDGET = 16 << 20
 """Bytes that may be read to find an image's size: a file can claim to be anything and be terabytes long."""
+_MOUNT_ERRORS = ("EIO", "ENODEV", "ENXIO", "ENOTCONN", "ESTALE", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")
+_MOUNT_LOST = frozenset(getattr(errno, name) for name in _MOUNT_ERRORS if hasattr(errno, name))
+"""What a shared folder that is not connected (any more) says of its files."""
 _FOREIGN = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
@@ -66,6 +71,10 @@ class ImageProblem(ReelbatchError):  # noqa: N818 - it is what a row's Problem i
         super().__init__(f"{what}. {remedy}")
         self.what = what
         self.remedy = remedy
+
+
+class ImageUnseen(ImageProblem):
+    """A local image that this machine can't see or may not read. It says nothing about other machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ def resolve_image(stated: str, base: str | Path) -> str:
         return stated
     folder = str(base)
     if _SCHEME.match(folder) and not os.path.isabs(stated):  # noqa: PTH117 - a million times
-        return f"{folder.rstrip('/')}/{stated.removeprefix('./')}"
+        return beside(folder, stated)
     return _as_on_disk(os.path.abspath(os.path.join(folder, stated)))  # noqa: PTH100, PTH118
 
 
@@ -113,6 +122,7 @@ def inspect_image(path_or_fsspec_url: str, *, limit: int | None = None) -> Image
     """Find out by its content what the image file is; one of more than `limit` bytes is not looked into.
 
     Raises:
+        ImageUnseen: it is a local file that this machine can't see.
         ImageProblem: it isn't there, can't be read, is cut off, or is no image that the API takes.
     """
     with _opened(path_or_fsspec_url) as file:
@@ -136,11 +146,17 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         remedy = "Check the path; it is relative to the manifest's folder."
         if "\\" in path:
             remedy = "Write / where the path has \\."
-        raise ImageProblem("no such file", remedy) from error
+        raise ImageUnseen("no such file", remedy) from error
+    except CloudProblem as problem:
+        what = problem.what if problem.is_files_own else f"can't be read: {problem.what}"
+        raise ImageProblem(what, problem.remedy) from problem
     except IsADirectoryError as error:
         raise ImageProblem("a directory, not a file", "Name an image file in it.") from error
     except PermissionError as error:
-        raise ImageProblem("may not be read", "Check the file's permissions.") from error
+        raise ImageUnseen("may not be read", "Check the file's permissions.") from error
+    except OSError as error:
+        kind = ImageUnseen if error.errno in _MOUNT_LOST else ImageProblem
+        raise kind(f"can't be read: {error.strerror or error}", "Check the path.") from error
     except Exception as error:  # a backend raises what its libraries raise
         raise ImageProblem(f"can't be read: {error or type(error).__name__}", "Check the path.") from error
 
@@ -150,9 +166,7 @@ def _open(path: str) -> IO[bytes]:
         if not os.path.isfile(path) and os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH113, PTH110, PTH112
             raise ImageProblem("not a regular file", "Name an image file.")
         return open(path, "rb")  # noqa: PTH123 - the caller closes it
-    import fsspec
-
-    return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]
+    return open_remote(path)
 
 
 def _identify(file: IO[bytes], size: int) -> ImageInfo:

@@ -73,7 +73,7 @@ def _turns_into_text(kind: Any) -> bool:
 @contextmanager
 def _opened(path: str) -> Iterator[pq.ParquetFile]:
     """Open the file without reading ahead: a row group may be larger than memory allows."""
-    with open_file(path) as stream:
+    with open_file(path, scattered=True) as stream:
         try:
             with pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20) as file:
                 yield file

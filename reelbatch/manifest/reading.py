@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from reelbatch.domain import Problem
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.bytestream import open_file
 from reelbatch.manifest.checking import RowChecker
+from reelbatch.manifest.cloud import CloudProblem, file_part, shown
 from reelbatch.manifest.layout import Layout, known_columns, plan_layout
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
 from reelbatch.manifest.sources import Source
@@ -30,7 +32,7 @@ class Manifest:
     """A manifest whose columns are known; each call of `batches` reads it from the beginning.
 
     Attributes:
-        name: for messages: the path, or `<DataFrame>`.
+        name: for messages: the path, without what a URL has of secrets, or `<DataFrame>`.
         stem: the default name of its batch: the file's name without suffixes, or `dataframe`.
         base: the folder that relative image paths start from.
     """
@@ -39,7 +41,8 @@ class Manifest:
         self._source = source
         self._layout = layout
         self._checks = checks
-        self.name = name
+        self._where = name
+        self.name = shown(name)
         self.stem = _stem(name)
         self.base = _base(name)
 
@@ -51,11 +54,12 @@ class Manifest:
         """
         checker = RowChecker(self._layout, self._checks, self.base)
         last, rows = CheckedRows([], [], []), 0
-        for raw in self._source.read(self._layout.wanted):
-            if last.rows:
-                yield last
-            last = checker.check(raw)
-            rows += len(last.rows)
+        with _naming(self._where, "read"):
+            for raw in self._source.read(self._layout.wanted):
+                if last.rows:
+                    yield last
+                last = checker.check(raw)
+                rows += len(last.rows)
         warnings = checker.notices.problems()
         if not rows:
             warnings.append(Problem(None, None, "", "has no rows", "Add some below the column names."))
@@ -77,7 +81,8 @@ def open_manifest(
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        opened = _open_file(name, options)
+        with _naming(name, "opened"):
+            opened = _open_file(name, options)
     elif not (hasattr(source, "iloc") and hasattr(source, "columns")):  # pandas is not imported to find out
         raise ManifestError(f"A {type(source).__name__} is neither a path nor a DataFrame.")
     else:
@@ -85,12 +90,30 @@ def open_manifest(
 
         name = "<DataFrame>"
         opened = FrameSource(source)
-    return Manifest(opened, plan_layout(name, opened.columns, options), checks, name)
+    return Manifest(opened, plan_layout(shown(name), opened.columns, options), checks, name)
+
+
+@contextmanager
+def _naming(path: str, done: str) -> Iterator[None]:
+    """Say which file it is, and nothing of the secrets that its address may have.
+
+    Raises:
+        ManifestError: in place of what is raised inside.
+    """
+    try:
+        yield
+    except CloudProblem as problem:
+        reason = str(problem) if problem.is_files_own else f"can't be {done}: {problem}"
+        raise ManifestError(f"{shown(path)}: {reason}") from problem
+    except ManifestError as error:
+        if shown(path) == path:
+            raise
+        raise ManifestError(str(error).replace(path, shown(path))) from None
 
 
 def _open_file(path: str, options: ManifestOptions) -> Source:
     suffix = _suffix(path)
-    with open_file(path) as file:
+    with open_file(path, scattered=True) as file:
         start = file.read(8)
     if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         kind = "an Excel file" if suffix in {".xlsx", ".xlsm", ".xls"} else "a zip or Office file"
@@ -111,7 +134,7 @@ def _open_file(path: str, options: ManifestOptions) -> Source:
 
 
 def _suffix(path: str) -> str:
-    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
+    suffixes = [suffix.lower() for suffix in PurePosixPath(file_part(path)).suffixes]
     if len(suffixes) > 1 and suffixes[-1] in _PACKED:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
@@ -120,7 +143,7 @@ def _suffix(path: str) -> str:
 def _stem(name: str) -> str:
     if name == "<DataFrame>":
         return "dataframe"
-    stem = PurePosixPath(name.replace(os.sep, "/"))
+    stem = PurePosixPath(file_part(name).replace(os.sep, "/"))
     while stem.suffix.lower() in _TEXT | _JSON_LINES | _PARQUET | _PACKED:
         stem = stem.with_suffix("")
     return stem.name
@@ -133,5 +156,5 @@ def _base(name: str) -> str:
     if name.startswith("file://"):
         name = name.removeprefix("file://")
     if "://" in name:
-        return name.rpartition("/")[0]
+        return file_part(name).rpartition("/")[0]
     return str(Path(name).absolute().parent)

@@ -9,14 +9,14 @@ import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import fsspec
+from typing import Protocol
 
 from reelbatch.errors import ReelbatchError, SettingsError
+from reelbatch.manifest import cloud
+from reelbatch.manifest.cloud import CloudProblem, scheme_of, shown
 
 _LOCAL_SCHEMES = ("file://", "local://")
-_PROBE = ".reelbatch-probe-"
+_PROBE = ".reelbatch-probe"
 
 
 class FolderProblem(ReelbatchError):  # noqa: N818 - it is about the folder, and the message says what
@@ -79,7 +79,7 @@ def open_folder(stated: str) -> Folder:
     for scheme in _LOCAL_SCHEMES:
         if stated.startswith(scheme):
             return LocalFolder(stated.removeprefix(scheme))
-    return RemoteFolder(stated) if "://" in stated else LocalFolder(stated)
+    return LocalFolder(stated) if scheme_of(stated) is None else RemoteFolder(stated)
 
 
 class LocalFolder:
@@ -92,7 +92,7 @@ class LocalFolder:
         """Make it, and write and remove an empty file."""
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            probe = self._root / f"{_PROBE}{uuid.uuid4().hex}"
+            probe = self._root / f"{_PROBE}-{uuid.uuid4().hex}"
             probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
@@ -140,69 +140,67 @@ class RemoteFolder:
     """A folder behind an fsspec URL; videos are collected in a temporary folder of this machine first."""
 
     def __init__(self, stated: str) -> None:
-        self._stated = stated.rstrip("/")
+        self._root = stated.rstrip("/")
         try:
-            self._files: Any
-            self._files, self._root = fsspec.core.url_to_fs(self._stated)
-        except (ImportError, ValueError, OSError) as error:
-            raise _unusable(stated, f"{error}") from error
+            cloud.check(self._root)
+        except CloudProblem as problem:
+            raise _unusable(shown(stated), str(problem)) from problem
         self._spool = tempfile.TemporaryDirectory(prefix="reelbatch-videos-")
 
     def prepare(self) -> None:
-        """Write and remove a small file."""
-        probe = self._at(f"{_PROBE}{uuid.uuid4().hex}")
+        """Write and remove a small file; a storage that only takes files keeps this one."""
         try:
-            self._files.makedirs(self._root, exist_ok=True)
-            self._files.pipe_file(probe, b"reelbatch")
-            self._files.rm_file(probe)
-        except Exception as error:
+            probe = Path(self._spool.name) / _PROBE
+            probe.write_bytes(b"reelbatch")
+            cloud.put(probe, self._at(_PROBE))
+        except (CloudProblem, OSError) as error:
             self.close()
-            raise _unusable(self._stated, reason(error)) from error
+            raise _unusable(shown(self._root), reason(error)) from error
+        with contextlib.suppress(CloudProblem):
+            cloud.remove(self._at(_PROBE))
 
     def part(self, name: str) -> Path:
         """In the temporary folder."""
         return Path(self._spool.name) / name
 
     def path(self, name: str) -> str:
-        """The URL."""
-        return f"{self._stated}/{name}"
+        """The URL, without a password that may be in it."""
+        return shown(self._at(name))
 
     def size(self, name: str) -> int | None:
         """Bytes, as the storage says."""
         try:
-            self._files.invalidate_cache()
-            return int(self._files.size(self._at(name)) or 0)
-        except FileNotFoundError:
-            return None
+            return cloud.size(self._at(name))
+        except CloudProblem as problem:
+            raise FolderProblem(f"{self.path(name)}: {problem}") from problem
 
     def place(self, part: Part, name: str, *, replace: bool) -> None:
-        """To a temporary key, then moved."""
-        del replace  # no storage moves a file only where there is none; the name was looked up just before
-        passing = self._at(f".{uuid.uuid4().hex}.part")
+        """Under its name only when all of it is there."""
+        del replace  # no storage takes a file only where there is none; the name was looked up just before
         try:
-            self._files.put_file(str(part.path), passing)
-            self._files.mv(passing, self._at(name))
+            cloud.put(part.path, self._at(name))
             part.path.unlink()
-        except Exception as error:
-            with contextlib.suppress(Exception):
-                self._files.rm_file(passing)
+        except (CloudProblem, OSError) as error:
             raise FolderProblem(f"{self.path(name)}: {reason(error)}") from error
 
     def remove(self, name: str) -> None:
         """Gone is gone."""
-        with contextlib.suppress(FileNotFoundError):
-            self._files.rm_file(self._at(name))
+        try:
+            cloud.remove(self._at(name))
+        except CloudProblem as problem:
+            raise FolderProblem(f"{self.path(name)}: {problem}") from problem
 
     def close(self) -> None:
         """Drop the temporary folder."""
         self._spool.cleanup()
 
     def _at(self, name: str) -> str:
-        return f"{self._root.rstrip('/')}/{name}"
+        return f"{self._root}/{name}"
 
 
 def _unusable(stated: str, reason: str) -> SettingsError:
-    return SettingsError(f"The videos can't be put into {stated}: {reason}. Choose another place with --download.")
+    remedy = "Choose another place with --download."
+    return SettingsError(f"The videos can't be put into {stated}: {reason.rstrip('.')}. {remedy}")
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
@@ -219,7 +217,7 @@ def reason(error: Exception) -> str:
         return "the disk is full"
     if isinstance(error, PermissionError):
         return "it may not be written to"
-    stated = error.strerror if isinstance(error, OSError) else None
+    stated = str(error) if isinstance(error, CloudProblem) else getattr(error, "strerror", None)
     return stated or f"{type(error).__name__}: {error}"
 
 

@@ -5,26 +5,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
+import platform
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from reelbatch.client import Client, UploadSlot
 from reelbatch.domain import RunId
 from reelbatch.errors import ApiError, UploadError
 from reelbatch.ledger import Ledger, uploads, utc_now
-from reelbatch.manifest.images import ImageInfo, ImageKind, ImageProblem, image_kind, inspect_image, resolve_image
+from reelbatch.manifest.cloud import CloudProblem, fetch, place_of, shown
+from reelbatch.manifest.images import (
+    ImageInfo,
+    ImageKind,
+    ImageProblem,
+    ImageUnseen,
+    image_kind,
+    inspect_image,
+    resolve_image,
+)
 from reelbatch.submitter.pace import Stopped
 
 _SLOTS_A_CALL = 50
 _GATHER_S = 0.02
 _HASHING_AT_ONCE = 4
+_FETCHES_AT_ONCE = 16
 _UPLOADS_AT_ONCE = 16
 _FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
 
@@ -76,6 +85,7 @@ class Uploader:
         self._sleep = sleep
         self._slots = _SlotSource(client)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
+        self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._hashing = asyncio.Semaphore(_HASHING_AT_ONCE)
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._stopped = False
@@ -84,8 +94,9 @@ class Uploader:
         """The asset for `stated`, uploaded if the API does not have these bytes yet.
 
         Raises:
-            ImageProblem: the file is gone or is no image any more.
-            UploadError: the storage did not take it, or it could not be fetched.
+            ImageUnseen: this machine can't see the file; another one may.
+            ImageProblem: the file is gone for everybody, or is no image any more.
+            UploadError: the storage did not take it, or it could not be fetched from where it lies.
             ApiError: the API gave no upload address.
             Stopped: uploads were broken off, or it had not begun when they were.
         """
@@ -128,11 +139,25 @@ class Uploader:
             raise
 
     async def _from_file(self, source: str) -> Asset:
-        with _local_copy(source) as copy:
-            path = await asyncio.to_thread(copy)
+        async with self._local(source) as path:
             async with self._hashing:
                 seen = await asyncio.to_thread(_look_at, path)
             return await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
+
+    @asynccontextmanager
+    async def _local(self, source: str) -> AsyncIterator[Path]:
+        """The file itself, or a copy of one that lies elsewhere."""
+        if image_kind(source) is ImageKind.LOCAL:
+            yield Path(source)
+            return
+        with tempfile.TemporaryDirectory(prefix="reelbatch-image-", ignore_cleanup_errors=True) as folder:
+            copy = Path(folder) / "image"
+            await self._retrying(_may_be_there_later)(self._fetch_once, source, copy)
+            yield copy
+
+    async def _fetch_once(self, source: str, copy: Path) -> None:
+        async with self._fetching:
+            await _fetch(source, copy)
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
         api, sha256 = self._plan.api, seen.sha256
@@ -145,15 +170,17 @@ class Uploader:
 
     async def _upload(self, path: Path, seen: _Seen) -> UploadSlot:
         """Each attempt asks for a fresh address, so one that expired while it waited does no harm."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_may_work_later),
+        slot: UploadSlot = await self._retrying(_may_work_later)(self._upload_once, path, seen)
+        return slot
+
+    def _retrying(self, is_worth_it: Callable[[BaseException], bool]) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(is_worth_it),
             stop=stop_after_attempt(self._plan.attempts),
             wait=wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s),
             sleep=self._sleep,
             reraise=True,
         )
-        slot: UploadSlot = await retrying(self._upload_once, path, seen)
-        return slot
 
     async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:
         async with self._uploading:
@@ -219,13 +246,46 @@ async def _as_coroutine(work: Callable[[], Awaitable[Asset]]) -> Asset:
     return await work()
 
 
-def _look_at(path: Path) -> _Seen:
-    info = inspect_image(str(path))
+class _NotFetchedError(UploadError):
+    """An image could not be fetched from where it lies; `may_pass`: trying again in a moment is worth it."""
+
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+def _may_be_there_later(error: BaseException) -> bool:
+    return isinstance(error, _NotFetchedError) and error.may_pass
+
+
+async def _fetch(source: str, copy: Path) -> None:
+    """Copy an image from its storage.
+
+    The error names the bucket, not the image: when a whole bucket fails, that is one failure many times over.
+    """
     try:
+        await fetch(source, copy)
+    except CloudProblem as problem:
+        if problem.is_files_own:
+            raise ImageProblem(f"{problem.what}: {shown(source)}", problem.remedy) from problem
+        raise _NotFetchedError(f"images in {place_of(source)}: {problem}", may_pass=problem.may_pass) from problem
+
+
+def _look_at(path: Path) -> _Seen:
+    try:
+        info = inspect_image(str(path))
         with path.open("rb") as file:
             return _Seen(info, hashlib.file_digest(file, "sha256").hexdigest(), _stamp(os.fstat(file.fileno())))
+    except ImageUnseen as problem:
+        raise _unseen(path, problem.what) from problem
     except OSError as error:
-        raise ImageProblem(f"can't be read: {error.strerror or error}", "Check the path.") from error
+        raise _unseen(path, error.strerror or str(error)) from error
+
+
+def _unseen(path: Path, reason: str) -> ImageUnseen:
+    """The row was checked where its manifest was loaded; that may have been another machine."""
+    what = f'this machine ({platform.node()}) can\'t see image "{path}" ({reason})'
+    return ImageUnseen(what, "Put images where every worker sees them: a shared folder, s3:// or https://.")
 
 
 def _check_unchanged(path: Path, seen: _Seen) -> None:
@@ -244,28 +304,3 @@ def _check_unchanged(path: Path, seen: _Seen) -> None:
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-@contextmanager
-def _local_copy(source: str) -> Iterator[Callable[[], Path]]:
-    """A function that gives the local file: the file itself, or a copy of one that lies elsewhere."""
-    if image_kind(source) is ImageKind.LOCAL:
-        yield lambda: Path(source)
-        return
-    with tempfile.NamedTemporaryFile(suffix=Path(source).suffix) as temporary:
-
-        def fetch() -> Path:
-            _copy(source, Path(temporary.name))
-            return Path(temporary.name)
-
-        yield fetch
-
-
-def _copy(source: str, target: Path) -> None:
-    try:
-        with fsspec.open(source, "rb") as remote, target.open("wb") as local:
-            shutil.copyfileobj(remote, local)
-    except FileNotFoundError as error:
-        raise ImageProblem("no such file", "Check the path.") from error
-    except Exception as error:  # a backend raises what its libraries raise
-        raise UploadError(f"{source}: can't be fetched: {error or type(error).__name__}") from error
