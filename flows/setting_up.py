@@ -15,24 +15,49 @@ from prefect.states import Completed, Failed
 from pydantic import SecretStr
 
 from flows.server import prefect_api
-from reelbatch.errors import ReelbatchError
+from reelbatch.errors import ReelbatchError, SettingsError
+from reelbatch.ledger.engine import has_secret, shown
 from reelbatch.session import Session
-from reelbatch.settings import Settings, load_settings
+from reelbatch.settings import SECRETS, Settings, load_settings
 
 KEY_BLOCK = "magic-hour-api-key"
+RESULTS_BLOCK = "reelbatch-results"
 
 
 async def flow_settings(config: str | None, options: Mapping[str, Any]) -> Settings:
-    """The run's settings; the key comes from the environment, else from the Secret block `magic-hour-api-key`."""
+    """The run's settings; what is secret comes from the environment, else from Prefect's Secret blocks.
+
+    The key: MAGIC_HOUR_API_KEY or the block `magic-hour-api-key`. The results table, where no option, setting or
+    REELBATCH_RESULTS states one: the block `reelbatch-results`.
+
+    Raises:
+        SettingsError: a setting can't be used, or a parameter holds a secret, which Prefect would keep in the open.
+    """
+    _refuse_secrets(options)
     settings = load_settings(config, options)
-    if settings.api_key is None and (key := await _key_from_block()):
-        return settings.model_copy(update={"api_key": key})
-    return settings
+    found: dict[str, Any] = {}
+    if settings.api_key is None and (key := await _from_block(KEY_BLOCK)):
+        found["api_key"] = key
+    if "results" not in settings.model_fields_set and (url := await _from_block(RESULTS_BLOCK)):
+        found["results"] = url.get_secret_value()
+    return settings.model_copy(update=found)
 
 
-async def _key_from_block() -> SecretStr | None:
+def _refuse_secrets(options: Mapping[str, Any]) -> None:
+    kept = "Prefect keeps parameters where everybody who may look at a run can read them"
+    for name, variable in SECRETS.items():
+        if options.get(name) is not None:
+            raise SettingsError(f"{name}: {kept}; set the environment variable {variable} for the worker instead")
+    if (results := options.get("results")) is not None and has_secret(str(results)):
+        raise SettingsError(
+            f"results {shown(str(results))}: holds a password, and {kept}; "
+            f"set REELBATCH_RESULTS for the worker, or make a Secret block `{RESULTS_BLOCK}`"
+        )
+
+
+async def _from_block(name: str) -> SecretStr | None:
     try:
-        block: Secret[Any] = await Secret.aload(KEY_BLOCK)
+        block: Secret[Any] = await Secret.aload(name)
     except ValueError:  # Prefect's word for "no such block"
         return None
     return SecretStr(str(block.get()))

@@ -131,11 +131,12 @@ def load_settings(config: str | Path | None = None, options: Mapping[str, Any] |
         raise SettingsError(_explain(error, config)) from None
 
 
-_SECRETS = {
+SECRETS = {
     "api_key": "MAGIC_HOUR_API_KEY",
     "MAGIC_HOUR_API_KEY": "MAGIC_HOUR_API_KEY",
     "webhook_secret": "REELBATCH_WEBHOOK_SECRET",
 }
+"""Settings that are secret, and the environment variables that they come from."""
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: a config file is a list of `setting: value` lines")
-    for name, variable in _SECRETS.items():
+    for name, variable in SECRETS.items():
         if name in content:
             raise SettingsError(f"{path}: {name} does not belong in a file; set the environment variable {variable}")
     return content

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from reelbatch.cli import options as opt
-from reelbatch.cli.shared import existing_table, settings_of
+from reelbatch.cli.shared import as_parameter, existing_table, settings_of
 
 if TYPE_CHECKING:
     from reelbatch.settings import Settings
@@ -48,6 +48,7 @@ class RunOptions:
             "batch": self.batch,
             "config": str(self.config) if self.config else None,
             **self._stated(),
+            "results": as_parameter(self.results),
             "limit": self.limit,
             "settle": self.settle or self.download is not None,
             "sandbox": self.sandbox,
@@ -184,7 +185,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         "downloads": download,
         "wait": wait,
         "config": str(config) if config else None,
-        "results": results,
+        "results": as_parameter(results),
         "base_url": base_url,
         "sandbox": sandbox,
     }

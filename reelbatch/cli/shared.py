@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -22,3 +23,16 @@ def existing_table(settings: Settings) -> AbstractContextManager[Ledger]:
     from reelbatch.session import opened_ledger
 
     return opened_ledger(settings, must_exist=True)
+
+
+def as_parameter(results: str | None) -> str | None:
+    """The results table's URL as a flow's parameter.
+
+    Prefect keeps parameters for everybody to read, so one with a password goes by the environment instead.
+    """
+    from reelbatch.ledger.engine import has_secret
+
+    if results is None or not has_secret(results):
+        return results
+    os.environ["REELBATCH_RESULTS"] = results
+    return None

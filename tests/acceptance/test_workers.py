@@ -1,0 +1,285 @@
+"""Two machines on one batch: a real Prefect server, two process workers, one results table in Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from conftest import HAS_ID, wait_until
+from databases import postgres_url
+
+from reelbatch.ledger.engine import parse_url
+from reelbatch.sandbox import RunningSandbox, start
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+ROOT = Path(__file__).parents[2]
+KEY = "marked-key-0815-of-the-api"
+PASSWORD = "marked-password-4711"  # noqa: S105 - of a database that asks for none
+ROWS, AT_ONCE = 160, 4
+LEASE_S = 4.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, a work pool, and a folder for everything that is said."""
+
+    url: str
+    folder: Path
+    results: str
+
+    def query(self, question: str) -> list[dict[str, Any]]:
+        """Ask the results table, past the program under test; nothing before there is one."""
+        url = parse_url(self.results).set(drivername="postgresql", password=None)
+        with psycopg.connect(url.render_as_string(), row_factory=psycopg.rows.dict_row) as connection:
+            try:
+                return connection.execute(question).fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For Prefect's own commands; no key and no password."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "REELBATCH_", "MAGIC_HOUR_"))
+        }
+        quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PWD": str(ROOT)}
+        home = {"PREFECT_HOME": str(self.folder / "home"), "PREFECT_API_URL": self.url}
+        return {**kept, **quiet, **home, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+
+    def prefect(self, *arguments: str) -> str:
+        """Run one of Prefect's commands; answers with what it printed."""
+        command = [sys.executable, "-m", "prefect", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def background(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One of Prefect's long-running commands; what it says goes to a file."""
+        with (self.folder / f"{name}.log").open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", *arguments],
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+        try:
+            yield process
+        finally:
+            kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """`kill -9` of a process and everything that it started: the machine is gone."""
+    if process.poll() is None:
+        victims = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for victim in victims:
+            victim.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RunningSandbox]:
+    """An API that takes a while for each create."""
+    with start(key=KEY, latency_ms=250, render_seconds=60.0, render_video=False) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[Site]:
+    """`prefect server start`, a process work pool and `prefect deploy --all`, as the documentation says."""
+    folder = tmp_path_factory.mktemp("site")
+    prefect.home(folder / "home")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    results = parse_url(postgres_url()).set(password=PASSWORD).render_as_string(hide_password=False)
+    site = Site(f"http://127.0.0.1:{port}/api", folder, results)
+    with site.background("server", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"):
+        wait_until(lambda: answers(f"{site.url}/health"), "Prefect's server answers")
+        site.prefect("work-pool", "create", "reelbatch", "--type", "process")
+        site.prefect("--no-prompt", "deploy", "--all")
+        yield site
+
+
+def answers(url: str) -> bool:
+    """Whether anything good comes back."""
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+@asynccontextmanager
+async def prefect_client(site: Site) -> AsyncIterator[PrefectClient]:
+    """The server's API."""
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: site.url}):
+        async with get_client() as client:
+            yield client
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    """Wait off the event loop."""
+    await asyncio.to_thread(wait_until, condition, what)
+
+
+async def state_of(client: PrefectClient, run: Any) -> str:
+    """How a flow run stands, in Prefect's words."""
+    return str((await client.read_flow_run(run.id)).state_name)
+
+
+def write_manifest(path: Path) -> None:
+    """Rows whose images anybody can see."""
+    lines = ["row_key,image_path,prompt,end_seconds,model,resolution"]
+    lines += [f"row-{n:04},https://images.example.com/{n}.png,Pan {n},2,ltx-2.3,480p" for n in range(ROWS)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def sent_by(site: Site) -> Counter[str]:
+    """Attempts by run."""
+    return Counter(row["run_id"] for row in site.query("SELECT run_id FROM attempts"))
+
+
+async def keep_secrets(site: Site) -> None:
+    """The key and the results table's URL as Secret blocks, as the documentation says."""
+    from prefect.blocks.system import Secret
+
+    for name, value in (("magic-hour-api-key", KEY), ("reelbatch-results", site.results)):
+        await Secret(value=value).save(name)
+
+
+async def test_two_workers_share_a_batch_and_one_may_be_killed(site: Site, api: RunningSandbox, tmp_path: Path) -> None:
+    """Rows are shared and sent once, a third run waits its turn, and what a killed machine left is taken up."""
+    manifest = tmp_path / "spring.csv"
+    write_manifest(manifest)
+    parameters = {
+        "manifest": str(manifest),
+        "base_url": api.url,
+        "concurrency": AT_ONCE,
+        "export": str(site.folder / "spring.parquet"),
+        "overrides": {"lease_s": LEASE_S},
+        "config": None,
+        "sandbox": False,
+    }
+    async with prefect_client(site) as client:
+        await keep_secrets(site)
+        found = {deployment.name: deployment for deployment in await client.read_deployments()}
+        assert set(found) == {"generate", "settle", "rerun"}
+        assert [str(item.schedule.cron) for item in found["generate"].schedules] == ["0 2 * * *"]
+        assert [item.schedule.interval.total_seconds() for item in found["settle"].schedules] == [600]
+        assert found["generate"].global_concurrency_limit.limit == 2
+        for deployment in found.values():
+            for schedule in deployment.schedules:
+                await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        with ExitStack() as stack:
+            pool = ("worker", "start", "--pool", "reelbatch", "--type", "process", "--limit", "1")
+            workers = [stack.enter_context(site.background(f"worker-{n}", *pool, "--name", f"w{n}")) for n in (1, 2)]
+            runs = [
+                await client.create_flow_run_from_deployment(found["generate"].id, parameters=parameters)
+                for _ in range(3)
+            ]
+            await until(lambda: len([n for n in sent_by(site).values() if n >= AT_ONCE]) == 2, "two runs send rows")
+            names = [await state_of(client, run) for run in runs]
+            assert names.count("Running") == 2, names
+            assert len(site.query("SELECT run_id FROM loads")) == 1
+            # What the results table knows of the first machine's process: it is on another machine.
+            (loader,) = site.query("SELECT run_id, pid FROM runs JOIN loads USING (run_id)")
+            joiner = next(run_id for run_id in sent_by(site) if run_id != loader["run_id"])
+            victim = next(one for one in workers if is_of(one, loader["pid"]))
+            change(site, f"UPDATE runs SET host = 'another machine' WHERE run_id = '{loader['run_id']}'")
+            kill(victim)
+            held = site.query(f"SELECT 1 FROM results WHERE run_id = '{loader['run_id']}' AND state = 'sending'")
+            await until(lambda: not waiting(site), "the other worker has finished the batch")
+            await one_completed(client, runs)
+        check_money(site, api, in_doubt=len(held))
+        assert sent_by(site)[joiner] > AT_ONCE
+        assert sum(sent_by(site).values()) == ROWS
+        await check_artifacts(client)
+    check_secrets(site)
+
+
+def is_of(worker: subprocess.Popen[bytes], pid: int) -> bool:
+    """Whether a worker started this process."""
+    return pid in {child.pid for child in psutil.Process(worker.pid).children(recursive=True)}
+
+
+def change(site: Site, statement: str) -> None:
+    """Write into the results table, past the program under test."""
+    url = parse_url(site.results).set(drivername="postgresql", password=None)
+    with psycopg.connect(url.render_as_string()) as connection:
+        connection.execute(statement)
+
+
+def waiting(site: Site) -> bool:
+    """Whether rows still have to be sent, or are being sent."""
+    return bool(site.query("SELECT 1 FROM results WHERE state IN ('pending', 'claimed', 'sending') LIMIT 1"))
+
+
+async def one_completed(client: PrefectClient, runs: list[Any]) -> None:
+    """The run of the machine that lives has ended well; that of the other stays as it was."""
+    async with asyncio.timeout(60):
+        while "Completed" not in {await state_of(client, run) for run in runs}:
+            await asyncio.sleep(0.2)
+
+
+def check_money(site: Site, api: RunningSandbox, *, in_doubt: int) -> None:
+    """No row was charged twice, every charge has its id or is in doubt, and nothing else is."""
+    charges = api.books()["charges"]
+    assert max(Counter(charge["row"] for charge in charges).values()) == 1
+    rows = {row["row_key"]: row for row in site.query("SELECT * FROM results")}
+    assert len(rows) == ROWS
+    states = Counter(row["state"] for row in rows.values())
+    assert states["in_doubt"] == in_doubt <= AT_ONCE
+    assert sum(states[state] for state in HAS_ID) == ROWS - in_doubt
+    for charge in charges:
+        row = rows[charge["row"]]
+        assert row["video_id"] == charge["video_id"] or row["state"] == "in_doubt"
+
+
+async def check_artifacts(client: PrefectClient) -> None:
+    """What was done can be read in the API."""
+    artifacts = {artifact.key: artifact for artifact in await client.read_artifacts()}
+    assert {"reelbatch-summary", "reelbatch-progress"} <= set(artifacts)
+    assert "rows sent got their id" in str(artifacts["reelbatch-summary"].data)
+
+
+def check_secrets(site: Site) -> None:
+    """Neither the key nor the password is anywhere: not in the server's database, no log, no table, no file."""
+    whole = json.dumps(
+        [
+            site.query(f"SELECT * FROM {table}")  # noqa: S608 - names from here
+            for table in ("results", "attempts", "runs", "batches", "loads", "uploads", "decisions")
+        ],
+        default=str,
+    ).encode()
+    files = [path for path in site.folder.rglob("*") if path.is_file()]
+    assert {"prefect.db", "server.log", "worker-1.log", "spring.parquet"} <= {path.name for path in files}
+    places = {str(path): path.read_bytes() for path in files} | {"results table": whole}
+    for secret in (KEY.encode(), PASSWORD.encode()):
+        assert [name for name, content in places.items() if secret in content] == []
