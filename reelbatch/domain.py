@@ -112,6 +112,7 @@ class Row(NamedTuple):
     fingerprint: Fingerprint
     credits_estimated: int | None  # None: the model's rate is unknown
     problem: str | None = None  # why the row is invalid; None for a row that may be sent
+    unseen: bool = False  # only because this machine can't see its image; another one may
 
 
 @dataclass(frozen=True, slots=True)

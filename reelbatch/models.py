@@ -26,6 +26,7 @@ class Finding(NamedTuple):
     what: str
     remedy: str
     blocking: bool = True
+    unseen: bool = False  # says something of this machine only: it can't see the image
 
 
 class _Frozen(BaseModel):

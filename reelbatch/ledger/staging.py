@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     and_,
@@ -47,7 +48,15 @@ _REQUEST_COLUMNS = (
     "request_width",
     "request_height",
 )
-_STAGED_COLUMNS = ("row_key", "row_number", *_REQUEST_COLUMNS, "fingerprint", "credits_estimated", "problem")
+_STAGED_COLUMNS = (
+    "row_key",
+    "row_number",
+    *_REQUEST_COLUMNS,
+    "fingerprint",
+    "credits_estimated",
+    "problem",
+    "unseen",
+)
 _OF_A_VIDEO = (
     "video_id",
     "estimated_frame_cost",
@@ -116,6 +125,7 @@ class ActionCount:
 def create(connection: Connection) -> None:
     """Make the empty temporary table."""
     types = {name: results.c[name].type for name in results.columns.keys()}  # noqa: SIM118 - a column collection
+    types["unseen"] = Boolean()
     definitions = ", ".join(f"{name} {_sql_type(types.get(name), connection)}" for name in _STAGED_COLUMNS)
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE staged ({definitions})")
     if connection.dialect.name != "sqlite":  # a slow store may let the transaction wait for longer than others may
@@ -133,10 +143,7 @@ def drop(connection: Connection) -> None:
 
 def fill(connection: Connection, rows: Iterable[Row]) -> None:
     """Add `rows`; plain tuples in bulk, since a million of them come by."""
-    values = [
-        (row.row_key, row.row_number, *row.request, row.fingerprint, row.credits_estimated, row.problem)
-        for row in rows
-    ]
+    values = [(row.row_key, row.row_number, *row.request, *row[3:]) for row in rows]
     if connection.dialect.name == "sqlite":
         if values:
             marks = ", ".join("?" for _ in _STAGED_COLUMNS)
@@ -331,7 +338,7 @@ def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], remake:
         case((staged.c.problem.is_(None), None), else_=literal("invalid")),
         staged.c.problem,
         literal(value=True),
-    ).where(staged.c.row_number.between(*span))
+    ).where(staged.c.row_number.between(*span), not_(_fine_elsewhere(batch)))
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(results).from_select(
         [*columns, "state", "error_code", "error_message", "listed"], source
@@ -346,6 +353,17 @@ def _upsert(connection: Connection, batch: Batch, span: tuple[int, int], remake:
             where=_replaceable(new, remake),
         )
     )
+
+
+def _fine_elsewhere(batch: Batch) -> ColumnElement[bool]:
+    """Rows whose images this machine can't see, but the one that put them into the table could: they stay pending."""
+    waiting_ = select(results.c.row_key).where(
+        results.c.batch == batch,
+        results.c.row_key == staged.c.row_key,
+        in_states({RowState.PENDING}),
+        results.c.fingerprint == staged.c.fingerprint,
+    )
+    return and_(staged.c.unseen, waiting_.exists())
 
 
 def _replaceable(new: Any, remake: Remake) -> ColumnElement[bool]:

@@ -49,7 +49,8 @@ class RowChecker:
             if index in faults.garbled:
                 hashed = self._hash_of_cells(raw, index)
                 row = row._replace(row_key=RowKey(key or hashed), fingerprint=hashed)
-            rows[index] = row._replace(credits_estimated=None, problem=self._listed(found))
+            unseen = all(fault.unseen for fault in found)
+            rows[index] = row._replace(credits_estimated=None, problem=self._listed(found), unseen=unseen)
             problems += [self._problem(row.row_number, fault) for fault in found]
         for broken in raw.broken:
             rows.append(self._broken_row(broken))
@@ -134,7 +135,7 @@ def assemble(numbers: Sequence[int], columns: Columns) -> list[Row]:
             request = _new_request(
                 (image, prompt or None, seconds, resolution, model, audio, name or None, end or None, width, height)
             )
-            rows.append(_new_row((key or fingerprint, number, request, fingerprint, shape.credits, None)))
+            rows.append(_new_row((key or fingerprint, number, request, fingerprint, shape.credits, None, False)))
     return rows
 
 

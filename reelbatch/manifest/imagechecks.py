@@ -10,7 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.manifest.cells import MAX_SHOWN, storable
 from reelbatch.manifest.cloud import CloudProblem, check, shown
-from reelbatch.manifest.images import ImageInfo, ImageKind, ImageProblem, image_kind, inspect_image, resolve_image
+from reelbatch.manifest.images import (
+    ImageInfo,
+    ImageKind,
+    ImageProblem,
+    ImageUnseen,
+    image_kind,
+    inspect_image,
+    resolve_image,
+)
 from reelbatch.manifest.options import Checks
 from reelbatch.models import Finding
 
@@ -29,6 +37,7 @@ class _Verdict(NamedTuple):
     info: ImageInfo | None = None  # known for sound files on this machine only
     what: str = ""  # "": nothing is wrong
     remedy: str = ""
+    unseen: bool = False  # by this machine
 
 
 class ImageChecks:
@@ -61,7 +70,9 @@ class ImageChecks:
         if image_kind(stated) is ImageKind.URL:
             return _url_finding(column, stated)
         verdict = self._verdict(stated)
-        return Finding(column, _shown(stated), verdict.what, verdict.remedy) if verdict.what else None
+        if not verdict.what:
+            return None
+        return Finding(column, _shown(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
 
     def _look(self, stated: str) -> _Verdict:
         if not stated:
@@ -77,7 +88,7 @@ class ImageChecks:
         try:
             return _Verdict(inspect_image(where, limit=self._limit))
         except ImageProblem as problem:
-            return _Verdict(None, problem.what, problem.remedy)
+            return _Verdict(None, problem.what, problem.remedy, isinstance(problem, ImageUnseen))
 
 
 def _unclear(images: Sequence[str], *, plain: bool) -> Iterator[int]:

@@ -39,7 +39,7 @@ class Notices:
         return [*self._layout.warnings, *map(self._problem, self._notices.values())]
 
     def _problem(self, notice: _Notice) -> Problem:
-        column, value, what, remedy, _ = notice.finding
+        column, value, what, remedy, *_ = notice.finding
         if notice.rows > 1:
             what = f"{what} (so in {notice.rows:,} rows)"
         return Problem(notice.first_row, self._layout.shown(column), value, what, remedy)

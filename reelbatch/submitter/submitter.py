@@ -16,7 +16,7 @@ from reelbatch.errors import ApiError, ReelbatchError, StateConflict
 from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Claim, Release, Scope
 from reelbatch.ledger.sending import Admission, Answer, Ending, Intent, Window
-from reelbatch.manifest.images import ImageProblem
+from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker
 from reelbatch.submitter.pace import Pace, Stopped
@@ -29,6 +29,7 @@ _TOKEN_BYTES = 10
 _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
+_BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
 
 _ENDINGS = {
@@ -177,6 +178,8 @@ class Submitter:
             await self._give_back(row)
         except _NoRate:
             await self._give_back(row, "unknown_rate", "what it costs is not known, and a cap is set; state a --rate")
+        except ImageUnseen as problem:
+            await self._unseen(row, problem)
         except ImageProblem as problem:
             await self._give_back(row, "image", str(problem), invalid=True)
         except ApiError as error:
@@ -307,6 +310,12 @@ class Submitter:
             if self._breaker.learn(Outcome(Kind.RETRY, code="upload", message=str(error))):
                 self.stop(ExitReason.SAME_FAILURE, str(error))
         await self._give_back(row, "upload", str(error))
+
+    async def _unseen(self, row: ClaimedRow, problem: ImageUnseen) -> None:
+        """Another machine may see the image; this one need not try them all to find out that it sees none."""
+        if self._breaker.learn(Outcome(Kind.RETRY, code="image_unseen", message=_BLIND)):
+            self.stop(ExitReason.SAME_FAILURE, str(problem))
+        await self._give_back(row, "image_unseen", str(problem))
 
     async def _give_back(
         self, row: ClaimedRow, code: str | None = None, message: str | None = None, *, invalid: bool = False

@@ -262,3 +262,27 @@ def merge_and_fail(ledger: Ledger) -> None:
     with ledger.staged([rows_of("a")]) as manifest:
         manifest.merge(SPRING)
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("before", "prompt", "after"),
+    [
+        ("pending", "Slow pan", "pending"),  # another machine has seen its image
+        ("pending", "Another", "invalid"),  # what it asks for now was never seen by anybody
+        ("invalid", "Slow pan", "invalid"),
+        ("rejected", "Another", "invalid"),
+    ],
+)
+def test_an_image_that_only_another_machine_sees(ledger: Ledger, before: str, prompt: str, after: str) -> None:
+    """A machine that can't see a row's image does not take the row from those that can."""
+    load(ledger, rows_of("a"))
+    set_row(ledger, "a", state=before)
+    load(ledger, [row("a", 1, prompt, problem="no such file")._replace(unseen=True)])
+    assert states(ledger) == {"a": after}
+
+
+def test_an_image_that_is_no_image_is_invalid_everywhere(ledger: Ledger) -> None:
+    """What a machine has seen for itself counts."""
+    load(ledger, rows_of("a"))
+    load(ledger, rows_of("a", problem="not an image"))
+    assert states(ledger) == {"a": "invalid"}

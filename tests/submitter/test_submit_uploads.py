@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -126,15 +127,30 @@ def _refused_in_turn(session: Session) -> None:
     session.client.send_create = in_turn  # type: ignore[method-assign]
 
 
-async def test_an_image_that_is_deleted_after_the_checks_makes_its_row_invalid(bench: Bench, tmp_path: Path) -> None:
-    """Its row alone: the others are sent, and the row says why."""
+async def test_an_image_that_this_machine_can_not_see_leaves_its_row_pending(bench: Bench, tmp_path: Path) -> None:
+    """It was there for whoever checked the manifest: another machine may see it. The row says which one did not."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(12)]
     report = await on_session(bench, with_images(bench, paths), lambda _: paths[4].unlink())
-    assert bench.states() == {"queued": 11, "invalid": 1}
+    assert bench.states() == {"queued": 11, "pending": 1}
     row = bench.table()[4]
-    assert (row["state"], row["error_code"]) == ("invalid", "image")
-    assert "no such file" in row["error_message"]
+    assert (row["state"], row["error_code"]) == ("pending", "image_unseen")
+    assert f"this machine ({platform.node()}) can't see image" in row["error_message"]
+    assert "s3://" in row["error_message"]
     assert (report.exit_reason, report.exit_code) == ("done", 1)
+
+
+async def test_a_machine_that_sees_no_image_stops_early(bench: Bench, tmp_path: Path) -> None:
+    """It does not take up a whole catalogue to give it back; every row stays for a machine that sees its image."""
+    paths = [draw(tmp_path / f"{n}.png", n) for n in range(100)]
+
+    def blind(_: Session) -> None:
+        for path in paths:
+            path.unlink()
+
+    report = await on_session(bench, with_images(bench, paths), blind)
+    assert bench.states() == {"pending": 100}
+    assert report.exit_reason == "same_failure"
+    assert len([row for row in bench.table() if row["error_code"] == "image_unseen"]) < 100
 
 
 async def test_one_failed_upload_that_many_rows_share_does_not_stop_the_run(bench: Bench, tmp_path: Path) -> None:
