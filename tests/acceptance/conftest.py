@@ -19,13 +19,16 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from reelbatch.cli.app import app
 from reelbatch.sandbox import RunningSandbox
 
 MARK = "STARTED_BY_TEST"
 CREDITS_A_ROW = 48  # 2 seconds of a model at 24 credits a second
 HAS_ID = {"queued", "rendering", "complete", "error", "canceled"}
 HELD = {"claimed", "sending"}
+OURS = ("REELBATCH_", "PREFECT_", "MAGIC_HOUR_")
 _WAIT_S = 60.0  # for what happens soon; only a failure takes so long
 _POLL_S = 0.02
 
@@ -122,8 +125,7 @@ class Process:
 
 def _without_settings() -> dict[str, str]:
     """The environment without what would change the runs: the user's own settings, keys and servers."""
-    ours = ("REELBATCH_", "PREFECT_", "MAGIC_HOUR_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
 
 
 @dataclass
@@ -172,9 +174,11 @@ class Workplace:
 
     def status(self) -> dict[str, Any]:
         """The batch, as `reelbatch status --json` tells it."""
-        done = self.start("status", "--results", f"sqlite:///{self.table}", "--batch", "spring", "--json").finish()
-        assert done.code == 0, done.err
-        (batch,) = done.report["batches"]
+        command = ["status", "--results", f"sqlite:///{self.table}", "--batch", "spring", "--json"]
+        unset = {name: None for name in os.environ if name.startswith(OURS)}
+        done = CliRunner().invoke(app, command, env=unset)  # in this process: it is asked after every run
+        assert done.exit_code == 0, done.output
+        (batch,) = json.loads(done.stdout)["batches"]
         assert isinstance(batch, dict)
         return batch
 

@@ -13,7 +13,7 @@ from PIL import Image
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind
 
-ROWS = 600
+ROWS = 400
 SEED = 20
 PICTURES = 30
 HALTING = {FaultKind.UNAUTHORIZED, FaultKind.PAYMENT_REQUIRED}  # these end a run; test_crash.py has them
@@ -64,7 +64,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, str]) -> Iterator[Workplace]:
-    """600 rows; every fourth has one of thirty local images, the others have URLs."""
+    """400 rows; every fourth has one of thirty local images, the others have URLs."""
     for number in range(PICTURES):
         Image.new("RGB", (64, 48), (8 * number, 90, 120)).save(tmp_path / f"{number}.png")
     with working(tmp_path, sandbox, {**prefect_env, **IMPATIENT}) as place:
@@ -75,7 +75,7 @@ def workplace(tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, st
 def kill_three_workers(workplace: Workplace, sandbox: RunningSandbox) -> list[int]:
     """Two workers at a time, three of them killed; answers with the number of charges at each kill."""
     draw = random.Random(SEED)
-    first, second, third = draw.randint(30, 120), draw.randint(150, 250), draw.randint(300, 400)
+    first, second, third = draw.randint(20, 80), draw.randint(100, 160), draw.randint(200, 260)
 
     def charged(count: int) -> None:
         wait_until(lambda: sandbox.books(summary=True)["creates"] >= count, f"{count} charges")

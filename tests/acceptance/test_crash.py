@@ -32,7 +32,7 @@ def sandbox(running: RunningSandbox) -> RunningSandbox:
 
 @pytest.fixture
 def workplace(tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, str]) -> Iterator[Workplace]:
-    """60 rows of which eight are sent at once, and a Prefect server that already runs."""
+    """60 rows, unless a test writes fewer, of which eight are sent at once; a Prefect server already runs."""
     with working(tmp_path, sandbox, {**prefect_env, "REELBATCH_CONCURRENCY": "8"}) as place:
         place.write_manifest(60)
         yield place
@@ -83,9 +83,9 @@ def test_a_killed_run_takes_its_sandbox_with_it(tmp_path: Path, prefect_env: dic
     config = tmp_path / "slow.yaml"
     config.write_text("concurrency: 8\nsandbox: {latency_ms: 200, render_video: false}\n")
     with working(tmp_path, None, prefect_env) as place:
-        place.write_manifest(60)
+        place.write_manifest(40)
         command = place.generate("--config", str(config))
-        wait_for_ids(place, 16)
+        wait_for_ids(place, 8)
         command.kill()
         wait_until(lambda: not place.left_running(), "the sandbox ends with its parent")
         under_way = place.states()["sending"]
@@ -98,12 +98,13 @@ def test_a_killed_run_takes_its_sandbox_with_it(tmp_path: Path, prefect_env: dic
 @pytest.mark.slow
 def test_two_at_once_share_the_rows(workplace: Workplace) -> None:
     """Two terminals with the same command: each sends some of the rows, none is sent twice, both end well."""
+    workplace.write_manifest(40)
     slowly = {"REELBATCH_RATE_LIMIT": "4"}  # so that the second is at work long before the first is done
     ended = [command.finish() for command in [workplace.generate(env=slowly) for _ in range(2)]]
     assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
     assert all(done.report["submitted"] for done in ended)
-    assert sum(done.report["submitted"] for done in ended) == 60
-    assert workplace.states() == {"queued": 60}
+    assert sum(done.report["submitted"] for done in ended) == 40
+    assert workplace.states() == {"queued": 40}
     check_books(workplace)
 
 
@@ -180,19 +181,21 @@ def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, sandbox: RunningSan
 
 def test_a_cap_holds_for_two_at_once(workplace: Workplace) -> None:
     """Two commands under one cap never charge more than the cap, and charge all that it allows."""
+    workplace.write_manifest(20)
     cap = str(10 * CREDITS_A_ROW + 47)
     ended = [command.finish() for command in [workplace.generate("--max-credits", cap) for _ in range(2)]]
     assert [done.code for done in ended] == [3, 3], [done.err for done in ended]
     assert {done.report["exit_reason"] for done in ended} == {"cap"}
-    assert workplace.states() == {"queued": 10, "pending": 50}
+    assert workplace.states() == {"queued": 10, "pending": 10}
     check_books(workplace)
 
 
 def test_a_wrong_key_stops_everything(workplace: Workplace) -> None:
     """Exit code 3, nothing created, every row still pending."""
+    workplace.write_manifest(10)
     done = workplace.generate(env={"MAGIC_HOUR_API_KEY": "mhk_not_this_one"}).finish()
     assert (done.code, done.report["exit_reason"]) == (3, "bad_key")
-    assert (workplace.states(), workplace.charges()) == ({"pending": 60}, [])
+    assert (workplace.states(), workplace.charges()) == ({"pending": 10}, [])
     check_books(workplace)
     assert "mhk_not_this_one" not in done.out + done.err
 
@@ -201,21 +204,22 @@ def test_an_empty_account_stops_the_run_and_a_top_up_finishes_it(tmp_path: Path,
     """Out of credits: exit code 3 and the books agree; with more credits the same command sends the rest."""
     env = {**prefect_env, "REELBATCH_CONCURRENCY": "8"}
     account = {**SLOW, "data": tmp_path / "account"}
-    with start(**account, balance=20 * CREDITS_A_ROW + 40) as sandbox, working(tmp_path, sandbox, env) as place:
-        place.write_manifest(60)
+    with start(**account, balance=10 * CREDITS_A_ROW + 40) as sandbox, working(tmp_path, sandbox, env) as place:
+        place.write_manifest(30)
         done = place.generate().finish()
         assert (done.code, done.report["exit_reason"]) == (3, "no_credits")
-        assert place.states() == {"queued": 20, "pending": 40}
+        assert place.states() == {"queued": 10, "pending": 20}
         check_books(place)
-    with start(**account, balance=60 * CREDITS_A_ROW) as place.sandbox:
+    with start(**account, balance=30 * CREDITS_A_ROW) as place.sandbox:
         done = place.from_python().finish()
-        assert (done.code, done.report["submitted"]) == (0, 40)
+        assert (done.code, done.report["submitted"]) == (0, 20)
         check_books(place)
 
 
 def test_a_limit_sends_so_many_and_no_more(workplace: Workplace) -> None:
-    """`--limit 5` sends five rows of sixty; that is a success."""
+    """`--limit 5` sends five rows of twenty; that is a success."""
+    workplace.write_manifest(20)
     done = workplace.generate("--limit", "5").finish()
-    assert (done.code, done.report["submitted"], done.report["pending"]) == (0, 5, 55)
-    assert workplace.states() == {"queued": 5, "pending": 55}
+    assert (done.code, done.report["submitted"], done.report["pending"]) == (0, 5, 15)
+    assert workplace.states() == {"queued": 5, "pending": 15}
     check_books(workplace)

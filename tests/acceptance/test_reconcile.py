@@ -50,7 +50,8 @@ class Table:
 
     def doubtful(self) -> dict[str, str]:
         """Row key to token of the rows in doubt."""
-        return {row["row_key"]: row["token"] for row in self.reconcile()[1]["in_doubt"]}
+        frame = reelbatch.results(self.url)
+        return dict(frame[frame["state"] == "in_doubt"][["row_key", "token"]].itertuples(index=False))
 
     def video_of(self, token: str) -> str | None:
         """What a person finds in the vendor's library under a name with this ending."""
@@ -58,18 +59,32 @@ class Table:
         return found[0] if found else None
 
 
+def made(folder: Path, api: RunningSandbox) -> Table:
+    """The batch with its two rows in doubt."""
+    api.set_faults(script=[None, "lost_after", None, "lost_before"])
+    table = Table(folder, api)
+    assert table.generate().status.states["in_doubt"] == 2
+    return table
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Table]:
-    script = [None, "lost_after", None, "lost_before"]
-    with start(render_video=False, faults={"script": script}) as api:
-        made = Table(tmp_path, api)
-        assert made.generate().status.states["in_doubt"] == 2
-        yield made
+    with start(render_video=False) as api:
+        yield made(tmp_path, api)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    """One for all the commands that may not change it."""
+    with start(render_video=False) as api:
+        yield made(tmp_path_factory.mktemp("unchanged"), api)
 
 
 def test_both_rows_are_cleared_up_and_the_books_add_up(table: Table) -> None:
     """The charged one by its id, the other by being sent again; in the end every row is paid for once."""
-    doubtful = table.doubtful()
+    listed = table.reconcile()[1]["in_doubt"]
+    doubtful = {row["row_key"]: row["token"] for row in listed}
+    assert doubtful == table.doubtful()
     found = {key: video for key, token in doubtful.items() if (video := table.video_of(token))}
     (charged,) = found
     (free,) = set(doubtful) - set(found)
@@ -133,9 +148,11 @@ def test_every_decision_is_kept(table: Table) -> None:
         (["--batch", "other"], "no such batch"),
     ],
 )
-def test_what_can_t_be_carried_out_is_said(table: Table, arguments: list[str], says: str) -> None:
+def test_what_can_t_be_carried_out_is_said(unchanged: Table, arguments: list[str], says: str) -> None:
     """Exit code 2, and nothing was changed."""
-    code, answer = table.reconcile(*arguments)
+    before = reelbatch.results(unchanged.url)
+    code, answer = unchanged.reconcile(*arguments)
     assert code == 2
     assert says in answer["error"]
-    assert len(table.doubtful()) == 2
+    assert reelbatch.results(unchanged.url).equals(before)
+    assert len(unchanged.doubtful()) == 2

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +20,9 @@ import reelbatch
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import runs
 from reelbatch.sandbox import RunningSandbox, start
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import DeploymentResponse
 
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-key-marked-4711"
@@ -202,11 +205,15 @@ def test_a_deployment_names_a_flow_and_parameters_it_has(name: str) -> None:
     assert (ROOT / deployment["parameters"]["config"]).is_file()
 
 
+def _prefect_env(prefect_server: str) -> dict[str, str]:
+    return {**os.environ, "PREFECT_API_URL": prefect_server, "PWD": str(ROOT)}
+
+
 def _prefect(prefect_server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PREFECT_API_URL": prefect_server, "PWD": str(ROOT), "PREFECT_LOGGING_LEVEL": "WARNING"},
+        env={**_prefect_env(prefect_server), "PREFECT_LOGGING_LEVEL": "WARNING"},
         capture_output=True,
         text=True,
         timeout=180,
@@ -215,39 +222,70 @@ def _prefect(prefect_server: str, *arguments: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.fixture(scope="module")
+def deployed(prefect_server: str) -> dict[str, DeploymentResponse]:
+    """`prefect deploy --all` as documented; then the schedules are paused, so that only tests start runs."""
+    pool = _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process", "--overwrite")
+    assert pool.returncode == 0, pool.stdout + pool.stderr
+    done = _prefect(prefect_server, "--no-prompt", "deploy", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return asyncio.run(_paused())
+
+
+async def _paused() -> dict[str, DeploymentResponse]:
+    """Every deployment by its name, as it was before its schedules were paused."""
+    from prefect import get_client
+
+    async with get_client() as client:
+        found = await client.read_deployments()
+        for deployment in found:
+            for schedule in deployment.schedules:
+                await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    return {deployment.name: deployment for deployment in found}
+
+
+@pytest.fixture(scope="module")
+def worker(deployed: dict[str, DeploymentResponse], prefect_server: str, prefect_home: Path) -> Iterator[Path]:
+    """A process worker as documented, with an API key; where to read what it says."""
+    said = prefect_home / "worker"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "reelbatch", "--type", "process"],
+            env={**_prefect_env(prefect_server), "PREFECT_WORKER_QUERY_SECONDS": "1", "MAGIC_HOUR_API_KEY": KEY},
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        yield said
+        process.terminate()
+        process.wait(60)
+
+
+def _end_of(said: Path) -> str:
+    return said.read_text()[-4000:]
+
+
 async def test_a_run_that_is_cancelled_stops_gently(
-    tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, deployed: dict[str, DeploymentResponse], worker: Path
 ) -> None:
     """Cancelled in the UI: creates in flight are recorded, the rest stays to be sent, nothing is in doubt."""
     from prefect import get_client
     from prefect.states import Cancelling
 
-    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
     manifest = tmp_path / "long.csv"
     rows = [f"K{number},https://x.example/{number}.png,p,5" for number in range(300)]
     manifest.write_text("\n".join(["row_key,image_path,prompt,end_seconds", *rows]))
-    _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process", "--overwrite")
-    assert _prefect(prefect_server, "--no-prompt", "deploy", "--name", "generate").returncode == 0
     with start(key=KEY, latency_ms=400, render_video=False) as slow:
+        parameters = _parameters(slow, tmp_path, manifest=str(manifest), concurrency=4, config=None, sandbox=False)
         async with get_client() as client:
-            deployment = await client.read_deployment_by_name("generate/generate")
-            for schedule in deployment.schedules:
-                await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-            parameters = _parameters(
-                slow, tmp_path, manifest=str(manifest), concurrency=4, config=None, sandbox=False
-            )
-            run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-            worker = _start_prefect(prefect_server, "worker", "start", "--pool", "reelbatch", "--type", "process")
-            try:
-                await _until(lambda: slow.books(summary=True)["creates"] >= 8)
-                await client.set_flow_run_state(run.id, Cancelling())
-                await _until(lambda: _ended(tmp_path))
-                final = await _final_state(client, run.id)
-            finally:
-                worker.terminate()
-                worker.wait(60)
+            run = await client.create_flow_run_from_deployment(deployed["generate"].id, parameters=parameters)
+            await _until(lambda: slow.books(summary=True)["creates"] >= 8)
+            await client.set_flow_run_state(run.id, Cancelling())
+            await _until(lambda: _ended(tmp_path))
+            final = await _final_state(client, run.id)
         books = slow.books()
-    assert final.is_cancelled(), final
+    assert final.is_cancelled(), f"{final}\n{_end_of(worker)}"
     frame = reelbatch.results(f"sqlite:///{tmp_path}/r.db")
     states = frame["state"].value_counts().to_dict()
     assert set(states) == {"queued", "pending"}
@@ -267,50 +305,27 @@ async def _until(happened: Callable[[], bool], seconds: float = 90) -> None:
 
 
 async def _final_state(client: Any, run_id: Any) -> Any:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while not (state := (await client.read_flow_run(run_id)).state).is_final():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
         return state
 
 
-def _start_prefect(prefect_server: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "prefect", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PREFECT_API_URL": prefect_server, "PWD": str(ROOT), "PREFECT_WORKER_QUERY_SECONDS": "2"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
-    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+    api: RunningSandbox, tmp_path: Path, deployed: dict[str, DeploymentResponse], worker: Path
 ) -> None:
     """`prefect deploy --all` as documented; then the same flow runs as a deployment on a process worker."""
     from prefect import get_client
 
-    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
-    assert (
-        _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process", "--overwrite").returncode
-        == 0
-    )
-    deployed = _prefect(prefect_server, "--no-prompt", "deploy", "--all")
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    assert set(deployed) == {"generate", "settle", "rerun"}
+    assert [str(item.schedule.cron) for item in deployed["generate"].schedules] == ["0 2 * * *"]
+    assert deployed["settle"].schedules
+    limits = {name: deployed[name].global_concurrency_limit.limit for name in deployed}
+    assert limits == {"generate": 2, "settle": 1, "rerun": 1}
+    assert "image-to-video" in deployed["generate"].tags
+    parameters = _parameters(api, tmp_path, limit=3, config=None, sandbox=False)
     async with get_client() as client:
-        found = {deployment.name: deployment for deployment in await client.read_deployments()}
-        assert set(found) == {"generate", "settle", "rerun"}
-        assert [str(item.schedule.cron) for item in found["generate"].schedules] == ["0 2 * * *"]
-        assert found["generate"].global_concurrency_limit.limit == 1
-        assert "image-to-video" in found["generate"].tags
-        for item in found["generate"].schedules + found["settle"].schedules:
-            owner = "generate" if hasattr(item.schedule, "cron") else "settle"
-            await client.update_deployment_schedule(found[owner].id, item.id, active=False)
-        run = await client.create_flow_run_from_deployment(
-            found["generate"].id, parameters=_parameters(api, tmp_path, limit=3, config=None, sandbox=False)
-        )
-        worker = _prefect(prefect_server, "worker", "start", "--pool", "reelbatch", "--type", "process", "--run-once")
-        finished = await client.read_flow_run(run.id)
-    assert finished.state is not None
-    assert finished.state.is_completed(), f"{finished.state.message}\n{worker.stdout[-2000:]}{worker.stderr[-2000:]}"
+        run = await client.create_flow_run_from_deployment(deployed["generate"].id, parameters=parameters)
+        final = await _final_state(client, run.id)
+    assert final.is_completed(), f"{final.message}\n{_end_of(worker)}"
     assert sorted(pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist())[-3:] == ["queued"] * 3
