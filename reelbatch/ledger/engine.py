@@ -213,6 +213,7 @@ _POSTGRES_REMEDIES = {
     "does not support ssl": "it speaks no TLS, which the URL's sslmode asks for",
     "certificate verify failed": "its certificate can't be verified; check sslrootcert in the URL",
     "root certificate file": "there is no root certificate to verify it with; state sslrootcert in the URL",
+    "no schema has been selected": "this user may use no schema there; it needs USAGE and CREATE in one",
     "permission denied": "this user lacks a right there; it needs CREATE in the schema, or tables that it owns",
     "read-only transaction": "it is a read-only replica; use the primary",
     "too many clients": "it has no connection left; raise its max_connections, or run fewer workers",

@@ -1,0 +1,309 @@
+"""What only Postgres has: connections that break, several clocks, many machines."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from acting import LEASE, attempt, begin, committed, entry, keys, load, rows_of, set_run, states, tell
+from databases import Gate, postgres_url
+from sqlalchemy import Connection, event, select, text, update
+
+from reelbatch.domain import RunId
+from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.ledger import Ledger, claims, runs, sending
+from reelbatch.ledger.claims import Claim, Scope
+from reelbatch.ledger.engine import has_secret, parse_url, shown
+from reelbatch.ledger.schema import VERSION, attempts, results, schema_version, writers
+from reelbatch.ledger.sending import Admission
+
+KEYS = [f"key-{number:03}" for number in range(40)]
+PASSWORD = "s3cret"  # noqa: S105 - of nobody
+OPENER = """
+import sys
+from pathlib import Path
+from acting import begin
+from reelbatch.ledger import Ledger
+while not Path(sys.argv[2]).exists():
+    pass
+with Ledger(sys.argv[1]) as ledger:
+    begin(ledger, sys.argv[3])
+"""
+
+
+@pytest.fixture
+def ledger_url() -> str:
+    """An empty schema."""
+    return postgres_url()
+
+
+@pytest.fixture
+def gate(ledger_url: str) -> Iterator[Gate]:
+    """The only way to the database for the ledger under test."""
+    with Gate(ledger_url) as gate:
+        yield gate
+
+
+@pytest.fixture
+def ledger(gate: Gate) -> Iterator[Ledger]:
+    """A table behind the gate, whose owner does not wait for long."""
+    with Ledger(gate.url) as ledger:
+        ledger.transactor.patience_s = 5
+        yield ledger
+
+
+def test_a_commit_whose_answer_is_lost_counts_once(ledger: Ledger, gate: Gate) -> None:
+    """The transaction took place: it is neither done again nor reported as failed."""
+    load(ledger, rows_of("a", "b"))
+    worker = begin(ledger)
+    first, _ = worker.claim()
+    intent = worker.intent(first)
+    gate.swallow_commits = 1
+    assert worker.admit(intent) is Admission.ADMITTED
+    assert gate.swallowed == 1
+    assert states(ledger) == {"a": "sending", "b": "claimed"}
+    assert entry(ledger, "a")["attempts"] == 1
+    assert committed(ledger) == intent.reserve
+
+
+def test_a_commit_that_never_arrived_is_done_again(ledger: Ledger, gate: Gate) -> None:
+    """The transaction did not take place: it is repeated whole, on a new connection."""
+    load(ledger, rows_of("a"))
+    worker = begin(ledger)
+    (row,) = worker.claim()
+    intent = worker.intent(row)
+    gate.lose_commits = 1
+    assert worker.admit(intent) is Admission.ADMITTED
+    assert gate.swallowed == 1
+    assert entry(ledger, "a")["attempts"] == 1
+    assert attempt(ledger, intent.token)["outcome"] is None
+    assert committed(ledger) == intent.reserve
+
+
+async def test_a_group_in_flight_survives_a_lost_connection(ledger: Ledger, gate: Gate) -> None:
+    """Forty intents while the network flickers: each is recorded once, and each of them is answered once."""
+    load(ledger, rows_of(*KEYS))
+    worker = begin(ledger)
+    intents = [worker.intent(row) for row in worker.claim()]
+    writes = (ledger.write(sending.record_intents, intent) for intent in intents)
+    _, *admitted = await asyncio.gather(asyncio.to_thread(flicker, gate), *writes)
+    assert set(admitted) == {Admission.ADMITTED}
+    assert set(states(ledger).values()) == {"sending"}
+    assert {entry(ledger, key)["attempts"] for key in KEYS} == {1}
+    gate.cut()
+    assert all(tell(ledger, intent) for intent in intents)
+    assert committed(ledger) == sum(intent.reserve for intent in intents)
+
+
+def flicker(gate: Gate) -> None:
+    """The network fails again and again."""
+    for _ in range(5):
+        time.sleep(0.01)
+        gate.cut()
+
+
+def test_a_database_that_comes_back_is_waited_for(ledger: Ledger, gate: Gate) -> None:
+    """A restart of a second or two costs a second or two; reads and writes go on."""
+    load(ledger, rows_of("a"))
+    gate.close()
+    threading.Timer(1.0, lambda: setattr(gate, "open", True)).start()
+    worker = begin(ledger)
+    assert keys(worker.claim()) == ["a"]
+
+
+def test_a_database_that_stays_away_ends_in_words(ledger: Ledger, gate: Gate) -> None:
+    """After the patience is used up: one error, which names no password, and the table as it was."""
+    load(ledger, rows_of("a"))
+    ledger.transactor.patience_s = 0.5
+    gate.close()
+    for question in (lambda: states(ledger), lambda: begin(ledger)):
+        with pytest.raises(LedgerError, match="lost and did not come back; run the same command again"):
+            question()
+    gate.open = True
+    assert states(ledger) == {"a": "pending"}
+
+
+def test_workers_in_each_others_way_try_again(ledger_url: str) -> None:
+    """Two that lock the same rows in opposite order: the database ends one, which is simply done again."""
+    with Ledger(ledger_url) as one, Ledger(ledger_url) as other:
+        load(one, rows_of("a", "b"))
+        meet = threading.Barrier(2, timeout=20)
+        tries: list[str] = []
+
+        def lock(first: str, second: str) -> object:
+            def work(connection: Connection) -> None:
+                tries.append(first)
+                change(connection, first)
+                if tries.count(first) == 1:
+                    meet.wait()
+                change(connection, second)
+
+            return work
+
+        def change(connection: Connection, key: str) -> None:
+            where = results.c.row_key == key
+            connection.execute(update(results).where(where).values(attempts=results.c.attempts + 1))
+
+        thread = threading.Thread(target=one.change, args=(lock("a", "b"),))
+        thread.start()
+        other.change(lock("b", "a"))
+        thread.join()
+        assert len(tries) == 3
+        assert [entry(one, key)["attempts"] for key in ("a", "b")] == [2, 2]
+
+
+def test_two_claim_at_once_and_share(ledger_url: str) -> None:
+    """Rows that another worker is just taking are passed over, not waited for."""
+    with Ledger(ledger_url) as one, Ledger(ledger_url) as other:
+        load(one, rows_of(*KEYS))
+        worker = begin(other, "run-2")
+        scope = Scope("spring", RunId("run-1"))
+        both: list[list[str]] = []
+
+        def claim_while_the_other_does(connection: Connection) -> None:
+            mine = claims.claim(connection, [Claim(scope, (1, 100), 10)])[0]
+            both.append(keys(mine))
+            both.append(keys(worker.claim(10)))
+
+        one.change(claim_while_the_other_does)
+        assert both == [KEYS[:10], KEYS[10:20]]
+
+
+def test_the_claim_reads_only_pending_rows(ledger_url: str) -> None:
+    """However large the table: the partial index, up to the rows that are wanted, and no sort."""
+    with Ledger(ledger_url) as ledger:
+        load(ledger, rows_of(*(f"key-{number:05}" for number in range(5000))))
+        ledger.change(lambda connection: connection.execute(settled()))
+        ledger.change(lambda connection: connection.exec_driver_sql("ANALYZE results"))
+        plan = plan_of(ledger, Claim(Scope("spring", RunId("run-1")), (1, 5000), 16))
+    assert "Index Scan using results_pending on results" in plan
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan
+
+
+def settled() -> object:
+    """All but the last hundred rows have their video."""
+    done = {"state": "complete", "video_id": "vid"}
+    return update(results).where(results.c.row_number <= 4900).values(done)
+
+
+def plan_of(ledger: Ledger, item: Claim) -> str:
+    """How Postgres goes about a claim."""
+    seen: list[tuple[str, object]] = []
+
+    def remember(_: object, __: object, statement: str, values: object, *___: object) -> None:
+        if "SKIP LOCKED" in statement:
+            seen.append((statement, values))
+
+    event.listen(ledger._engine, "before_cursor_execute", remember)
+    ledger.change(lambda connection: claims.claim(connection, [item]))
+    event.remove(ledger._engine, "before_cursor_execute", remember)
+    ((statement, values),) = seen
+    with ledger.connection() as connection:
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars())
+
+
+def test_five_processes_may_open_a_new_table_at_once(ledger_url: str, tmp_path: Path) -> None:
+    """Workers that start together make the tables once, and none of them fails."""
+    go = tmp_path / "go"
+    commands = [[sys.executable, "-c", OPENER, ledger_url, str(go), f"run-{number}"] for number in range(5)]
+    here = Path(__file__).parent
+    path = {"PYTHONPATH": f"{here}:{here.parent / 'support'}"}
+    workers = [
+        subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True, env=path) for command in commands
+    ]
+    go.touch()
+    assert [worker.communicate()[1] for worker in workers] == [""] * 5
+    with Ledger(ledger_url) as ledger:
+        versions = ledger.read(lambda connection: connection.scalars(select(schema_version.c.version)).all())
+        assert versions == [VERSION]
+        assert ledger.read(lambda connection: connection.scalar(text("SELECT count(*) FROM runs"))) == 5
+        assert ledger.read(lambda connection: connection.scalars(select(writers.c.writer)).all()) == []
+
+
+def test_a_lease_goes_by_the_databases_clock(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines whose clocks are an hour apart do not take each other for dead."""
+    with Ledger(ledger_url) as ledger:
+        load(ledger, rows_of("a"))
+        slow = begin(ledger)
+        slow.claim()
+        set_run(slow, host="elsewhere")
+        hour_ago = runs.Heartbeat(slow.run_id, runs_time(ledger) - 60 * LEASE)
+        ledger.change(lambda connection: runs.beat(connection, [hour_ago]))
+        assert ledger.recover(LEASE) == (0, 0)
+        set_run(slow, heartbeat_at=runs_time(ledger) - 2 * LEASE)
+        assert ledger.recover(LEASE) == (1, 0)
+
+
+def runs_time(ledger: Ledger):  # noqa: ANN201 - a datetime
+    """The database's time."""
+    return ledger.read(lambda connection: connection.scalar(text("SELECT clock_timestamp()")))
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql+psycopg://u:s3cret@127.0.0.1:1/db", "nothing answers there"),
+        ("postgresql://u:s3cret@127.0.0.1:1/db", "nothing answers there"),
+        ("postgres://u:s3cret@127.0.0.1:1/db", "nothing answers there"),
+        ("postgresql+psycopg://u:s3cret@nowhere.invalid/db", "no host of this name"),
+        ("postgresql+asyncpg://u:s3cret@127.0.0.1/db", "SQLite .* or Postgres"),
+        ("mysql://u:s3cret@127.0.0.1/db", "SQLite .* or Postgres"),
+        ("postgresql+psycopg://u@127.0.0.1:1/db?sslpassword=s3cret&sslmode=disable", "nothing answers there"),
+    ],
+)
+def test_what_can_not_be_opened_is_said_without_the_password(url: str, says: str) -> None:
+    """One line with what to do, at once, and nothing secret in it."""
+    with pytest.raises(LedgerUnusable, match=says) as raised:
+        Ledger(url)
+    assert PASSWORD not in str(raised.value)
+    assert has_secret("postgresql://u:s3cret@h/db")
+
+
+def test_a_database_that_is_not_there_is_named(ledger_url: str) -> None:
+    """With the remedy."""
+    with pytest.raises(LedgerUnusable, match='database "nowhere" does not exist; make it with createdb'):
+        Ledger(ledger_url.replace("/postgres?", "/nowhere?"))
+
+
+def test_tls_that_the_server_does_not_speak_is_said(gate: Gate) -> None:
+    """Whoever asks for TLS does not get a connection without it."""
+    with pytest.raises(LedgerUnusable, match="speaks no TLS"):
+        Ledger(f"{gate.url}&sslmode=require")
+
+
+def test_a_user_without_rights_is_told(ledger_url: str) -> None:
+    """A role that may not make tables there hears which right it lacks."""
+    with psycopg.connect(
+        parse_url(ledger_url).set(drivername="postgresql").render_as_string(), autocommit=True
+    ) as db:
+        db.execute("DROP ROLE IF EXISTS reader")
+        db.execute("CREATE ROLE reader LOGIN")
+    with pytest.raises(LedgerUnusable, match="it needs USAGE and CREATE"):
+        Ledger(ledger_url.replace("postgres@", "reader@"))
+
+
+def test_a_url_is_shown_without_what_is_secret() -> None:
+    """In every message, report and file name."""
+    url = "postgresql+psycopg://me:s3cret@db.example.com:6432/reel?sslpassword=s3cret&sslmode=verify-full"
+    assert shown(url) == "postgresql+psycopg://me:***@db.example.com:6432/reel?sslmode=verify-full"
+
+
+def test_attempts_of_a_dead_worker_elsewhere_are_kept(ledger_url: str) -> None:
+    """After the lease its claimed rows are free, its request under way is in doubt with its credits held back."""
+    with Ledger(ledger_url) as ledger:
+        load(ledger, rows_of("a", "b"))
+        worker = begin(ledger)
+        first, _ = worker.claim()
+        intent = worker.intend(first)
+        set_run(worker, host="elsewhere", heartbeat_at=runs_time(ledger) - 2 * LEASE)
+        assert ledger.recover(LEASE) == (1, 1)
+        assert states(ledger) == {"a": "in_doubt", "b": "pending"}
+        outcome = select(attempts.c.outcome).where(attempts.c.token == intent.token)
+        assert ledger.read(lambda connection: connection.scalar(outcome)) == "in_doubt"
+        assert committed(ledger) == intent.reserve
