@@ -33,6 +33,8 @@ demo: install
 	$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
 	@echo "Videos: $(DEMO)/videos   Results table: $(DEMO)/reelbatch.db and $(DEMO)/catalogue.parquet"
 
+# Tests start a hundred processes, and none of them should compile the modules anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: dev
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
 

@@ -180,13 +180,12 @@ def test_a_second_ctrl_c_stops_at_once(workplace: Workplace, sandbox: RunningSan
 
 
 def test_a_cap_holds_for_two_at_once(workplace: Workplace) -> None:
-    """Two commands under one cap never charge more than the cap, and charge all that it allows."""
-    workplace.write_manifest(20)
-    cap = str(10 * CREDITS_A_ROW + 47)
-    ended = [command.finish() for command in [workplace.generate("--max-credits", cap) for _ in range(2)]]
+    """Two processes under one cap never charge more than the cap, and charge all that it allows."""
+    cap = 10 * CREDITS_A_ROW + 47
+    ended = [process.finish() for process in [workplace.from_python(max_credits=cap) for _ in range(2)]]
     assert [done.code for done in ended] == [3, 3], [done.err for done in ended]
     assert {done.report["exit_reason"] for done in ended} == {"cap"}
-    assert workplace.states() == {"queued": 10, "pending": 10}
+    assert workplace.states() == {"queued": 10, "pending": 50}
     check_books(workplace)
 
 
@@ -200,13 +199,13 @@ def test_a_wrong_key_stops_everything(workplace: Workplace) -> None:
     assert "mhk_not_this_one" not in done.out + done.err
 
 
-def test_an_empty_account_stops_the_run_and_a_top_up_finishes_it(tmp_path: Path, prefect_env: dict[str, str]) -> None:
-    """Out of credits: exit code 3 and the books agree; with more credits the same command sends the rest."""
-    env = {**prefect_env, "REELBATCH_CONCURRENCY": "8"}
+def test_an_empty_account_stops_the_run_and_a_top_up_finishes_it(tmp_path: Path, quiet_env: dict[str, str]) -> None:
+    """Out of credits: exit code 3 and the books agree; with more credits the same work again sends the rest."""
+    env = {**quiet_env, "REELBATCH_CONCURRENCY": "8"}
     account = {**SLOW, "data": tmp_path / "account"}
     with start(**account, balance=10 * CREDITS_A_ROW + 40) as sandbox, working(tmp_path, sandbox, env) as place:
         place.write_manifest(30)
-        done = place.generate().finish()
+        done = place.from_python().finish()
         assert (done.code, done.report["exit_reason"]) == (3, "no_credits")
         assert place.states() == {"queued": 10, "pending": 20}
         check_books(place)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import reelbatch
+from reelbatch.cli import main
 from reelbatch.sandbox import RunningSandbox, start
 
 LOST_AND_CHARGED = 2  # the second create
@@ -35,18 +38,29 @@ class Table:
         return reelbatch.generate(self.manifest, **where, **{"concurrency": 1, **settings})
 
     def reconcile(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """The real command; its exit code and JSON."""
-        where = ["--results", self.url, "--base-url", self.api.url, "--json"]
+        """The command in this process; its exit code and JSON."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["reelbatch", *self._stated(arguments)])
+            patch.setenv("MAGIC_HOUR_API_KEY", self.api.key)
+            with pytest.raises(SystemExit) as left:
+                main()
+        return int(left.value.code or 0), _answer(out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """The same as a process of its own."""
         run = subprocess.run(
-            [sys.executable, "-m", "reelbatch", "reconcile", *where, *arguments],
+            [sys.executable, "-m", "reelbatch", *self._stated(arguments)],
             env={**os.environ, "MAGIC_HOUR_API_KEY": self.api.key},
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert "Traceback" not in run.stderr
-        return run.returncode, json.loads(run.stdout) if run.stdout else {"error": run.stderr}
+        return run.returncode, _answer(run.stdout, run.stderr)
+
+    def _stated(self, arguments: Iterable[str]) -> list[str]:
+        return ["reconcile", "--results", self.url, "--base-url", self.api.url, "--json", *arguments]
 
     def doubtful(self) -> dict[str, str]:
         """Row key to token of the rows in doubt."""
@@ -57,6 +71,11 @@ class Table:
         """What a person finds in the vendor's library under a name with this ending."""
         found = [charge["video_id"] for charge in self.api.books()["charges"] if charge["token"] == token]
         return found[0] if found else None
+
+
+def _answer(out: str, err: str) -> dict[str, Any]:
+    assert "Traceback" not in err
+    return json.loads(out) if out else {"error": err}
 
 
 def made(folder: Path, api: RunningSandbox) -> Table:
@@ -82,14 +101,14 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
 
 def test_both_rows_are_cleared_up_and_the_books_add_up(table: Table) -> None:
     """The charged one by its id, the other by being sent again; in the end every row is paid for once."""
-    listed = table.reconcile()[1]["in_doubt"]
+    listed = table.process()[1]["in_doubt"]
     doubtful = {row["row_key"]: row["token"] for row in listed}
     assert doubtful == table.doubtful()
     found = {key: video for key, token in doubtful.items() if (video := table.video_of(token))}
     (charged,) = found
     (free,) = set(doubtful) - set(found)
-    assert table.reconcile("--row", charged, "--video-id", found[charged])[0] == 1  # one is left
-    code, answer = table.reconcile("--row", free, "--not-created")
+    assert table.process("--row", charged, "--video-id", found[charged])[0] == 1  # one is left
+    code, answer = table.process("--row", free, "--not-created")
     assert (code, answer["in_doubt"]) == (0, [])
     report = table.generate()
     books = table.api.books()
