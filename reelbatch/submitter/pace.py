@@ -10,10 +10,33 @@ from contextlib import asynccontextmanager
 from reelbatch.submitter.starts import Starts
 
 _SHRINK = 0.5
+_AHEAD = 10
+"""For each so many in flight, one more may make ready, so that a place that comes free is not empty meanwhile."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an error
     """No further create may start."""
+
+
+class Place:
+    """A create that makes ready, and then is in flight."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self.in_flight = False
+
+    async def take_off(self) -> float:
+        """Wait for a place among those in flight. Answers with when it was granted (loop time), for `slow_down`.
+
+        Raises:
+            Stopped: no further create may start.
+        """
+        granted = await self._pace.acquire()
+        self._pace.making_ready -= 1
+        self.in_flight = True
+        if self._pace.stopped:
+            raise Stopped
+        return granted
 
 
 class Pace:
@@ -21,6 +44,8 @@ class Pace:
 
     The number in flight halves on such an answer (once for each round of requests) and climbs again by one for each
     round of good answers. A pause that the API asked for holds for everybody, not just for the row that heard it.
+
+    Whoever is granted a slot should be able to send at once: what takes a while is done before, while making ready.
 
     Args:
         limit: creates in flight at most.
@@ -36,9 +61,11 @@ class Pace:
         self._paused_until = 0.0
         self._shrunk_at = -1.0
         self._waiting: deque[asyncio.Future[float]] = deque()
+        self._unready: deque[asyncio.Future[float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self.in_flight = 0
+        self.making_ready = 0
 
     @property
     def allowed(self) -> int:
@@ -58,10 +85,29 @@ class Pace:
     def stop(self) -> None:
         """Let no further create start; everybody who waits gets Stopped."""
         self._stop.set()
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(Stopped())
+        for line in (self._waiting, self._unready):
+            while line:
+                future = line.popleft()
+                if not future.done():
+                    future.set_exception(Stopped())
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[Place]:
+        """Leave to make one create ready, and then to wait for its slot; not while the API wants a pause.
+
+        Raises:
+            Stopped: no further create may start.
+        """
+        await self._stand_in(self._unready)
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            if place.in_flight:
+                self.in_flight -= 1
+            else:
+                self.making_ready -= 1
+            self._grant()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
@@ -70,24 +116,31 @@ class Pace:
         Raises:
             Stopped: no further create may start.
         """
-        started = await self._acquire()
+        started = await self.acquire()
         try:
             yield started
         finally:
             self.in_flight -= 1
             self._grant()
 
-    async def _acquire(self) -> float:
+    async def acquire(self) -> float:
+        """A place among those in flight; answers with when it was granted (loop time)."""
+        return await self._stand_in(self._waiting)
+
+    async def _stand_in(self, line: deque[asyncio.Future[float]]) -> float:
         if self.stopped:
             raise Stopped
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        line.append(future)
         self._grant()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.in_flight -= 1
+                if line is self._waiting:
+                    self.in_flight -= 1
+                else:
+                    self.making_ready -= 1
                 self._grant()
             raise
 
@@ -115,17 +168,29 @@ class Pace:
 
     def _grant(self) -> None:
         now = asyncio.get_running_loop().time()
+        if now < self._paused_until:
+            if self._waiting or self._unready:
+                self._grant_later(self._paused_until)
+            return
+        while self._unready and self._may_make_ready():
+            future = self._unready.popleft()
+            if not future.done():
+                self.making_ready += 1
+                future.set_result(now)
         while self._waiting and self.in_flight < self.allowed:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
-            if now < self._paused_until:
-                self._grant_later(self._paused_until)
-                return
             if self._starts is not None and not self._start(now):
                 return
             self.in_flight += 1
             self._waiting.popleft().set_result(now)
+
+    def _may_make_ready(self) -> bool:
+        ahead = self.allowed // _AHEAD
+        if self._starts is not None:  # the rate, and not the slots, is what they wait for
+            return self.making_ready < max(1, ahead)
+        return self.in_flight + self.making_ready < self.allowed + ahead
 
     def _start(self, now: float) -> bool:
         """Take a time to start; where none has come yet, `_grant` is called again when there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakSet
@@ -29,6 +30,8 @@ _TOKEN_BYTES = 10
 _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
+_STALE_S = 20.0
+"""Well within a lease: what is sent later than this after its intent, somebody may have decided about already."""
 _BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
 
@@ -210,14 +213,22 @@ class Submitter:
         return [await self._uploader.asset(path) for path in stated]
 
     async def _attempts(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
+        first = await self._attempt(row, assets)
+        if not _worth_another(first):  # nearly always: no machinery for what needs none
+            return first
+        told = iter([first])
+
+        async def attempt() -> Outcome:
+            return next(told, None) or await self._attempt(row, assets)
+
         retrying = AsyncRetrying(
-            retry=retry_if_result(lambda outcome: outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE),
+            retry=retry_if_result(_worth_another),
             stop=stop_after_attempt(self._plan.attempts),
             wait=self._wait,
             sleep=self._pace.sleep,
             retry_error_callback=_last_outcome,
         )
-        outcome: Outcome = await retrying(self._attempt, row, assets)
+        outcome: Outcome = await retrying(attempt)
         return outcome
 
     def _wait(self, state: RetryCallState) -> float:
@@ -234,16 +245,24 @@ class Submitter:
                     place.has_video = outcome.kind is Kind.SUBMITTED
             except _WindowFull:
                 self.window.full()  # other workers were quicker; wait until somebody counts again
+            except _Stale:
+                continue
             else:
                 return outcome
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
-        async with self._pace.slot() as started:
+        async with self._pace.ready() as place:
             token = new_token()
             await self._record_intent(row, token)
-            if self._pace.stopped:
+            recorded = time.monotonic()
+            try:
+                started = await place.take_off()
+            except Stopped:
                 await self._record(row, token, Outcome(Kind.RETRY), Ending.WITHDRAWN)
-                raise _Withdrawn
+                raise _Withdrawn from None
+            if time.monotonic() - recorded > _STALE_S:
+                await self._record(row, token, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
+                raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, token))
             self.tally.leaving()
@@ -332,6 +351,10 @@ class _NoRate(Exception):  # noqa: N818 - a signal within this module
     """A cap is set, and nobody knows what this row costs."""
 
 
+class _Stale(Exception):  # noqa: N818 - a signal within this module
+    """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
+
+
 class _WindowFull(Exception):  # noqa: N818 - a signal within this module
     """As many videos are unfinished as may be."""
 
@@ -340,6 +363,10 @@ def _last_outcome(state: RetryCallState) -> Outcome:
     assert state.outcome is not None  # noqa: S101 - tenacity calls this only after an attempt
     outcome: Outcome = state.outcome.result()
     return outcome
+
+
+def _worth_another(outcome: Outcome) -> bool:
+    return outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE
 
 
 def _asset_gone(outcome: Outcome, assets: list[Asset]) -> Outcome:

@@ -47,6 +47,40 @@ class Gate:
         assert await asyncio.to_thread(self.full.wait, 20)
 
 
+async def test_what_was_ready_when_the_run_stops_never_leaves(tmp_path: Path) -> None:
+    """Twenty are in flight and two have their intents on disk: these two are taken back, and cost nothing."""
+    gate = Gate(20)
+    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        sessions: list[Session] = []
+        run = asyncio.create_task(bench.run(ledger, bench.rows(60), sessions.append, concurrency=20))
+        await gate.until_full()
+        while bench.states().get("sending", 0) < 22:  # noqa: ASYNC110 - what the table says is waited for
+            await asyncio.sleep(0.01)
+        sessions[0].interrupt()
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        report = await run
+    assert len(api.arrivals) == 20
+    assert bench.states() == {"queued": 20, "pending": 40}
+    outcomes = [attempt["outcome"] for attempt in bench.attempts()]
+    assert sorted(outcomes) == ["submitted"] * 20 + ["withdrawn"] * 2
+    assert report.status.credits.worst_case == report.status.credits.charged
+
+
+async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a time in which others may have taken its worker for dead, its intent counts no more."""
+    monkeypatch.setattr("reelbatch.submitter.submitter._STALE_S", 0.05)
+    with scripted(lambda _: Answer(delay_s=0.3)) as api:
+        bench = Bench(tmp_path, api.url)
+        bench.generate(bench.rows(30), concurrency=10)
+    assert bench.states() == {"queued": 30}
+    assert len(api.arrivals) == 30
+    outcomes = [attempt["outcome"] for attempt in bench.attempts()]
+    assert outcomes.count("submitted") == 30
+    assert outcomes.count("retry") >= 1
+
+
 async def test_stop_lets_nothing_leave_and_records_what_is_in_flight(tmp_path: Path) -> None:
     """As on Ctrl-C: five are in flight, five end with their ids, the rest is pending."""
     gate = Gate(5)

@@ -116,6 +116,48 @@ async def test_starts_that_nobody_used_are_not_saved_up() -> None:
     assert starts[-1] - starts[0] >= 9 / 50 - 0.1
 
 
+async def _make_ready(pace: Pace, release: asyncio.Event) -> None:
+    async with pace.ready() as place:
+        await place.take_off()
+        await release.wait()
+
+
+async def test_a_tenth_makes_ready_while_all_are_in_flight() -> None:
+    """Of fifty that ask for twenty places, twenty are in flight and two are ready for the next that come free."""
+    pace, release = Pace(20), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    await _settle()
+    assert (pace.in_flight, pace.making_ready) == (20, 2)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert (pace.in_flight, pace.making_ready) == (0, 0)
+
+
+async def test_nobody_makes_ready_during_a_pause() -> None:
+    """Who is ready has written down that a request leaves; in a long pause none does."""
+    pace, release = Pace(20), asyncio.Event()
+    async with pace.slot() as started:
+        pace.slow_down(started, 30)
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    await _settle()
+    assert (pace.in_flight, pace.making_ready) == (0, 0)
+    pace.stop()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(end, Stopped) for end in ended)
+
+
+async def test_few_make_ready_where_a_rate_is_set() -> None:
+    """With a slow rate a hundred do not stand ready for minutes."""
+    pace, release = Pace(20, Starts(0.1, Clock().take_lot)), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    await asyncio.sleep(0.05)
+    assert pace.in_flight + pace.making_ready <= 1 + 2
+    pace.stop()
+    release.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (pace.in_flight, pace.making_ready) == (0, 0)
+
+
 async def test_stop_sends_everybody_home() -> None:
     """Nobody who waits gets a place any more, nor anybody who comes later."""
     pace, release = Pace(1), asyncio.Event()
