@@ -174,7 +174,9 @@ async def keep_secrets(site: Site) -> None:
         await Secret(value=value).save(name)
 
 
-async def test_two_workers_share_a_batch_and_one_may_be_killed(site: Site, api: RunningSandbox, tmp_path: Path) -> None:
+async def test_two_workers_share_a_batch_and_one_may_be_killed(
+    site: Site, api: RunningSandbox, tmp_path: Path
+) -> None:
     """Rows are shared and sent once, a third run waits its turn, and what a killed machine left is taken up."""
     manifest = tmp_path / "spring.csv"
     write_manifest(manifest)
