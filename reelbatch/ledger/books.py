@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
 from reelbatch.domain import Batch, RunId, Token, VideoId
 from reelbatch.ledger.schema import attempts, batches, runs
@@ -57,10 +57,31 @@ class Attempted(NamedTuple):
 
 def known_attempts(connection: Connection, tokens: Iterable[Token]) -> dict[Token, Attempted]:
     """What is known of these attempts; their rows are locked until the commit."""
-    a = attempts.c
-    columns = (a.token, a.credits_reserved, a.outcome, a.video_id, a.credits_charged, a.credits_final)
-    query = select(*columns).where(a.token.in_(list(tokens))).order_by(a.token).with_for_update()
-    return {Token(token): Attempted(*values) for token, *values in connection.execute(query)}
+    found = connection.execute(_KNOWN, {"tokens": list(tokens)})
+    return {Token(token): Attempted(*values) for token, *values in found}
+
+
+# Statements that every group of writes needs are built once: building one takes longer than running it.
+_a = attempts.c
+_KNOWN = (
+    select(_a.token, _a.credits_reserved, _a.outcome, _a.video_id, _a.credits_charged, _a.credits_final)
+    .where(_a.token.in_(bindparam("tokens", expanding=True)))
+    .order_by(_a.token)
+    .with_for_update()
+)
+_ADD_TO_BATCH = (
+    update(batches)
+    .where(batches.c.batch == bindparam("b_batch"))
+    .values(committed=batches.c.committed + bindparam("b_change", type_=BigInteger))
+)
+_ADD_TO_RUN = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("b_run_id"))
+    .values(
+        reserved=runs.c.reserved + bindparam("b_held", type_=BigInteger),
+        spent=runs.c.spent + bindparam("b_spent", type_=BigInteger),
+    )
+)
 
 
 class Sums:
@@ -83,11 +104,9 @@ class Sums:
 
     def write(self, connection: Connection) -> None:
         """Bring the changes into the table."""
-        for batch, change in self._batches.items():
+        for batch, change in sorted(self._batches.items()):
             if change:
-                more = batches.c.committed + change
-                connection.execute(update(batches).where(batches.c.batch == batch).values(committed=more))
-        for run_id, (held, spent) in self._runs.items():
+                connection.execute(_ADD_TO_BATCH, {"b_batch": batch, "b_change": change})
+        for run_id, (held, spent) in sorted(self._runs.items()):
             if held or spent:
-                more_of = {"reserved": runs.c.reserved + held, "spent": runs.c.spent + spent}
-                connection.execute(update(runs).where(runs.c.run_id == run_id).values(more_of))
+                connection.execute(_ADD_TO_RUN, {"b_run_id": run_id, "b_held": held, "b_spent": spent})

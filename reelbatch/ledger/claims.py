@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Integer, Row, and_, bindparam, func, or_, select, tuple_, update
 
 from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RowState, RunId
 from reelbatch.ledger.books import Ending
@@ -23,9 +25,13 @@ class Scope:
 
     def condition(self) -> ColumnElement[bool]:
         """Pending rows of this scope that this run has not already tried and given up."""
-        wanted = results.c.rerun_wanted if self.rerun else results.c.listed
-        untried = or_(results.c.run_id.is_(None), results.c.run_id != self.run_id)
-        return and_(results.c.batch == self.batch, in_states({RowState.PENDING}), wanted, untried)
+        return _claimable(self.batch, self.run_id, rerun=self.rerun)
+
+
+def _claimable(batch: Any, run_id: Any, *, rerun: bool) -> ColumnElement[bool]:
+    wanted = results.c.rerun_wanted if rerun else results.c.listed
+    untried = or_(results.c.run_id.is_(None), results.c.run_id != run_id)
+    return and_(results.c.batch == batch, in_states({RowState.PENDING}), wanted, untried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +79,30 @@ def claim(connection: Connection, items: Sequence[Claim]) -> list[list[ClaimedRo
 
 
 def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
+    scope, (first, last) = item.scope, item.span
+    values = {"b_batch": scope.batch, "b_run_id": scope.run_id, "b_first": first, "b_last": last, "b_rows": item.rows}
+    taken = connection.execute(_take(rerun=scope.rerun), values)
+    return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
+
+
+@cache
+def _take(*, rerun: bool) -> Any:
+    """The UPDATE that claims rows; built once, since building it takes longer than running it."""
+    condition = _claimable(bindparam("b_batch"), bindparam("b_run_id"), rerun=rerun)
     free = (
         select(results.c.batch, results.c.row_key)
-        .where(item.scope.condition(), results.c.row_number.between(*item.span))
+        .where(condition, results.c.row_number.between(bindparam("b_first"), bindparam("b_last")))
         .order_by(results.c.row_number)
-        .limit(item.rows)
+        .limit(bindparam("b_rows", type_=Integer))
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
         .cte("free")  # found once: as a subquery, Postgres may look again for each row, past the limit
     )
-    taken = connection.execute(
+    return (
         update(results)
         .where(tuple_(results.c.batch, results.c.row_key).in_(select(free)), CLAIM.expected)
-        .values(state=CLAIM.target, run_id=item.scope.run_id)
+        .values(state=CLAIM.target, run_id=bindparam("b_run_id"))
         .returning(*_CLAIMED_COLUMNS)
     )
-    return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
 
 
 def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:

@@ -229,9 +229,12 @@ def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Admission]
     return admissions
 
 
+_COMMITTED = select(batches.c.committed).where(batches.c.batch == bindparam("b_batch")).with_for_update()
+
+
 def _committed(connection: Connection, batch: Batch) -> int | None:
     """The batch's worst case so far; nobody else adds to it until the commit."""
-    return connection.scalar(select(batches.c.committed).where(batches.c.batch == batch).with_for_update())
+    return connection.scalar(_COMMITTED, {"b_batch": batch})
 
 
 def _free(connection: Connection, window: Window) -> int:
@@ -343,11 +346,19 @@ _COMPLETE_FIGURES = (
 )
 
 
+_r = results.c
+_ROWS_OF_TOKENS = (
+    select(_r.token, _r.batch, _r.row_key, _r.state, _r.video_id)
+    .where(_r.token.in_(bindparam("tokens", expanding=True)))
+    .order_by(_r.token)
+    .with_for_update()
+)
+
+
 def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
     """Bring answers into their rows, kind by kind; answers with the tokens of those that took them up."""
-    r = results.c
-    rows = select(r.token, r.batch, r.row_key, r.state, r.video_id).where(r.token.in_([item.token for item in items]))
-    found = {token: row for token, *row in connection.execute(rows.order_by(r.token).with_for_update())}
+    rows = connection.execute(_ROWS_OF_TOKENS, {"tokens": [item.token for item in items]})
+    found = {token: row for token, *row in rows}
     changes: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
     moved = set()
     for item in items:
