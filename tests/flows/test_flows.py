@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from sqlalchemy import select
+from databases import postgres_url
+from sqlalchemy import make_url, select
 
 import reelbatch
+from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import runs
 from reelbatch.sandbox import RunningSandbox, start
@@ -329,3 +332,51 @@ async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
         final = await _final_state(client, run.id)
     assert final.is_completed(), f"{final.message}\n{_end_of(worker)}"
     assert sorted(pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist())[-3:] == ["queued"] * 3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "instead"),
+    [
+        ({"results": "postgresql+psycopg://me:marked-4711@db.example.com/reel"}, "REELBATCH_RESULTS"),
+        (
+            {"results": "postgresql://me@db.example.com/reel?sslpassword=marked-4711"},
+            "Secret block `reelbatch-res",
+        ),
+        ({"overrides": {"results": "postgresql://me:marked-4711@db/reel"}}, "REELBATCH_RESULTS"),
+        ({"overrides": {"api_key": "marked-4711"}}, "MAGIC_HOUR_API_KEY"),
+        ({"overrides": {"webhook_secret": "marked-4711"}}, "REELBATCH_WEBHOOK_SECRET"),
+    ],
+)
+async def test_a_secret_is_no_parameter(parameter: dict[str, Any], instead: str, prefect_server: str) -> None:
+    """Prefect keeps parameters in the open: one with a secret fails the run, with where it belongs."""
+    from flows.generate import generate
+
+    with pytest.raises(SettingsError, match=instead) as raised:
+        await generate(manifest=str(ROOT / "data" / "catalogue.csv"), **parameter)
+    assert "marked-4711" not in str(raised.value)
+
+
+def test_the_command_line_hands_a_password_on_by_the_environment(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str
+) -> None:
+    """`--results` with a password works, and the run's parameters do not have it."""
+    url = make_url(postgres_url()).set(password="marked-4711").render_as_string(hide_password=False)  # noqa: S106 - of nobody
+    before = _known_runs(prefect_server)
+    command = [sys.executable, "-m", "reelbatch", "generate", str(ROOT / "data" / "catalogue.csv"), "--json"]
+    done = subprocess.run(
+        [*command, "--base-url", api.url, "--results", url, "--limit", "2", "--export", str(tmp_path / "x.parquet")],
+        cwd=tmp_path,
+        env={**_prefect_env(prefect_server), "MAGIC_HOUR_API_KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert json.loads(done.stdout)["submitted"] == 2, done.stderr
+    (run,) = [run for run in _known_runs(prefect_server) if run not in before]
+    assert '"limit": 2' in run
+    assert "marked-4711" not in run + done.stdout + done.stderr
+
+
+def _known_runs(prefect_server: str) -> list[str]:
+    found = httpx.post(f"{prefect_server}/flow_runs/filter", json={}, trust_env=False).raise_for_status().json()
+    return [json.dumps({"id": run["id"], "parameters": run["parameters"]}) for run in found]
