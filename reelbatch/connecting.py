@@ -18,6 +18,9 @@ def open_client(settings: Settings) -> Client:
             "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
         )
     connection = Connection(
-        base_url=settings.base_url, concurrency=settings.concurrency, timeout_s=settings.request_timeout_s
+        base_url=settings.base_url,
+        concurrency=settings.concurrency,
+        timeout_s=settings.request_timeout_s,
+        questions=settings.poll_concurrency,
     )
     return Client(settings.api_key, connection)

@@ -1,4 +1,4 @@
-"""The four calls of the API. The only code that knows httpx and the API's JSON."""
+"""The four calls of the API, and its JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,9 +17,9 @@ import httpx
 from pydantic import SecretStr
 
 from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
-from reelbatch.client.files import read_chunks
-from reelbatch.client.pools import Pools, connect_timeout, ssl_context
-from reelbatch.client.watch import ANSWER_LIMIT, Watch, without_key
+from reelbatch.client.files import open_pieces
+from reelbatch.client.ways import Ways
+from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
 from reelbatch.outcome import Exchange, Kind, classify
@@ -27,7 +27,9 @@ from reelbatch.settings import LIVE_URL, is_loopback
 
 _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16
-_HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL)
+_HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+_HEADERS = [("User-Agent", "reelbatch"), ("Accept", "*/*")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +40,14 @@ class Connection:
         base_url: https, or http on this machine.
         concurrency: creates in flight.
         timeout_s: longest wait for the answer to one call, in seconds.
+        questions: calls in flight that cost nothing, such as those about a video.
         transport: in place of the network, for tests.
     """
 
     base_url: str = LIVE_URL
     concurrency: int = 16
     timeout_s: float = 60.0
+    questions: int = 16
     transport: httpx.AsyncBaseTransport | None = None
 
 
@@ -61,23 +65,20 @@ class Client:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         _check_key(self._key)
         _check_address(connection.base_url)
-        self._base_url = connection.base_url.rstrip("/")
-        self._timeout_s = connection.timeout_s
+        self._origin, path = Origin.split(connection.base_url)
+        self._path = path.rstrip("/")
         self._creating = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        options: dict[str, Any] = {
-            # A proxy has no business between this process and its own machine.
-            "trust_env": not is_loopback(urlsplit(self._base_url).hostname),
-            "transport": connection.transport,
-            "context": ssl_context() if connection.transport is None else None,
-        }
-        connect = connect_timeout(self._timeout_s)
-        timeout = httpx.Timeout(self._timeout_s, connect=connect)
-        self._calls = Pools(connection.concurrency, timeout, **options)
+        # A proxy has no business between this process and its own machine.
+        ways = Ways(connection.transport, trust_env=not is_loopback(urlsplit(connection.base_url).hostname))
+        waits = Waits.of(connection.timeout_s)
+        self._creates = ways.wire(connection.concurrency, waits)
+        self._questions = ways.wire(connection.questions, waits)
         # A file may wait for a connection as long as the files before it take.
-        timeout = httpx.Timeout(self._timeout_s, connect=connect, write=_WRITE_TIMEOUT_S, pool=None)
-        self._transfers = Pools(_TRANSFERS, timeout, **options)
+        waits = replace(waits, place=None, write=_WRITE_TIMEOUT_S)
+        self._uploads = ways.wire(_TRANSFERS, waits)
+        self._downloads = ways.pools(_TRANSFERS, waits)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,8 +91,8 @@ class Client:
     async def close(self) -> None:
         """Close all connections, once creates under way have their answers: each may have been paid for."""
         await self._idle.wait()
-        await self._calls.close()
-        await self._transfers.close()
+        for wire in (self._creates, self._questions, self._uploads, self._downloads):
+            await wire.close()
 
     async def create(
         self,
@@ -129,40 +130,18 @@ class Client:
 
     async def send_create(self, body: Mapping[str, Any]) -> Exchange:
         """One POST of `body`; whatever happens comes back as an Exchange, with what is known about it."""
-        watch = Watch(self._timeout_s)
-        try:
-            async with self._counted(), watch.limit(), self._post(body, watch) as response:
-                watch.status, watch.headers = response.status_code, dict(response.headers)
-                async for chunk in response.aiter_raw():
-                    watch.body += chunk
-                    if len(watch.body) > ANSWER_LIMIT:
-                        break
-        except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
-            return watch.exchange(error, self._key)
-        return watch.exchange(None, self._key)
-
-    @asynccontextmanager
-    async def _counted(self) -> AsyncIterator[None]:
+        seen = Seen()
         self._creating += 1
         self._idle.clear()
         try:
-            yield
+            await self._creates.exchange(self._call("POST", "/v1/image-to-video", body), seen)
+        except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
+            return seen.exchange(error, self._key)
         finally:
             self._creating -= 1
             if not self._creating:
                 self._idle.set()
-
-    @asynccontextmanager
-    async def _post(self, body: Mapping[str, Any], watch: Watch) -> AsyncIterator[httpx.Response]:
-        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        # Uncompressed, an answer that breaks off can still be read.
-        headers = {**self._authorization(), "Content-Type": "application/json", "Accept-Encoding": "identity"}
-        url = f"{self._base_url}/v1/image-to-video"
-        with self._calls.client() as client:
-            async with client.stream(
-                "POST", url, content=content, headers=headers, extensions={"trace": watch.trace}
-            ) as response:
-                yield response
+        return seen.exchange(None, self._key)
 
     async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
         """Ask for one upload address for each of `extensions`, in the same order. Costs nothing.
@@ -171,7 +150,7 @@ class Client:
             ApiError: the API refused or could not be reached.
         """
         items = [{"type": "image", "extension": extension} for extension in extensions]
-        answer = await self._call("POST", "/v1/files/upload-urls", {"items": items})
+        answer = await self._ask("POST", "/v1/files/upload-urls", {"items": items})
         try:
             slots = [upload_slot(item) for item in answer["items"]]
         except (KeyError, TypeError) as error:
@@ -187,17 +166,16 @@ class Client:
             UploadError: the storage refused it or could not be reached; trying again is safe.
         """
         try:
-            size = await asyncio.to_thread(os.path.getsize, path)
-            with self._transfers.client() as client:
-                response = await client.put(
-                    slot.upload_url, content=read_chunks(path, size), headers={"Content-Length": str(size)}
-                )
-        except OSError as error:
-            raise UploadError(f"{path}: the image can't be read: {error.strerror or error}") from error
+            origin, target = Origin.split(slot.upload_url)
+            async with open_pieces(path) as (size, pieces):
+                headers = [*_HEADERS, ("Content-Length", str(size))]
+                status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
-        if response.status_code >= 300:  # noqa: PLR2004 - anything but success
-            raise UploadError(f"the storage answered with status {response.status_code}", status=response.status_code)
+        except OSError as error:
+            raise UploadError(f"{path}: the image can't be read: {error.strerror or error}") from error
+        if status >= 300:  # noqa: PLR2004 - anything but success
+            raise UploadError(f"the storage answered with status {status}", status=status)
 
     async def asset(self, path: str) -> str:
         """What a create is given for `path`: itself for a URL or `api-assets/…`, else the uploaded file's path."""
@@ -216,7 +194,7 @@ class Client:
         Raises:
             ApiError: the API refused (`status` 404: no such video) or could not be reached.
         """
-        answer = await self._call("GET", f"/v1/video-projects/{quote(video_id, safe='')}")
+        answer = await self._ask("GET", f"/v1/video-projects/{quote(video_id, safe='')}")
         try:
             return video(answer)
         except (KeyError, TypeError, AttributeError) as error:
@@ -231,32 +209,41 @@ class Client:
         """
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
         try:
-            with self._transfers.client() as client:
+            with self._downloads.client() as client:
                 async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
                     yield response
         except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({type(error).__name__}: {error})") from error
 
-    async def _call(self, method: str, path: str, body: Any = None) -> Any:
+    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that costs nothing and may be repeated."""
+        seen = Seen()
         try:
-            with self._calls.client() as client:
-                response = await client.request(
-                    method, f"{self._base_url}{path}", json=body, headers=self._authorization()
-                )
+            await self._questions.exchange(self._call(method, path, body), seen)
         except _HTTP_ERRORS as error:
             raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
-        if response.status_code != 200:  # noqa: PLR2004 - the only success of these calls
-            content = without_key(response.content, self._key)
+        content = seen.content()
+        if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
+            content = without_key(content, self._key)
             message = _lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
-            raise ApiError(f"{method} {path}: status {response.status_code}: {message}", status=response.status_code)
-        answer = _lenient_object(response.content)
+            raise ApiError(f"{method} {path}: status {seen.status}: {message}", status=seen.status)
+        answer = _lenient_object(content)
         if not answer:
             raise ApiError(f"{method} {path}: the answer is not the JSON that was expected")
         return answer
 
-    def _authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._key.get_secret_value()}"}
+    def _call(self, method: str, path: str, body: Any = None) -> Call:
+        """Uncompressed, an answer that breaks off can still be read."""
+        headers = [
+            *_HEADERS,
+            ("Authorization", f"Bearer {self._key.get_secret_value()}"),
+            ("Accept-Encoding", "identity"),
+        ]
+        content = b""
+        if body is not None:
+            content = _ENCODE(body).encode("utf-8", "replace")
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+        return Call(method, self._origin, f"{self._path}{path}", headers, content)
 
 
 def _check_key(key: SecretStr) -> None:

@@ -1,4 +1,4 @@
-"""Several small httpx clients in place of one large one.
+"""Several small httpx clients in place of one large one: the way to the network where a proxy stands between.
 
 httpx's pool slows down with its own size, so each client gets at most eight connections; all share one SSL context.
 See docs/adr/0001-small-http-pools.md for the measurement.
@@ -7,31 +7,18 @@ See docs/adr/0001-small-http-pools.md for the measurement.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
 import httpx
 
+from reelbatch.client.watch import Watch
+from reelbatch.client.wire import ANSWER_LIMIT, KEEPALIVE_S, Call, Seen, Waits
 from reelbatch.errors import SettingsError
 
 CONNECTIONS_EACH = 8
-CONNECT_TIMEOUT_S = 15.0
-KEEPALIVE_S = 3.0
-"""Shorter than servers usually keep a connection: reusing one that the server is closing leaves a row in doubt."""
-
-
-def connect_timeout(timeout_s: float) -> float:
-    """Longest wait for a connection, where an answer is waited for `timeout_s` seconds."""
-    return min(CONNECT_TIMEOUT_S, timeout_s)
-
-
-def ssl_context() -> ssl.SSLContext:
-    """Trusts what httpx trusts (its own bundle, or SSL_CERT_FILE) and what this machine trusts."""
-    context = httpx.create_ssl_context()
-    context.load_default_certs()
-    return context
 
 
 class Pools:
@@ -39,7 +26,7 @@ class Pools:
 
     Args:
         size: requests in flight.
-        timeout: longest waits of one request, step by step.
+        waits: longest waits of one request.
         trust_env: whether proxy settings of the environment are honoured.
         transport: in place of the network, for tests.
         context: for TLS; shared, since loading the authorities takes time and memory.
@@ -51,7 +38,7 @@ class Pools:
     def __init__(
         self,
         size: int,
-        timeout: httpx.Timeout,
+        waits: Waits,
         *,
         trust_env: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -62,6 +49,9 @@ class Pools:
             max_keepalive_connections=CONNECTIONS_EACH,
             keepalive_expiry=KEEPALIVE_S,
         )
+        self._waits = waits
+        write = waits.answer if waits.write is None else waits.write
+        timeout = httpx.Timeout(waits.answer, connect=waits.connect, write=write, pool=waits.place)
         options: dict[str, Any] = {"timeout": timeout, "limits": limits, "trust_env": trust_env}
         try:
             self._clients = [
@@ -82,6 +72,39 @@ class Pools:
             yield self._clients[index]
         finally:
             self._busy[index] -= 1
+
+    async def exchange(self, call: Call, seen: Seen) -> None:
+        """Send `call` once; `seen` is kept up to date, so that it tells the truth whatever ends the call.
+
+        Raises:
+            httpx.HTTPError: it did not come to its end.
+            TimeoutError: nor in time, though bytes kept coming.
+        """
+        watch = Watch(seen, self._waits)
+        request: dict[str, Any] = {"content": call.content or None, "headers": call.headers}
+        with self.client() as client:
+            async with (
+                watch.limit(),
+                client.stream(call.method, call.url, extensions={"trace": watch.trace}, **request) as response,
+            ):
+                seen.status, seen.headers = response.status_code, dict(response.headers)
+                if response.is_stream_consumed:  # a transport in place of the network has it whole
+                    seen.body += response.content
+                    return
+                async for chunk in response.aiter_raw():
+                    seen.body += chunk
+                    if len(seen.body) > ANSWER_LIMIT:
+                        break
+
+    async def put(self, call: Call, pieces: AsyncIterator[bytes]) -> int:
+        """Send `call` with a body in pieces, whose length its headers state; returns the answer's status.
+
+        Raises:
+            httpx.HTTPError: it did not come to its end.
+        """
+        with self.client() as client:
+            response = await client.request(call.method, call.url, content=pieces, headers=call.headers)
+        return response.status_code
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,5 +1,5 @@
-"""The servers of all tests here."""
+"""The servers and clients of all tests here."""
 
-from raw_server import serve
+from raw_server import connect, serve
 
-__all__ = ["serve"]
+__all__ = ["connect", "serve"]

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import httpx
 import pytest
 
+from reelbatch.client import Client, Connection
+
+KEY = "mhk_live_0123456789abcdef"
+_NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the usual ones takes long
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _RST = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends RST and not FIN
 
@@ -44,7 +51,31 @@ class RawServer:
             await self.changed.wait_for(lambda: self.open == number)
 
 
-Serve = Callable[[Behaviour], Awaitable[RawServer]]
+class Serve(Protocol):
+    """Starts a server; with a context it speaks TLS."""
+
+    async def __call__(
+        self, behaviour: Behaviour, /, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> RawServer:
+        """A server with this behaviour."""
+
+
+class Connect(Protocol):
+    """Makes a client for one create at a time."""
+
+    def __call__(self, url: str, timeout_s: float = 5.0) -> Client:
+        """A client of this server."""
+
+
+@pytest.fixture(params=["own connections", "httpx"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """A client on either way to the network: what it knows of a create must be the same."""
+
+    def client_of(url: str, timeout_s: float = 5.0) -> Client:
+        transport = httpx.AsyncHTTPTransport(verify=_NO_CAS) if request.param == "httpx" else None
+        return Client(KEY, Connection(base_url=url, concurrency=1, timeout_s=timeout_s, transport=transport))
+
+    return client_of
 
 
 @pytest.fixture
@@ -52,7 +83,9 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers with a given behaviour; all end with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(behaviour: Behaviour) -> RawServer:
+        async def start(
+            behaviour: Behaviour, /, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+        ) -> RawServer:
             server, tasks = RawServer(), set()
 
             async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +100,7 @@ async def serve() -> AsyncIterator[Serve]:
                         await writer.wait_closed()
                     await server.count(-1)
 
-            listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+            listening = await asyncio.start_server(connected, host, 0, ssl=tls)
             server.port = listening.sockets[0].getsockname()[1]
             stack.push_async_callback(_end, listening, tasks)
             return server

@@ -10,19 +10,18 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from raw_server import Behaviour, RawServer, Serve, answer, read_request, reset
+from raw_server import KEY, Behaviour, Connect, RawServer, Serve, answer, read_request, reset
 
 from reelbatch.client import Client, Connection
 from reelbatch.outcome import Exchange, Kind, Outcome, classify
 
-KEY = "mhk_live_0123456789abcdef"
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w","credits_charged":450,"estimated_frame_cost":450}'
 
 
-async def send(url: str, timeout_s: float = 5.0) -> tuple[Exchange, Outcome]:
+async def send(connect: Connect, url: str, timeout_s: float = 5.0) -> tuple[Exchange, Outcome]:
     """One create to `url`, and what it ended in."""
-    async with Client(KEY, Connection(base_url=url, concurrency=1, timeout_s=timeout_s)) as client:
+    async with connect(url, timeout_s=timeout_s) as client:
         exchange = await client.send_create(BODY)
     return exchange, classify(exchange)
 
@@ -37,15 +36,15 @@ def _free_port() -> int:
     return port
 
 
-async def test_a_refused_connection_may_be_tried_again() -> None:
+async def test_a_refused_connection_may_be_tried_again(connect: Connect) -> None:
     """Nobody listens, so nothing left."""
-    exchange, outcome = await send(f"http://127.0.0.1:{_free_port()}")
+    exchange, outcome = await send(connect, f"http://127.0.0.1:{_free_port()}")
     assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
-async def test_a_name_that_nobody_knows_may_be_tried_again() -> None:
+async def test_a_name_that_nobody_knows_may_be_tried_again(connect: Connect) -> None:
     """The name server says no, so nothing left."""
-    exchange, outcome = await send("https://api.reelbatch.invalid")
+    exchange, outcome = await send(connect, "https://api.reelbatch.invalid")
     assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
@@ -63,13 +62,13 @@ def deaf() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-async def test_a_connection_that_never_comes_about_may_be_tried_again(deaf: int) -> None:
+async def test_a_connection_that_never_comes_about_may_be_tried_again(connect: Connect, deaf: int) -> None:
     """The wait for a connection is bounded, and nothing left."""
-    exchange, outcome = await send(f"http://127.0.0.1:{deaf}", timeout_s=0.5)
+    exchange, outcome = await send(connect, f"http://127.0.0.1:{deaf}", timeout_s=0.5)
     assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
-async def test_a_failed_tls_handshake_may_be_tried_again(serve: Serve) -> None:
+async def test_a_failed_tls_handshake_may_be_tried_again(connect: Connect, serve: Serve) -> None:
     """A server that speaks plain text where TLS is expected got nothing of the request."""
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,25 +76,25 @@ async def test_a_failed_tls_handshake_may_be_tried_again(serve: Serve) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
     server = await serve(plain)
-    exchange, outcome = await send(f"https://localhost:{server.port}")
+    exchange, outcome = await send(connect, f"https://localhost:{server.port}")
     assert (exchange.left, outcome.kind) == (False, Kind.RETRY)
 
 
-async def test_a_tls_handshake_that_never_ends_may_be_tried_again(serve: Serve) -> None:
+async def test_a_tls_handshake_that_never_ends_may_be_tried_again(connect: Connect, serve: Serve) -> None:
     """A server that accepts and says nothing: bounded, and nothing of the request left."""
     server = await serve(_silent)
-    exchange, outcome = await send(f"https://localhost:{server.port}", timeout_s=0.5)
+    exchange, outcome = await send(connect, f"https://localhost:{server.port}", timeout_s=0.5)
     assert (exchange.left, outcome.kind) == (False, Kind.RETRY)
 
 
 async def test_no_free_connection_may_be_tried_again(serve: Serve) -> None:
-    """A create that waits too long behind eight others never left; those others may have."""
+    """A create that waits too long behind three others never left; those others may have."""
     server = await serve(_silent_after_request)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=0.5)) as client:
-        exchanges = await asyncio.gather(*(client.send_create(BODY) for _ in range(9)))
+    async with Client(KEY, Connection(base_url=server.url, concurrency=3, timeout_s=0.5)) as client:
+        exchanges = await asyncio.gather(*(client.send_create(BODY) for _ in range(4)))
     ended = sorted((exchange.left, classify(exchange).kind.value) for exchange in exchanges)
-    assert ended == [(False, "retry")] + [(True, "in_doubt")] * 8
-    assert server.most_open == 8
+    assert ended == [(False, "retry")] + [(True, "in_doubt")] * 3
+    assert server.most_open == 3
 
 
 async def test_a_wait_for_a_connection_does_not_shorten_the_wait_for_the_answer(serve: Serve) -> None:
@@ -108,7 +107,7 @@ async def test_a_wait_for_a_connection_does_not_shorten_the_wait_for_the_answer(
             writer.write(answer(GOOD))
 
     server = await serve(slow)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=1.0)) as client:
+    async with Client(KEY, Connection(base_url=server.url, concurrency=8, timeout_s=1.0)) as client:
         exchanges = await asyncio.gather(*(client.send_create(BODY) for _ in range(16)))
     assert {classify(exchange).kind for exchange in exchanges} == {Kind.SUBMITTED}
 
@@ -216,17 +215,19 @@ UNANSWERED: list[Behaviour] = [
 
 
 @pytest.mark.parametrize("behaviour", UNANSWERED, ids=lambda behaviour: behaviour.__name__.strip("_"))
-async def test_a_request_that_began_to_leave_is_in_doubt(serve: Serve, behaviour: Behaviour) -> None:
+async def test_a_request_that_began_to_leave_is_in_doubt(
+    connect: Connect, serve: Serve, behaviour: Behaviour
+) -> None:
     """However the connection ends without an answer, and however long that takes: bounded, and never sent again."""
     server = await serve(behaviour)
     async with asyncio.timeout(20):
-        exchange, outcome = await send(server.url, timeout_s=0.6)
+        exchange, outcome = await send(connect, server.url, timeout_s=0.6)
     assert exchange.left
     assert outcome.kind is Kind.IN_DOUBT
     assert server.connections == 1
 
 
-async def test_a_connection_closed_just_as_it_is_used_again_is_in_doubt(serve: Serve) -> None:
+async def test_a_connection_closed_just_as_it_is_used_again_is_in_doubt(connect: Connect, serve: Serve) -> None:
     """The second create went out on a kept connection, and nobody can say whether it arrived."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -235,14 +236,14 @@ async def test_a_connection_closed_just_as_it_is_used_again_is_in_doubt(serve: S
         await reader.readexactly(1)  # closes when the next request has begun to arrive
 
     server = await serve(once)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+    async with connect(server.url, timeout_s=5) as client:
         first, second = await client.send_create(BODY), await client.send_create(BODY)
     assert classify(first).kind is Kind.SUBMITTED
     assert (second.left, classify(second).kind) == (True, Kind.IN_DOUBT)
     assert server.connections == 1
 
 
-async def test_a_connection_that_was_closed_while_idle_is_not_used_again(serve: Serve) -> None:
+async def test_a_connection_that_was_closed_while_idle_is_not_used_again(connect: Connect, serve: Serve) -> None:
     """A server that closes after each answer leaves nothing in doubt."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -251,7 +252,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used_again(serve: 
         await writer.drain()
 
     server = await serve(once)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+    async with connect(server.url, timeout_s=5) as client:
         kinds = []
         for _ in range(3):
             kinds.append(classify(await client.send_create(BODY)).kind)
@@ -263,7 +264,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used_again(serve: 
 # --- there is an answer, or part of one -------------------------------------------------------------------------
 
 
-async def answered(serve: Serve, raw: bytes, timeout_s: float = 5.0) -> Outcome:
+async def answered(connect: Connect, serve: Serve, raw: bytes, timeout_s: float = 5.0) -> Outcome:
     """The outcome when the server answers with `raw` and closes."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -272,7 +273,7 @@ async def answered(serve: Serve, raw: bytes, timeout_s: float = 5.0) -> Outcome:
         await writer.drain()
 
     server = await serve(behave)
-    exchange, outcome = await send(server.url, timeout_s)
+    exchange, outcome = await send(connect, server.url, timeout_s)
     assert exchange.left
     return outcome
 
@@ -286,15 +287,17 @@ CUT_OFF = [
 
 
 @pytest.mark.parametrize(("kept", "kind"), CUT_OFF)
-async def test_a_success_that_breaks_off_is_never_sent_again(serve: Serve, kept: bytes, kind: Kind) -> None:
+async def test_a_success_that_breaks_off_is_never_sent_again(
+    connect: Connect, serve: Serve, kept: bytes, kind: Kind
+) -> None:
     """With the id already there it is submitted, else in doubt."""
     raw = answer(GOOD)[: -len(GOOD)] + kept
-    outcome = await answered(serve, raw)
+    outcome = await answered(connect, serve, raw)
     assert outcome.kind is kind
     assert outcome.video_id == ("clx7uu86w" if kind is Kind.SUBMITTED else None)
 
 
-async def test_a_success_that_stalls_after_its_id_is_submitted(serve: Serve) -> None:
+async def test_a_success_that_stalls_after_its_id_is_submitted(connect: Connect, serve: Serve) -> None:
     """Time running out does not throw an id away."""
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -303,12 +306,12 @@ async def test_a_success_that_stalls_after_its_id_is_submitted(serve: Serve) -> 
         await reader.read()
 
     server = await serve(stall)
-    _, outcome = await send(server.url, timeout_s=0.4)
+    _, outcome = await send(connect, server.url, timeout_s=0.4)
     assert (outcome.kind, outcome.video_id) == (Kind.SUBMITTED, "clx7uu86w")
 
 
 @pytest.mark.parametrize("rest", [b" " * 10_000, b""], ids=["for ever", "to its end"])
-async def test_a_body_that_dribbles_is_waited_for_within_bounds(serve: Serve, rest: bytes) -> None:
+async def test_a_body_that_dribbles_is_waited_for_within_bounds(connect: Connect, serve: Serve, rest: bytes) -> None:
     """Byte after byte, each in time: the whole has its limit as well, and the id is kept."""
 
     async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -322,7 +325,7 @@ async def test_a_body_that_dribbles_is_waited_for_within_bounds(serve: Serve, re
 
     server = await serve(dribble)
     async with asyncio.timeout(15):
-        _, outcome = await send(server.url, timeout_s=1.5)
+        _, outcome = await send(connect, server.url, timeout_s=1.5)
     assert (outcome.kind, outcome.video_id) == (Kind.SUBMITTED, "clx7uu86w")
 
 
@@ -367,14 +370,14 @@ ANSWERED: dict[str, tuple[bytes, Kind]] = {
 
 
 @pytest.mark.parametrize(("raw", "kind"), ANSWERED.values(), ids=ANSWERED)
-async def test_odd_answers(serve: Serve, raw: bytes, kind: Kind) -> None:
+async def test_odd_answers(connect: Connect, serve: Serve, raw: bytes, kind: Kind) -> None:
     """An id that came is kept, and without one only a refusal is certain."""
-    outcome = await answered(serve, raw)
+    outcome = await answered(connect, serve, raw)
     assert outcome.kind is kind
     assert outcome.video_id == ("clx7uu86w" if kind is Kind.SUBMITTED else None)
 
 
-async def test_an_answer_before_the_request_was_read_counts(serve: Serve) -> None:
+async def test_an_answer_before_the_request_was_read_counts(connect: Connect, serve: Serve) -> None:
     """A refusal that comes early, with the connection closed behind it, is a refusal and not a lost connection."""
 
     async def impatient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -384,11 +387,11 @@ async def test_an_answer_before_the_request_was_read_counts(serve: Serve) -> Non
         await reader.read()
 
     server = await serve(impatient)
-    _, outcome = await send(server.url)
+    _, outcome = await send(connect, server.url)
     assert (outcome.kind, outcome.message) == (Kind.HALT, "Unauthorized")
 
 
-async def test_a_redirect_is_not_followed(serve: Serve) -> None:
+async def test_a_redirect_is_not_followed(connect: Connect, serve: Serve) -> None:
     """Neither to the same host nor to another: one request arrives."""
     seen: list[bytes] = []
 
@@ -398,15 +401,15 @@ async def test_a_redirect_is_not_followed(serve: Serve) -> None:
             writer.write(answer(b"", "308 Permanent Redirect", "Location: /v1/image-to-video"))
 
     server: RawServer = await serve(onward)
-    _, outcome = await send(server.url)
+    _, outcome = await send(connect, server.url)
     assert outcome.kind is Kind.REJECTED
     assert len(seen) == 1
 
 
-async def test_cancelling_a_create_leaves_nothing_running(serve: Serve) -> None:
+async def test_cancelling_a_create_leaves_nothing_running(connect: Connect, serve: Serve) -> None:
     """Whoever is cancelled in mid-request hears of it, and the connection goes too."""
     server = await serve(_silent_after_request)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1)) as client:
+    async with connect(server.url) as client:
         sending: asyncio.Task[Any] = asyncio.create_task(client.send_create(BODY))
         await server.until_open(1)
         sending.cancel()
@@ -416,7 +419,7 @@ async def test_cancelling_a_create_leaves_nothing_running(serve: Serve) -> None:
             await server.until_open(0)
 
 
-async def test_closing_waits_for_answers_under_way(serve: Serve) -> None:
+async def test_closing_waits_for_answers_under_way(connect: Connect, serve: Serve) -> None:
     """A client that is closed in mid-create still brings the id."""
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -426,7 +429,7 @@ async def test_closing_waits_for_answers_under_way(serve: Serve) -> None:
         await writer.drain()
 
     server = await serve(slow)
-    client = Client(KEY, Connection(base_url=server.url, concurrency=1))
+    client = connect(server.url)
     sending = asyncio.create_task(client.send_create(BODY))
     await server.until_open(1)
     await client.close()
