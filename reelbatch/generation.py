@@ -85,7 +85,7 @@ def plan(order: Order, settings: Settings) -> Plan:
     batch = named(order.batch, manifest)
     findings = Findings()
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
-    with table as ledger, ledger.staged(findings.gather(manifest)) as staged:
+    with table as ledger, ledger.staged(findings.gather(manifest), batch) as staged:
         return look(manifest, batch, settings, (findings, staged))
 
 
@@ -99,7 +99,8 @@ def load(order: Order, settings: Settings, ledger: Ledger) -> Plan:
     manifest = open_manifest(order.source, options_of(settings), checks_of(settings))
     batch = named(order.batch, manifest)
     findings = Findings()
-    with ledger.staged(findings.gather(manifest)) as staged:
+    unchanged = None if order.regenerate is Regenerate.ALL else batch
+    with ledger.staged(findings.gather(manifest), unchanged) as staged:
         comparison = staged.compare(batch, order.regenerate)
         refuse_duplicates(manifest, findings, comparison)
         if order.strict:

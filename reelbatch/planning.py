@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def gather(self, manifest: Manifest) -> Iterator[list[Row]]:
+    def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
         """Pass the manifest's rows on, and keep what was found."""
         for checked in manifest.batches():
             self.rows += len(checked.rows)

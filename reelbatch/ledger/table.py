@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,12 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import claims, runs, staging
+from reelbatch.ledger import claims, merging, runs, staging
 from reelbatch.ledger.engine import now, open_engine, parse_url, reading, session, shown, sqlite_path
+from reelbatch.ledger.kept import Kept
 from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.repeats import Repeats
 from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
 from reelbatch.ledger.transacting import Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
+from reelbatch.rowcolumns import RowColumns
 
 Answer = TypeVar("Answer")
 
@@ -126,21 +130,21 @@ class Ledger:
         """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
         return self.transactor.write(work)
 
-    def recover(self, lease: timedelta) -> tuple[int, int]:
-        """Take back what dead workers held: (rows returned to pending, rows now in doubt)."""
-        return self.change(lambda connection: _recover(connection, lease))
-
     @contextmanager
-    def staged(self, batches: Iterable[list[Row]]) -> Iterator[StagedManifest]:
-        """The manifest's rows in a temporary table, to compare and to merge."""
-        with session(self._engine) as connection:
-            staging.create(connection)
+    def staged(self, batches: Iterable[Sequence[Row]], batch: Batch | None = None) -> Iterator[StagedManifest]:
+        """The manifest's rows in a temporary table, to compare and to merge.
+
+        With a `batch`, rows that it has already just so are counted and not staged, which takes a fraction of the
+        time. Not for Regenerate.ALL.
+        """
+        with session(self._engine) as connection, Repeats() as keys, Repeats() as requests:
+            staged = StagedManifest(connection, Kept(batch), keys, requests)
             try:
+                staged.create()
                 for rows in batches:
-                    staging.fill(connection, rows)
-                staging.index(connection)
-                connection.commit()
-                yield StagedManifest(connection)
+                    staged.add(RowColumns.of(rows))
+                staged.complete()
+                yield staged
             finally:
                 _drop_staged(connection)
 
@@ -148,18 +152,42 @@ class Ledger:
 class StagedManifest:
     """A manifest in a temporary table of its own session."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, kept: Kept, keys: Repeats, requests: Repeats) -> None:
         self._connection = connection
+        self._kept = kept
+        self._keys = keys
+        self._requests = requests
+
+    def create(self) -> None:
+        """Make the table."""
+        with self._connection.begin():
+            staging.create(self._connection)
+
+    def add(self, rows: RowColumns) -> None:
+        """Add the manifest's next rows."""
+        self._keys.add(rows.column("row_key"))
+        problems = rows.column("problem")
+        fingerprints = rows.column("fingerprint")
+        self._requests.add(compress(fingerprints, [problem is None for problem in problems]))
+        with self._connection.begin():
+            if some := self._kept.sift(self._connection, rows):
+                staging.fill(self._connection, some)
+
+    def complete(self) -> None:
+        """All rows are there."""
+        with self._connection.begin():
+            staging.index(self._connection)
 
     def compare(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> Comparison:
         """What `generate` would do with every row."""
-        connection = self._connection
+        connection, kept = self._connection, self._kept
+        self._check(batch, regenerate)
         try:
             return Comparison(
-                counts=staging.compare(connection, batch, regenerate),
-                gone=staging.gone(connection, batch),
-                duplicates=staging.duplicate_keys(connection),
-                same_requests=staging.same_requests(connection),
+                counts=kept.added_to(staging.compare(connection, batch, regenerate)),
+                gone=staging.gone(connection, batch, kept.rows),
+                duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
+                same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
             )
         finally:
             connection.rollback()
@@ -170,20 +198,28 @@ class StagedManifest:
         With `limit`, no more finished videos are given up than a run that sends so many rows gets to.
         """
         connection = self._connection
-        spans = list(staging.spans(connection))
+        self._check(batch, regenerate)
+        spans = list(merging.spans(connection))
         remake = Remake(regenerate, self._last_made_again(batch, regenerate, limit))
+        known = staging.rows_of(connection, batch)
         connection.rollback()
         for span in spans:
             with self._transaction():
-                staging.merge(connection, batch, span, remake)
+                if known:
+                    merging.relist(connection, batch, span)
+                merging.upsert(connection, batch, span, remake)
         with self._transaction():
-            staging.unlist_gone(connection, batch)
+            merging.unlist_gone(connection, batch, self._kept)
+
+    def _check(self, batch: Batch, regenerate: Regenerate) -> None:
+        if self._kept.batch is not None and (batch != self._kept.batch or regenerate is Regenerate.ALL):
+            raise ValueError(f"staged for the batch {self._kept.batch}, of which finished videos stay")
 
     def _last_made_again(self, batch: Batch, regenerate: Regenerate, limit: int | None) -> int | None:
         if limit is None or regenerate is Regenerate.NONE:
             return None
-        room = limit - staging.waiting(self._connection, batch)
-        return staging.last_made_again(self._connection, batch, regenerate, room)
+        room = limit - merging.waiting(self._connection, batch) - self._kept.waiting
+        return merging.last_made_again(self._connection, batch, regenerate, room)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -47,7 +47,7 @@ def load(
     ledger: Ledger, rows: Sequence[Row], regenerate: Regenerate = Regenerate.NONE, batch: Batch = SPRING
 ) -> Comparison:
     """Bring a manifest into the table; answers with what was counted before."""
-    with ledger.staged([list(rows)]) as manifest:
+    with ledger.staged([rows], None if regenerate is Regenerate.ALL else batch) as manifest:
         comparison = manifest.compare(batch, regenerate)
         ledger.change(lambda connection: runs.open_batch(connection, batch, ("local", "."), utc_now()))
         manifest.merge(batch, regenerate)

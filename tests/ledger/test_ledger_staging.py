@@ -8,7 +8,7 @@ import pytest
 from acting import SPRING, answer, begin, entries, entry, keys, load, row, rows_of, set_row, states
 
 from reelbatch.domain import FAILED, HELD, Batch, Row, RowState
-from reelbatch.ledger import Ledger, reading, sending, staging
+from reelbatch.ledger import Comparison, Ledger, merging, reading, sending
 from reelbatch.ledger.staging import Action, Duplicate, Regenerate
 
 HAS_VIDEO = frozenset({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE})
@@ -73,7 +73,7 @@ def prepare_cases(ledger: Ledger) -> None:
 @pytest.fixture
 def small_spans(monkeypatch: pytest.MonkeyPatch) -> int:
     """Manifests are merged a few rows at a time."""
-    monkeypatch.setattr(staging, "MERGE_ROWS", 3)
+    monkeypatch.setattr(merging, "MERGE_ROWS", 3)
     return 3
 
 
@@ -286,3 +286,50 @@ def test_an_image_that_is_no_image_is_invalid_everywhere(ledger: Ledger) -> None
     load(ledger, rows_of("a"))
     load(ledger, rows_of("a", problem="not an image"))
     assert states(ledger) == {"a": "invalid"}
+
+
+def counted(ledger: Ledger, manifest: list[Row], regenerate: Regenerate = Regenerate.NONE) -> Comparison:
+    """What comes out, whether rows that are unchanged are staged or not."""
+    with ledger.staged([manifest[:3], manifest[3:]]) as staged:
+        whole = staged.compare(SPRING, regenerate)
+    with ledger.staged([manifest[:3], manifest[3:]], SPRING) as staged:
+        assert staged.compare(SPRING, regenerate) == whole
+    return whole
+
+
+@pytest.mark.parametrize("regenerate", [Regenerate.NONE, Regenerate.CHANGED])
+def test_rows_that_are_passed_over_are_counted_all_the_same(ledger: Ledger, regenerate: Regenerate) -> None:
+    """Rows that the table has just so need not be staged for the counts to be DESIGN's, whatever their state."""
+    prepare_cases(ledger)
+    counts = counted(ledger, [case.now() for case in CASES], regenerate).counts
+    assert {count.model: count.action for count in counts} == {
+        case.key: by_design(case, regenerate) for case in CASES
+    }
+
+
+@pytest.mark.parametrize("key", ["plain", "sep\x1farated", "sep\x1f\x1f"])
+def test_nothing_is_passed_over_that_differs(ledger: Ledger, key: str) -> None:
+    """Order, credits, keys with odd characters, rows that left or came: counted as if everything were staged."""
+    before = [row(name, number) for number, name in enumerate(["a", key, "b", "c", "d", "e"], start=1)]
+    load(ledger, before)
+    assert counted(ledger, before).gone == 0
+    assert counted(ledger, before[:4]).gone == 2
+    moved = [found._replace(row_number=number) for number, found in enumerate(reversed(before), start=1)]
+    assert [count.rows for count in counted(ledger, moved).counts] == [6]
+    dearer = [found._replace(credits_estimated=None) for found in before[:2]] + before[2:]
+    assert [(count.rows, count.unknown) for count in counted(ledger, dearer).counts] == [(6, 2)]
+    load(ledger, dearer)
+    assert entry(ledger, "a")["credits_estimated"] is None
+    assert counted(ledger, [*before, row("a", 7)]).duplicates == [Duplicate("a", (1, 7))]
+    twin = row("twin", 7)._replace(request=before[0].request, fingerprint=before[0].fingerprint)
+    assert counted(ledger, [*before, twin]).same_requests == [(1, 7)]
+
+
+def test_rows_that_share_a_number_are_told_apart(ledger: Ledger) -> None:
+    """After a load that was cut short two rows can stand under one number; the one that is gone is not sent."""
+    load(ledger, rows_of("a", "b", "gone"))
+    set_row(ledger, "gone", row_number=2, error_message="given back")
+    manifest = rows_of("a", "b")
+    assert counted(ledger, manifest).gone == 1
+    load(ledger, manifest)
+    assert keys(begin(ledger).claim()) == ["a", "b"]

@@ -1,0 +1,151 @@
+"""Rows that the table already has just as the manifest has them: they are counted, and not staged.
+
+A span of rows is compared as a whole: the table's side comes as a few long texts, put together by the database.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import eq
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exists, func, literal, not_, or_, select
+
+from reelbatch.domain import FAILED, HELD, Batch, RowState
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.schema import results
+from reelbatch.ledger.staging import Action, ActionCount, staged
+from reelbatch.rowcolumns import RowColumns
+
+_SEPARATOR = "\x1f"
+_MOST_SPANS = 50
+"""Spans that a query may name; in a manifest with more gaps than that the other rows are staged."""
+_COMPARED = ("row_number", "row_key", "fingerprint", "credits_estimated")
+
+_Cells = list[Sequence[str]]
+
+
+@dataclass(slots=True)
+class Kept:
+    """What was kept of one manifest. Without a `batch` nothing is."""
+
+    batch: Batch | None = None
+    spans: list[tuple[int, int]] = field(default_factory=list)  # row numbers, all of which are the manifest's
+    counts: Counter[tuple[str, str | None, int | None]] = field(default_factory=Counter)  # state, model, credits
+
+    def sift(self, connection: Connection, rows: RowColumns) -> RowColumns:
+        """The rows of one batch of the manifest that differ from the table's, or are new."""
+        numbers = rows.column("row_number")
+        if not self._comparable(numbers):
+            return rows
+        texts = self._texts(connection, numbers[0], numbers[-1])
+        if not texts:
+            return rows
+        self._reach(numbers[0], numbers[-1])
+        cells: _Cells = [_written(rows.column(name)) for name in _COMPARED]
+        found: _Cells = [text.split(_SEPARATOR) for text in texts]
+        states, sound = found[-1], rows.column("problem").count(None) == len(rows)
+        if sound and all(map(eq, found, cells)) and "" not in states:
+            self._count(rows, states)
+            return RowColumns([()] * len(rows.columns))
+        return self._sift_singly(rows, cells, found)
+
+    def _comparable(self, numbers: Sequence[int]) -> bool:
+        whole = len(numbers) > 0 and numbers[-1] - numbers[0] + 1 == len(numbers)
+        return self.batch is not None and whole and len(self.spans) < _MOST_SPANS
+
+    def _texts(self, connection: Connection, first: int, last: int) -> list[str]:
+        """The columns of COMPARED and the states of the table's rows, each as one text; none if there are no rows."""
+        r = results.c
+        state = case((_settled(), r.state), else_=literal("")).label("state")
+        rows = (
+            select(*(r[name] for name in _COMPARED), state)
+            .where(r.batch == self.batch, r.listed, in_states(RowState), r.row_number.between(first, last))
+            .order_by(r.row_number)
+            .subquery()
+        )
+        columns = (func.coalesce(cast(column, String), "") for column in rows.c)
+        query = select(*(func.aggregate_strings(column, _SEPARATOR) for column in columns))
+        return [text for text in connection.execute(query).one() if text is not None]
+
+    def _sift_singly(self, rows: RowColumns, cells: _Cells, found: _Cells) -> RowColumns:
+        """Row by row. A row number that the table has twice is no match, nor anything if a value has separators."""
+        if len({len(column) for column in found}) > 1:
+            found = [[]] * len(found)
+        twice = {number for number, count in Counter(found[0]).items() if count > 1}
+        known = {row[:-1]: row[-1] for row in zip(*found, strict=True) if row[0] not in twice}
+        states = [
+            known.get(row, "") if problem is None else ""
+            for row, problem in zip(zip(*cells, strict=True), rows.column("problem"), strict=True)
+        ]
+        self._count(rows.where(states), [state for state in states if state])
+        return rows.where([not state for state in states])
+
+    def _reach(self, first: int, last: int) -> None:
+        if self.spans and self.spans[-1][1] + 1 == first:
+            first, _ = self.spans.pop()
+        self.spans.append((first, last))
+
+    def _count(self, rows: RowColumns, states: Iterable[str]) -> None:
+        self.counts.update(zip(states, rows.column("model"), rows.column("credits_estimated"), strict=True))
+
+    @property
+    def rows(self) -> int:
+        """How many were kept."""
+        return self.counts.total()
+
+    @property
+    def waiting(self) -> int:
+        """How many of them are to be sent."""
+        return sum(rows for (state, *_), rows in self.counts.items() if state == RowState.PENDING)
+
+    def condition(self) -> ColumnElement[bool]:
+        """Of the results table: the rows that were kept. A row whose number is staged is another one."""
+        if not self.spans:
+            return results.c.batch.is_(None)
+        within = or_(*(results.c.row_number.between(*span) for span in self.spans))
+        restaged = exists().where(staged.c.row_number == results.c.row_number)
+        return and_(results.c.batch == self.batch, results.c.listed, within, not_(restaged))
+
+    def added_to(self, counts: Iterable[ActionCount]) -> list[ActionCount]:
+        """The kept rows beside `counts`, by action and model."""
+        sums: dict[tuple[Action, str | None], list[int]] = {}
+        mine = (
+            ActionCount(_action(state), model, rows, rows * (credits_ or 0), rows if credits_ is None else 0)
+            for (state, model, credits_), rows in self.counts.items()
+        )
+        for count in (*counts, *mine):
+            sum_ = sums.setdefault((count.action, count.model), [0, 0, 0])
+            for place, value in enumerate((count.rows, count.credits_estimated, count.unknown)):
+                sum_[place] += value
+        ordered = sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] is not None, item[0][1]))
+        return [ActionCount(action, model, *sum_) for (action, model), sum_ in ordered]
+
+
+def _settled() -> ColumnElement[bool]:
+    """Rows that loading the same again, in good order, would not touch."""
+    given_back = and_(in_states({RowState.PENDING}), results.c.error_message.is_not(None))
+    return not_(or_(in_states({RowState.INVALID}), given_back))
+
+
+def _action(state: str) -> Action:
+    """DESIGN's table of what happens to a row whose fingerprint is unchanged."""
+    match RowState(state):
+        case RowState.PENDING:
+            return Action.SEND
+        case held if held in HELD:
+            return Action.HELD
+        case RowState.IN_DOUBT:
+            return Action.IN_DOUBT
+        case failed if failed in FAILED:
+            return Action.FAILED
+        case _:
+            return Action.SKIP
+
+
+def _written(values: Sequence[Any]) -> Sequence[str]:
+    if isinstance(values[0], str):
+        return list(values)
+    return ["" if value is None else str(value) for value in values]
