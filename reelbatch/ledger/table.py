@@ -130,6 +130,10 @@ class Ledger:
         """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
         return self.transactor.write(work)
 
+    def recover(self, lease: timedelta) -> tuple[int, int]:
+        """Take back what dead workers held: (rows returned to pending, rows now in doubt)."""
+        return self.change(lambda connection: _recover(connection, lease))
+
     @contextmanager
     def staged(self, batches: Iterable[Sequence[Row]], batch: Batch | None = None) -> Iterator[StagedManifest]:
         """The manifest's rows in a temporary table, to compare and to merge.
