@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import random
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from databases import postgres_url
 
 import reelbatch
-from reelbatch.domain import Batch, Request, Row, RowKey
+from reelbatch import exporting
+from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.exporting import SCHEMA, export
 from reelbatch.ledger import Ledger, runs, utc_now
-from reelbatch.ledger.schema import RESULT_COLUMNS
+from reelbatch.ledger.schema import RESULT_COLUMNS, results
 
 BATCH = Batch("見本")
 
@@ -73,6 +79,58 @@ def test_csv_and_json_lines_round_trip_unicode_quotes_and_newlines(ledger: Ledge
     assert lines[0]["video_id"] is None
 
 
+_TEXTS = (
+    "", "NULL", "null", "'", "''", "a'b,c", "line\nbreak", "cr\r\nx", "\r", "\n", "  edges ", '"q"', "鍵😀", "\\N",
+    "%Q", "nan", "x'", "a\tb", "日本,'\n'", None,
+)  # fmt: skip
+_FLOATS = (None, 0.0, 0.1, 1 / 3, 5.0, 24000 / 1001, 5e-324, 1e300)
+_TIMES = (None, datetime(2026, 1, 1, tzinfo=UTC), datetime(1969, 7, 20, 20, 17, 40, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_every_value_comes_out_as_it_stands_in_the_table(tmp_path: Path, database: str) -> None:
+    """The database writes the export's text: quotes, commas, line breaks, nulls and the last digit survive it."""
+    given = [_odd_row(number) for number in range(300)]
+    random.Random(1).shuffle(given)
+    url = f"sqlite:///{tmp_path}/odd.db" if database == "sqlite" else postgres_url()
+    with Ledger(url) as table:
+        table.change(lambda connection: connection.execute(results.insert(), given))
+        (everything,) = exporting.record_batches(table)
+        (second,) = exporting.record_batches(table, Batch("b'2"))
+        export(table, str(tmp_path / "out.parquet"), Batch("b'2"))
+    expected = sorted(given, key=lambda row: (row["batch"], row["row_number"], row["row_key"]))
+    found = everything.to_pylist()
+    assert found == [{name: row[name] for name in SCHEMA.names} for row in expected]
+    assert second.to_pylist() == [row for row in found if row["batch"] == "b'2"]
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist() == second.to_pylist()
+
+
+def _odd_row(number: int) -> dict[str, Any]:
+    """Row numbers repeat, so the key decides; each column walks through its values at its own pace."""
+    row: dict[str, Any] = {}
+    for step, field in enumerate(SCHEMA, start=1):
+        if pa.types.is_string(field.type):
+            row[field.name] = _TEXTS[(number * step) % len(_TEXTS)]
+        elif pa.types.is_floating(field.type):
+            row[field.name] = _FLOATS[(number * step) % len(_FLOATS)]
+        elif pa.types.is_timestamp(field.type):
+            row[field.name] = _TIMES[(number * step) % len(_TIMES)]
+        elif pa.types.is_boolean(field.type):
+            row[field.name] = (None, True, False)[number % 3]
+        else:
+            row[field.name] = (None, 0, number * step)[(number * step) % 3]
+    key = {"batch": ("b1", "b'2")[number % 2], "row_key": f"k{number:04}'", "row_number": number // 4}
+    sure = {"image_path": "a,b'.png", "state": RowState.ERROR.value, "attempts": 1}
+    return {**row, **key, **sure, "fingerprint": "f", "listed": True}
+
+
+def test_a_large_table_comes_out_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it and in order, whatever fits into one part."""
+    monkeypatch.setattr(exporting, "ROWS_AT_ONCE", 2)
+    parts = [part.column("row_number").to_pylist() for part in exporting.record_batches(ledger)]
+    assert parts == [[1, 2], [3]]
+
+
 def test_results_gives_a_frame_with_nullable_dtypes(ledger: Ledger) -> None:
     """Integers stay integers although some are missing."""
     frame = reelbatch.results(str(ledger.url), BATCH)
@@ -96,13 +154,16 @@ def test_a_target_that_can_t_be_written_is_named(ledger: Ledger, tmp_path: Path)
         export(ledger, str(tmp_path / "file" / "out.csv"))
 
 
-def test_a_failed_export_leaves_the_old_file_alone(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_the_old_file_alone(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file appears whole or not at all, and nothing temporary stays behind."""
+    monkeypatch.setattr(exporting, "ROWS_AT_ONCE", 1)
     target = tmp_path / "out.parquet"
     export(ledger, str(target))
     before = target.read_bytes()
     ledger.change(lambda connection: connection.exec_driver_sql("UPDATE results SET submitted_at = 'not a time'"))
-    with pytest.raises(ValueError, match="isoformat"):
+    with pytest.raises(LedgerUnusable, match="not a time"):
         export(ledger, str(target))
     assert target.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".part") == []
