@@ -58,7 +58,7 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
         _S.ERROR: frozenset({_S.PENDING, _S.INVALID}),
         _S.CANCELED: frozenset({_S.PENDING, _S.INVALID}),
         _S.REJECTED: frozenset({_S.PENDING, _S.INVALID}),
-        _S.IN_DOUBT: frozenset({_S.QUEUED, _S.PENDING}),
+        _S.IN_DOUBT: frozenset({_S.QUEUED, _S.PENDING, _S.REJECTED}),
     }
 )
 """Every move that a row may make.
@@ -143,3 +143,4 @@ class ClaimedRow:
     request: Request
     credits_estimated: int | None
     attempts: int  # made so far, over all runs
+    fingerprint: Fingerprint = Fingerprint("")  # of what it asked for when it was claimed

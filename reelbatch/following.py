@@ -58,7 +58,7 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, window:
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
-            window.count(ledger.read(partial(sharing.unfinished, api=api)))
+            window.count(await asyncio.to_thread(ledger.read, partial(sharing.unfinished, api=api)))
         await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
         with suppress(Exception):
             await Settler(ledger, client, plan).run()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ async def take_up_manifest(session: Session, order: Order) -> None:
     settings, ledger, scope = session.settings, session.ledger, session.scope
     digest = await asyncio.to_thread(digest_of, order, settings)
     wanted = loads.Load(scope.batch, scope.run_id, digest, utc_now())
+    told = False
     while not session.submitter.pace.stopped:
         match await ledger.write(loads.begin, wanted):
             case loads.Joined(plan):
@@ -48,6 +50,9 @@ async def take_up_manifest(session: Session, order: Order) -> None:
                 session.take_plan(await _read(session, order, wanted))
                 return
             case loads.Wait():
+                if not told:
+                    sys.stderr.write(f'Another worker is reading a manifest into batch "{scope.batch}"; waiting.\n')
+                    told = True
                 await session.submitter.pace.sleep(_ASK_EVERY_S)
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
 

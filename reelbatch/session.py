@@ -23,6 +23,7 @@ from reelbatch.following import keep_count, render_window, settle_plan
 from reelbatch.ledger import Ledger, claims, reading, runs, sharing, utc_now
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.engine import shown
+from reelbatch.ledger.transacting import PATIENCE_S
 from reelbatch.outcome import Policy
 from reelbatch.planning import Assignment, Plan, RerunPlan
 from reelbatch.reporting import RunReport, failed_rows, run_report
@@ -186,6 +187,7 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
         where = shown(settings.results)
         raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
     with Ledger(settings.results) as ledger:
+        ledger.transactor.patience_s = min(PATIENCE_S, settings.lease_s / 2)  # before others take over
         take_up_rescued(ledger)  # first: what is known of a row is worth more than that its worker is gone
         ledger.recover(timedelta(seconds=settings.lease_s))
         yield ledger
@@ -271,7 +273,7 @@ async def _beat(ledger: Ledger, run_id: RunId, lease_s: float) -> None:
     while True:
         await asyncio.sleep(max(_SHORTEST_BEAT_S, min(HEARTBEAT_S, lease_s / 6)))
         with contextlib.suppress(LedgerError):
-            await ledger.write(runs.beat, runs.Heartbeat(run_id, utc_now()))
+            await asyncio.to_thread(ledger.beat, runs.Heartbeat(run_id, utc_now()))
 
 
 async def _end(ledger: Ledger, run_id: RunId, tally: Tally) -> None:

@@ -70,6 +70,7 @@ _CLAIMED_COLUMNS = (
     results.c.request_height,
     results.c.credits_estimated,
     results.c.attempts,
+    results.c.fingerprint,
 )
 
 
@@ -126,6 +127,7 @@ def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:
         request=request,
         credits_estimated=values["credits_estimated"],
         attempts=values["attempts"],
+        fingerprint=values["fingerprint"],
     )
 
 

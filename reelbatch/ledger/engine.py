@@ -102,13 +102,18 @@ _SESSION = (
     "SET tcp_keepalives_idle = 10",
     "SET tcp_keepalives_interval = 5",
     "SET tcp_keepalives_count = 4",
-    "SET idle_in_transaction_session_timeout = '60s'",
+    "SET idle_in_transaction_session_timeout = '10s'",  # a worker that was stopped must not stop all the others
+    "SET statement_timeout = 0",  # a role's own limits are meant for its queries, not for this
+    "SET lock_timeout = 0",
+    # What a COMMIT has confirmed must be on disk: a request leaves on the strength of it.
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
 )
 
 
 def _postgres_engine(url: URL) -> Engine:
     stated = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
-    engine = create_engine(url, connect_args=stated, pool_pre_ping=True, hide_parameters=True)
+    options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True, "isolation_level": "READ COMMITTED"}
+    engine = create_engine(url, connect_args=stated, **options)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
@@ -216,6 +221,9 @@ _POSTGRES_REMEDIES = {
     "no schema has been selected": "this user may use no schema there; it needs USAGE and CREATE in one",
     "permission denied": "this user lacks a right there; it needs CREATE in the schema, or tables that it owns",
     "read-only transaction": "it is a read-only replica; use the primary",
+    "starting up": "it is just starting; run the same command again in a moment",
+    "shutting down": "it is shutting down; run the same command again when it is back",
+    "too many connections": "this user or database may have no more of them; raise the limit, or run fewer workers",
     "too many clients": "it has no connection left; raise its max_connections, or run fewer workers",
     "remaining connection slots": "it has no connection left; raise its max_connections, or run fewer workers",
     "could not extend file": "the database's disk is full; make room and run the same command again",
@@ -238,7 +246,7 @@ def is_lost(error: BaseException | None) -> bool:
     state = orig.sqlstate or ""
     no_session = isinstance(orig, psycopg.OperationalError) and not state
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
-    return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03"))
+    return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03", "25P04"))
 
 
 def is_collision(error: BaseException | None) -> bool:

@@ -57,9 +57,11 @@ def _begin(connection: Connection, item: Load) -> Mine | Wait | Joined:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     values = {"digest": item.digest, "run_id": item.run_id, "started_at": item.at, "ended_at": None, "plan": None}
     new = dialect.insert(loads).values(batch=item.batch, **values).on_conflict_do_nothing().returning(loads.c.batch)
-    if connection.scalar(new) is not None:
-        return Mine()
-    last = connection.execute(select(loads).where(loads.c.batch == item.batch).with_for_update()).one()
+    last = None
+    while last is None:  # between the two somebody may give up, and his entry is gone
+        if connection.scalar(new) is not None:
+            return Mine()
+        last = connection.execute(select(loads).where(loads.c.batch == item.batch).with_for_update()).one_or_none()
     at_work = select(runs.c.run_id).where(runs.c.run_id == last.run_id, runs.c.ended_at.is_(None))
     if last.run_id != item.run_id and connection.scalar(at_work) is not None:
         if last.ended_at is None:

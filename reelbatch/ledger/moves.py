@@ -53,6 +53,7 @@ SPOILED = Move(frozenset({RowState.PENDING, *FAILED}), RowState.INVALID)
 REGENERATED = _move(RowState.PENDING, RowState.COMPLETE)
 RERUN = Move(FAILED, RowState.PENDING)
 NOT_CREATED = _move(RowState.PENDING, RowState.IN_DOUBT)
+REFUSED_LATE = _move(RowState.REJECTED, RowState.IN_DOUBT)
 RENDERING = _move(RowState.RENDERING, RowState.QUEUED)
 SETTLED = {
     state: _move(state, RowState.QUEUED, RowState.RENDERING)

@@ -146,9 +146,10 @@ def lost(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]
     asked, so a slow worker is never taken for a dead one and a killed one is found at once.
     """
     columns = (runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
-    unended = connection.execute(select(*columns).where(runs.c.ended_at.is_(None))).all()
+    # In this order: who held rows before, and is not open afterwards, has really ended and has not just begun.
+    holders = connection.scalars(select(results.c.run_id).where(in_states(HELD)).distinct()).all()
+    unended = connection.execute(select(*columns).where(runs.c.ended_at.is_(None)).with_for_update()).all()
     open_runs = {row.run_id for row in unended}
-    holders = connection.scalars(select(results.c.run_id).where(in_states(HELD)).distinct())
     ended = [RunId(run_id) for run_id in holders if run_id not in open_runs]
     return ended + [
         RunId(run_id)

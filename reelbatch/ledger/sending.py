@@ -14,7 +14,17 @@ from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, 
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.ledger import sharing
 from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
-from reelbatch.ledger.moves import DOUBTFUL, NOT_CREATED, REJECTED, RETRY, SEND, SUBMITTED, WITHDRAWN, Move
+from reelbatch.ledger.moves import (
+    DOUBTFUL,
+    NOT_CREATED,
+    REFUSED_LATE,
+    REJECTED,
+    RETRY,
+    SEND,
+    SUBMITTED,
+    WITHDRAWN,
+    Move,
+)
 from reelbatch.ledger.schema import attempts, batches, results
 
 __all__ = ["Admission", "Answer", "Ending", "Intent", "Window", "record_answers", "record_intents"]
@@ -182,14 +192,20 @@ _WHERE_ROW = (results.c.batch == bindparam("b_batch"), results.c.row_key == bind
 
 _SEND = (
     update(results)
-    .where(*_WHERE_ROW, results.c.run_id == bindparam("b_run_id"), SEND.expected)
+    .where(
+        *_WHERE_ROW,
+        results.c.run_id == bindparam("b_run_id"),
+        results.c.fingerprint == bindparam("b_fingerprint"),  # claimed anew meanwhile, it may ask for something else
+        SEND.expected,
+    )
     .values(state=SEND.target, token=bindparam("b_token"), attempts=results.c.attempts + 1)
 )
 
 
 def _send_values(item: Intent) -> dict[str, Any]:
     row = item.row
-    return {"b_batch": row.batch, "b_row_key": row.row_key, "b_run_id": item.run_id, "b_token": item.token}
+    own = {"b_run_id": item.run_id, "b_token": item.token, "b_fingerprint": row.fingerprint}
+    return {"b_batch": row.batch, "b_row_key": row.row_key, **own}
 
 
 def _attempt_values(item: Intent) -> dict[str, Any]:
@@ -331,6 +347,7 @@ _MOVES: Mapping[Ending, _Change] = {
 # The worker was taken for dead, and answered after all: surely not created, so the row is in doubt no longer.
 _LATE_MOVES: Mapping[Ending, _Change] = {
     Ending.RETRY: _moving(NOT_CREATED, **_FAILURE),
+    Ending.REJECTED: _moving(REFUSED_LATE, **_FAILURE, rerun_wanted=False),
     Ending.HALTED: _moving(NOT_CREATED, **_FAILURE),
     Ending.WITHDRAWN: _moving(NOT_CREATED, error_code=None, error_message=None),
 }
@@ -350,7 +367,7 @@ _r = results.c
 _ROWS_OF_TOKENS = (
     select(_r.token, _r.batch, _r.row_key, _r.state, _r.video_id)
     .where(_r.token.in_(bindparam("tokens", expanding=True)))
-    .order_by(_r.token)
+    .order_by(_r.batch, _r.row_number)  # everybody locks in this order
     .with_for_update()
 )
 

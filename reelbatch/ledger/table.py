@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import claims, merging, runs, staging
-from reelbatch.ledger.engine import now, open_engine, parse_url, reading, session, shown, sqlite_path
+from reelbatch.ledger.engine import now, open_engine, parse_url, reading, session, shown, sqlite_path, writing
 from reelbatch.ledger.kept import Kept
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.repeats import Repeats
@@ -129,6 +129,11 @@ class Ledger:
     def change(self, work: Callable[[Connection], Answer]) -> Answer:
         """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
         return self.transactor.write(work)
+
+    def beat(self, sign: runs.Heartbeat) -> None:
+        """A sign of life, past whatever other writes wait for."""
+        with writing(self._engine) as connection:
+            runs.beat(connection, [sign])
 
     def recover(self, lease: timedelta) -> tuple[int, int]:
         """Take back what dead workers held: (rows returned to pending, rows now in doubt)."""

@@ -32,6 +32,10 @@ _UNKNOWN = (
 )
 
 
+class _NoCounterError(Exception):
+    """This writer's counter is not there."""
+
+
 class Transactor:
     """Reads and writes of one process on one table. Safe to use from several threads.
 
@@ -83,10 +87,11 @@ class Transactor:
             done: list[Answer] = []
             try:
                 with writing(self._engine) as connection:
-                    self._count += 1
-                    counted = update(writers).where(writers.c.writer == self._writer).values(writes=self._count)
-                    connection.execute(counted)
+                    self._move_counter(connection)
                     done.append(work(connection))
+            except _NoCounterError:
+                self._entered = False
+                self._enter(deadline)
             except LedgerError as error:
                 if is_collision(error.__cause__) and collisions < _COLLISIONS:
                     collisions += 1
@@ -98,6 +103,12 @@ class Transactor:
                     raise
             else:
                 return done[0]
+
+    def _move_counter(self, connection: Connection) -> None:
+        self._count += 1
+        counted = update(writers).where(writers.c.writer == self._writer).values(writes=self._count)
+        if connection.execute(counted).rowcount != 1:  # somebody has cleared it away
+            raise _NoCounterError
 
     def _enter(self, deadline: float) -> None:
         """This writer's counter, before it is needed: only a row that exists can be waited for."""
@@ -120,10 +131,14 @@ class Transactor:
             try:
                 with writing(self._engine) as connection:
                     own = select(writers.c.writes).where(writers.c.writer == self._writer)
-                    return connection.scalar(own.with_for_update()) == self._count
+                    counted = connection.scalar(own.with_for_update())
             except LedgerError as error:
                 if not self._may_try_again(error, deadline):
                     raise LedgerError(f"{error}. {_UNKNOWN}") from error
+            else:
+                if counted is None:
+                    raise LedgerError(_UNKNOWN)
+                return bool(counted == self._count)
 
     @staticmethod
     def _may_try_again(error: LedgerError, deadline: float) -> bool:

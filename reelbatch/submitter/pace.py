@@ -189,13 +189,13 @@ class Pace:
     def _may_make_ready(self) -> bool:
         ahead = self.allowed // _AHEAD
         if self._starts is not None:  # the rate, and not the slots, is what they wait for
-            return self.making_ready < max(1, ahead)
+            return self.making_ready < min(self.allowed, self._starts.may_make_ready)
         return self.in_flight + self.making_ready < self.allowed + ahead
 
     def _start(self, now: float) -> bool:
         """Take a time to start; where none has come yet, `_grant` is called again when there is one."""
         assert self._starts is not None  # noqa: S101 - asked by whoever calls
-        opens_at = self._starts.next(now, wanted=len(self._waiting))
+        opens_at = self._starts.next(now)
         if opens_at is None:
             return False
         if now < opens_at:

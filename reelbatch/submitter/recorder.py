@@ -90,6 +90,8 @@ def rescue(answer: Answer, ledger: Ledger) -> bool:
         except OSError:
             continue
         sys.stderr.write(f"The results table could not be written. An answer was kept in {path} for the next run.\n")
+        if ledger.path is None:  # a container's folder for temporary files may go with it
+            sys.stderr.write(f"{line}\n")
         return True
     sys.stderr.write(f"The results table could not be written, nor any file. Keep this line:\n{line}\n")
     return False

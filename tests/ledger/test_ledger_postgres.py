@@ -157,6 +157,63 @@ def test_workers_in_each_others_way_try_again(ledger_url: str) -> None:
         assert [entry(one, key)["attempts"] for key in ("a", "b")] == [2, 2]
 
 
+def test_a_counter_that_was_cleared_away_is_made_again(ledger: Ledger) -> None:
+    """Of a process that ran for months: its next write makes it anew."""
+    load(ledger, rows_of("a"))
+    with ledger.connection() as connection:
+        connection.execute(writers.delete())
+        connection.commit()
+    assert keys(begin(ledger).claim()) == ["a"]
+    assert len(ledger.read(lambda connection: connection.scalars(select(writers.c.writer)).all())) == 1
+
+
+def test_a_lost_commit_that_nobody_can_look_up_is_not_guessed_at(ledger: Ledger, ledger_url: str, gate: Gate) -> None:
+    """Without its counter nobody knows whether it took place: it is neither repeated nor called done."""
+    load(ledger, rows_of("a"))
+    worker = begin(ledger)
+    (row,) = worker.claim()
+    gate.swallow_commits = 1
+    gate.on_swallowed = lambda: clear_counters(ledger_url)
+    with pytest.raises(LedgerError, match="what became of it can't be found out"):
+        worker.admit(worker.intent(row))
+    assert entry(ledger, "a")["attempts"] == 1
+
+
+def clear_counters(url: str) -> None:
+    """As an administrator might."""
+    with psycopg.connect(parse_url(url).set(drivername="postgresql").render_as_string()) as connection:
+        connection.execute("DELETE FROM writers")
+
+
+def test_a_run_that_just_begins_is_not_taken_for_one_that_ended(ledger_url: str) -> None:
+    """Another worker begins, claims and sends between the two looks that a recovery takes."""
+    with Ledger(ledger_url) as one, Ledger(ledger_url) as other:
+        load(one, rows_of("a", "b"))
+        begun: list[bool] = []
+
+        def begin_meanwhile(_: object, __: object, statement: str, *___: object) -> None:
+            if "DISTINCT" in statement and not begun:
+                begun.append(True)
+                worker = begin(other, "run-2")
+                first, _ = worker.claim()
+                worker.intend(first)
+
+        event.listen(one._engine, "after_cursor_execute", begin_meanwhile)
+        assert one.recover(LEASE) == (0, 0)
+        assert begun
+        assert states(one) == {"a": "sending", "b": "claimed"}
+
+
+def test_what_is_confirmed_is_on_disk(ledger_url: str) -> None:
+    """A server or role whose commits are quick and loose is not: a request leaves on the strength of a commit."""
+    with Ledger(f"{ledger_url}%20-csynchronous_commit%3Doff%20-cstatement_timeout%3D50") as ledger:
+        asked = [
+            ledger.read(lambda connection, name=name: connection.scalar(text(f"SHOW {name}")))
+            for name in ("synchronous_commit", "statement_timeout")
+        ]
+    assert asked == ["on", "0"]
+
+
 def test_two_claim_at_once_and_share(ledger_url: str) -> None:
     """Rows that another worker is just taking are passed over, not waited for."""
     with Ledger(ledger_url) as one, Ledger(ledger_url) as other:

@@ -15,6 +15,7 @@ from acting import (
     die,
     entry,
     load,
+    row,
     rows_of,
     run_entry,
     set_row,
@@ -28,7 +29,7 @@ from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.ledger import Ledger, reading, reruns, sending
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import attempts
-from reelbatch.ledger.sending import Ending, Intent
+from reelbatch.ledger.sending import Admission, Ending, Intent
 
 AFTER = {
     Ending.SUBMITTED: ("queued", 40, 0, 40),
@@ -261,3 +262,30 @@ def test_nothing_is_sent_for_an_unknown_row(worker: Worker) -> None:
     set_row(worker.ledger, "a", row_key="renamed")
     with pytest.raises(StateConflict):
         worker.admit(worker.intent(taken, Token("rb_1")))
+
+
+def test_a_refusal_that_comes_late_clears_the_doubt(ledger: Ledger) -> None:
+    """The worker was taken for dead, and the API refused the create after all: nobody need look for a video."""
+    load(ledger, rows_of("a"))
+    worker = begin(ledger)
+    intent = worker.intend(worker.claim()[0])
+    die(worker)
+    ledger.recover(LEASE)
+    assert states(ledger) == {"a": "in_doubt"}
+    assert tell(ledger, intent, Ending.REJECTED, code="bad_request", message="no such model")
+    assert states(ledger) == {"a": "rejected"}
+    assert committed(ledger) == 0
+
+
+def test_a_claim_of_what_the_row_asked_for_before_is_worth_nothing(ledger: Ledger) -> None:
+    """Taken from a worker, changed by the manifest and claimed by the same worker again: only the new one is sent."""
+    load(ledger, rows_of("a"))
+    worker = begin(ledger)
+    (old,) = worker.claim()
+    die(worker)
+    ledger.recover(LEASE)
+    load(ledger, [row("a", 1, "Another prompt")])
+    (new,) = worker.claim()
+    with pytest.raises(StateConflict):
+        worker.admit(worker.intent(old))
+    assert worker.admit(worker.intent(new)) is Admission.ADMITTED

@@ -6,6 +6,7 @@ import socket
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from itertools import count
@@ -61,6 +62,7 @@ class Gate:
         self.swallow_commits = 0
         self.lose_commits = 0
         self.swallowed = 0
+        self.on_swallowed: Callable[[], None] = lambda: None
         self._silenced: set[socket.socket] = set()
         self._committed = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -103,16 +105,17 @@ class Gate:
     def _upwards(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError), client, server:
             while data := client.recv(65536):
-                if b"COMMIT" in data and self.lose_commits:
+                if b"COMMIT\x00" in data and self.lose_commits:
                     self.lose_commits -= 1
                     self.swallowed += 1
                     break  # it never arrives
-                if b"COMMIT" in data and self.swallow_commits:
+                if b"COMMIT\x00" in data and self.swallow_commits:
                     self.swallow_commits -= 1
                     self.swallowed += 1
                     self._silenced.add(server)
                     server.sendall(data)
                     assert self._committed.wait(10)
+                    self.on_swallowed()
                     break  # it took place, and nobody hears of it
                 server.sendall(data)
             for end in (client, server):
