@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -31,7 +32,7 @@ from reelbatch.manifest.images import (
 from reelbatch.submitter.pace import Stopped
 
 _SLOTS_A_CALL = 50
-_GATHER_S = 0.02
+_GATHER_S = 0.005
 _HASHING_AT_ONCE = 4
 _FETCHES_AT_ONCE = 16
 _UPLOADS_AT_ONCE = 16
@@ -161,7 +162,9 @@ class Uploader:
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
         api, sha256 = self._plan.api, seen.sha256
-        known = await self._ledger.write(uploads.find, uploads.Lookup(api, sha256))
+        (known,) = await asyncio.to_thread(
+            self._ledger.read, partial(uploads.find, items=[uploads.Lookup(api, sha256)])
+        )
         if known is not None:
             return Asset(known, sha256, remembered=True)
         slot = await self._upload(path, seen)
