@@ -33,6 +33,7 @@ _OTHERS_POLL_S = 1.0
 
 if TYPE_CHECKING:  # `plan` needs neither, and both take a while to import
     import pandas as pd
+    from sqlalchemy import Connection
 
     from reelbatch.session import Session
 
@@ -89,8 +90,10 @@ def plan(order: Order, settings: Settings) -> Plan:
         return look(manifest, batch, settings, (findings, staged))
 
 
-def load(order: Order, settings: Settings, ledger: Ledger) -> Plan:
-    """Check the manifest and bring it into the results table.
+def load(
+    order: Order, settings: Settings, ledger: Ledger, check: Callable[[Connection], None] | None = None
+) -> Plan:
+    """Check the manifest and bring it into the results table; `check` begins each transaction that changes rows.
 
     Raises:
         ManifestError: the manifest can't be used; nothing was changed.
@@ -107,7 +110,7 @@ def load(order: Order, settings: Settings, ledger: Ledger) -> Plan:
             refuse_problems(manifest, findings)
         where = api_of(settings.base_url), manifest.base
         ledger.change(lambda connection: runs.open_batch(connection, batch, where, utc_now()))
-        staged.merge(batch, order.regenerate, order.limit)
+        staged.merge(batch, order.regenerate, order.limit, check)
     return make_plan(manifest, batch, settings, (findings, comparison))
 
 

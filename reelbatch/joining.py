@@ -10,13 +10,16 @@ import secrets
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
 
+from reelbatch.errors import LedgerError
 from reelbatch.generation import Order, load
 from reelbatch.ledger import loads, utc_now
+from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.staging import Regenerate
 from reelbatch.models import load_models
 from reelbatch.planning import Plan, plan_from_json
@@ -43,12 +46,13 @@ async def take_up_manifest(session: Session, order: Order) -> None:
     told = False
     while not session.submitter.pace.stopped:
         match await ledger.write(loads.begin, wanted):
-            case loads.Joined(plan):
-                session.take_plan(replace(plan_from_json(plan), max_credits=settings.max_credits, joined=True))
+            case loads.Joined(found):
+                session.take_plan(replace(plan_from_json(found), max_credits=settings.max_credits, joined=True))
                 return
             case loads.Mine():
-                session.take_plan(await _read(session, order, wanted))
-                return
+                if (plan := await _read(session, order, wanted)) is not None:
+                    session.take_plan(plan)
+                    return
             case loads.Wait():
                 if not told:
                     sys.stderr.write(f'Another worker is reading a manifest into batch "{scope.batch}"; waiting.\n')
@@ -57,16 +61,31 @@ async def take_up_manifest(session: Session, order: Order) -> None:
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
 
 
-async def _read(session: Session, order: Order, wanted: loads.Load) -> Plan:
+async def _read(session: Session, order: Order, wanted: loads.Load) -> Plan | None:
+    """Read the manifest into the table; None where another worker has taken that over."""
     ledger = session.ledger
     try:
-        plan = await asyncio.to_thread(load, order, session.settings, ledger)
+        plan = await asyncio.to_thread(_load, session, order, wanted)
+    except loads.Overtaken:
+        return None
     except BaseException:
         await ledger.write(loads.give_up, wanted)
         raise
     found = json.dumps(plan.as_json())
     await ledger.write(loads.end, loads.Loaded(replace(wanted, at=utc_now()), found))
     return plan
+
+
+def _load(session: Session, order: Order, wanted: loads.Load) -> Plan:
+    """Once more where the connection is lost, and the temporary table with it: what is merged already stays so."""
+    check = partial(loads.still_mine, item=wanted)
+    try:
+        return load(order, session.settings, session.ledger, check)
+    except LedgerError as error:
+        if not is_lost(error.__cause__):
+            raise
+        session.ledger.read(now)  # waits until the database is back
+        return load(order, session.settings, session.ledger, check)
 
 
 def digest_of(order: Order, settings: Settings) -> str:

@@ -10,7 +10,12 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import Batch, RunId
+from reelbatch.errors import LedgerError
 from reelbatch.ledger.schema import loads, runs
+
+
+class Overtaken(LedgerError):  # noqa: N818 - a word for whoever was
+    """Another run reads the manifest now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,17 @@ def _begin(connection: Connection, item: Load) -> Mine | Wait | Joined:
             return Joined(last.plan)
     connection.execute(update(loads).where(loads.c.batch == item.batch).values(values))
     return Mine()
+
+
+def still_mine(connection: Connection, item: Load) -> None:
+    """Begins each transaction of a load; whoever would take it over waits for the commit.
+
+    Raises:
+        Overtaken: this run was taken for dead, and another one reads the manifest now.
+    """
+    own = (loads.c.batch == item.batch, loads.c.run_id == item.run_id, loads.c.ended_at.is_(None))
+    if connection.scalar(select(loads.c.batch).where(*own).with_for_update(read=True)) is None:
+        raise Overtaken(f'another worker has taken over reading the manifest of batch "{item.batch}"')
 
 
 def end(connection: Connection, items: Sequence[Loaded]) -> list[None]:

@@ -7,23 +7,34 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import claims, merging, runs, staging
-from reelbatch.ledger.engine import now, open_engine, parse_url, reading, session, shown, sqlite_path, writing
+from reelbatch.ledger.engine import (
+    is_collision,
+    now,
+    open_engine,
+    parse_url,
+    reading,
+    session,
+    shown,
+    sqlite_path,
+    writing,
+)
 from reelbatch.ledger.kept import Kept
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.repeats import Repeats
 from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
-from reelbatch.ledger.transacting import Transactor
+from reelbatch.ledger.transacting import MOST_COLLISIONS, Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 from reelbatch.rowcolumns import RowColumns
 
@@ -201,10 +212,17 @@ class StagedManifest:
         finally:
             connection.rollback()
 
-    def merge(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE, limit: int | None = None) -> None:
+    def merge(
+        self,
+        batch: Batch,
+        regenerate: Regenerate = Regenerate.NONE,
+        limit: int | None = None,
+        check: Callable[[Connection], None] | None = None,
+    ) -> None:
         """Bring the manifest into the results table, some ten thousand rows at a time.
 
-        With `limit`, no more finished videos are given up than a run that sends so many rows gets to.
+        With `limit`, no more finished videos are given up than a run that sends so many rows gets to. `check` begins
+        each transaction, and may raise to end it all.
         """
         connection = self._connection
         self._check(batch, regenerate)
@@ -212,13 +230,15 @@ class StagedManifest:
         remake = Remake(regenerate, self._last_made_again(batch, regenerate, limit))
         known = staging.rows_of(connection, batch)
         connection.rollback()
+
+        def merge_span(span: tuple[int, int]) -> None:
+            if known:
+                merging.relist(connection, batch, span)
+            merging.upsert(connection, batch, span, remake)
+
         for span in spans:
-            with self._transaction():
-                if known:
-                    merging.relist(connection, batch, span)
-                merging.upsert(connection, batch, span, remake)
-        with self._transaction():
-            merging.unlist_gone(connection, batch, self._kept)
+            self._transact(partial(merge_span, span), check)
+        self._transact(partial(merging.unlist_gone, connection, batch, self._kept), check)
 
     def _check(self, batch: Batch, regenerate: Regenerate) -> None:
         if self._kept.batch is not None and (batch != self._kept.batch or regenerate is Regenerate.ALL):
@@ -230,12 +250,20 @@ class StagedManifest:
         room = limit - merging.waiting(self._connection, batch) - self._kept.waiting
         return merging.last_made_again(self._connection, batch, regenerate, room)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """A writing transaction on the session that holds the temporary table."""
+    def _transact(self, work: Callable[[], None], check: Callable[[Connection], None] | None) -> None:
+        """A transaction on the session that holds the temporary table; where others are in its way, once more."""
         self._connection.execution_options(reelbatch_writes=True)
-        with self._connection.begin():
-            yield
+        for left in range(MOST_COLLISIONS, -1, -1):
+            try:
+                with self._connection.begin():
+                    if check is not None:
+                        check(self._connection)
+                    work()
+            except DBAPIError as error:
+                if not left or not is_collision(error):
+                    raise
+            else:
+                return
 
 
 def _drop_staged(connection: Connection) -> None:

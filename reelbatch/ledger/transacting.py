@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 PATIENCE_S = 30.0
 """How long a lost database is waited for; less than a lease, so that nobody else takes over meanwhile."""
 _POLL_S = 0.25
-_COLLISIONS = 10
+MOST_COLLISIONS = 10
 _FORGOTTEN_AFTER = timedelta(days=90)  # counters of killed processes
 _UNKNOWN = (
     "the connection was lost during a commit, and what became of it can't be found out; run the same command again"
@@ -93,7 +93,7 @@ class Transactor:
                 self._entered = False
                 self._enter(deadline)
             except LedgerError as error:
-                if is_collision(error.__cause__) and collisions < _COLLISIONS:
+                if is_collision(error.__cause__) and collisions < MOST_COLLISIONS:
                     collisions += 1
                     time.sleep(random.uniform(0, 0.02 * collisions))
                     continue

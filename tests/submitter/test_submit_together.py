@@ -7,24 +7,30 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from bench import PRICE, QUICK, URL, Answer, Arrival, scripted
-from databases import postgres_url
-from sqlalchemy import func, select
+from databases import Gate, postgres_url
+from sqlalchemy import Connection, func, select
 
 import reelbatch
 from reelbatch import joining
+from reelbatch.domain import Batch, RunId
 from reelbatch.errors import ManifestError
-from reelbatch.ledger import Ledger
+from reelbatch.generation import Order, load
+from reelbatch.ledger import Ledger, staging, utc_now
+from reelbatch.ledger import loads as load_entries
 from reelbatch.ledger.schema import attempts, loads, results
 from reelbatch.reporting import RunReport
 from reelbatch.sandbox import start
+from reelbatch.settings import load_settings
 
 ROWS = 60
+ROW = {"row_key": ["a"], "image_path": [URL], "prompt": ["Pan"], "end_seconds": [2], "model": ["ltx-2.3"]}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -122,6 +128,41 @@ def test_a_reader_that_fails_is_not_waited_for(table: str, manifest: Path) -> No
             reelbatch.generate(broken, **common)
         assert count(table, loads.c.batch) == {}
         assert reelbatch.generate(manifest, **common).submitted == ROWS
+
+
+def test_a_reader_that_was_taken_for_dead_changes_nothing_more(table: str) -> None:
+    """It staged its manifest, slept past its lease and wakes up: what another has read meanwhile stays as it is."""
+    settings = load_settings(options={"results": table, "api_key": "k"})
+    with Ledger(table) as ledger:
+        wanted = load_entries.Load(Batch("spring"), RunId("sleeper"), "digest", utc_now())
+        ledger.change(lambda connection: load_entries.begin(connection, [wanted]))
+        ledger.change(lambda connection: connection.execute(loads.update().values(run_id="other")))
+        with pytest.raises(load_entries.Overtaken):
+            load(
+                Order(source=pd.DataFrame(ROW), batch="spring"),
+                settings,
+                ledger,
+                partial(load_entries.still_mine, item=wanted),
+            )
+    assert count(table, results.c.state) == {}
+
+
+def test_a_lost_connection_while_a_manifest_is_read_costs_a_second_reading(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The temporary table went with the connection: the manifest is read again, and every row is sent once."""
+    index, cuts = staging.index, []
+
+    def cut_first(connection: Connection) -> None:
+        if not cuts:
+            cuts.append(gate.cut())
+        index(connection)
+
+    monkeypatch.setattr(staging, "index", cut_first)
+    with Gate(postgres_url()) as gate, scripted(at_once) as api:
+        report = reelbatch.generate(manifest, results=gate.url, base_url=api.url, api_key="k")
+    assert cuts
+    assert report.submitted == len(api.arrivals) == ROWS
 
 
 def test_a_dead_reader_is_not_waited_for(table: str, manifest: Path) -> None:
