@@ -1,17 +1,17 @@
 """Rows out of cells: put together, checked, keyed and fingerprinted, a batch at a time.
 
-The loop over rows only assembles; what can be wrong is looked for in whole columns.
+Rows stay columns as long as nothing is wrong with them, and what can be wrong is looked for in whole columns.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any
+from operator import attrgetter
 
 from reelbatch.domain import Fingerprint, Problem, Request, Row, RowKey, canonical_json
 from reelbatch.manifest import cells
@@ -23,9 +23,7 @@ from reelbatch.manifest.options import KEY, CheckedRows, Checks
 from reelbatch.manifest.shapes import Shapes
 from reelbatch.manifest.sources import BrokenRow, RawRows
 from reelbatch.models import Finding
-
-_new_request: Any = partial(tuple.__new__, Request)  # half the time of Request(…), a million times
-_new_row: Any = partial(tuple.__new__, Row)
+from reelbatch.rowcolumns import RowColumns
 
 
 class RowChecker:
@@ -42,7 +40,10 @@ class RowChecker:
         faults = Faults()
         columns = clean(raw, self._layout, self._shapes, faults)
         self._judge(raw.numbers, columns, faults)
-        rows = assemble(raw.numbers, columns)
+        assembled = assemble(raw.numbers, columns)
+        if not (faults.found or raw.broken):
+            return CheckedRows(assembled, [], [])
+        rows = list(assembled)
         problems = []
         for index, found in faults.found.items():
             key, row = columns.keys[index], rows[index]
@@ -110,38 +111,46 @@ class RowChecker:
         )
 
 
-def assemble(numbers: Sequence[int], columns: Columns) -> list[Row]:
+def assemble(numbers: Sequence[int], columns: Columns) -> RowColumns:
     """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
-    rows = []
-    sha256 = hashlib.sha256
+    keys, images, prompts, ends, names, shapes = columns
     with _no_collection():
-        for number, key, image, prompt, end, name, shape in zip(
-            numbers,
-            columns.keys,
-            columns.images,
-            columns.prompts,
-            columns.ends,
-            columns.names,
-            columns.shapes,
-            strict=True,
-        ):
-            lead, before_image, before_texts, tail = shape.json
-            end_pair = f'"end_image_path":{quoted(end)},' if end else ""
-            name_pair = f',"name":{quoted(name)}' if name else ""
-            prompt_pair = f',"prompt":{quoted(prompt)}' if prompt else ""
-            text = f"{lead}{end_pair}{before_image}{quoted(image)}{before_texts}{name_pair}{prompt_pair}{tail}"
-            fingerprint = sha256(text.encode()).hexdigest()
-            _, _, seconds, resolution, model, audio, _, _, width, height = shape.settings
-            request = _new_request(
-                (image, prompt or None, seconds, resolution, model, audio, name or None, end or None, width, height)
+        sha256 = hashlib.sha256
+        fingerprints = [
+            sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
+            for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
+                map(attrgetter("json"), shapes),
+                _pairs('"end_image_path":{},', ends),
+                map(quoted, images),
+                _pairs(',"name":{}', names),
+                _pairs(',"prompt":{}', prompts),
+                strict=True,
             )
-            rows.append(_new_row((key or fingerprint, number, request, fingerprint, shape.credits, None, False)))
-    return rows
+        ]
+        settings = zip(*map(attrgetter("settings"), shapes), strict=True)
+        _, _, seconds, resolution, model, audio, _, _, width, height = settings if shapes else [()] * 10
+        stated = (images, _or_none(prompts), seconds, resolution, model, audio, _or_none(names), _or_none(ends))
+        credits_ = [shape.credits for shape in shapes]
+        keyed = [key or fingerprint for key, fingerprint in zip(keys, fingerprints, strict=True)]
+        sound = ([None] * len(keys), [False] * len(keys))
+        return RowColumns((keyed, numbers, *stated, width, height, fingerprints, credits_, *sound))
+
+
+def _pairs(form: str, texts: Sequence[str]) -> Iterable[str]:
+    """A member of the JSON for each of `texts`; nothing for an empty one."""
+    if not any(texts):
+        return repeat("", len(texts))
+    before, after = form.split("{}")
+    return [f"{before}{quoted(text)}{after}" if text else "" for text in texts]
+
+
+def _or_none(texts: Sequence[str]) -> Sequence[str | None]:
+    return [text or None for text in texts]
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Ten thousand new tuples without a cycle among them: looking for cycles would take as long as making them."""
+    """Ten thousand new objects without a cycle among them: looking for cycles would take as long as making them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -160,5 +160,7 @@ def _raw_rows(batch: Any, pen: _Pen, places: dict[str, int]) -> RawRows:
 
 def _blank_rows(batch: Any, cells: list[str]) -> set[int]:
     """The rows without content; `cells` is one of the columns, for a quick look."""
+    if all(map(str.strip, cells)):
+        return set()
     suspects = [index for index, cell in enumerate(cells) if not cell or cell.isspace()]
     return {index for index in suspects if not any(str(column[index].as_py()).strip() for column in batch.columns)}

@@ -24,11 +24,12 @@ from reelbatch.models import Finding
 
 _REMEMBERED = 50_000
 _TOLERANCE = 0.02
-_ENDINGS = ("png", "jpg", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
-_WITH_DOT = frozenset(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
-_HOST_ENDS = len("https://")
+_FEW = 16
+_ENDINGS = ("jpg", "png", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
+_WITH_DOT = tuple(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
+_WITHOUT_PATH = re.compile(" https?://[^/ ]* ")
 _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
-_MORE_THAN_A_PATH = (*' ?#\\@<>"{}|^`[]', ":///", "magichour.ai")
+_MORE_THAN_A_PATH = (*'?#\\@<>"{}|^`[]', ":///", "magichour.ai")
 
 
 class _Verdict(NamedTuple):
@@ -52,9 +53,7 @@ class ImageChecks:
 
     def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
         """What is wrong or odd with the images of one column, by index."""
-        together = "".join(images)
-        plain = together.isprintable() and not any(sign in together for sign in _MORE_THAN_A_PATH)
-        for index in _unclear(images, plain=plain):
+        for index in _unclear(images, 0, len(images)):
             if images[index] and (found := self._finding(column, images[index])):
                 yield index, found
 
@@ -91,18 +90,33 @@ class ImageChecks:
             return _Verdict(None, problem.what, problem.remedy, isinstance(problem, ImageUnseen))
 
 
-def _unclear(images: Sequence[str], *, plain: bool) -> Iterator[int]:
-    """All but the web addresses that are surely good; `plain`: nothing but a path follows their hosts."""
-    if not plain:
-        yield from range(len(images))
+def _unclear(images: Sequence[str], first: int, end: int) -> Iterator[int]:
+    """All but the web addresses that are surely good, found by halving what is not good as a whole."""
+    if not any(images[first:end]) or _all_plain(images[first:end]):
         return
-    for index, image in enumerate(images):
-        if not (
-            image.startswith(("https://", "http://"))
-            and image[image.rfind(".") :] in _WITH_DOT
-            and image.rfind("/") > _HOST_ENDS
-        ):
-            yield index
+    if end - first <= _FEW:
+        yield from range(first, end)
+        return
+    middle = (first + end) // 2
+    yield from _unclear(images, first, middle)
+    yield from _unclear(images, middle, end)
+
+
+def _all_plain(images: Sequence[str]) -> bool:
+    """Whether all are web addresses with a host, a path and an image's ending, and without odd characters."""
+    together = f" {' '.join(images)} "
+    if together.count(" ") != len(images) + 1 or not together.isprintable():
+        return False
+    if together.count(" https://") + together.count(" http://") != len(images) or _WITHOUT_PATH.search(together):
+        return False
+    if any(sign in together for sign in _MORE_THAN_A_PATH):
+        return False
+    others = len(images)
+    for ending in _WITH_DOT:
+        others -= together.count(f"{ending} ")
+        if not others:
+            return True
+    return False
 
 
 def _url_finding(column: str, url: str) -> Finding | None:

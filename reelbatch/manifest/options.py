@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -60,6 +60,6 @@ class Checks:
 class CheckedRows(NamedTuple):
     """One batch of a manifest."""
 
-    rows: list[Row]  # all of them; an invalid one has its `problem` set
+    rows: Sequence[Row]  # all of them; an invalid one has its `problem` set
     problems: list[Problem]  # blocking
     warnings: list[Problem]  # with the last batch: each once for the whole file
