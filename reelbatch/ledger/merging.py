@@ -89,16 +89,17 @@ def unlist_gone(connection: Connection, batch: Batch, kept: Kept) -> None:
 
 
 def _move(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
-    moved = or_(not_(results.c.listed), results.c.row_number != staged.c.row_number)
+    # Not as UPDATE … FROM: SQLite would then read the whole batch for every span.
+    here = select(staged.c.row_key).where(staged.c.row_number.between(*span))
+    number = select(func.min(staged.c.row_number)).where(staged.c.row_key == results.c.row_key).scalar_subquery()
     connection.execute(
         update(results)
         .where(
             results.c.batch == batch,
-            results.c.row_key == staged.c.row_key,
-            staged.c.row_number.between(*span),
-            moved,
+            results.c.row_key.in_(here),
+            or_(not_(results.c.listed), results.c.row_number != number),
         )
-        .values(listed=True, row_number=staged.c.row_number)
+        .values(listed=True, row_number=number)
     )
 
 
