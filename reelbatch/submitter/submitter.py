@@ -30,6 +30,7 @@ _TOKEN_BYTES = 10
 _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
+_UPLOADING = 16
 _STALE_S = 20.0
 """Well within a lease: what is sent later than this after its intent, somebody may have decided about already."""
 _BLIND = "this machine can't see the images"
@@ -87,7 +88,8 @@ class Submitter:
         self._breaker = Breaker(plan.identical_rejections)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
-        self._places = asyncio.Semaphore(2 * plan.concurrency)  # rows claimed at once: those in flight and the next
+        # Rows claimed at once: those in flight, and the next, whose images are being uploaded.
+        self._places = asyncio.Semaphore(2 * plan.concurrency + _UPLOADING)
 
     @property
     def concurrency(self) -> int:
