@@ -6,31 +6,30 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import RunId
-from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.errors import LedgerError
 from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
 from reelbatch.ledger import Ledger, claims, reading, runs, sharing, utc_now
 from reelbatch.ledger.claims import Scope
-from reelbatch.ledger.engine import shown
-from reelbatch.ledger.transacting import PATIENCE_S
+from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
 from reelbatch.planning import Assignment, Plan, RerunPlan
 from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import Settler, SettleReason
 from reelbatch.submitter import ExitReason, Pace, Starts, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
-from reelbatch.submitter.recorder import take_up_rescued
+
+__all__ = ["HEARTBEAT_S", "Progress", "Session", "current_session", "on_session", "open_session", "opened_ledger"]
 
 HEARTBEAT_S = 10.0
 _SHORTEST_BEAT_S = 0.2
@@ -174,23 +173,6 @@ def current_session() -> Session:
     if session is None:
         raise LookupError("no session is open here")
     return session
-
-
-@contextmanager
-def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[Ledger]:
-    """The results table, with what dead workers left behind cleared up.
-
-    Raises:
-        LedgerUnusable: it can't be opened, or does not exist although it must.
-    """
-    if must_exist and not Ledger.exists(settings.results):
-        where = shown(settings.results)
-        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
-    with Ledger(settings.results) as ledger:
-        ledger.transactor.patience_s = min(PATIENCE_S, settings.lease_s / 2)  # before others take over
-        take_up_rescued(ledger)  # first: what is known of a row is worth more than that its worker is gone
-        ledger.recover(timedelta(seconds=settings.lease_s))
-        yield ledger
 
 
 @asynccontextmanager

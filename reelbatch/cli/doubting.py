@@ -18,9 +18,9 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, doubts
 from reelbatch.ledger.doubts import Doubt
 from reelbatch.local import sandboxed
+from reelbatch.opening import opened_ledger
 from reelbatch.reconciling import Finding, Resolution, findings_of, reconcile, wait_until_clear
 from reelbatch.rerunning import the_batch
-from reelbatch.session import opened_ledger
 from reelbatch.settings import Settings
 
 _ASK_EVERY_S = 1.0

@@ -49,7 +49,7 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.cli import screen
     from reelbatch.domain import Batch
     from reelbatch.ledger import reading
-    from reelbatch.reporting import batch_status
+    from reelbatch.standing import batch_status
 
     with existing_table(settings_of(config, results=results)) as ledger:
         known = ledger.read(reading.batch_names)

@@ -17,8 +17,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from reelbatch.ledger.doubts import Doubt
     from reelbatch.planning import Plan, RerunPlan
-    from reelbatch.reporting import BatchStatus, RunReport
+    from reelbatch.reporting import RunReport
     from reelbatch.settler import SettleTally
+    from reelbatch.standing import BatchStatus
 
 _width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width of its own
 out = Console(highlight=False, soft_wrap=True, width=_width)

@@ -44,7 +44,7 @@ def webhook(
 
     from reelbatch.cli import screen
     from reelbatch.errors import SettingsError
-    from reelbatch.session import opened_ledger
+    from reelbatch.opening import opened_ledger
     from reelbatch.webhooks import serve
 
     settings = settings_of(config, results=results)

@@ -20,7 +20,7 @@ def settings_of(config: Any, **options: Any) -> Settings:
 
 def existing_table(settings: Settings) -> AbstractContextManager[Ledger]:
     """The results table, cleared up; it must exist."""
-    from reelbatch.session import opened_ledger
+    from reelbatch.opening import opened_ledger
 
     return opened_ledger(settings, must_exist=True)
 

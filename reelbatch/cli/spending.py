@@ -10,8 +10,8 @@ import typer
 from reelbatch.cli import screen
 from reelbatch.errors import SettingsError
 from reelbatch.generation import Order, plan
+from reelbatch.opening import opened_ledger
 from reelbatch.rerunning import RerunOrder, preview, selection
-from reelbatch.session import opened_ledger
 from reelbatch.settings import Settings, api_of
 
 

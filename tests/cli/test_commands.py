@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reelbatch.cli import main
+from reelbatch.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data"
@@ -88,6 +89,21 @@ def test_these_commands_do_not_import_prefect(arguments: list[str], tmp_path: Pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_status_imports_only_what_reads_the_table(tmp_path: Path) -> None:
+    """Neither the client nor anything for files: it is typed again and again while a run goes on."""
+    Ledger(f"sqlite:///{tmp_path}/r.db").close()
+    script = (
+        "import sys\nsys.argv = ['reelbatch', 'status', '--results', 'sqlite:///r.db']\n"
+        "from reelbatch.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'pyarrow', 'pandas', 'httpx', 'aiohttp'}))"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stdout.splitlines() == ["No batches yet.", "[]"], run.stderr
 
 
 def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:
