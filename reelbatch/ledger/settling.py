@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, func, select, tuple_, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, select, tuple_, update
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.errors import StateConflict
 from reelbatch.ledger.books import Attempted, Sums, known_attempts
 from reelbatch.ledger.moves import RENDERING, SETTLED, in_states
 from reelbatch.ledger.schema import attempts, batches, results
@@ -177,18 +178,56 @@ _TROUBLE = _POSTPONE.values(error_code=bindparam("b_code"), error_message=bindpa
 
 def record_rendering(connection: Connection, items: Sequence[Rendered]) -> list[bool]:
     """Rows whose videos have begun to render; False where the row was not queued any more."""
-    return [connection.execute(_RENDER, _row_values(row)).rowcount == 1 for row in items]
+    standing = _locked(connection, items)
+    begun: dict[RowId, Rendered] = {}
+    moved = []
+    for row in items:
+        video_id, state = standing.get(row.id, (None, None))
+        moved.append(row.id not in begun and video_id == row.video_id and state in RENDERING.sources)
+        if moved[-1]:
+            begun[row.id] = row
+    _execute_all(connection, _RENDER, [_row_values(row) for row in begun.values()])
+    return moved
+
+
+_STANDING = (
+    select(results.c.row_key, results.c.video_id, results.c.state)
+    .where(results.c.batch == bindparam("b_batch"), results.c.row_key.in_(bindparam("b_keys", expanding=True)))
+    .order_by(results.c.row_key)  # everybody locks in this order
+    .with_for_update()
+)
+
+
+def _locked(connection: Connection, rows: Sequence[Rendered]) -> dict[RowId, tuple[str, RowState]]:
+    """Video and state of these rows now; nobody else changes them until the commit."""
+    found: dict[RowId, tuple[str, RowState]] = {}
+    for batch in sorted({row.batch for row in rows}):
+        keys = sorted({row.row_key for row in rows if row.batch == batch})
+        for key, *standing in connection.execute(_STANDING, {"b_batch": batch, "b_keys": keys}):
+            found[batch, key] = (standing[0], RowState(standing[1]))
+    return found
+
+
+def _execute_all(connection: Connection, statement: Update, values: list[dict[str, Any]]) -> None:
+    if values and connection.execute(statement, values).rowcount != len(values):
+        raise StateConflict("rows changed although they were locked")
 
 
 def postpone(connection: Connection, items: Sequence[Postponement]) -> list[None]:
     """Look at these rows later; the state stays as it is."""
-    for item in items:
-        values = {**_row_values(item.row), "b_due_at": item.due_at}
-        if item.code is None:
-            connection.execute(_POSTPONE, values)
-        else:
-            connection.execute(_TROUBLE, {**values, "b_code": item.code, "b_message": item.message})
+    items_in_order = sorted(items, key=lambda item: item.row.id)  # everybody locks in this order
+    for statement, chosen in (
+        (_POSTPONE, [item for item in items_in_order if item.code is None]),
+        (_TROUBLE, [item for item in items_in_order if item.code is not None]),
+    ):
+        if chosen:
+            connection.execute(statement, [_postponed_values(item) for item in chosen])
     return [None] * len(items)
+
+
+def _postponed_values(item: Postponement) -> dict[str, Any]:
+    values = {**_row_values(item.row), "b_due_at": item.due_at}
+    return values if item.code is None else {**values, "b_code": item.code, "b_message": item.message}
 
 
 def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settlement | None]:
@@ -200,17 +239,18 @@ def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settle
         For each item what it came to; None where the row was settled before or has another video by now.
     """
     known = known_attempts(connection, [item.row.token for item in items if item.row.token])
-    sums = Sums()
-    settlements = [_settle_attempt(connection, item, known, sums) for item in items]
+    sums, finals = Sums(), dict[Token, int]()
+    settlements = [_settle_attempt(item, known, sums, finals) for item in items]
+    _execute_all(connection, _FINISH, [{"b_token": token, "b_final": finals[token]} for token in sorted(finals)])
     sums.write(connection)
-    answers: dict[int, Settlement | None] = {}
-    for index in sorted(range(len(items)), key=lambda index: items[index].row.id):  # everybody locks in this order
-        moved = _settle_row(connection, items[index], settlements[index].final)
-        answers[index] = settlements[index] if moved else None
-    return [answers[index] for index in range(len(items))]
+    moved = _settle_rows(connection, items, [settlement.final for settlement in settlements])
+    return [settlement if done else None for settlement, done in zip(settlements, moved, strict=True)]
 
 
-def _settle_attempt(connection: Connection, item: Final, known: dict[Token, Attempted], sums: Sums) -> Settlement:
+_FINISH = update(attempts).where(attempts.c.token == bindparam("b_token")).values(credits_final=bindparam("b_final"))
+
+
+def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, finals: dict[Token, int]) -> Settlement:
     """The final figure on the attempt, once; the worst case of its batch changes by what that differs."""
     token = item.row.token
     before = known.get(token) if token else None
@@ -222,13 +262,25 @@ def _settle_attempt(connection: Connection, item: Final, known: dict[Token, Atte
     if final is not None and before.final is None:
         known[token] = before._replace(final=final)
         sums.add(item.row.batch, _NO_RUN, before, known[token])
-        connection.execute(update(attempts).where(attempts.c.token == token).values(credits_final=final))
+        finals[token] = final
     return Settlement(before.reserved, before.spent, final)
 
 
-def _settle_row(connection: Connection, item: Final, final: int | None) -> bool:
-    values = {**_row_values(item.row), **_final_values(item, final)}
-    return connection.execute(_SETTLE[item.state], values).rowcount == 1
+def _settle_rows(connection: Connection, items: Sequence[Final], finals: Sequence[int | None]) -> list[bool]:
+    """Which of the rows reached their final state by these answers."""
+    standing = _locked(connection, [item.row for item in items])
+    values: dict[RowState, list[dict[str, Any]]] = {}
+    moved = []
+    for item, final in zip(items, finals, strict=True):
+        video_id, state = standing.get(item.row.id, (None, None))
+        moves = video_id == item.row.video_id and state in SETTLED[item.state].sources
+        if moves:
+            standing[item.row.id] = item.row.video_id, item.state
+            values.setdefault(item.state, []).append({**_row_values(item.row), **_final_values(item, final)})
+        moved.append(moves)
+    for state, rows in values.items():
+        _execute_all(connection, _SETTLE[state], rows)
+    return moved
 
 
 _NO_RUN = RunId("")

@@ -19,6 +19,10 @@ from reelbatch.settler.writing import write
 
 _PAGE = 200
 _PAGES_OF = 4
+_LARGEST_PAGE = 1000
+_SOON, _LATE = timedelta(seconds=0.3), timedelta(seconds=1)
+"""A page that is used up sooner is doubled, one that lasts for longer is halved: each is a commit that polls wait
+for, and what is taken must be asked about well before it is due again."""
 _SHORTEST_INTERVAL_S = 0.001
 _SHORTEST_REST_S = 0.01
 
@@ -36,6 +40,8 @@ class Supply:
         self._opened = utc_now()
         self._quiet_until: datetime | None = None
         self._taken: deque[Rendered] = deque()
+        self._page = _PAGES_OF * plan.concurrency
+        self._taken_at: datetime | None = None
         self._unfiled: deque[Rendered] = deque()
         self._to_search: deque[Batch] = deque()
         self._after: RowKey | None = None
@@ -58,15 +64,26 @@ class Supply:
         now = utc_now()
         if not self._batches or (self._quiet_until is not None and now < self._quiet_until):
             return []
+        self._fit_page(now)
         item = TakeDue(
             batches=tuple(self._batches),
             now=now if self._plan.wait else self._opened,
-            limit=_PAGES_OF * self._plan.concurrency,
+            limit=self._page,
             again=now + self._interval,
             again_long=now + 2 * self._interval,
         )
         self._batches.append(self._batches.pop(0))  # each batch is first in its turn
         return await write(self._ledger, settling.take_due, item)
+
+    def _fit_page(self, now: datetime) -> None:
+        smallest = _PAGES_OF * self._plan.concurrency
+        if self._taken_at is not None:
+            lasted = now - self._taken_at
+            if lasted < min(_SOON, self._interval / 4):
+                self._page = min(2 * self._page, max(smallest, _LARGEST_PAGE))
+            elif lasted > min(_LATE, self._interval / 2):
+                self._page = max(self._page // 2, smallest)
+        self._taken_at = now
 
     async def without_file(self, limit: int) -> list[Rendered]:
         """Up to `limit` complete rows whose video is still to be downloaded, each once."""

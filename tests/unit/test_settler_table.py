@@ -211,6 +211,28 @@ def test_a_second_final_answer_changes_nothing(ledger: Ledger) -> None:
     assert committed(ledger) == 192
 
 
+def test_one_group_of_answers_settles_each_row_once(ledger: Ledger) -> None:
+    """The first answer for a row counts; one for a video that the row no longer has, or for no row, does nothing."""
+    cup, jug = submit(ledger, "cup", "jug")
+    other, nowhere = cup._replace(video_id=VideoId("vid-other")), cup._replace(row_key=RowKey("lid"), token=None)
+    finals = [
+        Final(row=row, state=state, at=utc_now(), credits_final=ESTIMATE)
+        for row, state in (
+            (jug, RowState.COMPLETE),
+            (other, RowState.COMPLETE),
+            (cup, RowState.ERROR),
+            (cup, RowState.COMPLETE),
+            (nowhere, RowState.COMPLETE),
+        )
+    ]
+    answers = ledger.change(lambda connection: settling.record_finals(connection, finals))
+    assert [answer is not None for answer in answers] == [True, False, True, False, False]
+    assert [row_of(ledger, key)["state"] for key in ("cup", "jug")] == [RowState.ERROR, RowState.COMPLETE]
+    pot = submit(ledger, "pot")
+    begun = ledger.change(lambda connection: settling.record_rendering(connection, [*pot, jug] * 2))
+    assert begun == [True, False, False, False]
+
+
 def test_a_late_rendering_undoes_nothing(ledger: Ledger) -> None:
     """Answers may arrive out of order; a finished video stays finished."""
     (row,) = submit(ledger, "a")
