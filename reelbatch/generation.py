@@ -90,9 +90,7 @@ def plan(order: Order, settings: Settings) -> Plan:
         return look(manifest, batch, settings, (findings, staged))
 
 
-def load(
-    order: Order, settings: Settings, ledger: Ledger, check: Callable[[Connection], None] | None = None
-) -> Plan:
+def load(order: Order, settings: Settings, ledger: Ledger, check: Callable[[Connection], None] | None = None) -> Plan:
     """Check the manifest and bring it into the results table; `check` begins each transaction that changes rows.
 
     Raises:
