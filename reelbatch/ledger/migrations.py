@@ -8,16 +8,13 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger.engine import is_postgres, shown, writing
-from reelbatch.ledger.schema import VERSION, apis, loads, metadata, results, schema_version, writers
+from reelbatch.ledger.schema import VERSION, apis, loads, metadata, schema_version, writers
 
 Step = Callable[[Connection], None]
 
 
 def _shared_by_workers(connection: Connection) -> None:
     metadata.create_all(connection, [loads, apis, writers])
-    for name in ("results_pending", "results_state"):  # one index where there were two
-        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
-    next(index for index in results.indexes if index.name == "results_state").create(connection)
 
 
 MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers}

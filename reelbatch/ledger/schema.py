@@ -115,10 +115,11 @@ results = Table(
     CheckConstraint("video_id IS NOT NULL OR state NOT IN ('queued', 'rendering', 'complete')", name="id_is_known"),
 )
 
+_partial_index("results_pending", "state = 'pending'", results.c.batch, results.c.row_number)
 _partial_index("results_held", "state IN ('claimed', 'sending')", results.c.run_id)
 _partial_index("results_due", "state IN ('queued', 'rendering')", results.c.batch, results.c.due_at)
 _partial_index("results_token", "token IS NOT NULL", results.c.token)
-Index("results_state", results.c.batch, results.c.state, results.c.row_number)
+Index("results_state", results.c.batch, results.c.state)
 
 attempts = Table(
     "attempts",
