@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from reelbatch.errors import LedgerError, LedgerUnusable
+
+if TYPE_CHECKING:
+    import psycopg
 
 BUSY_TIMEOUT_S = 30.0
 """How long a write waits for other programs; `?timeout=SECONDS` in a SQLite URL says otherwise."""
@@ -192,8 +195,10 @@ def mapped_errors(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, psycopg.Error) as error:
-        raise LedgerError(f"{shown(url)}: {_explain(error)}") from error
+    except Exception as error:
+        if isinstance(error, SQLAlchemyError) or _of_postgres(error) is not None:
+            raise LedgerError(f"{shown(url)}: {_explain(error)}") from error
+        raise
 
 
 _REMEDIES = {
@@ -234,8 +239,9 @@ _SERVER_GONE = "the connection to the database was lost and did not come back; r
 
 def _of_postgres(error: BaseException | None) -> psycopg.Error | None:
     """The driver's own error in `error`."""
+    driver = sys.modules.get("psycopg")  # not imported for SQLite: that takes a while
     orig = error.orig if isinstance(error, DBAPIError) else error
-    return orig if isinstance(orig, psycopg.Error) else None
+    return orig if driver is not None and isinstance(orig, driver.Error) else None
 
 
 def is_lost(error: BaseException | None) -> bool:
@@ -244,7 +250,7 @@ def is_lost(error: BaseException | None) -> bool:
     if orig is None:
         return False
     state = orig.sqlstate or ""
-    no_session = isinstance(orig, psycopg.OperationalError) and not state
+    no_session = isinstance(orig, sys.modules["psycopg"].OperationalError) and not state
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
     return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03", "25P04"))
 
@@ -252,10 +258,10 @@ def is_lost(error: BaseException | None) -> bool:
 def is_collision(error: BaseException | None) -> bool:
     """Whether two transactions stood in each other's way, so that the same again will do."""
     orig = _of_postgres(error)
-    return isinstance(orig, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+    return orig is not None and orig.sqlstate in {"40P01", "40001"}  # deadlock, serialization failure
 
 
-def _explain(error: SQLAlchemyError | psycopg.Error) -> str:
+def _explain(error: Exception) -> str:
     message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     if _of_postgres(error) is not None:
         if database := re.search(r'database "[^"]*" does not exist', message):
