@@ -15,7 +15,7 @@ RUN useradd --create-home --uid 10001 reelbatch \
 WORKDIR /app
 
 COPY requirements.lock ./
-RUN pip install --require-hashes --requirement requirements.lock
+RUN pip install --no-deps --require-hashes --requirement requirements.lock
 
 COPY pyproject.toml README.md LICENSE prefect.yaml ./
 COPY configs configs
@@ -23,7 +23,7 @@ COPY data data
 COPY flows flows
 COPY tasks tasks
 COPY reelbatch reelbatch
-RUN pip install --no-deps --no-build-isolation --editable .
+RUN pip install --no-deps --no-build-isolation --editable . && pip check
 
 USER 10001
 

@@ -10,17 +10,20 @@ export DO_NOT_TRACK := 1
 
 .PHONY: demo install dev test check bench lock clean
 
+# The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) check
 	touch $@
 
 dev: $(VENV)/.dev
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
+	$(PIP) check
 	touch $@
 
 # Its own folder, fresh each time; Prefect's database is kept, which is what takes time to make.

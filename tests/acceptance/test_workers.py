@@ -62,7 +62,8 @@ class Site:
         }
         quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PWD": str(ROOT)}
         home = {"PREFECT_HOME": str(self.folder / "home"), "PREFECT_API_URL": self.url}
-        return {**kept, **quiet, **home, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        often = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1"}
+        return {**kept, **quiet, **home, **often}
 
     def prefect(self, *arguments: str) -> str:
         """Run one of Prefect's commands; answers with what it printed."""
@@ -161,6 +162,13 @@ def write_manifest(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+async def until_scheduled(client: PrefectClient, *deployments: Any) -> None:
+    """Wait until the server has made runs of each deployment's schedule, to start when their time comes."""
+    async with asyncio.timeout(60):
+        while set(deployments) - {run.deployment_id for run in await client.read_flow_runs()}:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.2)
+
+
 def sent_by(site: Site) -> Counter[str]:
     """Attempts by run."""
     return Counter(row["run_id"] for row in site.query("SELECT run_id FROM attempts"))
@@ -196,6 +204,7 @@ async def test_two_workers_share_a_batch_and_one_may_be_killed(
         assert [str(item.schedule.cron) for item in found["generate"].schedules] == ["0 2 * * *"]
         assert [item.schedule.interval.total_seconds() for item in found["settle"].schedules] == [600]
         assert found["generate"].global_concurrency_limit.limit == 2
+        await until_scheduled(client, found["generate"].id, found["settle"].id)
         for deployment in found.values():
             for schedule in deployment.schedules:
                 await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
