@@ -5,21 +5,17 @@ python -m flows.generate manifest=data/catalogue.csv sandbox=true
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.setting_up import final_state, flow_settings, run_from_command_line
-from reelbatch.generation import Order, assignment, send_all
-from reelbatch.interrupts import stopping_gently
-from reelbatch.local import sandboxed
-from reelbatch.session import open_session, opened_ledger
-from tasks.export import export_results
+from flows.sending import final_state, send
+from flows.setting_up import opened, run_from_command_line
+from reelbatch.generation import Order, assignment
+from reelbatch.session import open_session
 from tasks.load import load_manifest
-from tasks.report import progress_artifact, report_run
-from tasks.settle import settle_videos
-from tasks.submit import submit_rows
 
 
 @flow(name="generate", flow_run_name="generate {manifest}", persist_result=False, validate_parameters=True)
@@ -59,27 +55,14 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
     """
-    options = {
-        "results": results,
-        "base_url": base_url,
-        "concurrency": concurrency,
-        "max_credits": max_credits,
-        "export": export,
-        "downloads": downloads,
-    }
-    stated = await flow_settings(config, {**options, **(overrides or {})})
+    given = locals()
     order = Order(source=manifest, batch=batch)
-    with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings) as ledger:
-        async with open_session(ledger, settings, assignment(order, settings)) as session:
-            target = session.export_target  # one that can't be used is said before anything is spent
-            with stopping_gently(session.interrupt):
-                await load_manifest(manifest, strict=strict, regenerate=regenerate, limit=limit)
-                async with progress_artifact(session):
-                    await send_all(session, submit_rows, limit=limit)
-                if settle:
-                    await settle_videos()
-            await report_run()
-            await export_results(target)
+    load = partial(load_manifest, manifest, strict=strict, regenerate=regenerate, limit=limit)
+    async with (
+        opened(given) as (settings, ledger),
+        open_session(ledger, settings, assignment(order, settings)) as session,
+    ):
+        await send(session, load, limit=limit, settle=settle)
     return final_state(session)
 
 

@@ -5,22 +5,17 @@ python -m flows.rerun batch=catalogue sandbox=true
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.setting_up import final_state, flow_settings, run_from_command_line
-from reelbatch.generation import send_all
-from reelbatch.interrupts import stopping_gently
-from reelbatch.local import sandboxed
+from flows.sending import final_state, send
+from flows.setting_up import opened, run_from_command_line
 from reelbatch.rerunning import RerunOrder, rerun_assignment, selection
-from reelbatch.session import open_session, opened_ledger
-from tasks.export import export_results
-from tasks.report import progress_artifact, report_run
+from reelbatch.session import open_session
 from tasks.rerun import choose_failed_rows
-from tasks.settle import settle_videos
-from tasks.submit import submit_rows
 
 
 @flow(name="rerun", persist_result=False, validate_parameters=True)
@@ -62,15 +57,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
     """
-    options = {
-        "results": results,
-        "base_url": base_url,
-        "concurrency": concurrency,
-        "max_credits": max_credits,
-        "export": export,
-        "downloads": downloads,
-    }
-    stated = await flow_settings(config, {**options, **(overrides or {})})
+    given = locals()
     order = RerunOrder(
         batch=batch,
         states=tuple(states or ()),
@@ -78,18 +65,10 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         row_keys=tuple(rows) if rows is not None else None,
         accept_double_charge=accept_double_charge,
     )
-    with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+    async with opened(given, must_exist=True) as (settings, ledger):
         chosen = selection(order, ledger)
         async with open_session(ledger, settings, rerun_assignment(ledger, chosen)) as session:
-            target = session.export_target  # one that can't be used is said before anything is spent
-            with stopping_gently(session.interrupt):
-                await choose_failed_rows(chosen, limit)
-                async with progress_artifact(session):
-                    await send_all(session, submit_rows, limit=limit)
-                if settle:
-                    await settle_videos()
-            await report_run()
-            await export_results(target)
+            await send(session, partial(choose_failed_rows, chosen, limit), limit=limit, settle=settle)
     return final_state(session)
 
 

@@ -1,30 +1,53 @@
-"""What every flow begins and ends with."""
+"""What every flow begins with: settings, secrets, the results table; and how it is run as a module."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import yaml
 from prefect import Flow
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 from pydantic import SecretStr
 
 from flows.server import prefect_api
 from reelbatch.errors import ReelbatchError, SettingsError
+from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
-from reelbatch.session import Session
+from reelbatch.local import sandboxed
+from reelbatch.opening import opened_ledger
 from reelbatch.settings import SECRETS, Settings, load_settings
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
+_SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads")
+"""Parameters of the flows that are settings; `overrides` has any others."""
 
 
-async def flow_settings(config: str | None, options: Mapping[str, Any]) -> Settings:
+@asynccontextmanager
+async def opened(
+    parameters: Mapping[str, Any], *, must_exist: bool = False
+) -> AsyncIterator[tuple[Settings, Ledger]]:
+    """The settings that a flow's parameters make, and the results table; with `sandbox`, while a sandbox runs.
+
+    Raises:
+        SettingsError: a setting can't be used.
+        LedgerUnusable: the table can't be opened, or does not exist although it must.
+    """
+    options = {name: parameters[name] for name in _SETTINGS if name in parameters}
+    stated = await _settings(parameters["config"], {**options, **(parameters["overrides"] or {})})
+    with (
+        sandboxed(stated, enabled=parameters["sandbox"]) as settings,
+        opened_ledger(settings, must_exist=must_exist) as ledger,
+    ):
+        yield settings, ledger
+
+
+async def _settings(config: str | None, options: Mapping[str, Any]) -> Settings:
     """The run's settings; what is secret comes from the environment, else from Prefect's Secret blocks.
 
     The key: MAGIC_HOUR_API_KEY or the block `magic-hour-api-key`. The results table, where no option, setting or
@@ -61,19 +84,6 @@ async def _from_block(name: str) -> SecretStr | None:
     except ValueError:  # Prefect's word for "no such block"
         return None
     return SecretStr(str(block.get()))
-
-
-def final_state(session: Session) -> State[Any]:
-    """Failed where the run was halted, so that a schedule shows red; otherwise completed, with the counts."""
-    report = session.report
-    if session.export_problem is not None:
-        return Failed(message=f"the rows were sent, but the table was not exported: {session.export_problem}")
-    if report is None:
-        return Failed(message="the run ended without a report")
-    message = f"{report.submitted} of {report.status.rows} rows got their id in this run"
-    if report.exit_code in {0, 1}:
-        return Completed(message=message)
-    return Failed(message=f"{report.exit_reason.value}: {report.message or message}")
 
 
 async def _run(flow: Any, parameters: Mapping[str, Any]) -> State[Any]:

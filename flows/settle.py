@@ -12,13 +12,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.setting_up import flow_settings, run_from_command_line
+from flows.setting_up import opened, run_from_command_line
 from reelbatch.following import open_settler
 from reelbatch.interrupts import stopping_gently
 from reelbatch.ledger import settling
-from reelbatch.local import sandboxed
 from reelbatch.rerunning import the_batch
-from reelbatch.session import opened_ledger
 from reelbatch.settings import api_of
 from reelbatch.settler import SettleReason
 from tasks.export import export_settled
@@ -48,9 +46,7 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
         sandbox: ask a local sandbox.
         overrides: any further settings by their names.
     """
-    options = {"results": results, "base_url": base_url, "downloads": downloads}
-    stated = await flow_settings(config, {**options, **(overrides or {})})
-    with sandboxed(stated, enabled=sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+    async with opened(locals(), must_exist=True) as (settings, ledger):
         chosen = the_batch(ledger, batch) if batch else None
         names = [chosen] if chosen else ledger.read(partial(settling.batches_of, api=api_of(settings.base_url)))
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:

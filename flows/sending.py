@@ -1,0 +1,45 @@
+"""The steps of every run that sends rows, in their order, and the state that it ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from reelbatch.generation import send_all
+from reelbatch.interrupts import stopping_gently
+from reelbatch.session import Session
+from tasks.export import export_results
+from tasks.report import progress_artifact, report_run
+from tasks.settle import settle_videos
+from tasks.submit import submit_rows
+
+
+async def send(
+    session: Session, take_up: Callable[[], Awaitable[object]], *, limit: int | None, settle: bool
+) -> None:
+    """`take_up` makes rows pending; they are sent, followed with `settle`, reported and exported."""
+    target = session.export_target  # one that can't be used is said before anything is spent
+    with stopping_gently(session.interrupt):
+        await take_up()
+        async with progress_artifact(session):
+            await send_all(session, submit_rows, limit=limit)
+        if settle:
+            await settle_videos()
+    await report_run()
+    await export_results(target)
+
+
+def final_state(session: Session) -> State[Any]:
+    """Failed where the run was halted, so that a schedule shows red; otherwise completed, with the counts."""
+    report = session.report
+    if session.export_problem is not None:
+        return Failed(message=f"the rows were sent, but the table was not exported: {session.export_problem}")
+    if report is None:
+        return Failed(message="the run ended without a report")
+    message = f"{report.submitted} of {report.status.rows} rows got their id in this run"
+    if report.exit_code in {0, 1}:
+        return Completed(message=message)
+    return Failed(message=f"{report.exit_reason.value}: {report.message or message}")
