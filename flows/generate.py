@@ -10,15 +10,21 @@ from typing import Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.generation import Order, assignment
+from reelbatch.manifest.cloud import shown
 from reelbatch.session import open_session
 from tasks.load import load_manifest
 
 
-@flow(name="generate", flow_run_name="generate {manifest}", persist_result=False, validate_parameters=True)
+def _run_name() -> str:
+    return f"generate {shown(flow_run.parameters['manifest'])}"
+
+
+@flow(name="generate", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
 async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
     manifest: str,
     batch: str | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.claims import Scope
+from reelbatch.manifest.cloud import shown
 from reelbatch.standing import BatchStatus, batch_status
 from reelbatch.submitter import ExitReason, Tally
 
@@ -102,8 +103,9 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
 
 
 def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) -> list[dict[str, Any]]:
-    """The first rows that need somebody's attention."""
-    return ledger.read(lambda connection: reading.failed(connection, batch, limit))
+    """The first rows that need somebody's attention, with their images' addresses as they may be printed."""
+    rows = ledger.read(lambda connection: reading.failed(connection, batch, limit))
+    return [{**row, "image_path": shown(row["image_path"])} for row in rows]
 
 
 def advice(report: RunReport) -> list[str]:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
 from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
 from reelbatch.exporting import export
 from reelbatch.ledger import Ledger
+from reelbatch.manifest.cloud import shown
 from reelbatch.session import current_session
 
 
@@ -23,7 +25,11 @@ async def export_settled(ledger: Ledger, names: list[Batch]) -> None:
         await asyncio.to_thread(export, ledger, str(folder / f"{name}.parquet"), name)
 
 
-@task(name="export results", task_run_name="export {target}", persist_result=False, cache_policy=NO_CACHE)
+def _run_name() -> str:
+    return f"export {shown(task_run.parameters['target'])}"
+
+
+@task(name="export results", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)
 async def export_results(target: str) -> int:
     """Returns the number of rows written; where that fails, the session keeps why."""
     session = current_session()

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
 from reelbatch.generation import Order
 from reelbatch.joining import take_up_manifest
 from reelbatch.ledger.staging import Regenerate
+from reelbatch.manifest.cloud import shown
 from reelbatch.session import current_session
 
 
-@task(name="load manifest", task_run_name="load {manifest}", persist_result=False, cache_policy=NO_CACHE)
+def _run_name() -> str:
+    return f"load {shown(task_run.parameters['manifest'])}"
+
+
+@task(name="load manifest", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)
 async def load_manifest(manifest: str, *, strict: bool, regenerate: str, limit: int | None) -> None:
     """The session takes the plan."""
     session = current_session()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.shared import existing_table, settings_of
-from reelbatch.errors import ReelbatchError
+
+if TYPE_CHECKING:
+    from reelbatch.domain import Batch
+    from reelbatch.ledger import Ledger
 
 
 def plan(  # noqa: PLR0913, PLR0917 - options of a command
@@ -47,17 +50,13 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Counts by state, and credits."""
     from reelbatch.cli import screen
-    from reelbatch.domain import Batch
     from reelbatch.ledger import reading
     from reelbatch.standing import batch_status
 
     with existing_table(settings_of(config, results=results)) as ledger:
-        known = ledger.read(reading.batch_names)
-        if batch is not None and batch not in known:
-            raise _no_batch(batch, known)
-        names = [Batch(batch)] if batch else known
+        names = _batches(ledger, batch)
         statuses = [batch_status(ledger, name, by_model=credits_) for name in names]
-        shown = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
+        first = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
     if as_json:
         screen.print_json({"batches": [found.as_json() for found in statuses]})
         return
@@ -68,7 +67,7 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
         if credits_:
             screen.print_credits(found)
         if rows:
-            screen.print_rows(shown[found.batch])
+            screen.print_rows(first[found.batch])
 
 
 def export(
@@ -79,20 +78,19 @@ def export(
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
+    from rich.markup import escape
+
     from reelbatch.cli import screen
-    from reelbatch.domain import Batch
     from reelbatch.exporting import export as write
-    from reelbatch.ledger import reading
+    from reelbatch.manifest.cloud import shown
 
     with existing_table(settings_of(config, results=results)) as ledger:
-        known = ledger.read(reading.batch_names)
-        if batch is not None and batch not in known:
-            raise _no_batch(batch, known)
-        rows = write(ledger, path, Batch(batch) if batch else None)
+        names = _batches(ledger, batch)
+        rows = write(ledger, path, names[0] if batch else None)
     if as_json:
-        screen.print_json({"path": path, "rows": rows})
+        screen.print_json({"path": shown(path), "rows": rows})
     else:
-        screen.out.print(f"{rows:,} rows written to {path}")
+        screen.out.print(f"{rows:,} rows written to {escape(shown(path))}")
 
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
@@ -121,8 +119,16 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     raise typer.Exit(run(request, settings_of(config, results=results, base_url=base_url), as_json=as_json))
 
 
-def _no_batch(batch: str, known: list[Any]) -> ReelbatchError:
+def _batches(ledger: Ledger, stated: str | None) -> list[Batch]:
+    """The batch that is named, or all of the table."""
+    from reelbatch.domain import Batch
     from reelbatch.errors import SettingsError
+    from reelbatch.ledger import reading
 
-    names = ", ".join(known) or "none"
-    return SettingsError(f'--batch "{batch}": the results table has no such batch. It has: {names}')
+    known = ledger.read(reading.batch_names)
+    if stated is None:
+        return known
+    if stated not in known:
+        names = ", ".join(known) or "none"
+        raise SettingsError(f'--batch "{stated}": the results table has no such batch. It has: {names}')
+    return [Batch(stated)]

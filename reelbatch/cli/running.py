@@ -10,9 +10,11 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 import typer
+from rich.markup import escape
 
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
+from reelbatch.manifest.cloud import shown
 from reelbatch.reporting import RunReport, advice
 from reelbatch.session import Session
 from reelbatch.settler import SettleReason
@@ -73,7 +75,7 @@ def finish_run(line: ProgressLine, *, as_json: bool) -> int:
     report = session.report
     if as_json:
         settled = asdict(session.settler.tally) if session.settler else None
-        exported = {"export": session.export_target, "export_problem": session.export_problem}
+        exported = {"export": shown(session.export_target), "export_problem": session.export_problem}
         screen.print_json({**report.as_json(), **exported, "settled": settled})
         return _exit_code(session, report)
     screen.print_report(report, session.failed)
@@ -82,7 +84,7 @@ def finish_run(line: ProgressLine, *, as_json: bool) -> int:
     if session.export_problem:
         screen.fail(f"The results table is complete, but was not exported. {session.export_problem}")
     else:
-        screen.out.print(f"Results: {session.export_target}  ({session.ledger.shown_url})")
+        screen.out.print(f"Results: {escape(shown(session.export_target))}  ({escape(session.ledger.shown_url)})")
     for text in advice(report):
         screen.out.print(f"→ {text}")
     return _exit_code(session, report)

@@ -1,0 +1,88 @@
+"""What Prefect and the command line show of an address: never the credentials or the signature in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from reelbatch.sandbox import RunningSandbox, start
+
+ROOT = Path(__file__).parents[2]
+MARK = "marked-4711"
+PLACE = f"memory://me:{MARK}@shop"
+pytestmark = [
+    # Prefect leaves sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RunningSandbox]:
+    with start(render_video=False) as sandbox:
+        yield sandbox
+
+
+async def test_names_and_artifacts_of_a_run_hide_credentials(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's name, its tasks' names and the table of failed rows."""
+    from prefect import get_client
+    from prefect.artifacts import Artifact
+
+    from flows.generate import generate
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", api.key)
+    with fsspec.open(f"{PLACE}/spring.csv", "w") as file:
+        file.write("row_key,image_path,prompt,end_seconds\n")
+        file.write("A,https://example.com/a.png,Slow pan,5\n")
+        file.write(f"B,https://me:{MARK}@example.com/b.png?sig={MARK},Slow pan,99\n")
+    state = await generate(
+        manifest=f"{PLACE}/spring.csv",
+        base_url=api.url,
+        results=f"sqlite:///{tmp_path}/r.db",
+        export=f"{PLACE}/out.csv",
+        return_state=True,
+    )
+    assert state.is_completed(), state.message
+    async with get_client() as client:
+        run = await client.read_flow_run(state.state_details.flow_run_id)
+        tasks = [task for task in await client.read_task_runs() if task.flow_run_id == run.id]
+    assert run.name == "generate memory://shop/spring.csv"
+    names = {task.name for task in tasks}
+    assert {"load memory://shop/spring.csv", "export memory://shop/out.csv"} <= names
+    assert MARK not in "".join(names)
+    failed = await Artifact.aget("reelbatch-failed-rows")
+    assert failed is not None
+    assert json.loads(str(failed.data))[0]["image_path"] == "https://example.com/b.png?…"
+    assert MARK not in str(failed.data)
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["for people", "for machines"])
+def test_the_command_line_hides_credentials_of_where_it_exports_to(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, *, as_json: bool
+) -> None:
+    """After a run and after `reelbatch export`."""
+    manifest = tmp_path / "spring.csv"
+    manifest.write_text("image_path,prompt,end_seconds\nhttps://example.com/a.png,Slow pan,5\n", encoding="utf-8")
+    for command in (
+        ["generate", str(manifest), "--base-url", api.url, "--export", f"{PLACE}/out.csv"],
+        ["export", f"{PLACE}/out.csv"],
+    ):
+        run = subprocess.run(
+            [sys.executable, "-m", "reelbatch", *command, *(["--json"] if as_json else [])],
+            cwd=tmp_path,
+            env={**os.environ, "PREFECT_API_URL": prefect_server, "MAGIC_HOUR_API_KEY": api.key},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert "memory://shop/out.csv" in run.stdout
+        assert MARK not in run.stdout + run.stderr
