@@ -44,6 +44,14 @@ def _check_base_url(url: str) -> str:
     raise ValueError("must be https://…, or http://… on this machine (127.0.0.1), because the key goes there")
 
 
+def _none_if_blank(secret: SecretStr | None) -> SecretStr | None:
+    """An environment variable without content is as good as none: nothing can be signed or opened with it."""
+    return secret if secret is not None and secret.get_secret_value().strip() else None
+
+
+_Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
+
+
 class ManifestSettings(BaseModel):
     """How the manifest's columns become ours."""
 
@@ -61,7 +69,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REELBATCH_", frozen=True, extra="forbid", populate_by_name=True)
 
-    api_key: SecretStr | None = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
+    api_key: _Secret = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
     base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
     results: str = DEFAULT_RESULTS
     export: str | None = Field(
@@ -91,7 +99,7 @@ class Settings(BaseSettings):
     poll_concurrency: int = Field(default=16, ge=1, le=1000)
     settle_timeout_s: float | None = Field(default=None, gt=0)
     lease_s: float = Field(default=60, gt=0)
-    webhook_secret: SecretStr | None = Field(default=None, description="signs the API's events")
+    webhook_secret: _Secret = Field(default=None, description="signs the API's events")
 
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
