@@ -108,8 +108,8 @@ def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) ->
     return [{**row, "image_path": shown(row["image_path"])} for row in rows]
 
 
-def advice(report: RunReport) -> list[str]:
-    """What to type next, by what happened."""
+def advice(report: RunReport, options: str = "") -> list[str]:
+    """What to type next, by what happened; `options` are those that the commands have to repeat."""
     status, lines = report.status, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
@@ -121,13 +121,16 @@ def advice(report: RunReport) -> list[str]:
     if status.count(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
     if status.count(RowState.REJECTED):
-        lines.append("Rejected rows: correct them in the manifest, or send them as they are with `reelbatch rerun`.")
+        again = f"`reelbatch rerun{options}`"
+        lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
     if status.count(RowState.ERROR, RowState.CANCELED):
-        lines.append("`reelbatch rerun` makes videos that failed or were canceled again.")
+        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
     if status.count(RowState.IN_DOUBT):
-        lines.append("`reelbatch reconcile` lists the rows in doubt; they are never sent again by themselves.")
+        lines.append(
+            f"`reelbatch reconcile{options}` lists the rows in doubt; they are never sent again by themselves."
+        )
     if status.count(RowState.QUEUED, RowState.RENDERING):
-        lines.append("`reelbatch settle --download videos` waits for the videos and fetches them.")
+        lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
     return lines
 
 

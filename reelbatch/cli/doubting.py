@@ -37,6 +37,7 @@ class Request:
     file: Path | None
     wait: bool
     sandbox: bool
+    repeated: str  # the options that a printed command repeats
 
 
 def findings_asked(request: Request) -> list[Finding]:
@@ -74,7 +75,7 @@ def run(request: Request, stated: Settings, *, as_json: bool) -> int:
             {"in_doubt": [asdict(doubt) for doubt in left], "resolved": [asdict(r) for r in resolutions]}
         )
     else:
-        _print(left, resolutions)
+        _print(left, resolutions, request.repeated)
     failed = any(resolution.problem for resolution in resolutions)
     return 1 if left or failed else 0
 
@@ -89,7 +90,7 @@ def _say_left(left: int) -> None:
     screen.err.print(f"{left} in doubt, waiting for events")
 
 
-def _print(left: list[Doubt], resolutions: Iterable[Resolution]) -> None:
+def _print(left: list[Doubt], resolutions: Iterable[Resolution], options: str) -> None:
     for resolution in resolutions:
         done = f"{resolution.verdict.replace('_', ' ')} {resolution.video_id or ''}".strip()
         if resolution.problem:
@@ -99,4 +100,4 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution]) -> None:
     if not left:
         screen.out.print("No rows are in doubt.")
         return
-    screen.print_doubts(left)
+    screen.print_doubts(left, options)

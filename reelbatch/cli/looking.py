@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reelbatch.cli import options as opt
-from reelbatch.cli.shared import existing_table, settings_of
+from reelbatch.cli.shared import existing_table, repeated, settings_of
 
 if TYPE_CHECKING:
     from reelbatch.domain import Batch
@@ -113,10 +113,18 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     """List rows in doubt with what to look for, and clear them up."""
     from reelbatch.cli.doubting import Request, run
 
+    settings = settings_of(config, results=results, base_url=base_url)
     request = Request(
-        batch=batch, row=row, video_id=video_id, not_created=not_created, file=file, wait=wait, sandbox=sandbox
+        batch=batch,
+        row=row,
+        video_id=video_id,
+        not_created=not_created,
+        file=file,
+        wait=wait,
+        sandbox=sandbox,
+        repeated=repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox),
     )
-    raise typer.Exit(run(request, settings_of(config, results=results, base_url=base_url), as_json=as_json))
+    raise typer.Exit(run(request, settings, as_json=as_json))
 
 
 def _batches(ledger: Ledger, stated: str | None) -> list[Batch]:

@@ -67,8 +67,8 @@ def leave(line: ProgressLine, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def finish_run(line: ProgressLine, *, as_json: bool) -> int:
-    """Print the report of a run that sent rows; answers with the exit code."""
+def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
+    """Print the report of a run that sent rows, with `options` for the next commands; answers with the exit code."""
     session = line.session
     if session is None or session.report is None:  # interrupted before there was anything to report
         return INTERRUPTED
@@ -85,8 +85,8 @@ def finish_run(line: ProgressLine, *, as_json: bool) -> int:
         screen.fail(f"The results table is complete, but was not exported. {session.export_problem}")
     else:
         screen.out.print(f"Results: {escape(shown(session.export_target))}  ({escape(session.ledger.shown_url)})")
-    for text in advice(report):
-        screen.out.print(f"→ {text}")
+    for text in advice(report, options):
+        screen.out.print(f"→ {escape(text)}")
     return _exit_code(session, report)
 
 

@@ -206,8 +206,8 @@ def print_rows(rows: Iterable[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def print_doubts(doubts: list[Doubt]) -> None:
-    """Rows in doubt, with what to look for in the vendor's library."""
+def print_doubts(doubts: list[Doubt], options: str) -> None:
+    """Rows in doubt, what to look for in the vendor's library, and the commands, with `options`, for what was found."""
     several = len({doubt.batch for doubt in doubts}) > 1
     table = _table(
         None, (*(["batch"] if several else []), "row", "key", "since (UTC)", "credits", "look for a name ending in")
@@ -221,10 +221,9 @@ def print_doubts(doubts: list[Doubt]) -> None:
     out.print(f"[bold]{_count(len(doubts), 'row')}[/] in doubt: may have been charged, and no id is known.")
     out.print(table)
     out.print("Look for these names in the Magic Hour library, then for each row:")
-    out.print("  found:      reelbatch reconcile --row KEY --video-id ID")
-    out.print(
-        "  not there:  reelbatch reconcile --row KEY --not-created   (the row is then sent again by `generate`)"
-    )
+    command = f"reelbatch reconcile{escape(options)} --row KEY"
+    out.print(f"  found:      {command} --video-id ID")
+    out.print(f"  not there:  {command} --not-created   (the row is then sent again by `generate`)")
 
 
 def _nearby(path: str) -> str:

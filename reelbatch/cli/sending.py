@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from reelbatch.cli import options as opt
-from reelbatch.cli.shared import as_parameter, existing_table, settings_of
+from reelbatch.cli.shared import as_parameter, existing_table, repeated, settings_of
 
 if TYPE_CHECKING:
     from reelbatch.settings import Settings
@@ -55,6 +55,16 @@ class RunOptions:
             "overrides": {"rate": self.rate},
         }
 
+    def repeated(self) -> str:
+        """Those that the commands of a hint need as well."""
+        return repeated(
+            config=self.config,
+            results=self.results,
+            batch=self.batch,
+            base_url=self.base_url,
+            sandbox=self.sandbox,
+        )
+
     def _stated(self) -> dict[str, Any]:
         names = ("results", "base_url", "concurrency", "max_credits", "export")
         return {**{name: getattr(self, name) for name in names}, "downloads": self.download}
@@ -98,7 +108,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
         allow_spending(order, settings, sandbox=sandbox)
     parameters = {"manifest": manifest, "regenerate": regenerate, "strict": strict, **run.parameters()}
     line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
-    leave(line, finish_run(line, as_json=as_json))
+    leave(line, finish_run(line, run.repeated(), as_json=as_json))
 
 
 def _generate_flow() -> Callable[..., Any]:
@@ -155,7 +165,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     which = {"states": list(order.states) or None, "error_codes": order.error_codes, "rows": order.row_keys}
     parameters = {**which, "accept_double_charge": accept_double_charge, **run.parameters()}
     line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
-    leave(line, finish_run(line, as_json=as_json))
+    leave(line, finish_run(line, run.repeated(), as_json=as_json))
 
 
 def _rerun_flow() -> Callable[..., Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,3 +38,20 @@ def as_parameter(results: str | None) -> str | None:
         return results
     os.environ["REELBATCH_RESULTS"] = results
     return None
+
+
+def repeated(
+    *, config: Path | None, results: str | None, batch: str | None, base_url: str | None, sandbox: bool
+) -> str:
+    """The options that a printed command repeats, so that it can be typed as it stands; none that holds a secret."""
+    from reelbatch.ledger.engine import has_secret
+    from reelbatch.manifest.cloud import shown
+
+    stated = {
+        "--config": config,
+        "--results": None if results is None or has_secret(results) else results,
+        "--batch": batch,
+        "--base-url": None if base_url is None or shown(base_url) != base_url else base_url,
+    }
+    words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
+    return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])

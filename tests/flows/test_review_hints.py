@@ -1,0 +1,75 @@
+"""What a run says to type next can be typed as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reelbatch.cli.shared import repeated
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> tuple[str, Path]:
+    """A run with a row that is refused and one in doubt, with options of its own; and where it ran."""
+    folder = tmp_path_factory.mktemp("hints")
+    config = "poll_interval_s: 0.1\nsandbox: {render_seconds: 0.1, faults: {script: [lost_after, null, invalid]}}\n"
+    (folder / "my settings.yaml").write_text(config, encoding="utf-8")
+    options = ["--config", "my settings.yaml", "--results", "sqlite:///t/r.db", "--batch", "spring", "--sandbox"]
+    run = _reelbatch(["generate", str(ROOT / "data" / "catalogue.csv"), *options], folder, prefect_server)
+    assert run.returncode == 1, run.stderr
+    return run.stdout, folder
+
+
+def _reelbatch(arguments: list[str], folder: Path, prefect_server: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reelbatch", *arguments],
+        cwd=folder,
+        env={**os.environ, "PREFECT_API_URL": prefect_server, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [("reconcile", "1 row in doubt"), ("rerun", "1 row to send again"), ("settle", "Videos:")],
+)
+def test_a_command_that_is_printed_can_be_pasted(
+    command: str, expected: str, first: tuple[str, Path], prefect_server: str
+) -> None:
+    """It finds the same table, the same settings and the same API as the command that printed it."""
+    said, folder = first
+    hint = next(hint for hint in re.findall(r"`(reelbatch [^`]+)`", said) if shlex.split(hint)[1] == command)
+    run = _reelbatch(shlex.split(hint)[1:], folder, prefect_server)
+    assert expected in run.stdout, run.stderr
+    if command == "reconcile":
+        assert "reelbatch reconcile --config 'my settings.yaml' --results sqlite:///t/r.db" in run.stdout
+
+
+def test_nothing_is_repeated_that_was_not_typed() -> None:
+    """Without options a hint is short."""
+    assert repeated(config=None, results=None, batch=None, base_url=None, sandbox=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("results", "base_url"),
+    [
+        ("postgresql://me:marked-4711@db/reel", None),
+        ("postgresql://me@db/reel?sslpassword=marked-4711", None),
+        (None, "https://me:marked-4711@api.example.com"),
+    ],
+)
+def test_an_address_with_a_secret_is_not_repeated(results: str | None, base_url: str | None) -> None:
+    """Better a command that has to be completed than a password on the screen."""
+    assert repeated(config=None, results=results, batch="a b", base_url=base_url, sandbox=True) == (
+        " --batch 'a b' --sandbox"
+    )
