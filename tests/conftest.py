@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from reelbatch.sandbox import RunningSandbox
+
 try:
     from xdist.scheduler import LoadScopeScheduling
 except ImportError:  # without xdist there is nothing to hand out
@@ -165,7 +167,14 @@ def prefect() -> Prefect:
     return Prefect(_url(os.environ[PORT]), folder / "pristine")
 
 
-class _InOrder(LoadScopeScheduling):  # type: ignore[misc, valid-type]
+@pytest.fixture
+def sandbox(running: RunningSandbox) -> RunningSandbox:
+    """The folder's or the file's `running` sandbox, without the faults of earlier tests."""
+    running.set_faults()
+    return running
+
+
+class _InOrder(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
     """Tests of one file stay together, long files first.
 
     xdist 3.8 can't see its own groups under pytest 9.2 (pytest-xdist #1386), so the file decides and not a mark.

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,6 +19,7 @@ from uuid import uuid4
 import psutil
 import pytest
 from typer.testing import CliRunner
+from waiting import WAIT_S, wait_until
 
 from reelbatch.cli.app import app
 from reelbatch.sandbox import RunningSandbox
@@ -29,8 +29,6 @@ CREDITS_A_ROW = 48  # 2 seconds of a model at 24 credits a second
 HAS_ID = {"queued", "rendering", "complete", "error", "canceled"}
 HELD = {"claimed", "sending"}
 OURS = ("REELBATCH_", "PREFECT_", "MAGIC_HOUR_")
-_WAIT_S = 60.0  # for what happens soon; only a failure takes so long
-_POLL_S = 0.02
 
 FROM_PYTHON = """
 import json, sys, reelbatch
@@ -48,15 +46,6 @@ async def cell():
         sys.exit(130)
 asyncio.new_event_loop().run_until_complete(cell())
 """
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until `condition` holds; fail after a minute."""
-    deadline = time.monotonic() + _WAIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {_WAIT_S:.0f} s in vain: {what}")
-        time.sleep(_POLL_S)
 
 
 class Finished(NamedTuple):
@@ -116,10 +105,10 @@ class Process:
     def finish(self) -> Finished:
         """Wait for its end; one that hangs is killed and fails the test."""
         try:
-            code = self._popen.wait(_WAIT_S)
+            code = self._popen.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             self.kill(with_children=True)
-            pytest.fail(f"still running after {_WAIT_S:.0f} s\n{self._err.read_text()}")
+            pytest.fail(f"still running after {WAIT_S:.0f} s\n{self._err.read_text()}")
         return Finished(code, self._out.read_text(), self._err.read_text())
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workplace, check_books, wait_until, working
+from conftest import Workplace, check_books, working
 from PIL import Image
+from waiting import wait_until
 
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind

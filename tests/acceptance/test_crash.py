@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, wait_until, working
+from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, working
+from waiting import wait_until
 
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -21,13 +22,6 @@ def running() -> Iterator[RunningSandbox]:
     """An API that takes 200 ms for a create, so that some are always under way."""
     with start(**SLOW) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    """The API, without the faults of earlier tests."""
-    running.set_faults()
-    return running
 
 
 @pytest.fixture

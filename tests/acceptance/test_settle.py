@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from waiting import until
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, Request, Row, RowKey
@@ -28,13 +28,6 @@ def running() -> Iterator[RunningSandbox]:
     """One sandbox whose videos are ready within a moment."""
     with start(queue_seconds=0.1, render_seconds=0.2, render_parallel=1, render_video=False) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    """The sandbox, without the faults of earlier tests."""
-    running.set_faults()
-    return running
 
 
 @pytest.fixture
@@ -73,12 +66,6 @@ def videos(tmp_path: Path) -> Path:
 def sizes(folder: Path) -> dict[str, int]:
     """Bytes of all files, hidden ones included."""
     return {path.name: path.stat().st_size for path in folder.iterdir()}
-
-
-def wait_for_a_file(folder: Path) -> None:
-    """Until the first video is there."""
-    while not any(folder.glob("*.mp4")):
-        time.sleep(0.01)
 
 
 async def settle(ledger: Ledger, client: Client, **plan: Any) -> SettleTally:
@@ -169,7 +156,7 @@ async def test_a_killed_settle_is_taken_up(
     await submit(ledger, sandbox, *keys)
     script = _SCRIPT.format(table=ledger.path, url=sandbox.url, key=sandbox.key, videos=videos, poll_s=POLL_S)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
-    await asyncio.to_thread(wait_for_a_file, videos)
+    await until(lambda: any(videos.glob("*.mp4")), "the first video is there")
     process.kill()
     await process.wait()
     left = [row for row in rows_of(ledger) if not row["video_path"]]

@@ -46,8 +46,8 @@ class RawServer:
             self.changed.notify_all()
 
     async def until_open(self, number: int) -> None:
-        """Wait until so many connections are open."""
-        async with self.changed:
+        """Wait until so many connections are open; fail after twenty seconds."""
+        async with asyncio.timeout(20), self.changed:
             await self.changed.wait_for(lambda: self.open == number)
 
 
@@ -134,3 +134,16 @@ def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     """A whole answer as bytes."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def keeping(serve: Serve, raw: bytes, host: str = "127.0.0.1") -> tuple[RawServer, list[bytes]]:
+    """A server that answers everything with `raw`, and the requests that it got."""
+    seen: list[bytes] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append(await read_request(reader))
+            writer.write(raw)
+            await writer.drain()
+
+    return await serve(behave, host=host), seen

@@ -21,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from raw_server import KEY, Serve, answer, read_request, reset
+from raw_server import KEY, Serve, answer, keeping, read_request, reset
+from waiting import until
 
 from reelbatch.client import Client, Connection, link
 from reelbatch.client.lines import Lines
@@ -192,14 +193,14 @@ async def test_a_connection_that_rested_long_is_not_used_again(serve: Serve, mon
         await client.send_create(BODY)
         assert server.connections == 1
         monkeypatch.setattr(link, "KEEPALIVE_S", 0.05)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # longer than that
         assert await kind_of(client) is Kind.SUBMITTED
     assert server.connections == 2
 
 
 async def test_bytes_that_nobody_asked_for_are_no_answer(serve: Serve) -> None:
     """A second answer to the first create is not taken for the answer to the second."""
-    count = 0
+    count, sent_again = 0, asyncio.Semaphore(0)
 
     async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal count
@@ -208,15 +209,16 @@ async def test_bytes_that_nobody_asked_for_are_no_answer(serve: Serve) -> None:
             count += 1
             writer.write(numbered(count))
             await writer.drain()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the first answer is taken by then
             writer.write(numbered(1000 + count))
+            sent_again.release()
 
     server = await serve(twice)
     async with client_of(server.url) as client:
         ids = []
         for _ in range(3):
             ids.append(classify(await client.send_create(BODY)).video_id)
-            await asyncio.sleep(0.15)
+            await asyncio.wait_for(sent_again.acquire(), 20)
     assert ids == ["video0001", "video0002", "video0003"]
 
 
@@ -239,14 +241,7 @@ async def test_a_body_that_was_taken_in_part_is_in_doubt(serve: Serve) -> None:
 
 async def test_a_long_body_arrives_whole(serve: Serve) -> None:
     """Also where the system does not take it in one go."""
-    seen: list[bytes] = []
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await read_request(reader))
-        writer.write(answer(GOOD))
-        await writer.drain()
-
-    server = await serve(behave)
+    server, seen = await keeping(serve, answer(GOOD))
     async with client_of(server.url) as client:
         assert await kind_of(client, prompt="é" * 5_000_000) is Kind.SUBMITTED
     (request,) = seen
@@ -376,14 +371,7 @@ async def test_a_question_that_goes_wrong_is_an_api_error(serve: Serve) -> None:
 
 async def test_ipv6_works(serve: Serve) -> None:
     """With the brackets where they belong."""
-    seen: list[bytes] = []
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await read_request(reader))
-        writer.write(answer(GOOD))
-        await writer.drain()
-
-    server = await serve(behave, host="::1")
+    server, seen = await keeping(serve, answer(GOOD), "::1")
     async with client_of(f"http://[::1]:{server.port}/prefix/") as client:
         assert await kind_of(client) is Kind.SUBMITTED
     assert seen[0].startswith(b"POST /prefix/v1/image-to-video HTTP/1.1\r\n")
@@ -485,7 +473,7 @@ async def test_tls_that_ends_after_the_request_is_in_doubt(
         kinds = []
         for _ in range(3):
             kinds.append(await kind_of(client))
-            await asyncio.sleep(0.2)
+            await server.until_open(0)
     assert kinds == [Kind.SUBMITTED, Kind.IN_DOUBT, Kind.SUBMITTED]
     assert server.connections == 3
 
@@ -536,7 +524,7 @@ async def test_a_storage_that_takes_nothing_more_is_waited_for_within_bounds(ser
 
     async def deaf(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(60)
+        await asyncio.sleep(60)  # longer than anybody waits
 
     server = await serve(deaf)
     lines = Lines(1, Waits(answer=5, connect=5, place=5, write=0.3), None)
@@ -566,8 +554,7 @@ async def test_one_line_serves_several_servers(serve: Serve) -> None:
             seen = Seen()
             await lines.exchange(Call("GET", *Origin.split(f"{server.url}/x")), seen)
             assert (seen.status, bytes(seen.body)) == (200, GOOD)
-    await asyncio.sleep(0.05)
-    assert sum(server.open for server in servers) <= 2
+    await until(lambda: sum(server.open for server in servers) <= 2, "the others are closed")
     await lines.close()
 
 

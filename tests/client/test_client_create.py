@@ -30,13 +30,6 @@ def running() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    """The sandbox, without the faults of earlier tests."""
-    running.set_faults()
-    return running
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     """A landscape to upload."""
     path = tmp_path / "Field.PNG"

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from raw_server import KEY, Behaviour, Connect, RawServer, Serve, answer, read_request, reset
+from raw_server import KEY, Behaviour, Connect, Serve, answer, keeping, read_request, reset
 
 from reelbatch.client import Client, Connection
 from reelbatch.outcome import Exchange, Kind, Outcome, classify
@@ -163,7 +163,7 @@ async def _reset_within_headers(reader: asyncio.StreamReader, writer: asyncio.St
     await read_request(reader)
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Le")
     await writer.drain()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # so that the piece is read before the reset, which would take it away
     reset(writer)
 
 
@@ -175,17 +175,18 @@ async def _garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 async def _continues_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
-    while True:
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.05)
+    await _for_ever(writer, b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def _headers_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
     writer.write(b"HTTP/1.1 200 OK\r\n")
+    await _for_ever(writer, b"X-More: 1\r\n")
+
+
+async def _for_ever(writer: asyncio.StreamWriter, piece: bytes) -> None:
     while True:
-        writer.write(b"X-More: 1\r\n")
+        writer.write(piece)
         await writer.drain()
         await asyncio.sleep(0.05)
 
@@ -256,7 +257,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used_again(connect
         kinds = []
         for _ in range(3):
             kinds.append(classify(await client.send_create(BODY)).kind)
-            await asyncio.sleep(0.1)
+            await server.until_open(0)
     assert kinds == [Kind.SUBMITTED] * 3
     assert server.connections == 3
 
@@ -393,14 +394,8 @@ async def test_an_answer_before_the_request_was_read_counts(connect: Connect, se
 
 async def test_a_redirect_is_not_followed(connect: Connect, serve: Serve) -> None:
     """Neither to the same host nor to another: one request arrives."""
-    seen: list[bytes] = []
-
-    async def onward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            seen.append(await read_request(reader))
-            writer.write(answer(b"", "308 Permanent Redirect", "Location: /v1/image-to-video"))
-
-    server: RawServer = await serve(onward)
+    moved = answer(b"", "308 Permanent Redirect", "Location: /v1/image-to-video")
+    server, seen = await keeping(serve, moved)
     _, outcome = await send(connect, server.url)
     assert outcome.kind is Kind.REJECTED
     assert len(seen) == 1

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from raw_server import KEY, Connect, RawServer, Serve, answer, read_request
+from raw_server import KEY, Connect, RawServer, Serve, answer, keeping
 
 from reelbatch.client import Client, Connection, UploadSlot
 from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
@@ -20,27 +20,6 @@ BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_
 def client_of(server: RawServer) -> Client:
     """A client of `server`."""
     return Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5))
-
-
-async def keeping(serve: Serve, raw: bytes) -> tuple[RawServer, list[bytes]]:
-    """A server that answers everything with `raw`, and the requests that it got."""
-    seen: list[bytes] = []
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            seen.append(await read_request(reader))
-            writer.write(raw)
-            await writer.drain()
-
-    return await serve(behave), seen
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """Some bytes to upload."""
-    path = tmp_path / "chair.png"
-    path.write_bytes(b"\x89PNG" * 1000)
-    return path
 
 
 async def test_an_upload_carries_no_key(serve: Serve, image: Path) -> None:

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from raw_server import Serve, answer, read_request, reset
+from raw_server import Serve, answer, keeping, read_request, reset
 
 from reelbatch.client import Client, Connection, UploadSlot
 from reelbatch.errors import ApiError, UploadError
@@ -73,14 +73,6 @@ def _discard_uploads(listening: socket.socket, heads: list[bytes], received: lis
                 left -= got
             received.append(length - left)
             connection.sendall(answer(b""))
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """Some bytes to upload."""
-    path = tmp_path / "chair.png"
-    path.write_bytes(b"\x89PNG" * 100_000)
-    return path
 
 
 async def upload(url: str, path: Path) -> None:
@@ -191,13 +183,7 @@ ODD_ANSWERS = [
 @pytest.mark.parametrize("body", ODD_ANSWERS, ids=lambda body: body.decode() or "empty")
 async def test_odd_upload_addresses_are_an_api_error(serve: Serve, body: bytes) -> None:
     """Two were asked for; anything but two addresses is of no use."""
-
-    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(answer(body))
-        await writer.drain()
-
-    server = await serve(odd)
+    server, _ = await keeping(serve, answer(body))
     async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
         with pytest.raises(ApiError):
             await client.upload_urls(["png", "jpg"])

@@ -37,7 +37,7 @@ class Bucket:
         content: bytes = self._files.cat_file(f"{self.name}/{key}")
         return content
 
-    def keys(self) -> set[str]:
+    def objects(self) -> set[str]:
         """All objects of the bucket."""
         self._files.invalidate_cache()
         return {path.removeprefix(f"{self.name}/") for path in self._files.find(self.name)}

@@ -48,27 +48,33 @@ def gated_storage() -> Iterator[Gate]:
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     _, port = moto.get_host_and_port()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    gate = Gate(f"http://127.0.0.1:{server.server_port}")
-    server.behind, server.gate = port, gate  # type: ignore[attr-defined]
+    server = _Server(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield gate
+        yield server.gate
     finally:
-        gate.opened.set()
+        server.gate.opened.set()
         server.shutdown()
         thread.join()
         server.server_close()
         moto.stop()
 
 
+class _Server(ThreadingHTTPServer):
+    def __init__(self, behind: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind = behind
+        self.gate = Gate(f"http://127.0.0.1:{self.server_port}")
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def _pass(self) -> None:
-        gate: Gate = self.server.gate  # type: ignore[attr-defined]
+        gate = self.server.gate
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         call = Call(self.command, self.path)
         gate.calls.append(call)
@@ -77,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         if status is not None:
             self._answer(status, [], b"")
             return
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)  # type: ignore[attr-defined]
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)
         try:
             connection.request(self.command, self.path, body, dict(self.headers))
             answer = connection.getresponse()

@@ -19,6 +19,7 @@ from cloud_shop import Bucket, Shop, image, lines
 from cloud_storage import Call, Gate
 from fsspec.registry import _registry as registered
 from sqlalchemy import text
+from waiting import until
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerUnusable, ManifestError, SettingsError, UploadError, UsageError
@@ -305,8 +306,7 @@ async def test_a_copy_that_is_called_off_ends_at_once(bucket: Bucket, gate: Gate
     address = bucket.write("a.png", image())
     gate.opened.clear()
     copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a"))
-    while Call("GET", f"/{bucket.name}/a.png") not in gate.calls:  # noqa: ASYNC110 - the gate works in threads
-        await asyncio.sleep(0.01)
+    await until(lambda: Call("GET", f"/{bucket.name}/a.png") in gate.calls, "the copy has begun")
     copying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await copying

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pytest
 import yaml
 from databases import postgres_url
 from sqlalchemy import make_url, select
+from waiting import until
 
 import reelbatch
 from reelbatch.errors import SettingsError
@@ -146,7 +147,7 @@ async def test_parameters_have_a_schema_that_is_enforced(prefect_server: str) ->
     """A slip in a parameter ends the run before anything is spent."""
     from flows.generate import generate
 
-    state = await generate(manifest="m.csv", regenerate="sometimes", return_state=True)  # type: ignore[call-overload]
+    state = await generate(manifest="m.csv", regenerate="sometimes", return_state=True)
     assert state.is_failed()
     assert "regenerate" in str(state.message)
 
@@ -283,9 +284,9 @@ async def test_a_run_that_is_cancelled_stops_gently(
         parameters = _parameters(slow, tmp_path, manifest=str(manifest), concurrency=4, config=None, sandbox=False)
         async with get_client() as client:
             run = await client.create_flow_run_from_deployment(deployed["generate"].id, parameters=parameters)
-            await _until(lambda: slow.books(summary=True)["creates"] >= 8)
+            await until(lambda: slow.books(summary=True)["creates"] >= 8, "eight creates", 90)
             await client.set_flow_run_state(run.id, Cancelling())
-            await _until(lambda: _ended(tmp_path))
+            await until(lambda: _ended(tmp_path), "the run has written its last entry", 90)
             final = await _final_state(client, run.id)
         books = slow.books()
     assert final.is_cancelled(), f"{final}\n{_end_of(worker)}"
@@ -301,17 +302,12 @@ def _ended(folder: Path) -> bool:
         return ledger.read(lambda connection: connection.scalar(select(runs.c.ended_at))) is not None
 
 
-async def _until(happened: Callable[[], bool], seconds: float = 90) -> None:
-    async with asyncio.timeout(seconds):
-        while not happened():  # noqa: ASYNC110 - another process is waited for
-            await asyncio.sleep(0.1)
-
-
 async def _final_state(client: Any, run_id: Any) -> Any:
-    async with asyncio.timeout(90):
-        while not (state := (await client.read_flow_run(run_id)).state).is_final():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.2)
-        return state
+    async def has_ended() -> bool:
+        return bool((await client.read_flow_run(run_id)).state.is_final())
+
+    await until(has_ended, "the flow run ends", 90)
+    return (await client.read_flow_run(run_id)).state
 
 
 async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(

@@ -146,13 +146,18 @@ def test_a_token_marks_one_attempt(worker: Worker) -> None:
     assert committed(worker.ledger) == ESTIMATE
 
 
-def test_an_id_for_a_row_that_was_taken_over_is_kept(worker: Worker) -> None:
-    """Sent again by consent, and then the first id arrives: both ids and both charges are on record."""
+def taken_over(worker: Worker) -> tuple[Intent, Worker]:
+    """A worker dies within its first create; whoever sends that row again by consent."""
     early = worker.intend(worker.claim(1)[0])
     die(worker)
     worker.ledger.recover(LEASE)
     again_in_doubt(worker.ledger)
-    later = begin(worker.ledger, "run-2", rerun=True)
+    return early, begin(worker.ledger, "run-2", rerun=True)
+
+
+def test_an_id_for_a_row_that_was_taken_over_is_kept(worker: Worker) -> None:
+    """Sent again by consent, and then the first id arrives: both ids and both charges are on record."""
+    early, later = taken_over(worker)
     sent = later.send(later.claim(1)[0])
     assert not tell(worker.ledger, early)
     assert attempt(worker.ledger, early.token)["video_id"] == f"vid-{early.token}"
@@ -162,11 +167,7 @@ def test_an_id_for_a_row_that_was_taken_over_is_kept(worker: Worker) -> None:
 
 def test_a_late_answer_does_not_touch_the_attempt_under_way(worker: Worker) -> None:
     """While a row's second request is out, no answer to its first one frees or fails it."""
-    early = worker.intend(worker.claim(1)[0])
-    die(worker)
-    worker.ledger.recover(LEASE)
-    again_in_doubt(worker.ledger)
-    later = begin(worker.ledger, "run-2", rerun=True)
+    early, later = taken_over(worker)
     later.intend(later.claim(1)[0])
     for ending in Ending:
         assert not tell(worker.ledger, early, ending)

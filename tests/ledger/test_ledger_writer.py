@@ -21,10 +21,13 @@ KEYS = [f"key-{number:03}" for number in range(200)]
 def counted_commits(ledger: Ledger) -> Iterator[list[str]]:
     """One entry for each commit of this process."""
     seen: list[str] = []
-    note = lambda _: seen.append("commit")  # noqa: E731 - removed by identity
-    event.listen(ledger._engine, "commit", note)
+
+    def committed(_: object) -> None:
+        seen.append("commit")
+
+    event.listen(ledger._engine, "commit", committed)
     yield seen
-    event.remove(ledger._engine, "commit", note)
+    event.remove(ledger._engine, "commit", committed)
 
 
 class Held:

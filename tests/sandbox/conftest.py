@@ -16,16 +16,10 @@ Body = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def _shared() -> Iterator[RunningSandbox]:
+def running() -> Iterator[RunningSandbox]:
+    """A sandbox whose videos are finished at once."""
     with start(queue_seconds=0, render_seconds=0) as running:
         yield running
-
-
-@pytest.fixture
-def sandbox(_shared: RunningSandbox) -> RunningSandbox:
-    """The shared sandbox, without the faults of earlier tests."""
-    _shared.set_faults()
-    return _shared
 
 
 @pytest.fixture(scope="session")

@@ -98,10 +98,10 @@ def test_a_truncated_answer_ends_within_the_id(
 ) -> None:
     """What arrives of a truncated answer is not enough to know the id."""
     sandbox.set_faults(script=["truncated_json"])
-    received = b""
-    with pytest.raises(httpx.RemoteProtocolError), api.stream("POST", CREATE, json=body) as answer:  # noqa: PT012
-        for chunk in answer.iter_raw():
-            received += chunk
+    pieces: list[bytes] = []
+    with pytest.raises(httpx.RemoteProtocolError), api.stream("POST", CREATE, json=body) as answer:
+        pieces.extend(answer.iter_raw())
+    received = b"".join(pieces)
     charge = next(c for c in sandbox.books()["charges"] if c["row"] == body["name"])
     assert received.startswith(b'{"id": "')
     assert charge["video_id"].encode() not in received

@@ -13,16 +13,10 @@ from reelbatch.sandbox import RunningSandbox, start
 
 
 @pytest.fixture(scope="session")
-def _running() -> Iterator[RunningSandbox]:
+def running() -> Iterator[RunningSandbox]:
+    """A sandbox whose videos stay queued."""
     with start(queue_seconds=600, render_video=False, balance=1_000_000_000) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def sandbox(_running: RunningSandbox) -> RunningSandbox:
-    """The shared sandbox, without the faults of earlier tests; its videos stay queued."""
-    _running.set_faults()
-    return _running
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ def test_the_folders_of_volumes_belong_to_the_user() -> None:
     """A new volume takes its owner from the image: the user of the image can write where it has to."""
     made = " ".join(instructions("RUN"))
     places = {**dict(item.split("=") for item in instructions("ENV")[0].split())}
-    owned = {places.get(word.strip('"$'), word) for word in re.search(r"--owner=\w+ (.*)", made)[1].split()}  # type: ignore[index]
+    folders = re.search(r"--owner=\w+ (.*)", made)
+    assert folders
+    owned = {places.get(word.strip('"$'), word) for word in folders[1].split()}
     for name in ("server", "worker"):
         for mount in SERVICES[name]["volumes"]:
             target, _, how = mount.partition("}:" if "${" in mount else ":")[2].partition(":")
@@ -121,7 +123,9 @@ def test_workers_use_the_database_and_the_server_of_the_file() -> None:
     assert results.host in SERVICES
     assert (results.username, results.database) == (database["POSTGRES_USER"], database["POSTGRES_DB"])
     assert worker["PGPASSWORD"] == database["POSTGRES_PASSWORD"]
-    host, port = re.fullmatch(r"http://(\w+):(\d+)/api", worker["PREFECT_API_URL"]).groups()  # type: ignore[union-attr]
+    server = re.fullmatch(r"http://(\w+):(\d+)/api", worker["PREFECT_API_URL"])
+    assert server
+    host, port = server.groups()
     assert SERVICES[host]["command"][-1] == port
     assert worker["PREFECT_API_AUTH_STRING"] == SERVICES[host]["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
 

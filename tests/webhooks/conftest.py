@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +14,13 @@ import uvicorn
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
-from webhook_stories import SECRET, Receiving
+from waiting import wait_until
+from webhook_stories import NO_CAS, SECRET, Receiving
 
 from reelbatch.ledger import Ledger
 from reelbatch.webhooks import webhook_app
 
 Receive_ = Callable[..., Receiving]
-_NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the usual ones takes longer than most tests here
 
 
 class Host:
@@ -45,9 +43,8 @@ def hosting() -> Iterator[Host]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
+    wait_until(lambda: server.started or not thread.is_alive(), "the host serves")
+    assert server.started
     port = server.servers[0].sockets[0].getsockname()[1]
     host.url = f"http://127.0.0.1:{port}/"
     try:
@@ -67,7 +64,7 @@ def hosts() -> Iterator[list[Host]]:
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
     """A client without a proxy."""
-    with httpx.Client(verify=_NO_CAS, timeout=20, trust_env=False) as client:
+    with httpx.Client(verify=NO_CAS, timeout=20, trust_env=False) as client:
         yield client
 
 

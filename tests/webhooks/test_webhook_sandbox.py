@@ -16,6 +16,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
+from waiting import until
 from webhook_stories import SECRET, Receiving
 
 import reelbatch
@@ -37,15 +38,6 @@ _SWIFT: dict[str, Any] = {
     "webhook_retry_s": 0.02,
 }
 ROWS = 24
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until `condition` holds; fail after half a minute."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited in vain: {what}")
-        await asyncio.sleep(0.01)
 
 
 class Sandbox:

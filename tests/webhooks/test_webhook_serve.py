@@ -36,7 +36,8 @@ def test_a_signal_ends_it_cleanly(http: httpx.Client, ledger: Ledger) -> None:
     with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:
         try:
             for process, number in ((first, signal.SIGINT), (second, signal.SIGTERM)):
-                url = process.stdout.readline().strip()  # type: ignore[union-attr]
+                assert process.stdout
+                url = process.stdout.readline().strip()
                 assert url.startswith("http://127.0.0.1:")
                 assert http.post(url, content=body, headers=signed(body)).status_code == 200
                 assert http.post(url, content=body).status_code == 401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from reelbatch.webhooks import Counts
 SPRING = Batch("spring")
 RUN = RunId("run-1")
 SECRET = "whsec-of-the-tests"  # noqa: S105 - made up
+NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the usual ones takes longer than most tests here
 ESTIMATE = 48
 TOKEN = Token("rb_0123456789abcdef0123")
 

@@ -59,4 +59,5 @@ def test_any_damage_to_an_image_is_a_problem_or_harmless(
 
 
 def _pristine(image: Any, name: str) -> Path:
-    return image(name, (48, 32), "HEIF" if name.endswith("heic") else None)  # type: ignore[no-any-return]
+    path: Path = image(name, (48, 32), "HEIF" if name.endswith("heic") else None)
+    return path
