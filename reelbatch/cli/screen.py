@@ -207,7 +207,7 @@ def print_rows(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def print_doubts(doubts: list[Doubt], options: str) -> None:
-    """Rows in doubt, what to look for in the vendor's library, and the commands, with `options`, for what was found."""
+    """Rows in doubt, what to look for in the vendor's library, and commands with `options` for what was found."""
     several = len({doubt.batch for doubt in doubts}) > 1
     table = _table(
         None, (*(["batch"] if several else []), "row", "key", "since (UTC)", "credits", "look for a name ending in")
