@@ -6,12 +6,15 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import Flow
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
 from flows.server import prefect_api
@@ -40,6 +43,8 @@ async def opened(
     """
     options = {name: parameters[name] for name in _SETTINGS if name in parameters}
     stated = await _settings(parameters["config"], {**options, **(parameters["overrides"] or {})})
+    if not parameters["sandbox"]:
+        _warn_of_own_table(stated)
     with (
         sandboxed(stated, enabled=parameters["sandbox"]) as settings,
         opened_ledger(settings, must_exist=must_exist) as ledger,
@@ -64,6 +69,21 @@ async def _settings(config: str | None, options: Mapping[str, Any]) -> Settings:
     if "results" not in settings.model_fields_set and (url := await _from_block(RESULTS_BLOCK)):
         found["results"] = url.get_secret_value()
     return settings.model_copy(update=found)
+
+
+def _warn_of_own_table(settings: Settings) -> None:
+    """A worker that was told no table takes the default: fine on one machine, dear on two."""
+    run = FlowRunContext.get()
+    deployed = run is not None and run.flow_run is not None and run.flow_run.deployment_id is not None
+    if deployed and "results" not in settings.model_fields_set:
+        get_run_logger().warning(
+            "No results table was stated, so this worker uses one of its own: %s, in %s. Workers elsewhere do not "
+            "see it and would pay for the same rows again. State the table for all of them, even if it is this one: "
+            "REELBATCH_RESULTS, a Secret block `%s`, or `results` in the config file.",
+            shown(settings.results),
+            Path.cwd(),
+            RESULTS_BLOCK,
+        )
 
 
 def _refuse_secrets(options: Mapping[str, Any]) -> None:

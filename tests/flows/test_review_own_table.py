@@ -1,0 +1,92 @@
+"""A worker that nobody told where the results table is says so in its run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reelbatch.sandbox import RunningSandbox, start
+
+MANIFEST = str(Path(__file__).parents[2] / "data" / "catalogue.csv")
+DEFAULT = "sqlite:///results/reelbatch.db"
+pytestmark = [
+    # Prefect leaves sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RunningSandbox]:
+    with start(render_video=False) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: RunningSandbox) -> Iterator[None]:
+    """A folder of its own, the key, and no table; warnings are logged."""
+    from prefect.logging.configuration import setup_logging
+    from prefect.settings import PREFECT_LOGGING_LEVEL, temporary_settings
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REELBATCH_RESULTS", raising=False)
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", api.key)
+    Path("c.yaml").write_text(f"results: {DEFAULT}\n", encoding="utf-8")
+    with temporary_settings({PREFECT_LOGGING_LEVEL: "WARNING"}):
+        setup_logging()
+        yield
+    setup_logging()
+
+
+async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
+    """What the log of a run has that sends one row, as a run of a deployment or as one that somebody typed."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+    from prefect.flow_engine import run_flow
+    from prefect.logging.handlers import APILogHandler
+
+    from flows.generate import generate
+
+    parameters = generate.validate_parameters({"manifest": MANIFEST, "limit": 1, **parameters})
+    async with get_client() as client:
+        if deployed:
+            deployment = await client.create_deployment(await client.create_flow(generate), name="own-table")
+            run = await client.create_flow_run_from_deployment(deployment)
+        else:
+            run = await client.create_flow_run(generate)
+        await run_flow(generate, flow_run=run, parameters=parameters)
+        await APILogHandler.aflush()
+        assert (await client.read_flow_run(run.id)).state_name == "Completed"
+        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+    return [log.message for log in logs]
+
+
+async def test_a_worker_without_a_table_says_so(api: RunningSandbox, prefect_server: str, tmp_path: Path) -> None:
+    """With two of them everything would be paid for twice, and nothing else would tell."""
+    (warning,) = await _warnings(deployed=True, base_url=api.url)
+    assert warning.startswith(
+        f"No results table was stated, so this worker uses one of its own: {DEFAULT}, in {tmp_path}"
+    )
+
+
+@pytest.mark.parametrize("stated", [{"config": "c.yaml"}, {"results": DEFAULT}, {"sandbox": True}], ids=str)
+async def test_a_worker_that_knows_its_table_says_nothing(
+    stated: dict[str, Any], api: RunningSandbox, prefect_server: str
+) -> None:
+    """Where it is stated, be it the same one; nor in the sandbox, where nothing is paid."""
+    assert await _warnings(deployed=True, base_url=api.url, **stated) == []
+
+
+async def test_the_environment_may_state_the_table(
+    api: RunningSandbox, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the machines of a work pool."""
+    monkeypatch.setenv("REELBATCH_RESULTS", DEFAULT)
+    assert await _warnings(deployed=True, base_url=api.url) == []
+
+
+async def test_without_a_deployment_nothing_is_said(api: RunningSandbox, prefect_server: str) -> None:
+    """On a laptop the default is what one wants."""
+    assert await _warnings(deployed=False, base_url=api.url) == []
