@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -150,10 +151,15 @@ class Answer:
 
 GOOD = Answer()
 Script = Callable[[Arrival], Answer]
+GONE = 0  # in place of a status: the connection is closed without an answer
 
 
 class ScriptedApi(ThreadingHTTPServer):
-    """Takes creates and answers as its script says; the answer without content is a success with a new id."""
+    """Takes creates and answers as its script says; the answer without content is a success with a new id.
+
+    It takes images as well: `asked` is told for which kinds upload addresses are asked, before they are given;
+    `stored` is told each image's content and says the status.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -163,6 +169,8 @@ class ScriptedApi(ThreadingHTTPServer):
         self.script = script
         self.arrivals: list[Arrival] = []
         self.ids: dict[str, str] = {}  # name → id of what was charged
+        self.asked: Callable[[list[str]], None] = lambda _: None
+        self.stored: Callable[[bytes], int] = lambda _: 200
         self.in_flight = 0
         self.most_in_flight = 0
         self.lock = threading.Lock()
@@ -201,7 +209,29 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self._content())
+        if self.path == "/v1/files/upload-urls":
+            self._give_addresses([item["extension"] for item in body["items"]])
+        else:
+            self._create(body)
+
+    def do_PUT(self) -> None:
+        status = self.server.stored(self._content())
+        if status == GONE:
+            self.close_connection = True
+        else:
+            self._send(status, b"")
+
+    def _content(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def _give_addresses(self, extensions: list[str]) -> None:
+        self.server.asked(extensions)
+        paths = [f"api-assets/{uuid4().hex}.{extension}" for extension in extensions]
+        items = [{"upload_url": f"{self.server.url}/{path}", "file_path": path} for path in paths]
+        self._send(200, json.dumps({"items": items}).encode())
+
+    def _create(self, body: Row) -> None:
         arrival = self.server.arrive(body)
         answer = self.server.script(arrival)
         time.sleep(answer.delay_s)
@@ -210,9 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.server.refuse()
             content = answer.content or {"message": f"status {answer.status}"}
-        raw = json.dumps(content).encode()
-        self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Length": str(len(raw))}.items():
+        self._send(answer.status, json.dumps(content).encode(), answer.headers)
+
+    def _send(self, status: int, raw: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(raw))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(raw)

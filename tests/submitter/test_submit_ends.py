@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from bench import Answer, Arrival, Bench, ScriptedApi, scripted
+from waiting import until
 
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.reporting import RunReport
 from reelbatch.session import Session, opened_ledger
 from reelbatch.settings import load_settings
-from reelbatch.submitter import ExitReason
+from reelbatch.submitter import ExitReason, Uploader
 from reelbatch.submitter.recorder import rescue_paths
 from reelbatch.submitter.uploader import Asset
 
@@ -46,20 +49,47 @@ class Gate:
         """Wait for the creates."""
         assert await asyncio.to_thread(self.full.wait, 20)
 
+    async def open_late(self) -> None:
+        """Open it when whatever should not leave has had its time to."""
+        await asyncio.sleep(0.2)
+        self.opened.set()
+
+
+class InFlight(NamedTuple):
+    """A run, all of whose places are taken by creates that wait at the gate."""
+
+    gate: Gate
+    api: ScriptedApi
+    bench: Bench
+    session: Session
+    run: asyncio.Task[RunReport]
+
+
+@asynccontextmanager
+async def in_flight(
+    folder: Path, rows: int, concurrency: int, prepare: Callable[[Session], None] = lambda _: None
+) -> AsyncIterator[InFlight]:
+    """So many rows on their way to an API that holds the creates; `prepare` as in Bench."""
+    gate = Gate(concurrency)
+    sessions: list[Session] = []
+
+    def take(session: Session) -> None:
+        sessions.append(session)
+        prepare(session)
+
+    with scripted(gate) as api, Ledger(Bench(folder, api.url).results) as ledger:
+        bench = Bench(folder, api.url)
+        run = asyncio.create_task(bench.run(ledger, bench.rows(rows), take, concurrency=concurrency))
+        await gate.until_full()
+        yield InFlight(gate, api, bench, sessions[0], run)
+
 
 async def test_what_was_ready_when_the_run_stops_never_leaves(tmp_path: Path) -> None:
     """Twenty are in flight and two have their intents on disk: these two are taken back, and cost nothing."""
-    gate = Gate(20)
-    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
-        bench = Bench(tmp_path, api.url)
-        sessions: list[Session] = []
-        run = asyncio.create_task(bench.run(ledger, bench.rows(60), sessions.append, concurrency=20))
-        await gate.until_full()
-        while bench.states().get("sending", 0) < 22:  # noqa: ASYNC110 - what the table says is waited for
-            await asyncio.sleep(0.01)
-        sessions[0].interrupt()
-        await asyncio.sleep(0.2)
-        gate.opened.set()
+    async with in_flight(tmp_path, 60, 20) as (gate, api, bench, session, run):
+        await until(lambda: bench.states().get("sending", 0) >= 22, "two more intents are on disk")
+        session.interrupt()
+        await gate.open_late()
         report = await run
     assert len(api.arrivals) == 20
     assert bench.states() == {"queued": 20, "pending": 40}
@@ -70,7 +100,7 @@ async def test_what_was_ready_when_the_run_stops_never_leaves(tmp_path: Path) ->
 
 async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a time in which others may have taken its worker for dead, its intent counts no more."""
-    monkeypatch.setattr("reelbatch.submitter.submitter._STALE_S", 0.05)
+    monkeypatch.setattr("reelbatch.submitter.submitter._STALE_S", 0.05)  # no test waits as long as it is
     with scripted(lambda _: Answer(delay_s=0.3)) as api:
         bench = Bench(tmp_path, api.url)
         bench.generate(bench.rows(30), concurrency=10)
@@ -83,15 +113,9 @@ async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path, monkey
 
 async def test_stop_lets_nothing_leave_and_records_what_is_in_flight(tmp_path: Path) -> None:
     """As on Ctrl-C: five are in flight, five end with their ids, the rest is pending."""
-    gate = Gate(5)
-    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
-        bench = Bench(tmp_path, api.url)
-        sessions: list[Session] = []
-        run = asyncio.create_task(bench.run(ledger, bench.rows(60), sessions.append, concurrency=5))
-        await gate.until_full()
-        sessions[0].interrupt()
-        await asyncio.sleep(0.2)
-        gate.opened.set()
+    async with in_flight(tmp_path, 60, 5) as (gate, api, bench, session, run):
+        session.interrupt()
+        await gate.open_late()
         report = await run
         assert len(api.arrivals) == 5
     assert (report.exit_reason, report.exit_code, report.submitted) == (ExitReason.INTERRUPTED, 130, 5)
@@ -102,14 +126,9 @@ async def test_stop_lets_nothing_leave_and_records_what_is_in_flight(tmp_path: P
 @pytest.mark.parametrize("rows", [6, 60])
 async def test_cancelling_a_run_stops_it_gently(tmp_path: Path, rows: int) -> None:
     """Wherever the cancellation hits: no row that only waited for its turn is sent any more."""
-    gate = Gate(1)
-    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
-        bench = Bench(tmp_path, api.url)
-        run = asyncio.create_task(bench.run(ledger, bench.rows(rows), concurrency=1))
-        await gate.until_full()
+    async with in_flight(tmp_path, rows, 1) as (gate, api, bench, _, run):
         run.cancel()
-        await asyncio.sleep(0.2)
-        gate.opened.set()
+        await gate.open_late()
         with pytest.raises(asyncio.CancelledError):
             await run
         assert len(api.arrivals) == 1
@@ -118,42 +137,33 @@ async def test_cancelling_a_run_stops_it_gently(tmp_path: Path, rows: int) -> No
 
 async def test_cancelling_one_span_while_it_waits_for_a_place(tmp_path: Path) -> None:
     """A task of a flow is cancelled alone: its rows that have not left do not leave."""
-    gate = Gate(1)
-    with scripted(gate) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
-        bench = Bench(tmp_path, api.url)
-        spans: list[asyncio.Task[int]] = []
+    spans: list[asyncio.Task[int]] = []
 
-        def one_span(session: Session) -> None:
-            spans.append(asyncio.create_task(session.submitter.submit(session.scope, (1, 10))))
+    def one_span(session: Session) -> None:
+        spans.append(asyncio.create_task(session.submitter.submit(session.scope, (1, 10))))
 
-        run = asyncio.create_task(bench.run(ledger, bench.rows(10), one_span, concurrency=1))
-        await gate.until_full()
+    async with in_flight(tmp_path, 10, 1, one_span) as (gate, api, bench, _, run):
         spans[0].cancel()
-        await asyncio.sleep(0.2)
-        gate.opened.set()
+        await gate.open_late()
         await asyncio.gather(run, *spans, return_exceptions=True)
         assert len(api.arrivals) == 1
     assert bench.states() == {"queued": 1, "pending": 9}
 
 
-class _Broken:
-    """An uploader with a fault that nobody thought of."""
+class _Broken(Uploader):
+    """An uploader with a fault that nobody thought of: whatever files and sockets can do is thought of."""
 
-    def __init__(self, inner: Any, bad: str) -> None:
-        self.inner = inner
+    def __init__(self, whole: Uploader, bad: str, api: ScriptedApi) -> None:
+        super().__init__(whole._client, whole._ledger, whole._plan, whole._sleep)
         self.bad = bad
-
-    def stop(self) -> None:
-        """As the uploader."""
-        self.inner.stop()
+        self.api = api
 
     async def asset(self, stated: str) -> Asset:
-        """Fails for one image once the others are on their way."""
+        """Fails for one image once others are on their way."""
         if stated == self.bad:
-            await asyncio.sleep(0.3)
+            await until(lambda: self.api.in_flight, "creates are in flight")
             raise ZeroDivisionError("nobody thought of this")
-        asset: Asset = await self.inner.asset(stated)
-        return asset
+        return await super().asset(stated)
 
 
 async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: Path) -> None:
@@ -164,7 +174,7 @@ async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: P
         manifest.loc[3, "image_path"] = bad = "https://images.example.com/bad.png"
 
         def spoil(session: Session) -> None:
-            session.submitter._uploader = _Broken(session.submitter._uploader, bad)  # type: ignore[assignment]
+            session.submitter._uploader = _Broken(session.submitter._uploader, bad, api)
 
         with pytest.raises(ZeroDivisionError, match="nobody thought"):
             await bench.run(ledger, manifest, spoil, concurrency=8)
@@ -174,7 +184,7 @@ async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: P
 
 
 class FailingLedger(Ledger):
-    """A table that fails to take answers for some time."""
+    """A table that fails to take answers, and nothing else, for some time: a full disk does not choose."""
 
     fails: Callable[[], Exception | None] = staticmethod(lambda: None)
 

@@ -71,7 +71,7 @@ def counted_loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
     def load(*arguments: Any) -> Any:
         read.append(time.monotonic())
-        time.sleep(0.5)
+        time.sleep(0.5)  # a long manifest
         return original(*arguments)
 
     original: Callable[..., Any] = joining.load

@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,10 @@ from typing import Any
 import fsspec
 import pandas as pd
 import pytest
-from bench import Bench, assert_books_agree, draw
+from bench import GONE, Answer, Arrival, Bench, assert_books_agree, draw, scripted
+from waiting import until
 
-from reelbatch.errors import ApiError, UploadError
 from reelbatch.ledger import Ledger
-from reelbatch.outcome import Exchange
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.session import Session
 
@@ -98,33 +98,21 @@ async def on_session(
         return await bench.run(ledger, manifest, prepare, **settings)
 
 
-async def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp_path: Path) -> None:
+def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp_path: Path) -> None:
     """The remembered path is refused; one upload helps all rows, also those that are refused later."""
     image, port = draw(tmp_path / "one.png", 5), _free_port()
-    settings = {"queue_seconds": 600, "render_video": False, "port": port}
-    with start(**settings) as first:
+    with start(queue_seconds=600, render_video=False, port=port) as first:
         bench.url = first.url
-        assert (await on_session(bench, with_images(bench, [image]), lambda _: None)).exit_code == 0
+        assert bench.generate(with_images(bench, [image])).exit_code == 0
     bench.batch += "-again"
-    with start(**settings) as second:
+    with start(queue_seconds=600, render_video=False, port=port) as second:
         assert second.url == bench.url
-        report = await on_session(bench, with_images(bench, [image] * 30), _refused_in_turn, concurrency=6)
+        # At this rate the creates that are ready with the forgotten path are refused one after the other.
+        report = bench.generate(with_images(bench, [image] * 30), concurrency=6, rate_limit=20)
         assert (report.exit_code, bench.states()) == (0, {"queued": 30})
         assert_books_agree(bench, second, report)
         assert puts(second) == 1
-
-
-def _refused_in_turn(session: Session) -> None:
-    """The first six creates leave one after the other."""
-    send, sent = session.client.send_create, 0
-
-    async def in_turn(body: Any) -> Exchange:
-        nonlocal sent
-        sent += 1
-        await asyncio.sleep(0.3 * sent if sent <= 6 else 0)
-        return await send(body)
-
-    session.client.send_create = in_turn  # type: ignore[method-assign]
+        assert second.books(summary=True)["requests"]["create"] > 30 + 1
 
 
 async def test_an_image_that_this_machine_can_not_see_leaves_its_row_pending(bench: Bench, tmp_path: Path) -> None:
@@ -153,87 +141,70 @@ async def test_a_machine_that_sees_no_image_stops_early(bench: Bench, tmp_path: 
     assert len([row for row in bench.table() if row["error_code"] == "image_unseen"]) < 100
 
 
-async def test_one_failed_upload_that_many_rows_share_does_not_stop_the_run(bench: Bench, tmp_path: Path) -> None:
+def test_one_failed_upload_that_many_rows_share_does_not_stop_the_run(bench: Bench, tmp_path: Path) -> None:
     """Thirty rows with one bad image fail together, once; that says nothing about the others."""
     shared = draw(tmp_path / "shared.png", 3)
     others = [draw(tmp_path / f"{n}.png", 10 + n) for n in range(10)]
-    failures: list[Path] = []
+    failures: list[bytes] = []
 
-    def prepare(session: Session) -> None:
-        put = session.client.put_file
+    def fail_once(content: bytes) -> int:
+        if content != shared.read_bytes() or failures:
+            return 200
+        failures.append(content)
+        time.sleep(1.0)  # a slow storage: all thirty wait for it by then
+        return 500
 
-        async def fail_once(slot: Any, path: Path) -> None:
-            if path.name == shared.name and not failures:
-                failures.append(path)
-                await asyncio.sleep(1.0)  # until all thirty wait for it
-                raise UploadError("refused", status=500)
-            await put(slot, path)
-
-        session.client.put_file = fail_once  # type: ignore[method-assign,assignment]
-
-    manifest = with_images(bench, [shared] * 30 + others)
-    report = await on_session(bench, manifest, prepare, concurrency=30, retry_attempts=1, identical_rejections=10)
+    with scripted(lambda _: Answer()) as api:
+        api.stored, bench.url = fail_once, api.url
+        manifest = with_images(bench, [shared] * 30 + others)
+        settings = {"concurrency": 30, "retry_attempts": 1, "identical_rejections": 10}
+        report = bench.generate(manifest, **settings)
     assert (report.exit_reason, report.unsent) == ("done", {"upload": 30})
     assert bench.states() == {"queued": 10, "pending": 30}
 
 
-async def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, tmp_path: Path) -> None:
+def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, tmp_path: Path) -> None:
     """Something that is no image was not found, and the images are remembered: sent once more, then rejected."""
     manifest = with_images(bench, [draw(tmp_path / "one.png", 6)] * 8)
-    assert (await on_session(bench, manifest, lambda _: None)).exit_code == 0
-    bench.batch += "-again"
-    sent: list[Any] = []
 
-    def prepare(session: Session) -> None:
-        async def refuse(body: Any) -> Exchange:
-            sent.append(body)
-            await asyncio.sleep(0.1 * len(sent))
-            return Exchange(404, body=b'{"message": "style not found"}', left=True)
+    def refuse(arrival: Arrival) -> Answer:
+        return Answer(404, {"message": "style not found"}, delay_s=0.1 * (arrival.number - 8))
 
-        session.client.send_create = refuse  # type: ignore[method-assign]
-
-    report = await on_session(bench, manifest, prepare)
+    with scripted(lambda _: Answer()) as api:
+        bench.url = api.url
+        assert bench.generate(manifest).exit_code == 0
+        api.script = refuse
+        bench.batch += "-again"
+        report = bench.generate(manifest)
+        assert len(api.arrivals) == 8 + 16
     assert (report.exit_reason, bench.states()) == ("done", {"rejected": 8})
-    assert len(sent) == 16
-
-
-class _Meddling:
-    """A client that lets something happen to the file just before, or just after, it is uploaded."""
-
-    def __init__(self, session: Session, before: Callable[[Path], None], after: Callable[[Path], None]) -> None:
-        self._put = session.client.put_file
-        self._before, self._after = before, after
-        session.client.put_file = self  # type: ignore[method-assign,assignment]
-
-    async def __call__(self, slot: Any, path: Path) -> None:
-        await asyncio.to_thread(self._before, path)
-        await self._put(slot, path)
-        await asyncio.to_thread(self._after, path)
-
-
-def _nothing(_: Path) -> None:
-    """Leave the file alone."""
-
-
-def _only(name: str, act: Callable[[Path], object]) -> Callable[[Path], None]:
-    return lambda path: act(path) and None if path.name == name else None  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("act", [os.remove, lambda path: os.truncate(path, 50)], ids=["removed", "cut off"])
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-async def test_an_image_that_changes_during_its_upload_makes_its_row_invalid(
-    bench: Bench, sandbox: RunningSandbox, tmp_path: Path, act: Callable[[Path], object], late: bool
+def test_an_image_that_changes_during_its_upload_makes_its_row_invalid(
+    bench: Bench, tmp_path: Path, act: Callable[[Path], object], late: bool
 ) -> None:
     """Its bytes are not remembered as something that they are not; the run goes on."""
-    paths = [draw(tmp_path / f"{n}.png", n) for n in range(6)]
-    meddle = _only("3.png", act)
+    paths = [draw(tmp_path / f"{n}.png", n) for n in range(5)]
+    paths.insert(3, changing := draw(tmp_path / "changing.jpg"))
+    content = changing.read_bytes()
 
-    def prepare(session: Session) -> None:
-        _Meddling(session, _nothing if late else meddle, meddle if late else _nothing)
+    def before(extensions: list[str]) -> None:
+        if not late and "jpg" in extensions:
+            act(changing)
 
-    await on_session(bench, with_images(bench, paths), prepare)
+    def after(put: bytes) -> int:
+        if late and put == content:
+            act(changing)
+        return 200
+
+    with scripted(lambda _: Answer()) as api:
+        api.asked, api.stored, bench.url = before, after, api.url
+        bench.generate(with_images(bench, paths))
+    assert not changing.exists() or changing.read_bytes() != content
     assert bench.states() == {"queued": 5, "invalid": 1}
-    assert len(bench.charges(sandbox)) == 5
+    assert len(api.ids) == 5
 
 
 async def test_stopping_does_not_wait_for_uploads(bench: Bench, sandbox: RunningSandbox, tmp_path: Path) -> None:
@@ -244,8 +215,7 @@ async def test_stopping_does_not_wait_for_uploads(bench: Bench, sandbox: Running
     with Ledger(bench.results) as ledger:
         run = asyncio.create_task(bench.run(ledger, with_images(bench, paths), sessions.append, request_timeout_s=60))
         before = puts(sandbox)
-        while await asyncio.to_thread(puts, sandbox) == before:  # noqa: ASYNC110 - the sandbox is another process
-            await asyncio.sleep(0.05)
+        await until(lambda: puts(sandbox) > before, "an upload has begun")
         sessions[0].interrupt()
         async with asyncio.timeout(40):
             report = await run
@@ -268,38 +238,29 @@ async def test_a_source_that_cannot_be_reached_is_its_rows_affair(bench: Bench, 
     assert [row["state"] for row in bench.table()] == ["queued", "invalid", "queued"]
 
 
-async def test_no_upload_error_is_tried_for_ever(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("status", "tries"), [(GONE, 3), (500, 3), (403, 3), (413, 1)])
+def test_no_upload_error_is_tried_for_ever(bench: Bench, tmp_path: Path, status: int, tries: int) -> None:
     """As often as the settings say, and each error that cannot pass is tried once."""
-    calls: list[int | None] = []
-    image = draw(tmp_path / "one.png", 1)
+    seen: list[bytes] = []
 
-    def refuse_with(status: int | None) -> Callable[[Session], None]:
-        async def put(*_: object) -> None:
-            calls.append(status)
-            raise UploadError("refused", status=status)
+    def refuse(content: bytes) -> int:
+        seen.append(content)
+        return status
 
-        def prepare(session: Session) -> None:
-            session.client.put_file = put  # type: ignore[method-assign]
-
-        return prepare
-
-    expected = {None: 3, 500: 3, 403: 3, 413: 1}
-    for status, tries in expected.items():
-        calls.clear()
-        report = await on_session(bench, with_images(bench, [image]), refuse_with(status), retry_attempts=3)
-        assert (status, len(calls), report.unsent) == (status, tries, {"upload": 1})
+    with scripted(lambda _: Answer()) as api:
+        api.stored, bench.url = refuse, api.url
+        report = bench.generate(with_images(bench, [draw(tmp_path / "one.png", 1)]), retry_attempts=3)
+    assert (len(seen), report.unsent) == (tries, {"upload": 1})
 
 
-async def test_a_bad_key_at_the_upload_addresses_stops_the_run(bench: Bench, tmp_path: Path) -> None:
+def test_a_bad_key_at_the_upload_addresses_stops_the_run(
+    bench: Bench, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
     """The first call that says so is enough."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(40)]
-
-    def prepare(session: Session) -> None:
-        async def refuse(_: object) -> list[Any]:
-            raise ApiError("no such key", status=401)
-
-        session.client.upload_urls = refuse  # type: ignore[method-assign]
-
-    report = await on_session(bench, with_images(bench, paths), prepare, concurrency=4)
+    before = sandbox.books(summary=True)["requests"]
+    bench.key = "wrong"
+    report = bench.generate(with_images(bench, paths), concurrency=4)
     assert (report.exit_reason, report.exit_code) == ("bad_key", 3)
+    assert sandbox.books(summary=True)["requests"]["create"] == before["create"]
     assert bench.states() == {"pending": 40}
