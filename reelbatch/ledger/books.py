@@ -23,6 +23,18 @@ class Ending(StrEnum):
     WITHDRAWN = "withdrawn"  # the request never left
 
 
+class Money(NamedTuple):
+    """What a batch's attempts add up to, in credits: the running sums in `batches`."""
+
+    estimated: int = 0  # attempts that have an id, as estimated before they were sent
+    charged: int = 0  # what the creates were answered with
+    final: int = 0  # settled figures
+    refunded: int = 0  # charged minus final, where settled
+    reserved: int = 0  # requests under way
+    in_doubt: int = 0
+    committed: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
+
+
 class Attempted(NamedTuple):
     """What the table knows of one attempt; credits are integers."""
 
@@ -54,6 +66,20 @@ class Attempted(NamedTuple):
         """Its part of the batch's worst case."""
         return self.held + (self.spent if self.final is None else self.final)
 
+    @property
+    def money(self) -> Money:
+        """Its part of the batch's money."""
+        held, spent, final = self.held, self.spent, self.final
+        return Money(
+            estimated=0 if self.video_id is None else self.reserved,
+            charged=spent,
+            final=final or 0,
+            refunded=0 if final is None else spent - final,
+            reserved=held if self.outcome is None else 0,
+            in_doubt=0 if self.outcome is None else held,
+            committed=self.worst,
+        )
+
 
 def known_attempts(connection: Connection, tokens: Iterable[Token]) -> dict[Token, Attempted]:
     """What is known of these attempts; their rows are locked until the commit."""
@@ -72,7 +98,7 @@ _KNOWN = (
 _ADD_TO_BATCH = (
     update(batches)
     .where(batches.c.batch == bindparam("b_batch"))
-    .values(committed=batches.c.committed + bindparam("b_change", type_=BigInteger))
+    .values({name: batches.c[name] + bindparam(f"b_{name}", type_=BigInteger) for name in Money._fields})
 )
 _ADD_TO_RUN = (
     update(runs)
@@ -92,21 +118,23 @@ class Sums:
     """
 
     def __init__(self) -> None:
-        self._batches: dict[Batch, int] = {}
+        self._batches: dict[Batch, Money] = {}
         self._runs: dict[RunId, tuple[int, int]] = {}
 
     def add(self, batch: Batch, run_id: RunId, before: Attempted | None, after: Attempted) -> None:
         """An attempt went from `before` (None: not there) to `after`."""
         was = before or Attempted(0)
-        self._batches[batch] = self._batches.get(batch, 0) + after.worst - was.worst
+        known = self._batches.get(batch, Money())
+        self._batches[batch] = Money(*(a + b - c for a, b, c in zip(known, after.money, was.money, strict=True)))
         held, spent = self._runs.get(run_id, (0, 0))
         self._runs[run_id] = (held + after.held - was.held, spent + after.spent - was.spent)
 
     def write(self, connection: Connection) -> None:
         """Bring the changes into the table."""
         for batch, change in sorted(self._batches.items()):
-            if change:
-                connection.execute(_ADD_TO_BATCH, {"b_batch": batch, "b_change": change})
+            if any(change):
+                values = {f"b_{name}": value for name, value in change._asdict().items()}
+                connection.execute(_ADD_TO_BATCH, {"b_batch": batch, **values})
         for run_id, (held, spent) in sorted(self._runs.items()):
             if held or spent:
                 connection.execute(_ADD_TO_RUN, {"b_run_id": run_id, "b_held": held, "b_spent": spent})

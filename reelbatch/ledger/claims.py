@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Row, and_, bindparam, func, or_, select, tuple_, update
 
-from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RowState, RunId
-from reelbatch.ledger.books import Ending
+from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RowState, RunId, Token
+from reelbatch.ledger.books import Ending, Sums, known_attempts
 from reelbatch.ledger.moves import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
 from reelbatch.ledger.schema import attempts, results
 
@@ -169,12 +169,23 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
         update(results)
         .where(theirs, DOUBTFUL.expected)
         .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
-        .returning(results.c.token)
+        .returning(results.c.token, results.c.batch, results.c.run_id)
     )
-    tokens = list(doubtful.scalars())
-    unanswered = and_(attempts.c.token.in_(tokens), attempts.c.outcome.is_(None))
+    owners = {token: (batch, run_id) for token, batch, run_id in doubtful}
+    _doubt(connection, owners, message)
+    return returned.rowcount, len(owners)
+
+
+def _doubt(connection: Connection, owners: Mapping[Token, tuple[Batch, RunId]], message: str) -> None:
+    """What these attempts hold back is in doubt from now on, no longer under way."""
+    sums = Sums()
+    known = known_attempts(connection, owners)
+    for token, before in known.items():
+        if before.outcome is None:
+            sums.add(*owners[token], before, before._replace(outcome=Ending.IN_DOUBT.value))
+    unanswered = and_(attempts.c.token.in_(list(known)), attempts.c.outcome.is_(None))
     connection.execute(update(attempts).where(unanswered).values(outcome=Ending.IN_DOUBT, message=message))
-    return returned.rowcount, len(tokens)
+    sums.write(connection)
 
 
 def chunks(connection: Connection, scope: Scope, rows_each: int, limit: int | None) -> list[tuple[int, int]]:

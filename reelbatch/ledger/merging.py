@@ -26,7 +26,7 @@ from reelbatch.ledger.staging import (
     staged,
 )
 
-MERGE_ROWS = 50_000
+MERGE_ROWS = 100_000
 """Rows merged in one transaction, so that other workers wait for no more than that."""
 
 _OF_A_VIDEO = (

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, select
+from sqlalchemy import Connection, Select, and_, case, func, or_, select
 
 from reelbatch.domain import HELD, Batch, RowState, RunId
+from reelbatch.ledger.books import Ending
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, results
+from reelbatch.ledger.schema import RESULT_COLUMNS, SUMS, attempts, batches, results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,19 @@ def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
 
 
 def credits_of(connection: Connection, batch: Batch) -> Credits:
-    """The batch's money, added up from its attempts: every POST that was ever made for it."""
+    """The batch's money: every POST that was ever made for it, by the running sums."""
+    columns = (batches.c[name] for name in SUMS)
+    found = connection.execute(select(*columns).where(batches.c.batch == batch)).one_or_none()
+    return _credits(found or [0] * len(SUMS))
+
+
+def added_up(connection: Connection, batch: Batch) -> Credits:
+    """The same, added up from the attempts: what the running sums have to be equal to."""
     return _credits(connection.execute(select(*_sums()).where(attempts.c.batch == batch)).one())
 
 
 def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]:
-    """The same for each model; an attempt counts for the model that its row states now."""
+    """The same for each model, added up from the attempts; one counts for the model that its row states now."""
     own_row = and_(results.c.batch == attempts.c.batch, results.c.row_key == attempts.c.row_key)
     model = func.coalesce(results.c.model, "default").label("model")
     query = select(model, *_sums()).select_from(attempts.outerjoin(results, own_row)).where(attempts.c.batch == batch)
@@ -54,21 +62,21 @@ def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]
 def _sums() -> list[Any]:
     a = attempts.c
     has_id = a.video_id.is_not(None)
-    charged = func.coalesce(a.credits_charged, a.credits_reserved)
+    held = and_(~has_id, or_(a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value))
+    charged = case((has_id, func.coalesce(a.credits_charged, a.credits_reserved)), else_=0)
     settled = a.credits_final.is_not(None)
     return [
         _sum(case((has_id, a.credits_reserved), else_=0)),
-        _sum(case((has_id, charged), else_=0)),
+        _sum(charged),
         _sum(a.credits_final),
         _sum(case((settled, charged - a.credits_final), else_=0)),
-        _sum(case((a.outcome.is_(None), a.credits_reserved), else_=0)),
-        _sum(case((a.outcome == "in_doubt", a.credits_reserved), else_=0)),
+        _sum(case((and_(held, a.outcome.is_(None)), a.credits_reserved), else_=0)),
+        _sum(case((and_(held, a.outcome.is_not(None)), a.credits_reserved), else_=0)),
     ]
 
 
 def _credits(sums: Iterable[Any]) -> Credits:
-    names = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
-    known = dict(zip(names, map(int, sums), strict=True))
+    known = dict(zip(SUMS, map(int, sums), strict=True))
     worst = known["charged"] - known["refunded"] + known["reserved"] + known["in_doubt"]
     return Credits(**known, worst_case=worst)
 

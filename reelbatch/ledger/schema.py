@@ -5,7 +5,7 @@ attempts  one row for each POST, kept over reruns, so the books still add up aft
 uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
-batches   the running worst case of a batch, against which a cap is reserved
+batches   the running sums of a batch's money; a cap is reserved against its worst case
 loads     who read a batch's manifest last, or reads it now: several workers read it once
 apis      what all workers of one API share: when the next create may start, and a lock to count renders under
 writers   a counter for each process at work in Postgres, by which it knows whether a lost COMMIT took place
@@ -37,7 +37,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import RowState
 
-VERSION = 2
+VERSION = 3
 """Of the schema below. A table of an older version is migrated, one of a newer version refused."""
 
 
@@ -69,6 +69,9 @@ metadata = MetaData()
 def _partial_index(name: str, where: str, *columns: Column[Any]) -> None:
     Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
+
+SUMS = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
+"""Of a batch's credits, in `batches`; see `books.Money`."""
 
 _STATES = ", ".join(f"'{state}'" for state in RowState)
 
@@ -115,11 +118,10 @@ results = Table(
     CheckConstraint("video_id IS NOT NULL OR state NOT IN ('queued', 'rendering', 'complete')", name="id_is_known"),
 )
 
-_partial_index("results_pending", "state = 'pending'", results.c.batch, results.c.row_number)
 _partial_index("results_held", "state IN ('claimed', 'sending')", results.c.run_id)
 _partial_index("results_due", "state IN ('queued', 'rendering')", results.c.batch, results.c.due_at)
 _partial_index("results_token", "token IS NOT NULL", results.c.token)
-Index("results_state", results.c.batch, results.c.state)
+Index("results_state", results.c.batch, results.c.state, results.c.row_number)
 
 attempts = Table(
     "attempts",
@@ -181,6 +183,8 @@ batches = Table(
     Column("base", Text, nullable=False),  # where relative image paths start: the manifest's folder, as last read
     Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
+    # What the attempts add up to, kept by the transactions that change them: nobody adds up a million rows to look.
+    *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in SUMS),
 )
 
 decisions = Table(

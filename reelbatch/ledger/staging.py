@@ -47,8 +47,12 @@ REQUEST_COLUMNS = (
     "request_height",
 )
 _STAGED_COLUMNS = tuple({"width": "request_width", "height": "request_height"}.get(name, name) for name in FIELDS)
+_DEFAULTS = {"unseen": False}
+"""Of the columns above; the other ones may be null."""
 _TEMPORARY = ("page_size = 32768", "cache_size = -8000", "secure_delete = OFF")
 """How SQLite keeps what is staged: in a file, written in large pieces."""
+_CACHE_KIB, _SMALL_CACHE_KIB = 64 * 1024, 2000
+"""Of the results table's pages, while it is merged: keys come in any order, and each may touch another page."""
 staged = table("staged", *(column(name) for name in _STAGED_COLUMNS))
 
 
@@ -103,10 +107,14 @@ def create(connection: Connection) -> None:
     """Make the empty temporary table."""
     types = {name: results.c[name].type for name in results.columns.keys()}  # noqa: SIM118 - a column collection
     types["unseen"] = Boolean()
-    definitions = ", ".join(f"{name} {_sql_type(types.get(name), connection)}" for name in _STAGED_COLUMNS)
+    defaults = {name: f" DEFAULT {str(value).lower()}" for name, value in _DEFAULTS.items()}
+    definitions = ", ".join(
+        f"{name} {_sql_type(types.get(name), connection)}{defaults.get(name, '')}" for name in _STAGED_COLUMNS
+    )
     if connection.dialect.name == "sqlite":
         for pragma in _TEMPORARY:
             connection.exec_driver_sql(f"PRAGMA temp.{pragma}")
+        connection.exec_driver_sql(f"PRAGMA main.cache_size = -{_CACHE_KIB}")
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE staged ({definitions}, PRIMARY KEY (row_number))")
 
 
@@ -117,6 +125,9 @@ def _sql_type(type_: Any, connection: Connection) -> str:
 def drop(connection: Connection) -> None:
     """End of the session's copy."""
     connection.exec_driver_sql("DROP TABLE IF EXISTS staged")
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA main.cache_size = -{_SMALL_CACHE_KIB}")
+        connection.exec_driver_sql("PRAGMA shrink_memory")
 
 
 def fill(connection: Connection, rows: RowColumns) -> None:
@@ -124,17 +135,22 @@ def fill(connection: Connection, rows: RowColumns) -> None:
     driver: Any = connection.connection
     with closing(driver.cursor()) as cursor:
         if connection.dialect.name == "sqlite":
-            marks = ", ".join("?" for _ in _STAGED_COLUMNS)
-            cursor.executemany(f"INSERT INTO staged VALUES ({marks})", rows.flat())  # noqa: S608 - only marks
+            # Without the columns that say nothing: handing over a None takes the driver longer than a text.
+            named = zip(_STAGED_COLUMNS, rows.columns, strict=True)
+            told = {name: cells for name, cells in named if cells.count(_DEFAULTS.get(name)) < len(cells)}
+            marks = ", ".join("?" for _ in told)
+            statement = f"INSERT INTO staged ({', '.join(told)}) VALUES ({marks})"  # noqa: S608 - our own names
+            cursor.executemany(statement, zip(*told.values(), strict=True))
             return
         with cursor.copy("COPY staged FROM STDIN") as copy:
             for row in rows.flat():
                 copy.write_row(row)
 
 
-def index(connection: Connection) -> None:
-    """Once everything is staged: what rows of the results table are looked up by."""
-    connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
+def index(connection: Connection, batch: Batch | None) -> None:
+    """Once everything is staged: what rows are looked up by, unless the results table has none of `batch`."""
+    if batch is None or rows_of(connection, batch):
+        connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql("ANALYZE staged")  # nobody else does that for a temporary table
 
@@ -211,18 +227,21 @@ def changed() -> ColumnElement[bool]:
 
 def action(regenerate: Regenerate) -> ColumnElement[str]:
     """DESIGN's table of what happens to a row that the results table already has, as one CASE."""
-    sendable = case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
     return case(
-        (results.c.state.is_(None), sendable),
-        (in_states({RowState.PENDING, RowState.INVALID}), sendable),
+        (results.c.state.is_(None), _sendable()),
+        (in_states({RowState.PENDING, RowState.INVALID}), _sendable()),
         (in_states(HELD), literal(Action.HELD.value)),
         (results.c.state == RowState.IN_DOUBT, literal(Action.IN_DOUBT.value)),
         (and_(in_states(FAILED), not_(changed())), literal(Action.FAILED.value)),
-        (in_states(FAILED), sendable),
+        (in_states(FAILED), _sendable()),
         (made_again(regenerate), literal(Action.SEND.value)),
         (changed(), literal(Action.CHANGED.value)),
         else_=literal(Action.SKIP.value),
     )
+
+
+def _sendable() -> ColumnElement[str]:
+    return case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
 
 
 def made_again(regenerate: Regenerate) -> ColumnElement[bool]:
@@ -237,7 +256,8 @@ def made_again(regenerate: Regenerate) -> ColumnElement[bool]:
 
 def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> list[ActionCount]:
     """What `generate` would do, counted by action and model."""
-    named = action(regenerate).label("action")
+    new = not rows_of(connection, batch)
+    named = (_sendable() if new else action(regenerate)).label("action")
     unknown = func.sum(case((staged.c.credits_estimated.is_(None), 1), else_=0))
     query = (
         select(
@@ -247,7 +267,7 @@ def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> lis
             func.coalesce(func.sum(staged.c.credits_estimated), 0),
             unknown,
         )
-        .select_from(joined(batch))
+        .select_from(staged if new else joined(batch))
         .group_by(literal_column("1"), staged.c.model)
         .order_by(literal_column("1"), staged.c.model)
     )

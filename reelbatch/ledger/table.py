@@ -196,7 +196,7 @@ class StagedManifest:
     def complete(self) -> None:
         """All rows are there."""
         with self._connection.begin():
-            staging.index(self._connection)
+            staging.index(self._connection, self._kept.batch)
 
     def compare(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> Comparison:
         """What `generate` would do with every row."""

@@ -180,7 +180,9 @@ def run_entry(worker: Worker) -> dict[str, Any]:
 def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
     """The worst case that caps are counted against, checked against the sum over all attempts."""
     running = ledger.read(lambda connection: reading.committed(connection, batch))
-    assert running == ledger.read(lambda connection: reading.credits_of(connection, batch)).worst_case
+    credits_ = ledger.read(lambda connection: reading.credits_of(connection, batch))
+    assert credits_ == ledger.read(lambda connection: reading.added_up(connection, batch))
+    assert running == credits_.worst_case
     return running
 
 

@@ -233,13 +233,13 @@ def test_two_claim_at_once_and_share(ledger_url: str) -> None:
 
 
 def test_the_claim_reads_only_pending_rows(ledger_url: str) -> None:
-    """However large the table: the partial index, up to the rows that are wanted, and no sort."""
+    """However large the table: the index by state, up to the rows that are wanted, and no sort."""
     with Ledger(ledger_url) as ledger:
         load(ledger, rows_of(*(f"key-{number:05}" for number in range(5000))))
         ledger.change(lambda connection: connection.execute(settled()))
         ledger.change(lambda connection: connection.exec_driver_sql("ANALYZE results"))
         plan = plan_of(ledger, Claim(Scope("spring", RunId("run-1")), (1, 5000), 16))
-    assert "Index Scan using results_pending on results" in plan
+    assert "Index Scan using results_state on results" in plan
     assert "Seq Scan" not in plan
     assert "Sort" not in plan
 

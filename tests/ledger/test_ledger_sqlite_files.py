@@ -10,14 +10,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from acting import ESTIMATE, attempt, begin, committed, load, rows_of, states
+from acting import ESTIMATE, SPRING, attempt, begin, committed, load, rows_of, states
 from sqlalchemy import Connection, event
 
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, sending
+from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.ledger.books import Ending
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
-from reelbatch.ledger.schema import VERSION, metadata
+from reelbatch.ledger.schema import SUMS, VERSION, metadata
 from reelbatch.ledger.sending import Admission
 
 OPENER = """
@@ -30,6 +31,13 @@ while not Path(sys.argv[2]).exists():
 with Ledger(sys.argv[1]) as ledger:
     begin(ledger, sys.argv[3])
 """
+AS_SECOND_VERSION = (
+    *(f"ALTER TABLE batches DROP COLUMN {name}" for name in SUMS),
+    "DROP INDEX results_state",
+    "CREATE INDEX results_state ON results (batch, state)",
+    "CREATE INDEX results_pending ON results (batch, row_number) WHERE state = 'pending'",
+    "UPDATE reelbatch_schema SET version = 2",
+)
 PASSWORD = "s3cret"  # noqa: S105 - of nobody
 
 
@@ -117,8 +125,7 @@ def test_a_table_of_the_first_version_is_brought_up_to_date(url: str, path: Path
     """The rows stay, and what workers share now is there."""
     with Ledger(url) as ledger:
         load(ledger, rows_of("a"))
-    for table in ("loads", "apis", "writers"):
-        run_sql(path, f"DROP TABLE {table}")
+    run_sql(path, *AS_SECOND_VERSION, *(f"DROP TABLE {table}" for table in ("loads", "apis", "writers")))
     run_sql(path, "UPDATE reelbatch_schema SET version = 1")
     with Ledger(url) as ledger:
         assert states(ledger) == {"a": "pending"}
@@ -126,6 +133,27 @@ def test_a_table_of_the_first_version_is_brought_up_to_date(url: str, path: Path
         assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(VERSION,)]
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     assert set(metadata.tables) <= names
+
+
+def test_the_sums_of_an_older_table_are_added_up(url: str, path: Path) -> None:
+    """Money that was spent before there were running sums is in them afterwards."""
+    with Ledger(url) as ledger:
+        load(ledger, rows_of("a", "b", "c"))
+        worker = begin(ledger)
+        under_way, answered, doubtful = worker.claim()
+        worker.intend(under_way)
+        worker.send(answered, credits_charged=7)
+        worker.send(doubtful, Ending.IN_DOUBT)
+        money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    assert (money.reserved, money.charged, money.in_doubt) == (ESTIMATE, 7, ESTIMATE)
+    run_sql(path, *AS_SECOND_VERSION)
+    with Ledger(url) as ledger:
+        assert ledger.read(lambda connection: reading.credits_of(connection, SPRING)) == money
+        assert committed(ledger) == money.worst_case
+    with closing(sqlite3.connect(path)) as connection:
+        indexes = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
+    assert "row_number" in indexes["results_state"]
+    assert "results_pending" not in indexes
 
 
 def test_a_migration_that_fails_changes_nothing(url: str, path: Path) -> None:

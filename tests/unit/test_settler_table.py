@@ -88,7 +88,9 @@ def attempt_of(ledger: Ledger, row: Rendered) -> dict[str, Any]:
 
 
 def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
-    """The running worst case."""
+    """The running worst case, the sums beside it checked against what the attempts add up to."""
+    credits_ = ledger.read(lambda connection: reading.credits_of(connection, batch))
+    assert credits_ == ledger.read(lambda connection: reading.added_up(connection, batch))
     return ledger.read(lambda connection: reading.committed(connection, batch))
 
 

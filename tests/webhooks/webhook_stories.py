@@ -142,7 +142,9 @@ def everything(ledger: Ledger) -> list[Any]:
 
 
 def worst_case(ledger: Ledger) -> int:
-    """The running worst case of the batch, checked against the sum over its attempts."""
+    """The running worst case of the batch, its sums checked against what the attempts add up to."""
     running = ledger.read(lambda connection: reading.committed(connection, SPRING))
-    assert running == ledger.read(lambda connection: reading.credits_of(connection, SPRING)).worst_case
+    credits_ = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    assert credits_ == ledger.read(lambda connection: reading.added_up(connection, SPRING))
+    assert running == credits_.worst_case
     return running
