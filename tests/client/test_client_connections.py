@@ -417,6 +417,12 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment vouches for the server."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
 async def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_left(
     serve: Serve, tls: ssl.SSLContext
 ) -> None:
@@ -430,21 +436,17 @@ async def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_lef
 
 
 async def test_a_certificate_for_another_name_ends_it_before_anything_left(
-    serve: Serve, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, tls: ssl.SSLContext, trusted: None
 ) -> None:
     """Trusted or not: it is for localhost and not for 127.0.0.1."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     server = await serve(patient, tls=tls)
     async with client_of(f"https://127.0.0.1:{server.port}") as client:
         exchange = await client.send_create(BODY)
     assert (exchange.left, classify(exchange).kind) == (False, Kind.RETRY)
 
 
-async def test_an_authority_of_the_environment_is_trusted(
-    serve: Serve, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_authority_of_the_environment_is_trusted(serve: Serve, tls: ssl.SSLContext, trusted: None) -> None:
     """SSL_CERT_FILE; and a TLS connection is kept like any other."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     server = await serve(patient, tls=tls)
     async with client_of(f"https://localhost:{server.port}") as client:
         assert [await kind_of(client) for _ in range(5)] == [Kind.SUBMITTED] * 5
@@ -454,10 +456,9 @@ async def test_an_authority_of_the_environment_is_trusted(
 
 @pytest.mark.parametrize("polite", [True, False], ids=["closes", "resets"])
 async def test_tls_that_ends_after_the_request_is_in_doubt(
-    serve: Serve, certificate: Path, monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, *, polite: bool
+    serve: Serve, tls: ssl.SSLContext, trusted: None, *, polite: bool
 ) -> None:
     """As without TLS; what ended while it rested is not used again."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     answers = iter([True, False, True])
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

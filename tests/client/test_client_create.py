@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from pictures import landscape
 from raw_server import RawServer, Serve, answer, read_request
 
 import reelbatch
@@ -32,9 +32,7 @@ def running() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     """A landscape to upload."""
-    path = tmp_path / "Field.PNG"
-    Image.linear_gradient("L").resize((320, 180)).convert("RGB").save(path)
-    return path
+    return landscape(tmp_path / "Field.PNG")
 
 
 async def answering(serve: Serve, content: Any) -> RawServer:

@@ -103,7 +103,7 @@ async def test_a_wait_for_a_connection_does_not_shorten_the_wait_for_the_answer(
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await read_request(reader)
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(0.7)  # twice that is longer than the client's timeout
             writer.write(answer(GOOD))
 
     server = await serve(slow)
@@ -188,7 +188,7 @@ async def _for_ever(writer: asyncio.StreamWriter, piece: bytes) -> None:
     while True:
         writer.write(piece)
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # each in time
 
 
 async def _switches_protocols(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -322,7 +322,7 @@ async def test_a_body_that_dribbles_is_waited_for_within_bounds(connect: Connect
         for byte in content:
             writer.write(bytes([byte]))
             await writer.drain()
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # each in time
 
     server = await serve(dribble)
     async with asyncio.timeout(15):
@@ -419,7 +419,7 @@ async def test_closing_waits_for_answers_under_way(connect: Connect, serve: Serv
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # the answer comes while the client is being closed
         writer.write(answer(GOOD))
         await writer.drain()
 

@@ -34,7 +34,7 @@ async def test_connections_are_bounded(serve: Serve, concurrency: int) -> None:
     async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await read_request(reader)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # so that all connections are wanted
             writer.write(answer(b'{"id": "c1"}'))
 
     server = await serve(patient)

@@ -86,7 +86,7 @@ async def test_more_uploads_than_connections_wait_their_turn(serve: Serve, image
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(1.6)
+        await asyncio.sleep(1.6)  # longer than the client's timeout
         await reader.readexactly(SIZE)
         writer.write(answer(b""))
         await writer.drain()

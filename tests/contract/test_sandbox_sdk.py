@@ -8,7 +8,7 @@ import av
 import httpx
 import pytest
 from magic_hour import AsyncClient, Client
-from PIL import Image
+from pictures import landscape
 
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -23,9 +23,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     """A landscape to upload."""
-    path = tmp_path / "field.jpg"
-    Image.linear_gradient("L").resize((320, 180)).convert("RGB").save(path)
-    return path
+    return landscape(tmp_path / "field.jpg")
 
 
 def test_generate_uploads_waits_and_downloads(sandbox: RunningSandbox, image: Path, tmp_path: Path) -> None:

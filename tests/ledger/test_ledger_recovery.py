@@ -112,7 +112,7 @@ def test_setting_the_clock_kills_no_worker(ledger: Ledger, monkeypatch: pytest.M
     worker = begin(ledger)
     worker.claim()
     set_run(worker, heartbeat_at=utc_now() + moved, started_at=utc_now() + moved)
-    told = psutil.Process.create_time
+    told = psutil.Process.create_time  # replaced, as no test sets the machine's clock
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: told(self) - moved.total_seconds())
     assert recovered(ledger) == (0, 0)
     assert states(ledger) == {"a": "claimed"}

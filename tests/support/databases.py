@@ -46,7 +46,10 @@ def postgres_url() -> str:
 
 
 class Gate:
-    """A way to the database over TCP that can be cut, closed and made to swallow the answer to a COMMIT."""
+    """A way to the database over TCP that can be cut, closed and made to swallow the answer to a COMMIT.
+
+    With `cut_at` it is cut once, in place of the next statement in which these bytes stand.
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -59,6 +62,7 @@ class Gate:
             .render_as_string(hide_password=False)
         )
         self.open = True
+        self.cut_at = b""
         self.swallow_commits = 0
         self.lose_commits = 0
         self.swallowed = 0
@@ -105,6 +109,10 @@ class Gate:
     def _upwards(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError), client, server:
             while data := client.recv(65536):
+                if self.cut_at and self.cut_at in data:
+                    self.cut_at = b""
+                    self.cut()
+                    break
                 if b"COMMIT\x00" in data and self.lose_commits:
                     self.lose_commits -= 1
                     self.swallowed += 1

@@ -111,7 +111,7 @@ async def test_starts_that_nobody_used_are_not_saved_up() -> None:
     """After a pause creates start at the rate again, not in a burst."""
     pace = Pace(50, Starts(50, Clock().take_lot))
     await _starts(pace, 3)
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.4)  # the pause: twenty starts at this rate
     starts = await _starts(pace, 10)
     assert starts[-1] - starts[0] >= 9 / 50 - 0.1
 
@@ -150,7 +150,7 @@ async def test_few_make_ready_where_a_rate_is_set() -> None:
     """With a slow rate a hundred do not stand ready for minutes."""
     pace, release = Pace(20, Starts(0.1, Clock().take_lot)), asyncio.Event()
     tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # time for all fifty, if they could
     assert pace.in_flight + pace.making_ready <= 1 + 2
     pace.stop()
     release.set()

@@ -20,7 +20,7 @@ async def test_a_video_keeps_its_place_until_it_is_counted_as_finished() -> None
     window = RenderWindow(3)
     await asyncio.gather(*(_submit(window) for _ in range(3)))
     fourth = asyncio.create_task(_submit(window))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # time to enter, if it could
     assert not fourth.done()
     window.count(2)
     await asyncio.wait_for(fourth, 5)
