@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
+from watching import unfinished_watched
+
 import reelbatch
-from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox import start
 
 ROWS = 12
-
-
-def _most_unfinished(api: RunningSandbox, done: threading.Event, seen: list[int]) -> None:
-    while not done.wait(0.02):
-        charges = api.books()["charges"]
-        seen.append(sum(charge["status"] in {"queued", "rendering"} for charge in charges))
 
 
 def test_never_more_than_the_plan_s_videos_are_unfinished(tmp_path: Path) -> None:
@@ -22,22 +17,14 @@ def test_never_more_than_the_plan_s_videos_are_unfinished(tmp_path: Path) -> Non
     manifest = tmp_path / "m.csv"
     lines = [f"https://img.example/{number}.png,a prompt,5" for number in range(ROWS)]
     manifest.write_text("\n".join(["image_path,prompt,end_seconds", *lines]))
-    with start(render_seconds=0.2, queue_seconds=0.0, render_video=False) as api:
-        seen: list[int] = []
-        done = threading.Event()
-        watcher = threading.Thread(target=_most_unfinished, args=(api, done, seen))
-        watcher.start()
-        try:
-            report = reelbatch.generate(
-                manifest,
-                results=f"sqlite:///{tmp_path}/r.db",
-                base_url=api.url,
-                api_key=api.key,
-                plan="creator",
-                poll_interval_s=0.1,
-            )
-        finally:
-            done.set()
-            watcher.join()
+    with start(render_seconds=0.2, queue_seconds=0.0, render_video=False) as api, unfinished_watched(api) as seen:
+        report = reelbatch.generate(
+            manifest,
+            results=f"sqlite:///{tmp_path}/r.db",
+            base_url=api.url,
+            api_key=api.key,
+            plan="creator",
+            poll_interval_s=0.1,
+        )
     assert report.submitted == ROWS
     assert 1 <= max(seen) <= 3

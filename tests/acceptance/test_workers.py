@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ import psycopg
 import pytest
 from conftest import HAS_ID
 from databases import postgres_url
+from ports import free_port
 from waiting import until, wait_until
 
 from reelbatch.ledger.engine import parse_url
@@ -114,9 +114,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[Sit
     """`prefect server start`, a process work pool and `prefect deploy --all`, as the documentation says."""
     folder = tmp_path_factory.mktemp("site")
     prefect.home(folder / "home")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     results = parse_url(postgres_url()).set(password=PASSWORD).render_as_string(hide_password=False)
     site = Site(f"http://127.0.0.1:{port}/api", folder, results)
     with site.background("server", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from pictures import landscape
-from raw_server import RawServer, Serve, answer, read_request
+from raw_server import RawServer, Serve, answer, keeping
 
 import reelbatch
 from reelbatch.client import Client, Connection
@@ -37,14 +36,8 @@ def image(tmp_path: Path) -> Path:
 
 async def answering(serve: Serve, content: Any) -> RawServer:
     """A server that answers everything with `content`."""
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await read_request(reader)
-            writer.write(answer(json.dumps(content).encode()))
-            await writer.drain()
-
-    return await serve(behave)
+    server, _ = await keeping(serve, answer(json.dumps(content).encode()))
+    return server
 
 
 def connect(url: str, key: str = KEY) -> Client:

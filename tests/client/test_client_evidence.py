@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from ports import free_port
 from raw_server import KEY, Behaviour, Connect, Serve, answer, keeping, read_request, reset
 
 from reelbatch.client import Client, Connection
@@ -29,16 +30,9 @@ async def send(connect: Connect, url: str, timeout_s: float = 5.0) -> tuple[Exch
 # --- nothing left ---------------------------------------------------------------------------------------------
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 async def test_a_refused_connection_may_be_tried_again(connect: Connect) -> None:
     """Nobody listens, so nothing left."""
-    exchange, outcome = await send(connect, f"http://127.0.0.1:{_free_port()}")
+    exchange, outcome = await send(connect, f"http://127.0.0.1:{free_port()}")
     assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import pytest
 from bench import PRICE, QUICK, URL, Answer, Arrival, scripted
 from databases import Gate, postgres_url
 from sqlalchemy import func, select
+from watching import unfinished_watched
 
 import reelbatch
 from reelbatch import joining
@@ -199,21 +199,7 @@ def test_a_render_window_holds_for_all_together(table: str, manifest: Path) -> N
     """Two workers of a plan that renders three at once never have more than three unfinished between them."""
     short = manifest.with_name("short.csv")
     short.write_text("\n".join(manifest.read_text().splitlines()[:13]) + "\n")
-    with start(render_seconds=0.15, queue_seconds=0.0, render_video=False) as api:
-        seen: list[int] = []
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.02):
-                charges = api.books()["charges"]
-                seen.append(sum(charge["status"] in {"queued", "rendering"} for charge in charges))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            together(short, results=table, base_url=api.url, api_key=api.key, render_window=3, poll_interval_s=0.1)
-        finally:
-            done.set()
-            watcher.join()
+    with start(render_seconds=0.15, queue_seconds=0.0, render_video=False) as api, unfinished_watched(api) as seen:
+        together(short, results=table, base_url=api.url, api_key=api.key, render_window=3, poll_interval_s=0.1)
     assert sum(count(table, results.c.state).values()) == 12
     assert 1 <= max(seen) <= 3

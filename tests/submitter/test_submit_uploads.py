@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import fsspec
 import pandas as pd
 import pytest
 from bench import GONE, Answer, Arrival, Bench, assert_books_agree, draw, scripted
+from ports import free_port
 from waiting import until
 
 from reelbatch.ledger import Ledger
@@ -83,13 +83,6 @@ def test_an_upload_that_fails_for_good_leaves_its_row_pending(
     assert bench.generate(manifest).exit_code == 0
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 async def on_session(
     bench: Bench, manifest: pd.DataFrame, prepare: Callable[[Session], None], **settings: Any
 ) -> Any:
@@ -100,7 +93,7 @@ async def on_session(
 
 def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp_path: Path) -> None:
     """The remembered path is refused; one upload helps all rows, also those that are refused later."""
-    image, port = draw(tmp_path / "one.png", 5), _free_port()
+    image, port = draw(tmp_path / "one.png", 5), free_port()
     with start(queue_seconds=600, render_video=False, port=port) as first:
         bench.url = first.url
         assert bench.generate(with_images(bench, [image])).exit_code == 0
