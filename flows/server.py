@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import IO
 
 import httpx
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from reelbatch.errors import PipelineError
@@ -46,7 +47,10 @@ def prefect_api() -> Iterator[None]:
         yield
         return
     with _temporary_server() as url, temporary_settings({PREFECT_API_URL: url}):
-        yield
+        try:
+            yield
+        finally:
+            APILogHandler().flush()  # while there is still somebody to send the last lines to
 
 
 @contextmanager

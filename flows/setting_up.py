@@ -14,6 +14,7 @@ from prefect import Flow
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.exceptions import ParameterBindError
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
@@ -112,7 +113,10 @@ async def _run(flow: Any, parameters: Mapping[str, Any]) -> State[Any]:
 
 
 def run_from_command_line(flow: Flow[..., Any]) -> None:
-    """`name=value` for each parameter; values as in YAML. Exit codes as those of the command line."""
+    """`name=value` for each parameter; values as in YAML.
+
+    Exit code 0 where the run completed, 3 where it failed, 1 where it could not begin.
+    """
     parameters = {}
     for argument in sys.argv[1:]:
         name, equals, value = argument.partition("=")
@@ -125,3 +129,5 @@ def run_from_command_line(flow: Flow[..., Any]) -> None:
         sys.exit(0 if state.is_completed() else 3)
     except ReelbatchError as error:
         sys.exit(str(error))
+    except ParameterBindError as error:  # no such parameter, or one is missing
+        sys.exit(str(error).splitlines()[0])
