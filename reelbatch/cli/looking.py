@@ -43,7 +43,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
 def status(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
     results: opt.Results = None,
-    batch: opt.BatchName = None,
+    batch: opt.AnyBatch = None,
     rows: Annotated[int, typer.Option(help="Show so many rows of each batch as well.", metavar="N", min=0)] = 0,
     credits_: Annotated[bool, typer.Option("--credits", help="Show where every credit went, by model.")] = False,
     as_json: opt.Json = False,
@@ -71,10 +71,12 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
 
 
 def export(
-    path: Annotated[str, typer.Argument(help="Target; the ending says the format: .parquet, .csv or .jsonl.")],
+    path: Annotated[
+        str, typer.Argument(help="Target; the ending says the format: .parquet, .csv or .jsonl.", metavar="PATH")
+    ],
     config: opt.Config = None,
     results: opt.Results = None,
-    batch: opt.BatchName = None,
+    batch: opt.AnyBatch = None,
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
@@ -96,7 +98,7 @@ def export(
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
     results: opt.Results = None,
-    batch: opt.BatchName = None,
+    batch: opt.AnyBatch = None,
     row: Annotated[str | None, typer.Option(help="The row that was looked into.", metavar="KEY")] = None,
     video_id: Annotated[str | None, typer.Option(help="Its video's id; checked with the API.", metavar="ID")] = None,
     not_created: Annotated[

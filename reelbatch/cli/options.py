@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,15 +25,15 @@ Results = Annotated[
         metavar="URL",
     ),
 ]
-BatchName = Annotated[
-    str | None,
-    typer.Option(
-        "--batch",
-        help="Name under which rows are generated once. (default: the manifest's stem)",
-        rich_help_panel=_SETTINGS,
-        metavar="NAME",
-    ),
-]
+
+
+def _batch(which: str) -> Any:
+    return typer.Option("--batch", help=which, rich_help_panel=_SETTINGS, metavar="NAME")
+
+
+BatchName = Annotated[str | None, _batch("Name under which rows are generated once. (default: the manifest's stem)")]
+OneBatch = Annotated[str | None, _batch("Which batch. (default: the only one of the table)")]
+AnyBatch = Annotated[str | None, _batch("Which batch. (default: all of the table)")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")
 ]
@@ -75,7 +75,7 @@ Export = Annotated[
     str | None,
     typer.Option(
         "--export",
-        help="Where the table goes after the run (.parquet, .csv, .jsonl). (default: results/<batch>.parquet)",
+        help="Where the table goes after the run: .parquet, .csv, .jsonl. (default: <batch>.parquet beside it)",
         rich_help_panel=_RUN,
         metavar="PATH",
     ),

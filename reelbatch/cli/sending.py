@@ -120,11 +120,13 @@ def _generate_flow() -> Callable[..., Any]:
 def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
     results: opt.Results = None,
-    batch: opt.BatchName = None,
+    batch: opt.OneBatch = None,
     state: Annotated[
-        str | None, typer.Option(help="rejected, error, canceled; in_doubt needs consent.", metavar="…")
+        str | None, typer.Option(help="rejected, error, canceled; in_doubt needs consent.", metavar="STATE,…")
     ] = None,
-    error_code: Annotated[str | None, typer.Option(help="Only rows that failed with these.", metavar="…")] = None,
+    error_code: Annotated[
+        str | None, typer.Option(help="Only rows that failed with these.", metavar="CODE,…")
+    ] = None,
     rows: Annotated[str | None, typer.Option(help="Only rows with these keys.", metavar="KEY,…")] = None,
     rows_from: Annotated[Path | None, typer.Option(help="Only rows whose keys a file lists.", metavar="FILE")] = None,
     accept_double_charge: Annotated[
@@ -177,7 +179,7 @@ def _rerun_flow() -> Callable[..., Any]:
 def settle(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
     results: opt.Results = None,
-    batch: opt.BatchName = None,
+    batch: opt.AnyBatch = None,
     download: opt.Download = None,
     wait: Annotated[bool, typer.Option(help="Stay until all are finished, or look once at what is due.")] = True,
     sandbox: opt.Sandbox = False,

@@ -11,7 +11,9 @@ from reelbatch.cli.shared import settings_of
 
 
 def sandbox(  # noqa: PLR0913, PLR0917 - options of a command
-    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0: a free one.", metavar="N")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port on 127.0.0.1; 0: a free one. (default: 0)", metavar="N")
+    ] = None,
     config: opt.Config = None,
     key: Annotated[str | None, typer.Option(help="The key it accepts. (default: sandbox)")] = None,
     data: Annotated[str | None, typer.Option(help="Keep books, uploads and videos here.", metavar="DIR")] = None,
