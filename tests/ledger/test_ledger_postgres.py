@@ -284,7 +284,7 @@ def test_five_processes_may_open_a_new_table_at_once(ledger_url: str, tmp_path: 
         assert ledger.read(lambda connection: connection.scalars(select(writers.c.writer)).all()) == []
 
 
-def test_a_lease_goes_by_the_databases_clock(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_goes_by_the_databases_clock(ledger_url: str) -> None:
     """Two machines whose clocks are an hour apart do not take each other for dead."""
     with Ledger(ledger_url) as ledger:
         load(ledger, rows_of("a"))
