@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import Response
@@ -58,9 +59,9 @@ def _spoiled(ending: Ending, content: dict[str, Any]) -> Response:
 
 def _error(fault: Fault, settings: FaultSettings) -> Response:
     headers = {}
-    if fault.status == 429:  # noqa: PLR2004 - as everyone knows it
+    if fault.status == HTTPStatus.TOO_MANY_REQUESTS:
         headers = _retry_after(settings)
-    elif fault.status == 307:  # noqa: PLR2004 - temporary redirect
+    elif fault.status == HTTPStatus.TEMPORARY_REDIRECT:
         headers = {"Location": "/v1/image-to-video?moved=1"}
     if fault.status in _BEHIND_PROXY:
         page = f"<html><head><title>{fault.status}</title></head><body>{fault.message}</body></html>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
@@ -134,8 +135,8 @@ def _refused(_: Request, error: Exception) -> Response:
 
 
 def _not_here(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    return answer({"message": "Not Found" if status == 404 else "Method Not Allowed"}, status)  # noqa: PLR2004
+    status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+    return answer({"message": status.phrase}, status)
 
 
 def _gone(_: Request, __: Exception) -> Response:

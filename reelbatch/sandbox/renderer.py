@@ -96,6 +96,6 @@ def _encode(frames: Iterator[Image.Image], size: Size, fps: float, target: Path)
         stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
         stream.options = {"preset": "superfast", "crf": "26", "threads": "1"}
         for image in frames:
-            frame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
+            frame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]  # PyAV has no types here
             container.mux(stream.encode(convert.reformat(frame, format="yuv420p", threads=1)))
         container.mux(stream.encode())
