@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
-from reelbatch.client.files import open_pieces
+from reelbatch.client.files import one_piece, open_pieces
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
 from reelbatch.domain import Request
@@ -166,14 +166,26 @@ class Client:
             UploadError: the storage refused it or could not be reached; trying again is safe.
         """
         try:
-            origin, target = Origin.split(slot.upload_url)
             async with open_pieces(path) as (size, pieces):
-                headers = [*_HEADERS, ("Content-Length", str(size))]
-                status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
-        except _HTTP_ERRORS as error:
-            raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
+                await self._put(slot, size, pieces)
         except OSError as error:
             raise UploadError(f"{path}: the image can't be read: {error.strerror or error}") from error
+
+    async def put_bytes(self, slot: UploadSlot, content: bytes) -> None:
+        """The same with a file's content.
+
+        Raises:
+            UploadError: as `put_file`.
+        """
+        await self._put(slot, len(content), one_piece(content))
+
+    async def _put(self, slot: UploadSlot, size: int, pieces: AsyncIterator[bytes]) -> None:
+        try:
+            origin, target = Origin.split(slot.upload_url)
+            headers = [*_HEADERS, ("Content-Length", str(size))]
+            status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
+        except _HTTP_ERRORS as error:
+            raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
         if status >= 300:  # noqa: PLR2004 - anything but success
             raise UploadError(f"the storage answered with status {status}", status=status)
 

@@ -30,6 +30,12 @@ async def open_pieces(path: str | Path) -> AsyncIterator[tuple[int, AsyncIterato
             file.close()
 
 
+async def one_piece(content: bytes) -> AsyncIterator[bytes]:
+    """What was read already."""
+    if content:
+        yield content
+
+
 async def _pieces(path: str | Path, file: IO[bytes] | None, size: int, piece: bytes) -> AsyncIterator[bytes]:
     left = size
     while piece:

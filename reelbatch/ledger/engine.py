@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 """How long a write waits for other programs; `?timeout=SECONDS` in a SQLite URL says otherwise."""
+_AGAIN_S = 0.02
 _WRITES = "reelbatch_writes"
 
 
@@ -140,7 +143,7 @@ def _sqlite_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
-        connection.execute("PRAGMA journal_mode=WAL")
+        _into_wal(connection, busy_timeout_s)
         connection.execute("PRAGMA synchronous=FULL")
 
     @event.listens_for(engine, "begin")
@@ -150,6 +153,24 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _into_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
+    """SQLite waits for whatever has the file, but not with this change: two that meet a new file may get in its way.
+
+    Raises:
+        sqlite3.OperationalError: the file stayed locked for `timeout_s`, or can't be written.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import RunId
@@ -36,20 +36,23 @@ class Lookup:
 def save(connection: Connection, items: Sequence[Upload]) -> list[str]:
     """Remember uploads; answers with the path to use: of two that raced, the first."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    for item in items:
-        values = {
-            name: getattr(item, name) for name in ("api", "sha256", "file_path", "bytes", "uploaded_at", "run_id")
-        }
-        connection.execute(dialect.insert(uploads).values(values).on_conflict_do_nothing())
+    ordered = sorted(items, key=lambda item: (item.api, item.sha256))  # as everybody locks them
+    connection.execute(dialect.insert(uploads).on_conflict_do_nothing(), [asdict(item) for item in ordered])
     return [found or item.file_path for item, found in zip(items, find(connection, items), strict=True)]
 
 
 def find(connection: Connection, items: Sequence[Lookup | Upload]) -> list[str | None]:
     """The API's path for each image, None for one that it does not have."""
-    query = select(uploads.c.file_path)
-    return [
-        connection.scalar(query.where(uploads.c.api == item.api, uploads.c.sha256 == item.sha256)) for item in items
-    ]
+    paths: dict[tuple[str, str], str] = {}
+    for api in {item.api for item in items}:
+        values = {"b_api": api, "b_sha256": [item.sha256 for item in items if item.api == api]}
+        paths |= {(api, sha256): path for sha256, path in connection.execute(_FIND, values)}
+    return [paths.get((item.api, item.sha256)) for item in items]
+
+
+_FIND = select(uploads.c.sha256, uploads.c.file_path).where(
+    uploads.c.api == bindparam("b_api"), uploads.c.sha256.in_(bindparam("b_sha256", expanding=True))
+)
 
 
 def forget(connection: Connection, items: Sequence[Lookup]) -> list[None]:

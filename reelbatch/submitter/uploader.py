@@ -7,7 +7,7 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from reelbatch.client import Client, UploadSlot
+from reelbatch.client import PIECE_BYTES, Client, UploadSlot
 from reelbatch.domain import RunId
 from reelbatch.errors import ApiError, UploadError
 from reelbatch.ledger import Ledger, uploads, utc_now
@@ -29,10 +29,11 @@ from reelbatch.manifest.images import (
     inspect_image,
     resolve_image,
 )
+from reelbatch.submitter.gathering import Gathered
 from reelbatch.submitter.pace import Stopped
 
 _SLOTS_A_CALL = 50
-_GATHER_S = 0.005
+_LOOKUPS_AT_ONCE = 100
 _HASHING_AT_ONCE = 4
 _FETCHES_AT_ONCE = 16
 _UPLOADS_AT_ONCE = 16
@@ -84,7 +85,8 @@ class Uploader:
         self._ledger = ledger
         self._plan = plan
         self._sleep = sleep
-        self._slots = _SlotSource(client)
+        self._slots = Gathered(client.upload_urls, _SLOTS_A_CALL)
+        self._known = Gathered(self._find, _LOOKUPS_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._hashing = asyncio.Semaphore(_HASHING_AT_ONCE)
@@ -162,14 +164,15 @@ class Uploader:
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
         api, sha256 = self._plan.api, seen.sha256
-        (known,) = await asyncio.to_thread(
-            self._ledger.read, partial(uploads.find, items=[uploads.Lookup(api, sha256)])
-        )
+        known = await self._known.get(uploads.Lookup(api, sha256))
         if known is not None:
             return Asset(known, sha256, remembered=True)
         slot = await self._upload(path, seen)
         upload = uploads.Upload(api, sha256, slot.file_path, seen.info.size, utc_now(), self._plan.run_id)
         return Asset(await self._ledger.write(uploads.save, upload), sha256)
+
+    async def _find(self, lookups: Sequence[uploads.Lookup]) -> list[str | None]:
+        return await asyncio.to_thread(self._ledger.read, partial(uploads.find, items=lookups))
 
     async def _upload(self, path: Path, seen: _Seen) -> UploadSlot:
         """Each attempt asks for a fresh address, so one that expired while it waited does no harm."""
@@ -188,6 +191,9 @@ class Uploader:
     async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:
         async with self._uploading:
             slot = await self._slots.get(seen.info.extension)
+            if seen.info.size < PIECE_BYTES:
+                await self._client.put_bytes(slot, await asyncio.to_thread(_read_again, path, seen))
+                return slot
             try:
                 await self._client.put_file(slot, path)
             except UploadError:
@@ -195,46 +201,6 @@ class Uploader:
                 raise
             await asyncio.to_thread(_check_unchanged, path, seen)
             return slot
-
-
-class _SlotSource:
-    """Asks for upload addresses many at a time."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._waiting: list[tuple[str, asyncio.Future[UploadSlot]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def get(self, extension: str) -> UploadSlot:
-        """One address for an image of this kind."""
-        future: asyncio.Future[UploadSlot] = asyncio.get_running_loop().create_future()
-        self._waiting.append((extension, future))
-        if len(self._waiting) == 1:
-            self._start(_GATHER_S)
-        elif len(self._waiting) >= _SLOTS_A_CALL:
-            self._start(0)
-        return await future
-
-    def _start(self, delay_s: float) -> None:
-        task = asyncio.ensure_future(self._ask(delay_s))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _ask(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        asked, self._waiting = self._waiting, []
-        if not asked:
-            return
-        try:
-            slots = await self._client.upload_urls([extension for extension, _ in asked])
-        except ApiError as error:
-            for _, future in asked:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for (_, future), slot in zip(asked, slots, strict=True):
-            if not future.done():
-                future.set_result(slot)
 
 
 def _may_work_later(error: BaseException) -> bool:
@@ -289,6 +255,20 @@ def _unseen(path: Path, reason: str) -> ImageUnseen:
     """The row was checked where its manifest was loaded; that may have been another machine."""
     what = f'this machine ({platform.node()}) can\'t see image "{path}" ({reason})'
     return ImageUnseen(what, "Put images where every worker sees them: a shared folder, s3:// or https://.")
+
+
+def _read_again(path: Path, seen: _Seen) -> bytes:
+    """All of a small file. What is read before the file is looked at again are the bytes that were hashed.
+
+    Raises:
+        ImageProblem: the file is another one by now, or gone.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    _check_unchanged(path, seen)
+    return content
 
 
 def _check_unchanged(path: Path, seen: _Seen) -> None:

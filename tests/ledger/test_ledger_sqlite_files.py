@@ -5,7 +5,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -183,6 +185,20 @@ def test_five_processes_may_open_a_new_table_at_once(path: Path, tmp_path: Path)
     assert [worker.communicate()[1] for worker in workers] == [""] * 5
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(5,)]
+
+
+def test_a_fresh_table_is_opened_by_several_in_the_same_moment(tmp_path: Path) -> None:
+    """The change to WAL, for which SQLite does not wait by itself, is waited for."""
+    together = threading.Barrier(6)
+
+    def open_at_once(url: str) -> None:
+        together.wait()
+        Ledger(url).close()
+
+    with ThreadPoolExecutor(together.parties) as threads:
+        for number in range(60):
+            url = f"sqlite:///{tmp_path / f'{number}.db'}"
+            list(threads.map(open_at_once, [url] * together.parties))
 
 
 def test_a_read_only_table_is_read_and_says_so_when_written(url: str, path: Path) -> None:
