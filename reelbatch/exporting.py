@@ -6,11 +6,10 @@ import json
 import os
 import tempfile
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -21,6 +20,7 @@ from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, streaming
 from reelbatch.ledger.streaming import Lines
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
+from reelbatch.streams import one_ahead
 
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
     import pandas as pd
@@ -66,8 +66,6 @@ _OFTEN_THE_SAME = [
     if name not in {"row_key", "row_number", "image_path", "prompt", "name", "video_id", "token", "video_path"}
 ]
 """Columns that are worth a dictionary in Parquet."""
-
-Item = TypeVar("Item")
 
 
 def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
@@ -124,22 +122,13 @@ def record_batches(ledger: Ledger, batch: Batch | None = None) -> Generator[pa.R
     """
     with (
         ledger.connection() as connection,
-        closing(_one_ahead(streaming.lines(connection, batch, ROWS_AT_ONCE))) as found,
+        closing(one_ahead(streaming.lines(connection, batch, ROWS_AT_ONCE))) as found,
     ):
         for lines in found:
             try:
                 yield _record_batch(lines)
             except pa.ArrowInvalid as error:
                 raise LedgerUnusable(f"{ledger.shown_url}: holds a value that can't be exported: {error}") from error
-
-
-def _one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The items, the next of which is fetched by another thread meanwhile."""
-    with closing(items), ThreadPoolExecutor(1, "reelbatch-export") as thread:  # closed when the thread has ended
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
 
 
 _PARSING = pa_csv.ParseOptions(quote_char="'", double_quote=True, newlines_in_values=True)

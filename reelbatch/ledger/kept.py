@@ -148,4 +148,6 @@ def _action(state: str) -> Action:
 def _written(values: Sequence[Any]) -> Sequence[str]:
     if isinstance(values[0], str):
         return list(values)
+    if values.count(values[0]) == len(values):
+        return ["" if values[0] is None else str(values[0])] * len(values)
     return ["" if value is None else str(value) for value in values]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, literal, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import FAILED, HELD, Batch, RowState
@@ -118,8 +118,12 @@ def _unlist_overtaken(connection: Connection, batch: Batch, span: tuple[int, int
     )
 
 
-def upsert(connection: Connection, batch: Batch, span: tuple[int, int], remake: Remake) -> None:
-    """New rows of `span` into the results table; unpaid ones are replaced, paid ones left alone."""
+def upsert(connection: Connection, batch: Batch, span: tuple[int, int], remake: Remake, *, new: bool) -> None:
+    """New rows of `span` into the results table; unpaid ones are replaced, paid ones left alone.
+
+    A `new` batch has no rows there yet, so none is fine elsewhere: asking for each row would take a while.
+    """
+    elsewhere = false() if new else _fine_elsewhere(batch)
     state = case((staged.c.problem.is_(None), literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value))
     columns = ["batch", "row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
     source = select(
@@ -129,7 +133,7 @@ def upsert(connection: Connection, batch: Batch, span: tuple[int, int], remake: 
         case((staged.c.problem.is_(None), None), else_=literal("invalid")),
         staged.c.problem,
         literal(value=True),
-    ).where(staged.c.row_number.between(*span), not_(_fine_elsewhere(batch)))
+    ).where(staged.c.row_number.between(*span), not_(elsewhere))
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(results).from_select(
         [*columns, "state", "error_code", "error_message", "listed"], source

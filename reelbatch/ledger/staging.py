@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import (
@@ -51,7 +52,9 @@ _DEFAULTS = {"unseen": False}
 """Of the columns above; the other ones may be null."""
 _TEMPORARY = ("page_size = 32768", "cache_size = -8000", "secure_delete = OFF")
 """How SQLite keeps what is staged: in a file, written in large pieces."""
-_CACHE_KIB, _SMALL_CACHE_KIB = 64 * 1024, 2000
+_ROWS_A_STATEMENT = 500
+"""With one row each, the threads of this process would hand the interpreter to each other a million times."""
+_CACHE_KIB, _SMALL_CACHE_KIB = 48 * 1024, 2000
 """Of the results table's pages, while it is merged: keys come in any order, and each may touch another page."""
 staged = table("staged", *(column(name) for name in _STAGED_COLUMNS))
 
@@ -138,9 +141,11 @@ def fill(connection: Connection, rows: RowColumns) -> None:
             # Without the columns that say nothing: handing over a None takes the driver longer than a text.
             named = zip(_STAGED_COLUMNS, rows.columns, strict=True)
             told = {name: cells for name, cells in named if cells.count(_DEFAULTS.get(name)) < len(cells)}
-            marks = ", ".join("?" for _ in told)
-            statement = f"INSERT INTO staged ({', '.join(told)}) VALUES ({marks})"  # noqa: S608 - our own names
-            cursor.executemany(statement, zip(*told.values(), strict=True))
+            marks = f"({', '.join('?' for _ in told)})"
+            values = chain.from_iterable(zip(*told.values(), strict=True))
+            while some := list(islice(values, _ROWS_A_STATEMENT * len(told))):
+                every = ", ".join([marks] * (len(some) // len(told)))
+                cursor.execute(f"INSERT INTO staged ({', '.join(told)}) VALUES {every}", some)  # noqa: S608 - our names
             return
         with cursor.copy("COPY staged FROM STDIN") as copy:
             for row in rows.flat():

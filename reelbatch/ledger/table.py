@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,6 +37,7 @@ from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
 from reelbatch.ledger.transacting import MOST_COLLISIONS, Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 from reelbatch.rowcolumns import RowColumns
+from reelbatch.streams import no_collection, one_ahead
 
 Answer = TypeVar("Answer")
 
@@ -161,8 +162,9 @@ class Ledger:
             staged = StagedManifest(connection, Kept(batch), keys, requests)
             try:
                 staged.create()
-                for rows in batches:
-                    staged.add(RowColumns.of(rows))
+                with no_collection(), closing(staged.arriving(batches)) as arriving:
+                    for rows in arriving:
+                        staged.add(RowColumns.of(rows))
                 staged.complete()
                 yield staged
             finally:
@@ -183,12 +185,21 @@ class StagedManifest:
         with self._connection.begin():
             staging.create(self._connection)
 
+    def arriving(self, batches: Iterable[Sequence[Row]]) -> Generator[Sequence[Row], None, None]:
+        """The manifest's batches, each prepared while the database compares the one before it with what it has.
+
+        Staging leaves another thread no room, so new rows come one batch after the other.
+        """
+        compares = self._kept.batch is not None and self._rows_of(self._kept.batch) > 0
+        return one_ahead(batches) if compares else (rows for rows in batches)
+
     def add(self, rows: RowColumns) -> None:
         """Add the manifest's next rows."""
         self._keys.add(rows.column("row_key"))
         problems = rows.column("problem")
         fingerprints = rows.column("fingerprint")
-        self._requests.add(compress(fingerprints, [problem is None for problem in problems]))
+        sound = problems.count(None) == len(rows)
+        self._requests.add(fingerprints if sound else compress(fingerprints, [one is None for one in problems]))
         with self._connection.begin():
             if some := self._kept.sift(self._connection, rows):
                 staging.fill(self._connection, some)
@@ -228,17 +239,21 @@ class StagedManifest:
         self._check(batch, regenerate)
         spans = list(merging.spans(connection))
         remake = Remake(regenerate, self._last_made_again(batch, regenerate, limit))
-        known = staging.rows_of(connection, batch)
+        known = staging.rows_of(connection, batch) > 0
         connection.rollback()
 
         def merge_span(span: tuple[int, int]) -> None:
             if known:
                 merging.relist(connection, batch, span)
-            merging.upsert(connection, batch, span, remake)
+            merging.upsert(connection, batch, span, remake, new=not known)
 
         for span in spans:
             self._transact(partial(merge_span, span), check)
         self._transact(partial(merging.unlist_gone, connection, batch, self._kept), check)
+
+    def _rows_of(self, batch: Batch) -> int:
+        with self._connection.begin():
+            return staging.rows_of(self._connection, batch)
 
     def _check(self, batch: Batch, regenerate: Regenerate) -> None:
         if self._kept.batch is not None and (batch != self._kept.batch or regenerate is Regenerate.ALL):

@@ -5,13 +5,12 @@ Rows stay columns as long as nothing is wrong with them, and what can be wrong i
 
 from __future__ import annotations
 
-import gc
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
+from typing import Any
 
 from reelbatch.domain import Fingerprint, Problem, Request, Row, RowKey, canonical_json
 from reelbatch.manifest import cells
@@ -20,7 +19,7 @@ from reelbatch.manifest.imagechecks import ImageChecks
 from reelbatch.manifest.layout import Layout
 from reelbatch.manifest.notices import Notices
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
-from reelbatch.manifest.shapes import Shapes
+from reelbatch.manifest.shapes import Shape, Shapes
 from reelbatch.manifest.sources import BrokenRow, RawRows
 from reelbatch.models import Finding
 from reelbatch.rowcolumns import RowColumns
@@ -114,26 +113,41 @@ class RowChecker:
 def assemble(numbers: Sequence[int], columns: Columns) -> RowColumns:
     """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
     keys, images, prompts, ends, names, shapes = columns
-    with _no_collection():
-        sha256 = hashlib.sha256
-        fingerprints = [
-            sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
-            for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
-                map(attrgetter("json"), shapes),
-                _pairs('"end_image_path":{},', ends),
-                map(quoted, images),
-                _pairs(',"name":{}', names),
-                _pairs(',"prompt":{}', prompts),
-                strict=True,
-            )
-        ]
-        settings = zip(*map(attrgetter("settings"), shapes), strict=True)
-        _, _, seconds, resolution, model, audio, _, _, width, height = settings if shapes else [()] * 10
-        stated = (images, _or_none(prompts), seconds, resolution, model, audio, _or_none(names), _or_none(ends))
-        credits_ = [shape.credits for shape in shapes]
-        keyed = [key or fingerprint for key, fingerprint in zip(keys, fingerprints, strict=True)]
-        sound = ([None] * len(keys), [False] * len(keys))
-        return RowColumns((keyed, numbers, *stated, width, height, fingerprints, credits_, *sound))
+    sha256 = hashlib.sha256
+    fingerprints = [
+        sha256(f'{lead}{end}{before_image}"{image}"{before_texts}{name}{prompt}{tail}'.encode()).hexdigest()
+        for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
+            _of_each(shapes, attrgetter("json")),
+            _pairs('"end_image_path":"{}",', ends),
+            _escaped(images),
+            _pairs(',"name":"{}"', names),
+            _pairs(',"prompt":"{}"', prompts),
+            strict=True,
+        )
+    ]
+    settings = zip(*_of_each(shapes, attrgetter("settings")), strict=True)
+    _, _, seconds, resolution, model, audio, _, _, width, height = settings if shapes else [()] * 10
+    stated = (images, _or_none(prompts), seconds, resolution, model, audio, _or_none(names), _or_none(ends))
+    credits_ = list(_of_each(shapes, attrgetter("credits")))
+    keyed = keys if all(keys) else [key or own for key, own in zip(keys, fingerprints, strict=True)]
+    sound = ([None] * len(keys), [False] * len(keys))
+    return RowColumns((keyed, numbers, *stated, width, height, fingerprints, credits_, *sound))
+
+
+def _of_each(shapes: Sequence[Shape], attribute: Callable[[Shape], Any]) -> Iterable[Any]:
+    """An attribute of each shape; mostly they are all the same one."""
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return [attribute(shapes[0])] * len(shapes)
+    return map(attribute, shapes)
+
+
+def _escaped(texts: Sequence[str]) -> Sequence[str]:
+    """Each text as JSON has it between its quotes.
+
+    The list is written as a whole and cut where one text ends and the next begins: within a text, no quote stands
+    without a backslash before it.
+    """
+    return json.dumps(texts)[2:-2].split('", "') if texts else texts
 
 
 def _pairs(form: str, texts: Sequence[str]) -> Iterable[str]:
@@ -141,23 +155,11 @@ def _pairs(form: str, texts: Sequence[str]) -> Iterable[str]:
     if not any(texts):
         return repeat("", len(texts))
     before, after = form.split("{}")
-    return [f"{before}{quoted(text)}{after}" if text else "" for text in texts]
+    return [f"{before}{text}{after}" if text else "" for text in _escaped(texts)]
 
 
 def _or_none(texts: Sequence[str]) -> Sequence[str | None]:
-    return [text or None for text in texts]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Ten thousand new objects without a cycle among them: looking for cycles would take as long as making them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    return texts if all(texts) else [text or None for text in texts]
 
 
 def _note_empty(texts: Sequence[str], missing: Finding, faults: Faults) -> None:

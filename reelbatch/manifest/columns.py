@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reelbatch.manifest import cells
 from reelbatch.manifest.layout import Layout
@@ -54,8 +54,14 @@ def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: Faults) -> Colum
     if fallback := layout.defaults.get("prompt"):
         prompts = [prompt or fallback for prompt in prompts]
     settings = [_settings(column, raw, layout) for column in SETTINGS]
-    found = [shapes[key] for key in zip(map(bool, ends), *settings, strict=False)]
-    return Columns(keys, images, prompts, ends, names, found)
+    return Columns(keys, images, prompts, ends, names, _shapes((list(map(bool, ends)), *settings), shapes))
+
+
+def _shapes(settings: Sequence[Sequence[Any]], shapes: Shapes) -> list[Shape]:
+    """The shape of each row; mostly all rows say the same."""
+    if all(cells_ and cells_.count(cells_[0]) == len(cells_) for cells_ in settings):
+        return [shapes[tuple(cells_[0] for cells_ in settings)]] * len(settings[0])
+    return [shapes[key] for key in zip(*settings, strict=True)]
 
 
 def _keys(raw: RawRows, layout: Layout, faults: Faults) -> Sequence[str]:
