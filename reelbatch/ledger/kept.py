@@ -1,6 +1,7 @@
-"""Rows that the table already has just as the manifest has them: they are counted, and not staged.
+"""Rows that need no comparison in SQL: those that the table already has just so, and all rows of a new batch.
 
-A span of rows is compared as a whole: the table's side comes as a few long texts, put together by the database.
+The first are counted and not staged; the others are staged, and counted on the way. A span of rows is compared as a
+whole: the table's side comes as a few long texts, put together by the database.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import eq
 from typing import Any
 
@@ -29,14 +31,19 @@ _Cells = list[Sequence[str]]
 
 @dataclass(slots=True)
 class Kept:
-    """What was kept of one manifest. Without a `batch` nothing is."""
+    """What was kept of one manifest. Without a `batch` nothing is; of a batch that is `new`, the table has no row."""
 
     batch: Batch | None = None
+    new: bool = False
     spans: list[tuple[int, int]] = field(default_factory=list)  # row numbers, all of which are the manifest's
     counts: Counter[tuple[str, str | None, int | None]] = field(default_factory=Counter)  # state, model, credits
+    staged: Counter[tuple[Action, str | None, int | None]] = field(default_factory=Counter)  # of a new batch
 
     def sift(self, connection: Connection, rows: RowColumns) -> RowColumns:
         """The rows of one batch of the manifest that differ from the table's, or are new."""
+        if self.new:
+            self._count_staged(rows)
+            return rows
         numbers = rows.column("row_number")
         if not self._comparable(numbers):
             return rows
@@ -91,6 +98,10 @@ class Kept:
     def _count(self, rows: RowColumns, states: Iterable[str]) -> None:
         self.counts.update(zip(states, rows.column("model"), rows.column("credits_estimated"), strict=True))
 
+    def _count_staged(self, rows: RowColumns) -> None:
+        actions = (Action.SEND if problem is None else Action.INVALID for problem in rows.column("problem"))
+        self.staged.update(zip(actions, rows.column("model"), rows.column("credits_estimated"), strict=True))
+
     @property
     def rows(self) -> int:
         """How many were kept."""
@@ -110,11 +121,12 @@ class Kept:
         return and_(results.c.batch == self.batch, results.c.listed, within, not_(restaged))
 
     def added_to(self, counts: Iterable[ActionCount]) -> list[ActionCount]:
-        """The kept rows beside `counts`, by action and model."""
+        """What was counted here beside `counts`, by action and model."""
         sums: dict[tuple[Action, str | None], list[int]] = {}
+        kept = (((_action(state), model, each), rows) for (state, model, each), rows in self.counts.items())
         mine = (
-            ActionCount(_action(state), model, rows, rows * (credits_ or 0), rows if credits_ is None else 0)
-            for (state, model, credits_), rows in self.counts.items()
+            ActionCount(action, model, rows, rows * (each or 0), rows if each is None else 0)
+            for (action, model, each), rows in chain(kept, self.staged.items())
         )
         for count in (*counts, *mine):
             sum_ = sums.setdefault((count.action, count.model), [0, 0, 0])

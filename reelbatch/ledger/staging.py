@@ -152,10 +152,9 @@ def fill(connection: Connection, rows: RowColumns) -> None:
                 copy.write_row(row)
 
 
-def index(connection: Connection, batch: Batch | None) -> None:
-    """Once everything is staged: what rows are looked up by, unless the results table has none of `batch`."""
-    if batch is None or rows_of(connection, batch):
-        connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
+def index(connection: Connection) -> None:
+    """Once everything is staged: what rows of the results table are looked up by."""
+    connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql("ANALYZE staged")  # nobody else does that for a temporary table
 
@@ -232,21 +231,18 @@ def changed() -> ColumnElement[bool]:
 
 def action(regenerate: Regenerate) -> ColumnElement[str]:
     """DESIGN's table of what happens to a row that the results table already has, as one CASE."""
+    sendable = case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
     return case(
-        (results.c.state.is_(None), _sendable()),
-        (in_states({RowState.PENDING, RowState.INVALID}), _sendable()),
+        (results.c.state.is_(None), sendable),
+        (in_states({RowState.PENDING, RowState.INVALID}), sendable),
         (in_states(HELD), literal(Action.HELD.value)),
         (results.c.state == RowState.IN_DOUBT, literal(Action.IN_DOUBT.value)),
         (and_(in_states(FAILED), not_(changed())), literal(Action.FAILED.value)),
-        (in_states(FAILED), _sendable()),
+        (in_states(FAILED), sendable),
         (made_again(regenerate), literal(Action.SEND.value)),
         (changed(), literal(Action.CHANGED.value)),
         else_=literal(Action.SKIP.value),
     )
-
-
-def _sendable() -> ColumnElement[str]:
-    return case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
 
 
 def made_again(regenerate: Regenerate) -> ColumnElement[bool]:
@@ -261,8 +257,7 @@ def made_again(regenerate: Regenerate) -> ColumnElement[bool]:
 
 def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> list[ActionCount]:
     """What `generate` would do, counted by action and model."""
-    new = not rows_of(connection, batch)
-    named = (_sendable() if new else action(regenerate)).label("action")
+    named = action(regenerate).label("action")
     unknown = func.sum(case((staged.c.credits_estimated.is_(None), 1), else_=0))
     query = (
         select(
@@ -272,7 +267,7 @@ def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> lis
             func.coalesce(func.sum(staged.c.credits_estimated), 0),
             unknown,
         )
-        .select_from(staged if new else joined(batch))
+        .select_from(joined(batch))
         .group_by(literal_column("1"), staged.c.model)
         .order_by(literal_column("1"), staged.c.model)
     )

@@ -159,7 +159,7 @@ class Ledger:
         time. Not for Regenerate.ALL.
         """
         with session(self._engine) as connection, Repeats() as keys, Repeats() as requests:
-            staged = StagedManifest(connection, Kept(batch), keys, requests)
+            staged = StagedManifest(connection, batch, keys, requests)
             try:
                 staged.create()
                 with no_collection(), closing(staged.arriving(batches)) as arriving:
@@ -174,9 +174,9 @@ class Ledger:
 class StagedManifest:
     """A manifest in a temporary table of its own session."""
 
-    def __init__(self, connection: Connection, kept: Kept, keys: Repeats, requests: Repeats) -> None:
+    def __init__(self, connection: Connection, batch: Batch | None, keys: Repeats, requests: Repeats) -> None:
         self._connection = connection
-        self._kept = kept
+        self._kept = Kept(batch)
         self._keys = keys
         self._requests = requests
 
@@ -184,14 +184,15 @@ class StagedManifest:
         """Make the table."""
         with self._connection.begin():
             staging.create(self._connection)
+            batch = self._kept.batch
+            self._kept.new = batch is not None and not staging.rows_of(self._connection, batch)
 
     def arriving(self, batches: Iterable[Sequence[Row]]) -> Generator[Sequence[Row], None, None]:
         """The manifest's batches, each prepared while the database compares the one before it with what it has.
 
         Staging leaves another thread no room, so new rows come one batch after the other.
         """
-        compares = self._kept.batch is not None and self._rows_of(self._kept.batch) > 0
-        return one_ahead(batches) if compares else (rows for rows in batches)
+        return (rows for rows in batches) if self._kept.new else one_ahead(batches)
 
     def add(self, rows: RowColumns) -> None:
         """Add the manifest's next rows."""
@@ -207,7 +208,8 @@ class StagedManifest:
     def complete(self) -> None:
         """All rows are there."""
         with self._connection.begin():
-            staging.index(self._connection, self._kept.batch)
+            if not self._kept.new:
+                staging.index(self._connection)
 
     def compare(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> Comparison:
         """What `generate` would do with every row."""
@@ -215,7 +217,7 @@ class StagedManifest:
         self._check(batch, regenerate)
         try:
             return Comparison(
-                counts=kept.added_to(staging.compare(connection, batch, regenerate)),
+                counts=kept.added_to([] if kept.new else staging.compare(connection, batch, regenerate)),
                 gone=staging.gone(connection, batch, kept.rows),
                 duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
                 same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
@@ -250,10 +252,6 @@ class StagedManifest:
         for span in spans:
             self._transact(partial(merge_span, span), check)
         self._transact(partial(merging.unlist_gone, connection, batch, self._kept), check)
-
-    def _rows_of(self, batch: Batch) -> int:
-        with self._connection.begin():
-            return staging.rows_of(self._connection, batch)
 
     def _check(self, batch: Batch, regenerate: Regenerate) -> None:
         if self._kept.batch is not None and (batch != self._kept.batch or regenerate is Regenerate.ALL):

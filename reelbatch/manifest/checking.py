@@ -6,9 +6,9 @@ Rows stay columns as long as nothing is wrong with them, and what can be wrong i
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
 from typing import Any
 
@@ -115,13 +115,13 @@ def assemble(numbers: Sequence[int], columns: Columns) -> RowColumns:
     keys, images, prompts, ends, names, shapes = columns
     sha256 = hashlib.sha256
     fingerprints = [
-        sha256(f'{lead}{end}{before_image}"{image}"{before_texts}{name}{prompt}{tail}'.encode()).hexdigest()
+        sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
         for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
             _of_each(shapes, attrgetter("json")),
-            _pairs('"end_image_path":"{}",', ends),
-            _escaped(images),
-            _pairs(',"name":"{}"', names),
-            _pairs(',"prompt":"{}"', prompts),
+            _pairs('"end_image_path":{},', ends),
+            map(quoted, images),
+            _pairs(',"name":{}', names),
+            _pairs(',"prompt":{}', prompts),
             strict=True,
         )
     ]
@@ -141,21 +141,12 @@ def _of_each(shapes: Sequence[Shape], attribute: Callable[[Shape], Any]) -> Iter
     return map(attribute, shapes)
 
 
-def _escaped(texts: Sequence[str]) -> Sequence[str]:
-    """Each text as JSON has it between its quotes.
-
-    The list is written as a whole and cut where one text ends and the next begins: within a text, no quote stands
-    without a backslash before it.
-    """
-    return json.dumps(texts)[2:-2].split('", "') if texts else texts
-
-
 def _pairs(form: str, texts: Sequence[str]) -> Iterable[str]:
     """A member of the JSON for each of `texts`; nothing for an empty one."""
     if not any(texts):
         return repeat("", len(texts))
     before, after = form.split("{}")
-    return [f"{before}{text}{after}" if text else "" for text in _escaped(texts)]
+    return [f"{before}{quoted(text)}{after}" if text else "" for text in texts]
 
 
 def _or_none(texts: Sequence[str]) -> Sequence[str | None]:
