@@ -22,7 +22,8 @@ TRUE, FALSE = ("1", "t"), ("0", "f")
 _COLUMNS = tuple(results.c[name] for name in RESULT_COLUMNS)
 _APART = tuple(column.name for column in _COLUMNS if isinstance(column.type, Float))
 """SQLite may write a float with too few digits, so it hands these over as they are."""
-_ORDER = "batch, row_number, row_key"
+_ORDER, _SQLITE_ORDER = "batch, row_number, row_key", "batch, row_number, rowid"
+"""SQLite finds the second one in an index, without reading the rows."""
 
 
 class Lines(NamedTuple):
@@ -47,7 +48,7 @@ def _of_sqlite(connection: Connection, batch: Batch | None, rows_at_once: int) -
     # Whole rows are never sorted, only their numbers. LIMIT -1 keeps SQLite from leaving the inner order out.
     query = text(
         f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(_APART)} "  # noqa: S608 - our own columns
-        f"FROM (SELECT rowid AS number FROM results {where} ORDER BY {_ORDER} LIMIT -1) AS in_order "
+        f"FROM (SELECT rowid AS number FROM results {where} ORDER BY {_SQLITE_ORDER} LIMIT -1) AS in_order "
         "CROSS JOIN results ON results.rowid = in_order.number"
     )
     found = connection.execute(query, {} if batch is None else {"batch": batch})
