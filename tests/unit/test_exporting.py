@@ -89,7 +89,10 @@ _TIMES = (None, datetime(2026, 1, 1, tzinfo=UTC), datetime(1969, 7, 20, 20, 17, 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_every_value_comes_out_as_it_stands_in_the_table(tmp_path: Path, database: str) -> None:
-    """The database writes the export's text: quotes, commas, line breaks, nulls and the last digit survive it."""
+    """The database writes the export's text: quotes, commas, line breaks, nulls and the last digit survive it.
+
+    Rows of one number (all but one have left the manifest) are in the order in which they came, on Postgres by key.
+    """
     given = [_odd_row(number) for number in range(300)]
     random.Random(1).shuffle(given)
     url = f"sqlite:///{tmp_path}/odd.db" if database == "sqlite" else postgres_url()
@@ -98,7 +101,9 @@ def test_every_value_comes_out_as_it_stands_in_the_table(tmp_path: Path, databas
         (everything,) = exporting.record_batches(table)
         (second,) = exporting.record_batches(table, Batch("b'2"))
         export(table, str(tmp_path / "out.parquet"), Batch("b'2"))
-    expected = sorted(given, key=lambda row: (row["batch"], row["row_number"], row["row_key"]))
+    expected = sorted(
+        given, key=lambda row: (row["batch"], row["row_number"], database == "postgres" and row["row_key"])
+    )
     found = everything.to_pylist()
     assert found == [{name: row[name] for name in SCHEMA.names} for row in expected]
     assert second.to_pylist() == [row for row in found if row["batch"] == "b'2"]
