@@ -15,7 +15,7 @@ from typing import Any
 from reelbatch.domain import Fingerprint, Problem, Request, Row, RowKey, canonical_json
 from reelbatch.manifest import cells
 from reelbatch.manifest.columns import Columns, Faults, clean
-from reelbatch.manifest.imagechecks import ImageChecks
+from reelbatch.manifest.imagechecks import ImageChecks, shown_image
 from reelbatch.manifest.layout import Layout
 from reelbatch.manifest.notices import Notices
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
@@ -82,7 +82,9 @@ class RowChecker:
             if not shape.remarkable:
                 continue
             for fault in shape.faults:
-                faults.add(index, fault, garbled=not shape.parsed)
+                # Of an end image, a shape knows that there is one, and not which.
+                own = {"value": shown_image(columns.ends[index])} if fault.column == "end_image_path" else {}
+                faults.add(index, fault._replace(**own), garbled=not shape.parsed)
             for notice in shape.notices:
                 self.notices.add(notice, numbers[index], per_value=notice.column == "model")
             if shape.aspect_ratios and (wrong := self._images.aspect(columns.images[index], shape.aspect_ratios)):

@@ -63,7 +63,7 @@ class ImageChecks:
         if info is None or any(_fits(info, ratio) for ratio in ratios):
             return None
         what = f"{info.width} x {info.height} pixels, but the model takes only {' and '.join(ratios)}"
-        return Finding("image_path", _shown(stated), what, "Crop the image, or choose another model.")
+        return Finding("image_path", shown_image(stated), what, "Crop the image, or choose another model.")
 
     def _finding(self, column: str, stated: str) -> Finding | None:
         if image_kind(stated) is ImageKind.URL:
@@ -71,7 +71,7 @@ class ImageChecks:
         verdict = self._verdict(stated)
         if not verdict.what:
             return None
-        return Finding(column, _shown(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
+        return Finding(column, shown_image(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
 
     def _look(self, stated: str) -> _Verdict:
         if not stated:
@@ -126,16 +126,18 @@ def _url_finding(column: str, url: str) -> Finding | None:
     except ValueError:
         has_host = False
     if not has_host or _NOT_IN_URLS.search(url):
-        return Finding(column, _shown(url), "not a web address", "Write blanks as %20 and name a host.")
+        return Finding(column, shown_image(url), "not a web address", "Write blanks as %20 and name a host.")
     if parts.hostname == "magichour.ai" and parts.path.rstrip("/") == "/my-library":
         if parse_qs(parts.query).get("imageId"):
             return None
         what = "a library address without an imageId"
-        return Finding(column, _shown(url), what, "Copy the address of one image: …/my-library?imageId=….")
+        return Finding(column, shown_image(url), what, "Copy the address of one image: …/my-library?imageId=….")
     if parts.path.lower().endswith(tuple(f".{ending}" for ending in _ENDINGS)):
         return None
     what = "a web address whose path does not end in an image's extension; the API may refuse it"
-    return Finding(column, _shown(url), what, "Prefer a direct address such as https://…/vase.jpg.", blocking=False)
+    return Finding(
+        column, shown_image(url), what, "Prefer a direct address such as https://…/vase.jpg.", blocking=False
+    )
 
 
 def _scheme_verdict(address: str) -> _Verdict:
@@ -151,5 +153,6 @@ def _fits(info: ImageInfo, ratio: str) -> bool:
     return abs(info.width / info.height / (width / height) - 1) <= _TOLERANCE
 
 
-def _shown(stated: str) -> str:
+def shown_image(stated: str) -> str:
+    """An image's path or address as a message may have it: short, and without secrets."""
     return storable(shown(stated), MAX_SHOWN)

@@ -137,6 +137,7 @@ def test_models_are_checked(one: Any) -> None:
     """What the model does not offer is a problem, named after the manifest's column."""
     outcome = one(model="wan-2.2", resolution="4K", end_image_path=URL, audio="yes", end_seconds="12")
     assert {column for column, _ in _whats(outcome)} == {"resolution", "end_seconds", "audio", "end_image_path"}
+    assert [problem.value for problem in outcome.problems if problem.column == "end_image_path"] == [URL]
 
 
 def test_the_profile_replaces_the_model(read: Any) -> None:
