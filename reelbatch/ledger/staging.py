@@ -152,9 +152,10 @@ def fill(connection: Connection, rows: RowColumns) -> None:
                 copy.write_row(row)
 
 
-def index(connection: Connection) -> None:
-    """Once everything is staged: what rows of the results table are looked up by."""
-    connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
+def complete(connection: Connection, *, indexed: bool) -> None:
+    """Once everything is staged: what rows of the results table are looked up by, where it has any."""
+    if indexed:
+        connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql("ANALYZE staged")  # nobody else does that for a temporary table
 

@@ -208,8 +208,7 @@ class StagedManifest:
     def complete(self) -> None:
         """All rows are there."""
         with self._connection.begin():
-            if not self._kept.new:
-                staging.index(self._connection)
+            staging.complete(self._connection, indexed=not self._kept.new)
 
     def compare(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> Comparison:
         """What `generate` would do with every row."""

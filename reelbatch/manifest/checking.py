@@ -83,8 +83,8 @@ class RowChecker:
                 continue
             for fault in shape.faults:
                 # Of an end image, a shape knows that there is one, and not which.
-                own = {"value": shown_image(columns.ends[index])} if fault.column == "end_image_path" else {}
-                faults.add(index, fault._replace(**own), garbled=not shape.parsed)
+                value = shown_image(columns.ends[index]) if fault.column == "end_image_path" else fault.value
+                faults.add(index, fault._replace(value=value), garbled=not shape.parsed)
             for notice in shape.notices:
                 self.notices.add(notice, numbers[index], per_value=notice.column == "model")
             if shape.aspect_ratios and (wrong := self._images.aspect(columns.images[index], shape.aspect_ratios)):

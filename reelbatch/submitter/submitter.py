@@ -30,7 +30,7 @@ _TOKEN_BYTES = 10
 _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
-_UPLOADING = 16
+_UPLOADING = 48
 _STALE_S = 20.0
 """Well within a lease: what is sent later than this after its intent, somebody may have decided about already."""
 _BLIND = "this machine can't see the images"

@@ -36,7 +36,7 @@ _SLOTS_A_CALL = 50
 _LOOKUPS_AT_ONCE = 100
 _HASHING_AT_ONCE = 4
 _FETCHES_AT_ONCE = 16
-_UPLOADS_AT_ONCE = 16
+_UPLOADS_AT_ONCE = 32
 _FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
 
 
@@ -85,7 +85,7 @@ class Uploader:
         self._ledger = ledger
         self._plan = plan
         self._sleep = sleep
-        self._slots = Gathered(client.upload_urls, _SLOTS_A_CALL)
+        self._slots = Gathered(self._ask_for_slots, _SLOTS_A_CALL)
         self._known = Gathered(self._find, _LOOKUPS_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
@@ -170,6 +170,9 @@ class Uploader:
         slot = await self._upload(path, seen)
         upload = uploads.Upload(api, sha256, slot.file_path, seen.info.size, utc_now(), self._plan.run_id)
         return Asset(await self._ledger.write(uploads.save, upload), sha256)
+
+    async def _ask_for_slots(self, extensions: Sequence[str]) -> list[UploadSlot]:
+        return await self._client.upload_urls(extensions)
 
     async def _find(self, lookups: Sequence[uploads.Lookup]) -> list[str | None]:
         return await asyncio.to_thread(self._ledger.read, partial(uploads.find, items=lookups))

@@ -59,6 +59,8 @@ async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
         await run_flow(generate, flow_run=run, parameters=parameters)
         await APILogHandler.aflush()
         assert (await client.read_flow_run(run.id)).state_name == "Completed"
+        if deployed:
+            await client.delete_deployment(deployment)  # others look at this server too
         logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
     return [log.message for log in logs]
 
