@@ -9,7 +9,7 @@ from benchmarks.product import run_script, table_url
 from benchmarks.rows import write_csv
 from benchmarks.serving import Server, raw_server
 
-IN_FLIGHT = 16
+IN_FLIGHT = 64
 SIZES = {1_000: 5, 10_000: 3, 100_000: 1, 1_000_000: 1}  # rows: repeats
 _QUICK = {500: 1, 2_000: 1}
 _RATIO = 1.1
