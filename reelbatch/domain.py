@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple, NewType
+from typing import Any, NamedTuple, NewType, Self
 
 Batch = NewType("Batch", str)
 RowKey = NewType("RowKey", str)
@@ -144,3 +144,27 @@ class ClaimedRow:
     credits_estimated: int | None
     attempts: int  # made so far, over all runs
     fingerprint: Fingerprint = Fingerprint("")  # of what it asked for when it was claimed
+
+
+SUMS = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
+"""What a batch's credits are made of: its running sums in the results table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credits:
+    """The money of a batch, in credits. `worst_case` = charged + reserved + in doubt, refunds taken off."""
+
+    estimated: int = 0  # rows that have an id, as estimated before they were sent
+    charged: int = 0  # what the creates were answered with
+    final: int = 0  # settled figures
+    refunded: int = 0  # charged minus final, where settled
+    reserved: int = 0  # requests under way
+    in_doubt: int = 0
+    worst_case: int = 0
+
+    @classmethod
+    def of(cls, sums: Iterable[Any]) -> Self:
+        """From figures in the order of `SUMS`."""
+        known = dict(zip(SUMS, map(int, sums), strict=True))
+        worst = known["charged"] - known["refunded"] + known["reserved"] + known["in_doubt"]
+        return cls(**known, worst_case=worst)

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reelbatch.errors import LedgerUnusable
-from reelbatch.ledger import Ledger
-from reelbatch.ledger.engine import shown
-from reelbatch.ledger.transacting import PATIENCE_S
-from reelbatch.settings import Settings
+
+if TYPE_CHECKING:
+    from reelbatch.ledger import Ledger
+    from reelbatch.settings import Settings
 
 _RESCUED, _TAKEN = "*.rescue.jsonl*", ".taken"
-"""Answers that a table would not take, of whichever table: only where there are any does it matter whose they are."""
 
 
 @contextmanager
@@ -25,6 +25,10 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
     Raises:
         LedgerUnusable: it can't be opened, or does not exist although it must.
     """
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.engine import shown
+    from reelbatch.ledger.transacting import PATIENCE_S
+
     if must_exist and not Ledger.exists(settings.results):
         where = shown(settings.results)
         raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
@@ -35,9 +39,17 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
         yield ledger
 
 
+def any_rescued(path: Path | None) -> bool:
+    """Whether there are answers that a table would not take, in the folder for temporary files or beside `path`.
+
+    Of whichever table: only where there are any does it matter whose they are.
+    """
+    folders = [Path(tempfile.gettempdir()), *([path.parent] if path else [])]
+    return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
+
+
 def _take_up_rescued(ledger: Ledger) -> None:
-    folders = [Path(tempfile.gettempdir()), *([ledger.path.parent] if ledger.path else [])]
-    if any(path.suffix != _TAKEN for folder in folders for path in folder.glob(_RESCUED)):
+    if any_rescued(ledger.path):
         from reelbatch.submitter.recorder import take_up_rescued
 
         take_up_rescued(ledger)

@@ -51,3 +51,5 @@ def main() -> None:
     except BrokenPipeError:  # `reelbatch status | head`
         sys.stderr.close()
         sys.exit(0)
+    finally:
+        gc.freeze()  # Python's end would look for cycles among all that was imported: a fifth of a short command

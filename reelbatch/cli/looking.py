@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,8 @@ from reelbatch.cli.shared import existing_table, repeated, settings_of
 if TYPE_CHECKING:
     from reelbatch.domain import Batch
     from reelbatch.ledger import Ledger
+    from reelbatch.settings import Settings
+    from reelbatch.standing import BatchStatus
 
 
 def plan(  # noqa: PLR0913, PLR0917 - options of a command
@@ -50,13 +53,13 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Counts by state, and credits."""
     from reelbatch.cli import screen
-    from reelbatch.ledger import reading
-    from reelbatch.standing import batch_status
+    from reelbatch.standing import statuses_at_a_glance
 
-    with existing_table(settings_of(config, results=results)) as ledger:
-        names = _batches(ledger, batch)
-        statuses = [batch_status(ledger, name, by_model=credits_) for name in names]
-        first = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
+    settings = settings_of(config, results=results)
+    statuses = None if rows or credits_ else statuses_at_a_glance(settings.results, batch)
+    first: Mapping[Batch, list[dict[str, Any]]] = {}
+    if statuses is None:
+        statuses, first = _looked_into(settings, batch, rows, by_model=credits_)
     if as_json:
         screen.print_json({"batches": [found.as_json() for found in statuses]})
         return
@@ -68,6 +71,20 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
             screen.print_credits(found)
         if rows:
             screen.print_rows(first[found.batch])
+
+
+def _looked_into(
+    settings: Settings, batch: str | None, rows: int, *, by_model: bool
+) -> tuple[list[BatchStatus], Mapping[Batch, list[dict[str, Any]]]]:
+    """Each batch, and its first rows if any are asked for, from the table that is opened for it."""
+    from reelbatch.ledger import reading
+    from reelbatch.standing import batch_status
+
+    with existing_table(settings) as ledger:
+        names = _batches(ledger, batch)
+        statuses = [batch_status(ledger, name, by_model=by_model) for name in names]
+        first = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
+    return statuses, first
 
 
 def export(

@@ -1,5 +1,21 @@
-"""The results table: ledger and result in one. See schema.py for the tables, table.py for the entry point."""
+"""The results table: ledger and result in one. See schema.py for the tables, table.py for the entry point.
 
-from reelbatch.ledger.table import Comparison, Ledger, StagedManifest, in_memory, utc_now
+It is imported on first use, so that glance.py can do without SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reelbatch.ledger.table import Comparison, Ledger, StagedManifest, in_memory, utc_now
 
 __all__ = ["Comparison", "Ledger", "StagedManifest", "in_memory", "utc_now"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'reelbatch.ledger' has no attribute {name!r}")
+    from reelbatch.ledger import table
+
+    return getattr(table, name)

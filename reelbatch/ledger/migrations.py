@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, Engine, func, inspect, select
 
+from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import reading
 from reelbatch.ledger.engine import is_postgres, shown, writing
-from reelbatch.ledger.schema import SUMS, VERSION, apis, batches, loads, metadata, results, schema_version, writers
+from reelbatch.ledger.schema import VERSION, apis, batches, loads, metadata, results, schema_version, writers
 
 Step = Callable[[Connection], None]
 

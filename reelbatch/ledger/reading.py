@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
 
-from reelbatch.domain import HELD, Batch, RowState, RunId
+from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState, RunId
 from reelbatch.ledger.books import Ending
 from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import RESULT_COLUMNS, SUMS, attempts, batches, results
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credits:
-    """The money of a batch, in credits. `worst_case` = charged + reserved + in doubt, refunds taken off."""
-
-    estimated: int = 0  # rows that have an id, as estimated before they were sent
-    charged: int = 0  # what the creates were answered with
-    final: int = 0  # settled figures
-    refunded: int = 0  # charged minus final, where settled
-    reserved: int = 0  # requests under way
-    in_doubt: int = 0
-    worst_case: int = 0
+from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, results
 
 
 def batch_names(connection: Connection) -> list[Batch]:
@@ -35,20 +20,22 @@ def batch_names(connection: Connection) -> list[Batch]:
 
 def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
     """Rows by state; states without rows are left out."""
-    query = select(results.c.state, func.count()).where(results.c.batch == batch).group_by(results.c.state)
-    return {RowState(state): rows for state, rows in connection.execute(query)}
+    # One state at a time: groups are compared row by row, which takes twice as long.
+    own = select(func.count()).where(results.c.batch == batch, results.c.state == bindparam("of"))
+    found = {state: connection.scalar(own, {"of": state.value}) or 0 for state in sorted(RowState)}
+    return {state: rows for state, rows in found.items() if rows}
 
 
 def credits_of(connection: Connection, batch: Batch) -> Credits:
     """The batch's money: every POST that was ever made for it, by the running sums."""
     columns = (batches.c[name] for name in SUMS)
     found = connection.execute(select(*columns).where(batches.c.batch == batch)).one_or_none()
-    return _credits(found or [0] * len(SUMS))
+    return Credits.of(found or [0] * len(SUMS))
 
 
 def added_up(connection: Connection, batch: Batch) -> Credits:
     """The same, added up from the attempts: what the running sums have to be equal to."""
-    return _credits(connection.execute(select(*_sums()).where(attempts.c.batch == batch)).one())
+    return Credits.of(connection.execute(select(*_sums()).where(attempts.c.batch == batch)).one())
 
 
 def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]:
@@ -56,7 +43,7 @@ def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]
     own_row = and_(results.c.batch == attempts.c.batch, results.c.row_key == attempts.c.row_key)
     model = func.coalesce(results.c.model, "default").label("model")
     query = select(model, *_sums()).select_from(attempts.outerjoin(results, own_row)).where(attempts.c.batch == batch)
-    return {name: _credits(sums) for name, *sums in connection.execute(query.group_by(model).order_by(model))}
+    return {name: Credits.of(sums) for name, *sums in connection.execute(query.group_by(model).order_by(model))}
 
 
 def _sums() -> list[Any]:
@@ -73,12 +60,6 @@ def _sums() -> list[Any]:
         _sum(case((and_(held, a.outcome.is_(None)), a.credits_reserved), else_=0)),
         _sum(case((and_(held, a.outcome.is_not(None)), a.credits_reserved), else_=0)),
     ]
-
-
-def _credits(sums: Iterable[Any]) -> Credits:
-    known = dict(zip(SUMS, map(int, sums), strict=True))
-    worst = known["charged"] - known["refunded"] + known["reserved"] + known["in_doubt"]
-    return Credits(**known, worst_case=worst)
 
 
 def _sum(expression: Any) -> Any:

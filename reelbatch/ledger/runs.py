@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
-import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import psutil
@@ -19,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger.living import is_dead, started, this_machine
 from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.schema import batches, results, runs
 
@@ -63,32 +60,6 @@ def leave(engine: Engine) -> None:
     _left.update((engine.url, run_id) for run_id in _begun.pop(engine, set()))
 
 
-@cache
-def _this_machine() -> str:
-    """A name that means: process ids of the table can be looked up here.
-
-    The host's name alone does not: two machines may be called `ubuntu`, and a container that goes by its host's name
-    numbers its processes by itself.
-    """
-    parts = [platform.node()]
-    with suppress(OSError):  # where there is no /proc, there are no such containers either
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().split("-")[0])
-        parts.append(Path("/proc/self/ns/pid").readlink().name.strip("pid:[]"))
-    return " ".join(parts)
-
-
-def _started(process: psutil.Process) -> float:
-    """When it started, in seconds, by a clock that nobody sets.
-
-    On Linux psutil adds the start to the time of boot, which moves when somebody sets the clock; what the kernel
-    keeps does not. Elsewhere the kernel keeps the time of day.
-    """
-    with suppress(FileNotFoundError):
-        after_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        return int(after_name[19]) / os.sysconf("SC_CLK_TCK")
-    return process.create_time()
-
-
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -105,9 +76,9 @@ def start(connection: Connection, items: Sequence[Run]) -> list[None]:
             "run_id": run.run_id,
             "batch": run.batch,
             "command": run.command,
-            "host": _this_machine(),
+            "host": this_machine(),
             "pid": process.pid,
-            "pid_started": _started(process),
+            "pid_started": started(process),
             "user_name": _user(),
             "started_at": run.started_at,
             "heartbeat_at": _sign_of_life(connection, run.started_at),
@@ -155,20 +126,8 @@ def lost(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]
         RunId(run_id)
         for run_id, host, pid, pid_started, heartbeat_at in unended
         if (connection.engine.url, run_id) in _left
-        or _is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
+        or is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
     ]
-
-
-def _is_dead(host: str, pid: int, pid_started: float, *, expired: bool) -> bool:
-    if host != _this_machine():
-        return expired
-    try:
-        process = psutil.Process(pid)
-        return process.status() == psutil.STATUS_ZOMBIE or _started(process) != pid_started
-    except psutil.NoSuchProcess:
-        return True
-    except (psutil.AccessDenied, OSError):
-        return expired
 
 
 def mark_dead(connection: Connection, run_ids: Sequence[RunId], now: datetime) -> None:

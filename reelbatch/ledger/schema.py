@@ -35,7 +35,7 @@ from sqlalchemy import (
     text,
 )
 
-from reelbatch.domain import RowState
+from reelbatch.domain import SUMS, RowState
 
 VERSION = 3
 """Of the schema below. A table of an older version is migrated, one of a newer version refused."""
@@ -69,9 +69,6 @@ metadata = MetaData()
 def _partial_index(name: str, where: str, *columns: Column[Any]) -> None:
     Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
-
-SUMS = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
-"""Of a batch's credits, in `batches`; see `books.Money`."""
 
 _STATES = ", ".join(f"'{state}'" for state in RowState)
 

@@ -15,12 +15,13 @@ import pytest
 from acting import ESTIMATE, SPRING, attempt, begin, committed, load, rows_of, states
 from sqlalchemy import Connection, event
 
+from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, reading, sending
 from reelbatch.ledger.books import Ending
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
-from reelbatch.ledger.schema import SUMS, VERSION, metadata
+from reelbatch.ledger.schema import VERSION, metadata
 from reelbatch.ledger.sending import Admission
 
 OPENER = """
