@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple, NewType, Self
+from typing import Any, Literal, NamedTuple, NewType, Self
 
 Batch = NewType("Batch", str)
 RowKey = NewType("RowKey", str)
@@ -16,6 +16,7 @@ RunId = NewType("RunId", str)
 Token = NewType("Token", str)
 VideoId = NewType("VideoId", str)
 Fingerprint = NewType("Fingerprint", str)
+Plan = Literal["free", "creator", "pro", "business"]  # what an account may be subscribed to
 
 
 class RowState(StrEnum):

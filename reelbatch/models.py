@@ -12,10 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reelbatch.domain import Request
+from reelbatch.domain import Plan, Request
 from reelbatch.errors import SettingsError
-
-Plan = Literal["free", "creator", "pro", "business"]
 
 
 class Finding(NamedTuple):

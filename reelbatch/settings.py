@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from reelbatch.domain import Plan
 from reelbatch.errors import SettingsError
-from reelbatch.models import Plan
 
 LIVE_URL = "https://api.magichour.ai"
 DEFAULT_RESULTS = "sqlite:///results/reelbatch.db"
@@ -148,6 +147,8 @@ SECRETS = {
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

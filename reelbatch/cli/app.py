@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 
@@ -39,6 +40,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line; errors that have a message end with it and without a traceback."""
     gc.set_threshold(*_COLLECT_AFTER)
+    atexit.register(gc.freeze)  # or Python's end looks for cycles in all that was imported: a fifth of a short command
     try:
         app()
     except ReelbatchError as error:
@@ -51,5 +53,3 @@ def main() -> None:
     except BrokenPipeError:  # `reelbatch status | head`
         sys.stderr.close()
         sys.exit(0)
-    finally:
-        gc.freeze()  # Python's end would look for cycles among all that was imported: a fifth of a short command

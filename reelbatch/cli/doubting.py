@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from reelbatch.cli import screen
+from reelbatch.cli.shared import print_json
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import SettingsError
@@ -71,9 +72,7 @@ def run(request: Request, stated: Settings, *, as_json: bool) -> int:
             asyncio.run(wait_until_clear(ledger, chosen, _ASK_EVERY_S, _say_left))
         left = ledger.read(partial(doubts.doubts, batch=chosen))
     if as_json:
-        screen.print_json(
-            {"in_doubt": [asdict(doubt) for doubt in left], "resolved": [asdict(r) for r in resolutions]}
-        )
+        print_json({"in_doubt": [asdict(doubt) for doubt in left], "resolved": [asdict(r) for r in resolutions]})
     else:
         _print(left, resolutions, request.repeated)
     failed = any(resolution.problem for resolution in resolutions)

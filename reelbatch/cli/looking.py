@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelbatch.cli import options as opt
-from reelbatch.cli.shared import existing_table, repeated, settings_of
+from reelbatch.cli.shared import existing_table, print_json, repeated, settings_of
 
 if TYPE_CHECKING:
     from reelbatch.domain import Batch
@@ -36,7 +36,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     settings = settings_of(config, results=results, max_credits=max_credits, rate=rate)
     made = make_plan(Order(source=manifest, batch=batch), settings)
     if as_json:
-        screen.print_json(made.as_json())
+        print_json(made.as_json())
     else:
         screen.print_findings(made)
         screen.print_plan(made)
@@ -52,7 +52,6 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
 ) -> None:
     """Counts by state, and credits."""
-    from reelbatch.cli import screen
     from reelbatch.standing import statuses_at_a_glance
 
     settings = settings_of(config, results=results)
@@ -61,8 +60,10 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     if statuses is None:
         statuses, first = _looked_into(settings, batch, rows, by_model=credits_)
     if as_json:
-        screen.print_json({"batches": [found.as_json() for found in statuses]})
+        print_json({"batches": [found.as_json() for found in statuses]})
         return
+    from reelbatch.cli import screen
+
     if not statuses:
         screen.out.print("No batches yet.")
     for found in statuses:
@@ -107,7 +108,7 @@ def export(
         names = _batches(ledger, batch)
         rows = write(ledger, path, names[0] if batch else None)
     if as_json:
-        screen.print_json({"path": shown(path), "rows": rows})
+        print_json({"path": shown(path), "rows": rows})
     else:
         screen.out.print(f"{rows:,} rows written to {escape(shown(path))}")
 

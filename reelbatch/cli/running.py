@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
+from reelbatch.cli.shared import print_json
 from reelbatch.manifest.cloud import shown
 from reelbatch.reporting import RunReport, advice
 from reelbatch.session import Session
@@ -76,7 +77,7 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     if as_json:
         settled = asdict(session.settler.tally) if session.settler else None
         exported = {"export": shown(session.export_target), "export_problem": session.export_problem}
-        screen.print_json({**report.as_json(), **exported, "settled": settled})
+        print_json({**report.as_json(), **exported, "settled": settled})
         return _exit_code(session, report)
     screen.print_report(report, session.failed)
     if session.settler is not None:
@@ -101,7 +102,7 @@ def finish_settle(line: ProgressLine, *, as_json: bool) -> int:
         return INTERRUPTED
     tally = line.settler.tally
     if as_json:
-        screen.print_json(asdict(tally))
+        print_json(asdict(tally))
     else:
         screen.print_settled(tally)
     match tally.reason:

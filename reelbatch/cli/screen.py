@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +25,6 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
-
-
-def print_json(value: Any) -> None:
-    """One JSON object, and nothing else."""
-    out.file.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def fail(message: str) -> None:

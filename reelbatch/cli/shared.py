@@ -1,10 +1,13 @@
-"""What several commands begin with."""
+"""What several commands begin with, and how they tell machines what they found. Without rich, which takes a while."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import sys
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,3 +58,12 @@ def repeated(
     }
     words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
     return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])
+
+
+def print_json(value: Any) -> None:
+    """One JSON object, and nothing else."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from reelbatch.domain import Problem, Request, Row
-from reelbatch.models import ModelTable, Plan
+from reelbatch.domain import Plan, Problem, Request, Row
+from reelbatch.models import ModelTable
 
 KEY = "row_key"
 TEXTS = ("image_path", "prompt", "end_image_path", "name")

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from reelbatch.domain import Plan
 from reelbatch.errors import SettingsError
-from reelbatch.models import Plan, load_models
+from reelbatch.models import load_models
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
 
 Share = Annotated[float, Field(ge=0, le=1)]
