@@ -40,7 +40,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line; errors that have a message end with it and without a traceback."""
     gc.set_threshold(*_COLLECT_AFTER)
-    atexit.register(gc.freeze)  # or Python's end looks for cycles in all that was imported: a fifth of a short command
+    atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:
         app()
     except ReelbatchError as error:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from reelbatch.cli import main
-from reelbatch.ledger import Ledger
+from reelbatch.domain import Batch
+from reelbatch.ledger import Ledger, runs, utc_now
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data"
@@ -91,19 +92,49 @@ def test_these_commands_do_not_import_prefect(arguments: list[str], tmp_path: Pa
     assert run.returncode == 0, run.stderr
 
 
-def test_status_imports_only_what_reads_the_table(tmp_path: Path) -> None:
-    """Neither the client nor anything for files: it is typed again and again while a run goes on."""
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"sqlalchemy", "sqlite3", "pydantic_settings"}),
+        (["status"], {"sqlalchemy", "psutil"}),
+        (["status", "--json"], {"sqlalchemy", "psutil", "rich"}),
+        (["status", "--rows", "1"], {"psycopg"}),
+    ],
+    ids=" ".join,
+)
+def test_a_quick_look_imports_only_what_it_needs(arguments: list[str], heavy: set[str], tmp_path: Path) -> None:
+    """Neither the client nor anything for files: status is typed again and again while a run goes on."""
     Ledger(f"sqlite:///{tmp_path}/r.db").close()
     script = (
-        "import sys\nsys.argv = ['reelbatch', 'status', '--results', 'sqlite:///r.db']\n"
-        "from reelbatch.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'pyarrow', 'pandas', 'httpx', 'aiohttp'}))"
+        "import sys\nsys.argv = ['reelbatch', *sys.argv[1:]]\nfrom reelbatch.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
     )
-    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    env = {**os.environ, "TMPDIR": str(tmp_path), "REELBATCH_RESULTS": "sqlite:///r.db"}
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert run.stdout.splitlines() == ["No batches yet.", "[]"], run.stderr
+    assert run.returncode == 0, run.stderr
+    imported = set(run.stdout.splitlines()[-1].split())
+    assert imported & (heavy | {"prefect", "pyarrow", "pandas", "httpx", "aiohttp", "yaml", "PIL"}) == set()
+
+
+def test_status_says_the_same_at_a_glance(tmp_path: Path) -> None:
+    """With options in its URL the same table is opened properly; nobody can tell by what is printed."""
+    with Ledger(f"sqlite:///{tmp_path}/r.db") as ledger:
+        ledger.change(lambda connection: runs.open_batch(connection, Batch("b"), ("local", "."), utc_now()))
+    for more in ((), ("--json",), ("--batch", "b"), ("--batch", "c")):
+        quick, proper = (
+            reelbatch("status", "--results", url, *more, cwd=tmp_path, TMPDIR=str(tmp_path))
+            for url in ("sqlite:///r.db", "sqlite:///r.db?timeout=9")
+        )
+        assert (quick.returncode, quick.stdout, quick.stderr) == (proper.returncode, proper.stdout, proper.stderr)
 
 
 def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:

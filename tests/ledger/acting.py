@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
@@ -23,6 +27,17 @@ ESTIMATE = 48
 LEASE = timedelta(seconds=60)
 EVERYWHERE = (1, 1_000_000)
 _numbers = count(1)
+_WORKER = """
+import sys, time
+from acting import begin
+from reelbatch.ledger import Ledger
+worker = begin(Ledger(sys.argv[1]), "killed")
+first, second, third = worker.claim(3)
+worker.intend(first, "rb_first")
+worker.send(second)
+print("at work", flush=True)
+time.sleep(600)
+"""
 
 
 def row(key: str, number: int, prompt: str = "Slow pan", **stated: Any) -> Row:
@@ -194,3 +209,16 @@ def batch_names(ledger: Ledger) -> list[str]:
 def keys(taken: Iterable[ClaimedRow]) -> list[str]:
     """Of the rows that were handed out."""
     return [claimed.row_key for claimed in taken]
+
+
+@contextmanager
+def process_at_work(url: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has one row under way, one answered and one claimed; killed at the end."""
+    command = [sys.executable, "-c", _WORKER, url]
+    with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "at work\n"
+            yield process
+        finally:
+            process.kill()

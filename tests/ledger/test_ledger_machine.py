@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from sqlalchemy import event, select
 
 from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import StateConflict
-from reelbatch.ledger import Ledger, reruns, sending, settling, utc_now
+from reelbatch.ledger import Ledger, glance, reruns, sending, settling, utc_now
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import attempts, runs
 from reelbatch.ledger.sending import Admission, Ending, Intent
 from reelbatch.ledger.settling import Final, Rendered
 from reelbatch.ledger.staging import Regenerate
+from reelbatch.standing import batch_status
 
 KEYS = tuple("abcd")
 NOT_CREATED = (Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN, Ending.IN_DOUBT)
@@ -219,6 +222,13 @@ class Books(RuleBasedStateMachine):
         assert {run["run_id"]: (run["reserved"], run["spent"]) for run in told} == {
             run["run_id"]: (held[run["run_id"]], spent[run["run_id"]]) for run in told
         }
+
+    @invariant()
+    def a_glance_says_the_same(self) -> None:
+        """Rows by state and credits, without SQLAlchemy, are those of the ledger."""
+        known = batch_status(self.ledger, SPRING)
+        with closing(sqlite3.connect(self.folder / "results.db")) as connection:
+            assert glance._standings(connection, SPRING) == {SPRING: (known.states, known.credits)}
 
     @invariant()
     def no_id_is_lost(self) -> None:

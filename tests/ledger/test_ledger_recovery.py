@@ -2,12 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -24,6 +19,7 @@ from acting import (
     entry,
     keys,
     load,
+    process_at_work,
     rows_of,
     run_entry,
     set_run,
@@ -36,31 +32,7 @@ from reelbatch.errors import LedgerUnusable, StateConflict
 from reelbatch.ledger import Ledger, runs, utc_now
 from reelbatch.ledger.sending import Ending
 
-WORKER = """
-import sys, time
-from acting import begin
-from reelbatch.ledger import Ledger
-worker = begin(Ledger(sys.argv[1]), "killed")
-first, second, third = worker.claim(3)
-worker.intend(first, "rb_first")
-worker.send(second)
-print("at work", flush=True)
-time.sleep(600)
-"""
 HOUR = timedelta(hours=1)
-
-
-@contextmanager
-def process_at_work(url: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has one row under way, one answered and one claimed; killed at the end."""
-    command = [sys.executable, "-c", WORKER, url]
-    with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "at work\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def recovered(ledger: Ledger) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import pytest
 from acting import load, rows_of
 from sqlalchemy import Connection, event
 
-from reelbatch.domain import RunId
+from reelbatch.domain import RowState, RunId
 from reelbatch.ledger import Ledger, claims, reading, settling, utc_now
 from reelbatch.ledger.claims import Claim, Scope
 
@@ -72,3 +72,10 @@ def test_counting_what_is_left_reads_only_pending_rows(ledger: Ledger) -> None:
     scope = Scope("spring", RunId("run-1"))
     plan = plan_of(ledger, lambda connection: reading.claimable(connection, scope))
     assert "(batch=? AND state=?)" in plan
+
+
+def test_counting_by_state_reads_an_index_and_no_rows(ledger: Ledger) -> None:
+    """Each state is counted where the index has it, whatever else a row holds."""
+    load(ledger, rows_of("a"))
+    plan = plan_of(ledger, lambda connection: reading.counts(connection, "spring"))
+    assert plan.count("USING COVERING INDEX results_state (batch=? AND state=?)") == len(RowState)
