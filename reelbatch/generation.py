@@ -132,10 +132,11 @@ async def send_all(session: Session, run_chunk: RunChunk, *, limit: int | None) 
 
 
 async def _send_chunks(session: Session, run_chunk: RunChunk, rows: int, limit: int | None) -> int:
-    """One range of rows after the other, with just so many at once that no place in flight stays empty."""
+    """One range of rows after the other, with just so many at once that no place stays empty."""
     rows_each = max(1, ceil(rows / MOST_CHUNKS))
     spans = await asyncio.to_thread(session.chunks, rows_each, limit)
-    at_once = asyncio.Semaphore(1 + ceil(2 * session.submitter.concurrency / rows_each))
+    with_files = await asyncio.to_thread(session.names_files)
+    at_once = asyncio.Semaphore(1 + ceil(session.submitter.rows_at_once(with_files=with_files) / rows_each))
 
     async def run(span: tuple[int, int]) -> int:
         async with at_once:

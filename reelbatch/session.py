@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
 from reelbatch.ledger import Ledger, claims, reading, runs, sharing, utc_now
 from reelbatch.ledger.claims import Scope
+from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
 from reelbatch.planning import Assignment, Plan, RerunPlan
@@ -33,6 +35,7 @@ __all__ = ["HEARTBEAT_S", "Progress", "Session", "current_session", "on_session"
 
 HEARTBEAT_S = 10.0
 _SHORTEST_BEAT_S = 0.2
+_LOOKED_AT = 200  # rows, to see what sort of images a batch has
 _ENDED = {
     SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
     SettleReason.BAD_KEY: ExitReason.BAD_KEY,
@@ -132,6 +135,11 @@ class Session:
     def claimable(self) -> int:
         """Pending rows that this run may still take."""
         return self.ledger.read(lambda connection: reading.claimable(connection, self.scope))
+
+    def names_files(self) -> bool:
+        """Whether some of the next rows name images that may have to be uploaded."""
+        images = self.ledger.read(partial(reading.next_images, scope=self.scope, limit=_LOOKED_AT))
+        return any(image_kind(image) in {ImageKind.LOCAL, ImageKind.CLOUD} for image in images)
 
     def held_by_others(self) -> int:
         """Rows that other workers hold now."""

@@ -11,12 +11,11 @@ import select
 from collections.abc import AsyncIterator
 from typing import cast
 
-import h11
 import httpx
 
-from reelbatch.client.wire import ANSWER_LIMIT, KEEPALIVE_S, Call, Seen
+from reelbatch.client.reading import AnswerReader
+from reelbatch.client.wire import KEEPALIVE_S, Call, Seen
 
-_HEAD_LIMIT = 100 << 10
 _PIECE = 256 << 10
 
 
@@ -26,9 +25,10 @@ class Link(asyncio.Protocol):
     def __init__(self) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
+        self._reader = AnswerReader()
         self._transport: asyncio.Transport | None = None
         self._seen: Seen | None = None  # of the exchange under way
+        self._owed = 0  # bytes of its request that are still to be written
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
         self._room: asyncio.Future[None] | None = None  # while the other side takes no more bytes
         self._rested_at = 0.0
@@ -45,12 +45,17 @@ class Link(asyncio.Protocol):
         if self._seen is None:
             self.abort()
         else:
-            self._receive(data)
+            self._take(data)
 
     def eof_received(self) -> None:
         """The other side says no more; for an answer without a stated length that is its end."""
         if self._seen is not None:
-            self._receive(b"")
+            try:
+                self._reader.end()
+            except httpx.RemoteProtocolError as error:
+                self._end(error)
+            else:
+                self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -84,7 +89,7 @@ class Link(asyncio.Protocol):
 
     def is_at_rest(self) -> bool:
         """Whether the last exchange ended so that another can follow."""
-        return self._seen is None and self._http.states == _AT_REST and not self.is_closing()
+        return self._seen is None and not self.is_closing()
 
     def abort(self) -> None:
         """Drop the connection, whatever is under way on it."""
@@ -92,12 +97,18 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def start(self, call: Call, seen: Seen) -> bool:
-        """Write a request; False where surely not a byte of it left."""
-        data = self._written(call)
+        """Write a request, or where its body comes in pieces its head; False where surely not a byte of it left.
+
+        Raises:
+            httpx.LocalProtocolError: it can't be written; nothing left.
+        """
+        data = _head(call) + call.content
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
         self._seen, self._ended = seen, self._loop.create_future()
+        self._owed = _stated_length(call) - len(call.content)
+        self._reader.begin(seen)
         seen.left = True
         transport.write(data)
         if transport.is_closing() and isinstance(self._loop, asyncio.SelectorEventLoop):
@@ -130,33 +141,24 @@ class Link(asyncio.Protocol):
 
         Raises:
             httpx.WriteTimeout: the other side takes nothing for so long.
+            httpx.LocalProtocolError: the body is longer or shorter than stated.
         """
+        transport = cast("asyncio.Transport", self._transport)
         async for piece in pieces:
             view = memoryview(piece)
+            if len(view) > self._owed:
+                raise httpx.LocalProtocolError("the body is longer than its Content-Length")
             for start in range(0, len(view), _PIECE):
                 if self._seen is None:
                     return
-                self._write(h11.Data(data=cast("bytes", view[start : start + _PIECE])))
+                some = view[start : start + _PIECE]
+                self._owed -= len(some)
+                transport.write(some)
                 await self._until_room(wait_s)
-        if self._seen is not None:
-            self._write(h11.EndOfMessage())
+        if self._owed:
+            raise httpx.LocalProtocolError("the body is shorter than its Content-Length")
 
     # --- its own
-
-    def _written(self, call: Call) -> bytes:
-        http = self._http
-        headers = [("Host", call.origin.netloc), *call.headers]
-        parts = [http.send(h11.Request(method=call.method, target=call.target, headers=headers))]
-        if call.content:
-            parts.append(http.send(h11.Data(data=call.content)))
-        if call.content or call.method == "GET":
-            parts.append(http.send(h11.EndOfMessage()))
-        return b"".join(part for part in parts if part)
-
-    def _write(self, event: h11.Data | h11.EndOfMessage) -> None:
-        assert self._transport is not None  # noqa: S101 - it has been started
-        for data in self._http.send_with_data_passthrough(event) or ():
-            self._transport.write(data)
 
     async def _until_room(self, wait_s: float | None) -> None:
         if self._room is None:
@@ -170,30 +172,14 @@ class Link(asyncio.Protocol):
     def _late(self, wait_s: float) -> None:
         self._end(httpx.ReadTimeout(f"no whole answer within {wait_s:g} s"))
 
-    def _receive(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         try:
-            self._http.receive_data(data)
-            self._read(cast("Seen", self._seen))
-        except h11.RemoteProtocolError as error:
-            unheard = cast("Seen", self._seen).status is None and not data
-            what = "the server closed the connection without an answer" if unheard else str(error)
-            self._end(httpx.RemoteProtocolError(what))
-
-    def _read(self, seen: Seen) -> None:
-        while (event := self._http.next_event()) is not h11.NEED_DATA:
-            if isinstance(event, h11.Data):
-                seen.body += event.data
-                if len(seen.body) > ANSWER_LIMIT:
-                    self._end(None)
-                    return
-            elif isinstance(event, h11.Response):
-                seen.status, seen.headers = event.status_code, _headers(event)
-            elif isinstance(event, h11.EndOfMessage):
+            is_whole = self._reader.take(data)
+        except httpx.RemoteProtocolError as error:
+            self._end(error)
+        else:
+            if is_whole:
                 self._end(None)
-                return
-            elif not isinstance(event, h11.InformationalResponse):
-                self._end(httpx.RemoteProtocolError("the server answered with something else than an answer"))
-                return
 
     def _end(self, error: Exception | None) -> None:
         self.resume_writing()
@@ -201,24 +187,28 @@ class Link(asyncio.Protocol):
             return
         self._seen = None
         self._rested_at = self._loop.time()
-        if error is None and self._http.states == _DONE and not self._http.trailing_data[0]:
-            self._http.start_next_cycle()
-        else:
+        if error is not None or self._owed or not self._reader.is_kept:
             self.abort()
         if not self._ended.done():
             self._ended.set_result(error)
 
 
-_DONE = {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
-_AT_REST = {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}
+def _stated_length(call: Call) -> int:
+    return next((int(value) for name, value in call.headers if name == "Content-Length"), 0)
 
 
-def _headers(response: h11.Response) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+def _head(call: Call) -> bytes:
+    """The request without its body. Nothing that comes from outside adds a line to it, or a word to its first one.
+
+    Raises:
+        httpx.LocalProtocolError: something would.
+    """
+    lines = [f"{call.method} {call.target} HTTP/1.1", f"Host: {call.origin.netloc}"]
+    lines += [f"{name}: {value}" for name, value in call.headers]
+    head = "\r\n".join([*lines, "", ""])
+    if not head.isascii() or not head.count("\r") == head.count("\n") == len(lines) + 1 or " " in call.target:
+        raise httpx.LocalProtocolError("the address or a header has characters that no request may have")
+    return head.encode("ascii")
 
 
 class _Watched:

@@ -76,6 +76,12 @@ def claimable(connection: Connection, scope: Scope) -> int:
     return connection.scalar(select(func.count()).select_from(results).where(scope.condition())) or 0
 
 
+def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
+    """The images of the rows that a run of this scope takes first."""
+    query = select(results.c.image_path).where(scope.condition()).order_by(results.c.row_number).limit(limit)
+    return list(connection.scalars(query))
+
+
 def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
     """Rows that other workers hold."""
     query = select(func.count()).select_from(results)

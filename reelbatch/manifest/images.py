@@ -125,18 +125,33 @@ def inspect_image(path_or_fsspec_url: str, *, limit: int | None = None) -> Image
         ImageUnseen: it is a local file that this machine can't see.
         ImageProblem: it isn't there, can't be read, is cut off, or is no image that the API takes.
     """
-    with _opened(path_or_fsspec_url) as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        if size == 0:
-            raise ImageProblem("the file is empty", "Put the image in its place.")
-        if limit is not None and size > limit:
-            raise ImageProblem(f"{size:,} bytes, more than the {limit:,} that may be uploaded", "Shrink the image.")
-        return _identify(file, size)
+    with opened_image(path_or_fsspec_url) as file:
+        return inspect_file(file, limit=limit)
+
+
+def inspect_file(file: IO[bytes], *, limit: int | None = None) -> ImageInfo:
+    """The same for a file that is open, or in memory.
+
+    Raises:
+        ImageProblem: it is cut off, or no image that the API takes.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size == 0:
+        raise ImageProblem("the file is empty", "Put the image in its place.")
+    if limit is not None and size > limit:
+        raise ImageProblem(f"{size:,} bytes, more than the {limit:,} that may be uploaded", "Shrink the image.")
+    return _identify(file, size)
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def opened_image(path: str) -> Iterator[IO[bytes]]:
+    """An image's file, by its path or fsspec URL.
+
+    Raises:
+        ImageUnseen: it is a local file that this machine can't see.
+        ImageProblem: it isn't there, or can't be read.
+    """
     try:
         with _open(path) as file:
             yield file

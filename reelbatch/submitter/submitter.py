@@ -88,13 +88,14 @@ class Submitter:
         self._breaker = Breaker(plan.identical_rejections)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
-        # Rows claimed at once: those in flight, and the next, whose images are being uploaded.
-        self._places = asyncio.Semaphore(2 * plan.concurrency + _UPLOADING)
+        self._places = asyncio.Semaphore(self.rows_at_once(with_files=True))
 
-    @property
-    def concurrency(self) -> int:
-        """Creates in flight at most."""
-        return self._plan.concurrency
+    def rows_at_once(self, *, with_files: bool) -> int:
+        """Rows claimed at once: those in flight and the next; `with_files` more, whose images are being uploaded.
+
+        No more than it takes to keep all places busy: the others are left to other workers.
+        """
+        return 2 * self._plan.concurrency + (_UPLOADING if with_files else 0)
 
     @property
     def pace(self) -> Pace:

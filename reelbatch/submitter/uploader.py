@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import platform
 import tempfile
@@ -11,7 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
+from typing import IO, cast
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -26,7 +29,8 @@ from reelbatch.manifest.images import (
     ImageProblem,
     ImageUnseen,
     image_kind,
-    inspect_image,
+    inspect_file,
+    opened_image,
     resolve_image,
 )
 from reelbatch.submitter.gathering import Gathered
@@ -51,11 +55,12 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """An image file as it was when its bytes were hashed."""
+    """An image file as it was when its bytes were hashed; the bytes themselves where they are few."""
 
     info: ImageInfo
     sha256: str
     stamp: tuple[int, int, int]
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class Uploader:
         self._slots = Gathered(self._ask_for_slots, _SLOTS_A_CALL)
         self._known = Gathered(self._find, _LOOKUPS_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
+        self._saving: dict[str, tuple[Asset, asyncio.Task[str]]] = {}  # uploaded, but not yet in the table
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
         self._hashing = asyncio.Semaphore(_HASHING_AT_ONCE)
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
@@ -142,7 +148,7 @@ class Uploader:
             raise
 
     async def _from_file(self, source: str) -> Asset:
-        async with self._local(source) as path:
+        async with self._local(source) as path, self._uploading:
             async with self._hashing:
                 seen = await asyncio.to_thread(_look_at, path)
             return await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
@@ -164,12 +170,21 @@ class Uploader:
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
         api, sha256 = self._plan.api, seen.sha256
+        if sha256 in self._saving:
+            return self._saving[sha256][0]
         known = await self._known.get(uploads.Lookup(api, sha256))
         if known is not None:
             return Asset(known, sha256, remembered=True)
         slot = await self._upload(path, seen)
-        upload = uploads.Upload(api, sha256, slot.file_path, seen.info.size, utc_now(), self._plan.run_id)
-        return Asset(await self._ledger.write(uploads.save, upload), sha256)
+        asset = Asset(slot.file_path, sha256)
+        self._save(asset, uploads.Upload(api, sha256, slot.file_path, seen.info.size, utc_now(), self._plan.run_id))
+        return asset
+
+    def _save(self, asset: Asset, upload: uploads.Upload) -> None:
+        """Nobody waits for it: should it be lost, the image is uploaded once more, which costs nothing."""
+        task = asyncio.ensure_future(self._ledger.write(uploads.save, upload))
+        self._saving[upload.sha256] = asset, task
+        task.add_done_callback(lambda done: self._saving.pop(upload.sha256) and done.exception())
 
     async def _ask_for_slots(self, extensions: Sequence[str]) -> list[UploadSlot]:
         return await self._client.upload_urls(extensions)
@@ -192,18 +207,17 @@ class Uploader:
         )
 
     async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:
-        async with self._uploading:
-            slot = await self._slots.get(seen.info.extension)
-            if seen.info.size < PIECE_BYTES:
-                await self._client.put_bytes(slot, await asyncio.to_thread(_read_again, path, seen))
-                return slot
-            try:
-                await self._client.put_file(slot, path)
-            except UploadError:
-                await asyncio.to_thread(_check_unchanged, path, seen)
-                raise
-            await asyncio.to_thread(_check_unchanged, path, seen)
+        slot = await self._slots.get(seen.info.extension)
+        if seen.content is not None:
+            await self._client.put_bytes(slot, seen.content)
             return slot
+        try:
+            await self._client.put_file(slot, path)
+        except UploadError:
+            await asyncio.to_thread(_check_unchanged, path, seen)
+            raise
+        await asyncio.to_thread(_check_unchanged, path, seen)
+        return slot
 
 
 def _may_work_later(error: BaseException) -> bool:
@@ -245,33 +259,27 @@ async def _fetch(source: str, copy: Path) -> None:
 
 def _look_at(path: Path) -> _Seen:
     try:
-        info = inspect_image(str(path))
-        with path.open("rb") as file:
-            return _Seen(info, hashlib.file_digest(file, "sha256").hexdigest(), _stamp(os.fstat(file.fileno())))
+        with opened_image(str(path)) as file:
+            return _seen(file)
     except ImageUnseen as problem:
         raise _unseen(path, problem.what) from problem
-    except OSError as error:
-        raise _unseen(path, error.strerror or str(error)) from error
+
+
+def _seen(file: IO[bytes]) -> _Seen:
+    """A small file is read once and in one go: each read and each hash hands the interpreter to another thread."""
+    stamp = _stamp(os.fstat(file.fileno()))
+    if stamp[0] < PIECE_BYTES and len(content := file.read(PIECE_BYTES)) < PIECE_BYTES:
+        return _Seen(inspect_file(io.BytesIO(content)), hashlib.sha256(content).hexdigest(), stamp, content)
+    info = inspect_file(file)
+    file.seek(0)
+    digest = hashlib.file_digest(cast("BufferedReader", file), "sha256")
+    return _Seen(info, digest.hexdigest(), stamp)
 
 
 def _unseen(path: Path, reason: str) -> ImageUnseen:
     """The row was checked where its manifest was loaded; that may have been another machine."""
     what = f'this machine ({platform.node()}) can\'t see image "{path}" ({reason})'
     return ImageUnseen(what, "Put images where every worker sees them: a shared folder, s3:// or https://.")
-
-
-def _read_again(path: Path, seen: _Seen) -> bytes:
-    """All of a small file. What is read before the file is looked at again are the bytes that were hashed.
-
-    Raises:
-        ImageProblem: the file is another one by now, or gone.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError:
-        content = b""
-    _check_unchanged(path, seen)
-    return content
 
 
 def _check_unchanged(path: Path, seen: _Seen) -> None:

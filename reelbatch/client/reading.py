@@ -1,0 +1,134 @@
+"""Reads the answers of one connection, one after the other, with the parser that Node.js and uvicorn use."""
+
+from __future__ import annotations
+
+import httptools
+import httpx
+
+from reelbatch.client.wire import ANSWER_LIMIT, Seen
+
+_HEAD_LIMIT = 100 << 10
+_SWITCHING = 101
+_FIRST_FINAL = 200
+
+
+class AnswerReader:
+    """Puts what arrives into the `Seen` of the exchange under way.
+
+    It takes what servers get slightly wrong: an id in an answer with odd headers has been paid for all the same.
+    """
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_chunked_length=True,  # both lengths stated: the chunks count, as RFC 9112 wants it
+            lenient_transfer_encoding=True,
+            lenient_version=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_optional_lf_after_cr=True,
+            lenient_optional_crlf_after_chunk=True,
+            lenient_spaces_after_chunk_size=True,
+            lenient_data_after_close=True,
+        )
+        self._seen: Seen | None = None
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._head_ended = False
+        self._whole = False
+        self._kept = True
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether another exchange may follow: the answer was whole, nothing came after it, nobody closes."""
+        return self._whole and self._kept
+
+    def begin(self, seen: Seen) -> None:
+        """The next bytes are the answer to a new request."""
+        self._seen = seen
+        self._whole = False
+        self._begin_head()
+
+    def take(self, data: bytes) -> bool:
+        """The next bytes; True where the answer is whole by now, or longer than anybody wants to read.
+
+        Raises:
+            httpx.RemoteProtocolError: it is no HTTP.
+        """
+        if not self._head_ended:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._kept = False
+            if not self._whole:
+                raise httpx.RemoteProtocolError(f"the server's answer is no HTTP: {error}") from error
+        if self._whole:
+            return True
+        if not self._head_ended and self._head_bytes > _HEAD_LIMIT:
+            raise httpx.RemoteProtocolError("the headers of the server's answer do not end")
+        return self._seen is not None and len(self._seen.body) > ANSWER_LIMIT
+
+    def end(self) -> None:
+        """The server says no more; for an answer without a stated length that is its end.
+
+        Raises:
+            httpx.RemoteProtocolError: the answer is not whole.
+        """
+        self._kept = False
+        if self._head_ended and self._ends_with_connection():
+            self._whole = True
+        elif not self._head_bytes:
+            raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+        else:
+            raise httpx.RemoteProtocolError("the server closed the connection within its answer")
+
+    def _ends_with_connection(self) -> bool:
+        chunked = "chunked" in self._headers.get("transfer-encoding", "").lower()
+        return not chunked and "content-length" not in self._headers
+
+    def _begin_head(self) -> None:
+        self._headers = {}
+        self._head_bytes = 0
+        self._head_ended = False
+
+    # --- what httptools calls
+
+    def on_message_begin(self) -> None:
+        """An answer; a second one to the same request is none."""
+        if self._whole:
+            self._kept = False
+
+    def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
+        """One header, or one trailer, which nobody needs."""
+        if self._whole or self._head_ended:
+            return
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+        self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+
+    def on_headers_complete(self) -> None:
+        """The status and all headers are there."""
+        status = self._parser.get_status_code()
+        if self._whole or self._seen is None or (status < _FIRST_FINAL and status != _SWITCHING):
+            return
+        self._head_ended = True
+        if status != _SWITCHING:
+            self._seen.status, self._seen.headers = status, self._headers
+            if "content-length" in self._headers and "transfer-encoding" in self._headers:
+                self._kept = False  # two lengths: where this answer ends is not certain
+
+    def on_body(self, data: bytes) -> None:
+        """More of the body."""
+        if not self._whole and self._seen is not None:
+            self._seen.body += data
+
+    def on_message_complete(self) -> None:
+        """The end of an answer, or of one that only says that there will be one (100, 103)."""
+        if self._whole:
+            return
+        if not self._head_ended:
+            self._begin_head()
+            return
+        if self._seen is not None and self._seen.status is not None:
+            self._whole = True
+            self._kept = self._kept and self._parser.should_keep_alive()
