@@ -24,6 +24,7 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
 from reelbatch.local import sandboxed
 from reelbatch.opening import opened_ledger
+from reelbatch.session import on_done
 from reelbatch.settings import SECRETS, Settings, load_settings, may_hold_secret
 
 KEY_BLOCK = "magic-hour-api-key"
@@ -51,6 +52,8 @@ async def opened(
         opened_ledger(settings, must_exist=must_exist) as ledger,
     ):
         yield settings, ledger
+    if (listener := on_done.get()) is not None:
+        listener()
 
 
 async def _settings(config: str | None, options: Mapping[str, Any]) -> Settings:
