@@ -53,33 +53,41 @@ async def best_effort() -> AsyncIterator[None]:
         get_run_logger().warning("Prefect's server did not take an artifact: %s", str(error) or "no answer")
 
 
+class _ProgressBar:
+    """The artifact, which is made as soon as Prefect's server takes it."""
+
+    def __init__(self) -> None:
+        self._made: Any = None
+
+    async def show(self, percent: float) -> None:
+        """Bring it up to date."""
+        async with best_effort():
+            if self._made is not None:
+                await aupdate_progress_artifact(self._made, progress=percent)
+                return
+            self._made = await acreate_progress_artifact(percent, key="reelbatch-progress", description="rows sent")
+
+
 @asynccontextmanager
 async def progress_artifact(session: Session) -> AsyncIterator[None]:
     """Keep a progress bar and a log line up to date while rows are sent."""
-    created: Any = None
-    async with best_effort():
-        created = await acreate_progress_artifact(progress=0.0, key="reelbatch-progress", description="rows sent")
-    updater = asyncio.create_task(_update(session, created))
+    bar = _ProgressBar()
+    await bar.show(0.0)
+    updater = asyncio.create_task(_update(session, bar))
     try:
         yield
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
-        await _show(session, created)
+        await bar.show(_percent(session))
 
 
-async def _show(session: Session, artifact_id: Any) -> None:
-    if artifact_id is not None:
-        async with best_effort():
-            await aupdate_progress_artifact(artifact_id, progress=_percent(session))
-
-
-async def _update(session: Session, artifact_id: Any) -> None:
+async def _update(session: Session, bar: _ProgressBar) -> None:
     logger, count = get_run_logger(), 0
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
-        await _show(session, artifact_id)
+        await bar.show(_percent(session))
         if count % _LOG_EVERY == 0:
             progress = session.progress()
             logger.info("%s of %s rows, %.1f rows/s", progress.done, progress.rows, progress.rows_per_second)
