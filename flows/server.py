@@ -46,15 +46,16 @@ def prefect_api() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    with _temporary_server() as url, temporary_settings({PREFECT_API_URL: url}):
+    with _temporary_server() as (url, process), temporary_settings({PREFECT_API_URL: url}):
         try:
             yield
         finally:
-            APILogHandler().flush()  # while there is still somebody to send the last lines to
+            if process.poll() is None:
+                APILogHandler().flush()  # while there is still somebody to send the last lines to
 
 
 @contextmanager
-def _temporary_server() -> Iterator[str]:
+def _temporary_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = _free_port()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(  # noqa: S603 - ourselves
@@ -67,7 +68,7 @@ def _temporary_server() -> Iterator[str]:
         )
         with process:
             try:
-                yield _wait_for(process, f"http://127.0.0.1:{port}/api", said)
+                yield _wait_for(process, f"http://127.0.0.1:{port}/api", said), process
             finally:
                 _stop(process)
 

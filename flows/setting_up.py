@@ -24,7 +24,8 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
 from reelbatch.local import sandboxed
 from reelbatch.opening import opened_ledger
-from reelbatch.settings import SECRETS, Settings, load_settings
+from reelbatch.session import on_done
+from reelbatch.settings import SECRETS, Settings, load_settings, may_hold_secret
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
@@ -51,6 +52,8 @@ async def opened(
         opened_ledger(settings, must_exist=must_exist) as ledger,
     ):
         yield settings, ledger
+    if (listener := on_done.get()) is not None:
+        listener()
 
 
 async def _settings(config: str | None, options: Mapping[str, Any]) -> Settings:
@@ -92,6 +95,11 @@ def _refuse_secrets(options: Mapping[str, Any]) -> None:
     for name, variable in SECRETS.items():
         if options.get(name) is not None:
             raise SettingsError(f"{name}: {kept}; set the environment variable {variable} for the worker instead")
+    if (base_url := options.get("base_url")) is not None and may_hold_secret(str(base_url)):
+        raise SettingsError(
+            f"base_url: holds a user, a password or a query, and {kept}; "
+            "state it without: the API asks for its key and no more"
+        )
     if (results := options.get("results")) is not None and has_secret(str(results)):
         raise SettingsError(
             f"results {shown(str(results))}: holds a password, and {kept}; "

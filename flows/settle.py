@@ -10,10 +10,11 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.following import open_settler
+from reelbatch.following import left_elsewhere, open_settler
 from reelbatch.interrupts import stopping_gently
 from reelbatch.ledger import settling
 from reelbatch.rerunning import the_batch
@@ -48,6 +49,8 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
     """
     async with opened(locals(), must_exist=True) as (settings, ledger):
         chosen = the_batch(ledger, batch) if batch else None
+        if not chosen and (left := left_elsewhere(ledger, api_of(settings.base_url))):
+            get_run_logger().warning("%s", left)
         names = [chosen] if chosen else ledger.read(partial(settling.batches_of, api=api_of(settings.base_url)))
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):

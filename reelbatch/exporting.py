@@ -177,7 +177,7 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
     if not Ledger.exists(url):
         raise LedgerUnusable(f"{url}: there is no results table here")
-    with Ledger(url) as ledger:
+    with Ledger.to_read(url) as ledger:
         found = list(record_batches(ledger, Batch(batch) if batch is not None else None))
     types = {
         pa.int64(): pd.Int64Dtype(),

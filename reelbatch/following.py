@@ -44,6 +44,19 @@ async def open_settler(
         yield settler
 
 
+def left_elsewhere(ledger: Ledger, api: str) -> str | None:
+    """What a settle at `api` leaves alone since another API made it, and how to follow that; None: nothing."""
+    others = ledger.read(partial(sharing.unfinished_elsewhere, api=api))
+    if not others:
+        return None
+    local = "--sandbox, or --base-url with its address on this machine"
+    found = [
+        f"{count:,} of {other} (use {local if other == 'local' else f'--base-url https://{other}, no --sandbox'})"
+        for other, count in others.items()
+    ]
+    return f"Left alone: unfinished videos that belong to another API than {api}: {', '.join(found)}"
+
+
 def render_window(settings: Settings) -> int | None:
     """Videos that may be unfinished at once: stated, or the plan's; None: any number."""
     if settings.render_window is not None or settings.plan is None:

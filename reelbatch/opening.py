@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelbatch.errors import LedgerUnusable
+from reelbatch.errors import LedgerError, LedgerUnusable
 
 if TYPE_CHECKING:
     from reelbatch.ledger import Ledger
@@ -26,30 +26,71 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
         LedgerUnusable: it can't be opened, or does not exist although it must.
     """
     from reelbatch.ledger import Ledger
-    from reelbatch.ledger.engine import shown
-    from reelbatch.ledger.transacting import PATIENCE_S
 
-    if must_exist and not Ledger.exists(settings.results):
-        where = shown(settings.results)
-        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
+    if must_exist:
+        _check_exists(settings)
     with Ledger(settings.results) as ledger:
-        ledger.transactor.patience_s = min(PATIENCE_S, settings.lease_s / 2)  # before others take over
-        _take_up_rescued(ledger)  # first: what is known of a row is worth more than that its worker is gone
-        ledger.recover(timedelta(seconds=settings.lease_s))
+        _clear_up(ledger, settings)
         yield ledger
 
 
-def any_rescued(path: Path | None) -> bool:
+@contextmanager
+def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledger]:
+    """The results table for a command that only reads it; one that can't be written will do.
+
+    It is cleared up where that is allowed; where it is not, `warn` is told what dead workers left behind.
+
+    Raises:
+        LedgerUnusable: it can't be opened, or does not exist.
+    """
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.engine import is_unwritable
+
+    _check_exists(settings)
+    with Ledger.to_read(settings.results) as ledger:
+        try:
+            _clear_up(ledger, settings)
+        except (LedgerError, PermissionError) as error:
+            if isinstance(error, LedgerError) and not is_unwritable(error):
+                raise
+            _tell_what_is_left(ledger, settings, warn)
+        yield ledger
+
+
+def any_rescued(path: Path | None, names: str = _RESCUED) -> bool:
     """Whether there are answers that a table would not take, in the folder for temporary files or beside `path`.
 
-    Of whichever table: only where there are any does it matter whose they are.
+    By default those of whichever table: only where there are any does it matter whose they are.
     """
     folders = [Path(tempfile.gettempdir()), *([path.parent] if path else [])]
-    return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
+    return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(names))
 
 
-def _take_up_rescued(ledger: Ledger) -> None:
-    if any_rescued(ledger.path):
+def _check_exists(settings: Settings) -> None:
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.engine import shown
+
+    if not Ledger.exists(settings.results):
+        where = shown(settings.results)
+        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
+
+
+def _clear_up(ledger: Ledger, settings: Settings) -> None:
+    from reelbatch.ledger.transacting import PATIENCE_S
+
+    ledger.transactor.patience_s = min(PATIENCE_S, settings.lease_s / 2)  # before others take over
+    if any_rescued(ledger.path):  # first: what is known of a row is worth more than that its worker is gone
         from reelbatch.submitter.recorder import take_up_rescued
 
         take_up_rescued(ledger)
+    ledger.recover(timedelta(seconds=settings.lease_s))
+
+
+def _tell_what_is_left(ledger: Ledger, settings: Settings, warn: Callable[[str], None]) -> None:
+    left = []
+    if rows := ledger.left_behind(timedelta(seconds=settings.lease_s)):
+        left.append(f"{rows:,} rows that dead workers held are shown as claimed or sending")
+    if any_rescued(ledger.path, f"{ledger.label}{_RESCUED}"):
+        left.append("answers that are kept in a rescue file are missing")
+    if left:
+        warn(f"{ledger.shown_url} can't be written from here, so it is shown as it is: {', and '.join(left)}.")

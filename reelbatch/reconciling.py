@@ -84,9 +84,15 @@ async def _check(
 
 
 async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, say: Callable[[int], None]) -> None:
-    """Return when no row is in doubt any more: webhook events, or somebody else, clear them up."""
+    """Return when no row is in doubt any more: webhook events, or somebody else, clear them up.
+
+    `say` hears how many there are, again when that changes.
+    """
+    said = 0
     while left := len(ledger.read(partial(doubts.doubts, batch=batch))):
-        say(left)
+        if left != said:
+            say(left)
+            said = left
         await asyncio.sleep(every_s)
 
 

@@ -31,7 +31,16 @@ from reelbatch.settings import Settings, api_of
 from reelbatch.settler import Settler, SettleReason
 from reelbatch.submitter import ExitReason, Pace, Starts, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
 
-__all__ = ["HEARTBEAT_S", "Progress", "Session", "current_session", "on_session", "open_session", "opened_ledger"]
+__all__ = [
+    "HEARTBEAT_S",
+    "Progress",
+    "Session",
+    "current_session",
+    "on_done",
+    "on_session",
+    "open_session",
+    "opened_ledger",
+]
 
 HEARTBEAT_S = 10.0
 _SHORTEST_BEAT_S = 0.2
@@ -168,6 +177,8 @@ class Session:
 
 on_session: ContextVar[Callable[[Session], None] | None] = ContextVar("on_session", default=None)
 """Told about each session that opens: how the command line comes by its progress line."""
+on_done: ContextVar[Callable[[], None] | None] = ContextVar("on_done", default=None)
+"""Told when a flow has done its work and let go of the table: what is left then is only Prefect's own."""
 _current: ContextVar[Session | None] = ContextVar("session", default=None)
 
 

@@ -34,7 +34,16 @@ def api_of(base_url: str) -> str:
     return "local" if is_loopback(host) else str(host)
 
 
+def may_hold_secret(base_url: str) -> bool:
+    """Whether an API's address has a user, a password or a query in it; it needs none of them."""
+    return "@" in base_url or "?" in base_url
+
+
 def _check_base_url(url: str) -> str:
+    if may_hold_secret(url):
+        raise ValueError(
+            "holds a user, a password or a query; state it without: the API asks for its key and no more"
+        )
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return url.rstrip("/")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -23,6 +23,7 @@ from reelbatch.reporting import markdown_summary
 from reelbatch.session import Session, current_session
 
 _UPDATE_S = 5.0
+_PATIENCE_S = 5.0
 _LOG_EVERY = 6  # updates
 
 
@@ -32,44 +33,61 @@ async def report_run() -> None:
     session = current_session()
     report = await asyncio.to_thread(session.make_report)
     get_run_logger().info("%s", report.as_json())
-    with _best_effort():
-        await acreate_markdown_artifact(markdown_summary(report), key="reelbatch-summary", description=report.batch)
     table = [{name: "" if value is None else str(value) for name, value in row.items()} for row in session.failed]
-    if table:
-        with _best_effort():
+    async with best_effort():
+        await acreate_markdown_artifact(markdown_summary(report), key="reelbatch-summary", description=report.batch)
+        if table:
             await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
 
 
-@contextmanager
-def _best_effort() -> Iterator[None]:
-    """A server that is gone must not keep the rows from being sent and counted: only the picture of it is lost."""
+@asynccontextmanager
+async def best_effort() -> AsyncIterator[None]:
+    """A server that is gone must not keep the rows from being sent and counted: only the picture of it is lost.
+
+    Prefect's client would ask it for minutes; here it is waited for a few seconds.
+    """
     try:
-        yield
-    except (httpx.HTTPError, PrefectException) as error:
-        get_run_logger().warning("Prefect's server did not take an artifact: %s", error)
+        async with asyncio.timeout(_PATIENCE_S):
+            yield
+    except (httpx.HTTPError, PrefectException, TimeoutError) as error:
+        get_run_logger().warning("Prefect's server did not take an artifact: %s", str(error) or "no answer")
+
+
+class _ProgressBar:
+    """The artifact, which is made as soon as Prefect's server takes it."""
+
+    def __init__(self) -> None:
+        self._made: Any = None
+
+    async def show(self, percent: float) -> None:
+        """Bring it up to date."""
+        async with best_effort():
+            if self._made is not None:
+                await aupdate_progress_artifact(self._made, progress=percent)
+                return
+            self._made = await acreate_progress_artifact(percent, key="reelbatch-progress", description="rows sent")
 
 
 @asynccontextmanager
 async def progress_artifact(session: Session) -> AsyncIterator[None]:
     """Keep a progress bar and a log line up to date while rows are sent."""
-    created = await acreate_progress_artifact(progress=0.0, key="reelbatch-progress", description="rows sent")
-    updater = asyncio.create_task(_update(session, created))
+    bar = _ProgressBar()
+    await bar.show(0.0)
+    updater = asyncio.create_task(_update(session, bar))
     try:
         yield
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
-        with _best_effort():
-            await aupdate_progress_artifact(created, progress=_percent(session))
+        await bar.show(_percent(session))
 
 
-async def _update(session: Session, artifact_id: Any) -> None:
+async def _update(session: Session, bar: _ProgressBar) -> None:
     logger, count = get_run_logger(), 0
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
-        with _best_effort():
-            await aupdate_progress_artifact(artifact_id, progress=_percent(session))
+        await bar.show(_percent(session))
         if count % _LOG_EVERY == 0:
             progress = session.progress()
             logger.info("%s of %s rows, %.1f rows/s", progress.done, progress.rows, progress.rows_per_second)

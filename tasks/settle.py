@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 
 from reelbatch.session import current_session
 from reelbatch.settler import Settler
+from tasks.report import best_effort
 
 
 @task(name="settle videos", persist_result=False, cache_policy=NO_CACHE)
@@ -26,4 +27,6 @@ async def follow_videos(settler: Settler) -> None:
     tally = asdict(settler.tally)
     get_run_logger().info("%s", tally)
     rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in tally.items() if isinstance(value, int)]
-    await acreate_markdown_artifact("\n".join(["| settled | |", "| --- | ---: |", *rows]), key="reelbatch-settled")
+    table = "\n".join(["| settled | |", "| --- | ---: |", *rows])
+    async with best_effort():
+        await acreate_markdown_artifact(table, key="reelbatch-settled")

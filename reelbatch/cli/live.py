@@ -13,7 +13,7 @@ from rich.text import Text
 from reelbatch.cli.screen import err, print_findings, print_plan, print_rerun_plan
 from reelbatch.following import on_settler
 from reelbatch.planning import Plan, RerunPlan
-from reelbatch.session import Session, on_session
+from reelbatch.session import Session, on_done, on_session
 from reelbatch.settler import Settler, SettleTally
 from reelbatch.submitter import ExitReason
 
@@ -27,6 +27,7 @@ class ProgressLine:
     def __init__(self, *, show_plan: bool) -> None:
         self.session: Session | None = None
         self.settler: Settler | None = None
+        self.done = asyncio.Event()
         self.server_lost = False
         self._show_plan = show_plan
 
@@ -41,6 +42,7 @@ class ProgressLine:
     async def watching(self) -> AsyncIterator[None]:
         """Show progress on standard error until the block ends."""
         tokens = on_session.set(self._opened), on_settler.set(self._following)
+        done = on_done.set(self.done.set)
         show = asyncio.create_task(self._on_terminal() if err.is_terminal else self._as_lines())
         try:
             yield
@@ -49,6 +51,7 @@ class ProgressLine:
             await asyncio.gather(show, return_exceptions=True)
             on_session.reset(tokens[0])
             on_settler.reset(tokens[1])
+            on_done.reset(done)
 
     def _opened(self, session: Session) -> None:
         self.session = session

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reelbatch.cli import options as opt
-from reelbatch.cli.shared import existing_table, print_json, repeated, settings_of
+from reelbatch.cli.shared import print_json, readable_table, repeated, settings_of
 
 if TYPE_CHECKING:
     from reelbatch.domain import Batch
@@ -81,7 +81,7 @@ def _looked_into(
     from reelbatch.ledger import reading
     from reelbatch.standing import batch_status
 
-    with existing_table(settings) as ledger:
+    with readable_table(settings) as ledger:
         names = _batches(ledger, batch)
         statuses = [batch_status(ledger, name, by_model=by_model) for name in names]
         first = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
@@ -104,7 +104,7 @@ def export(
     from reelbatch.exporting import export as write
     from reelbatch.manifest.cloud import shown
 
-    with existing_table(settings_of(config, results=results)) as ledger:
+    with readable_table(settings_of(config, results=results)) as ledger:
         names = _batches(ledger, batch)
         rows = write(ledger, path, names[0] if batch else None)
     if as_json:

@@ -21,6 +21,8 @@ from reelbatch.session import Session
 from reelbatch.settler import SettleReason
 
 INTERRUPTED = 130
+_PATIENCE_S = 15.0
+"""How long Prefect's server may take to hear of the end; Prefect's client would try for minutes."""
 
 
 def watch(
@@ -36,32 +38,55 @@ def watch(
 
     flow = load_flow()
     with prefect_api():
-        return asyncio.run(_watched(flow, parameters, show_plan=show_plan))
+        runner = asyncio.Runner()
+        try:
+            line = runner.run(_watched(flow, parameters, show_plan=show_plan))
+        except BaseException:
+            runner.close()
+            raise
+        if not line.server_lost:  # else it would wait for what Prefect still tries; `leave` ends all of it
+            runner.close()
+        return line
 
 
 async def _watched(flow: Any, parameters: Mapping[str, Any], *, show_plan: bool) -> ProgressLine:
     line = ProgressLine(show_plan=show_plan)
     async with line.watching():
-        try:
-            state = await flow(**parameters, return_state=True)
-        except Exception:
-            if not line.reported:
-                raise
+        run = asyncio.ensure_future(flow(**parameters, return_state=True))
+        await _until_over(run, line)
+        if line.reported and (not run.done() or run.exception() is not None):
             line.server_lost = True  # the work is done and written down; only Prefect could not be told
             return line
+    state = await run
     if not line.reported:
         await state.result()  # raises what ended the flow
     return line
 
 
+async def _until_over(run: asyncio.Future[Any], line: ProgressLine) -> None:
+    """Return when the flow has ended; or its work has, and Prefect was not told of it for so long."""
+    done = asyncio.ensure_future(line.done.wait())
+    try:
+        await asyncio.wait({run, done}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({run}, timeout=_PATIENCE_S if line.reported else None)
+    except asyncio.CancelledError:  # Ctrl-C
+        if line.done.is_set() and line.reported:
+            return
+        run.cancel()
+        await asyncio.wait({run})
+        raise
+    finally:
+        done.cancel()
+
+
 def leave(line: ProgressLine, code: int) -> NoReturn:
-    """End with `code`; where Prefect's server is gone, without the minutes in which Prefect would still try it.
+    """End with `code`; where Prefect's server is gone, without what Prefect would still try.
 
     Raises:
         typer.Exit: in the usual case.
     """
     if line.server_lost:
-        screen.err.print("[yellow]Prefect's server went away during the run; the results table is complete.[/]")
+        screen.warn("Prefect's server went away during the run and has not heard of its end. The table has it all.")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -32,6 +32,11 @@ def fail(message: str) -> None:
     err.print(f"[bold red]Error:[/] {escape(message)}")
 
 
+def warn(message: str) -> None:
+    """Something to know, on standard error."""
+    err.print(f"[yellow]Warning:[/] {escape(message)}")
+
+
 def print_findings(plan: Plan) -> None:
     """Problems and warnings of the manifest, on standard error."""
     _list(plan.warnings, plan.warning_count, "warning", "yellow")

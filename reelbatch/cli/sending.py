@@ -188,10 +188,16 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Follow videos to their end: final states, final credits, downloads."""
+    from reelbatch.cli import screen
     from reelbatch.cli.running import finish_settle, leave, watch
+    from reelbatch.following import left_elsewhere
+    from reelbatch.settings import api_of
 
-    with existing_table(settings_of(config, results=results, base_url=base_url)):
-        pass  # that there is none is said at once, before Prefect starts
+    settings = settings_of(config, results=results, base_url=base_url)
+    with existing_table(settings) as ledger:  # that there is none is said at once, before Prefect starts
+        left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))
+    if left and not batch:
+        screen.warn(left)
     parameters = {
         "batch": batch,
         "downloads": download,

@@ -30,6 +30,14 @@ def existing_table(settings: Settings) -> AbstractContextManager[Ledger]:
     return opened_ledger(settings, must_exist=True)
 
 
+def readable_table(settings: Settings) -> AbstractContextManager[Ledger]:
+    """The results table for a look at it: cleared up where that is allowed, else with a warning; it must exist."""
+    from reelbatch.cli import screen
+    from reelbatch.opening import looked_at
+
+    return looked_at(settings, screen.warn)
+
+
 def as_parameter(results: str | None) -> str | None:
     """The results table's URL as a flow's parameter.
 

@@ -176,6 +176,12 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
     return returned.rowcount, len(owners)
 
 
+def held(connection: Connection, by: Sequence[RunId]) -> int:
+    """How many rows these runs hold."""
+    theirs = select(func.count()).select_from(results).where(results.c.run_id.in_(by), in_states(HELD))
+    return connection.scalar(theirs) or 0
+
+
 def _doubt(connection: Connection, owners: Mapping[Token, tuple[Batch, RunId]], message: str) -> None:
     """What these attempts hold back is in doubt from now on, no longer under way."""
     sums = Sums()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -74,6 +74,18 @@ def sqlite_path(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database or ":memory:" in url.database:
         return None
     return Path(unquote(url.database.removeprefix("file:"))) if "uri" in url.query else Path(url.database)
+
+
+def unchanging(url: URL) -> URL | None:
+    """The URL of a SQLite file that nobody is at work on, for a reader who can't make files beside it; else None."""
+    path = sqlite_path(url)
+    if path is None or not path.exists() or "uri" in url.query:
+        return None
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return None  # what it holds would be missed
+    stated = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return url.set(database=f"file:{quote(str(path))}").update_query_dict(stated)
 
 
 def open_engine(url: URL) -> Engine:
@@ -274,6 +286,18 @@ def is_lost(error: BaseException | None) -> bool:
     no_session = isinstance(orig, sys.modules["psycopg"].OperationalError) and not state
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
     return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03", "25P04"))
+
+
+def is_unwritable(error: BaseException | None) -> bool:
+    """Whether a table may not be written, as far as an error of ours or of the database tells."""
+    while error is not None and not isinstance(error, DBAPIError):
+        error = error.__cause__
+    if error is None:
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
+    orig = _of_postgres(error)
+    return orig is not None and orig.sqlstate in {"42501", "25006"}  # lacks a right, read-only
 
 
 def is_collision(error: BaseException | None) -> bool:

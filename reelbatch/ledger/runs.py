@@ -110,16 +110,18 @@ def end(connection: Connection, items: Sequence[End]) -> list[None]:
     return [None] * len(items)
 
 
-def lost(connection: Connection, now: datetime, lease: timedelta) -> list[RunId]:
+def lost(connection: Connection, now: datetime, lease: timedelta, *, locked: bool = True) -> list[RunId]:
     """Runs that hold rows, or never ended, although nobody is at work for them any more.
 
     That is: they ended, their process is gone, or their lease has run out. On this machine the process itself is
-    asked, so a slow worker is never taken for a dead one and a killed one is found at once.
+    asked, so a slow worker is never taken for a dead one and a killed one is found at once. `locked`: nobody else may
+    change them meanwhile, which needs the right to write.
     """
     columns = (runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
     # In this order: who held rows before, and is not open afterwards, has really ended and has not just begun.
     holders = connection.scalars(select(results.c.run_id).where(in_states(HELD)).distinct()).all()
-    unended = connection.execute(select(*columns).where(runs.c.ended_at.is_(None)).with_for_update()).all()
+    not_ended = select(*columns).where(runs.c.ended_at.is_(None))
+    unended = connection.execute(not_ended.with_for_update() if locked else not_ended).all()
     open_runs = {row.run_id for row in unended}
     ended = [RunId(run_id) for run_id in holders if run_id not in open_runs]
     return ended + [

@@ -49,11 +49,20 @@ def lock(connection: Connection, api: str) -> datetime:
     return next_start
 
 
+_KNOWN = or_(results.c.error_code.is_(None), not_(results.c.error_code.startswith("http_4")))
+
+
 def unfinished(connection: Connection, api: str) -> int:
     """Videos of one API that are queued or rendering; those that the API does not know of are not."""
-    known = or_(results.c.error_code.is_(None), not_(results.c.error_code.startswith("http_4")))
     query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
-    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), known)) or 0
+    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), _KNOWN)) or 0
+
+
+def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
+    """The same for every API but this one, where there are any."""
+    query = select(batches.c.api, func.count()).join(results, batches.c.batch == results.c.batch)
+    query = query.where(batches.c.api != api, in_states(UNSETTLED), _KNOWN).group_by(batches.c.api)
+    return dict(connection.execute(query.order_by(batches.c.api)).tuples().all())
 
 
 def leaving(connection: Connection, api: str) -> int:

@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from reelbatch.domain import Batch, Row, RunId
-from reelbatch.errors import LedgerError
+from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import claims, merging, runs, staging
 from reelbatch.ledger.engine import (
     is_collision,
+    is_unwritable,
     now,
     open_engine,
     parse_url,
@@ -28,6 +29,7 @@ from reelbatch.ledger.engine import (
     session,
     shown,
     sqlite_path,
+    unchanging,
     writing,
 )
 from reelbatch.ledger.kept import Kept
@@ -77,6 +79,24 @@ class Ledger:
         except BaseException:
             self._engine.dispose()
             raise
+
+    @classmethod
+    def to_read(cls, url: str) -> Self:
+        """The table for somebody who only reads; a SQLite file in a folder that can't be written will do too.
+
+        Raises:
+            LedgerUnusable: as above.
+        """
+        try:
+            return cls(url)
+        except LedgerUnusable as error:
+            stated = parse_url(url)
+            still = unchanging(stated)
+            if still is None or not is_unwritable(error):
+                raise
+            ledger = cls(still.render_as_string(hide_password=False))
+            ledger.url = stated
+            return ledger
 
     @staticmethod
     def exists(url: str) -> bool:
@@ -150,6 +170,10 @@ class Ledger:
     def recover(self, lease: timedelta) -> tuple[int, int]:
         """Take back what dead workers held: (rows returned to pending, rows now in doubt)."""
         return self.change(lambda connection: _recover(connection, lease))
+
+    def left_behind(self, lease: timedelta) -> int:
+        """Rows that dead workers hold. They are only counted, for which the right to read will do."""
+        return self.read(lambda connection: _left_behind(connection, lease))
 
     @contextmanager
     def staged(self, batches: Iterable[Sequence[Row]], batch: Batch | None = None) -> Iterator[StagedManifest]:
@@ -292,6 +316,10 @@ def _recover(connection: Connection, lease: timedelta) -> tuple[int, int]:
     counts = claims.recover(connection, lost)
     runs.mark_dead(connection, lost, at)
     return counts
+
+
+def _left_behind(connection: Connection, lease: timedelta) -> int:
+    return claims.held(connection, runs.lost(connection, now(connection), lease, locked=False))
 
 
 def in_memory() -> Ledger:

@@ -205,6 +205,20 @@ def test_what_can_t_be_used_is_said_with_exit_code_2(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "command", [["generate", "m.csv"], ["rerun"], ["settle"], ["reconcile"]], ids=lambda words: words[0]
+)
+def test_a_password_in_the_apis_address_is_refused_and_not_repeated(
+    command: list[str], tmp_path: Path, in_process: Callable[..., tuple[int, str]]
+) -> None:
+    """Exit code 2 before anything is begun, and what was typed stays where it was typed."""
+    (tmp_path / "m.csv").write_text("image_path,prompt,end_seconds\nhttps://x.example/a.png,hello,5\n")
+    code, said = in_process(*command, "--base-url", "https://me:marked-4711@api.example.com")
+    assert (code, "base_url: holds a user, a password" in said) == (2, True), said
+    assert "marked-4711" not in said
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     """`reelbatch plan … | head -1` ends quietly."""
     command = f'{sys.executable} -m reelbatch plan "{DATA / "catalogue.csv"}" | head -c 1'

@@ -44,6 +44,22 @@ def test_the_key_goes_only_where_it_is_safe(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:marked-4711@api.example.com",
+        "http://me:marked-4711@127.0.0.1:8080",
+        "https://me:mar/ked-4711@api.example.com",
+        "https://api.example.com?token=marked-4711",
+    ],
+)
+def test_an_address_with_a_password_is_refused(url: str) -> None:
+    """Addresses are printed, logged and kept as parameters; the message does not say what the password is."""
+    with pytest.raises(SettingsError, match="base_url: holds a user, a password") as error:
+        load_settings(options={"base_url": url})
+    assert "ked-4711" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     "url", ["https://api.example.com", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1"]
 )
 def test_safe_addresses_are_taken(url: str) -> None:

@@ -1,0 +1,47 @@
+"""A settle at another API than the one that made the videos says so, instead of zeros and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reelbatch
+from reelbatch.sandbox import start
+
+MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """A results table with three videos that an API of this machine is still making."""
+    url = f"sqlite:///{tmp_path / 'r.db'}"
+    with start(render_video=False) as api:
+        report = reelbatch.generate(MANIFEST, results=url, base_url=api.url, api_key=api.key, limit=3)
+    assert report.submitted == 3
+    return url
+
+
+@pytest.mark.parametrize("stated", [[], ["--base-url", "https://api.example.com"]], ids=["live API", "another"])
+def test_what_belongs_to_another_api_is_said(
+    table: str, stated: list[str], tmp_path: Path, prefect_server: str
+) -> None:
+    """One line on standard error: how many, of which API, and the option that follows them. Nothing is asked for."""
+    done = subprocess.run(
+        [sys.executable, "-m", "reelbatch", "settle", "--results", table, "--json", *stated],
+        cwd=tmp_path,
+        env={**os.environ, "PREFECT_API_URL": prefect_server, "MAGIC_HOUR_API_KEY": "of-nobody"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    tally = json.loads(done.stdout)
+    assert (done.returncode, tally["polled"], tally["unsettled"]) == (0, 0, 0)
+    (line,) = done.stderr.splitlines()
+    assert "another API" in line
+    assert "3 of local (use --sandbox, or --base-url" in line
