@@ -206,7 +206,8 @@ class Client:
         Raises:
             ApiError: the API refused (`status` 404: no such video) or could not be reached.
         """
-        answer = await self._ask("GET", f"/v1/video-projects/{quote(video_id, safe='')}")
+        name = video_id if video_id.isascii() and video_id.isalnum() else quote(video_id, safe="")
+        answer = await self._ask("GET", f"/v1/video-projects/{name}")
         try:
             return video(answer)
         except (KeyError, TypeError, AttributeError) as error:

@@ -32,6 +32,8 @@ class Link(asyncio.Protocol):
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
         self._room: asyncio.Future[None] | None = None  # while the other side takes no more bytes
         self._rested_at = 0.0
+        self._wait_s = self._late_at = 0.0  # of the answer that is waited for; loop time
+        self._timer: asyncio.TimerHandle | None = None
 
     # --- what asyncio calls
 
@@ -60,6 +62,8 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._end(httpx.ReadError(str(exc) or "the connection was lost"))
+        if self._timer is not None:
+            self._timer.cancel()
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -125,11 +129,12 @@ class Link(asyncio.Protocol):
         Raises:
             httpx.TransportError: it did not come to its end.
         """
-        timer = self._loop.call_later(wait_s, self._late, wait_s)
+        self._wait_s, self._late_at = wait_s, self._loop.time() + wait_s
+        if self._timer is None or self._timer.when() > self._late_at:
+            self._watch_time()
         try:
             error = await self._ended
         finally:
-            timer.cancel()
             if self._seen is not None:  # cancelled
                 self._seen = None
                 self.abort()
@@ -169,8 +174,17 @@ class Link(asyncio.Protocol):
         except TimeoutError as error:
             raise httpx.WriteTimeout(f"nothing more was taken for {wait_s:g} s") from error
 
-    def _late(self, wait_s: float) -> None:
-        self._end(httpx.ReadTimeout(f"no whole answer within {wait_s:g} s"))
+    def _watch_time(self) -> None:
+        """One timer serves many answers: it fires when the first of them would be late, and looks which is due now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._seen is None:
+            return
+        if self._loop.time() >= self._late_at:
+            self._end(httpx.ReadTimeout(f"no whole answer within {self._wait_s:g} s"))
+        else:
+            self._timer = self._loop.call_at(self._late_at, self._watch_time)
 
     def _take(self, data: bytes) -> None:
         try:
