@@ -103,10 +103,16 @@ def take_up_rescued(ledger: Ledger) -> int:
 
 
 def _set_aside(path: Path) -> list[Path]:
-    """The rescue file under a name that nobody adds to, and any that a dead process had set aside."""
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TAKING}"))
-    return sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_TAKING}"))
+    """The rescue file under a name that nobody adds to, and any that a dead process had set aside.
+
+    One that is another user's stays as it is, and is read by every run: the table counts an answer once.
+    """
+    found = [path]
+    with contextlib.suppress(PermissionError):
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TAKING}"))
+    return [*found, *sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_TAKING}"))]
 
 
 def _take_up(ledger: Ledger, path: Path) -> int:

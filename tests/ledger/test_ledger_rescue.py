@@ -1,6 +1,11 @@
 """An id that was received is never lost: where the table will not take it, a file keeps it for the next run."""
 
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -124,3 +129,32 @@ def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None
     """Answers of one table are never taken up by another."""
     with Ledger(f"sqlite:///{tmp_path / 'other' / 'results.db'}") as other:
         assert not set(rescue_paths(ledger)) & set(rescue_paths(other))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can play two users")
+def test_a_rescue_file_of_another_user_is_read_where_it_lies(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shared folder for temporary files nobody may rename what is somebody else's; its answers count all the same."""
+    (intent,) = under_way(ledger, "a")
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    beside, away = rescue_paths(ledger)
+    assert rescue(answer(intent), ledger)
+    shutil.move(beside, away)
+    shared.chmod(0o1777)
+    os.chown(shared, 1, 1)
+    os.chown(away, 2, 2)
+    url = ledger.url.render_as_string(hide_password=False)
+    run = subprocess.run(
+        ["setpriv", "--bounding-set", "-dac_override,-fowner", sys.executable, "-m", "reelbatch"]
+        + ["reconcile", "--results", url, "--json"],
+        env={**os.environ, "TMPDIR": str(shared)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert states(ledger) == {"a": "queued"}
+    assert away.exists()
