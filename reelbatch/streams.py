@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -32,3 +33,20 @@ def no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Arrow's buffers come from the system, and go back there; unless the user has chosen where they come from.
+
+    Arrow's own allocators keep tens of megabytes for the next buffers, and more of them for each thread.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
