@@ -37,15 +37,16 @@ def no_collection() -> Iterator[None]:
 
 @contextmanager
 def memory_given_back() -> Iterator[None]:
-    """Arrow's buffers come from the system, and go back there; unless the user has chosen where they come from.
+    """Arrow takes its buffers from an allocator that soon gives them back, unless the user has chosen one.
 
-    Arrow's own allocators keep tens of megabytes for the next buffers, and more of them for each thread.
+    The one it takes by itself, mimalloc, keeps tens of megabytes for the next buffers.
     """
     import pyarrow as pa
 
     before = pa.default_memory_pool()
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        pa.set_memory_pool(pa.system_memory_pool())
+        has_jemalloc = "jemalloc" in pa.supported_memory_backends()
+        pa.set_memory_pool(pa.jemalloc_memory_pool() if has_jemalloc else pa.system_memory_pool())
     try:
         yield
     finally:
