@@ -20,12 +20,12 @@ from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, streaming
 from reelbatch.ledger.streaming import Lines
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
-from reelbatch.streams import one_ahead
+from reelbatch.streams import memory_given_back, one_ahead
 
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
     import pandas as pd
 
-ROWS_AT_ONCE = 20_000
+ROWS_AT_ONCE = 5_000
 
 SCHEMA = pa.schema(
     [
@@ -83,6 +83,7 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
     try:
         rows = 0
         with (
+            memory_given_back(),
             _file(target) as file,
             closing(_OPENERS[suffix](file)) as writer,
             closing(record_batches(ledger, batch)) as found,

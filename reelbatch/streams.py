@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -32,3 +33,21 @@ def no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Arrow takes its buffers from an allocator that soon gives them back, unless the user has chosen one.
+
+    The one it takes by itself, mimalloc, keeps tens of megabytes for the next buffers.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        has_jemalloc = "jemalloc" in pa.supported_memory_backends()
+        pa.set_memory_pool(pa.jemalloc_memory_pool() if has_jemalloc else pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)

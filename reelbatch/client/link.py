@@ -175,7 +175,7 @@ class Link(asyncio.Protocol):
             raise httpx.WriteTimeout(f"nothing more was taken for {wait_s:g} s") from error
 
     def _watch_time(self) -> None:
-        """One timer serves many answers: it fires when the first of them would be late, and looks which is due now."""
+        """One timer serves many answers: it fires when the first of them would be late, and looks at the last."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

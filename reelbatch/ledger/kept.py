@@ -95,12 +95,16 @@ class Kept:
             first, _ = self.spans.pop()
         self.spans.append((first, last))
 
-    def _count(self, rows: RowColumns, states: Iterable[str]) -> None:
-        self.counts.update(zip(states, rows.column("model"), rows.column("credits_estimated"), strict=True))
+    def _count(self, rows: RowColumns, states: Sequence[str]) -> None:
+        self.counts.update(_tally(states, rows.column("model"), rows.column("credits_estimated")))
 
     def _count_staged(self, rows: RowColumns) -> None:
-        actions = (Action.SEND if problem is None else Action.INVALID for problem in rows.column("problem"))
-        self.staged.update(zip(actions, rows.column("model"), rows.column("credits_estimated"), strict=True))
+        problems = rows.column("problem")
+        if problems.count(None) == len(rows):
+            actions = [Action.SEND] * len(rows)
+        else:
+            actions = [Action.SEND if problem is None else Action.INVALID for problem in problems]
+        self.staged.update(_tally(actions, rows.column("model"), rows.column("credits_estimated")))
 
     @property
     def rows(self) -> int:
@@ -134,6 +138,14 @@ class Kept:
                 sum_[place] += value
         ordered = sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] is not None, item[0][1]))
         return [ActionCount(action, model, *sum_) for (action, model), sum_ in ordered]
+
+
+def _tally(*columns: Sequence[Any]) -> Counter[tuple[Any, ...]]:
+    """How often each combination comes; mostly all rows say the same, and then none has to be looked at by itself."""
+    rows = len(columns[0])
+    if rows and all(column.count(column[0]) == rows for column in columns):
+        return Counter({tuple(column[0] for column in columns): rows})
+    return Counter(zip(*columns, strict=True))
 
 
 def _settled() -> ColumnElement[bool]:

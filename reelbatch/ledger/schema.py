@@ -70,7 +70,13 @@ def _partial_index(name: str, where: str, *columns: Column[Any]) -> None:
     Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
-_STATES = ", ".join(f"'{state}'" for state in RowState)
+def _none_of(*states: RowState) -> str:
+    return " AND ".join(f"state <> '{state}'" for state in states)
+
+
+# Not as IN: SQLite makes a table of a longer list for every row that is checked, which takes as long as the insert.
+_KNOWN = " OR ".join(f"state = '{state}'" for state in RowState)
+_WITHOUT_ID = _none_of(RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE)
 
 results = Table(
     "results",
@@ -111,8 +117,8 @@ results = Table(
     Column("rerun_wanted", Boolean, nullable=False, server_default=text("false")),
     Column("due_at", UtcDateTime),  # when settle should look at it next
     PrimaryKeyConstraint("batch", "row_key"),
-    CheckConstraint(f"state IN ({_STATES})", name="state_is_known"),
-    CheckConstraint("video_id IS NOT NULL OR state NOT IN ('queued', 'rendering', 'complete')", name="id_is_known"),
+    CheckConstraint(_KNOWN, name="state_is_known"),
+    CheckConstraint(f"video_id IS NOT NULL OR ({_WITHOUT_ID})", name="id_is_known"),
 )
 
 _partial_index("results_held", "state IN ('claimed', 'sending')", results.c.run_id)

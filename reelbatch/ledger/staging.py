@@ -54,7 +54,7 @@ _TEMPORARY = ("page_size = 32768", "cache_size = -8000", "secure_delete = OFF")
 """How SQLite keeps what is staged: in a file, written in large pieces."""
 _ROWS_A_STATEMENT = 500
 """With one row each, the threads of this process would hand the interpreter to each other a million times."""
-_CACHE_KIB, _SMALL_CACHE_KIB = 48 * 1024, 2000
+_CACHE_KIB, _SMALL_CACHE_KIB = 16_000, 2000
 """Of the results table's pages, while it is merged: keys come in any order, and each may touch another page."""
 staged = table("staged", *(column(name) for name in _STAGED_COLUMNS))
 
@@ -117,12 +117,17 @@ def create(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         for pragma in _TEMPORARY:
             connection.exec_driver_sql(f"PRAGMA temp.{pragma}")
-        connection.exec_driver_sql(f"PRAGMA main.cache_size = -{_CACHE_KIB}")
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE staged ({definitions}, PRIMARY KEY (row_number))")
 
 
 def _sql_type(type_: Any, connection: Connection) -> str:
     return "TEXT" if type_ is None else str(type_.compile(connection.dialect))
+
+
+def widen_cache(connection: Connection) -> None:
+    """Before the merge; `drop` gives it back."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA main.cache_size = -{_CACHE_KIB}")
 
 
 def drop(connection: Connection) -> None:

@@ -39,7 +39,7 @@ from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
 from reelbatch.ledger.transacting import MOST_COLLISIONS, Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 from reelbatch.rowcolumns import RowColumns
-from reelbatch.streams import no_collection, one_ahead
+from reelbatch.streams import memory_given_back, no_collection, one_ahead
 
 Answer = TypeVar("Answer")
 
@@ -182,7 +182,7 @@ class Ledger:
         With a `batch`, rows that it has already just so are counted and not staged, which takes a fraction of the
         time. Not for Regenerate.ALL.
         """
-        with session(self._engine) as connection, Repeats() as keys, Repeats() as requests:
+        with memory_given_back(), session(self._engine) as connection, Repeats() as keys, Repeats() as requests:
             staged = StagedManifest(connection, batch, keys, requests)
             try:
                 staged.create()
@@ -255,7 +255,7 @@ class StagedManifest:
         limit: int | None = None,
         check: Callable[[Connection], None] | None = None,
     ) -> None:
-        """Bring the manifest into the results table, some ten thousand rows at a time.
+        """Bring the manifest into the results table, a hundred thousand rows at a time.
 
         With `limit`, no more finished videos are given up than a run that sends so many rows gets to. `check` begins
         each transaction, and may raise to end it all.
@@ -265,6 +265,7 @@ class StagedManifest:
         spans = list(merging.spans(connection))
         remake = Remake(regenerate, self._last_made_again(batch, regenerate, limit))
         known = staging.rows_of(connection, batch) > 0
+        staging.widen_cache(connection)
         connection.rollback()
 
         def merge_span(span: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +21,10 @@ from reelbatch.manifest.header import LONGEST, Header, read_header
 from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.sources import BATCH_ROWS, BrokenRow, RawRows
 
-BLOCK = 1 << 20
-"""Bytes parsed at a time: the longest row there can be."""
+SMALL_BLOCK, BLOCK = 1 << 18, 1 << 20
+"""Bytes parsed at a time: the longest row there can be. Arrow reads 32 blocks ahead, so the small ones come first."""
+_JOINED = 2
+"""Small blocks whose rows go on together: what is done for each batch takes a while."""
 _OPEN_QUOTE = "a quotation mark is opened and not closed, so the rest of the file belongs to this row"
 _CLOSE_QUOTE = "Close it, or double it if it is part of the text."
 
@@ -46,17 +49,16 @@ class DelimitedSource:
         """Read the rows; one with too few or too many cells is `broken`, one without any content is left out."""
         places = {column: self.columns.index(column) for column in wanted}
         pen = _Pen(self._header)
-        with self._file.open_native(self._header.size) as stream:
-            last = None
-            for batch in _record_batches(self._file, stream, pen):
-                if last is not None:
-                    yield _raw_rows(last, pen, places)
-                last = batch
+        last = None
+        for batch in _record_batches(self._file, pen):
             if last is not None:
-                kept = pen.refuse_swallower(self._file, last)
-                yield _raw_rows(kept, pen, places)
-            if broken := pen.release(None):
-                yield RawRows((), {column: [] for column in wanted}, broken)
+                yield _raw_rows(last, pen, places)
+            last = batch
+        if last is not None:
+            kept = pen.refuse_swallower(self._file, last)
+            yield _raw_rows(kept, pen, places)
+        if broken := pen.release(None):
+            yield RawRows((), {column: [] for column in wanted}, broken)
 
 
 class _Pen:
@@ -65,10 +67,13 @@ class _Pen:
     def __init__(self, header: Header) -> None:
         self.header = header
         self._next = 1
+        self._released = 0
         self._broken: dict[int, BrokenRow] = {}
 
     def refuse(self, row: Any) -> str:
         """Arrow's handler of rows with too few or too many cells: keep them, go on with the others."""
+        if row.number <= self._released:  # the file is read for a second time
+            return "skip"
         text = row.text.rstrip("\r\n")
         cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.header.delimiter), [])
         what = f"{row.actual_columns} cells where the header has {row.expected_columns}"
@@ -107,42 +112,70 @@ class _Pen:
     def release(self, before: int | None) -> list[BrokenRow]:
         """The refused rows before a row number (None: all that are left)."""
         numbers = sorted(number for number in self._broken if before is None or number < before)
+        self._released = max([self._released, *numbers])
         return [self._broken.pop(number) for number in numbers]
 
 
-def _record_batches(file: TextFile, stream: Any, pen: _Pen) -> Iterator[Any]:
-    """Arrow's batches of text cells, no longer than BATCH_ROWS each."""
+def _record_batches(file: TextFile, pen: _Pen) -> Iterator[Any]:
+    """Arrow's batches of text cells, no longer than BATCH_ROWS each.
+
+    A row that is longer than a small block is found when it is reached: the file is read again, in large ones.
+    """
+    done = 0
+    for size in (SMALL_BLOCK, BLOCK):
+        again = done
+        try:
+            for block in _blocks(file, pen, size):
+                known = min(again, block.num_rows)
+                again -= known
+                for start in range(known, block.num_rows, BATCH_ROWS):
+                    yield block.slice(start, BATCH_ROWS)
+                done += block.num_rows - known
+        except pa.ArrowInvalid as error:
+            if size == BLOCK or not _straddles(error):
+                raise _unparsable(file, pen, error) from error
+        else:
+            return
+
+
+def _blocks(file: TextFile, pen: _Pen, size: int) -> Iterator[Any]:
     names = [str(place) for place in range(len(pen.header.columns))]
     try:
-        with arrow_csv.open_csv(
-            stream,
-            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=names),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=pen.header.delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=False,
-                invalid_row_handler=pen.refuse,
-            ),
-            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        ) as reader:
-            for block in reader:
-                for start in range(0, block.num_rows, BATCH_ROWS):
-                    yield block.slice(start, BATCH_ROWS)
+        with (
+            file.open_native(pen.header.size) as stream,
+            arrow_csv.open_csv(
+                stream,
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=size, column_names=names),
+                parse_options=arrow_csv.ParseOptions(
+                    delimiter=pen.header.delimiter,
+                    newlines_in_values=True,
+                    ignore_empty_lines=False,
+                    invalid_row_handler=pen.refuse,
+                ),
+                convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+            ) as reader,
+        ):
+            blocks = iter(reader)
+            while some := list(islice(blocks, 1 if size == BLOCK else _JOINED)):
+                yield pa.concat_batches(some)
     except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):
-            return
-        file.verify()  # the encoding is the likeliest cause, and this names the line
-        raise _unparsable(file.path, pen, error) from error
+        if "Empty CSV file" not in str(error):
+            raise
     except OSError as error:
         raise damaged(file.path, error) from error
 
 
-def _unparsable(path: str, pen: _Pen, error: Exception) -> ManifestError:
+def _straddles(error: Exception) -> bool:
+    return "straddling" in str(error)
+
+
+def _unparsable(file: TextFile, pen: _Pen, error: Exception) -> ManifestError:
+    file.verify()  # the encoding is the likeliest cause, and this names the line
     row = pen.number(1)[0]
-    if "straddling" in str(error):
+    if _straddles(error):
         what = f"a row is longer than {BLOCK:,} bytes; most likely a quotation mark is not closed"
-        return ManifestError(f"{path}, row {row} or after: {what}. {_CLOSE_QUOTE}")
-    return ManifestError(f"{path}, row {row} or after: {error}. Correct the file or export it again.")
+        return ManifestError(f"{file.path}, row {row} or after: {what}. {_CLOSE_QUOTE}")
+    return ManifestError(f"{file.path}, row {row} or after: {error}. Correct the file or export it again.")
 
 
 def _raw_rows(batch: Any, pen: _Pen, places: dict[str, int]) -> RawRows:

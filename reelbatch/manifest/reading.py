@@ -47,7 +47,7 @@ class Manifest:
         self.base = _base(name)
 
     def batches(self) -> Iterator[CheckedRows]:
-        """Read and check the rows, about ten thousand at a time; the last batch carries the file's warnings.
+        """Read and check the rows, some thousand at a time; the last batch carries the file's warnings.
 
         Raises:
             ManifestError: the file turned out to be damaged on the way.

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from reelbatch.errors import ManifestError
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 5_000
 
 
 class BrokenRow(NamedTuple):

@@ -107,12 +107,15 @@ def _set_aside(path: Path) -> list[Path]:
 
     One that is another user's stays as it is, and is read by every run: the table counts an answer once.
     """
-    found = [path]
-    with contextlib.suppress(PermissionError):
-        found = []
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TAKING}"))
-    return [*found, *sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_TAKING}"))]
+    set_aside = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_TAKING}"))
+    mine = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TAKING}")
+    try:
+        path.rename(mine)
+    except FileNotFoundError:
+        return set_aside
+    except PermissionError:
+        return [path, *set_aside]
+    return [mine, *set_aside]
 
 
 def _take_up(ledger: Ledger, path: Path) -> int:
@@ -120,7 +123,7 @@ def _take_up(ledger: Ledger, path: Path) -> int:
     if answers:
         ledger.change(partial(sending.record_answers, items=answers))
     kept = path.with_name(f"{path.name.removesuffix(_TAKING)}.taken")
-    with contextlib.suppress(FileNotFoundError):  # another process was quicker
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # another process was quicker, or it is not ours
         path.rename(kept)
     if damaged:
         sys.stderr.write(f"{kept}: {damaged} damaged lines were left out; their rows are in doubt.\n")
@@ -132,6 +135,9 @@ def _read(path: Path) -> tuple[list[Answer], int]:
     try:
         lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line]
     except FileNotFoundError:
+        return [], 0
+    except PermissionError:
+        sys.stderr.write(f"{path}: may not be read, so the answers that it keeps are missing. Ask its owner to.\n")
         return [], 0
     answers = []
     for line in lines:

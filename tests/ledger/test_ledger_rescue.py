@@ -135,7 +135,7 @@ def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None
 def test_a_rescue_file_of_another_user_is_read_where_it_lies(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a shared folder for temporary files nobody may rename what is somebody else's; its answers count all the same."""
+    """In a shared folder for temporary files nobody may rename what is somebody else's; its answers count."""
     (intent,) = under_way(ledger, "a")
     shared = tmp_path / "tmp"
     shared.mkdir()
@@ -147,9 +147,9 @@ def test_a_rescue_file_of_another_user_is_read_where_it_lies(
     os.chown(shared, 1, 1)
     os.chown(away, 2, 2)
     url = ledger.url.render_as_string(hide_password=False)
+    as_another = ["setpriv", "--bounding-set", "-dac_override,-fowner"]
     run = subprocess.run(
-        ["setpriv", "--bounding-set", "-dac_override,-fowner", sys.executable, "-m", "reelbatch"]
-        + ["reconcile", "--results", url, "--json"],
+        [*as_another, sys.executable, "-m", "reelbatch", "reconcile", "--results", url, "--json"],
         env={**os.environ, "TMPDIR": str(shared)},
         capture_output=True,
         text=True,

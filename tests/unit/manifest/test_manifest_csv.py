@@ -202,6 +202,17 @@ def test_an_endless_row_is_an_error(read: Any, csv_file: Any) -> None:
         read(csv_file(HEAD + ROW + 'https://x.test/b.png,"Pan\n' + ROW * (2 * delimited.BLOCK // len(ROW))))
 
 
+def test_a_long_row_is_read_like_any_other(read: Any, csv_file: Any) -> None:
+    """A row too long for a small block costs a second reading; every row still comes once, and every broken one."""
+    rows = [f"https://x.test/{number}.png,Pan,\n" for number in range(1, 60_001)]
+    rows[9::10_000] = ["too,many,cells,here\n"] * 6
+    rows[40_000] = f"https://x.test/40001.png,Pan,{'x' * (2 * delimited.SMALL_BLOCK)}\n"
+    outcome = read(csv_file("image_path,prompt,note\n" + "".join(rows)))
+    assert [row.row_number for row in outcome.rows] == list(range(1, 60_001))
+    assert [number for number, _, _ in outcome.whats] == list(range(10, 60_001, 10_000))
+    assert all(row.request.image_path.endswith(f"/{row.row_number}.png") for row in outcome.rows if not row.problem)
+
+
 def test_an_endless_header_is_an_error(read: Any, csv_file: Any) -> None:
     """A quotation mark that stays open in the names is found."""
     with pytest.raises(ManifestError, match="line of column names does not end"):
