@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -33,15 +34,24 @@ class Lookup:
     sha256: str
 
 
-def save(connection: Connection, items: Sequence[Upload]) -> list[str]:
-    """Remember uploads; answers with the path to use: of two that raced, the first."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+def save(connection: Connection, items: Sequence[Upload]) -> list[None]:
+    """Remember uploads; of two with the same bytes, the first."""
     ordered = sorted(items, key=lambda item: (item.api, item.sha256))  # as everybody locks them
-    connection.execute(dialect.insert(uploads).on_conflict_do_nothing(), [asdict(item) for item in ordered])
-    return [found or item.file_path for item, found in zip(items, find(connection, items), strict=True)]
+    connection.execute(_SAVE[connection.dialect.name], [_values(item) for item in ordered])
+    return [None] * len(items)
 
 
-def find(connection: Connection, items: Sequence[Lookup | Upload]) -> list[str | None]:
+_SAVE = {
+    "sqlite": sqlite.insert(uploads).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(uploads).on_conflict_do_nothing(),
+}
+
+
+def _values(item: Upload) -> dict[str, Any]:
+    return {field.name: getattr(item, field.name) for field in fields(item)}
+
+
+def find(connection: Connection, items: Sequence[Lookup]) -> list[str | None]:
     """The API's path for each image, None for one that it does not have."""
     paths: dict[tuple[str, str], str] = {}
     for api in {item.api for item in items}:

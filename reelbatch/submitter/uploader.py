@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,7 @@ from reelbatch.submitter.pace import Stopped
 
 _SLOTS_A_CALL = 50
 _LOOKUPS_AT_ONCE = 100
-_HASHING_AT_ONCE = 4
+_HASHING_AT_ONCE = max(2, min(4, os.cpu_count() or 2))  # more threads than cores only hold each other up
 _FETCHES_AT_ONCE = 16
 _UPLOADS_AT_ONCE = 32
 _FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
@@ -93,9 +94,9 @@ class Uploader:
         self._slots = Gathered(self._ask_for_slots, _SLOTS_A_CALL)
         self._known = Gathered(self._find, _LOOKUPS_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
-        self._saving: dict[str, tuple[Asset, asyncio.Task[str]]] = {}  # uploaded, but not yet in the table
+        self._saving: dict[str, tuple[Asset, asyncio.Task[None]]] = {}  # uploaded, but not yet in the table
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
-        self._hashing = asyncio.Semaphore(_HASHING_AT_ONCE)
+        self._hashing = ThreadPoolExecutor(_HASHING_AT_ONCE, "reelbatch-hashing")
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._stopped = False
 
@@ -149,8 +150,7 @@ class Uploader:
 
     async def _from_file(self, source: str) -> Asset:
         async with self._local(source) as path, self._uploading:
-            async with self._hashing:
-                seen = await asyncio.to_thread(_look_at, path)
+            seen = await asyncio.get_running_loop().run_in_executor(self._hashing, _look_at, path)
             return await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
 
     @asynccontextmanager
