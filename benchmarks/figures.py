@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -148,6 +149,9 @@ def write(bench: Bench, name: str, found: Found, took_s: float) -> None:
     bench.results.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+_YARDSTICK = 5_000_000
+
+
 def machine() -> dict[str, Any]:
     """Where and when, and how busy the machine was with everything together."""
     return {
@@ -156,7 +160,16 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),
         "load_average_5_min": round(os.getloadavg()[1], 2),
+        "yardstick_s": round(_yardstick_s(), 2),
     }
+
+
+def _yardstick_s() -> float:
+    """Seconds that a bare loop of Python takes here: machines differ, and so does one machine from day to day."""
+    started, total = time.perf_counter(), 0
+    for number in range(_YARDSTICK):
+        total += number
+    return time.perf_counter() - started
 
 
 def _short(value: float | None) -> float | None:
