@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import AsyncIterator
+from math import inf
 from typing import cast
 
 import httpx
@@ -32,7 +33,7 @@ class Link(asyncio.Protocol):
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
         self._room: asyncio.Future[None] | None = None  # while the other side takes no more bytes
         self._rested_at = 0.0
-        self._wait_s = self._late_at = 0.0  # of the answer that is waited for; loop time
+        self._wait_s = self._late_at = inf  # of the answer that is waited for; loop time
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what asyncio calls
@@ -112,6 +113,7 @@ class Link(asyncio.Protocol):
             return False
         self._seen, self._ended = seen, self._loop.create_future()
         self._owed = _stated_length(call) - len(call.content)
+        self._late_at = inf
         self._reader.begin(seen)
         seen.left = True
         transport.write(data)
@@ -179,7 +181,7 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._seen is None:
+        if self._seen is None or self._late_at == inf:  # nobody waits for an answer now
             return
         if self._loop.time() >= self._late_at:
             self._end(httpx.ReadTimeout(f"no whole answer within {self._wait_s:g} s"))

@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from raw_server import KEY, Serve, answer, keeping, read_request, reset
 from waiting import until
 
 from reelbatch.client import Client, Connection, link
+from reelbatch.client.files import one_piece
 from reelbatch.client.lines import Lines
 from reelbatch.client.wire import Call, Origin, Seen, Waits
 from reelbatch.errors import ApiError
@@ -563,3 +565,24 @@ def test_a_call_does_not_show_its_headers() -> None:
     """They carry the key."""
     call = Call("GET", *Origin.split("https://a/b"), [("Authorization", f"Bearer {KEY}")], KEY.encode())
     assert KEY not in repr(call)
+
+
+async def test_a_slow_file_on_a_kept_connection_is_waited_for(serve: Serve) -> None:
+    """The wait for an answer begins when the file is written; that of the answer before it is over."""
+    server = await serve(patient)
+    wait_s = 0.4
+    lines = Lines(1, replace(WAITS, answer=wait_s), None)
+    origin, path = Origin.split(f"{server.url}/file")
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"a"
+            await asyncio.sleep(wait_s / 2)
+
+    try:
+        for pieces in (one_piece(b"abcd"), slowly()):
+            call = Call("PUT", origin, path, [("Content-Length", "4")])
+            assert await lines.put(call, pieces) == 200
+    finally:
+        await lines.close()
+    assert server.connections == 1
