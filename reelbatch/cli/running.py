@@ -86,7 +86,7 @@ def leave(line: ProgressLine, code: int) -> NoReturn:
         typer.Exit: in the usual case.
     """
     if line.server_lost:
-        screen.warn("Prefect's server went away during the run and has not heard of its end. The table has it all.")
+        screen.warn("Prefect's server has not heard of the run's end; it may have gone away. The table has it all.")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from reelbatch.client.link import Link
+from reelbatch.client.link import Link, written
 from reelbatch.client.wire import Call, Origin, Seen, Waits
 
 _HAPPY_EYEBALLS_S = 0.25
@@ -94,12 +94,13 @@ class Lines:
 
     async def _started(self, call: Call, seen: Seen) -> Link:
         """A connection that `call` was written to. One that surely took nothing of it is replaced by a new one."""
+        request, owed = written(call)
         while (link := self._kept(call.origin)) is not None:
-            if link.start(call, seen):
+            if link.start(request, owed, seen):
                 return link
             link.abort()
         link = await self._connect(call.origin)
-        if not link.start(call, seen):
+        if not link.start(request, owed, seen):
             raise httpx.ConnectError("the server closed the connection before anything was sent")
         return link
 

@@ -101,22 +101,17 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def start(self, call: Call, seen: Seen) -> bool:
-        """Write a request, or where its body comes in pieces its head; False where surely not a byte of it left.
-
-        Raises:
-            httpx.LocalProtocolError: it can't be written; nothing left.
-        """
-        data = _head(call) + call.content
+    def start(self, request: bytes, owed: int, seen: Seen) -> bool:
+        """Write a request of which `owed` bytes are still to come; False where surely not a byte of it left."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
         self._seen, self._ended = seen, self._loop.create_future()
-        self._owed = _stated_length(call) - len(call.content)
+        self._owed = owed
         self._late_at = inf
         self._reader.begin(seen)
         seen.left = True
-        transport.write(data)
+        transport.write(request)
         if transport.is_closing() and isinstance(self._loop, asyncio.SelectorEventLoop):
             # This loop hands a write to the system at once, in one call, and closes only when that call failed: then
             # the system has taken nothing. Of other loops that is not known.
@@ -209,22 +204,21 @@ class Link(asyncio.Protocol):
             self._ended.set_result(error)
 
 
-def _stated_length(call: Call) -> int:
-    return next((int(value) for name, value in call.headers if name == "Content-Length"), 0)
+def written(call: Call) -> tuple[bytes, int]:
+    """A request as bytes, and how many of its body are still to come.
 
-
-def _head(call: Call) -> bytes:
-    """The request without its body. Nothing that comes from outside adds a line to it, or a word to its first one.
+    Nothing that comes from outside adds a line to its head, or a word to the first one.
 
     Raises:
         httpx.LocalProtocolError: something would.
     """
+    owed = next((int(value) for name, value in call.headers if name == "Content-Length"), 0) - len(call.content)
     lines = [f"{call.method} {call.target} HTTP/1.1", f"Host: {call.origin.netloc}"]
     lines += [f"{name}: {value}" for name, value in call.headers]
     head = "\r\n".join([*lines, "", ""])
     if not head.isascii() or not head.count("\r") == head.count("\n") == len(lines) + 1 or " " in call.target:
         raise httpx.LocalProtocolError("the address or a header has characters that no request may have")
-    return head.encode("ascii")
+    return head.encode("ascii") + call.content, owed
 
 
 class _Watched:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import httptools
 import httpx
 
 from reelbatch.client.wire import ANSWER_LIMIT, Seen
 
 _HEAD_LIMIT = 100 << 10
+_ALL_LIMIT = 2 * ANSWER_LIMIT  # with all that is not body: the lengths of chunks, trailers
+_SUCCESS = re.compile(rb"HTTP/\d\.\d (2\d\d)\b.*?\r?\n\r?\n(.*)", re.DOTALL)
 _SWITCHING = 101
 _FIRST_FINAL = 200
 
@@ -15,7 +19,8 @@ _FIRST_FINAL = 200
 class AnswerReader:
     """Puts what arrives into the `Seen` of the exchange under way.
 
-    It takes what servers get slightly wrong: an id in an answer with odd headers has been paid for all the same.
+    It takes what servers get slightly wrong: an id in an answer with odd headers has been paid for all the same. Of a
+    success whose headers can't be read at all, what came along with them is kept as its body.
     """
 
     def __init__(self) -> None:
@@ -33,8 +38,9 @@ class AnswerReader:
         )
         self._seen: Seen | None = None
         self._headers: dict[str, str] = {}
-        self._head_bytes = 0
+        self._head = bytearray()  # until it has ended
         self._head_ended = False
+        self._taken = 0  # bytes of this answer
         self._whole = False
         self._kept = True
 
@@ -46,6 +52,7 @@ class AnswerReader:
     def begin(self, seen: Seen) -> None:
         """The next bytes are the answer to a new request."""
         self._seen = seen
+        self._taken = 0
         self._whole = False
         self._begin_head()
 
@@ -55,19 +62,28 @@ class AnswerReader:
         Raises:
             httpx.RemoteProtocolError: it is no HTTP.
         """
+        self._taken += len(data)
         if not self._head_ended:
-            self._head_bytes += len(data)
+            self._head += data
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._kept = False
             if not self._whole:
-                raise httpx.RemoteProtocolError(f"the server's answer is no HTTP: {error}") from error
+                self._salvage()
+                raise httpx.RemoteProtocolError(f"the server's answer can't be read: {error}") from error
         if self._whole:
             return True
-        if not self._head_ended and self._head_bytes > _HEAD_LIMIT:
-            raise httpx.RemoteProtocolError("the headers of the server's answer do not end")
+        if self._taken > _ALL_LIMIT or (not self._head_ended and len(self._head) > _HEAD_LIMIT):
+            raise httpx.RemoteProtocolError("the server's answer does not end")
         return self._seen is not None and len(self._seen.body) > ANSWER_LIMIT
+
+    def _salvage(self) -> None:
+        """Of any other answer nothing is taken: too little is certain about it."""
+        found = None if self._head_ended else _SUCCESS.match(self._head)
+        if found and self._seen is not None:
+            self._seen.status = int(found[1])
+            self._seen.body += found[2]
 
     def end(self) -> None:
         """The server says no more; for an answer without a stated length that is its end.
@@ -78,7 +94,7 @@ class AnswerReader:
         self._kept = False
         if self._head_ended and self._ends_with_connection():
             self._whole = True
-        elif not self._head_bytes:
+        elif not self._taken:
             raise httpx.RemoteProtocolError("the server closed the connection without an answer")
         else:
             raise httpx.RemoteProtocolError("the server closed the connection within its answer")
@@ -89,7 +105,7 @@ class AnswerReader:
 
     def _begin_head(self) -> None:
         self._headers = {}
-        self._head_bytes = 0
+        self._head.clear()
         self._head_ended = False
 
     # --- what httptools calls
@@ -112,6 +128,7 @@ class AnswerReader:
         if self._whole or self._seen is None or (status < _FIRST_FINAL and status != _SWITCHING):
             return
         self._head_ended = True
+        self._head.clear()
         if status != _SWITCHING:
             self._seen.status, self._seen.headers = status, self._headers
             if "content-length" in self._headers and "transfer-encoding" in self._headers:

@@ -39,9 +39,10 @@ from reelbatch.submitter.pace import Stopped
 
 _SLOTS_A_CALL = 50
 _LOOKUPS_AT_ONCE = 100
-_HASHING_AT_ONCE = max(2, min(4, os.cpu_count() or 2))  # more threads than cores only hold each other up
 _FETCHES_AT_ONCE = 16
 _UPLOADS_AT_ONCE = 32
+_HASHING = ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2)), "reelbatch-hashing")
+"""One for the process. More threads than cores only hold each other up."""
 _FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
 
 
@@ -96,7 +97,6 @@ class Uploader:
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
         self._saving: dict[str, tuple[Asset, asyncio.Task[None]]] = {}  # uploaded, but not yet in the table
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
-        self._hashing = ThreadPoolExecutor(_HASHING_AT_ONCE, "reelbatch-hashing")
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._stopped = False
 
@@ -150,7 +150,7 @@ class Uploader:
 
     async def _from_file(self, source: str) -> Asset:
         async with self._local(source) as path, self._uploading:
-            seen = await asyncio.get_running_loop().run_in_executor(self._hashing, _look_at, path)
+            seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path)
             return await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
 
     @asynccontextmanager
@@ -184,7 +184,9 @@ class Uploader:
         """Nobody waits for it: should it be lost, the image is uploaded once more, which costs nothing."""
         task = asyncio.ensure_future(self._ledger.write(uploads.save, upload))
         self._saving[upload.sha256] = asset, task
-        task.add_done_callback(lambda done: self._saving.pop(upload.sha256) and done.exception())
+        task.add_done_callback(
+            lambda done: self._saving.pop(upload.sha256) and (done.cancelled() or done.exception())
+        )
 
     async def _ask_for_slots(self, extensions: Sequence[str]) -> list[UploadSlot]:
         return await self._client.upload_urls(extensions)
@@ -218,6 +220,12 @@ class Uploader:
             raise
         await asyncio.to_thread(_check_unchanged, path, seen)
         return slot
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    """What went wrong with the table, the run hears of with its next write."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _may_work_later(error: BaseException) -> bool:
@@ -267,6 +275,13 @@ def _look_at(path: Path) -> _Seen:
 
 def _seen(file: IO[bytes]) -> _Seen:
     """A small file is read once and in one go: each read and each hash hands the interpreter to another thread."""
+    try:
+        return _hashed(file)
+    except OSError as error:  # of this machine, not of the image
+        raise ImageUnseen(error.strerror or str(error), "") from error
+
+
+def _hashed(file: IO[bytes]) -> _Seen:
     stamp = _stamp(os.fstat(file.fileno()))
     if stamp[0] < PIECE_BYTES and len(content := file.read(PIECE_BYTES)) < PIECE_BYTES:
         return _Seen(inspect_file(io.BytesIO(content)), hashlib.sha256(content).hexdigest(), stamp, content)

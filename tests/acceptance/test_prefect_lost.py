@@ -14,7 +14,7 @@ from waiting import wait_until
 from reelbatch.sandbox import RunningSandbox, start
 
 ROWS = 24
-SAYS = "Prefect's server went away during the run"
+SAYS = "Prefect's server has not heard of the run's end"
 
 
 @pytest.fixture(scope="module")

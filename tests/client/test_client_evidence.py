@@ -338,6 +338,8 @@ ANSWERED: dict[str, tuple[bytes, Kind]] = {
         CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD),
         Kind.SUBMITTED,
     ),
+    "the length twice": (answer(GOOD, "200 OK", f"Content-Length: {len(GOOD)}"), Kind.SUBMITTED),
+    "the length twice in one line": (answer(GOOD).replace(b"68", b"68, 68", 1), Kind.SUBMITTED),
     "lines without carriage returns": (answer(GOOD).replace(b"\r\n", b"\n"), Kind.SUBMITTED),
     "a header over two lines": (answer(GOOD, "200 OK", "X-Note: first\r\n second"), Kind.SUBMITTED),
     "no reason phrase": (answer(GOOD, "200"), Kind.SUBMITTED),
@@ -364,6 +366,10 @@ ANSWERED: dict[str, tuple[bytes, Kind]] = {
     "a web page": (answer(b"<html>welcome to the hotel's network</html>"), Kind.IN_DOUBT),
     "nested without end": (answer(b'{"id":"clx7uu86w","x":' + b"[" * 100_000), Kind.SUBMITTED),
     "huge, id first": (answer(GOOD[:-1] + b',"x":"' + b"a" * 8_000_000 + b'"}'), Kind.SUBMITTED),
+    "trailers without end": (
+        CHUNKED + b"%x\r\n%b\r\n0\r\nX-Long: " % (len(GOOD), GOOD) + b"a" * 15_000_000,
+        Kind.SUBMITTED,
+    ),
     "huge, no id": (answer(b'{"x":"' + b"a" * 8_000_000 + b'"}'), Kind.IN_DOUBT),
     "redirect": (answer(b"", "307 Temporary Redirect", "Location: /v1/image-to-video?again=1"), Kind.REJECTED),
     "too fast, absurd date": (
