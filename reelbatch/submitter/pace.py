@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from reelbatch.submitter.starts import Starts
 
 _SHRINK = 0.5
-_AHEAD = 10
+_AHEAD = 4
 """For each so many in flight, one more may make ready, so that a place that comes free is not empty meanwhile."""
 
 

@@ -122,12 +122,12 @@ async def _make_ready(pace: Pace, release: asyncio.Event) -> None:
         await release.wait()
 
 
-async def test_a_tenth_makes_ready_while_all_are_in_flight() -> None:
-    """Of fifty that ask for twenty places, twenty are in flight and two are ready for the next that come free."""
+async def test_a_quarter_makes_ready_while_all_are_in_flight() -> None:
+    """Of fifty that ask for twenty places, twenty are in flight and five are ready for the next that come free."""
     pace, release = Pace(20), asyncio.Event()
     tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
     await _settle()
-    assert (pace.in_flight, pace.making_ready) == (20, 2)
+    assert (pace.in_flight, pace.making_ready) == (20, 5)
     release.set()
     await asyncio.gather(*tasks)
     assert (pace.in_flight, pace.making_ready) == (0, 0)
