@@ -25,7 +25,7 @@ from reelbatch.streams import memory_given_back, one_ahead
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
     import pandas as pd
 
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 10_000
 
 SCHEMA = pa.schema(
     [
