@@ -119,7 +119,13 @@ def _set_aside(path: Path) -> list[Path]:
 
 
 def _take_up(ledger: Ledger, path: Path) -> int:
-    answers, damaged = _read(path)
+    try:
+        answers, damaged = _read(path)
+    except PermissionError:  # it stays for whoever may
+        sys.stderr.write(
+            f"{path}: may not be read, so answers are missing. Run a command as the user whose file it is.\n"
+        )
+        return 0
     if answers:
         ledger.change(partial(sending.record_answers, items=answers))
     kept = path.with_name(f"{path.name.removesuffix(_TAKING)}.taken")
@@ -135,9 +141,6 @@ def _read(path: Path) -> tuple[list[Answer], int]:
     try:
         lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line]
     except FileNotFoundError:
-        return [], 0
-    except PermissionError:
-        sys.stderr.write(f"{path}: may not be read, so the answers that it keeps are missing. Ask its owner to.\n")
         return [], 0
     answers = []
     for line in lines:

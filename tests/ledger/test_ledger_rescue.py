@@ -158,3 +158,34 @@ def test_a_rescue_file_of_another_user_is_read_where_it_lies(
     assert (run.returncode, run.stderr) == (0, "")
     assert states(ledger) == {"a": "queued"}
     assert away.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can play two users")
+def test_a_rescue_file_that_may_not_be_read_stays_for_whoever_may(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for done: its owner's next command takes it up."""
+    (intent,) = under_way(ledger, "a")
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    beside, away = rescue_paths(ledger)
+    assert rescue(answer(intent), ledger)
+    shutil.move(beside, away)
+    shared.chmod(0o777)
+    away.chmod(0o600)
+    os.chown(shared, 1, 1)
+    os.chown(away, 2, 2)
+    url = ledger.url.render_as_string(hide_password=False)
+    as_another = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner"]
+    run = subprocess.run(
+        [*as_another, sys.executable, "-m", "reelbatch", "reconcile", "--results", url, "--json"],
+        env={**os.environ, "TMPDIR": str(shared)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, "may not be read" in run.stderr) == (0, True)
+    assert states(ledger) == {"a": "sending"}
+    assert take_up_rescued(ledger) == 1
+    assert states(ledger) == {"a": "queued"}
