@@ -34,7 +34,7 @@ class Place:
         granted = await self._pace.acquire()
         self._pace.making_ready -= 1
         self.in_flight = True
-        if self._pace.stopped:
+        if self._pace.grounded:
             raise Stopped
         return granted
 
@@ -64,6 +64,8 @@ class Pace:
         self._unready: deque[asyncio.Future[float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
+        self.grounded = False
+        """Nothing leaves any more, not even what is ready."""
         self.in_flight = 0
         self.making_ready = 0
 
@@ -79,17 +81,19 @@ class Pace:
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` was called."""
+        """Whether nobody may make ready any more."""
         return self._stop.is_set()
+
+    def close(self) -> None:
+        """Let nobody make ready any more; whoever is ready still takes off."""
+        self._stop.set()
+        _send_home(self._unready)
 
     def stop(self) -> None:
         """Let no further create start; everybody who waits gets Stopped."""
-        self._stop.set()
-        for line in (self._waiting, self._unready):
-            while line:
-                future = line.popleft()
-                if not future.done():
-                    future.set_exception(Stopped())
+        self.grounded = True
+        self.close()
+        _send_home(self._waiting)
 
     @asynccontextmanager
     async def ready(self) -> AsyncIterator[Place]:
@@ -109,26 +113,12 @@ class Pace:
                 self.making_ready -= 1
             self._grant()
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[float]:
-        """A place among those in flight; yields when it was granted (loop time), for `slow_down`.
-
-        Raises:
-            Stopped: no further create may start.
-        """
-        started = await self.acquire()
-        try:
-            yield started
-        finally:
-            self.in_flight -= 1
-            self._grant()
-
     async def acquire(self) -> float:
         """A place among those in flight; answers with when it was granted (loop time)."""
         return await self._stand_in(self._waiting)
 
     async def _stand_in(self, line: deque[asyncio.Future[float]]) -> float:
-        if self.stopped:
+        if self.grounded or (self.stopped and line is self._unready):
             raise Stopped
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         line.append(future)
@@ -208,3 +198,10 @@ class Pace:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(when, self._grant)
+
+
+def _send_home(line: deque[asyncio.Future[float]]) -> None:
+    while line:
+        future = line.popleft()
+        if not future.done():
+            future.set_exception(Stopped())

@@ -108,8 +108,13 @@ class Submitter:
 
     def stop(self, reason: ExitReason, message: str | None = None) -> None:
         """Let no further create leave; those in flight are waited for and recorded."""
-        self.tally.end(reason, message)
         self._pace.stop()
+        self._end(reason, message)
+
+    def _end(self, reason: ExitReason, message: str | None) -> None:
+        """Take on nothing more; creates that are ready still leave, unless the pace was stopped before."""
+        self.tally.end(reason, message)
+        self._pace.close()
         self.window.stop()
         self._uploader.stop()
 
@@ -282,7 +287,7 @@ class Submitter:
         intent = Intent(row, plan.run_id, token, utc_now(), plan.max_credits, self._shared_window)
         match await self._ledger.write(sending.record_intents, intent):
             case Admission.OVER_CAP:
-                self.stop(
+                self._end(  # what was admitted before is within the cap
                     ExitReason.CAP, f"the next row would take the batch over its cap of {plan.max_credits} credits"
                 )
                 raise Stopped

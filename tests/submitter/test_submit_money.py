@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from bench import PRICE, Bench, assert_books_agree
+from bench import PRICE, Answer, Bench, assert_books_agree, scripted
 
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -25,6 +25,16 @@ def test_a_cap_holds_to_the_credit(bench: Bench, sandbox: RunningSandbox, cap: i
     report = bench.generate(manifest, concurrency=50, max_credits=100 * PRICE)
     assert (report.exit_code, bench.states()) == (0, {"queued": 100})
     assert_books_agree(bench, sandbox, report)
+
+
+def test_a_cap_takes_nothing_back_that_is_within_it(bench: Bench) -> None:
+    """The rows that were ready for the next free slots when the cap was reached are sent as well."""
+    with scripted(lambda arrival: Answer(delay_s=0.05 + arrival.number % 16 * 0.02)) as api:
+        bench.url = api.url
+        report = bench.generate(bench.rows(60), concurrency=16, max_credits=34 * PRICE + 1)
+    assert (report.exit_reason, len(api.arrivals)) == ("cap", 34)
+    assert bench.states() == {"queued": 34, "pending": 26}
+    assert len(bench.attempts()) == 34
 
 
 def test_rows_in_doubt_count_against_the_cap(bench: Bench, sandbox: RunningSandbox) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -11,8 +13,15 @@ from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.starts import Starts
 
 
+@asynccontextmanager
+async def _slot(pace: Pace) -> AsyncIterator[float]:
+    """In flight; since when."""
+    async with pace.ready() as place:
+        yield await place.take_off()
+
+
 async def _hold(pace: Pace, release: asyncio.Event) -> None:
-    async with pace.slot():
+    async with _slot(pace):
         await release.wait()
 
 
@@ -35,7 +44,7 @@ async def test_no_more_than_the_limit_are_in_flight() -> None:
 async def test_too_fast_halves_the_number_in_flight_once_a_round() -> None:
     """Ten requests of the same round that hear "too fast" count once."""
     pace = Pace(16)
-    async with pace.slot() as started:
+    async with _slot(pace) as started:
         for _ in range(10):
             pace.slow_down(started, None)
         assert pace.allowed == 8
@@ -45,7 +54,7 @@ async def test_too_fast_halves_the_number_in_flight_once_a_round() -> None:
 async def test_good_answers_climb_back_to_the_limit_and_no_further() -> None:
     """By about one for each round of answers."""
     pace = Pace(16)
-    async with pace.slot() as started:
+    async with _slot(pace) as started:
         pace.slow_down(started, None)
     for _ in range(8):
         pace.good()
@@ -59,10 +68,10 @@ async def test_good_answers_climb_back_to_the_limit_and_no_further() -> None:
 async def test_a_pause_holds_for_everybody() -> None:
     """Retry-After stops the whole process, not just the row that heard it."""
     pace = Pace(4)
-    async with pace.slot() as started:
+    async with _slot(pace) as started:
         pace.slow_down(started, 0.2)
     before = asyncio.get_running_loop().time()
-    async with pace.slot() as granted:
+    async with _slot(pace) as granted:
         assert granted - before >= 0.19
 
 
@@ -85,7 +94,7 @@ class Clock:
 
 async def _starts(pace: Pace, creates: int) -> list[float]:
     async def one() -> float:
-        async with pace.slot() as granted:
+        async with _slot(pace) as granted:
             return granted
 
     return list(await asyncio.gather(*(one() for _ in range(creates))))
@@ -136,7 +145,7 @@ async def test_a_quarter_makes_ready_while_all_are_in_flight() -> None:
 async def test_nobody_makes_ready_during_a_pause() -> None:
     """Who is ready has written down that a request leaves; in a long pause none does."""
     pace, release = Pace(20), asyncio.Event()
-    async with pace.slot() as started:
+    async with _slot(pace) as started:
         pace.slow_down(started, 30)
     tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
     await _settle()
@@ -158,6 +167,37 @@ async def test_few_make_ready_where_a_rate_is_set() -> None:
     assert (pace.in_flight, pace.making_ready) == (0, 0)
 
 
+async def test_closed_it_lets_those_leave_that_are_ready() -> None:
+    """At a cap the five that are ready for a slot are within it; the others stay where they are."""
+    pace, release = Pace(20), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    await _settle()
+    pace.close()
+    assert pace.stopped
+    await asyncio.wait_for(pace.sleep(3600), 5)
+    release.set()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [end is None for end in ended].count(True) == 25
+    assert sum(isinstance(end, Stopped) for end in ended) == 25
+    assert (pace.in_flight, pace.making_ready) == (0, 0)
+    with pytest.raises(Stopped):
+        async with pace.ready():
+            pass
+
+
+async def test_a_stop_after_closing_holds_back_what_is_ready() -> None:
+    """Ctrl-C while the last of a cap are about to leave: they stay."""
+    pace, release = Pace(20), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    await _settle()
+    pace.close()
+    pace.stop()
+    release.set()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [end is None for end in ended].count(True) == 20
+    assert (pace.in_flight, pace.making_ready) == (0, 0)
+
+
 async def test_stop_sends_everybody_home() -> None:
     """Nobody who waits gets a place any more, nor anybody who comes later."""
     pace, release = Pace(1), asyncio.Event()
@@ -168,7 +208,7 @@ async def test_stop_sends_everybody_home() -> None:
     ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(end, Stopped) for end in ended)
     with pytest.raises(Stopped):
-        async with pace.slot():
+        async with _slot(pace):
             pass
     release.set()
     await holder
@@ -193,5 +233,5 @@ async def test_a_place_is_not_lost_with_a_cancelled_waiter() -> None:
     release.set()
     waiter.cancel()
     await asyncio.gather(holder, waiter, return_exceptions=True)
-    async with asyncio.timeout(5), pace.slot():
+    async with asyncio.timeout(5), _slot(pace):
         assert pace.in_flight == 1
