@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 KEY = "marked-key-0815-of-the-api"
 PASSWORD = "marked-password-4711"  # noqa: S105 - of a database that asks for none
-ROWS, AT_ONCE = 160, 4
+ROWS, AT_ONCE = 120, 4
 LEASE_S = 4.0
 
 
@@ -104,8 +104,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[RunningSandbox]:
-    """An API that takes a while for each create."""
-    with start(key=KEY, latency_ms=250, render_seconds=60.0, render_video=False) as sandbox:
+    """An API that takes so long for each create that one worker alone is not done before the other begins."""
+    with start(key=KEY, latency_ms=800, render_seconds=60.0, render_video=False) as sandbox:
         yield sandbox
 
 
