@@ -93,7 +93,7 @@ def test_a_killed_run_takes_its_sandbox_with_it(tmp_path: Path, prefect_env: dic
 def test_two_at_once_share_the_rows(workplace: Workplace) -> None:
     """Two terminals with the same command: each sends some of the rows, none is sent twice, both end well."""
     workplace.write_manifest(40)
-    slowly = {"REELBATCH_RATE_LIMIT": "4"}  # so that the second is at work long before the first is done
+    slowly = {"REELBATCH_RATE_LIMIT": "2"}  # so that the second is at work long before the first is done
     ended = [command.finish() for command in [workplace.generate(env=slowly) for _ in range(2)]]
     assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
     assert all(done.report["submitted"] for done in ended)
