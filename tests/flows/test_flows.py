@@ -26,6 +26,7 @@ from reelbatch.ledger.schema import runs
 from reelbatch.sandbox import RunningSandbox, start
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import TaskRun
     from prefect.client.schemas.responses import DeploymentResponse
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +65,15 @@ async def test_generate_runs_as_a_flow(
     assert pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist() == ["complete"] * 12
     async with get_client() as client:
         chosen = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-        tasks = await client.read_task_runs(flow_run_filter=chosen)
-        names = sorted(run.name for run in tasks if " rows " in run.name)
-        assert len(names) == 12
-        assert names[0] == "catalogue rows 1-1"
+        tasks: list[TaskRun] = []
+
+        async def are_known() -> bool:
+            """The server hears of task runs by events, which may come after the run's end."""
+            tasks[:] = await client.read_task_runs(flow_run_filter=chosen)
+            return {f"catalogue rows {number}-{number}" for number in range(1, 13)} <= {run.name for run in tasks}
+
+        await until(are_known, "the server knows a task run for each row")
+        assert len([run for run in tasks if " rows " in run.name]) == 12
         artifacts = await client.read_artifacts(flow_run_filter=chosen)
         kinds = {artifact.key: artifact.data for artifact in artifacts}
         assert set(kinds) == {"reelbatch-summary", "reelbatch-progress"}
