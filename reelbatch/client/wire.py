@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, Protocol, Self
 
 import httpx
@@ -21,6 +23,12 @@ _MASK = b"[the API key]"
 _SECRET_LENGTH = 12
 _GZIP_OR_ZLIB = 47
 _PORTS = {"http": 80, "https": 443}
+_PLAIN = re.compile(
+    r"(?P<server>https?://[a-z0-9.-]+(?::[0-9]+)?)"
+    r"(?P<target>/(?!\.)(?:[\w~:@+=&,;-]|[./](?!\.)|%[0-9A-Fa-f]{2})*(?:\?(?:[\w~:@+=&,;./-]|%[0-9A-Fa-f]{2})*)?)",
+    re.ASCII,
+)
+"""An address in which nothing has to be escaped or resolved."""
 
 
 class Origin(NamedTuple):
@@ -39,11 +47,22 @@ class Origin(NamedTuple):
             httpx.InvalidURL: it is no address.
             httpx.UnsupportedProtocol: it is neither http nor https.
         """
+        if plain := _PLAIN.fullmatch(address):  # a signed address is long, and there is one for each image
+            return cls.of(plain["server"]), plain["target"]
         url = httpx.URL(address)
+        return cls._of(url), url.raw_path.decode()
+
+    @classmethod
+    @lru_cache(maxsize=100)
+    def of(cls, address: str) -> Self:
+        """The server of an address; raises what `split` does."""
+        return cls._of(httpx.URL(address))
+
+    @classmethod
+    def _of(cls, url: httpx.URL) -> Self:
         if url.scheme not in _PORTS or not url.raw_host:
             raise httpx.UnsupportedProtocol("the address is neither http:// nor https://")
-        port = url.port or _PORTS[url.scheme]
-        return cls(url.scheme, url.raw_host.decode(), port, url.netloc.decode()), url.raw_path.decode()
+        return cls(url.scheme, url.raw_host.decode(), url.port or _PORTS[url.scheme], url.netloc.decode())
 
 
 @dataclass(frozen=True, slots=True)

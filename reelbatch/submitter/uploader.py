@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -36,6 +36,8 @@ from reelbatch.manifest.images import (
 )
 from reelbatch.submitter.gathering import Gathered
 from reelbatch.submitter.pace import Stopped
+
+Result = TypeVar("Result")
 
 _SLOTS_A_CALL = 50
 _LOOKUPS_AT_ONCE = 100
@@ -161,7 +163,7 @@ class Uploader:
             return
         with tempfile.TemporaryDirectory(prefix="reelbatch-image-", ignore_cleanup_errors=True) as folder:
             copy = Path(folder) / "image"
-            await self._retrying(_may_be_there_later)(self._fetch_once, source, copy)
+            await self._tried(partial(self._fetch_once, source, copy), _may_be_there_later)
             yield copy
 
     async def _fetch_once(self, source: str, copy: Path) -> None:
@@ -196,17 +198,33 @@ class Uploader:
 
     async def _upload(self, path: Path, seen: _Seen) -> UploadSlot:
         """Each attempt asks for a fresh address, so one that expired while it waited does no harm."""
-        slot: UploadSlot = await self._retrying(_may_work_later)(self._upload_once, path, seen)
-        return slot
+        return await self._tried(partial(self._upload_once, path, seen), _may_work_later)
 
-    def _retrying(self, is_worth_it: Callable[[BaseException], bool]) -> AsyncRetrying:
-        return AsyncRetrying(
+    async def _tried(
+        self, work: Callable[[], Awaitable[Result]], is_worth_it: Callable[[BaseException], bool]
+    ) -> Result:
+        """Nearly always the first attempt is the only one: no machinery for what needs none."""
+        try:
+            return await work()
+        except Exception as error:
+            if not is_worth_it(error):
+                raise
+            failures = iter([error])
+
+        async def attempt() -> Result:
+            if (failure := next(failures, None)) is not None:
+                raise failure
+            return await work()
+
+        retrying = AsyncRetrying(
             retry=retry_if_exception(is_worth_it),
             stop=stop_after_attempt(self._plan.attempts),
             wait=wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s),
             sleep=self._sleep,
             reraise=True,
         )
+        result: Result = await retrying(attempt)
+        return result
 
     async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:
         slot = await self._slots.get(seen.info.extension)
