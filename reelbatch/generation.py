@@ -27,6 +27,7 @@ from reelbatch.planning import (
     refuse_problems,
 )
 from reelbatch.settings import Settings, api_of
+from reelbatch.streams import old_objects_spared
 
 MOST_CHUNKS = 200
 _OTHERS_POLL_S = 1.0
@@ -114,6 +115,11 @@ def load(order: Order, settings: Settings, ledger: Ledger, check: Callable[[Conn
 
 async def send_all(session: Session, run_chunk: RunChunk, *, limit: int | None) -> None:
     """Send every pending row once, chunk by chunk; then what other workers left behind."""
+    with old_objects_spared():
+        await _send_all(session, run_chunk, limit)
+
+
+async def _send_all(session: Session, run_chunk: RunChunk, limit: int | None) -> None:
     lease = timedelta(seconds=session.settings.lease_s)
     session.submitter.allowance = limit
     claimable = await asyncio.to_thread(session.claimable)

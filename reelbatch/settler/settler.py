@@ -15,6 +15,7 @@ from reelbatch.settler.folder import Folder, FolderProblem, open_folder
 from reelbatch.settler.plan import SettlePlan, SettleReason, SettleTally
 from reelbatch.settler.polling import KeyRefused, Poller
 from reelbatch.settler.supply import Supply
+from reelbatch.streams import old_objects_spared
 
 
 class Settler:
@@ -54,7 +55,8 @@ class Settler:
         """
         folder = await self._open_folder()
         try:
-            await self._run()
+            with old_objects_spared():
+                await self._run()
             self.ended = True
         finally:
             if folder is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from pathlib import Path
@@ -116,3 +117,18 @@ def test_after_the_first_401_only_what_was_in_flight_arrives(tmp_path: Path) -> 
     assert len(after) < 8
     assert report.exit_reason == "bad_key"
     assert bench.states() == {"queued": len(api.ids), "pending": 200 - len(api.ids)}
+
+
+def test_the_collector_does_not_hold_the_rows_up(tmp_path: Path) -> None:
+    """While rows are sent, it leaves alone what was loaded before: to look through all of it is a pause for every row."""
+    frozen: list[int] = []
+
+    def script(_: Arrival) -> Answer:
+        frozen.append(gc.get_freeze_count())
+        return GOOD
+
+    gc.unfreeze()
+    with scripted(script) as api:
+        Bench(tmp_path, api.url).generate(Bench(tmp_path, api.url).rows(5))
+    assert min(frozen) > 10_000
+    assert gc.get_freeze_count() == 0
