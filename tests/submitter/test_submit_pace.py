@@ -120,7 +120,7 @@ def test_after_the_first_401_only_what_was_in_flight_arrives(tmp_path: Path) -> 
 
 
 def test_the_collector_does_not_hold_the_rows_up(tmp_path: Path) -> None:
-    """While rows are sent, it leaves alone what was loaded before: to look through all of it is a pause for every row."""
+    """While rows are sent, what was loaded before is left alone: looking through it all pauses every row."""
     frozen: list[int] = []
 
     def script(_: Arrival) -> Answer:
