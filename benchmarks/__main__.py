@@ -5,7 +5,6 @@ python -m benchmarks [NAME…] [--quick]
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.figures import RESULTS, Bench, say, show_figures, write
+from benchmarks.figures import RESULTS, Bench, choose, say, show_figures, write
 
 PARTS: Mapping[str, str] = {
     "start": "help, plan, first create",
@@ -31,18 +30,13 @@ PARTS: Mapping[str, str] = {
 
 def main() -> None:
     """Run the parts, one after the other; what one finds is written before the next one starts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="small sizes; results.json stays as it is")
-    options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in PARTS]:
-        parser.error(f"{unknown[0]}: there is no such part; there are {', '.join(PARTS)}")
+    names, quick = choose(PARTS, __doc__, "small sizes; results.json stays as it is")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
-        results = Path(tempfile.gettempdir()) / "reelbatch-bench-quick" / RESULTS.name if options.quick else RESULTS
+        results = Path(tempfile.gettempdir()) / "reelbatch-bench-quick" / RESULTS.name if quick else RESULTS
         results.parent.mkdir(exist_ok=True)
-        bench = Bench(options.quick, folder, results, stack)
-        for name in options.names or PARTS:
+        bench = Bench(quick, folder, results, stack)
+        for name in names:
             _run(bench, name)
     _plot(results)
 

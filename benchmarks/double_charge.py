@@ -160,7 +160,7 @@ def _vendor_create(url: str) -> Callable[[dict[str, Any]], str]:
     import httpx
     from magic_hour import Client
 
-    client = Client(token="sandbox", base_url=url, httpx_client=httpx.Client(timeout=30))  # noqa: S106
+    client = Client(token="sandbox", base_url=url, httpx_client=httpx.Client(timeout=30))  # noqa: S106 - the sandbox's
 
     def create(request: dict[str, Any]) -> str:
         return str(client.v1.image_to_video.create(**request).id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -88,6 +89,17 @@ class Bench:
 
         say("starting a Prefect server …")
         return self.stack.enter_context(prefect_server(self.folder / "prefect"))
+
+
+def choose(parts: Mapping[str, Any], about: str | None, quick: str) -> tuple[list[str], bool]:
+    """What the command line names, all of `parts` where it names none, and whether it says --quick."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(parts))
+    parser.add_argument("--quick", action="store_true", help=quick)
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in parts]:
+        parser.error(f"{unknown[0]}: there is no such part; there are {', '.join(parts)}")
+    return options.names or list(parts), options.quick
 
 
 def median(values: Iterable[float | None]) -> float | None:

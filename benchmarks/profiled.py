@@ -48,7 +48,7 @@ def main() -> None:
         threads.append((self.name, profile))
         profile.runcall(original, self)
 
-    threading.Thread.run = run  # type: ignore[method-assign]
+    threading.Thread.run = run
     own = cProfile.Profile(time.thread_time)
     threads.append(("main", own))
     sys.argv = [module, *arguments]

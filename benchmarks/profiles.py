@@ -6,7 +6,6 @@ python -m benchmarks.profiles NAME… [--quick]       some parts, or small sizes
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import RESULTS, Bench, machine, say
+from benchmarks.figures import RESULTS, Bench, choose, machine, say
 from benchmarks.processes import environment, module, run_process
 from benchmarks.product import DONE, LONG_S, table_url
 from benchmarks.rows import write_csv, write_images
@@ -127,26 +126,21 @@ def _head(thread: Mapping[str, Any], total: float) -> str:
 
 def _lines(areas: Mapping[str, float], total: float) -> list[str]:
     """The areas that used most, with their shares."""
-    most = Counter(areas).most_common(_AREAS)  # type: ignore[arg-type] - of seconds, which a Counter sorts as well
+    most = Counter(areas).most_common(_AREAS)
     return [f"    {seconds / total:5.1%}  {name}" for name, seconds in most]
 
 
 def main() -> None:
     """Profile the parts that are named, or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="small sizes")
-    options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in PARTS]:
-        parser.error(f"{unknown[0]}: there is no such part; there are {', '.join(PARTS)}")
+    names, quick = choose(PARTS, __doc__, "small sizes")
     texts = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="profile-", ignore_cleanup_errors=True)))
-        for name in options.names or PARTS:
-            bench = Bench(options.quick, folder / name, RESULTS, stack)
+        for name in names:
+            bench = Bench(quick, folder / name, RESULTS, stack)
             texts.append(f"{name}: {(PARTS[name].__doc__ or '').strip()}\n{PARTS[name](bench)}\n")
             say(texts[-1])
-    if not options.quick and not options.names:
+    if not quick and set(names) == set(PARTS):
         about = machine()
         head = (
             f"{about['date']}, {about['cores']} cores, Python {about['python']}, yardstick {about['yardstick_s']} s"

@@ -46,7 +46,7 @@ def selection(order: RerunOrder, ledger: Ledger) -> Selection:
         row_keys=tuple(RowKey(key) for key in order.row_keys) if order.row_keys is not None else None,
     )
     if missing := ledger.read(lambda connection: reruns.unknown_keys(connection, chosen)):
-        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")  # noqa: PLR2004
+        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")  # noqa: PLR2004 - as many as are shown
         raise SettingsError(f'batch "{chosen.batch}" has no row with the key {names}')
     return chosen
 

@@ -41,7 +41,7 @@ def _is_in_order(connection: sqlite3.Connection) -> bool:
     """Whether it is of this version, and every worker that it knows of has ended well or is at work."""
     if connection.execute("SELECT version FROM reelbatch_schema").fetchall() != [(VERSION,)]:
         return False
-    holders = connection.execute(f"SELECT DISTINCT run_id FROM results WHERE state IN ({_HELD})").fetchall()  # noqa: S608
+    holders = connection.execute(f"SELECT DISTINCT run_id FROM results WHERE state IN ({_HELD})").fetchall()  # noqa: S608 - our states
     runs = connection.execute("SELECT run_id, host, pid, pid_started FROM runs WHERE ended_at IS NULL").fetchall()
     known = {run_id for run_id, *_ in runs}
     return all(run_id in known for (run_id,) in holders) and all(_is_at_work(*process) for _, *process in runs)
@@ -55,7 +55,7 @@ def _is_at_work(host: str, pid: int, pid_started: float) -> bool:
 
 def _standings(connection: sqlite3.Connection, batch: str | None) -> dict[Batch, Standing]:
     found = connection.execute(
-        f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE :batch IS NULL OR batch = :batch ORDER BY batch",  # noqa: S608
+        f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE :batch IS NULL OR batch = :batch ORDER BY batch",  # noqa: S608 - our columns
         {"batch": batch},
     )
     return {Batch(name): (_counts(connection, name), Credits.of(sums)) for name, *sums in found.fetchall()}

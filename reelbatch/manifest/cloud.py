@@ -104,7 +104,7 @@ def open_remote(address: str, *, scattered: bool = False) -> IO[bytes]:
     with _explained(address):
         files, path = _reach(address)
         options = {"cache_type": "none"} if scattered and scheme_of(address) in _BUCKETS else {}
-        return _Guarded(files.open(path, "rb", block_size=_BLOCK, **options), address)  # type: ignore[return-value]
+        return _Guarded(files.open(path, "rb", block_size=_BLOCK, **options), address)  # type: ignore[return-value]  # it reads as one does
 
 
 async def fetch(address: str, target: Path) -> None:

@@ -108,7 +108,7 @@ def resolve_image(stated: str, base: str | Path) -> str:
     folder = str(base)
     if _SCHEME.match(folder) and not os.path.isabs(stated):  # noqa: PTH117 - a million times
         return beside(folder, stated)
-    return _as_on_disk(os.path.abspath(os.path.join(folder, stated)))  # noqa: PTH100, PTH118
+    return _as_on_disk(os.path.abspath(os.path.join(folder, stated)))  # noqa: PTH100, PTH118 - as above
 
 
 def _as_on_disk(path: str) -> str:
@@ -178,7 +178,7 @@ def opened_image(path: str) -> Iterator[IO[bytes]]:
 
 def _open(path: str) -> IO[bytes]:
     if not _SCHEME.match(path):
-        if not os.path.isfile(path) and os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH113, PTH110, PTH112
+        if not os.path.isfile(path) and os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH113, PTH110, PTH112 - a million times
             raise ImageProblem("not a regular file", "Name an image file.")
         return open(path, "rb")  # noqa: PTH123 - the caller closes it
     return open_remote(path)

@@ -107,7 +107,7 @@ class Poller:
         """Ask again later; a row that the API refuses to talk about is waited for only so many times."""
         failures = self._failures[row.id] = self._failures.get(row.id, 0) + 1
         due_at = utc_now() + timedelta(seconds=backoff(self._interval_s, failures))
-        refused = error.status is not None and 400 <= error.status < 500 and error.status not in _LATER  # noqa: PLR2004
+        refused = error.status is not None and 400 <= error.status < 500 and error.status not in _LATER  # noqa: PLR2004 - HTTP
         if not refused:
             self.patience.failed(started)
             await write(self._ledger, settling.postpone, Postponement(row, due_at))

@@ -66,7 +66,7 @@ def _start(response: Any, had: int) -> int:
     status: int = response.status_code
     if status == 200:  # noqa: PLR2004 - HTTP
         return 0
-    if status == 206 and response.headers.get("content-range", "").startswith(f"bytes {had}-"):  # noqa: PLR2004
+    if status == 206 and response.headers.get("content-range", "").startswith(f"bytes {had}-"):  # noqa: PLR2004 - HTTP
         return had
     if status in {206, 416}:
         raise Unfit("the storage has other bytes than those that are asked for", status=status)

@@ -186,9 +186,8 @@ class Uploader:
         """Nobody waits for it: should it be lost, the image is uploaded once more, which costs nothing."""
         task = asyncio.ensure_future(self._ledger.write(uploads.save, upload))
         self._saving[upload.sha256] = asset, task
-        task.add_done_callback(
-            lambda done: self._saving.pop(upload.sha256) and (done.cancelled() or done.exception())
-        )
+        task.add_done_callback(lambda _: self._saving.pop(upload.sha256))
+        task.add_done_callback(_retrieved)
 
     async def _ask_for_slots(self, extensions: Sequence[str]) -> list[UploadSlot]:
         return await self._client.upload_urls(extensions)

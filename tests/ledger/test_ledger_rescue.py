@@ -131,11 +131,14 @@ def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None
         assert not set(rescue_paths(ledger)) & set(rescue_paths(other))
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can play two users")
-def test_a_rescue_file_of_another_user_is_read_where_it_lies(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a shared folder for temporary files nobody may rename what is somebody else's; its answers count."""
+_PLAYS_TWO_USERS = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can play two users"
+)
+
+
+@pytest.fixture
+def theirs(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An answer to row "a" that another user left in a shared folder for temporary files."""
     (intent,) = under_way(ledger, "a")
     shared = tmp_path / "tmp"
     shared.mkdir()
@@ -143,48 +146,40 @@ def test_a_rescue_file_of_another_user_is_read_where_it_lies(
     beside, away = rescue_paths(ledger)
     assert rescue(answer(intent), ledger)
     shutil.move(beside, away)
-    shared.chmod(0o1777)
     os.chown(shared, 1, 1)
     os.chown(away, 2, 2)
+    return away
+
+
+def reconcile_without(capabilities: str, ledger: Ledger, shared: Path) -> subprocess.CompletedProcess[str]:
+    """`reelbatch reconcile` by a user who may less than root."""
     url = ledger.url.render_as_string(hide_password=False)
-    as_another = ["setpriv", "--bounding-set", "-dac_override,-fowner"]
-    run = subprocess.run(
-        [*as_another, sys.executable, "-m", "reelbatch", "reconcile", "--results", url, "--json"],
+    command = [sys.executable, "-m", "reelbatch", "reconcile", "--results", url, "--json"]
+    return subprocess.run(
+        ["setpriv", "--bounding-set", capabilities, *command],
         env={**os.environ, "TMPDIR": str(shared)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@_PLAYS_TWO_USERS
+def test_a_rescue_file_of_another_user_is_read_where_it_lies(ledger: Ledger, theirs: Path) -> None:
+    """In a shared folder for temporary files nobody may rename what is somebody else's; its answers count."""
+    theirs.parent.chmod(0o1777)
+    run = reconcile_without("-dac_override,-fowner", ledger, theirs.parent)
     assert (run.returncode, run.stderr) == (0, "")
     assert states(ledger) == {"a": "queued"}
-    assert away.exists()
+    assert theirs.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can play two users")
-def test_a_rescue_file_that_may_not_be_read_stays_for_whoever_may(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@_PLAYS_TWO_USERS
+def test_a_rescue_file_that_may_not_be_read_stays_for_whoever_may(ledger: Ledger, theirs: Path) -> None:
     """It is not taken for done: its owner's next command takes it up."""
-    (intent,) = under_way(ledger, "a")
-    shared = tmp_path / "tmp"
-    shared.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(shared))
-    beside, away = rescue_paths(ledger)
-    assert rescue(answer(intent), ledger)
-    shutil.move(beside, away)
-    shared.chmod(0o777)
-    away.chmod(0o600)
-    os.chown(shared, 1, 1)
-    os.chown(away, 2, 2)
-    url = ledger.url.render_as_string(hide_password=False)
-    as_another = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner"]
-    run = subprocess.run(
-        [*as_another, sys.executable, "-m", "reelbatch", "reconcile", "--results", url, "--json"],
-        env={**os.environ, "TMPDIR": str(shared)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    theirs.parent.chmod(0o777)
+    theirs.chmod(0o600)
+    run = reconcile_without("-dac_override,-dac_read_search,-fowner", ledger, theirs.parent)
     assert (run.returncode, "may not be read" in run.stderr) == (0, True)
     assert states(ledger) == {"a": "sending"}
     assert take_up_rescued(ledger) == 1

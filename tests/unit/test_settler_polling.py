@@ -1,6 +1,7 @@
 """Polling: every video to its end, whatever the API answers on the way."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -101,6 +102,19 @@ async def test_a_video_is_followed_from_queued_to_complete(ledger: Ledger) -> No
     assert (tally.credits_estimated, tally.credits_charged, tally.credits_final) == (ESTIMATE, ESTIMATE, 192)
     assert tally.credits_refunded == ESTIMATE - 192
     assert committed(ledger) == 192
+
+
+async def test_the_collector_leaves_old_objects_alone_meanwhile(ledger: Ledger) -> None:
+    """A look through everything that was loaded before would hold all questions up."""
+    submit(ledger, "a")
+    frozen: list[int] = []
+    api = FakeApi(COMPLETE)
+    api.on_ask = lambda _: frozen.append(gc.get_freeze_count())
+    gc.unfreeze()
+    async with client_of(api) as client:
+        await Settler(ledger, client, plan()).run()
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize(("answer", "state"), [(FAILED, "error"), (CANCELED, "canceled")])
