@@ -24,7 +24,7 @@ def generate(stated: Stated) -> Stated:
 
 def load(stated: Stated) -> Stated:
     """The first step of it by itself: check every row, compare it with the table, store it."""
-    from reelbatch.generation import Order
+    from reelbatch.generation import GenerateOptions
     from reelbatch.generation import load as load_manifest
     from reelbatch.session import opened_ledger
     from reelbatch.settings import load_settings
@@ -32,21 +32,21 @@ def load(stated: Stated) -> Stated:
     def work() -> Stated:
         settings = load_settings(options=stated["options"])
         with opened_ledger(settings) as ledger:
-            return load_manifest(Order(source=stated["manifest"]), settings, ledger).as_json()
+            return load_manifest(GenerateOptions(source=stated["manifest"]), settings, ledger).as_json()
 
     return _timed(work)
 
 
 def rerun_plan(stated: Stated) -> Stated:
     """What `reelbatch rerun` shows before it asks."""
-    from reelbatch.rerunning import RerunOrder, preview, selection
+    from reelbatch.rerunning import RerunOptions, preview, selection
     from reelbatch.session import opened_ledger
     from reelbatch.settings import load_settings
 
     def work() -> Stated:
         settings = load_settings(options=stated["options"])
         with opened_ledger(settings) as ledger:
-            plan = preview(ledger, selection(RerunOrder(), ledger))
+            plan = preview(ledger, selection(RerunOptions(), ledger))
         return {"send": plan.send, "credits_estimated": plan.credits_estimated}
 
     return _timed(work)

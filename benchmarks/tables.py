@@ -13,15 +13,16 @@ from benchmarks.rows import CREDITS, write_csv
 
 _NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 _SENT = f"""
-UPDATE results SET state = :state, attempts = 1, run_id = 'bench', submitted_at = {_NOW}, due_at = {_NOW},
+UPDATE generations SET state = :state, attempts = 1, run_id = 'bench', submitted_at = {_NOW}, due_at = {_NOW},
   token = printf('rb_%020x', row_number), video_id = printf('v%024d', row_number),
   credits_charged = {CREDITS}, estimated_frame_cost = {CREDITS}
 """  # noqa: S608 - constants
 _FINISHED = f"""
-UPDATE results SET settled_at = {_NOW}, fps = 24.0, width = 640, height = 480, credits_final = {CREDITS}
+UPDATE generations SET settled_at = {_NOW}, fps = 24.0, width = 640, height = 480, credits_final = {CREDITS}
 """  # noqa: S608 - constants
 _FAILED = """
-UPDATE results SET state = 'error', credits_final = 0, error_code = 'processing_timeout', error_message = 'too slow'
+UPDATE generations
+SET state = 'error', credits_final = 0, error_code = 'processing_timeout', error_message = 'too slow'
 WHERE row_number % :each = 0
 """
 _ATTEMPTS = f"""

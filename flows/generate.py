@@ -11,10 +11,12 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.generation import Order, assignment
+from reelbatch.generation import GenerateOptions, assignment, cancel_order, send_options
+from reelbatch.ledger.selection import Regenerate
 from reelbatch.manifest.cloud import shown
 from reelbatch.session import open_session
 from tasks.load import load_manifest
@@ -36,7 +38,9 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     limit: int | None = None,
     export: str | None = None,
     downloads: str | None = None,
-    regenerate: Literal["none", "changed", "all"] = "none",
+    regenerate: Literal["none", "changed", "all", "cancel"] = "none",
+    rows: list[str] | None = None,
+    repeats: Literal["hold", "send", "skip"] | None = None,
     strict: bool = False,
     settle: bool = False,
     sandbox: bool = False,
@@ -55,20 +59,23 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         limit: rows to send in this run at most.
         export: where the table is exported to; default: results/<batch>.parquet.
         downloads: folder or URL for the videos, with `settle`.
-        regenerate: make videos again for rows that changed since, or for all.
+        regenerate: make videos again for rows that changed since, or for all; cancel drops what was not sent of it.
+        rows: with `regenerate`, only rows with these keys.
+        repeats: what becomes of rows whose request is paid for under another name: hold (the default), send or skip.
         strict: send nothing if any row fails its checks.
         settle: wait for the videos as well.
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
     """
     given = locals()
-    order = Order(source=manifest, batch=batch)
-    load = partial(load_manifest, manifest, strict=strict, regenerate=regenerate, limit=limit)
-    async with (
-        opened(given) as (settings, ledger),
-        open_session(ledger, settings, assignment(order, settings)) as session,
-    ):
-        await send(session, load, limit=limit, settle=settle)
+    options = GenerateOptions(source=manifest, batch=batch)
+    async with opened(given) as (settings, ledger):
+        which = send_options(regenerate=regenerate, rows=rows, repeats=settings.repeats, limit=limit)
+        if which.regenerate is Regenerate.CANCEL:
+            return Completed(message=cancel_order(ledger, assignment(options, settings).batch))
+        load = partial(load_manifest, manifest, strict=strict, send=which)
+        async with open_session(ledger, settings, assignment(options, settings)) as session:
+            await send(session, load, limit=limit, settle=settle)
     return final_state(session)
 
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 
 from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.rerunning import RerunOrder, rerun_assignment, selection
+from reelbatch.rerunning import RerunOptions, rerun_assignment, selection
 from reelbatch.session import open_session
 from tasks.rerun import choose_failed_rows
 
@@ -58,7 +58,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         overrides: any further settings by their names.
     """
     given = locals()
-    order = RerunOrder(
+    order = RerunOptions(
         batch=batch,
         states=tuple(states or ()),
         error_codes=tuple(error_codes) if error_codes else None,

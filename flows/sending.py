@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from prefect.states import Completed, Failed
 
 from reelbatch.generation import send_all
 from reelbatch.interrupts import stopping_gently
-from reelbatch.session import Session
+from reelbatch.session import Session, on_session
 from tasks.export import export_results
 from tasks.report import progress_artifact, report_run
 from tasks.settle import settle_videos
@@ -30,6 +31,8 @@ async def send(
             await settle_videos()
     await report_run()
     await export_results(target)
+    if on_session.get() is None:  # else whoever watches prints the report first
+        await asyncio.to_thread(session.close_order)
 
 
 def final_state(session: Session) -> State[Any]:

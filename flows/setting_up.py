@@ -29,7 +29,7 @@ from reelbatch.settings import SECRETS, Settings, load_settings, may_hold_secret
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
-_SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads")
+_SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")
 """Parameters of the flows that are settings; `overrides` has any others."""
 
 

@@ -55,7 +55,7 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
         _S.SENDING: frozenset({_S.QUEUED, _S.CLAIMED, _S.PENDING, _S.REJECTED, _S.IN_DOUBT}),
         _S.QUEUED: frozenset({_S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED}),
         _S.RENDERING: frozenset({_S.COMPLETE, _S.ERROR, _S.CANCELED}),
-        _S.COMPLETE: frozenset({_S.PENDING}),
+        _S.COMPLETE: frozenset(),  # paid for: a new video is a further generation, with a line of its own
         _S.ERROR: frozenset({_S.PENDING, _S.INVALID}),
         _S.CANCELED: frozenset({_S.PENDING, _S.INVALID}),
         _S.REJECTED: frozenset({_S.PENDING, _S.INVALID}),
@@ -91,6 +91,16 @@ class Request(NamedTuple):
     width: int | None = None
     height: int | None = None
 
+    def content_sha256(self, images: Iterable[str]) -> str:
+        """SHA-256 (hex) over what the API makes of it: equal for requests that get the same video.
+
+        Args:
+            images: what stands for the image, and the end image if there is one: hash of the bytes, or address.
+        """
+        seconds = None if self.end_seconds is None else float(self.end_seconds)
+        stated = [list(images), self.prompt, self.model, self.resolution, seconds, self.audio]
+        return hashlib.sha256(canonical_json(stated).encode()).hexdigest()
+
     def fingerprint(self) -> Fingerprint:
         """SHA-256 (hex) over the fields that are set, in a canonical JSON form."""
         stated = {key: value for key, value in zip(self._fields, self, strict=True) if value is not None}
@@ -114,6 +124,8 @@ class Row(NamedTuple):
     credits_estimated: int | None  # None: the model's rate is unknown
     problem: str | None = None  # why the row is invalid; None for a row that may be sent
     unseen: bool = False  # only because this machine can't see its image; another one may
+    image_stat: str | None = None  # size and time of change of its local images
+    image_bytes: int | None = None  # their size
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +157,8 @@ class ClaimedRow:
     credits_estimated: int | None
     attempts: int  # made so far, over all runs
     fingerprint: Fingerprint = Fingerprint("")  # of what it asked for when it was claimed
+    generation: int = 1
+    image_base: str = "."  # where its relative image paths start
 
 
 SUMS = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")

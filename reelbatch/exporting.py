@@ -56,6 +56,10 @@ SCHEMA = pa.schema(
         pa.field("submitted_at", pa.timestamp("us", tz="UTC")),
         pa.field("settled_at", pa.timestamp("us", tz="UTC")),
         pa.field("video_path", pa.string()),
+        pa.field("generation", pa.int64(), nullable=False),
+        pa.field("verdict", pa.string()),
+        pa.field("verdict_note", pa.string()),
+        pa.field("reviewed_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 """Of every export. A column whose values are all null keeps its type."""

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 
+from reelbatch.accounts import payer
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch
@@ -34,9 +35,9 @@ async def open_settler(
         SettingsError: there is no key.
         LedgerUnusable: the batch belongs to another API.
     """
-    api = api_of(settings.base_url)
+    api, who = api_of(settings.base_url), payer(ledger, settings)
     if batch is not None:
-        ledger.read(lambda connection: runs.check_batch(connection, batch, api))
+        ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
         settler = Settler(ledger, client, replace(settle_plan(settings, batch), wait=wait, api=api))
         if (listener := on_settler.get()) is not None:

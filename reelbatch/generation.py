@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, TypeAlias
 
-from reelbatch.domain import Batch
+from reelbatch.accounts import payer
+from reelbatch.domain import Batch, RowKey, RunId
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger, in_memory, runs, utc_now
-from reelbatch.ledger.staging import Regenerate
+from reelbatch.ledger import Ledger, Origin, in_memory, orders, runs, utc_now
+from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.selection import Regenerate, RepeatPolicy, SendOptions
 from reelbatch.manifest import Manifest, open_manifest
+from reelbatch.manifest.images import content_mark
 from reelbatch.planning import (
     Assignment,
     Findings,
@@ -25,8 +29,9 @@ from reelbatch.planning import (
     options_of,
     refuse_duplicates,
     refuse_problems,
+    refuse_unknown_keys,
 )
-from reelbatch.settings import Settings, api_of
+from reelbatch.settings import Settings
 from reelbatch.streams import old_objects_spared
 
 MOST_CHUNKS = 200
@@ -44,14 +49,36 @@ RunChunk = Callable[[str, int, int], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be generated."""
+class GenerateOptions:
+    """What is to be generated, and from what."""
 
     source: Source
     batch: str | None = None  # None: the manifest's stem
     strict: bool = False
-    regenerate: Regenerate = Regenerate.NONE
-    limit: int | None = None  # rows that this run will send at most
+    send: SendOptions = field(default_factory=SendOptions)  # which rows
+
+
+def send_options(
+    *, regenerate: str = "none", rows: Iterable[str] | None = None, repeats: str = "hold", limit: int | None = None
+) -> SendOptions:
+    """Which rows are sent, by the words of the command line.
+
+    Raises:
+        SettingsError: no such word, or rows are named although none are made again.
+    """
+    if regenerate not in set(Regenerate):
+        raise SettingsError(f'--regenerate "{regenerate}": use none, changed, all or cancel')
+    if repeats not in set(RepeatPolicy):
+        raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
+    options = SendOptions(
+        regenerate=Regenerate(regenerate),
+        row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
+        repeats=RepeatPolicy(repeats),
+        limit=limit,
+    )
+    if options.row_keys is not None and not options.makes_again:
+        raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
+    return options
 
 
 def named(batch: str | None, manifest: Manifest) -> Batch:
@@ -66,51 +93,89 @@ def named(batch: str | None, manifest: Manifest) -> Batch:
     return Batch(name)
 
 
-def assignment(order: Order, settings: Settings) -> Assignment:
-    """What a session for `order` works on; the manifest is opened, not read.
+def assignment(options: GenerateOptions, settings: Settings) -> Assignment:
+    """What a session for `options` works on; the manifest is opened, not read.
 
     Raises:
         ManifestError: there is no such manifest, or it can't be opened.
     """
-    manifest = open_manifest(order.source, options_of(settings), checks_of(settings))
-    return Assignment(batch=named(order.batch, manifest), command="generate", base=manifest.base)
+    manifest = open_manifest(options.source, options_of(settings), checks_of(settings))
+    return Assignment(batch=named(options.batch, manifest), command="generate", base=manifest.base)
 
 
-def plan(order: Order, settings: Settings) -> Plan:
+def plan(options: GenerateOptions, settings: Settings) -> Plan:
     """Check the manifest and compare it with the results table; spends nothing and changes nothing.
 
     Raises:
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
+        OrderOpen: videos are to be made again, and another order is open.
     """
-    manifest = open_manifest(order.source, options_of(settings), checks_of(settings))
-    batch = named(order.batch, manifest)
+    manifest = open_manifest(options.source, options_of(settings), checks_of(settings))
+    batch = named(options.batch, manifest)
     findings = Findings()
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
-    with table as ledger, ledger.staged(findings.gather(manifest), batch) as staged:
-        return look(manifest, batch, settings, (findings, staged))
+    with table as ledger:
+        origin = origin_of(manifest, payer(ledger, settings))
+        with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
+            return look(manifest, batch, settings, (findings, staged))
 
 
-def load(order: Order, settings: Settings, ledger: Ledger, check: Callable[[Connection], None] | None = None) -> Plan:
-    """Check the manifest and bring it into the results table; `check` begins each transaction that changes rows.
+def origin_of(manifest: Manifest, who: Payer) -> Origin:
+    """Where the manifest's images are, and who would pay for its videos."""
+    return Origin(manifest.base, partial(content_mark, base=manifest.base), who)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFor:
+    """Who loads a manifest.
+
+    Args:
+        check: begins each transaction that changes rows, and may raise.
+        agree: is shown the plan before anything is changed, and may raise.
+    """
+
+    run_id: RunId = RunId("")  # noqa: RUF009 - a name for a text
+    payer: Payer | None = None  # None: as far as the table knows
+    check: Callable[[Connection], None] | None = None
+    agree: Callable[[Plan], None] | None = None
+
+
+def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: LoadFor = LoadFor()) -> Plan:
+    """Check the manifest and bring it into the results table.
 
     Raises:
         ManifestError: the manifest can't be used; nothing was changed.
         LedgerUnusable: the batch belongs to another API.
+        OrderOpen: videos are to be made again, and another order is open.
+        NotAgreed: more would be sent than somebody said yes to.
     """
-    manifest = open_manifest(order.source, options_of(settings), checks_of(settings))
-    batch = named(order.batch, manifest)
+    manifest = open_manifest(options.source, options_of(settings), checks_of(settings))
+    batch = named(options.batch, manifest)
     findings = Findings()
-    unchanged = None if order.regenerate is Regenerate.ALL else batch
-    with ledger.staged(findings.gather(manifest), unchanged) as staged:
-        comparison = staged.compare(batch, order.regenerate)
+    payer_ = who.payer or payer(ledger, settings)
+    with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
+        comparison = staged.compare(batch)
         refuse_duplicates(manifest, findings, comparison)
-        if order.strict:
+        refuse_unknown_keys(manifest, comparison)
+        if options.strict:
             refuse_problems(manifest, findings)
-        where = api_of(settings.base_url), manifest.base
-        ledger.change(lambda connection: runs.open_batch(connection, batch, where, utc_now()))
-        staged.merge(batch, order.regenerate, order.limit, check)
-    return make_plan(manifest, batch, settings, (findings, comparison))
+        made = make_plan(manifest, batch, settings, (findings, comparison))
+        if who.agree is not None:
+            who.agree(made)
+        ledger.change(lambda connection: runs.open_batch(connection, batch, payer_, manifest.base))
+        staged.merge(batch, who.run_id, who.check)
+    return made
+
+
+def cancel_order(ledger: Ledger, batch: Batch) -> str:
+    """Drop what the batch's open order has not sent; answers with what was dropped, in words."""
+    found = ledger.change(lambda connection: orders.cancel(connection, batch, utc_now()))
+    if found is None:
+        return f'batch "{batch}": no order is open, nothing was dropped'
+    order, dropped = found
+    kept = sum(order.states.values()) - dropped
+    return f'batch "{batch}": {dropped:,} rows of {order.words} were dropped unsent; {kept:,} stay'
 
 
 async def send_all(session: Session, run_chunk: RunChunk, *, limit: int | None) -> None:
@@ -121,6 +186,7 @@ async def send_all(session: Session, run_chunk: RunChunk, *, limit: int | None) 
 
 async def _send_all(session: Session, run_chunk: RunChunk, limit: int | None) -> None:
     lease = timedelta(seconds=session.settings.lease_s)
+    limit = session.bounded(limit)
     session.submitter.allowance = limit
     claimable = await asyncio.to_thread(session.claimable)
     session.rows_to_send = claimable if limit is None else min(claimable, limit)

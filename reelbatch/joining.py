@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import fsspec
 
 from reelbatch.errors import LedgerError
-from reelbatch.generation import Order, load
+from reelbatch.generation import GenerateOptions, LoadFor, load
 from reelbatch.ledger import loads, utc_now
 from reelbatch.ledger.engine import is_lost, now
-from reelbatch.ledger.staging import Regenerate
 from reelbatch.models import load_models
-from reelbatch.planning import Plan, plan_from_json
+from reelbatch.planning import NotAgreed, Plan, plan_from_json
 from reelbatch.settings import Settings
+from reelbatch.submitter import ExitReason
 
 if TYPE_CHECKING:
     from reelbatch.session import Session
@@ -31,27 +31,39 @@ if TYPE_CHECKING:
 _ASK_EVERY_S = 0.5
 
 
-async def take_up_manifest(session: Session, order: Order) -> None:
+async def take_up_manifest(session: Session, options: GenerateOptions) -> None:
     """The first worker reads the manifest; others wait, and join where it was the same. The session takes the plan.
 
-    Where the session is stopped while it waits, it has no plan.
+    Where the session is stopped while it waits, or somebody does not agree to what would be sent, it has no plan.
 
     Raises:
         ManifestError: the manifest can't be used; nothing was changed.
         LedgerUnusable: the batch belongs to another API.
     """
+    try:
+        await _take_up(session, options)
+    except NotAgreed as refusal:
+        reason = ExitReason.DECLINED if refusal.asked else ExitReason.NOT_AGREED
+        session.submitter.stop(reason, str(refusal))
+    else:
+        await asyncio.to_thread(session.take_selection, options.send)
+
+
+async def _take_up(session: Session, options: GenerateOptions) -> None:
     settings, ledger, scope = session.settings, session.ledger, session.scope
-    digest = await asyncio.to_thread(digest_of, order, settings)
+    digest = await asyncio.to_thread(digest_of, options, settings)
     wanted = loads.Load(scope.batch, scope.run_id, digest, utc_now())
     told = False
     while not session.submitter.pace.stopped:
         match await ledger.write(loads.begin, wanted):
             case loads.Joined(found):
-                session.take_plan(replace(plan_from_json(found), max_credits=settings.max_credits, joined=True))
+                plan = replace(plan_from_json(found), max_credits=settings.max_credits, joined=True)
+                await asyncio.to_thread(session.agree, plan)
+                session.take_plan(plan)
                 return
             case loads.Mine():
-                if (plan := await _read(session, order, wanted)) is not None:
-                    session.take_plan(plan)
+                if (read := await _read(session, options, wanted)) is not None:
+                    session.take_plan(read)
                     return
             case loads.Wait():
                 if not told:
@@ -61,11 +73,11 @@ async def take_up_manifest(session: Session, order: Order) -> None:
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
 
 
-async def _read(session: Session, order: Order, wanted: loads.Load) -> Plan | None:
+async def _read(session: Session, options: GenerateOptions, wanted: loads.Load) -> Plan | None:
     """Read the manifest into the table; None where another worker has taken that over."""
     ledger = session.ledger
     try:
-        plan = await asyncio.to_thread(_load, session, order, wanted)
+        plan = await asyncio.to_thread(_load, session, options, wanted)
     except loads.Overtaken:
         return None
     except BaseException:
@@ -76,19 +88,20 @@ async def _read(session: Session, order: Order, wanted: loads.Load) -> Plan | No
     return plan
 
 
-def _load(session: Session, order: Order, wanted: loads.Load) -> Plan:
+def _load(session: Session, options: GenerateOptions, wanted: loads.Load) -> Plan:
     """Once more where the connection is lost, and the temporary table with it: what is merged already stays so."""
     check = partial(loads.still_mine, item=wanted)
+    who = LoadFor(run_id=wanted.run_id, payer=session.payer, check=check, agree=session.agree)
     try:
-        return load(order, session.settings, session.ledger, check)
+        return load(options, session.settings, session.ledger, who)
     except LedgerError as error:
         if not is_lost(error.__cause__):
             raise
         session.ledger.read(now)  # waits until the database is back
-        return load(order, session.settings, session.ledger, check)
+        return load(options, session.settings, session.ledger, who)
 
 
-def digest_of(order: Order, settings: Settings) -> str:
+def digest_of(options: GenerateOptions, settings: Settings) -> str:
     """Equal for two workers whose loads would come to the same: the manifest's content, and how it is read.
 
     A file behind a URL is not fetched for it: what its store says of it (size, ETag, time of change) has to do.
@@ -97,21 +110,20 @@ def digest_of(order: Order, settings: Settings) -> str:
         "manifest": settings.manifest.model_dump(mode="json"),
         "models": load_models(settings.models).model_dump(mode="json"),
         "checks": [settings.plan, settings.model_profile, settings.rate],
-        "regenerate": order.regenerate,
-        "limit": None if order.regenerate is Regenerate.NONE else order.limit,
-        "strict": order.strict,
+        "send": asdict(replace(options.send, limit=None)),
+        "strict": options.strict,
     }
     whole = hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode())
-    whole.update(_content(order).encode())
+    whole.update(_content(options).encode())
     return whole.hexdigest()
 
 
-def _content(order: Order) -> str:
+def _content(options: GenerateOptions) -> str:
     """What tells this manifest from another; of a DataFrame nothing does, so it is always read."""
     unlike_any = secrets.token_hex(16)
-    if not isinstance(order.source, str | os.PathLike):
+    if not isinstance(options.source, str | os.PathLike):
         return unlike_any
-    name = os.fspath(order.source)
+    name = os.fspath(options.source)
     try:
         if "://" in name:
             store, path = fsspec.core.url_to_fs(name)

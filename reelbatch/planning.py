@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from reelbatch.domain import Batch, Problem, Row
-from reelbatch.errors import ManifestError
+from reelbatch.errors import ManifestError, ReelbatchError
 from reelbatch.ledger import Comparison, StagedManifest
 from reelbatch.ledger.reruns import RerunCount
-from reelbatch.ledger.staging import Action
+from reelbatch.ledger.selection import Action
 from reelbatch.manifest import Checks, Manifest, ManifestOptions
 from reelbatch.models import ModelTable, load_models
 from reelbatch.settings import Settings
 
+KEYS_SHOWN = 10
 KEPT_PROBLEMS = 1000
 """Problems and warnings that are listed; beyond that they are only counted."""
 
@@ -63,9 +64,15 @@ class Plan:
     changed: int
     failed: int
     in_doubt: int
-    held: int
+    at_work: int  # another run has them
     invalid: int
+    later: int  # still rendering; made again once they have settled
+    not_chosen: int
     gone: int
+    beyond_limit: int  # left to the next run
+    held_rows: int  # paid for under another name
+    held: list[dict[str, Any]]  # the first of them, with both keys
+    order: str | None  # the batch's open order
     credits_estimated: int
     unknown_rate: int
     dollars: float | None
@@ -87,6 +94,36 @@ def plan_from_json(text: str) -> Plan:
     known = json.loads(text)
     models = [ModelEstimate(**model) for model in known.pop("by_model")]
     return Plan(**known, by_model=models)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What somebody said yes to. Credits are integers."""
+
+    rows: int
+    credits_estimated: int
+    unknown_rate: int
+
+    @classmethod
+    def to(cls, plan: Plan | RerunPlan) -> Self:
+        """What `plan` shows."""
+        return cls(rows=plan.send, credits_estimated=plan.credits_estimated, unknown_rate=plan.unknown_rate)
+
+    def covers(self, plan: Plan | RerunPlan) -> bool:
+        """Whether `plan` sends no more, and costs no more."""
+        known = (self.rows, self.credits_estimated, self.unknown_rate)
+        return all(
+            now <= then
+            for now, then in zip((plan.send, plan.credits_estimated, plan.unknown_rate), known, strict=True)
+        )
+
+
+class NotAgreed(ReelbatchError):  # noqa: N818 - a signal within a run
+    """More would be sent than somebody said yes to. `asked`: they were asked again, and said no."""
+
+    def __init__(self, message: str, *, asked: bool) -> None:
+        super().__init__(message)
+        self.asked = asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +189,19 @@ def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compar
     raise ManifestError("\n".join([f"{manifest.name}: the same key names more than one row.", *lines]))
 
 
+def refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
+    """Whoever names a row means one that there is.
+
+    Raises:
+        ManifestError: keys were named that the manifest does not have.
+    """
+    if unknown := comparison.unknown_keys:
+        names = ", ".join(unknown[:KEYS_SHOWN]) + (
+            f" and {len(unknown) - KEYS_SHOWN} more" if len(unknown) > KEYS_SHOWN else ""
+        )
+        raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
+
+
 def _problem_lines(findings: Findings) -> list[str]:
     lines = [f"  {problem}" for problem in findings.problems]
     if more := findings.problem_count - len(lines):
@@ -189,11 +239,15 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
     ]
     credits_ = sum(model.credits or 0 for model in models)
     same = [_same_request(first, last) for first, last in comparison.same_requests]
+    by_action["held_rows"] = by_action.pop(Action.HELD.value)
     return Plan(
         manifest=manifest.name,
         batch=batch,
         rows=findings.rows,
         **by_action,
+        beyond_limit=comparison.beyond_limit,
+        held=[held.as_json() for held in comparison.held[:KEPT_PROBLEMS]],
+        order=None if comparison.order is None else str(comparison.order),
         gone=comparison.gone,
         credits_estimated=credits_,
         unknown_rate=sum(model.unknown for model in models),
@@ -216,6 +270,7 @@ def look(manifest: Manifest, batch: Batch, settings: Settings, staged: tuple[Fin
     findings, table = staged
     comparison = table.compare(batch)
     refuse_duplicates(manifest, findings, comparison)
+    refuse_unknown_keys(manifest, comparison)
     return make_plan(manifest, batch, settings, (findings, comparison))
 
 

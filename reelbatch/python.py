@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from reelbatch.client import Client, Connection, Created
 from reelbatch.errors import SettingsError
-from reelbatch.generation import Order, Source, assignment, send_all
+from reelbatch.generation import GenerateOptions, Source, assignment, send_all, send_options
 from reelbatch.joining import take_up_manifest
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.staging import Regenerate
+from reelbatch.ledger.selection import Regenerate
 from reelbatch.local import sandboxed
 from reelbatch.reporting import RunReport
 from reelbatch.session import open_session, opened_ledger
@@ -65,6 +65,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     limit: int | None = None,
     strict: bool = False,
     regenerate: str = "none",
+    rows: Sequence[str] | None = None,
     **settings: Any,
 ) -> RunReport:
     """Send every row of `source` that has no video yet, each exactly once.
@@ -77,26 +78,34 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         settle: wait for the videos as well.
         limit: rows to send at most.
         strict: send nothing if any row fails its checks.
-        regenerate: `none`, `changed` or `all`.
+        regenerate: `none`, `changed` or `all`: videos that are made again.
+        rows: with `regenerate`, the keys of the rows that are made again; no others are sent.
         settings: any settings by their names, for example `max_credits=5000`.
 
     Raises:
         UsageError: the manifest, a setting or the results table can't be used.
     """
     stated = load_settings(config, settings)
-    order = Order(source=source, batch=batch, strict=strict, regenerate=Regenerate(regenerate), limit=limit)
+    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
+    if send.regenerate is Regenerate.CANCEL:
+        raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")
+    order = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
         return _run(_generate((ready, ledger), order, limit=limit, settle=settle))
 
 
-async def _generate(at: tuple[Settings, Ledger], order: Order, *, limit: int | None, settle: bool) -> RunReport:
+async def _generate(
+    at: tuple[Settings, Ledger], order: GenerateOptions, *, limit: int | None, settle: bool
+) -> RunReport:
     settings, ledger = at
     async with open_session(ledger, settings, assignment(order, settings)) as session:
         await take_up_manifest(session, order)
         await send_all(session, lambda _, first, last: session.submit(first, last), limit=limit)
         if settle:
             await session.settle()
-        return session.make_report()
+        report = session.make_report()
+        session.close_order()
+        return report
 
 
 def _key(settings: Settings) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
-from reelbatch.ledger.claims import Scope
+from reelbatch.ledger.paid_requests import HELD_CODE, Held
+from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.manifest.cloud import shown
 from reelbatch.standing import BatchStatus, batch_status
 from reelbatch.submitter import ExitReason, Tally
@@ -32,6 +33,14 @@ class RunReport:
     unsent: dict[str, int]  # why rows were given back in this run
     status: BatchStatus
     max_credits: int | None
+    held_rows: int = 0  # rows whose request is paid for under another name
+    held: list[Held] = field(default_factory=list)  # the first of them
+    repeats: RepeatPolicy = RepeatPolicy.HOLD
+
+    @property
+    def unsent_otherwise(self) -> dict[str, int]:
+        """Why rows were given back, those that are held aside."""
+        return {code: rows for code, rows in self.unsent.items() if code != HELD_CODE}
 
     @property
     def stopped_early(self) -> bool:
@@ -44,8 +53,11 @@ class RunReport:
         match self.exit_reason:
             case ExitReason.INTERRUPTED:
                 return 130
+            case ExitReason.DECLINED:
+                return 0
             case ExitReason.DONE:
-                return 1 if self.status.needs_attention or self.unsent else 0
+                held = self.held_rows and self.repeats is RepeatPolicy.HOLD
+                return 1 if self.status.needs_attention or self.unsent_otherwise or held else 0
         return 3
 
     def as_json(self) -> dict[str, Any]:
@@ -65,6 +77,9 @@ class RunReport:
             "exit_reason": self.exit_reason.value,
             "message": self.message,
             "unsent": self.unsent,
+            "held_rows": self.held_rows,
+            "held": [held.as_json() for held in self.held],
+            "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
         }
@@ -85,6 +100,7 @@ _COUNTED = (
 
 def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | None) -> RunReport:
     """The end of a run, as the table and the tally have it."""
+    held_rows, held = ledger.read(lambda connection: reading.held(connection, scope.batch, FAILED_ROWS_SHOWN))
     return RunReport(
         batch=scope.batch,
         run_id=scope.run_id,
@@ -99,6 +115,9 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
         unsent=dict(tally.failures),
         status=batch_status(ledger, scope.batch),
         max_credits=max_credits,
+        held_rows=held_rows,
+        held=held,
+        repeats=scope.repeats,
     )
 
 
@@ -115,9 +134,10 @@ def advice(report: RunReport, options: str = "") -> list[str]:
         lines.append(text)
     if "unknown_rate" in report.unsent:
         lines.append("Rows of unknown rate are not sent under a cap. State one with --rate, or leave the cap out.")
-    if status.count(RowState.PENDING) and set(report.unsent) != {"unknown_rate"}:
-        waiting = status.count(RowState.PENDING)
+    waiting = status.to_send - report.held_rows
+    if waiting > 0 and set(report.unsent) != {"unknown_rate"}:
         lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
+    lines += _open_ends(report)
     if status.count(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
     if status.count(RowState.REJECTED):
@@ -134,7 +154,23 @@ def advice(report: RunReport, options: str = "") -> list[str]:
     return lines
 
 
+def _open_ends(report: RunReport) -> list[str]:
+    """Rows that wait for somebody's word."""
+    lines, order = [], report.status.order
+    if report.held_rows and report.repeats is RepeatPolicy.HOLD:
+        lines.append(
+            "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."
+        )
+    if order is not None and not order.is_done:
+        lines.append(
+            f"An order is open: {order}. The same options go on with it; --regenerate cancel drops the rest."
+        )
+    return lines
+
+
 _HALTED = {
+    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then run the same command.",
+    ExitReason.DECLINED: "Nothing was sent.",
     ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
     ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",

@@ -23,7 +23,7 @@ _LEFT_ALONE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RerunOrder:
+class RerunOptions:
     """What is to be sent again. None: no restriction."""
 
     batch: str | None = None  # None: the only batch of the table
@@ -33,7 +33,7 @@ class RerunOrder:
     accept_double_charge: bool = False
 
 
-def selection(order: RerunOrder, ledger: Ledger) -> Selection:
+def selection(order: RerunOptions, ledger: Ledger) -> Selection:
     """The rows that the order names.
 
     Raises:
@@ -68,7 +68,7 @@ def the_batch(ledger: Ledger, stated: str | None) -> Batch:
     raise SettingsError(f'--batch "{stated}": the results table has no such batch. It has: {names}')
 
 
-def _states(order: RerunOrder) -> frozenset[RowState]:
+def _states(order: RerunOptions) -> frozenset[RowState]:
     allowed = {*FAILED, RowState.IN_DOUBT}
     if unknown := [state for state in order.states if state not in allowed]:
         names = ", ".join(sorted(allowed))
@@ -82,14 +82,16 @@ def _states(order: RerunOrder) -> frozenset[RowState]:
     return states
 
 
-def preview(ledger: Ledger, chosen: Selection) -> RerunPlan:
-    """What would be sent, and what not; changes nothing."""
-    counts = ledger.read(lambda connection: reruns.preview(connection, chosen))
+def preview(ledger: Ledger, chosen: Selection, limit: int | None = None) -> RerunPlan:
+    """What would be sent, and what not; changes nothing. With `limit`, no more rows than that."""
+    counts = ledger.read(lambda connection: reruns.preview(connection, chosen, limit))
     states = ledger.read(lambda connection: reading.counts(connection, chosen.batch))
-    taken: dict[RowState, int] = {}
+    gone = ledger.read(lambda connection: reading.counts_of_gone(connection, chosen.batch))
+    taken: dict[RowState, int] = dict(gone)
     for count in counts:
         taken[count.state] = taken.get(count.state, 0) + count.rows
     rest = {state: rows - taken.get(state, 0) for state, rows in states.items()}
+    left = [f"{sum(gone.values()):,} gone left the manifest; they are never sent"] if gone else []
     return RerunPlan(
         batch=chosen.batch,
         send=sum(count.rows for count in counts),
@@ -98,7 +100,8 @@ def preview(ledger: Ledger, chosen: Selection) -> RerunPlan:
         by_failure=counts,
         left_alone=[
             f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows
-        ],
+        ]
+        + left,
     )
 
 

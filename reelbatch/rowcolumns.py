@@ -8,7 +8,8 @@ from typing import Any, overload
 
 from reelbatch.domain import Request, Row
 
-FIELDS = ("row_key", "row_number", *Request._fields, "fingerprint", "credits_estimated", "problem", "unseen")
+_LAST = ("fingerprint", "credits_estimated", "problem", "unseen", "image_stat", "image_bytes")
+FIELDS = ("row_key", "row_number", *Request._fields, *_LAST)
 """What each of the columns holds: a row's fields, with those of its request spread out."""
 _REQUEST = slice(2, 2 + len(Request._fields))
 

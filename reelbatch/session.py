@@ -14,18 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reelbatch.accounts import payer
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
-from reelbatch.domain import RunId
+from reelbatch.domain import Batch, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
-from reelbatch.ledger import Ledger, claims, reading, runs, sharing, utc_now
-from reelbatch.ledger.claims import Scope
+from reelbatch.ledger import Ledger, claims, orders, reading, runs, sharing, utc_now
+from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
-from reelbatch.planning import Assignment, Plan, RerunPlan
+from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan
 from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import Settler, SettleReason
@@ -73,12 +75,18 @@ class Session:
     """Everything that the tasks of one run share."""
 
     def __init__(
-        self, settings: Settings, connections: tuple[Ledger, Client], submitter: Submitter, scope: Scope
+        self,
+        settings: Settings,
+        connections: tuple[Ledger, Client],
+        submitter: Submitter,
+        work: tuple[Scope, Payer, str],
     ) -> None:
         self.settings = settings
         self.ledger, self.client = connections
         self.submitter = submitter
-        self.scope = scope
+        self.scope, self.payer, self._base = work
+        self.consent: Consent | None = None
+        self.agreement: Agreement | None = None  # None: nobody was asked, so nothing binds
         self.rows_to_send = 0
         self.plan: Plan | RerunPlan | None = None
         self.on_plan: Callable[[Plan | RerunPlan], None] | None = None
@@ -98,6 +106,43 @@ class Session:
         self.plan = plan
         if self.on_plan is not None:
             self.on_plan(plan)
+
+    def agree(self, plan: Plan | RerunPlan) -> None:
+        """Before anything is changed: what somebody said yes to binds, even if there is more to send by now.
+
+        Raises:
+            NotAgreed: more would be sent than that.
+        """
+        if self.consent is not None:
+            self.agreement = self.consent(plan)
+
+    def bounded(self, limit: int | None) -> int | None:
+        """How many rows this run may send: what was stated, and what was said yes to."""
+        allowed = None if self.agreement is None else self.agreement.rows
+        return min((bound for bound in (limit, allowed) if bound is not None), default=None)
+
+    def take_selection(self, options: SendOptions) -> None:
+        """Once the manifest is in the table: which of its rows this run takes."""
+        batch = self.scope.batch
+        order = self.ledger.read(lambda connection: orders.going_on(connection, batch, options))
+        only = options.makes_again and options.row_keys is not None
+        number = None if order is None else order.order_id
+        self.scope = self.scope._replace(
+            order=_NO_ORDER if only and number is None else number, only_order=only, repeats=options.repeats
+        )
+        self.submitter.repeats = options.repeats
+        self._find_images()
+
+    def _find_images(self) -> None:
+        """The machine that read the manifest may have it elsewhere; this one has its images beside its own copy."""
+        batch = self.scope.batch
+        read_from = self.ledger.read(lambda connection: runs.base_of(connection, batch))
+        if read_from is not None:
+            self.submitter.uploader.bases[read_from] = self._base
+
+    def close_order(self) -> None:
+        """The run is reported: an order of which every row has its new id is over."""
+        close_order(self.ledger, self.scope.batch)
 
     def interrupt(self) -> None:
         """Stop gently: no new create leaves, those in flight are waited for and recorded."""
@@ -175,6 +220,19 @@ class Session:
         )
 
 
+_NO_ORDER = 0
+"""The number of no order: nothing was chosen, so nothing is sent."""
+
+
+def close_order(ledger: Ledger, batch: Batch) -> None:
+    """Close the batch's open order if every row of it has its new id; where that fails, the next run does."""
+    with contextlib.suppress(LedgerError):
+        ledger.change(lambda connection: orders.close(connection, batch, utc_now()))
+
+
+Consent = Callable[[Plan | RerunPlan], Agreement | None]
+ask_consent: ContextVar[Consent | None] = ContextVar("ask_consent", default=None)
+"""Shown each plan before it is carried out: how what was said yes to at the command line binds its run."""
 on_session: ContextVar[Callable[[Session], None] | None] = ContextVar("on_session", default=None)
 """Told about each session that opens: how the command line comes by its progress line."""
 on_done: ContextVar[Callable[[], None] | None] = ContextVar("on_done", default=None)
@@ -204,13 +262,15 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
     """
     run_id = RunId(uuid.uuid4().hex[:12])
     now = utc_now()
-    ledger.read(lambda connection: runs.check_batch(connection, assignment.batch, api_of(settings.base_url)))
+    payer_ = payer(ledger, settings)
+    ledger.read(lambda connection: runs.check_batch(connection, assignment.batch, payer_))
     run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, now)
     async with open_client(settings) as client:
         await ledger.write(runs.start, run)
-        submitter = _submitter(ledger, client, settings, (run_id, assignment.base))
+        submitter = _submitter(ledger, client, settings, run_id)
         scope = Scope(assignment.batch, run_id, assignment.rerun)
-        session = Session(settings, (ledger, client), submitter, scope)
+        session = Session(settings, (ledger, client), submitter, (scope, payer_, assignment.base))
+        session.consent = ask_consent.get()
         background = [asyncio.create_task(_beat(ledger, run_id, settings.lease_s))]
         if submitter.window.limit is not None:
             background.append(asyncio.create_task(keep_count(ledger, client, settings, submitter.window)))
@@ -229,12 +289,10 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
         raise submitter.tally.crash
 
 
-def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[RunId, str]) -> Submitter:
-    run_id, base = run
+def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
     pace = Pace(settings.concurrency, _starts(ledger, settings))
     upload_plan = UploadPlan(
         api=settings.base_url,
-        base=base,
         run_id=run_id,
         attempts=settings.retry_attempts,
         wait_s=settings.retry_wait_s,

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     identical_rejections: int = Field(default=20, ge=1)
     rate_limit: float | None = Field(default=None, gt=0, description="creates per second")
 
+    repeats: Literal["hold", "send", "skip"] = Field(
+        default="hold", description="rows whose request is paid for under another name"
+    )
     max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")
     dollars_per_credit: float | None = Field(default=None, ge=0)
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reelbatch.domain import NEEDS_ATTENTION, Batch, Credits, RowState
@@ -10,7 +10,10 @@ from reelbatch.ledger.glance import glance, plain_path
 from reelbatch.opening import any_rescued
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from reelbatch.ledger import Ledger
+    from reelbatch.ledger.orders import OpenOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +25,20 @@ class BatchStatus:
     states: dict[RowState, int]
     credits: Credits
     by_model: dict[str, Credits]
+    gone: dict[RowState, int] = field(default_factory=dict)  # of `states`: rows that the manifest no longer has
+    order: OpenOrder | None = None  # rows that are being made again
+    earlier_videos: int = 0  # of rows that have a later one
 
     @property
     def needs_attention(self) -> int:
-        """Rows that are invalid, rejected, in error, canceled or in doubt."""
-        return sum(rows for state, rows in self.states.items() if state in NEEDS_ATTENTION)
+        """Rows of the manifest that are invalid, rejected, in error, canceled or in doubt."""
+        return sum(rows - self.gone.get(state, 0) for state, rows in self.states.items() if state in NEEDS_ATTENTION)
+
+    @property
+    def to_send(self) -> int:
+        """Rows of the manifest that the same command sends, those of an order aside."""
+        ordered = 0 if self.order is None else self.order.count(RowState.PENDING)
+        return self.count(RowState.PENDING) - self.gone.get(RowState.PENDING, 0) - ordered
 
     def count(self, *states: RowState) -> int:
         """Rows in one of `states`."""
@@ -37,17 +49,29 @@ class BatchStatus:
         states = {state.value: self.states.get(state, 0) for state in RowState}
         by_model = {model: asdict(money) for model, money in self.by_model.items()}
         money = {"credits": asdict(self.credits), "credits_by_model": by_model}
-        return {"batch": self.batch, "rows": self.rows, "states": states, **money}
+        order = None if self.order is None else str(self.order)
+        more = {"gone": sum(self.gone.values()), "earlier_videos": self.earlier_videos, "order": order}
+        return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money}
 
 
 def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> BatchStatus:
     """Counts by state, and the money; by model too where that is asked for."""
-    from reelbatch.ledger import reading
+    return ledger.read(lambda connection: _batch_status(connection, batch, by_model=by_model))
 
-    states = ledger.read(lambda connection: reading.counts(connection, batch))
-    money = ledger.read(lambda connection: reading.credits_of(connection, batch))
-    models = ledger.read(lambda connection: reading.credits_by_model(connection, batch)) if by_model else {}
-    return _status(batch, states, money, models)
+
+def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> BatchStatus:
+    from reelbatch.ledger import orders, reading, selection
+
+    return BatchStatus(
+        batch=batch,
+        rows=selection.rows_of(connection, batch),
+        states=reading.counts(connection, batch),
+        credits=reading.credits_of(connection, batch),
+        by_model=reading.credits_by_model(connection, batch) if by_model else {},
+        gone=reading.counts_of_gone(connection, batch),
+        order=orders.open_order(connection, batch),
+        earlier_videos=sum(selection.superseded(connection, batch).values()),
+    )
 
 
 def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus] | None:
@@ -58,8 +82,7 @@ def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus
     found = glance(path, batch)
     if found is None or (batch is not None and not found):
         return None
-    return [_status(name, states, money, {}) for name, (states, money) in found.items()]
-
-
-def _status(batch: Batch, states: dict[RowState, int], money: Credits, by_model: dict[str, Credits]) -> BatchStatus:
-    return BatchStatus(batch=batch, rows=sum(states.values()), states=states, credits=money, by_model=by_model)
+    return [
+        BatchStatus(batch=name, rows=sum(states.values()), states=states, credits=money, by_model={})
+        for name, (states, money) in found.items()
+    ]

@@ -6,9 +6,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from reelbatch.generation import Order
+from reelbatch.generation import GenerateOptions
 from reelbatch.joining import take_up_manifest
-from reelbatch.ledger.staging import Regenerate
+from reelbatch.ledger.selection import SendOptions
 from reelbatch.manifest.cloud import shown
 from reelbatch.session import current_session
 
@@ -18,10 +18,8 @@ def _run_name() -> str:
 
 
 @task(name="load manifest", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)
-async def load_manifest(manifest: str, *, strict: bool, regenerate: str, limit: int | None) -> None:
+async def load_manifest(manifest: str, *, strict: bool, send: SendOptions) -> None:
     """The session takes the plan."""
     session = current_session()
-    order = Order(
-        source=manifest, batch=session.scope.batch, strict=strict, regenerate=Regenerate(regenerate), limit=limit
-    )
-    await take_up_manifest(session, order)
+    options = GenerateOptions(source=manifest, batch=session.scope.batch, strict=strict, send=send)
+    await take_up_manifest(session, options)

@@ -70,6 +70,21 @@ Rate = Annotated[
         min=0,
     ),
 ]
+Regenerate = Annotated[
+    str,
+    typer.Option(
+        help="Make videos again: changed or all; the same again goes on with it. cancel drops what was not sent.",
+        metavar="WHICH",
+    ),
+]
+Rows = Annotated[str | None, typer.Option(help="With --regenerate: only rows with these keys.", metavar="KEY,…")]
+Repeats = Annotated[
+    str | None,
+    typer.Option(
+        help="Rows whose request is paid for under another name: hold, send or skip. (default: hold)", metavar="WHAT"
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Send nothing if any row fails its checks.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.", rich_help_panel=_RUN)]
 Export = Annotated[
     str | None,

@@ -15,9 +15,10 @@ from rich.markup import escape
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
 from reelbatch.cli.shared import print_json
+from reelbatch.ledger import Ledger
 from reelbatch.manifest.cloud import shown
 from reelbatch.reporting import RunReport, advice
-from reelbatch.session import Session
+from reelbatch.session import Session, close_order
 from reelbatch.settler import SettleReason
 
 INTERRUPTED = 130
@@ -103,7 +104,16 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
         settled = asdict(session.settler.tally) if session.settler else None
         exported = {"export": shown(session.export_target), "export_problem": session.export_problem}
         print_json({**report.as_json(), **exported, "settled": settled})
-        return _exit_code(session, report)
+    else:
+        _print_run(session, report, options)
+    sys.stdout.flush()
+    if report.status.order is not None:  # not before it is reported: the same command goes on with an open order
+        with Ledger(session.settings.results) as ledger:
+            close_order(ledger, report.batch)
+    return _exit_code(session, report)
+
+
+def _print_run(session: Session, report: RunReport, options: str) -> None:
     screen.print_report(report, session.failed)
     if session.settler is not None:
         screen.print_settled(session.settler.tally)
@@ -113,7 +123,6 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
         screen.out.print(f"Results: {escape(shown(session.export_target))}  ({escape(session.ledger.shown_url)})")
     for text in advice(report, options):
         screen.out.print(f"→ {escape(text)}")
-    return _exit_code(session, report)
 
 
 def _exit_code(session: Session, report: RunReport) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
+_HELD_SHOWN = 10
 
 
 def fail(message: str) -> None:
@@ -60,12 +61,19 @@ def print_plan(plan: Plan) -> None:
         ("to send", plan.send, ""),
         ("skipped", plan.skip, "have their video, unchanged"),
         ("changed", plan.changed, "have their video, but the manifest says something else now; see --regenerate"),
+        ("held", plan.held_rows, "paid for under another name; see --repeats"),
         ("failed", plan.failed, "left for `reelbatch rerun`"),
         ("in doubt", plan.in_doubt, "may have been charged; see `reelbatch reconcile`"),
-        ("held", plan.held, "another run is at work on them"),
+        ("at work", plan.at_work, "another run is at work on them"),
+        ("rendering", plan.later, "made again once their videos have settled; the same command again then"),
+        ("limit", plan.beyond_limit, "left to the next run by --limit"),
+        ("not chosen", plan.not_chosen, "left alone, since --rows names others"),
         ("invalid", plan.invalid, "failed their checks; nothing is sent for them"),
         ("gone", plan.gone, "in the results table, but not in the manifest any more; left alone"),
     )
+    print_held(plan.held, plan.held_rows)
+    if plan.order is not None:
+        out.print(f"  An order is open: {escape(plan.order)}")
     if plan.by_model:
         out.print(_model_table(plan))
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
@@ -75,6 +83,27 @@ def print_plan(plan: Plan) -> None:
         out.print(f"Cap: {plan.max_credits:,} credits")
     if plan.joined:
         out.print("Another worker has read this manifest and is at work on it: the rows are shared.")
+
+
+def print_any_plan(plan: Plan | RerunPlan) -> None:
+    """What a run would do."""
+    from reelbatch.planning import RerunPlan
+
+    if isinstance(plan, RerunPlan):
+        print_rerun_plan(plan)
+    else:
+        print_plan(plan)
+
+
+def print_held(held: Sequence[Mapping[str, Any]], rows: int) -> None:
+    """Rows that were paid for under another name, with both names."""
+    for row in held[:_HELD_SHOWN]:
+        paid = f"{row['paid_row_key']} of batch {row['paid_batch']}" + (
+            f", {row['video_id']}" if row["video_id"] else ""
+        )
+        out.print(f"    [dim]{escape(row['row_key'])}: paid for as {escape(paid)} ({row['paid_state']})[/]")
+    if rows > _HELD_SHOWN:
+        out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists them[/]")
 
 
 def _model_table(plan: Plan) -> Table:
@@ -102,6 +131,13 @@ def _rows(*lines: tuple[str, int, str]) -> None:
     for index, (label, count, explanation) in enumerate(lines):
         if count or index == 0:
             out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]".rstrip())
+
+
+def _rest(*lines: tuple[str, int, str]) -> None:
+    """The same for counts that are mostly zero."""
+    for label, count, explanation in lines:
+        if count:
+            out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]")
 
 
 def print_rerun_plan(plan: RerunPlan) -> None:
@@ -138,6 +174,12 @@ def print_status(status: BatchStatus) -> None:
     out.print(f"[bold]{escape(status.batch)}[/]: {_count(status.rows, 'row')}")
     for state, count in status.states.items():
         out.print(f"  {state:<12}{count:>9,}")
+    _rest(
+        ("gone", sum(status.gone.values()), "left the manifest; never sent, and counted above"),
+        ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
+    )
+    if status.order is not None:
+        out.print(f"  An order is open: {escape(str(status.order))}")
     money = status.credits
     figures = {
         "charged": money.charged,
@@ -173,6 +215,9 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     else:
         out.print("Nothing was sent in this run.")
     print_status(report.status)
+    if report.held_rows:
+        out.print(f"  held        {report.held_rows:>9,}  [dim]paid for under another name[/]")
+        print_held([held.as_json() for held in report.held], report.held_rows)
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))

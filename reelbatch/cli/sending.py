@@ -38,9 +38,9 @@ class RunOptions:
         """From the command's own parameters, which have the same names."""
         return cls(**{field.name: given[field.name] for field in fields(cls)})
 
-    def settings(self) -> Settings:
+    def settings(self, **more: Any) -> Settings:
         """The settings that the options change."""
-        return settings_of(self.config, **self._stated(), rate=self.rate)
+        return settings_of(self.config, **self._stated(), rate=self.rate, **more)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that the flows have in common."""
@@ -81,10 +81,10 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     max_credits: opt.MaxCredits = None,
     limit: opt.Limit = None,
     rate: opt.Rate = None,
-    regenerate: Annotated[
-        str, typer.Option(help="Make videos again: none, changed or all.", metavar="WHICH")
-    ] = "none",
-    strict: Annotated[bool, typer.Option("--strict", help="Send nothing if any row fails its checks.")] = False,
+    regenerate: opt.Regenerate = "none",
+    rows: opt.Rows = None,
+    repeats: opt.Repeats = None,
+    strict: opt.Strict = False,
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
@@ -95,18 +95,22 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
-    from reelbatch.cli.spending import allow_spending
-    from reelbatch.generation import Order, assignment
-    from reelbatch.ledger.staging import Regenerate
+    from reelbatch.cli.spending import allow_spending, drop_order, keys_of
+    from reelbatch.generation import GenerateOptions, assignment, send_options
+    from reelbatch.ledger.selection import Regenerate
 
-    if regenerate not in set(Regenerate):
-        raise typer.BadParameter("use none, changed or all", param_hint="--regenerate")
-    settings = run.settings()
-    order = Order(source=manifest, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
-    assignment(order, settings)  # what can't be opened is said at once, before Prefect starts
+    settings = run.settings(repeats=repeats)
+    chosen = keys_of(rows, None)
+    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit)
+    options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
+    named = assignment(options, settings).batch  # what can't be opened is said at once, before Prefect starts
+    if which.regenerate is Regenerate.CANCEL:
+        drop_order(settings, named, as_json=as_json)
+        return
     if not yes and not as_json:
-        allow_spending(order, settings, sandbox=sandbox)
-    parameters = {"manifest": manifest, "regenerate": regenerate, "strict": strict, **run.parameters()}
+        allow_spending(options, settings, sandbox=sandbox)
+    stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
+    parameters = {**stated, **run.parameters()}
     line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
     leave(line, finish_run(line, run.repeated(), as_json=as_json))
 
@@ -142,6 +146,9 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show which rows would be sent again, and send nothing.")
+    ] = False,
     yes: opt.Yes = False,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
@@ -149,10 +156,10 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
-    from reelbatch.cli.spending import allow_rerun, keys_of
-    from reelbatch.rerunning import RerunOrder, selection
+    from reelbatch.cli.spending import allow_rerun, keys_of, show_rerun
+    from reelbatch.rerunning import RerunOptions, selection
 
-    order = RerunOrder(
+    options = RerunOptions(
         batch=batch,
         states=_list(state) or (),
         error_codes=_list(error_code),
@@ -161,10 +168,13 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     )
     settings = run.settings()
     with existing_table(settings) as ledger:
-        selection(order, ledger)  # what can't be carried out is said at once, before Prefect starts
+        selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
+    if dry_run:
+        show_rerun(options, settings, limit, as_json=as_json)
+        return
     if not yes and not as_json:
-        allow_rerun(order, settings, sandbox=sandbox)
-    which = {"states": list(order.states) or None, "error_codes": order.error_codes, "rows": order.row_keys}
+        allow_rerun(options, settings, limit, sandbox=sandbox)
+    which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
     parameters = {**which, "accept_double_charge": accept_double_charge, **run.parameters()}
     line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
     leave(line, finish_run(line, run.repeated(), as_json=as_json))

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from reelbatch.cli import screen
+from reelbatch.cli.shared import print_json
+from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
-from reelbatch.generation import Order, plan
+from reelbatch.generation import GenerateOptions, cancel_order, plan
 from reelbatch.opening import opened_ledger
-from reelbatch.rerunning import RerunOrder, preview, selection
+from reelbatch.planning import Agreement, NotAgreed, Plan, RerunPlan
+from reelbatch.rerunning import RerunOptions, preview, selection
+from reelbatch.session import ask_consent
 from reelbatch.settings import Settings, api_of
 
 
-def allow_spending(order: Order, settings: Settings, *, sandbox: bool) -> None:
+def allow_spending(options: GenerateOptions, settings: Settings, *, sandbox: bool) -> None:
     """Somebody at a terminal is asked before the live API is used; a script or a schedule is not.
+
+    What was said yes to binds the run: were there more to send by then, it asks again.
 
     Raises:
         ManifestError: the manifest can't be used.
@@ -24,27 +31,74 @@ def allow_spending(order: Order, settings: Settings, *, sandbox: bool) -> None:
     """
     if not _asks(settings, sandbox=sandbox):
         return
-    made = plan(order, settings)
+    made = plan(options, settings)
     screen.print_findings(made)
     screen.print_plan(made)
-    if made.send and not typer.confirm("Send these rows?"):
-        raise typer.Exit(0)
+    if made.send:
+        _ask("Send these rows?", Agreement.to(made))
 
 
-def allow_rerun(order: RerunOrder, settings: Settings, *, sandbox: bool) -> None:
+def allow_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, sandbox: bool) -> None:
     """The same for failed rows.
 
     Raises:
-        SettingsError: the order can't be carried out.
+        SettingsError: the options can't be carried out.
         typer.Exit: the answer was no.
     """
     if not _asks(settings, sandbox=sandbox):
         return
     with opened_ledger(settings, must_exist=True) as ledger:
-        made = preview(ledger, selection(order, ledger))
+        made = preview(ledger, selection(options, ledger), limit)
     screen.print_rerun_plan(made)
-    if made.send and not typer.confirm("Send these rows again?"):
+    if made.send:
+        _ask("Send these rows again?", Agreement.to(made))
+
+
+def show_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, as_json: bool) -> None:
+    """What a rerun would send; nothing is changed."""
+    with opened_ledger(settings, must_exist=True) as ledger:
+        made = preview(ledger, selection(options, ledger), limit)
+    if as_json:
+        print_json(made.as_json())
+    else:
+        screen.print_rerun_plan(made)
+
+
+def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
+    """What an open order has not sent is dropped."""
+    with opened_ledger(settings, must_exist=True) as ledger:
+        said = cancel_order(ledger, batch)
+    if as_json:
+        print_json({"batch": batch, "message": said})
+    else:
+        screen.out.print(said, markup=False)
+
+
+def _ask(question: str, agreement: Agreement) -> None:
+    if not typer.confirm(question):
         raise typer.Exit(0)
+    ask_consent.set(partial(_bound, agreement, question))
+
+
+def _bound(agreement: Agreement, question: str, made: Plan | RerunPlan) -> Agreement:
+    """What binds the run: the yes that was given, or another one if there is more to send by now.
+
+    Raises:
+        NotAgreed: there is more, and nobody who says yes to it.
+    """
+    if agreement.covers(made):
+        return agreement
+    more = (
+        f"{made.send:,} rows for {made.credits_estimated:,} credits are to be sent by now, more than the "
+        f"{agreement.rows:,} rows for {agreement.credits_estimated:,} credits that were said yes to"
+    )
+    if not sys.stdin.isatty():
+        raise NotAgreed(more, asked=False)
+    screen.warn(f"{more}.")
+    screen.print_any_plan(made)
+    if not typer.confirm(question):
+        raise NotAgreed("more was to be sent than was said yes to", asked=True)
+    return Agreement.to(made)
 
 
 def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:

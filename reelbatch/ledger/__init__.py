@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reelbatch.ledger.table import Comparison, Ledger, StagedManifest, in_memory, utc_now
+    from reelbatch.ledger.table import Comparison, Ledger, Origin, StagedManifest, in_memory, utc_now
 
-__all__ = ["Comparison", "Ledger", "StagedManifest", "in_memory", "utc_now"]
+__all__ = ["Comparison", "Ledger", "Origin", "StagedManifest", "in_memory", "utc_now"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,31 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Row, and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, select, tuple_, update
 
-from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RowState, RunId, Token
+from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, Token
 from reelbatch.ledger.books import Ending, Sums, known_attempts
 from reelbatch.ledger.moves import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
-from reelbatch.ledger.schema import attempts, results
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which pending rows a run may take."""
-
-    batch: Batch
-    run_id: RunId
-    rerun: bool = False  # only rows that a rerun asked for; otherwise only rows that the manifest lists
-
-    def condition(self) -> ColumnElement[bool]:
-        """Pending rows of this scope that this run has not already tried and given up."""
-        return _claimable(self.batch, self.run_id, rerun=self.rerun)
-
-
-def _claimable(batch: Any, run_id: Any, *, rerun: bool) -> ColumnElement[bool]:
-    wanted = results.c.rerun_wanted if rerun else results.c.listed
-    untried = or_(results.c.run_id.is_(None), results.c.run_id != run_id)
-    return and_(results.c.batch == batch, in_states({RowState.PENDING}), wanted, untried)
+from reelbatch.ledger.schema import attempts, generations
+from reelbatch.ledger.selection import Scope, claimable
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +37,24 @@ class Release:
 
 
 _CLAIMED_COLUMNS = (
-    results.c.batch,
-    results.c.row_key,
-    results.c.row_number,
-    results.c.image_path,
-    results.c.prompt,
-    results.c.end_seconds,
-    results.c.resolution,
-    results.c.model,
-    results.c.audio,
-    results.c.name,
-    results.c.end_image_path,
-    results.c.request_width,
-    results.c.request_height,
-    results.c.credits_estimated,
-    results.c.attempts,
-    results.c.fingerprint,
+    generations.c.batch,
+    generations.c.row_key,
+    generations.c.row_number,
+    generations.c.image_path,
+    generations.c.prompt,
+    generations.c.end_seconds,
+    generations.c.resolution,
+    generations.c.model,
+    generations.c.audio,
+    generations.c.name,
+    generations.c.end_image_path,
+    generations.c.request_width,
+    generations.c.request_height,
+    generations.c.credits_estimated,
+    generations.c.attempts,
+    generations.c.fingerprint,
+    generations.c.generation,
+    generations.c.image_base,
 )
 
 
@@ -81,26 +65,32 @@ def claim(connection: Connection, items: Sequence[Claim]) -> list[list[ClaimedRo
 
 def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
     scope, (first, last) = item.scope, item.span
-    values = {"b_batch": scope.batch, "b_run_id": scope.run_id, "b_first": first, "b_last": last, "b_rows": item.rows}
-    taken = connection.execute(_take(rerun=scope.rerun), values)
+    values: dict[str, Any] = {"b_batch": scope.batch, "b_run_id": scope.run_id, "b_rows": item.rows}
+    values |= {"b_first": first, "b_last": last}
+    if scope.order is not None and not scope.rerun:
+        values["b_order"] = scope.order
+    taken = connection.execute(_take(scope.kind), values)
     return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
 
 
+_KEY = tuple_(generations.c.batch, generations.c.row_key, generations.c.generation)
+
+
 @cache
-def _take(*, rerun: bool) -> Any:
+def _take(kind: Scope) -> Any:
     """The UPDATE that claims rows; built once, since building it takes longer than running it."""
-    condition = _claimable(bindparam("b_batch"), bindparam("b_run_id"), rerun=rerun)
+    condition = claimable(kind, bindparam("b_batch"), bindparam("b_run_id"), bindparam("b_order"))
     free = (
-        select(results.c.batch, results.c.row_key)
-        .where(condition, results.c.row_number.between(bindparam("b_first"), bindparam("b_last")))
-        .order_by(results.c.row_number)
+        select(generations.c.batch, generations.c.row_key, generations.c.generation)
+        .where(condition, generations.c.row_number.between(bindparam("b_first"), bindparam("b_last")))
+        .order_by(generations.c.row_number)
         .limit(bindparam("b_rows", type_=Integer))
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
         .cte("free")  # found once: as a subquery, Postgres may look again for each row, past the limit
     )
     return (
-        update(results)
-        .where(tuple_(results.c.batch, results.c.row_key).in_(select(free)), CLAIM.expected)
+        update(generations)
+        .where(_KEY.in_(select(free)), CLAIM.expected)
         .values(state=CLAIM.target, run_id=bindparam("b_run_id"))
         .returning(*_CLAIMED_COLUMNS)
     )
@@ -128,6 +118,8 @@ def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:
         credits_estimated=values["credits_estimated"],
         attempts=values["attempts"],
         fingerprint=values["fingerprint"],
+        generation=values["generation"],
+        image_base=values["image_base"] or ".",
     )
 
 
@@ -139,11 +131,12 @@ def release(connection: Connection, items: Sequence[Release]) -> list[bool]:
 def _release_one(connection: Connection, item: Release) -> bool:
     move = UNREADABLE if item.invalid else RELEASE
     changed = connection.execute(
-        update(results)
+        update(generations)
         .where(
-            results.c.batch == item.row.batch,
-            results.c.row_key == item.row.row_key,
-            results.c.run_id == item.run_id,
+            generations.c.batch == item.row.batch,
+            generations.c.row_key == item.row.row_key,
+            generations.c.generation == item.row.generation,
+            generations.c.run_id == item.run_id,
             move.expected,
         )
         .values(state=move.target, error_code=item.code, error_message=item.message)
@@ -153,8 +146,8 @@ def _release_one(connection: Connection, item: Release) -> bool:
 
 def release_all(connection: Connection, items: Sequence[RunId]) -> list[int]:
     """At a run's end: rows that it still held, of which no request is under way. Answers with how many."""
-    returned = update(results).where(RELEASE.expected).values(state=RELEASE.target)
-    return [connection.execute(returned.where(results.c.run_id == run_id)).rowcount for run_id in items]
+    returned = update(generations).where(RELEASE.expected).values(state=RELEASE.target)
+    return [connection.execute(returned.where(generations.c.run_id == run_id)).rowcount for run_id in items]
 
 
 def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
@@ -162,14 +155,14 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
     if not dead:
         return 0, 0
     # All that is held, in these words: a narrower condition would hide the partial index from SQLite.
-    theirs = and_(results.c.run_id.in_(dead), in_states(HELD))
-    returned = connection.execute(update(results).where(theirs, RELEASE.expected).values(state=RELEASE.target))
+    theirs = and_(generations.c.run_id.in_(dead), in_states(HELD))
+    returned = connection.execute(update(generations).where(theirs, RELEASE.expected).values(state=RELEASE.target))
     message = "the worker ended while the request was under way; it may have been charged"
     doubtful = connection.execute(
-        update(results)
+        update(generations)
         .where(theirs, DOUBTFUL.expected)
         .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
-        .returning(results.c.token, results.c.batch, results.c.run_id)
+        .returning(generations.c.token, generations.c.batch, generations.c.run_id)
     )
     owners = {token: (batch, run_id) for token, batch, run_id in doubtful}
     _doubt(connection, owners, message)
@@ -178,7 +171,7 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
 
 def held(connection: Connection, by: Sequence[RunId]) -> int:
     """How many rows these runs hold."""
-    theirs = select(func.count()).select_from(results).where(results.c.run_id.in_(by), in_states(HELD))
+    theirs = select(func.count()).select_from(generations).where(generations.c.run_id.in_(by), in_states(HELD))
     return connection.scalar(theirs) or 0
 
 
@@ -196,8 +189,8 @@ def _doubt(connection: Connection, owners: Mapping[Token, tuple[Batch, RunId]], 
 
 def chunks(connection: Connection, scope: Scope, rows_each: int, limit: int | None) -> list[tuple[int, int]]:
     """Ranges of row numbers that hold `rows_each` claimable rows apiece, `limit` rows in all."""
-    rank = func.row_number().over(order_by=results.c.row_number).label("rank")
-    ranked = select(results.c.row_number, rank).where(scope.condition()).subquery()
+    rank = func.row_number().over(order_by=generations.c.row_number).label("rank")
+    ranked = select(generations.c.row_number, rank).where(scope.condition()).subquery()
     inside = ranked.c.rank <= limit if limit is not None else ranked.c.rank > 0
     part = (ranked.c.rank - 1) // rows_each
     query = (

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.books import Sums, known_attempts
 from reelbatch.ledger.moves import NOT_CREATED, in_states
-from reelbatch.ledger.schema import attempts, decisions, results
+from reelbatch.ledger.schema import attempts, decisions, generations
 from reelbatch.ledger.sending import Answer, Ending, record_answers
 
 NOT_CREATED_OUTCOME = "not_created"
@@ -38,6 +38,7 @@ class Doubt:
     name: str | None
     message: str | None
     run_id: RunId
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,11 @@ class Decision:
 
 def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
     """All rows in doubt, in the manifest's order."""
-    r, a = results.c, attempts.c
-    columns = (r.batch, r.row_key, r.row_number, r.token, a.started_at, a.credits_reserved, r.name, r.error_message)
+    r, a = generations.c, attempts.c
+    row = (r.batch, r.row_key, r.row_number, r.token)
     query = (
-        select(*columns, a.run_id)
-        .select_from(results.join(attempts, a.token == r.token))
+        select(*row, a.started_at, a.credits_reserved, r.name, r.error_message, a.run_id, r.generation)
+        .select_from(generations.join(attempts, a.token == r.token))
         .where(in_states({RowState.IN_DOUBT}))
         .order_by(r.batch, r.row_number, r.row_key)
     )
@@ -70,7 +71,8 @@ def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
 def tokens_of(connection: Connection, doubt: Doubt) -> set[Token]:
     """The marks of every attempt at this row: an earlier one may be the video that is found."""
     a = attempts.c
-    query = select(a.token).where(a.batch == doubt.batch, a.row_key == doubt.row_key)
+    own = (a.batch == doubt.batch, a.row_key == doubt.row_key, a.generation == doubt.generation)
+    query = select(a.token).where(*own)
     return {Token(token) for token in connection.scalars(query)}
 
 
@@ -104,6 +106,7 @@ def _found(connection: Connection, item: Decision) -> bool:
         at=item.at,
         ending=Ending.SUBMITTED,
         reserved=item.doubt.credits_reserved,
+        generation=item.doubt.generation,
         video_id=item.video_id,
         credits_charged=item.credits_charged,
     )
@@ -112,11 +115,12 @@ def _found(connection: Connection, item: Decision) -> bool:
 
 def _not_created(connection: Connection, item: Decision) -> bool:
     moved = connection.execute(
-        update(results)
+        update(generations)
         .where(
-            results.c.batch == item.doubt.batch,
-            results.c.row_key == item.doubt.row_key,
-            results.c.token == item.token,
+            generations.c.batch == item.doubt.batch,
+            generations.c.row_key == item.doubt.row_key,
+            generations.c.generation == item.doubt.generation,
+            generations.c.token == item.token,
             NOT_CREATED.expected,
         )
         .values(state=NOT_CREATED.target, error_code=None, error_message=None, run_id=None)

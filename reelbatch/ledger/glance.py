@@ -15,8 +15,13 @@ from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState
 
 Standing = tuple[dict[RowState, int], Credits]
 
-VERSION = 3
+VERSION = 4
 """Of the schema that these questions are written for."""
+_SPECIAL = (
+    "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
+    "SELECT 1 FROM generations WHERE listed = 0 LIMIT 1",
+)
+"""What takes more than a glance: rows that were made again, or have left the manifest."""
 _PREFIX = "sqlite:///"
 _HELD = ", ".join(f"'{state}'" for state in sorted(HELD))
 
@@ -38,10 +43,12 @@ def glance(path: Path, batch: str | None = None) -> dict[Batch, Standing] | None
 
 
 def _is_in_order(connection: sqlite3.Connection) -> bool:
-    """Whether it is of this version, and every worker that it knows of has ended well or is at work."""
+    """Whether it is of this version, each row has one line and is in its manifest, and no worker died."""
     if connection.execute("SELECT version FROM reelbatch_schema").fetchall() != [(VERSION,)]:
         return False
-    holders = connection.execute(f"SELECT DISTINCT run_id FROM results WHERE state IN ({_HELD})").fetchall()  # noqa: S608 - our states
+    if any(connection.execute(question).fetchone() is not None for question in _SPECIAL):
+        return False
+    holders = connection.execute(f"SELECT DISTINCT run_id FROM generations WHERE state IN ({_HELD})").fetchall()  # noqa: S608 - our states
     runs = connection.execute("SELECT run_id, host, pid, pid_started FROM runs WHERE ended_at IS NULL").fetchall()
     known = {run_id for run_id, *_ in runs}
     return all(run_id in known for (run_id,) in holders) and all(_is_at_work(*process) for _, *process in runs)
@@ -62,6 +69,6 @@ def _standings(connection: sqlite3.Connection, batch: str | None) -> dict[Batch,
 
 
 def _counts(connection: sqlite3.Connection, batch: str) -> dict[RowState, int]:
-    own = "SELECT count(*) FROM results WHERE batch = ? AND state = ?"
+    own = "SELECT count(*) FROM generations WHERE batch = ? AND state = ?"
     found = {state: connection.execute(own, (batch, state.value)).fetchone()[0] for state in sorted(RowState)}
     return {state: rows for state, rows in found.items() if rows}

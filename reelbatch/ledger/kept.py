@@ -13,18 +13,33 @@ from itertools import chain
 from operator import eq
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exists, func, literal, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from reelbatch.domain import FAILED, HELD, Batch, RowState
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import results
-from reelbatch.ledger.staging import Action, ActionCount, staged
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Action, shown
+from reelbatch.ledger.staging import ActionCount, staged
 from reelbatch.rowcolumns import RowColumns
 
 _SEPARATOR = "\x1f"
 _MOST_SPANS = 50
 """Spans that a query may name; in a manifest with more gaps than that the other rows are staged."""
-_COMPARED = ("row_number", "row_key", "fingerprint", "credits_estimated")
+_COMPARED = ("row_number", "row_key", "fingerprint", "credits_estimated", "image_stat")
 
 _Cells = list[Sequence[str]]
 
@@ -35,9 +50,13 @@ class Kept:
 
     batch: Batch | None = None
     new: bool = False
+    further: bool = False  # some rows have more than one line
     spans: list[tuple[int, int]] = field(default_factory=list)  # row numbers, all of which are the manifest's
     counts: Counter[tuple[str, str | None, int | None]] = field(default_factory=Counter)  # state, model, credits
     staged: Counter[tuple[Action, str | None, int | None]] = field(default_factory=Counter)  # of a new batch
+    held: Counter[tuple[str | None, int | None]] = field(
+        default_factory=Counter
+    )  # of pending rows, model and credits
 
     def sift(self, connection: Connection, rows: RowColumns) -> RowColumns:
         """The rows of one batch of the manifest that differ from the table's, or are new."""
@@ -65,11 +84,12 @@ class Kept:
 
     def _texts(self, connection: Connection, first: int, last: int) -> list[str]:
         """The columns of COMPARED and the states of the table's rows, each as one text; none if there are no rows."""
-        r = results.c
+        r = generations.c
         state = case((_settled(), r.state), else_=literal("")).label("state")
         rows = (
             select(*(r[name] for name in _COMPARED), state)
             .where(r.batch == self.batch, r.listed, in_states(RowState), r.row_number.between(first, last))
+            .where(shown() if self.further else true())
             .order_by(r.row_number)
             .subquery()
         )
@@ -109,28 +129,31 @@ class Kept:
     @property
     def rows(self) -> int:
         """How many were kept."""
-        return self.counts.total()
+        return self.counts.total() + self.held.total()
 
-    @property
-    def waiting(self) -> int:
-        """How many of them are to be sent."""
-        return sum(rows for (state, *_), rows in self.counts.items() if state == RowState.PENDING)
+    def hold(self, rows: Iterable[tuple[str | None, int | None]]) -> None:
+        """Pending rows, by model and credits, turn out to be paid for under another name."""
+        for model, credits_ in rows:
+            self.counts[RowState.PENDING.value, model, credits_] -= 1
+            self.held[model, credits_] += 1
 
     def condition(self) -> ColumnElement[bool]:
         """Of the results table: the rows that were kept. A row whose number is staged is another one."""
         if not self.spans:
-            return results.c.batch.is_(None)
-        within = or_(*(results.c.row_number.between(*span) for span in self.spans))
-        restaged = exists().where(staged.c.row_number == results.c.row_number)
-        return and_(results.c.batch == self.batch, results.c.listed, within, not_(restaged))
+            return generations.c.batch.is_(None)
+        within = or_(*(generations.c.row_number.between(*span) for span in self.spans))
+        restaged = exists().where(staged.c.row_number == generations.c.row_number)
+        return and_(generations.c.batch == self.batch, generations.c.listed, within, not_(restaged))
 
-    def added_to(self, counts: Iterable[ActionCount]) -> list[ActionCount]:
-        """What was counted here beside `counts`, by action and model."""
+    def added_to(self, counts: Iterable[ActionCount], *, staged: bool) -> list[ActionCount]:
+        """What was counted here beside `counts`, by action and model; of a new batch also what is `staged`."""
         sums: dict[tuple[Action, str | None], list[int]] = {}
         kept = (((_action(state), model, each), rows) for (state, model, each), rows in self.counts.items())
+        held = (((Action.HELD, model, each), rows) for (model, each), rows in self.held.items())
         mine = (
             ActionCount(action, model, rows, rows * (each or 0), rows if each is None else 0)
-            for (action, model, each), rows in chain(kept, self.staged.items())
+            for (action, model, each), rows in chain(kept, held, self.staged.items() if staged else ())
+            if rows
         )
         for count in (*counts, *mine):
             sum_ = sums.setdefault((count.action, count.model), [0, 0, 0])
@@ -150,7 +173,7 @@ def _tally(*columns: Sequence[Any]) -> Counter[tuple[Any, ...]]:
 
 def _settled() -> ColumnElement[bool]:
     """Rows that loading the same again, in good order, would not touch."""
-    given_back = and_(in_states({RowState.PENDING}), results.c.error_message.is_not(None))
+    given_back = and_(in_states({RowState.PENDING}), generations.c.error_message.is_not(None))
     return not_(or_(in_states({RowState.INVALID}), given_back))
 
 
@@ -160,7 +183,7 @@ def _action(state: str) -> Action:
         case RowState.PENDING:
             return Action.SEND
         case held if held in HELD:
-            return Action.HELD
+            return Action.AT_WORK
         case RowState.IN_DOUBT:
             return Action.IN_DOUBT
         case failed if failed in FAILED:

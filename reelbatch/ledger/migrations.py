@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
@@ -11,7 +12,19 @@ from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import reading
 from reelbatch.ledger.engine import is_postgres, shown, writing
-from reelbatch.ledger.schema import VERSION, apis, batches, loads, metadata, results, schema_version, writers
+from reelbatch.ledger.schema import (
+    VERSION,
+    VIEW,
+    accounts,
+    apis,
+    batches,
+    generations,
+    loads,
+    metadata,
+    orders,
+    schema_version,
+    writers,
+)
 
 Step = Callable[[Connection], None]
 
@@ -29,10 +42,41 @@ def _summed_up(connection: Connection) -> None:
         connection.execute(batches.update().where(batches.c.batch == batch).values({n: sums[n] for n in SUMS}))
     for name in ("results_pending", "results_state"):
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
-    next(index for index in results.indexes if index.name == "results_state").create(connection)
+    connection.exec_driver_sql("CREATE INDEX results_state ON results (batch, state, row_number)")
 
 
-MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up}
+_COLUMNS_3 = (
+    "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, video_id, "
+    "estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, error_code, "
+    "error_message, attempts, token, run_id, submitted_at, settled_at, video_path, end_image_path, request_width, "
+    "request_height, fingerprint, listed, rerun_wanted, due_at"
+)
+
+
+def _generations(connection: Connection) -> None:
+    """A row may have more than one video: `results` becomes a view of `generations`. Rows know their images' base."""
+    for name in ("results_held", "results_due", "results_token", "results_state"):
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+    connection.exec_driver_sql("ALTER TABLE results RENAME TO results_of_version_3")
+    metadata.create_all(connection, [generations, orders, accounts])
+    base = "SELECT base FROM batches WHERE batches.batch = results_of_version_3.batch"
+    connection.exec_driver_sql(
+        f"INSERT INTO generations ({_COLUMNS_3}, image_base) "  # noqa: S608 - our own columns
+        f"SELECT {_COLUMNS_3}, ({base}) FROM results_of_version_3 ORDER BY batch, row_number"
+    )
+    connection.exec_driver_sql("DROP TABLE results_of_version_3")
+    connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
+    for table, name in (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity")):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
+    connection.execute(schema_version.update().values(identity=_new_identity()))
+    connection.exec_driver_sql(VIEW)
+
+
+def _new_identity() -> str:
+    return secrets.token_hex(16)
+
+
+MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations}
 """From version n to n + 1."""
 
 
@@ -57,15 +101,17 @@ _LOCK = 0x5265656C  # "Reel", as a number for Postgres's advisory locks
 def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) -> None:
     if is_postgres(connection.engine):  # SQLite's transaction has the whole file already
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    names = set(inspect(connection).get_table_names())
+    inspector = inspect(connection)
+    names = {*inspector.get_table_names(), *inspector.get_view_names()}
     where = shown(connection.engine.url)
     if schema_version.name not in names:
-        if foreign := sorted(names & set(metadata.tables)):
+        if foreign := sorted(names & {*metadata.tables, "results"}):
             raise LedgerUnusable(
                 f"{where}: has a table `{foreign[0]}` that is not Reelbatch's; choose another with --results"
             )
         metadata.create_all(connection)
-        connection.execute(schema_version.insert().values(version=version))
+        connection.exec_driver_sql(VIEW)
+        connection.execute(schema_version.insert().values(version=version, identity=_new_identity()))
         return
     found = connection.scalar(select(schema_version.c.version))
     if found is None or found > version:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, literal_column
+from sqlalchemy import ColumnElement, FromClause, literal_column
 
 from reelbatch.domain import FAILED, TRANSITIONS, RowState
-from reelbatch.ledger.schema import results
+from reelbatch.ledger.schema import generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,13 @@ class Move:
 
 def in_states(states: Iterable[RowState]) -> ColumnElement[bool]:
     """Rows in one of `states`; written out, since a bound value would hide a partial index from SQLite."""
+    return in_states_of(generations, states)
+
+
+def in_states_of(lines: FromClause, states: Iterable[RowState]) -> ColumnElement[bool]:
+    """The same of `lines`, which may be another name of the table."""
     names: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in sorted(states)]
-    return results.c.state == names[0] if len(names) == 1 else results.c.state.in_(names)
+    return lines.c.state == names[0] if len(names) == 1 else lines.c.state.in_(names)
 
 
 def _move(target: RowState, *sources: RowState) -> Move:
@@ -50,7 +55,6 @@ REJECTED = _move(RowState.REJECTED, RowState.SENDING)
 DOUBTFUL = _move(RowState.IN_DOUBT, RowState.SENDING)
 CORRECTED = Move(frozenset({RowState.INVALID, *FAILED}), RowState.PENDING)
 SPOILED = Move(frozenset({RowState.PENDING, *FAILED}), RowState.INVALID)
-REGENERATED = _move(RowState.PENDING, RowState.COMPLETE)
 RERUN = Move(FAILED, RowState.PENDING)
 NOT_CREATED = _move(RowState.PENDING, RowState.IN_DOUBT)
 REFUSED_LATE = _move(RowState.REJECTED, RowState.IN_DOUBT)

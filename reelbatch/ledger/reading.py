@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
 
-from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState, RunId
+from reelbatch.domain import HELD, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.books import Ending
-from reelbatch.ledger.claims import Scope
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, results
+from reelbatch.ledger.paid_requests import Held, PaidAs
+from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, generations, results
+from reelbatch.ledger.selection import Scope, last, superseded
 
 
 def batch_names(connection: Connection) -> list[Batch]:
@@ -21,9 +23,40 @@ def batch_names(connection: Connection) -> list[Batch]:
 def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
     """Rows by state; states without rows are left out."""
     # One state at a time: groups are compared row by row, which takes twice as long.
-    own = select(func.count()).where(results.c.batch == batch, results.c.state == bindparam("of"))
-    found = {state: connection.scalar(own, {"of": state.value}) or 0 for state in sorted(RowState)}
+    own = select(func.count()).where(generations.c.batch == batch, generations.c.state == bindparam("of"))
+    history = superseded(connection, batch)
+    found = {
+        state: (connection.scalar(own, {"of": state.value}) or 0) - history.get(state, 0)
+        for state in sorted(RowState)
+    }
     return {state: rows for state, rows in found.items() if rows}
+
+
+def counts_of_gone(connection: Connection, batch: Batch) -> dict[RowState, int]:
+    """Of `counts`, the rows that the manifest no longer has."""
+    g = generations.c
+    query = select(g.state, func.count()).where(g.batch == batch, not_(g.listed), last()).group_by(g.state)
+    return {RowState(state): rows for state, rows in connection.execute(query)}
+
+
+def held(connection: Connection, batch: Batch, limit: int) -> tuple[int, list[Held]]:
+    """Rows that wait because their request is paid for under another name: how many, and the first of them."""
+    g = generations.c
+    own = (g.batch == batch, in_states({RowState.PENDING}), g.paid_as.is_not(None), g.listed)
+    query = select(g.row_key, g.row_number, g.paid_as).where(*own).order_by(g.row_number).limit(limit)
+    rows = [Held(key, number, _paid_as(connection, mark)) for key, number, mark in connection.execute(query).all()]
+    whole = len(rows)
+    if whole == limit:
+        whole = connection.scalar(select(func.count()).select_from(generations).where(*own)) or 0
+    return whole, rows
+
+
+def _paid_as(connection: Connection, mark: str) -> PaidAs:
+    batch, key = json.loads(mark)
+    r = results.c
+    query = select(r.state, r.video_id).where(r.batch == batch, r.row_key == key)
+    state, video_id = connection.execute(query).one_or_none() or (RowState.COMPLETE, None)
+    return PaidAs(Batch(batch), RowKey(key), RowState(state), video_id)
 
 
 def credits_of(connection: Connection, batch: Batch) -> Credits:
@@ -40,9 +73,12 @@ def added_up(connection: Connection, batch: Batch) -> Credits:
 
 def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]:
     """The same for each model, added up from the attempts; one counts for the model that its row states now."""
-    own_row = and_(results.c.batch == attempts.c.batch, results.c.row_key == attempts.c.row_key)
-    model = func.coalesce(results.c.model, "default").label("model")
-    query = select(model, *_sums()).select_from(attempts.outerjoin(results, own_row)).where(attempts.c.batch == batch)
+    r, a = generations.c, attempts.c
+    own_row = and_(r.batch == a.batch, r.row_key == a.row_key, r.generation == a.generation)
+    model = func.coalesce(generations.c.model, "default").label("model")
+    query = (
+        select(model, *_sums()).select_from(attempts.outerjoin(generations, own_row)).where(attempts.c.batch == batch)
+    )
     return {name: Credits.of(sums) for name, *sums in connection.execute(query.group_by(model).order_by(model))}
 
 
@@ -73,19 +109,22 @@ def committed(connection: Connection, batch: Batch) -> int:
 
 def claimable(connection: Connection, scope: Scope) -> int:
     """Rows that a run of this scope may still take."""
-    return connection.scalar(select(func.count()).select_from(results).where(scope.condition())) or 0
+    return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
 
 
 def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
     """The images of the rows that a run of this scope takes first."""
-    query = select(results.c.image_path).where(scope.condition()).order_by(results.c.row_number).limit(limit)
+    query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)
     return list(connection.scalars(query))
 
 
 def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
     """Rows that other workers hold."""
-    query = select(func.count()).select_from(results)
-    return connection.scalar(query.where(results.c.batch == batch, in_states(HELD), results.c.run_id != run_id)) or 0
+    query = select(func.count()).select_from(generations)
+    return (
+        connection.scalar(query.where(generations.c.batch == batch, in_states(HELD), generations.c.run_id != run_id))
+        or 0
+    )
 
 
 def rows(batch: Batch | None = None) -> Select[Any]:
@@ -106,9 +145,9 @@ def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, A
     states = {RowState.INVALID, RowState.REJECTED, RowState.ERROR, RowState.CANCELED, RowState.IN_DOUBT}
     columns = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token")
     query = (
-        select(*(results.c[name] for name in columns))
-        .where(results.c.batch == batch, in_states(states), results.c.listed)
-        .order_by(results.c.row_number)
+        select(*(generations.c[name] for name in columns))
+        .where(generations.c.batch == batch, in_states(states), generations.c.listed)
+        .order_by(generations.c.row_number)
         .limit(limit)
     )
     return [dict(row) for row in connection.execute(query).mappings()]

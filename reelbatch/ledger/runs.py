@@ -15,9 +15,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger.engine import now
 from reelbatch.ledger.living import is_dead, started, this_machine
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import batches, results, runs
+from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.schema import batches, generations, runs
 
 DIED = "died"
 """Why a run ended that could not say so itself."""
@@ -60,7 +62,8 @@ def leave(engine: Engine) -> None:
     _left.update((engine.url, run_id) for run_id in _begun.pop(engine, set()))
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
@@ -79,7 +82,7 @@ def start(connection: Connection, items: Sequence[Run]) -> list[None]:
             "host": this_machine(),
             "pid": process.pid,
             "pid_started": started(process),
-            "user_name": _user(),
+            "user_name": user_name(),
             "started_at": run.started_at,
             "heartbeat_at": _sign_of_life(connection, run.started_at),
             "max_credits": run.max_credits,
@@ -110,7 +113,7 @@ def end(connection: Connection, items: Sequence[End]) -> list[None]:
     return [None] * len(items)
 
 
-def lost(connection: Connection, now: datetime, lease: timedelta, *, locked: bool = True) -> list[RunId]:
+def lost(connection: Connection, at: datetime, lease: timedelta, *, locked: bool = True) -> list[RunId]:
     """Runs that hold rows, or never ended, although nobody is at work for them any more.
 
     That is: they ended, their process is gone, or their lease has run out. On this machine the process itself is
@@ -119,7 +122,7 @@ def lost(connection: Connection, now: datetime, lease: timedelta, *, locked: boo
     """
     columns = (runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
     # In this order: who held rows before, and is not open afterwards, has really ended and has not just begun.
-    holders = connection.scalars(select(results.c.run_id).where(in_states(HELD)).distinct()).all()
+    holders = connection.scalars(select(generations.c.run_id).where(in_states(HELD)).distinct()).all()
     not_ended = select(*columns).where(runs.c.ended_at.is_(None))
     unended = connection.execute(not_ended.with_for_update() if locked else not_ended).all()
     open_runs = {row.run_id for row in unended}
@@ -128,28 +131,41 @@ def lost(connection: Connection, now: datetime, lease: timedelta, *, locked: boo
         RunId(run_id)
         for run_id, host, pid, pid_started, heartbeat_at in unended
         if (connection.engine.url, run_id) in _left
-        or is_dead(host, pid, pid_started, expired=now - heartbeat_at > lease)
+        or is_dead(host, pid, pid_started, expired=at - heartbeat_at > lease)
     ]
 
 
-def mark_dead(connection: Connection, run_ids: Sequence[RunId], now: datetime) -> None:
+def mark_dead(connection: Connection, run_ids: Sequence[RunId], at: datetime) -> None:
     """Close the runs of dead workers that could not do so themselves."""
     if run_ids:
         unended = update(runs).where(runs.c.run_id.in_(run_ids), runs.c.ended_at.is_(None))
-        connection.execute(unended.values(ended_at=now, exit_reason=DIED))
+        connection.execute(unended.values(ended_at=at, exit_reason=DIED))
 
 
-def open_batch(connection: Connection, batch: Batch, where: tuple[str, str], now: datetime) -> None:
-    """Make the batch's entry, or bring it up to date. `where`: its API, and where relative image paths start.
+def open_batch(connection: Connection, batch: Batch, payer: Payer, base: str) -> None:
+    """Make the batch's entry where there is none, or note who pays for it. `base`: where relative image paths start.
 
     Raises:
-        LedgerUnusable: it belongs to another API.
+        LedgerUnusable: it belongs to another API or account.
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    api, base = where
-    entry = dialect.insert(batches).values({"batch": batch, "api": api, "base": base, "created_at": now})
-    connection.execute(entry.on_conflict_do_update(index_elements=[batches.c.batch], set_={"base": base}))
-    check_batch(connection, batch, api)  # afterwards: another worker may just have made the entry
+    values = {"batch": batch, "base": base, "created_at": now(connection), **payer._asdict()}
+    entry = dialect.insert(batches).values(values)
+    connection.execute(entry.on_conflict_do_nothing(index_elements=[batches.c.batch]))
+    check_batch(connection, batch, payer)  # afterwards: another worker may just have made the entry
+    known = {name: value for name, value in payer._asdict().items() if value is not None and name != "api"}
+    if known:
+        connection.execute(update(batches).where(batches.c.batch == batch).values(known))
+
+
+def set_base(connection: Connection, batch: Batch, base: str) -> None:
+    """Where the images of the rows that the manifest has start, now that it is in the table."""
+    connection.execute(update(batches).where(batches.c.batch == batch, batches.c.base != base).values(base=base))
+
+
+def lock_batch(connection: Connection, batch: Batch) -> None:
+    """Nobody else changes the batch's entry until the commit."""
+    connection.execute(select(batches.c.batch).where(batches.c.batch == batch).with_for_update())
 
 
 def base_of(connection: Connection, batch: Batch) -> str | None:
@@ -158,15 +174,22 @@ def base_of(connection: Connection, batch: Batch) -> str | None:
     return base
 
 
-def check_batch(connection: Connection, batch: Batch, api: str) -> None:
-    """A batch belongs to one API.
+def check_batch(connection: Connection, batch: Batch, payer: Payer) -> None:
+    """A batch belongs to one account of one API.
 
     Raises:
-        LedgerUnusable: its videos were made by another API, so their ids and costs would be mixed.
+        LedgerUnusable: its videos were made by another one, so their ids and costs would be mixed.
     """
-    known = connection.scalar(select(batches.c.api).where(batches.c.batch == batch))
-    if known not in {None, api}:
+    known = connection.execute(select(batches.c.api, batches.c.account).where(batches.c.batch == batch)).one_or_none()
+    remedy = "Choose another name with --batch, or another table with --results."
+    if known is None:
+        return
+    if known.api != payer.api:
         raise LedgerUnusable(
-            f'batch "{batch}" was generated with {known}, and this run would use {api}. '
-            "Choose another name with --batch, or another table with --results."
+            f'batch "{batch}" was generated with {known.api}, and this run would use {payer.api}. {remedy}'
+        )
+    if known.account and payer.account and known.account != payer.account:
+        raise LedgerUnusable(
+            f'batch "{batch}" belongs to account {known.account}, and this key is of account {payer.account}. '
+            f"Use the key of {known.account}. {remedy}"
         )

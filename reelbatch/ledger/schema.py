@@ -1,11 +1,14 @@
 """The results table and the tables beside it: one definition for SQLite and Postgres.
 
-results   one row for each manifest row; primary key (batch, row_key)
+generations  one row for each video that a manifest row was, or is to be, made into; key (batch, row_key, generation)
+results   a view: one line for each manifest row, its last generation that has an id, else its last
+orders    what was asked to be made anew, and whether all of it has been
 attempts  one row for each POST, kept over reruns, so the books still add up after any number of them
 uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
 batches   the running sums of a batch's money; a cap is reserved against its worst case
+accounts  whose keys were used: the account behind each, its tier and balance as last seen
 loads     who read a batch's manifest last, or reads it now: several workers read it once
 apis      what all workers of one API share: when the next create may start, and a lock to count renders under
 writers   a counter for each process at work in Postgres, by which it knows whether a lost COMMIT took place
@@ -32,12 +35,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    column,
+    table,
     text,
 )
 
 from reelbatch.domain import SUMS, RowState
 
-VERSION = 3
+VERSION = 4
 """Of the schema below. A table of an older version is migrated, one of a newer version refused."""
 
 
@@ -78,8 +83,8 @@ def _none_of(*states: RowState) -> str:
 _KNOWN = " OR ".join(f"state = '{state}'" for state in RowState)
 _WITHOUT_ID = _none_of(RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE)
 
-results = Table(
-    "results",
+generations = Table(
+    "generations",
     metadata,
     Column("batch", String, nullable=False),
     Column("row_key", String, nullable=False),
@@ -108,6 +113,10 @@ results = Table(
     Column("submitted_at", UtcDateTime),
     Column("settled_at", UtcDateTime),
     Column("video_path", Text),
+    Column("generation", Integer, nullable=False, server_default=text("1")),  # 2: the row's video made anew, once
+    Column("verdict", String),
+    Column("verdict_note", Text),
+    Column("reviewed_at", UtcDateTime),
     # Not exported: what the work needs.
     Column("end_image_path", Text),
     Column("request_width", Integer),
@@ -116,15 +125,71 @@ results = Table(
     Column("listed", Boolean, nullable=False),  # in the manifest as last read
     Column("rerun_wanted", Boolean, nullable=False, server_default=text("false")),
     Column("due_at", UtcDateTime),  # when settle should look at it next
-    PrimaryKeyConstraint("batch", "row_key"),
+    Column(
+        "order_id", Integer
+    ),  # of the order that this generation is part of; null: none, plain `generate` sends it
+    Column("image_base", Text),  # where the row's relative image paths start
+    Column("image_stat", Text),  # size and time of change of its local images, as last seen
+    Column("image_bytes", BigInteger),  # their size
+    Column("image_sha256", Text),  # of the images' bytes as they were sent
+    Column("request_sha256", String),  # of what was asked for, whatever its name and its paths; set by the intent
+    Column("paid_as", Text),  # JSON [batch, row_key]: the row is held, since that one has paid for the same request
+    PrimaryKeyConstraint("batch", "row_key", "generation"),
     CheckConstraint(_KNOWN, name="state_is_known"),
     CheckConstraint(f"video_id IS NOT NULL OR ({_WITHOUT_ID})", name="id_is_known"),
 )
 
-_partial_index("results_held", "state IN ('claimed', 'sending')", results.c.run_id)
-_partial_index("results_due", "state IN ('queued', 'rendering')", results.c.batch, results.c.due_at)
-_partial_index("results_token", "token IS NOT NULL", results.c.token)
-Index("results_state", results.c.batch, results.c.state, results.c.row_number)
+_partial_index("results_held", "state IN ('claimed', 'sending')", generations.c.run_id)
+_partial_index("results_due", "state IN ('queued', 'rendering')", generations.c.batch, generations.c.due_at)
+_partial_index("results_token", "token IS NOT NULL", generations.c.token)
+Index("results_state", generations.c.batch, generations.c.state, generations.c.row_number)
+# Few rows are in these: further generations, orders, rows that left the manifest.
+_partial_index("results_further", "generation > 1", generations.c.batch, generations.c.row_key)
+_partial_index("results_order", "order_id IS NOT NULL", generations.c.order_id, generations.c.state)
+_partial_index("results_request", "request_sha256 IS NOT NULL", generations.c.request_sha256)
+Index(
+    "results_gone",
+    generations.c.batch,
+    generations.c.state,
+    sqlite_where=text("listed = 0"),
+    postgresql_where=text("NOT listed"),
+)
+
+results = table("results", *(column(name, each.type) for name, each in generations.columns.items()))
+"""The view, to read from."""
+_BEATEN = """
+    other.batch = generations.batch AND other.row_key = generations.row_key
+    AND other.generation <> generations.generation
+    AND (
+      (other.video_id IS NOT NULL AND generations.video_id IS NULL)
+      OR (other.generation > generations.generation
+          AND (other.video_id IS NOT NULL OR generations.video_id IS NULL))
+    )
+"""
+SHOWN = f"NOT EXISTS (SELECT 1 FROM generations AS other WHERE {_BEATEN})"  # noqa: S608 - our own words
+"""Of `generations`: the row's last generation that has an id, else its last."""
+VIEW = f"CREATE VIEW results AS SELECT {', '.join(generations.columns.keys())} FROM generations WHERE {SHOWN}"  # noqa: S608 - our own columns
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", Integer, primary_key=True),
+    Column("batch", String, nullable=False),
+    Column("selection", Text, nullable=False),  # JSON: what was asked for; the same again goes on with it
+    Column("placed_at", UtcDateTime, nullable=False),
+    Column("placed_by", String, nullable=False),
+    Column("run_id", String, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("dropped", Integer, nullable=False, server_default=text("0")),  # rows that were canceled unsent
+    Column("closed_at", UtcDateTime),  # null: open
+)
+Index(
+    "orders_open",
+    orders.c.batch,
+    unique=True,  # one at a time
+    sqlite_where=text("closed_at IS NULL"),
+    postgresql_where=text("closed_at IS NULL"),
+)
 
 attempts = Table(
     "attempts",
@@ -143,6 +208,7 @@ attempts = Table(
     Column("credits_reserved", Integer, nullable=False),  # counts while the attempt may have been charged
     Column("credits_charged", Integer),
     Column("credits_final", Integer),
+    Column("generation", Integer, nullable=False, server_default=text("1")),
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 
@@ -186,6 +252,8 @@ batches = Table(
     Column("base", Text, nullable=False),  # where relative image paths start: the manifest's folder, as last read
     Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
+    Column("account", String),  # the account's id; null: not known yet
+    Column("key_hash", String),  # salted hash of the key that was used last, which stands for the account until then
     # What the attempts add up to, kept by the transactions that change them: nobody adds up a million rows to look.
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in SUMS),
 )
@@ -201,6 +269,18 @@ decisions = Table(
     Column("token", String, nullable=False),
     Column("verdict", String, nullable=False),
     Column("video_id", String),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("api", String, nullable=False),
+    Column("key_hash", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("tier", String),
+    Column("credits", BigInteger),  # the balance
+    Column("seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("api", "key_hash"),
 )
 
 loads = Table(
@@ -229,7 +309,12 @@ writers = Table(
     Column("started_at", UtcDateTime, nullable=False),
 )
 
-schema_version = Table("reelbatch_schema", metadata, Column("version", Integer, primary_key=True))
+schema_version = Table(
+    "reelbatch_schema",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("identity", String),  # of this table, however its URL is spelt; salts the hashes of keys
+)
 
-RESULT_COLUMNS: tuple[str, ...] = tuple(column.name for column in results.columns)[:27]
+RESULT_COLUMNS: tuple[str, ...] = tuple(each.name for each in generations.columns)[:31]
 """The columns that are exported, in their order."""

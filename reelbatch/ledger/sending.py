@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, select, update
 
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
@@ -19,15 +19,18 @@ from reelbatch.ledger.moves import (
     NOT_CREATED,
     REFUSED_LATE,
     REJECTED,
+    RELEASE,
     RETRY,
     SEND,
     SUBMITTED,
     WITHDRAWN,
     Move,
 )
-from reelbatch.ledger.schema import attempts, batches, results
+from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
+from reelbatch.ledger.schema import attempts, batches, generations
+from reelbatch.ledger.selection import RepeatPolicy
 
-__all__ = ["Admission", "Answer", "Ending", "Intent", "Window", "record_answers", "record_intents"]
+__all__ = ["Admission", "Answer", "Asked", "Ending", "Intent", "Window", "record_answers", "record_intents"]
 
 _LARGEST_NUMBER = 2**31 - 1  # of an INTEGER column in Postgres
 
@@ -39,6 +42,7 @@ class Admission(StrEnum):
     OVER_CAP = "over_cap"
     UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
     WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
+    HELD = "held"  # the request is paid for under another name; the row waits, and says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,18 @@ class Window:
 
     api: str
     limit: int
+
+
+class Asked(NamedTuple):
+    """What is sent, whatever it is called: by it the same request is known again, and an image that was replaced."""
+
+    request_sha256: str | None = None
+    image_sha256: str | None = None
+    image_stat: str | None = None
+    image_bytes: int | None = None
+
+
+_NOTHING_KNOWN = Asked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,8 @@ class Intent:
     at: datetime
     max_credits: int | None
     window: Window | None = None
+    asked: Asked = _NOTHING_KNOWN
+    repeats: RepeatPolicy = RepeatPolicy.HOLD
 
     @property
     def reserve(self) -> int:
@@ -77,6 +95,7 @@ class Answer:
     at: datetime
     ending: Ending
     reserved: int
+    generation: int = 1
     status: int | None = None
     video_id: VideoId | None = None
     credits_charged: int | None = None
@@ -99,12 +118,40 @@ def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Admi
     Raises:
         StateConflict: a row was no longer claimed by this run.
     """
-    admissions = _reserve(connection, items)
+    held = _hold(connection, items)
+    reserved = iter(_reserve(connection, [item for item in items if item.token not in held]))
+    admissions = [Admission.HELD if item.token in held else next(reserved) for item in items]
     admitted = [item for item, answer in zip(items, admissions, strict=True) if answer is Admission.ADMITTED]
     if admitted:
         _execute_all(connection, _SEND, [_send_values(item) for item in admitted])
         connection.execute(insert(attempts), [_attempt_values(item) for item in admitted])
     return admissions
+
+
+def _hold(connection: Connection, items: Sequence[Intent]) -> set[Token]:
+    """Rows whose requests are paid for under another name wait, and name it; answers with their tokens."""
+    asking: dict[Batch, dict[Token, Intent]] = {}
+    for item in items:
+        if item.repeats is not RepeatPolicy.SEND and item.asked.request_sha256 is not None:
+            asking.setdefault(item.row.batch, {})[item.token] = item
+    hashes = [item.asked.request_sha256 for some in asking.values() for item in some.values()]
+    serialize(connection, filter(None, hashes))
+    held: dict[Token, dict[str, Any]] = {}
+    for batch, some in asking.items():
+        paid = paid_elsewhere(connection, batch, {item.asked.request_sha256 or "" for item in some.values()})
+        found = ((item, paid.get(item.asked.request_sha256 or "")) for item in some.values())
+        held |= {item.token: {**_key_values(item.row), **_held_values(item, of)} for item, of in found if of}
+    if held:
+        _execute_all(connection, _HOLD, list(held.values()))
+    return set(held)
+
+
+def _held_values(item: Intent, paid: PaidAs) -> dict[str, Any]:
+    return {"b_run_id": item.run_id, "b_mark": paid.mark, "b_message": explanation(paid.mark)}
+
+
+def _key_values(row: ClaimedRow) -> dict[str, Any]:
+    return {"b_batch": row.batch, "b_row_key": row.row_key, "b_generation": row.generation}
 
 
 def record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
@@ -188,24 +235,50 @@ def _answered(before: Attempted | None, item: Answer) -> Attempted | None:
     return known._replace(outcome=item.ending.value, video_id=item.video_id, charged=charged)
 
 
-_WHERE_ROW = (results.c.batch == bindparam("b_batch"), results.c.row_key == bindparam("b_row_key"))
+_WHERE_ROW = (
+    generations.c.batch == bindparam("b_batch"),
+    generations.c.row_key == bindparam("b_row_key"),
+    generations.c.generation == bindparam("b_generation"),
+)
 
 _SEND = (
-    update(results)
+    update(generations)
     .where(
         *_WHERE_ROW,
-        results.c.run_id == bindparam("b_run_id"),
-        results.c.fingerprint == bindparam("b_fingerprint"),  # claimed anew meanwhile, it may ask for something else
+        generations.c.run_id == bindparam("b_run_id"),
+        generations.c.fingerprint
+        == bindparam("b_fingerprint"),  # claimed anew meanwhile, it may ask for something else
         SEND.expected,
     )
-    .values(state=SEND.target, token=bindparam("b_token"), attempts=results.c.attempts + 1)
+    .values(
+        state=SEND.target,
+        token=bindparam("b_token"),
+        attempts=generations.c.attempts + 1,
+        paid_as=None,
+        request_sha256=bindparam("b_request_sha256"),
+        image_sha256=bindparam("b_image_sha256"),
+        image_stat=func.coalesce(bindparam("b_image_stat", type_=Text), generations.c.image_stat),
+        image_bytes=func.coalesce(bindparam("b_image_bytes", type_=BigInteger), generations.c.image_bytes),
+    )
+)
+
+_HOLD = (
+    update(generations)
+    .where(*_WHERE_ROW, generations.c.run_id == bindparam("b_run_id"), RELEASE.expected)
+    .values(
+        state=RELEASE.target,
+        paid_as=bindparam("b_mark"),
+        error_code=HELD_CODE,
+        error_message=bindparam("b_message"),
+    )
 )
 
 
 def _send_values(item: Intent) -> dict[str, Any]:
     row = item.row
     own = {"b_run_id": item.run_id, "b_token": item.token, "b_fingerprint": row.fingerprint}
-    return {"b_batch": row.batch, "b_row_key": row.row_key, **own}
+    asked = {f"b_{name}": value for name, value in item.asked._asdict().items()}
+    return {**_key_values(row), **own, **asked}
 
 
 def _attempt_values(item: Intent) -> dict[str, Any]:
@@ -216,6 +289,7 @@ def _attempt_values(item: Intent) -> dict[str, Any]:
         "run_id": item.run_id,
         "started_at": item.at,
         "credits_reserved": item.reserve,
+        "generation": item.row.generation,
     }
 
 
@@ -294,7 +368,7 @@ _CLOSE_ATTEMPT = (
 
 def _begun_values(item: Answer) -> dict[str, Any]:
     mark = {"token": item.token, "batch": item.batch, "row_key": item.row_key, "run_id": item.run_id}
-    return {**mark, "started_at": item.at, "credits_reserved": item.reserved}
+    return {**mark, "started_at": item.at, "credits_reserved": item.reserved, "generation": item.generation}
 
 
 def _closing_values(item: Answer, before: Attempted | None) -> dict[str, Any]:
@@ -321,8 +395,10 @@ class _Change:
 
 
 def _moving(move: Move, **values: Any) -> _Change:
-    own = results.c.token == bindparam("b_token")
-    return _Change(move, update(results).where(*_WHERE_ROW, own, move.expected).values(state=move.target, **values))
+    own = generations.c.token == bindparam("b_token")
+    return _Change(
+        move, update(generations).where(*_WHERE_ROW, own, move.expected).values(state=move.target, **values)
+    )
 
 
 _FAILURE: Mapping[str, Any] = {"error_code": bindparam("b_code"), "error_message": bindparam("b_message")}
@@ -354,18 +430,22 @@ _LATE_MOVES: Mapping[Ending, _Change] = {
 
 
 _COMPLETE_FIGURES = (
-    update(results)
-    .where(*_WHERE_ROW, results.c.token == bindparam("b_token"), results.c.video_id == bindparam("b_video_id"))
+    update(generations)
+    .where(
+        *_WHERE_ROW, generations.c.token == bindparam("b_token"), generations.c.video_id == bindparam("b_video_id")
+    )
     .values(
-        credits_charged=func.coalesce(bindparam("b_charged", type_=Integer), results.c.credits_charged),
-        estimated_frame_cost=func.coalesce(bindparam("b_frame_cost", type_=Integer), results.c.estimated_frame_cost),
+        credits_charged=func.coalesce(bindparam("b_charged", type_=Integer), generations.c.credits_charged),
+        estimated_frame_cost=func.coalesce(
+            bindparam("b_frame_cost", type_=Integer), generations.c.estimated_frame_cost
+        ),
     )
 )
 
 
-_r = results.c
+_r = generations.c
 _ROWS_OF_TOKENS = (
-    select(_r.token, _r.batch, _r.row_key, _r.state, _r.video_id)
+    select(_r.token, _r.batch, _r.row_key, _r.generation, _r.state, _r.video_id)
     .where(_r.token.in_(bindparam("tokens", expanding=True)))
     .order_by(_r.batch, _r.row_number)  # everybody locks in this order
     .with_for_update()
@@ -380,9 +460,9 @@ def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
     moved = set()
     for item in items:
         row = found.get(item.token)
-        if row is None or tuple(row[:2]) != (item.batch, item.row_key):
+        if row is None or tuple(row[:3]) != (item.batch, item.row_key, item.generation):
             continue
-        statement = _change(item, RowState(row[2]), row[3])
+        statement = _change(item, RowState(row[3]), row[4])
         if statement is not None:
             values = _row_values(item)
             if statement is _COMPLETE_FIGURES:
@@ -405,7 +485,8 @@ def _change(item: Answer, state: RowState, video_id: str | None) -> Any:
 
 
 def _row_values(item: Answer) -> dict[str, Any]:
-    values: dict[str, Any] = {"b_batch": item.batch, "b_row_key": item.row_key, "b_token": item.token}
+    values: dict[str, Any] = {"b_batch": item.batch, "b_row_key": item.row_key, "b_generation": item.generation}
+    values["b_token"] = item.token
     if item.ending is Ending.SUBMITTED:
         values |= {"b_video_id": item.video_id, "b_charged": item.credits_charged, "b_at": item.at}
         values |= {"b_frame_cost": item.estimated_frame_cost}

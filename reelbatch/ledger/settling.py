@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, select, tuple_, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, or_, select, tuple_, update
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import StateConflict
 from reelbatch.ledger.books import Attempted, Sums, known_attempts
 from reelbatch.ledger.moves import RENDERING, SETTLED, in_states
-from reelbatch.ledger.schema import attempts, batches, results
+from reelbatch.ledger.schema import attempts, batches, generations
 
 LONG_VIDEO_S = 30
 """Videos longer than this are polled half as often."""
 FINAL = frozenset(SETTLED)
 """States that no later answer changes."""
 
-RowId = tuple[Batch, RowKey]
+RowId = tuple[Batch, RowKey, int]
+"""Batch, key and generation."""
 
 
 class Rendered(NamedTuple):
@@ -31,14 +32,16 @@ class Rendered(NamedTuple):
     video_id: VideoId
     token: Token | None
     state: RowState
+    generation: int = 1
 
     @property
     def id(self) -> RowId:
         """The row's primary key."""
-        return self.batch, self.row_key
+        return self.batch, self.row_key, self.generation
 
 
-_RENDERED_COLUMNS = (results.c.batch, results.c.row_key, results.c.video_id, results.c.token, results.c.state)
+_g = generations.c
+_RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,9 @@ class Settlement:
 def due(batch: Batch, now: datetime, limit: int) -> Select[Any]:
     """Keys of the rows that are due, oldest first; answered from the partial index `results_due`."""
     return (
-        select(results.c.batch, results.c.row_key)
-        .where(results.c.batch == batch, in_states(UNSETTLED), results.c.due_at <= now)
-        .order_by(results.c.due_at)
+        select(_g.batch, _g.row_key, _g.generation)
+        .where(generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at <= now)
+        .order_by(generations.c.due_at)
         .limit(limit)
     )
 
@@ -103,14 +106,14 @@ def take_due(connection: Connection, items: Sequence[TakeDue]) -> list[list[Rend
 
 def _take(connection: Connection, item: TakeDue) -> list[Rendered]:
     found: list[Rendered] = []
-    again = case((results.c.end_seconds > LONG_VIDEO_S, item.again_long), else_=item.again)
+    again = case((generations.c.end_seconds > LONG_VIDEO_S, item.again_long), else_=item.again)
     for batch in item.batches:
         if len(found) >= item.limit:
             break
         keys = due(batch, item.now, item.limit - len(found)).with_for_update(skip_locked=True).cte("due")
         taken = connection.execute(
-            update(results)
-            .where(tuple_(results.c.batch, results.c.row_key).in_(select(keys)), in_states(UNSETTLED))
+            update(generations)
+            .where(tuple_(_g.batch, _g.row_key, _g.generation).in_(select(keys)), in_states(UNSETTLED))
             .values(due_at=again)
             .returning(*_RENDERED_COLUMNS)
         )
@@ -120,9 +123,9 @@ def _take(connection: Connection, item: TakeDue) -> list[Rendered]:
 
 def schedule(connection: Connection, items: Sequence[tuple[Batch, datetime]]) -> list[int]:
     """Unsettled rows that have no time to be looked at get one. Answers with how many."""
-    undated = update(results).where(in_states(UNSETTLED), results.c.due_at.is_(None))
+    undated = update(generations).where(in_states(UNSETTLED), generations.c.due_at.is_(None))
     return [
-        connection.execute(undated.where(results.c.batch == batch).values(due_at=now)).rowcount
+        connection.execute(undated.where(generations.c.batch == batch).values(due_at=now)).rowcount
         for batch, now in items
     ]
 
@@ -135,19 +138,19 @@ def next_due(connection: Connection, names: Sequence[Batch], besides: Collection
 
 def _next_due(connection: Connection, batch: Batch, besides: Collection[RowId]) -> datetime | None:
     query = (
-        select(results.c.row_key, results.c.due_at)
-        .where(results.c.batch == batch, in_states(UNSETTLED), results.c.due_at.is_not(None))
-        .order_by(results.c.due_at)
+        select(_g.row_key, _g.generation, _g.due_at)
+        .where(generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at.is_not(None))
+        .order_by(generations.c.due_at)
         .limit(len(besides) + 1)
     )
-    others = (due_at for key, due_at in connection.execute(query) if (batch, key) not in besides)
+    others = (due_at for key, number, due_at in connection.execute(query) if (batch, key, number) not in besides)
     return next(others, None)
 
 
 def unsettled(connection: Connection, names: Sequence[Batch]) -> int:
     """Rows whose videos are not finished."""
-    query = select(func.count()).select_from(results).where(in_states(UNSETTLED))
-    return sum(connection.scalar(query.where(results.c.batch == batch)) or 0 for batch in names)
+    query = select(func.count()).select_from(generations).where(in_states(UNSETTLED))
+    return sum(connection.scalar(query.where(generations.c.batch == batch)) or 0 for batch in names)
 
 
 def batches_of(connection: Connection, api: str | None) -> list[Batch]:
@@ -157,22 +160,24 @@ def batches_of(connection: Connection, api: str | None) -> list[Batch]:
 
 
 _WHERE_VIDEO = (
-    results.c.batch == bindparam("b_batch"),
-    results.c.row_key == bindparam("b_row_key"),
-    results.c.video_id == bindparam("b_video_id"),
+    generations.c.batch == bindparam("b_batch"),
+    generations.c.row_key == bindparam("b_row_key"),
+    generations.c.generation == bindparam("b_generation"),
+    generations.c.video_id == bindparam("b_video_id"),
 )
 
 
 def _row_values(row: Rendered) -> dict[str, Any]:
-    return {"b_batch": row.batch, "b_row_key": row.row_key, "b_video_id": row.video_id}
+    key = {"b_batch": row.batch, "b_row_key": row.row_key, "b_generation": row.generation}
+    return {**key, "b_video_id": row.video_id}
 
 
 _RENDER = (
-    update(results)
+    update(generations)
     .where(*_WHERE_VIDEO, RENDERING.expected)
     .values(state=RENDERING.target, error_code=None, error_message=None)
 )
-_POSTPONE = update(results).where(*_WHERE_VIDEO, in_states(UNSETTLED)).values(due_at=bindparam("b_due_at"))
+_POSTPONE = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED)).values(due_at=bindparam("b_due_at"))
 _TROUBLE = _POSTPONE.values(error_code=bindparam("b_code"), error_message=bindparam("b_message"))
 
 
@@ -191,9 +196,9 @@ def record_rendering(connection: Connection, items: Sequence[Rendered]) -> list[
 
 
 _STANDING = (
-    select(results.c.row_key, results.c.video_id, results.c.state)
-    .where(results.c.batch == bindparam("b_batch"), results.c.row_key.in_(bindparam("b_keys", expanding=True)))
-    .order_by(results.c.row_key)  # everybody locks in this order
+    select(_g.row_key, _g.generation, _g.video_id, _g.state)
+    .where(_g.batch == bindparam("b_batch"), _g.row_key.in_(bindparam("b_keys", expanding=True)))
+    .order_by(_g.row_key, _g.generation)  # everybody locks in this order
     .with_for_update()
 )
 
@@ -203,8 +208,8 @@ def _locked(connection: Connection, rows: Sequence[Rendered]) -> dict[RowId, tup
     found: dict[RowId, tuple[str, RowState]] = {}
     for batch in sorted({row.batch for row in rows}):
         keys = sorted({row.row_key for row in rows if row.batch == batch})
-        for key, *standing in connection.execute(_STANDING, {"b_batch": batch, "b_keys": keys}):
-            found[batch, key] = (standing[0], RowState(standing[1]))
+        for key, number, *standing in connection.execute(_STANDING, {"b_batch": batch, "b_keys": keys}):
+            found[batch, key, number] = (standing[0], RowState(standing[1]))
     return found
 
 
@@ -287,7 +292,7 @@ _NO_RUN = RunId("")
 """Settling changes what a batch costs, not what a run has spent."""
 
 _SETTLE = {
-    state: update(results)
+    state: update(generations)
     .where(*_WHERE_VIDEO, move.expected)
     .values(
         state=move.target,
@@ -331,16 +336,19 @@ class WithoutFile:
 
     batch: Batch
     settled_by: datetime
-    after: RowKey | None
+    after: tuple[RowKey, int] | None  # key and generation
     limit: int
 
     def query(self) -> Select[Any]:
-        """The page, by row key."""
-        here = and_(results.c.batch == self.batch, in_states({RowState.COMPLETE}), results.c.video_path.is_(None))
+        """The page, by row key and generation."""
+        here = and_(
+            generations.c.batch == self.batch, in_states({RowState.COMPLETE}), generations.c.video_path.is_(None)
+        )
         # Always a bound on the key, so that the page is read from the primary key and nothing is sorted.
-        later = results.c.row_key >= "" if self.after is None else results.c.row_key > self.after
-        query = select(*_RENDERED_COLUMNS).where(here, later, results.c.settled_at <= self.settled_by)
-        return query.order_by(results.c.row_key).limit(self.limit)
+        key, number = self.after or ("", 0)
+        later = and_(_g.row_key >= key, or_(_g.row_key > key, _g.generation > number))
+        query = select(*_RENDERED_COLUMNS).where(here, later, generations.c.settled_at <= self.settled_by)
+        return query.order_by(_g.row_key, _g.generation).limit(self.limit)
 
 
 def without_file(connection: Connection, page: WithoutFile) -> list[Rendered]:
@@ -357,33 +365,34 @@ def _record_file(connection: Connection, item: Filed) -> bool:
     values = _row_values(item.row)
     if connection.execute(_FILE, {**values, "b_path": item.path}).rowcount == 1:
         return True
-    return connection.scalar(select(results.c.video_path).where(*_WHERE_VIDEO), values) == item.path
+    return connection.scalar(select(generations.c.video_path).where(*_WHERE_VIDEO), values) == item.path
 
 
 _FILE = (
-    update(results)
-    .where(*_WHERE_VIDEO, in_states({RowState.COMPLETE}), results.c.video_path.is_(None))
+    update(generations)
+    .where(*_WHERE_VIDEO, in_states({RowState.COMPLETE}), generations.c.video_path.is_(None))
     .values(video_path=bindparam("b_path"))
 )
 
 
 def case_variants(connection: Connection) -> frozenset[str]:
     """Row keys, in small letters, that stand in the table in more than one spelling (`Tea`, `TEA`)."""
-    small = func.lower(results.c.row_key)
-    spelled_twice = func.min(results.c.row_key) != func.max(results.c.row_key)
+    small = func.lower(generations.c.row_key)
+    spelled_twice = func.min(generations.c.row_key) != func.max(generations.c.row_key)
     return frozenset(connection.scalars(select(small).group_by(small).having(spelled_twice)))
 
 
 def owned_elsewhere(connection: Connection, filed: Filed) -> bool:
     """Whether the row of another batch with the same key has this file."""
     others = select(batches.c.batch).where(batches.c.batch != filed.row.batch)
-    same_key = and_(results.c.batch.in_(others), results.c.row_key == filed.row.row_key)
-    return _any(connection, select(results.c.batch).where(same_key, results.c.video_path == filed.path))
+    same_key = and_(generations.c.batch.in_(others), generations.c.row_key == filed.row.row_key)
+    return _any(connection, select(generations.c.batch).where(same_key, generations.c.video_path == filed.path))
 
 
 def had_earlier_video(connection: Connection, row: Rendered) -> bool:
     """Whether another video was made for this row before."""
-    own = and_(attempts.c.batch == row.batch, attempts.c.row_key == row.row_key)
+    a = attempts.c
+    own = and_(a.batch == row.batch, a.row_key == row.row_key, a.generation == row.generation)
     return _any(connection, select(attempts.c.token).where(own, attempts.c.video_id != row.video_id))
 
 

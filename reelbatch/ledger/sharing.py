@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from reelbatch.domain import UNSETTLED, RowState
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import apis, batches, results
+from reelbatch.ledger.schema import apis, batches, generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +49,23 @@ def lock(connection: Connection, api: str) -> datetime:
     return next_start
 
 
-_KNOWN = or_(results.c.error_code.is_(None), not_(results.c.error_code.startswith("http_4")))
+_KNOWN = or_(generations.c.error_code.is_(None), not_(generations.c.error_code.startswith("http_4")))
 
 
 def unfinished(connection: Connection, api: str) -> int:
     """Videos of one API that are queued or rendering; those that the API does not know of are not."""
-    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
+    query = select(func.count()).select_from(generations.join(batches, batches.c.batch == generations.c.batch))
     return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), _KNOWN)) or 0
 
 
 def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
     """The same for every API but this one, where there are any."""
-    query = select(batches.c.api, func.count()).join(results, batches.c.batch == results.c.batch)
+    query = select(batches.c.api, func.count()).join(generations, batches.c.batch == generations.c.batch)
     query = query.where(batches.c.api != api, in_states(UNSETTLED), _KNOWN).group_by(batches.c.api)
     return dict(connection.execute(query.order_by(batches.c.api)).tuples().all())
 
 
 def leaving(connection: Connection, api: str) -> int:
     """Creates of one API that are under way: each may be a video in a moment."""
-    query = select(func.count()).select_from(results.join(batches, batches.c.batch == results.c.batch))
+    query = select(func.count()).select_from(generations.join(batches, batches.c.batch == generations.c.batch))
     return connection.scalar(query.where(batches.c.api == api, in_states({RowState.SENDING}))) or 0

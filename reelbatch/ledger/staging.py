@@ -6,9 +6,9 @@ with the results table is one query.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import chain, islice
 from typing import Any
 
@@ -20,19 +20,24 @@ from sqlalchemy import (
     and_,
     case,
     column,
+    false,
     func,
     literal,
     literal_column,
     not_,
     null,
+    or_,
     select,
     table,
+    true,
     union_all,
+    update,
 )
 
-from reelbatch.domain import FAILED, HELD, Batch, RowKey, RowState
-from reelbatch.ledger.moves import REGENERATED, in_states
-from reelbatch.ledger.schema import results
+from reelbatch.domain import FAILED, HELD, UNSETTLED, Batch, RowKey, RowState
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, last, rows_of, settled_before
 from reelbatch.rowcolumns import FIELDS, RowColumns
 
 REQUEST_COLUMNS = (
@@ -48,6 +53,8 @@ REQUEST_COLUMNS = (
     "request_height",
 )
 _STAGED_COLUMNS = tuple({"width": "request_width", "height": "request_height"}.get(name, name) for name in FIELDS)
+_OWN_COLUMNS = ("image_sha256", "paid_as", "chosen")
+"""What is found out about a row once it is staged: its image was replaced, its request is paid for, it was chosen."""
 _DEFAULTS = {"unseen": False}
 """Of the columns above; the other ones may be null."""
 _TEMPORARY = ("page_size = 32768", "cache_size = -8000", "secure_delete = OFF")
@@ -56,35 +63,7 @@ _ROWS_A_STATEMENT = 500
 """With one row each, the threads of this process would hand the interpreter to each other a million times."""
 _CACHE_KIB, _SMALL_CACHE_KIB = 16_000, 2000
 """Of the results table's pages, while it is merged: keys come in any order, and each may touch another page."""
-staged = table("staged", *(column(name) for name in _STAGED_COLUMNS))
-
-
-class Regenerate(StrEnum):
-    """Which rows that already have a video are made again."""
-
-    NONE = "none"
-    CHANGED = "changed"
-    ALL = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Remake:
-    """Which finished videos are made again, and up to which row number (None: all of them)."""
-
-    which: Regenerate = Regenerate.NONE
-    up_to: int | None = None
-
-
-class Action(StrEnum):
-    """What `generate` does with a row of the manifest."""
-
-    SEND = "send"
-    INVALID = "invalid"
-    SKIP = "skip"  # has its video, unchanged
-    CHANGED = "changed"  # has its video, but the manifest says something else now
-    FAILED = "failed"  # left for rerun
-    IN_DOUBT = "in_doubt"
-    HELD = "held"  # another worker has it
+staged = table("staged", *(column(name) for name in (*_STAGED_COLUMNS, *_OWN_COLUMNS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +87,12 @@ class ActionCount:
 
 def create(connection: Connection) -> None:
     """Make the empty temporary table."""
-    types = {name: results.c[name].type for name in results.columns.keys()}  # noqa: SIM118 - a column collection
-    types["unseen"] = Boolean()
+    types = {name: generations.c[name].type for name in generations.columns.keys()}  # noqa: SIM118 - a column collection
+    types["unseen"] = types["chosen"] = Boolean()
     defaults = {name: f" DEFAULT {str(value).lower()}" for name, value in _DEFAULTS.items()}
     definitions = ", ".join(
-        f"{name} {_sql_type(types.get(name), connection)}{defaults.get(name, '')}" for name in _STAGED_COLUMNS
+        f"{name} {_sql_type(types.get(name), connection)}{defaults.get(name, '')}"
+        for name in (*_STAGED_COLUMNS, *_OWN_COLUMNS)
     )
     if connection.dialect.name == "sqlite":
         for pragma in _TEMPORARY:
@@ -152,7 +132,7 @@ def fill(connection: Connection, rows: RowColumns) -> None:
                 every = ", ".join([marks] * (len(some) // len(told)))
                 cursor.execute(f"INSERT INTO staged ({', '.join(told)}) VALUES {every}", some)  # noqa: S608 - our names
             return
-        with cursor.copy("COPY staged FROM STDIN") as copy:
+        with cursor.copy(f"COPY staged ({', '.join(_STAGED_COLUMNS)}) FROM STDIN") as copy:
             for row in rows.flat():
                 copy.write_row(row)
 
@@ -168,11 +148,6 @@ def complete(connection: Connection, *, indexed: bool) -> None:
 def rows_staged(connection: Connection) -> int:
     """How many rows are staged."""
     return connection.scalar(select(func.count()).select_from(staged)) or 0
-
-
-def rows_of(connection: Connection, batch: Batch) -> int:
-    """How many rows the results table has of a batch, listed or not."""
-    return connection.scalar(select(func.count()).select_from(results).where(results.c.batch == batch)) or 0
 
 
 def duplicate_keys(connection: Connection, kept: ColumnElement[bool], limit: int = 100) -> list[Duplicate]:
@@ -217,53 +192,81 @@ def _manifest(kept: ColumnElement[bool]) -> CompoundSelect[Any]:
     """All rows of the manifest: what is staged, and what did not have to be."""
     return union_all(
         select(staged.c.row_key, staged.c.row_number, staged.c.fingerprint, staged.c.problem),
-        select(results.c.row_key, results.c.row_number, results.c.fingerprint, null()).where(kept),
+        select(generations.c.row_key, generations.c.row_number, generations.c.fingerprint, null()).where(
+            kept, generations.c.generation == 1
+        ),
     )
 
 
-def joined(batch: Batch) -> Any:
-    """What is staged beside what the results table has of it."""
-    return staged.outerjoin(results, _same_key(batch))
+def joined(batch: Batch, choice: Choice) -> Any:
+    """What is staged beside the line that the results table has of each row; see `Choice.line`."""
+    return staged.outerjoin(generations, and_(_same_key(batch), choice.line()))
 
 
 def _same_key(batch: Batch) -> ColumnElement[bool]:
-    return and_(results.c.batch == batch, results.c.row_key == staged.c.row_key)
+    return and_(generations.c.batch == batch, generations.c.row_key == staged.c.row_key)
 
 
 def changed() -> ColumnElement[bool]:
-    """Whether a joined row asks for something else than before."""
-    return results.c.fingerprint != staged.c.fingerprint
+    """Whether a joined row asks for something else than before, or its image is another one under the same name."""
+    return or_(generations.c.fingerprint != staged.c.fingerprint, staged.c.image_sha256.is_not(None))
 
 
-def action(regenerate: Regenerate) -> ColumnElement[str]:
+def action(choice: Choice) -> ColumnElement[str]:
     """DESIGN's table of what happens to a row that the results table already has, as one CASE."""
-    sendable = case((staged.c.problem.is_not(None), literal(Action.INVALID.value)), else_=literal(Action.SEND.value))
+    g, options = generations.c, choice.options
+    held = and_(staged.c.paid_as.is_not(None), literal(options.repeats is not RepeatPolicy.SEND))
+    sendable = case(
+        (staged.c.problem.is_not(None), literal(Action.INVALID.value)),
+        (held, literal(Action.HELD.value)),
+        else_=literal(Action.SEND.value),
+    )
+    unordered = literal(Action.NOT_CHOSEN.value) if choice.only_order else sendable
+    of_another = and_(g.order_id.is_not(None), not_(choice.of_order()))
+    unsent = in_states({RowState.PENDING, RowState.INVALID})
+    is_history = not_(last()) if choice.further else false()
+    left = or_(not_(changed()), is_history, and_(of_another, g.order_id == choice.open_order))
     return case(
-        (results.c.state.is_(None), sendable),
-        (in_states({RowState.PENDING, RowState.INVALID}), sendable),
-        (in_states(HELD), literal(Action.HELD.value)),
-        (results.c.state == RowState.IN_DOUBT, literal(Action.IN_DOUBT.value)),
-        (and_(in_states(FAILED), not_(changed())), literal(Action.FAILED.value)),
-        (in_states(FAILED), sendable),
-        (made_again(regenerate), literal(Action.SEND.value)),
+        (g.state.is_(None), unordered),
+        (and_(unsent, g.order_id.is_(None)), unordered),
+        (and_(unsent, of_another), literal(Action.FAILED.value)),
+        (and_(unsent, not_(settled_before())), literal(Action.LATER.value)),
+        (unsent, sendable),
+        (in_states(HELD), literal(Action.AT_WORK.value)),
+        (g.state == RowState.IN_DOUBT, literal(Action.IN_DOUBT.value)),
+        (and_(in_states(FAILED), left), literal(Action.FAILED.value)),
+        (in_states(FAILED), case((choice.of_order(), sendable), else_=unordered)),
+        (and_(made_again(choice), in_states(UNSETTLED)), literal(Action.LATER.value)),
+        (made_again(choice), sendable),
         (changed(), literal(Action.CHANGED.value)),
         else_=literal(Action.SKIP.value),
     )
 
 
-def made_again(regenerate: Regenerate) -> ColumnElement[bool]:
-    """Finished videos that are made again; one that still renders is left, so that its cost is settled first."""
-    again = {
-        Regenerate.NONE: literal(value=False),
-        Regenerate.CHANGED: changed(),
-        Regenerate.ALL: literal(value=True),
-    }[regenerate]
-    return and_(in_states(REGENERATED.sources), again, staged.c.problem.is_(None))
+def made_again(choice: Choice) -> ColumnElement[bool]:
+    """Rows of a new order: they have a video, or will have one once it is rendered."""
+    options = choice.options
+    again = {Regenerate.CHANGED: changed(), Regenerate.ALL: literal(value=True)}.get(options.regenerate)
+    if again is None or choice.order is not None:
+        return literal(value=False)
+    chosen = literal(value=True) if options.row_keys is None else func.coalesce(staged.c.chosen, literal(value=False))
+    with_video = in_states({RowState.COMPLETE, *UNSETTLED})
+    return and_(with_video, again, chosen, staged.c.problem.is_(None), last() if choice.further else true())
 
 
-def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> list[ActionCount]:
+def choose(connection: Connection, row_keys: Sequence[RowKey]) -> list[RowKey]:
+    """Mark the rows that were named; answers with the keys that the manifest does not have."""
+    missing = []
+    for key in dict.fromkeys(row_keys):
+        marked = connection.execute(update(staged).where(staged.c.row_key == key).values(chosen=True))
+        if not marked.rowcount:
+            missing.append(key)
+    return missing
+
+
+def compare(connection: Connection, batch: Batch, choice: Choice) -> list[ActionCount]:
     """What `generate` would do, counted by action and model."""
-    named = action(regenerate).label("action")
+    named = action(choice).label("action")
     unknown = func.sum(case((staged.c.credits_estimated.is_(None), 1), else_=0))
     query = (
         select(
@@ -273,7 +276,7 @@ def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> lis
             func.coalesce(func.sum(staged.c.credits_estimated), 0),
             unknown,
         )
-        .select_from(joined(batch))
+        .select_from(joined(batch, choice))
         .group_by(literal_column("1"), staged.c.model)
         .order_by(literal_column("1"), staged.c.model)
     )
@@ -283,10 +286,28 @@ def compare(connection: Connection, batch: Batch, regenerate: Regenerate) -> lis
     ]
 
 
+def first_to_send(
+    connection: Connection, batch: Batch, choice: Choice, kept: ColumnElement[bool]
+) -> list[ActionCount]:
+    """The rows that a run with a limit sends: the first of the manifest's order, counted by model."""
+    g = generations.c
+    send = select(staged.c.row_number, staged.c.model, staged.c.credits_estimated).select_from(joined(batch, choice))
+    waiting = select(g.row_number, g.model, g.credits_estimated).where(
+        kept, in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None)
+    )
+    both = [send.where(action(choice) == Action.SEND.value), *([] if choice.only_order else [waiting])]
+    rows = union_all(*both).subquery()
+    first = select(rows).order_by(rows.c.row_number).limit(choice.options.limit).subquery()
+    unknown = func.sum(case((first.c.credits_estimated.is_(None), 1), else_=0))
+    query = select(first.c.model, func.count(), func.coalesce(func.sum(first.c.credits_estimated), 0), unknown)
+    found = connection.execute(query.group_by(first.c.model).order_by(first.c.model))
+    return [ActionCount(Action.SEND, model, rows, int(sum_), int(none)) for model, rows, sum_, none in found]
+
+
 def gone(connection: Connection, batch: Batch, kept: int) -> int:
     """Rows of the results table that the manifest no longer has; it has `kept` beside those that are staged."""
     known = rows_of(connection, batch)
     if known == kept:
         return 0
-    query = select(func.count(staged.c.row_key.distinct())).join_from(staged, results, _same_key(batch))
+    query = select(func.count(staged.c.row_key.distinct())).join_from(staged, generations, _same_key(batch))
     return known - kept - (connection.scalar(query) or 0)

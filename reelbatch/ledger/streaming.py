@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Float, String, text
 from sqlalchemy.exc import DatabaseError
 
 from reelbatch.domain import Batch
-from reelbatch.ledger.schema import RESULT_COLUMNS, UtcDateTime, results
+from reelbatch.ledger.schema import RESULT_COLUMNS, SHOWN, UtcDateTime, generations
 
 NULLS = ("", "NULL")
 TRUE, FALSE = ("1", "t"), ("0", "f")
 
-_COLUMNS = tuple(results.c[name] for name in RESULT_COLUMNS)
+_COLUMNS = tuple(generations.c[name] for name in RESULT_COLUMNS)
 _APART = tuple(column.name for column in _COLUMNS if isinstance(column.type, Float))
 """SQLite may write a float with too few digits, so it hands these over as they are."""
 _ORDER, _SQLITE_ORDER = "batch, row_number, row_key", "batch, row_number, rowid"
@@ -43,13 +43,13 @@ def lines(connection: Connection, batch: Batch | None, rows_at_once: int) -> Gen
 def _of_sqlite(connection: Connection, batch: Batch | None, rows_at_once: int) -> Generator[Lines, None, None]:
     inside = tuple(column for column in _COLUMNS if column.name not in _APART)
     line = ",".join("%Q" if isinstance(column.type, String) else "%s" for column in inside)
-    values = ", ".join(f"results.{column.name}" for column in inside)
+    values = ", ".join(f"generations.{column.name}" for column in inside)
     where = "" if batch is None else "WHERE batch = :batch"
     # Whole rows are never sorted, only their numbers. LIMIT -1 keeps SQLite from leaving the inner order out.
     query = text(
         f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(_APART)} "  # noqa: S608 - our own columns
-        f"FROM (SELECT rowid AS number FROM results {where} ORDER BY {_SQLITE_ORDER} LIMIT -1) AS in_order "
-        "CROSS JOIN results ON results.rowid = in_order.number"
+        f"FROM (SELECT rowid AS number FROM generations {where} ORDER BY {_SQLITE_ORDER} LIMIT -1) AS in_order "
+        f"CROSS JOIN generations ON generations.rowid = in_order.number WHERE {SHOWN}"
     )
     found = connection.execute(query, {} if batch is None else {"batch": batch})
     names = tuple(column.name for column in inside)

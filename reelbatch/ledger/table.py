@@ -16,9 +16,9 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from reelbatch.domain import Batch, Row, RunId
+from reelbatch.domain import Batch, Row, RowKey, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import claims, merging, runs, staging
+from reelbatch.ledger import claims, merging, orders, replaced_images, runs, staging
 from reelbatch.ledger.engine import (
     is_collision,
     is_unwritable,
@@ -33,9 +33,13 @@ from reelbatch.ledger.engine import (
     writing,
 )
 from reelbatch.ledger.kept import Kept
+from reelbatch.ledger.merging import Merge
 from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.orders import OpenOrder, Placing
+from reelbatch.ledger.paid_requests import Held, Mark, Payer, RepeatSearch, payer_of
 from reelbatch.ledger.repeats import Repeats
-from reelbatch.ledger.staging import ActionCount, Duplicate, Regenerate, Remake
+from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
+from reelbatch.ledger.staging import ActionCount, Duplicate
 from reelbatch.ledger.transacting import MOST_COLLISIONS, Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 from reelbatch.rowcolumns import RowColumns
@@ -57,6 +61,28 @@ class Comparison:
     gone: int = 0
     duplicates: list[Duplicate] = field(default_factory=list)
     same_requests: list[tuple[int, int]] = field(default_factory=list)
+    beyond_limit: int = 0  # rows to send that this run leaves to the next
+    held: list[Held] = field(default_factory=list)
+    unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
+    order: OpenOrder | None = None  # that is open, whether or not it goes on
+
+
+_ANYBODY = Payer("local")
+_NO_RUN = RunId("")
+
+
+def _no_mark(stated: str) -> str | None:
+    del stated
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a manifest comes from, and who would pay for it."""
+
+    base: str = "."  # where its relative image paths start
+    mark: Mark = _no_mark
+    payer: Payer = _ANYBODY
 
 
 class Ledger:
@@ -176,14 +202,20 @@ class Ledger:
         return self.read(lambda connection: _left_behind(connection, lease))
 
     @contextmanager
-    def staged(self, batches: Iterable[Sequence[Row]], batch: Batch | None = None) -> Iterator[StagedManifest]:
+    def staged(
+        self,
+        batches: Iterable[Sequence[Row]],
+        batch: Batch | None = None,
+        options: SendOptions = SendOptions(),  # noqa: B008 - frozen
+        origin: Origin = Origin(),
+    ) -> Iterator[StagedManifest]:
         """The manifest's rows in a temporary table, to compare and to merge.
 
         With a `batch`, rows that it has already just so are counted and not staged, which takes a fraction of the
-        time. Not for Regenerate.ALL.
+        time.
         """
         with memory_given_back(), session(self._engine) as connection, Repeats() as keys, Repeats() as requests:
-            staged = StagedManifest(connection, batch, keys, requests)
+            staged = StagedManifest(connection, Kept(batch), (keys, requests), (options, origin))
             try:
                 staged.create()
                 with no_collection(), closing(staged.arriving(batches)) as arriving:
@@ -198,18 +230,37 @@ class Ledger:
 class StagedManifest:
     """A manifest in a temporary table of its own session."""
 
-    def __init__(self, connection: Connection, batch: Batch | None, keys: Repeats, requests: Repeats) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        kept: Kept,
+        repeats: tuple[Repeats, Repeats],
+        wanted: tuple[SendOptions, Origin],
+    ) -> None:
         self._connection = connection
-        self._kept = Kept(batch)
-        self._keys = keys
-        self._requests = requests
+        self._kept = kept
+        self._keys, self._requests = repeats
+        self._options, self._origin = wanted
+        self._choice = Choice(options=self._options)
 
     def create(self) -> None:
         """Make the table."""
         with self._connection.begin():
             staging.create(self._connection)
             batch = self._kept.batch
-            self._kept.new = batch is not None and not staging.rows_of(self._connection, batch)
+            if batch is not None:
+                self._kept.new = not rows_of(self._connection, batch)
+                self._kept.further = further(self._connection, batch)
+                if not self._may_pass_over(batch):
+                    self._kept.batch = None
+
+    def _may_pass_over(self, batch: Batch) -> bool:
+        """Whether rows that the table has just so need no second look."""
+        if self._kept.new:
+            return True
+        options, base = self._options, runs.base_of(self._connection, batch)
+        everything = options.regenerate is Regenerate.ALL or (options.makes_again and self._kept.further)
+        return not everything and base == self._origin.base
 
     def arriving(self, batches: Iterable[Sequence[Row]]) -> Generator[Sequence[Row], None, None]:
         """The manifest's batches, each prepared while the database compares the one before it with what it has.
@@ -234,58 +285,87 @@ class StagedManifest:
         with self._connection.begin():
             staging.complete(self._connection, indexed=not self._kept.new)
 
-    def compare(self, batch: Batch, regenerate: Regenerate = Regenerate.NONE) -> Comparison:
-        """What `generate` would do with every row."""
-        connection, kept = self._connection, self._kept
-        self._check(batch, regenerate)
-        try:
-            return Comparison(
-                counts=kept.added_to([] if kept.new else staging.compare(connection, batch, regenerate)),
-                gone=staging.gone(connection, batch, kept.rows),
-                duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
-                same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
-            )
-        finally:
-            connection.rollback()
+    def compare(self, batch: Batch) -> Comparison:
+        """What `generate` would do with every row.
 
-    def merge(
-        self,
-        batch: Batch,
-        regenerate: Regenerate = Regenerate.NONE,
-        limit: int | None = None,
-        check: Callable[[Connection], None] | None = None,
-    ) -> None:
-        """Bring the manifest into the results table, a hundred thousand rows at a time.
+        Raises:
+            OrderOpen: videos are to be made anew, and another order is open.
+        """
+        with self._connection.begin():
+            return self._compare(batch)
 
-        With `limit`, no more finished videos are given up than a run that sends so many rows gets to. `check` begins
-        each transaction, and may raise to end it all.
+    def _compare(self, batch: Batch) -> Comparison:
+        connection, kept, options = self._connection, self._kept, self._options
+        open_ = orders.open_order(connection, batch)
+        going_on = orders.going_on(connection, batch, options)
+        choice = self._choice = Choice(
+            options=options,
+            order=None if going_on is None else going_on.order_id,
+            open_order=None if open_ is None else open_.order_id,
+            further=further(connection, batch),
+        )
+        unknown = staging.choose(connection, options.row_keys or ())
+        if not kept.new:
+            replaced_images.mark(connection, batch, choice, self._origin.mark)
+        held = self._search(batch, choice)
+        # A new batch was counted on the way, but for what was found out since.
+        counted = kept.new and not held and not choice.only_order
+        counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), staged=counted)
+        first = None
+        if options.limit is not None:
+            first = staging.first_to_send(connection, batch, choice, kept.condition())
+        return Comparison(
+            counts=counts if first is None else _limited(counts, first),
+            beyond_limit=0 if first is None else _to_send(counts) - _to_send(first),
+            held=held,
+            unknown_keys=unknown,
+            order=open_,
+            gone=staging.gone(connection, batch, kept.rows),
+            duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
+            same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
+        )
+
+    def _search(self, batch: Batch, choice: Choice) -> list[Held]:
+        if choice.options.repeats is RepeatPolicy.SEND:
+            return []
+        kept = self._kept
+        payer = payer_of(self._connection, batch) or self._origin.payer
+        search = RepeatSearch(batch, payer, self._origin.mark, kept.condition())
+        search.run(self._connection, choice)
+        kept.hold([(model, credits_) for _, model, credits_ in search.of_kept])
+        self._held_of_kept = [held for held, *_ in search.of_kept]
+        return search.found
+
+    _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
+
+    def merge(self, batch: Batch, run_id: RunId = _NO_RUN, check: Callable[[Connection], None] | None = None) -> None:
+        """Bring the manifest, as it was compared, into the results table, a hundred thousand rows at a time.
+
+        `check` begins each transaction, and may raise to end it all. Where videos are to be made anew, the last one
+        places the order.
         """
         connection = self._connection
-        self._check(batch, regenerate)
-        spans = list(merging.spans(connection))
-        remake = Remake(regenerate, self._last_made_again(batch, regenerate, limit))
-        known = staging.rows_of(connection, batch) > 0
-        staging.widen_cache(connection)
-        connection.rollback()
+        with connection.begin():
+            spans = list(merging.spans(connection))
+            known = rows_of(connection, batch) > 0
+            staging.widen_cache(connection)
+        merge = Merge(batch, self._origin.base, self._choice, new=not known)
 
         def merge_span(span: tuple[int, int]) -> None:
             if known:
-                merging.relist(connection, batch, span)
-            merging.upsert(connection, batch, span, remake, new=not known)
+                merging.relist(connection, batch, span, merge.base)
+            merging.upsert(connection, merge, span)
+
+        def finish() -> None:
+            merging.unlist_gone(connection, batch, self._kept)
+            merging.hold(connection, batch, self._held_of_kept)
+            runs.set_base(connection, batch, merge.base)
+            if self._options.makes_again:
+                _place_order(connection, merge, run_id)
 
         for span in spans:
             self._transact(partial(merge_span, span), check)
-        self._transact(partial(merging.unlist_gone, connection, batch, self._kept), check)
-
-    def _check(self, batch: Batch, regenerate: Regenerate) -> None:
-        if self._kept.batch is not None and (batch != self._kept.batch or regenerate is Regenerate.ALL):
-            raise ValueError(f"staged for the batch {self._kept.batch}, of which finished videos stay")
-
-    def _last_made_again(self, batch: Batch, regenerate: Regenerate, limit: int | None) -> int | None:
-        if limit is None or regenerate is Regenerate.NONE:
-            return None
-        room = limit - merging.waiting(self._connection, batch) - self._kept.waiting
-        return merging.last_made_again(self._connection, batch, regenerate, room)
+        self._transact(finish, check)
 
     def _transact(self, work: Callable[[], None], check: Callable[[Connection], None] | None) -> None:
         """A transaction on the session that holds the temporary table; where others are in its way, once more."""
@@ -301,6 +381,24 @@ class StagedManifest:
                     raise
             else:
                 return
+
+
+def _place_order(connection: Connection, merge: Merge, run_id: RunId) -> None:
+    """A new order with all its rows, unless one is open already."""
+    runs.lock_batch(connection, merge.batch)
+    if orders.going_on(connection, merge.batch, merge.choice.options) is not None:
+        return
+    order = orders.place(connection, Placing(merge.batch, merge.choice.options, run_id, now(connection)))
+    orders.fill(connection, order, merging.place_order(connection, merge, order))
+
+
+def _to_send(counts: Iterable[ActionCount]) -> int:
+    return sum(count.rows for count in counts if count.action is Action.SEND)
+
+
+def _limited(counts: Iterable[ActionCount], first: Iterable[ActionCount]) -> list[ActionCount]:
+    """`counts` with only the rows that a limit lets this run send."""
+    return [*(count for count in counts if count.action is not Action.SEND), *first]
 
 
 def _drop_staged(connection: Connection) -> None:

@@ -39,7 +39,7 @@ class RowChecker:
         faults = Faults()
         columns = clean(raw, self._layout, self._shapes, faults)
         self._judge(raw.numbers, columns, faults)
-        assembled = assemble(raw.numbers, columns)
+        assembled = assemble(raw.numbers, columns, self._images.stats(columns.images, columns.ends))
         if not (faults.found or raw.broken):
             return CheckedRows(assembled, [], [])
         rows = list(assembled)
@@ -112,7 +112,9 @@ class RowChecker:
         )
 
 
-def assemble(numbers: Sequence[int], columns: Columns) -> RowColumns:
+def assemble(
+    numbers: Sequence[int], columns: Columns, stats: tuple[Sequence[str | None], Sequence[int | None]] | None = None
+) -> RowColumns:
     """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
     keys, images, prompts, ends, names, shapes = columns
     sha256 = hashlib.sha256
@@ -133,7 +135,10 @@ def assemble(numbers: Sequence[int], columns: Columns) -> RowColumns:
     credits_ = list(_of_each(shapes, attrgetter("credits")))
     keyed = keys if all(keys) else [key or own for key, own in zip(keys, fingerprints, strict=True)]
     sound = ([None] * len(keys), [False] * len(keys))
-    return RowColumns((keyed, numbers, *stated, width, height, fingerprints, credits_, *sound))
+    nothing = [None] * len(keys)
+    return RowColumns(
+        (keyed, numbers, *stated, width, height, fingerprints, credits_, *sound, *(stats or (nothing, nothing)))
+    )
 
 
 def _of_each(shapes: Sequence[Shape], attribute: Callable[[Shape], Any]) -> Iterable[Any]:

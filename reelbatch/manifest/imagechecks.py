@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -39,6 +40,7 @@ class _Verdict(NamedTuple):
     what: str = ""  # "": nothing is wrong
     remedy: str = ""
     unseen: bool = False  # by this machine
+    stat: tuple[int, int] | None = None  # bytes and time of change in ns, of files on this machine
 
 
 class ImageChecks:
@@ -56,6 +58,20 @@ class ImageChecks:
         for index in _unclear(images, 0, len(images)):
             if images[index] and (found := self._finding(column, images[index])):
                 yield index, found
+
+    def stats(self, images: Sequence[str], ends: Sequence[str]) -> tuple[list[str | None], list[int | None]]:
+        """Size and time of change of each row's local images, and their size in bytes; None where there are none."""
+        stats: list[str | None] = [None] * len(images)
+        sizes: list[int | None] = [None] * len(images)
+        for index in sorted({*_unclear(images, 0, len(images)), *_unclear(ends, 0, len(ends))}):
+            found = [stat for stated in (images[index], ends[index]) if (stat := self._stat(stated)) is not None]
+            if found:
+                stats[index] = " ".join(f"{size}:{time}" for size, time in found)
+                sizes[index] = sum(size for size, _ in found)
+        return stats, sizes
+
+    def _stat(self, stated: str) -> tuple[int, int] | None:
+        return None if not stated or image_kind(stated) is ImageKind.URL else self._verdict(stated).stat
 
     def aspect(self, stated: str, ratios: Sequence[str]) -> Finding | None:
         """Why a local image has none of the aspect `ratios` (`16:9`) that its model takes."""
@@ -85,9 +101,17 @@ class ImageChecks:
         if not self._look_at_files:
             return _Verdict()
         try:
-            return _Verdict(inspect_image(where, limit=self._limit))
+            return _Verdict(inspect_image(where, limit=self._limit), stat=_stat(where))
         except ImageProblem as problem:
             return _Verdict(None, problem.what, problem.remedy, isinstance(problem, ImageUnseen))
+
+
+def _stat(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a million times
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _unclear(images: Sequence[str], first: int, end: int) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import re
@@ -116,6 +117,21 @@ def _as_on_disk(path: str) -> str:
         return path
     forms = (normalize(form, path) for form in ("NFC", "NFD"))
     return next((form for form in forms if os.path.lexists(form)), path)
+
+
+def content_mark(stated: str, base: str | Path) -> str | None:
+    """What stands for an image when two requests are compared: the SHA-256 of a local file's bytes, else its address.
+
+    None for a local file that can't be read here.
+    """
+    where = resolve_image(stated, base)
+    if image_kind(where) is not ImageKind.LOCAL:
+        return where
+    try:
+        with open(where, "rb") as file:  # noqa: PTH123 - as above
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def inspect_image(path_or_fsspec_url: str, *, limit: int | None = None) -> ImageInfo:

@@ -61,7 +61,7 @@ class Downloads:
             sleep=self._access.sleep,
             reraise=True,
         )
-        part = self._folder.part(part_name(*row[:3]))
+        part = self._folder.part(part_name(row.batch, row.row_key, row.video_id))
         address = _Address(self._access, row.video_id, video)
         size: int = await retrying(self._once, address, part)
         try:

@@ -44,7 +44,7 @@ class Supply:
         self._taken_at: datetime | None = None
         self._unfiled: deque[Rendered] = deque()
         self._to_search: deque[Batch] = deque()
-        self._after: RowKey | None = None
+        self._after: tuple[RowKey, int] | None = None
 
     async def open(self) -> None:
         """See which batches there are, and that each of their unsettled rows has its time."""
@@ -91,7 +91,7 @@ class Supply:
             wanted = WithoutFile(self._to_search[0], self._opened, self._after, _PAGE)
             page = await self._read(partial(settling.without_file, page=wanted))
             self._unfiled.extend(page)
-            self._after = page[-1].row_key if page else None
+            self._after = (page[-1].row_key, page[-1].generation) if page else None
             if not page:
                 self._to_search.popleft()
         return _popped(self._unfiled, limit)

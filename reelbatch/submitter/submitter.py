@@ -15,8 +15,11 @@ from reelbatch.client import Client, create_body
 from reelbatch.domain import ClaimedRow, RunId, Token
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict
 from reelbatch.ledger import Ledger, claims, sending, utc_now
-from reelbatch.ledger.claims import Claim, Release, Scope
-from reelbatch.ledger.sending import Admission, Answer, Ending, Intent, Window
+from reelbatch.ledger.claims import Claim, Release
+from reelbatch.ledger.paid_requests import HELD_CODE
+from reelbatch.ledger.replaced_images import joined_marks
+from reelbatch.ledger.selection import RepeatPolicy, Scope
+from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker
@@ -83,9 +86,10 @@ class Submitter:
         self.tally = Tally()
         self.window = RenderWindow(plan.render_window)
         self.allowance: int | None = None  # rows that may still be claimed; None: any number
+        self.repeats = RepeatPolicy.HOLD
+        self.uploader = uploader
         self._ledger = ledger
         self._client = client
-        self._uploader = uploader
         self._plan = plan
         self._pace = pace
         self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
@@ -116,7 +120,7 @@ class Submitter:
         self.tally.end(reason, message)
         self._pace.close()
         self.window.stop()
-        self._uploader.stop()
+        self.uploader.stop()
 
     async def submit(self, scope: Scope, span: tuple[int, int]) -> int:
         """Send the pending rows of `scope` within `span`; returns how many of them this worker took.
@@ -187,8 +191,8 @@ class Submitter:
         """One row from claim to end; whatever it meets, the other rows go on."""
         try:
             await self._send(row)
-        except _Withdrawn:
-            self.tally.gave_back()
+        except _Withdrawn as why:
+            self.tally.gave_back(code=why.code)
         except Stopped:
             await self._give_back(row)
         except _NoRate:
@@ -214,7 +218,7 @@ class Submitter:
         outcome = await self._attempts(row, assets)
         if outcome.code == _ASSET_GONE:
             for asset in assets:
-                await self._uploader.forget(asset)
+                await self.uploader.forget(asset)
             fresh = [replace(asset, remembered=False) for asset in await self._assets(row)]
             outcome = await self._attempts(row, fresh)
         await self._conclude(row, outcome)
@@ -222,7 +226,7 @@ class Submitter:
     async def _assets(self, row: ClaimedRow) -> list[Asset]:
         """The row's image, and its end image where it has one."""
         stated = filter(None, (row.request.image_path, row.request.end_image_path))
-        return [await self._uploader.asset(path) for path in stated]
+        return [await self.uploader.asset(path, row.image_base) for path in stated]
 
     async def _attempts(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
         first = await self._attempt(row, assets)
@@ -265,7 +269,7 @@ class Submitter:
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.ready() as place:
             token = new_token()
-            await self._record_intent(row, token)
+            await self._record_intent(row, token, assets)
             recorded = time.monotonic()
             try:
                 started = await place.take_off()
@@ -282,9 +286,12 @@ class Submitter:
             self._learn(outcome, started)
         return token, outcome
 
-    async def _record_intent(self, row: ClaimedRow, token: Token) -> None:
+    async def _record_intent(self, row: ClaimedRow, token: Token, assets: list[Asset]) -> None:
         plan = self._plan
-        intent = Intent(row, plan.run_id, token, utc_now(), plan.max_credits, self._shared_window)
+        asked = _asked(row, assets)
+        intent = Intent(
+            row, plan.run_id, token, utc_now(), plan.max_credits, self._shared_window, asked, self.repeats
+        )
         match await self._ledger.write(sending.record_intents, intent):
             case Admission.OVER_CAP:
                 self._end(  # what was admitted before is within the cap
@@ -295,6 +302,8 @@ class Submitter:
                 raise _NoRate
             case Admission.WINDOW_FULL:
                 raise _WindowFull
+            case Admission.HELD:
+                raise _Held
             case Admission.ADMITTED:
                 self.tally.reserve(intent.reserve)
 
@@ -307,6 +316,7 @@ class Submitter:
             at=utc_now(),
             ending=ending,
             reserved=row.credits_estimated or 0,
+            generation=row.generation,
             status=outcome.status,
             video_id=outcome.video_id,
             credits_charged=outcome.credits_charged,
@@ -356,7 +366,9 @@ class Submitter:
 
 
 class _Withdrawn(Stopped):
-    """The intent was taken back before the request left."""
+    """The row went back before its request left. `code`: why, where it is the row's own affair."""
+
+    code: str | None = None
 
 
 class _NoRate(Exception):  # noqa: N818 - a signal within this module
@@ -367,8 +379,25 @@ class _Stale(Exception):  # noqa: N818 - a signal within this module
     """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
 
 
+class _Held(_Withdrawn):
+    """The request is paid for under another name, and the row says so."""
+
+    code = HELD_CODE
+
+
 class _WindowFull(Exception):  # noqa: N818 - a signal within this module
     """As many videos are unfinished as may be."""
+
+
+def _asked(row: ClaimedRow, assets: list[Asset]) -> Asked:
+    """What is sent, whatever it is called."""
+    stats = [asset.stat for asset in assets if asset.stat is not None]
+    return Asked(
+        request_sha256=row.request.content_sha256(asset.mark for asset in assets),
+        image_sha256=joined_marks([asset.mark for asset in assets]) if stats else None,
+        image_stat=" ".join(f"{size}:{time_ns}" for size, time_ns in stats) or None,
+        image_bytes=sum(size for size, _ in stats) if stats else None,
+    )
 
 
 def _last_outcome(state: RetryCallState) -> Outcome:

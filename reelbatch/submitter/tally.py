@@ -18,6 +18,8 @@ class ExitReason(StrEnum):
     NO_CREDITS = "no_credits"
     CAP = "cap"
     SAME_FAILURE = "same_failure"
+    NOT_AGREED = "not_agreed"  # more would be sent than somebody said yes to, and there is nobody to ask again
+    DECLINED = "declined"
     LEDGER_FAILED = "results_table_failed"
     CRASHED = "crashed"
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
@@ -55,6 +55,8 @@ class Asset:
     path: str
     sha256: str | None = None
     remembered: bool = False
+    mark: str = ""  # what stands for it where requests are compared: a local file's SHA-256, else its address
+    stat: tuple[int, int] | None = None  # a local file's size in bytes and time of change in ns, as it was hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,9 @@ class UploadPlan:
 
     Args:
         api: whose uploads these are; paths of another API are never used.
-        base: where the manifest's relative paths start.
     """
 
     api: str
-    base: str
     run_id: RunId
     attempts: int
     wait_s: float
@@ -90,6 +90,7 @@ class Uploader:
     def __init__(
         self, client: Client, ledger: Ledger, plan: UploadPlan, sleep: Callable[[float], Awaitable[None]]
     ) -> None:
+        self.bases: dict[str, str] = {}  # where this machine has the images that a row's own base has elsewhere
         self._client = client
         self._ledger = ledger
         self._plan = plan
@@ -102,8 +103,8 @@ class Uploader:
         self._uploading = asyncio.Semaphore(_UPLOADS_AT_ONCE)
         self._stopped = False
 
-    async def asset(self, stated: str) -> Asset:
-        """The asset for `stated`, uploaded if the API does not have these bytes yet.
+    async def asset(self, stated: str, base: str) -> Asset:
+        """The asset for `stated`, uploaded if the API does not have these bytes yet; relative paths start at `base`.
 
         Raises:
             ImageUnseen: this machine can't see the file; another one may.
@@ -113,8 +114,8 @@ class Uploader:
             Stopped: uploads were broken off, or it had not begun when they were.
         """
         if image_kind(stated) in {ImageKind.URL, ImageKind.ASSET}:
-            return Asset(stated)
-        source = resolve_image(stated, self._plan.base)
+            return Asset(stated, mark=stated)
+        source = resolve_image(stated, self.bases.get(base, base))
         return await self._once(f"path:{source}", lambda: self._from_file(source))
 
     def stop(self) -> None:
@@ -153,7 +154,10 @@ class Uploader:
     async def _from_file(self, source: str) -> Asset:
         async with self._local(source) as path, self._uploading:
             seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path)
-            return await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
+            asset = await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
+        if image_kind(source) is ImageKind.LOCAL:
+            return replace(asset, mark=seen.sha256, stat=seen.stamp[:2])
+        return replace(asset, mark=source)
 
     @asynccontextmanager
     async def _local(self, source: str) -> AsyncIterator[Path]:

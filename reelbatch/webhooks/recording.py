@@ -12,7 +12,7 @@ from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, V
 from reelbatch.ledger import sending, settling, utc_now
 from reelbatch.ledger.books import Attempted, Ending, known_attempts
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import attempts, results
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.sending import Answer
 from reelbatch.ledger.settling import Rendered
 from reelbatch.settler.polling import final_of
@@ -36,6 +36,7 @@ class _Owner(NamedTuple):
     batch: Batch
     row_key: RowKey
     run_id: RunId
+    generation: int
 
 
 def record_events(connection: Connection, items: Sequence[Event]) -> list[Effect]:
@@ -48,7 +49,7 @@ def record_events(connection: Connection, items: Sequence[Event]) -> list[Effect
 
 def token_of(connection: Connection, video_id: VideoId) -> Token | None:
     """The token of the unfinished row that has this video, for one whose name was changed at the API."""
-    query = select(results.c.token).where(in_states(UNSETTLED), results.c.video_id == video_id)
+    query = select(generations.c.token).where(in_states(UNSETTLED), generations.c.video_id == video_id)
     return connection.scalar(query.limit(1))
 
 
@@ -61,13 +62,14 @@ def _record(connection: Connection, event: Event) -> Effect:
         sending.record_answers(connection, [_answer(event, event.token, owner, before)])
     elif before.video_id != event.video.id:  # a copy, made and renamed by nobody, carries the token too
         return Effect.UNKNOWN
-    row = Rendered(owner.batch, owner.row_key, event.video.id, event.token, RowState.QUEUED)
+    row = Rendered(owner.batch, owner.row_key, event.video.id, event.token, RowState.QUEUED, owner.generation)
     moved = _move(connection, event, row)
     return Effect.APPLIED if moved or _attempt(connection, event.token) != before else Effect.REPEATED
 
 
 def _owner(connection: Connection, token: Token) -> _Owner | None:
-    query = select(attempts.c.batch, attempts.c.row_key, attempts.c.run_id).where(attempts.c.token == token)
+    a = attempts.c
+    query = select(a.batch, a.row_key, a.run_id, a.generation).where(a.token == token)
     found = connection.execute(query).one_or_none()
     return None if found is None else _Owner(*found)
 
@@ -85,6 +87,7 @@ def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Ans
         batch=owner.batch,
         row_key=owner.row_key,
         run_id=owner.run_id,
+        generation=owner.generation,
         token=token,
         at=utc_now(),
         ending=Ending.SUBMITTED,

@@ -12,7 +12,8 @@ from waiting import until
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, Request, Row, RowKey
-from reelbatch.ledger import Ledger, reading, runs, utc_now
+from reelbatch.ledger import Ledger, reading, runs
+from reelbatch.ledger.paid_requests import Payer
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.session import Assignment, open_session
 from reelbatch.settings import Settings
@@ -50,7 +51,7 @@ async def submit(ledger: Ledger, sandbox: RunningSandbox, *keys: str, prompt: st
     rows = [Row(RowKey(key), number, request, request.fingerprint(), 48) for number, key in enumerate(keys, start=1)]
     with ledger.staged([rows]) as manifest:
         manifest.merge(BATCH)
-    ledger.change(lambda connection: runs.open_batch(connection, BATCH, ("local", "."), utc_now()))
+    ledger.change(lambda connection: runs.open_batch(connection, BATCH, Payer("local"), "."))
     settings = Settings.model_validate({"MAGIC_HOUR_API_KEY": SecretStr(sandbox.key), "base_url": sandbox.url})
     async with open_session(ledger, settings, Assignment(batch=BATCH, command="generate", base=".")) as session:
         for span in session.chunks(len(rows)):

@@ -40,9 +40,9 @@ def rows_of(manifest: str) -> list[Any]:
     return [row for batch in opened.batches() for row in batch.rows]
 
 
-def uploader(base: str = "/nowhere") -> Uploader:
+def uploader() -> Uploader:
     """One that gets no further than the image: there is no API behind it."""
-    plan = UploadPlan(api="x", base=base, run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0)
+    plan = UploadPlan(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0)
     nothing: Any = None
     return Uploader(nothing, nothing, plan, asyncio.sleep)
 
@@ -185,11 +185,11 @@ def test_a_failed_export_leaves_the_earlier_one(bucket: Bucket, ledger: Ledger, 
     target = f"{bucket.url}/out/spring.csv"
     export(ledger, target)
     before = bucket.read("out/spring.csv")
-    ledger.change(lambda connection: connection.execute(text("UPDATE results SET width = 'wide'")))
+    ledger.change(lambda connection: connection.execute(text("UPDATE generations SET width = 'wide'")))
     with pytest.raises(LedgerUnusable, match="wide"):
         export(ledger, target)
     assert bucket.read("out/spring.csv") == before
-    ledger.change(lambda connection: connection.execute(text("UPDATE results SET width = NULL, prompt = 'new'")))
+    ledger.change(lambda connection: connection.execute(text("UPDATE generations SET width = NULL, prompt = 'new'")))
     gate.refuse = lambda call: 500 if call.method == "PUT" else None
     with pytest.raises(UsageError, match=r"out/spring\.csv: can't be written: not reachable now"):
         export(ledger, target)
@@ -316,15 +316,15 @@ async def test_a_copy_that_is_called_off_ends_at_once(bucket: Bucket, gate: Gate
 async def test_an_image_of_a_missing_bucket_is_not_called_missing(bucket: Bucket) -> None:
     """That is everybody's trouble in this bucket; a missing object is its row's own."""
     with pytest.raises(UploadError, match=rf'images in {bucket.url}x: there is no bucket "{bucket.name}x"'):
-        await uploader().asset(f"{bucket.url}x/a.png")
+        await uploader().asset(f"{bucket.url}x/a.png", ".")
     with pytest.raises(ImageProblem, match="no such file"):
-        await uploader().asset(f"{bucket.url}/a.png")
+        await uploader().asset(f"{bucket.url}/a.png", ".")
 
 
 async def test_an_image_that_only_another_machine_sees_is_not_called_missing(tmp_path: Path) -> None:
     """This machine says its name and the whole path, and what to do; that is no verdict on the image."""
     with pytest.raises(ImageUnseen) as raised:
-        await uploader(str(tmp_path)).asset("images/a.png")
+        await uploader().asset("images/a.png", str(tmp_path))
     said = str(raised.value)
     assert f'this machine ({platform.node()}) can\'t see image "{tmp_path}/images/a.png" (no such file)' in said
     assert said.endswith("Put images where every worker sees them: a shared folder, s3:// or https://.")
@@ -336,5 +336,5 @@ async def test_an_image_that_is_there_and_is_none_is_its_rows_mistake(tmp_path: 
     (tmp_path / "b.png").mkdir()
     for name in ("a.png", "b.png"):
         with pytest.raises(ImageProblem) as raised:
-            await uploader(str(tmp_path)).asset(name)
+            await uploader().asset(name, str(tmp_path))
         assert not isinstance(raised.value, ImageUnseen)

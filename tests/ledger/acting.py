@@ -15,14 +15,16 @@ from typing import Any
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import Comparison, Ledger, claims, reading, runs, sending, utc_now
-from reelbatch.ledger.claims import Claim, Release, Scope
-from reelbatch.ledger.schema import attempts, batches, results
+from reelbatch.ledger import Comparison, Ledger, Origin, claims, reading, runs, sending, utc_now
+from reelbatch.ledger.claims import Claim, Release
+from reelbatch.ledger.schema import attempts, batches, generations, results
 from reelbatch.ledger.schema import runs as runs_table
-from reelbatch.ledger.sending import Admission, Answer, Ending, Intent
-from reelbatch.ledger.staging import Regenerate
+from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
+from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent
 
 SPRING = Batch("spring")
+HERE = Origin(mark=str)
+"""A manifest whose images are told apart by their names."""
 ESTIMATE = 48
 LEASE = timedelta(seconds=60)
 EVERYWHERE = (1, 1_000_000)
@@ -59,13 +61,19 @@ def rows_of(*keys: str, **stated: Any) -> list[Row]:
 
 
 def load(
-    ledger: Ledger, rows: Sequence[Row], regenerate: Regenerate = Regenerate.NONE, batch: Batch = SPRING
+    ledger: Ledger,
+    rows: Sequence[Row],
+    regenerate: Regenerate = Regenerate.NONE,
+    batch: Batch = SPRING,
+    origin: Origin = HERE,
+    **options: Any,
 ) -> Comparison:
     """Bring a manifest into the table; answers with what was counted before."""
-    with ledger.staged([rows], None if regenerate is Regenerate.ALL else batch) as manifest:
-        comparison = manifest.compare(batch, regenerate)
-        ledger.change(lambda connection: runs.open_batch(connection, batch, ("local", "."), utc_now()))
-        manifest.merge(batch, regenerate)
+    send = SendOptions(regenerate=regenerate, **options)
+    with ledger.staged([rows], batch, send, origin) as manifest:
+        comparison = manifest.compare(batch)
+        ledger.change(lambda connection: runs.open_batch(connection, batch, origin.payer, origin.base))
+        manifest.merge(batch)
     return comparison
 
 
@@ -78,11 +86,12 @@ class Worker:
     max_credits: int | None = None
     rerun: bool = False
     batch: Batch = SPRING
+    order: int | None = None
 
     @property
     def scope(self) -> Scope:
         """Which rows it may take."""
-        return Scope(self.batch, self.run_id, self.rerun)
+        return Scope(self.batch, self.run_id, self.rerun, self.order)
 
     def claim(self, rows: int = 1000, span: tuple[int, int] = EVERYWHERE) -> list[ClaimedRow]:
         """Take rows."""
@@ -97,7 +106,9 @@ class Worker:
     def intent(self, taken: ClaimedRow, token: str | None = None) -> Intent:
         """What goes to disk before the request; every token is new unless it is stated."""
         mark = Token(token or f"rb_{self.run_id}_{next(_numbers)}")
-        return Intent(taken, self.run_id, mark, utc_now(), self.max_credits)
+        images = [path for path in (taken.request.image_path, taken.request.end_image_path) if path]
+        asked = Asked(taken.request.content_sha256(images))
+        return Intent(taken, self.run_id, mark, utc_now(), self.max_credits, asked=asked)
 
     def intend(self, taken: ClaimedRow, token: str | None = None) -> Intent:
         """Record an intent that is admitted."""
@@ -128,7 +139,8 @@ def answer(intent: Intent, ending: Ending = Ending.SUBMITTED, **answered: Any) -
     """What the API said to the create of `intent`; a video gets the id `vid-TOKEN` unless it is stated."""
     if ending is Ending.SUBMITTED:
         answered = {"video_id": VideoId(f"vid-{intent.token}"), "credits_charged": intent.reserve, **answered}
-    known = {"batch": intent.row.batch, "row_key": intent.row.row_key, "run_id": intent.run_id, "token": intent.token}
+    known = {"batch": intent.row.batch, "row_key": intent.row.row_key, "generation": intent.row.generation}
+    known |= {"run_id": intent.run_id, "token": intent.token}
     return Answer(**known, at=utc_now(), ending=ending, reserved=intent.reserve, **answered)
 
 
@@ -158,7 +170,7 @@ def set_run(worker: Worker, **values: Any) -> None:
 
 def set_row(ledger: Ledger, key: str, batch: Batch = SPRING, **values: Any) -> None:
     """Put a row into a state that would take a long story."""
-    entry = update(results).where(results.c.batch == batch, results.c.row_key == key).values(values)
+    entry = update(generations).where(generations.c.batch == batch, generations.c.row_key == key).values(values)
     ledger.change(lambda connection: connection.execute(entry))
 
 
@@ -169,10 +181,24 @@ def entry(ledger: Ledger, key: str, batch: Batch = SPRING) -> dict[str, Any]:
 
 
 def entries(ledger: Ledger, batch: Batch = SPRING) -> dict[str, dict[str, Any]]:
-    """All rows, by key."""
+    """All rows as `results` shows them, by key."""
     query = select(results).where(results.c.batch == batch)
     found = ledger.read(lambda connection: connection.execute(query).mappings().all())
     return {entry_["row_key"]: dict(entry_) for entry_ in found}
+
+
+def every_line(ledger: Ledger, batch: Batch = SPRING) -> dict[tuple[str, int], dict[str, Any]]:
+    """Every generation of every row, by key and number."""
+    query = select(generations).where(generations.c.batch == batch)
+    found = ledger.read(lambda connection: connection.execute(query).mappings().all())
+    return {(line["row_key"], line["generation"]): dict(line) for line in found}
+
+
+def lines(ledger: Ledger, key: str, batch: Batch = SPRING) -> list[dict[str, Any]]:
+    """Everything that was, or is to be, made of a row: one line for each generation."""
+    g = generations.c
+    query = select(generations).where(g.batch == batch, g.row_key == key).order_by(g.generation)
+    return [dict(line) for line in ledger.read(lambda connection: connection.execute(query).mappings().all())]
 
 
 def states(ledger: Ledger, batch: Batch = SPRING) -> dict[str, RowState]:

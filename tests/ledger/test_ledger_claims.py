@@ -78,16 +78,16 @@ def test_only_pending_rows_are_handed_out(ledger: Ledger, state: RowState) -> No
 
 
 def test_a_rerun_takes_only_what_was_asked_for(ledger: Ledger) -> None:
-    """A rerun pays for the failed rows and for no others, also for rows that have left the manifest."""
+    """A rerun pays for the failed rows and for no others, and not for rows that have left the manifest."""
     load(ledger, rows_of("a", "b", "c"))
     set_row(ledger, "a", state="error", video_id="vid-1")
     set_row(ledger, "b", state="rejected")
     load(ledger, [row("b", 1), row("c", 2)])
-    assert ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING))) == 2
+    assert ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING))) == 1
     worker = begin(ledger, rerun=True)
-    assert claimable(worker) == 2
-    assert sorted(keys(worker.claim())) == ["a", "b"]
-    assert states(ledger)["c"] == "pending"
+    assert claimable(worker) == 1
+    assert keys(worker.claim()) == ["b"]
+    assert (states(ledger)["a"], states(ledger)["c"]) == ("error", "pending")
 
 
 def test_a_rerun_that_did_not_get_to_its_rows_goes_on(ledger: Ledger) -> None:
@@ -107,7 +107,7 @@ def test_a_rerun_that_did_not_get_to_its_rows_goes_on(ledger: Ledger) -> None:
 def test_a_rerun_never_takes_rows_that_are_held_or_unchecked(ledger: Ledger, state: RowState) -> None:
     """Rows under way would be paid for twice and invalid ones in vain: asking for them is an error."""
     unfit = {RowState.CLAIMED, RowState.SENDING, RowState.INVALID, RowState.PENDING}
-    unfit |= {RowState.QUEUED, RowState.RENDERING}  # their cost is not settled yet
+    unfit |= {RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE}  # a new video is a further generation
     if state in unfit:
         with pytest.raises(ValueError, match=f"no row in state {state}"):
             Selection(batch=SPRING, states=frozenset({state}))
@@ -138,7 +138,7 @@ def test_chunks_cover_each_claimable_row_once(
     """Whatever is claimable lies in one chunk, in order, up to the limit; what is not lies in none."""
     load(ledger, rows_of(*NAMES[:30]))
     ledger.change(
-        lambda connection: connection.exec_driver_sql("UPDATE results SET state = 'pending', run_id = NULL")
+        lambda connection: connection.exec_driver_sql("UPDATE generations SET state = 'pending', run_id = NULL")
     )
     for number in taken:
         set_row(ledger, NAMES[number - 1], state="rejected")

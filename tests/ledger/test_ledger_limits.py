@@ -11,7 +11,6 @@ from reelbatch.ledger import Ledger, doubts, reruns, sending, utc_now
 from reelbatch.ledger.doubts import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.sending import Ending
-from reelbatch.ledger.staging import Regenerate
 
 
 def _finished(ledger: Ledger, rows: int) -> None:
@@ -23,18 +22,6 @@ def _finished(ledger: Ledger, rows: int) -> None:
 
 def _states(ledger: Ledger) -> list[str]:
     return [found["state"] for _, found in sorted(entries(ledger).items())]
-
-
-def test_no_more_videos_are_given_up_than_a_limited_run_gets_to(ledger: Ledger) -> None:
-    """`--regenerate all --limit 2`: the other finished rows keep their ids and costs."""
-    _finished(ledger, 5)
-    again = [row(f"K{number}", number) for number in range(1, 6)]
-    with ledger.staged([again]) as manifest:
-        manifest.merge(SPRING, Regenerate.ALL, limit=2)
-    assert _states(ledger) == ["pending", "pending", "complete", "complete", "complete"]
-    with ledger.staged([again]) as manifest:
-        manifest.merge(SPRING, Regenerate.ALL, limit=2)  # the two that wait are enough
-    assert _states(ledger).count("complete") == 3
 
 
 def test_a_limited_rerun_leaves_the_other_failed_rows_failed(ledger: Ledger) -> None:

@@ -18,9 +18,10 @@ from sqlalchemy import Connection, event, select, text, update
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, claims, runs, sending
-from reelbatch.ledger.claims import Claim, Scope
+from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.engine import has_secret, parse_url, shown
-from reelbatch.ledger.schema import VERSION, attempts, results, schema_version, writers
+from reelbatch.ledger.schema import VERSION, attempts, generations, schema_version, writers
+from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.sending import Admission
 
 KEYS = [f"key-{number:03}" for number in range(40)]
@@ -147,8 +148,8 @@ def test_workers_in_each_others_way_try_again(ledger_url: str) -> None:
             return work
 
         def change(connection: Connection, key: str) -> None:
-            where = results.c.row_key == key
-            connection.execute(update(results).where(where).values(attempts=results.c.attempts + 1))
+            where = generations.c.row_key == key
+            connection.execute(update(generations).where(where).values(attempts=generations.c.attempts + 1))
 
         thread = threading.Thread(target=one.change, args=(lock("a", "b"),))
         thread.start()
@@ -237,9 +238,9 @@ def test_the_claim_reads_only_pending_rows(ledger_url: str) -> None:
     with Ledger(ledger_url) as ledger:
         load(ledger, rows_of(*(f"key-{number:05}" for number in range(5000))))
         ledger.change(lambda connection: connection.execute(settled()))
-        ledger.change(lambda connection: connection.exec_driver_sql("ANALYZE results"))
+        ledger.change(lambda connection: connection.exec_driver_sql("ANALYZE generations"))
         plan = plan_of(ledger, Claim(Scope("spring", RunId("run-1")), (1, 5000), 16))
-    assert "Index Scan using results_state on results" in plan
+    assert "Index Scan using results_state on generations" in plan
     assert "Seq Scan" not in plan
     assert "Sort" not in plan
 
@@ -247,7 +248,7 @@ def test_the_claim_reads_only_pending_rows(ledger_url: str) -> None:
 def settled() -> object:
     """All but the last hundred rows have their video."""
     done = {"state": "complete", "video_id": "vid"}
-    return update(results).where(results.c.row_number <= 4900).values(done)
+    return update(generations).where(generations.c.row_number <= 4900).values(done)
 
 
 def plan_of(ledger: Ledger, item: Claim) -> str:

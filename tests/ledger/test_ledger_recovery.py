@@ -30,6 +30,7 @@ from acting import (
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerUnusable, StateConflict
 from reelbatch.ledger import Ledger, runs, utc_now
+from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.sending import Ending
 
 HOUR = timedelta(hours=1)
@@ -228,8 +229,8 @@ def test_a_batch_belongs_to_one_api(ledger: Ledger) -> None:
     """Videos of two APIs are never mixed in one batch: their ids and costs have nothing to do with each other."""
     load(ledger, rows_of("a"))
     for work in (
-        lambda connection: runs.check_batch(connection, SPRING, "api.example.com"),
-        lambda connection: runs.open_batch(connection, SPRING, ("api.example.com", "."), utc_now()),
+        lambda connection: runs.check_batch(connection, SPRING, Payer("api.example.com")),
+        lambda connection: runs.open_batch(connection, SPRING, Payer("api.example.com"), "."),
     ):
         with pytest.raises(LedgerUnusable, match="generated with local"):
             ledger.change(work)

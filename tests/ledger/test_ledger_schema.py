@@ -9,7 +9,7 @@ from reelbatch.domain import HAS_ID, TRANSITIONS, RowState
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, moves
 from reelbatch.ledger.moves import Move
-from reelbatch.ledger.schema import RESULT_COLUMNS, results
+from reelbatch.ledger.schema import RESULT_COLUMNS, generations, results
 
 MOVES = {name: value for name, value in vars(moves).items() if isinstance(value, Move)} | {
     f"SETTLED {state}": move for state, move in moves.SETTLED.items()
@@ -17,7 +17,8 @@ MOVES = {name: value for name, value in vars(moves).items() if isinstance(value,
 EXPORTED = (
     "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, video_id, "
     "estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, error_code, "
-    "error_message, attempts, token, run_id, submitted_at, settled_at, video_path"
+    "error_message, attempts, token, run_id, submitted_at, settled_at, video_path, "
+    "generation, verdict, verdict_note, reviewed_at"
 )
 
 
@@ -39,7 +40,7 @@ def test_the_table_takes_no_other_state(ledger: Ledger, state: str) -> None:
 
 def test_the_check_lists_the_states_and_nothing_else() -> None:
     """The CHECK in the database is the enum, word for word."""
-    check = next(constraint for constraint in results.constraints if constraint.name == "state_is_known")
+    check = next(constraint for constraint in generations.constraints if constraint.name == "state_is_known")
     assert set(re.findall(r"'(\w+)'", str(check.sqltext))) == {state.value for state in RowState}
 
 

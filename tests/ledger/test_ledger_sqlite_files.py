@@ -17,7 +17,7 @@ from sqlalchemy import Connection, event
 
 from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.ledger import Ledger, migrations, reading, sending
 from reelbatch.ledger.books import Ending
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
@@ -34,7 +34,21 @@ while not Path(sys.argv[2]).exists():
 with Ledger(sys.argv[1]) as ledger:
     begin(ledger, sys.argv[3])
 """
+_OF_VERSION_4 = (
+    *((table, "generation") for table in ("attempts",)),
+    *(("batches", name) for name in ("account", "key_hash")),
+    ("reelbatch_schema", "identity"),
+)
+AS_THIRD_VERSION = (
+    "DROP VIEW results",
+    f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
+    *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),
+    *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in _OF_VERSION_4),
+    "CREATE INDEX results_state ON results (batch, state, row_number)",
+    "UPDATE reelbatch_schema SET version = 3",
+)
 AS_SECOND_VERSION = (
+    *AS_THIRD_VERSION,
     *(f"ALTER TABLE batches DROP COLUMN {name}" for name in SUMS),
     "DROP INDEX results_state",
     "CREATE INDEX results_state ON results (batch, state)",
@@ -108,7 +122,7 @@ def test_a_newer_table_is_refused(url: str, path: Path) -> None:
 
 def add_column(connection: Connection) -> None:
     """A step to the next version."""
-    connection.exec_driver_sql("ALTER TABLE results ADD COLUMN mood TEXT")
+    connection.exec_driver_sql("ALTER TABLE generations ADD COLUMN mood TEXT")
 
 
 def test_an_older_table_is_migrated(url: str, path: Path) -> None:
@@ -120,7 +134,7 @@ def test_an_older_table_is_migrated(url: str, path: Path) -> None:
         prepare(engine, {VERSION: add_column}, version=VERSION + 1)
     engine.dispose()
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT row_key, mood FROM results").fetchall() == [("a", None)]
+        assert connection.execute("SELECT row_key, mood FROM generations").fetchall() == [("a", None)]
         assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(VERSION + 1,)]
 
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, event
 
 from reelbatch.domain import RowState, RunId
 from reelbatch.ledger import Ledger, claims, reading, settling, utc_now
-from reelbatch.ledger.claims import Claim, Scope
+from reelbatch.ledger.claims import Claim
+from reelbatch.ledger.selection import Scope
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_claim_reads_only_pending_rows(ledger: Ledger) -> None:
         item = Claim(Scope("spring", RunId("run-1"), rerun), (1, 2), 10)
         plan = plan_of(ledger, lambda connection, item=item: claims.claim(connection, [item]))
         assert "USING INDEX results_state (batch=? AND state=? AND row_number>? AND row_number<?)" in plan
-        assert "SCAN results" not in plan
+        assert "SCAN generations" not in plan
 
 
 def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:
@@ -54,7 +55,7 @@ def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:
     load(ledger, rows_of("a"))
     plan = plan_of(ledger, lambda connection: claims.recover(connection, [RunId("run-1"), RunId("run-2")]))
     assert plan.count("USING INDEX results_held (run_id=?)") == 2
-    assert "SCAN results" not in plan
+    assert "SCAN generations" not in plan
     assert "SCAN attempts" not in plan
 
 

@@ -5,11 +5,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
-from acting import SPRING, answer, begin, entries, entry, keys, load, row, rows_of, set_row, states
+from acting import SPRING, answer, begin, entries, entry, keys, lines, load, row, rows_of, set_row, states
 
 from reelbatch.domain import FAILED, HELD, Batch, Row, RowState
-from reelbatch.ledger import Comparison, Ledger, merging, reading, sending
-from reelbatch.ledger.staging import Action, Duplicate, Regenerate
+from reelbatch.ledger import Comparison, Ledger, merging, orders, reading, sending
+from reelbatch.ledger.selection import Action, Regenerate, SendOptions
+from reelbatch.ledger.staging import Duplicate
 
 HAS_VIDEO = frozenset({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE})
 
@@ -50,14 +51,14 @@ def by_design(case: Case, regenerate: Regenerate) -> Action:
     if case.state in {RowState.PENDING, RowState.INVALID}:
         return send
     if case.state in HELD:
-        return Action.HELD
+        return Action.AT_WORK
     if case.state is RowState.IN_DOUBT:
         return Action.IN_DOUBT
     if case.state in FAILED:
         return send if case.changed else Action.FAILED
     wanted = regenerate is Regenerate.ALL or (regenerate is Regenerate.CHANGED and case.changed)
-    if wanted and case.valid and case.state is RowState.COMPLETE:
-        return Action.SEND
+    if wanted and case.valid:
+        return Action.SEND if case.state is RowState.COMPLETE else Action.LATER
     return Action.CHANGED if case.changed else Action.SKIP
 
 
@@ -81,8 +82,8 @@ def small_spans(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_what_is_counted_is_what_design_says(ledger: Ledger, regenerate: Regenerate) -> None:
     """Before anything is spent, every row is counted under the action that DESIGN's table names."""
     prepare_cases(ledger)
-    with ledger.staged([[case.now() for case in CASES]]) as manifest:
-        counts = manifest.compare(SPRING, regenerate).counts
+    with ledger.staged([[case.now() for case in CASES]], None, SendOptions(regenerate=regenerate)) as manifest:
+        counts = manifest.compare(SPRING).counts
     assert {count.model: count.action for count in counts} == {
         case.key: by_design(case, regenerate) for case in CASES
     }
@@ -98,14 +99,20 @@ def test_what_is_done_is_what_was_counted(ledger: Ledger, small_spans: int, rege
     after = entries(ledger)
     for case in CASES:
         action, now = by_design(case, regenerate), after[case.key]
-        if action in {Action.SEND, Action.INVALID}:
+        if action is Action.LATER or (action is Action.SEND and case.state is RowState.COMPLETE):
+            first, further = lines(ledger, case.key)
+            assert first == before[case.key], case  # what is paid for stays, and is what is shown
+            assert now == first, case
+            assert (further["state"], further["generation"], further["video_id"]) == ("pending", 2, None), case
+            assert further["fingerprint"] == case.now().fingerprint, case
+        elif action in {Action.SEND, Action.INVALID}:
             assert now["state"] == ("pending" if action is Action.SEND else "invalid"), case
             assert now["fingerprint"] == case.now().fingerprint, case
             assert (now["video_id"], now["credits_charged"], now["token"]) == (None, None, None), case
             assert now["error_message"] == case.now().problem, case
         else:
             # Should its worker die, nobody sends what the manifest no longer says.
-            overtaken = action is Action.HELD and case.changed
+            overtaken = action is Action.AT_WORK and case.changed
             assert now == {**before[case.key], "listed": not overtaken}, case
 
 
@@ -115,7 +122,11 @@ def test_only_rows_counted_as_sent_are_handed_out(ledger: Ledger, regenerate: Re
     prepare_cases(ledger)
     load(ledger, [case.now() for case in CASES], regenerate)
     announced = [case.key for case in CASES if by_design(case, regenerate) is Action.SEND]
-    assert keys(begin(ledger).claim()) == announced
+    order = ledger.read(lambda connection: orders.open_order(connection, SPRING))
+    plain = [case.key for case in CASES if case.key in announced and case.state is not RowState.COMPLETE]
+    assert keys(begin(ledger, "plain").claim()) == plain
+    ordered = begin(ledger, "ordered", order=None if order is None else order.order_id).claim()
+    assert sorted(plain + keys(ordered)) == sorted(announced)
 
 
 def test_rows_that_are_gone_are_left_alone(ledger: Ledger) -> None:
@@ -290,10 +301,11 @@ def test_an_image_that_is_no_image_is_invalid_everywhere(ledger: Ledger) -> None
 
 def counted(ledger: Ledger, manifest: list[Row], regenerate: Regenerate = Regenerate.NONE) -> Comparison:
     """What comes out, whether rows that are unchanged are staged or not."""
-    with ledger.staged([manifest[:3], manifest[3:]]) as staged:
-        whole = staged.compare(SPRING, regenerate)
-    with ledger.staged([manifest[:3], manifest[3:]], SPRING) as staged:
-        assert staged.compare(SPRING, regenerate) == whole
+    options = SendOptions(regenerate=regenerate)
+    with ledger.staged([manifest[:3], manifest[3:]], None, options) as staged:
+        whole = staged.compare(SPRING)
+    with ledger.staged([manifest[:3], manifest[3:]], SPRING, options) as staged:
+        assert staged.compare(SPRING) == whole
     return whole
 
 

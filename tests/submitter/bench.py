@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from reelbatch import generate
 from reelbatch.domain import Batch
-from reelbatch.generation import Order, assignment, load, send_all
+from reelbatch.generation import GenerateOptions, assignment, load, send_all
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.schema import attempts
 from reelbatch.reporting import RunReport
@@ -75,7 +75,7 @@ class Bench:
         """One run on a table that the test holds; `prepare` is given its session before anything is sent."""
         options = self.settings(**stated)
         settings: Settings = load_settings(options={**options, "api_key": SecretStr(options["api_key"])})
-        order = Order(source=manifest, batch=self.batch)
+        order = GenerateOptions(source=manifest, batch=self.batch)
         async with open_session(ledger, settings, assignment(order, settings)) as session:
             session.take_plan(load(order, settings, ledger))
             if prepare:

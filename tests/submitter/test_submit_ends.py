@@ -158,12 +158,12 @@ class _Broken(Uploader):
         self.bad = bad
         self.api = api
 
-    async def asset(self, stated: str) -> Asset:
+    async def asset(self, stated: str, base: str) -> Asset:
         """Fails for one image once others are on their way."""
         if stated == self.bad:
             await until(lambda: self.api.in_flight, "creates are in flight")
             raise ZeroDivisionError("nobody thought of this")
-        return await super().asset(stated)
+        return await super().asset(stated, base)
 
 
 async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: P
         manifest.loc[3, "image_path"] = bad = "https://images.example.com/bad.png"
 
         def spoil(session: Session) -> None:
-            session.submitter._uploader = _Broken(session.submitter._uploader, bad, api)
+            session.submitter.uploader = _Broken(session.submitter.uploader, bad, api)
 
         with pytest.raises(ZeroDivisionError, match="nobody thought"):
             await bench.run(ledger, manifest, spoil, concurrency=8)

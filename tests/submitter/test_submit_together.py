@@ -21,10 +21,10 @@ import reelbatch
 from reelbatch import joining
 from reelbatch.domain import Batch, RunId
 from reelbatch.errors import ManifestError
-from reelbatch.generation import Order, load
+from reelbatch.generation import GenerateOptions, LoadFor, load
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger import loads as load_entries
-from reelbatch.ledger.schema import attempts, loads, results
+from reelbatch.ledger.schema import attempts, generations, loads
 from reelbatch.reporting import RunReport
 from reelbatch.sandbox import start
 from reelbatch.settings import load_settings
@@ -96,7 +96,7 @@ def test_a_manifest_is_read_once_and_its_rows_are_shared(
     assert len(read) == 1
     assert [report.exit_code for report in reports] == [0, 0, 0]
     assert len(api.arrivals) == ROWS
-    assert count(table, results.c.state) == {"queued": ROWS}
+    assert count(table, generations.c.state) == {"queued": ROWS}
     by_run = count(table, attempts.c.run_id)
     assert len(by_run) == 3
     assert sum(by_run.values()) == ROWS
@@ -115,7 +115,7 @@ def test_another_manifest_waits_until_the_first_is_read(
             run.result()
     assert len(read) == 2
     assert abs(read[1] - read[0]) >= 0.5
-    assert sum(count(table, results.c.state).values()) == 2 * ROWS
+    assert sum(count(table, generations.c.state).values()) == 2 * ROWS
 
 
 def test_a_reader_that_fails_is_not_waited_for(table: str, manifest: Path) -> None:
@@ -139,12 +139,12 @@ def test_a_reader_that_was_taken_for_dead_changes_nothing_more(table: str) -> No
         ledger.change(lambda connection: connection.execute(loads.update().values(run_id="other")))
         with pytest.raises(load_entries.Overtaken):
             load(
-                Order(source=pd.DataFrame(ROW), batch="spring"),
+                GenerateOptions(source=pd.DataFrame(ROW), batch="spring"),
                 settings,
                 ledger,
-                partial(load_entries.still_mine, item=wanted),
+                LoadFor(check=partial(load_entries.still_mine, item=wanted)),
             )
-    assert count(table, results.c.state) == {}
+    assert count(table, generations.c.state) == {}
 
 
 def test_a_lost_connection_while_a_manifest_is_read_costs_a_second_reading(manifest: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_cap_holds_for_all_together(table: str, manifest: Path) -> None:
     with scripted(at_once) as api:
         reports = together(manifest, 3, results=table, base_url=api.url, api_key="k", max_credits=20 * PRICE + 1)
     assert len(api.arrivals) == 20
-    assert count(table, results.c.state) == {"queued": 20, "pending": ROWS - 20}
+    assert count(table, generations.c.state) == {"queued": 20, "pending": ROWS - 20}
     assert {report.exit_reason for report in reports} <= {"cap", "done"}
 
 
@@ -201,5 +201,5 @@ def test_a_render_window_holds_for_all_together(table: str, manifest: Path) -> N
     short.write_text("\n".join(manifest.read_text().splitlines()[:13]) + "\n")
     with start(render_seconds=0.15, queue_seconds=0.0, render_video=False) as api, unfinished_watched(api) as seen:
         together(short, results=table, base_url=api.url, api_key=api.key, render_window=3, poll_interval_s=0.1)
-    assert sum(count(table, results.c.state).values()) == 12
+    assert sum(count(table, generations.c.state).values()) == 12
     assert 1 <= max(seen) <= 3

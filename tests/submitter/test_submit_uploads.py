@@ -42,7 +42,7 @@ def test_rows_that_race_for_one_image_share_its_upload(bench: Bench, sandbox: Ru
     assert bench.generate(with_images(bench, paths), concurrency=20).exit_code == 0
     assert puts(sandbox) == before + 1
     bench.batch += "-again"
-    assert bench.generate(with_images(bench, paths)).exit_code == 0
+    assert bench.generate(with_images(bench, paths), repeats="send").exit_code == 0
     assert puts(sandbox) == before + 1
 
 
@@ -102,7 +102,7 @@ def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp
     with start(queue_seconds=600, render_video=False, port=port) as second:
         assert second.url == bench.url
         # At this rate the creates that are ready with the forgotten path are refused one after the other.
-        report = bench.generate(with_images(bench, [image] * 30), concurrency=6, rate_limit=20)
+        report = bench.generate(with_images(bench, [image] * 30), concurrency=6, rate_limit=20, repeats="send")
         assert (report.exit_code, bench.states()) == (0, {"queued": 30})
         assert_books_agree(bench, second, report)
         assert puts(second) == 1
@@ -169,7 +169,7 @@ def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, tmp_path: Pa
         assert bench.generate(manifest).exit_code == 0
         api.script = refuse
         bench.batch += "-again"
-        report = bench.generate(manifest)
+        report = bench.generate(manifest, repeats="send")
         assert len(api.arrivals) == 8 + 16
     assert (report.exit_reason, bench.states()) == ("done", {"rejected": 8})
 

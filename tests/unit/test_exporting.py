@@ -20,8 +20,9 @@ from reelbatch import exporting
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.exporting import SCHEMA, export
-from reelbatch.ledger import Ledger, runs, utc_now
-from reelbatch.ledger.schema import RESULT_COLUMNS, results
+from reelbatch.ledger import Ledger, runs
+from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.schema import RESULT_COLUMNS, generations
 
 BATCH = Batch("見本")
 
@@ -34,7 +35,7 @@ def _row(number: int) -> Row:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     table = Ledger(f"sqlite:///{tmp_path}/r.db")
-    table.change(lambda connection: runs.open_batch(connection, BATCH, ("local", "."), utc_now()))
+    table.change(lambda connection: runs.open_batch(connection, BATCH, Payer("local"), "."))
     with table.staged([[_row(number) for number in range(1, 4)]]) as staged:
         staged.merge(BATCH)
     return table
@@ -46,7 +47,8 @@ def test_the_columns_are_the_documented_ones_in_their_order() -> None:
     assert ", ".join(SCHEMA.names) == (
         "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, "
         "video_id, estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, "
-        "error_code, error_message, attempts, token, run_id, submitted_at, settled_at, video_path"
+        "error_code, error_message, attempts, token, run_id, submitted_at, settled_at, video_path, "
+        "generation, verdict, verdict_note, reviewed_at"
     )
 
 
@@ -97,7 +99,7 @@ def test_every_value_comes_out_as_it_stands_in_the_table(tmp_path: Path, databas
     random.Random(1).shuffle(given)
     url = f"sqlite:///{tmp_path}/odd.db" if database == "sqlite" else postgres_url()
     with Ledger(url) as table:
-        table.change(lambda connection: connection.execute(results.insert(), given))
+        table.change(lambda connection: connection.execute(generations.insert(), given))
         (everything,) = exporting.record_batches(table)
         (second,) = exporting.record_batches(table, Batch("b'2"))
         export(table, str(tmp_path / "out.parquet"), Batch("b'2"))
@@ -124,7 +126,12 @@ def _odd_row(number: int) -> dict[str, Any]:
             row[field.name] = (None, True, False)[number % 3]
         else:
             row[field.name] = (None, 0, number * step)[(number * step) % 3]
-    key = {"batch": ("b1", "b'2")[number % 2], "row_key": f"k{number:04}'", "row_number": number // 4}
+    key = {
+        "batch": ("b1", "b'2")[number % 2],
+        "row_key": f"k{number:04}'",
+        "row_number": number // 4,
+        "generation": 1,
+    }
     sure = {"image_path": "a,b'.png", "state": RowState.ERROR.value, "attempts": 1}
     return {**row, **key, **sure, "fingerprint": "f", "listed": True}
 
@@ -167,7 +174,7 @@ def test_a_failed_export_leaves_the_old_file_alone(
     target = tmp_path / "out.parquet"
     export(ledger, str(target))
     before = target.read_bytes()
-    ledger.change(lambda connection: connection.exec_driver_sql("UPDATE results SET submitted_at = 'not a time'"))
+    ledger.change(lambda connection: connection.exec_driver_sql("UPDATE generations SET submitted_at = 'not a time'"))
     with pytest.raises(LedgerUnusable, match="not a time"):
         export(ledger, str(target))
     assert target.read_bytes() == before

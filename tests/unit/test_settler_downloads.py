@@ -17,7 +17,7 @@ from test_settler_table import SPRING, complete, row_of, send, settle, submit, v
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, settling
-from reelbatch.ledger.schema import results
+from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settling import Filed
 from reelbatch.settler import Settler, SettleReason, SettleTally
 from reelbatch.settler.folder import LocalFolder, Part, PartGone
@@ -150,7 +150,7 @@ async def test_videos_of_earlier_runs_are_fetched(ledger: Ledger, storage: FakeS
     """A row that was settled without its file gets it the next time; one that has a file is left alone."""
     rows = submit(ledger, *(f"r{n:03}" for n in range(450)))
     settle(ledger, *(complete(row) for row in rows))
-    have = update(results).where(results.c.row_number > 3).values(video_path="elsewhere.mp4")
+    have = update(generations).where(generations.c.row_number > 3).values(video_path="elsewhere.mp4")
     ledger.change(lambda connection: connection.execute(have))
     tally = await download(ledger, storage, videos)
     assert (tally.polled, tally.downloaded) == (0, 3)
@@ -278,7 +278,7 @@ async def test_a_row_made_again_replaces_its_file(ledger: Ledger, storage: FakeS
     submit(ledger, "TEA-001", "a/b")
     await download(ledger, storage, videos)
     names = set(files(videos))
-    again = update(results).values(state=RowState.PENDING, video_id=None, token=None, run_id=None)
+    again = update(generations).values(state=RowState.PENDING, video_id=None, token=None, run_id=None)
     ledger.change(lambda connection: connection.execute(again))
     send(ledger, mark="new")
     await download(ledger, storage, videos)
@@ -301,7 +301,7 @@ async def test_a_crash_between_file_and_row_leaves_one_file(
     """A video that had its name but not its entry is fetched again into the same file."""
     submit(ledger, "TEA-001")
     await download(ledger, storage, videos)
-    ledger.change(lambda connection: connection.execute(update(results).values(video_path=None)))
+    ledger.change(lambda connection: connection.execute(update(generations).values(video_path=None)))
     await download(ledger, storage, videos)
     assert set(files(videos)) == {"TEA-001.mp4"}
 

@@ -278,7 +278,7 @@ async def test_a_results_table_that_fails_ends_the_run(ledger: Ledger) -> None:
     submit(ledger, "a", "b")
     api = FakeApi(COMPLETE)
     broken = (
-        "CREATE TRIGGER broken BEFORE UPDATE OF credits_final ON results BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        "CREATE TRIGGER broken BEFORE UPDATE OF credits_final ON generations BEGIN SELECT RAISE(ABORT, 'broken'); END"
     )
     ledger.change(lambda connection: connection.execute(text(broken)))
     async with client_of(api) as client:

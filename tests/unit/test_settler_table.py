@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger import Ledger, claims, reading, runs, sending, settling, utc_now
-from reelbatch.ledger.schema import attempts, results
+from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.sending import Answer, Ending, Intent
 from reelbatch.ledger.settling import Filed, Final, Postponement, Rendered, TakeDue, WithoutFile
 
@@ -43,7 +44,7 @@ def submit(
     rows = [Row(RowKey(key), n, request, request.fingerprint(), estimated) for n, key in enumerate(keys, start=1)]
     with ledger.staged([rows]) as manifest:
         manifest.merge(batch)
-    ledger.change(lambda connection: runs.open_batch(connection, batch, (api, "."), utc_now()))
+    ledger.change(lambda connection: runs.open_batch(connection, batch, Payer(api), "."))
     return send(ledger, batch=batch, charged=charged)
 
 
@@ -77,7 +78,7 @@ def video_of(key: str, batch: Batch = SPRING, mark: str = "vid") -> VideoId:
 
 def row_of(ledger: Ledger, key: str, batch: Batch = SPRING) -> dict[str, Any]:
     """One row, all its columns."""
-    query = select(results).where(results.c.batch == batch, results.c.row_key == key)
+    query = select(generations).where(generations.c.batch == batch, generations.c.row_key == key)
     return dict(ledger.read(lambda connection: connection.execute(query).mappings().one()))
 
 
@@ -131,16 +132,16 @@ def plan_of(ledger: Ledger, query: Any) -> str:
 def test_due_rows_are_found_without_looking_at_finished_ones(ledger: Ledger) -> None:
     """A settle over a million finished rows costs nothing: the partial index answers, in order."""
     plan = plan_of(ledger, settling.due(SPRING, utc_now(), 10))
-    assert "SEARCH results USING INDEX results_due" in plan
+    assert "SEARCH generations USING INDEX results_due" in plan
     assert "SCAN" not in plan
     assert "TEMP B-TREE" not in plan
 
 
 def test_rows_without_a_file_are_paged_along_the_primary_key(ledger: Ledger) -> None:
     """Looking for videos to download reads the table once, however many pages it takes."""
-    for after in (None, RowKey("k")):
+    for after in (None, (RowKey("k"), 1)):
         plan = plan_of(ledger, WithoutFile(SPRING, utc_now(), after, 10).query())
-        assert "(batch=? AND row_key>?)" in plan
+        assert "(batch=? AND row_key>?" in plan
         assert "TEMP B-TREE" not in plan
 
 
@@ -175,7 +176,7 @@ def test_long_videos_are_looked_at_half_as_often(ledger: Ledger) -> None:
 def test_a_row_without_a_time_gets_one(ledger: Ledger) -> None:
     """No unsettled row is forgotten because it has no due time."""
     submit(ledger, "a")
-    ledger.change(lambda connection: connection.execute(update(results).values(due_at=None)))
+    ledger.change(lambda connection: connection.execute(update(generations).values(due_at=None)))
     assert take(ledger) == []
     ledger.change(lambda connection: settling.schedule(connection, [(SPRING, utc_now())]))
     assert len(take(ledger)) == 1
@@ -272,7 +273,7 @@ def test_a_cost_that_nobody_named_is_unknown(ledger: Ledger) -> None:
 def test_the_money_of_an_earlier_video_follows_its_attempt(ledger: Ledger) -> None:
     """A row that has another video by now is left alone; what the first one cost is written down all the same."""
     (old,) = submit(ledger, "a")
-    cleared = update(results).values(state=RowState.PENDING, video_id=None, token=None, run_id=None)
+    cleared = update(generations).values(state=RowState.PENDING, video_id=None, token=None, run_id=None)
     ledger.change(lambda connection: connection.execute(cleared))
     (new,) = send(ledger, mark="again")
     before = row_of(ledger, "a")
@@ -312,7 +313,7 @@ def test_a_row_has_one_file(ledger: Ledger) -> None:
 def test_a_new_video_has_no_file_yet(ledger: Ledger) -> None:
     """A path that an earlier video left behind does not keep the new one from being downloaded."""
     (row,) = submit(ledger, "a")
-    ledger.change(lambda connection: connection.execute(update(results).values(video_path="old.mp4")))
+    ledger.change(lambda connection: connection.execute(update(generations).values(video_path="old.mp4")))
     settle(ledger, complete(row))
     assert row_of(ledger, "a")["video_path"] is None
 

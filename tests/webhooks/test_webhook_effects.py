@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import update
 from webhook_stories import (
     ESTIMATE,
-    SPRING,
     Receiving,
     attempt,
     entry,
     event,
     everything,
     intend,
+    order_again,
     resend,
     signed,
     submit,
@@ -24,10 +24,9 @@ from webhook_stories import (
     worst_case,
 )
 
-from reelbatch.domain import RowKey, RowState, VideoId
-from reelbatch.ledger import Ledger, reruns
-from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.schema import results
+from reelbatch.domain import VideoId
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import generations
 from reelbatch.ledger.sending import Ending
 
 FINAL = {"video.completed": "complete", "video.errored": "error"}
@@ -125,9 +124,7 @@ def test_the_money_of_a_row_that_was_sent_again_follows_its_attempt(receiving: R
     """An event about an earlier video that comes again leaves the later one alone."""
     early = submit(receiving.ledger)
     assert receiving.send("video.completed", early) == 200
-    chosen = Selection(batch=SPRING, states=frozenset({RowState.COMPLETE}), row_keys=(RowKey("a"),))
-    receiving.ledger.change(lambda connection: reruns.request(connection, chosen))
-    later = resend(receiving.ledger, "rb_later_0123456789abc")
+    later = resend(receiving.ledger, "rb_later_0123456789abc", order=order_again(receiving.ledger))
     tell(receiving.ledger, later, Ending.SUBMITTED, video_id=VideoId("vid-2"), credits_charged=ESTIMATE)
     assert receiving.send("video.completed", early) == 200
     assert attempt(receiving.ledger, early)["credits_final"] == 38
@@ -193,7 +190,7 @@ def test_a_table_that_is_gone_is_not_acknowledged(receiving: Receiving) -> None:
 def test_a_row_that_is_gone_keeps_its_money(receiving: Receiving) -> None:
     """Where somebody deleted or renamed the row, its attempt is settled all the same."""
     intent = submit(receiving.ledger)
-    gone = update(results).where(results.c.row_key == "a").values(row_key="b")
+    gone = update(generations).where(generations.c.row_key == "a").values(row_key="b")
     receiving.ledger.change(lambda connection: connection.execute(gone))
     assert receiving.send("video.completed", intent) == 200
     assert attempt(receiving.ledger, intent)["credits_final"] == 38

@@ -14,9 +14,11 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RunId, Token, VideoId
-from reelbatch.ledger import Ledger, claims, reading, runs, sending, utc_now
-from reelbatch.ledger.claims import Claim, Scope
+from reelbatch.ledger import Ledger, claims, orders, reading, runs, sending, utc_now
+from reelbatch.ledger.claims import Claim
+from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import attempts, results
+from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.ledger.sending import Answer, Ending, Intent
 from reelbatch.webhooks import Counts
 
@@ -30,17 +32,30 @@ TOKEN = Token("rb_0123456789abcdef0123")
 
 def intend(ledger: Ledger, key: str = "a", token: Token = TOKEN) -> Intent:
     """A row whose create is under way: state `sending`."""
-    request = Request(f"{key}.png", "Slow pan", 2.0, model="ltx-2.3")
-    row = Row(RowKey(key), 1, request, request.fingerprint(), ESTIMATE)
-    ledger.change(lambda connection: runs.open_batch(connection, SPRING, ("local", "."), utc_now()))
-    with ledger.staged([[row]]) as manifest:
+    ledger.change(lambda connection: runs.open_batch(connection, SPRING, Payer("local"), "."))
+    with ledger.staged([[_row(key)]]) as manifest:
         manifest.merge(SPRING)
     return resend(ledger, token, rerun=False)
 
 
-def resend(ledger: Ledger, token: str, *, rerun: bool = True) -> Intent:
+def _row(key: str) -> Row:
+    request = Request(f"{key}.png", "Slow pan", 2.0, model="ltx-2.3")
+    return Row(RowKey(key), 1, request, request.fingerprint(), ESTIMATE)
+
+
+def order_again(ledger: Ledger, key: str = "a") -> int:
+    """The row's video is to be made anew."""
+    with ledger.staged([[_row(key)]], None, SendOptions(regenerate=Regenerate.ALL)) as manifest:
+        manifest.compare(SPRING)
+        manifest.merge(SPRING)
+    order = ledger.read(lambda connection: orders.open_order(connection, SPRING))
+    assert order is not None
+    return order.order_id
+
+
+def resend(ledger: Ledger, token: str, *, rerun: bool = True, order: int | None = None) -> Intent:
     """The pending row's create is under way."""
-    claim = Claim(Scope(SPRING, RUN, rerun), (1, 10**6), 1)
+    claim = Claim(Scope(SPRING, RUN, rerun and order is None, order), (1, 10**6), 1)
     ((claimed,),) = ledger.change(lambda connection: claims.claim(connection, [claim]))
     intent = Intent(claimed, RUN, Token(token), utc_now(), None)
     ledger.change(lambda connection: sending.record_intents(connection, [intent]))
@@ -49,7 +64,8 @@ def resend(ledger: Ledger, token: str, *, rerun: bool = True) -> Intent:
 
 def tell(ledger: Ledger, intent: Intent, ending: Ending, **answered: Any) -> bool:
     """The create's own answer is recorded; whether the row took it up."""
-    known = {"batch": intent.row.batch, "row_key": intent.row.row_key, "run_id": RUN, "token": intent.token}
+    known = {"batch": intent.row.batch, "row_key": intent.row.row_key, "generation": intent.row.generation}
+    known |= {"run_id": RUN, "token": intent.token}
     answer = Answer(**known, at=utc_now(), ending=ending, reserved=intent.reserve, **answered)
     return ledger.change(lambda connection: sending.record_answers(connection, [answer]))[0]
 

@@ -1,0 +1,165 @@
+"""Orders: rows whose videos are to be made anew. One is open for a batch at a time; the same words go on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, delete, func, insert, not_, select, update
+
+from reelbatch.domain import HAS_ID, Batch, RowState, RunId
+from reelbatch.errors import OrderOpen
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.runs import user_name
+from reelbatch.ledger.schema import generations, orders
+from reelbatch.ledger.selection import OrderId, SendOptions
+
+_UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
+"""States in which a line costs nothing and holds no id, so that it may be dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """An order, and how far it is. `states`: its lines by state."""
+
+    order_id: OrderId
+    batch: Batch
+    selection: str  # JSON
+    placed_at: datetime
+    placed_by: str
+    rows: int
+    states: Mapping[RowState, int]
+
+    @property
+    def done(self) -> int:
+        """Rows that have a new id."""
+        return sum(rows for state, rows in self.states.items() if state in HAS_ID)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every row that was not dropped has a new id."""
+        return self.done == sum(self.states.values())
+
+    def count(self, *states: RowState) -> int:
+        """Lines in one of `states`."""
+        return sum(self.states.get(state, 0) for state in states)
+
+    @property
+    def words(self) -> str:
+        """The options that go on with it."""
+        known = json.loads(self.selection)
+        rows = f" --rows {','.join(known['rows'])}" if known["rows"] is not None else ""
+        return f"--regenerate {known['regenerate']}{rows}"
+
+    def __str__(self) -> str:
+        """What somebody has to know who meets it."""
+        left = {state: rows for state, rows in self.states.items() if state not in HAS_ID}
+        open_ = ", ".join(f"{rows:,} {state.value}" for state, rows in sorted(left.items())) or "none is left"
+        placed = f"placed {self.placed_at:%Y-%m-%d %H:%M} UTC by {self.placed_by}"
+        return f"`{self.words}`, {placed}: {self.done:,} of {sum(self.states.values()):,} rows have a new id, {open_}"
+
+
+def selection_of(options: SendOptions) -> str:
+    """What an order is asked for with, in one form."""
+    keys = None if options.row_keys is None else sorted(set(options.row_keys))
+    return json.dumps({"regenerate": options.regenerate.value, "rows": keys}, sort_keys=True, ensure_ascii=False)
+
+
+def open_order(connection: Connection, batch: Batch) -> OpenOrder | None:
+    """The batch's open order."""
+    query = select(orders).where(orders.c.batch == batch, orders.c.closed_at.is_(None))
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        return None
+    return OpenOrder(
+        order_id=found.order_id,
+        batch=batch,
+        selection=found.selection,
+        placed_at=found.placed_at,
+        placed_by=found.placed_by,
+        rows=found.rows,
+        states=_states(connection, found.order_id),
+    )
+
+
+def _states(connection: Connection, order: OrderId) -> dict[RowState, int]:
+    g = generations.c
+    query = select(g.state, func.count()).where(g.order_id == order).group_by(g.state)
+    return {RowState(state): rows for state, rows in connection.execute(query)}
+
+
+def going_on(connection: Connection, batch: Batch, options: SendOptions) -> OpenOrder | None:
+    """The open order that `options` go on with; None where there is none.
+
+    Raises:
+        OrderOpen: another one is open.
+    """
+    if not options.makes_again:
+        return None
+    found = open_order(connection, batch)
+    if found is not None and found.selection != selection_of(options):
+        raise OrderOpen(
+            f'batch "{batch}": another order is open, {found}. '
+            f"Go on with it by `{found.words}`, or drop what it has not sent by `--regenerate cancel`."
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Who places an order, and when."""
+
+    batch: Batch
+    options: SendOptions
+    run_id: RunId
+    at: datetime
+
+
+def place(connection: Connection, item: Placing) -> OrderId:
+    """Open an order that has no rows yet; the index refuses a second one."""
+    values = {
+        "batch": item.batch,
+        "selection": selection_of(item.options),
+        "placed_at": item.at,
+        "placed_by": user_name(),
+        "run_id": item.run_id,
+        "rows": 0,
+    }
+    return int(connection.execute(insert(orders).values(values).returning(orders.c.order_id)).scalar_one())
+
+
+def fill(connection: Connection, order: OrderId, rows: int) -> None:
+    """So many rows are part of it; an order without any is none."""
+    own = orders.c.order_id == order
+    if rows:
+        connection.execute(update(orders).where(own).values(rows=rows))
+    else:
+        connection.execute(delete(orders).where(own))
+
+
+def close(connection: Connection, batch: Batch, at: datetime) -> bool:
+    """Once its run has been reported: an order of which every row has a new id is over."""
+    found = open_order(connection, batch)
+    if found is None or not found.is_done:
+        return False
+    connection.execute(update(orders).where(orders.c.order_id == found.order_id).values(closed_at=at))
+    return True
+
+
+def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrder, int] | None:
+    """Drop what the open order has not sent; answers with the order as it was, and how many rows were dropped.
+
+    What may have been charged stays, and keeps the order open until it is cleared up.
+    """
+    found = open_order(connection, batch)
+    if found is None:
+        return None
+    g = generations.c
+    unsent = and_(g.order_id == found.order_id, in_states(_UNSENT), g.video_id.is_(None), not_(g.generation == 1))
+    dropped = connection.execute(delete(generations).where(unsent)).rowcount
+    own = orders.c.order_id == found.order_id
+    connection.execute(update(orders).where(own).values(dropped=orders.c.dropped + dropped))
+    close(connection, batch, at)
+    return found, dropped
