@@ -1,4 +1,4 @@
-"""The four calls of the API, and its JSON."""
+"""The calls of the API, and its JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
+from reelbatch.client.answers import Account, Created, UploadSlot, Video, account, create_body, upload_slot, video
 from reelbatch.client.files import one_piece, open_pieces
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
@@ -212,6 +212,18 @@ class Client:
             return video(answer)
         except (KeyError, TypeError, AttributeError) as error:
             raise ApiError(f"the API's answer about video {video_id} lacks its id or status") from error
+
+    async def get_account(self) -> Account:
+        """The account that the key belongs to, its balance (credits) and subscription. Costs nothing.
+
+        Raises:
+            ApiError: the API refused (`status` 401: wrong key), could not be reached, or named no account.
+        """
+        answer = await self._ask("GET", "/v1/account")
+        try:
+            return account(answer)
+        except KeyError as error:
+            raise ApiError("the API's answer about the account lacks its id") from error
 
     @asynccontextmanager
     async def download(self, url: str, *, offset: int = 0) -> AsyncIterator[httpx.Response]:
