@@ -30,6 +30,7 @@ def build_app(service: Service) -> Starlette:
             Route("/v1/image-to-video", api.create, methods=["POST"]),
             Route("/v1/video-projects/{id}", api.video, methods=["GET"]),
             Route("/v1/files/upload-urls", api.upload_urls, methods=["POST"]),
+            Route("/v1/account", api.account, methods=["GET"]),
             *file_routes(service),
             *control_routes(service),
         ],
@@ -77,6 +78,16 @@ class Api:
             return faulty(kind, service.faults.settings)
         paths = [service.storage.new_path(extension) for extension in read_upload_items(read_json(body))]
         return answer({"items": [self._upload(request, path) for path in paths]})
+
+    async def account(self, request: Request) -> Response:
+        """Whose account it is, and the credits that are left."""
+        self._authorize(request)
+        service = self._service
+        service.books.count(Call.ACCOUNT)
+        if kind := service.faults.next(Call.ACCOUNT):
+            return faulty(kind, service.faults.settings)
+        service.studio.refund_failed()
+        return answer(service.account())
 
     async def _create(self, request: Request) -> Response:
         self._authorize(request)

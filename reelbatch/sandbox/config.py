@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -70,6 +70,25 @@ class WebhookFaults(_Frozen):
     seed: int = 0
 
 
+class SubscriptionPrice(_Frozen):
+    """What a subscription costs for each billing interval; `amount` in cents."""
+
+    amount: int = 1900
+    currency: str = "usd"
+
+
+class SubscriptionSettings(_Frozen):
+    """The subscription that the account says it has."""
+
+    name: str | None = "Creator"
+    status: Literal["active", "past_due"] = "active"  # past_due: the tier is free until it is paid
+    price: SubscriptionPrice = SubscriptionPrice()
+    billing_interval: Literal["month", "year"] | None = "month"
+    current_period_end: str | None = None  # ISO 8601, such as 2026-12-24T08:00:00Z
+    cancel_at_period_end: bool = False
+    discount: None = None
+
+
 class SandboxConfig(_Frozen):
     """Everything that can be set about the sandbox."""
 
@@ -78,6 +97,9 @@ class SandboxConfig(_Frozen):
     key: str = Field(default="sandbox", min_length=1)
     balance: int = Field(default=10_000_000, ge=0)  # credits of the account at the start
     plan: Plan = "business"
+    account_id: str = Field(default="sandbox", min_length=1)
+    account_email: str | None = "sandbox@example.com"
+    subscription: SubscriptionSettings | None = None  # None: free, or billed by usage
     model_profile: str | None = None  # a profile of configs/models.yaml instead of its models
     data: Path | None = None  # None: a temporary directory, removed at the end
 
@@ -103,6 +125,12 @@ class SandboxConfig(_Frozen):
     webhook_tries: int = Field(default=8, ge=1)  # of each event, until the answer is a success
     webhook_retry_s: Seconds = 0.1  # after the first try; doubles with each
     webhook_faults: WebhookFaults = WebhookFaults()
+
+    @property
+    def tier(self) -> Plan:
+        """The plan in effect: free while a payment is overdue."""
+        overdue = self.subscription is not None and self.subscription.status == "past_due"
+        return "free" if overdue else self.plan
 
     @field_validator("host")
     @classmethod

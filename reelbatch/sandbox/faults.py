@@ -16,6 +16,7 @@ class Call(StrEnum):
     PUT = "put"
     GET = "get"
     DOWNLOAD = "download"
+    ACCOUNT = "account"
 
 
 class Ending(StrEnum):
@@ -81,6 +82,9 @@ class FaultKind(StrEnum):
     DOWNLOAD_FAIL = "download_fail"
     DOWNLOAD_EXPIRED = "download_expired"
     DOWNLOAD_TRUNCATED = "download_truncated"
+    ACCOUNT_FAIL = "account_fail"
+    ACCOUNT_LOST = "account_lost"
+    ACCOUNT_STALL = "account_stall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,9 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.DOWNLOAD_FAIL: _answer(500, "The storage failed", Call.DOWNLOAD),
         _K.DOWNLOAD_EXPIRED: _answer(403, "The download URL has expired", Call.DOWNLOAD),
         _K.DOWNLOAD_TRUNCATED: Fault(Call.DOWNLOAD, Ending.TRUNCATED),
+        _K.ACCOUNT_FAIL: _answer(500, "Something went wrong", Call.ACCOUNT),
+        _K.ACCOUNT_LOST: Fault(Call.ACCOUNT, Ending.CLOSE),
+        _K.ACCOUNT_STALL: Fault(Call.ACCOUNT, Ending.STALL),
     }
 )
 """Every kind; a test holds this table and the enum together."""

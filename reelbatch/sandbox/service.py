@@ -45,6 +45,17 @@ class Service:
             return None
         return self.storage.signed(base, "GET", f"{video.id}/output.mp4", self.config.download_url_ttl_s)
 
+    def account(self) -> dict[str, Any]:
+        """What the API says about the account as it stands now."""
+        subscription = self.config.subscription
+        return {
+            "id": self.config.account_id,
+            "email": self.config.account_email,
+            "credits": self.books.balance,
+            "tier": self.config.tier,
+            "subscription": subscription.model_dump(mode="json") if subscription else None,
+        }
+
     async def half_latency(self) -> None:
         """Wait half of a create's latency."""
         latency = self.config.latency_ms

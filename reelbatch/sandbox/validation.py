@@ -70,11 +70,11 @@ class Checker:
         table, config = load_models(), self.config
         if request.model not in {None, "default", *table.models, *table.aliases}:
             raise Refused(400, f"model: {request.model!r} is not one of the models")
-        resolved = table.resolve(request, plan=config.plan, profile=config.model_profile)
+        resolved = table.resolve(request, plan=config.tier, profile=config.model_profile)
         plans = resolved.model.plans.get(resolved.resolution) if resolved.model else None
-        if plans and config.plan not in plans:
-            raise Refused(403, f"resolution: {resolved.resolution} is not included in the plan {config.plan}")
-        for finding in table.check(request, plan=config.plan, profile=config.model_profile):
+        if plans and config.tier not in plans:
+            raise Refused(403, f"resolution: {resolved.resolution} is not included in the plan {config.tier}")
+        for finding in table.check(request, plan=config.tier, profile=config.model_profile):
             if finding.blocking:
                 raise Refused(422, _message(finding))
 
@@ -88,8 +88,8 @@ class Checker:
     def _priced(self, request: Request) -> Create:
         table, config = load_models(), self.config
         seconds = request.end_seconds or 0.0
-        cost = table.estimate(request, plan=config.plan, profile=config.model_profile, rate=config.unknown_rate)
-        resolved = table.resolve(request, plan=config.plan, profile=config.model_profile)
+        cost = table.estimate(request, plan=config.tier, profile=config.model_profile, rate=config.unknown_rate)
+        resolved = table.resolve(request, plan=config.tier, profile=config.model_profile)
         known = resolved.model.fps.get(resolved.resolution) if resolved.model else None
         return Create(
             name=request.name,

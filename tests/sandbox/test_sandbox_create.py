@@ -150,7 +150,7 @@ def test_accepts_the_deprecated_and_the_unknown(api: httpx.Client, body: dict[st
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "sandbox", "Basic sandbox", "bearer sandbox2"])
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", CREATE), ("POST", "/v1/files/upload-urls"), ("GET", "/v1/video-projects/x")],
+    [("POST", CREATE), ("POST", "/v1/files/upload-urls"), ("GET", "/v1/video-projects/x"), ("GET", "/v1/account")],
 )
 def test_asks_for_the_key(
     http: httpx.Client, sandbox: RunningSandbox, method: str, path: str, header: str | None
