@@ -18,6 +18,7 @@ from reelbatch.sandbox.books import iso, split_name
 from reelbatch.sandbox.controls import control_routes
 from reelbatch.sandbox.faults import Call, FaultKind
 from reelbatch.sandbox.files import file_routes
+from reelbatch.sandbox.prices import stated_charge
 from reelbatch.sandbox.service import Service
 from reelbatch.sandbox.validation import Refused, read_json, read_upload_items
 
@@ -114,7 +115,7 @@ class Api:
         video = service.books.charge(create, fate)
         if video is None:
             raise Refused(402, f"Not enough credits: this video costs {create.credits}")
-        content = {"id": video.id, "credits_charged": video.credits}
+        content = {"id": video.id, **stated_charge(service.pricing.charge_says, video.credits)}
         if service.config.frame_cost_field:
             content["estimated_frame_cost"] = video.credits
         return content

@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from reelbatch.domain import Plan
 from reelbatch.errors import SettingsError
-from reelbatch.models import load_models
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
+from reelbatch.sandbox.prices import PROFILES, ChargeSays
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
+RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
+Resolution = Annotated[str, Field(pattern=f"^({'|'.join(RESOLUTIONS)})$")]
 
 
 class _Frozen(BaseModel):
@@ -89,7 +91,29 @@ class SubscriptionSettings(_Frozen):
     discount: None = None
 
 
-class SandboxConfig(_Frozen):
+class PriceChange(_Frozen):
+    """From create number `after_creates` + 1 on, everything costs `factor` times as much."""
+
+    after_creates: int = Field(ge=0)  # charged creates since the books were begun
+    factor: float = Field(ge=0)
+
+
+class PricingSettings(_Frozen):
+    """What creates cost beside the public rates, and what their answers say about it."""
+
+    prices: dict[str, dict[Resolution, Annotated[int, Field(ge=0)]]] = Field(
+        default_factory=dict
+    )  # credits per second
+    price_change: PriceChange | None = None
+    charge_says: ChargeSays = ChargeSays.CHARGED
+
+    @field_validator("charge_says", mode="before")
+    @classmethod
+    def _read_charge_says(cls, says: Any) -> Any:
+        return ChargeSays.NULL if says is None else says  # YAML's null is what the answer then says
+
+
+class SandboxConfig(PricingSettings):
     """Everything that can be set about the sandbox."""
 
     host: str = "127.0.0.1"  # loopback only: the sandbox has no TLS and its controls ask for no key
@@ -100,7 +124,7 @@ class SandboxConfig(_Frozen):
     account_id: str = Field(default="sandbox", min_length=1)
     account_email: str | None = "sandbox@example.com"
     subscription: SubscriptionSettings | None = None  # None: free, or billed by usage
-    model_profile: str | None = None  # a profile of configs/models.yaml instead of its models
+    model_profile: str | None = None  # "legacy": the older prices and limits, without models
     data: Path | None = None  # None: a temporary directory, removed at the end
 
     latency_ms: Seconds = 0.0  # of a create; half of it before the charge, half after
@@ -157,8 +181,8 @@ class SandboxConfig(_Frozen):
     @field_validator("model_profile")
     @classmethod
     def _check_profile(cls, profile: str | None) -> str | None:
-        if profile is not None and profile not in load_models().profiles:
-            raise ValueError(f"no such profile; there are: {', '.join(load_models().profiles)}")
+        if profile is not None and profile not in PROFILES:
+            raise ValueError(f"no such profile; there are: {', '.join(PROFILES)}")
         return profile
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reelbatch.sandbox.books import Books, Status, Video
-from reelbatch.sandbox.config import FaultSettings, SandboxConfig
+from reelbatch.sandbox.config import FaultSettings, PricingSettings, SandboxConfig
 from reelbatch.sandbox.fault_plan import FaultPlan
+from reelbatch.sandbox.prices import PriceList
 from reelbatch.sandbox.storage import SignedUrl, Storage
 from reelbatch.sandbox.studio import Studio
 from reelbatch.sandbox.validation import Checker
@@ -17,7 +18,7 @@ from reelbatch.sandbox.webhooks import Announcer
 
 
 class Service:
-    """What the handlers share. Only the plan of faults can be replaced while it runs.
+    """What the handlers share. The plan of faults and the prices can be replaced while it runs.
 
     `url` is where the sandbox is reached: webhook events carry addresses of videos.
     """
@@ -28,7 +29,8 @@ class Service:
         self.storage = Storage(data, self.books.secret())
         self.storage.prepare()
         self.studio = Studio(config, self.books, self.storage)
-        self.checker = Checker(config, self._was_uploaded)
+        self.checker = Checker(config, self._was_uploaded, self.price_list)
+        self.pricing: PricingSettings = config
         self.faults = FaultPlan(config.faults)
         self.creates_in_flight = 0
         self.announcer = Announcer(config, self.books, self.studio, self._described) if config.webhook_url else None
@@ -38,6 +40,18 @@ class Service:
     def replace_faults(self, settings: FaultSettings) -> None:
         """Start a new plan; calls are counted from one again."""
         self.faults = FaultPlan(settings)
+
+    def price_list(self) -> PriceList:
+        """What the next create costs."""
+        change = self.pricing.price_change
+        changed = change is not None and self.books.creates >= change.after_creates
+        return PriceList(
+            tier=self.config.tier,
+            unknown_rate=self.config.unknown_rate,
+            profile=self.config.model_profile,
+            overrides=self.pricing.prices,
+            factor=change.factor if change and changed else 1.0,
+        )
 
     def download(self, base: str, video: Video) -> SignedUrl | None:
         """Where the video can be had under the address `base`, once it is complete."""

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.domain import Request
 from reelbatch.models import Finding, load_models
-from reelbatch.sandbox.config import SandboxConfig
+from reelbatch.sandbox.config import RESOLUTIONS, SandboxConfig
+from reelbatch.sandbox.prices import PriceList
 
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
 EXTENSIONS: Mapping[str, tuple[str, ...]] = {
@@ -19,7 +20,6 @@ EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     "video": ("mp4", "m4v", "mov", "webm"),
     "audio": ("mp3", "wav", "aac", "flac", "webm", "weba", "m4a", "opus", "ogg", "oga", "aiff", "amr"),
 }
-RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
 _NOMINAL_FPS = 30  # what the API assumes where it does not state a model's own frame rate
 _FIELDS = {"end_image_path": "assets.end_image_file_path"}  # the table of models has names of its own
 
@@ -48,10 +48,14 @@ class Create(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Checks creates for one account. `uploaded` says whether a file path was really uploaded."""
+    """Checks creates for one account.
+
+    `uploaded` says whether a file path was really uploaded, `price_list` what the next create costs.
+    """
 
     config: SandboxConfig
     uploaded: Callable[[str], bool]
+    price_list: Callable[[], PriceList]
 
     def create(self, body: Mapping[str, Any]) -> Create:
         """The create that `body` asks for, with its cost.
@@ -68,7 +72,7 @@ class Checker:
 
     def _check_model(self, request: Request) -> None:
         table, config = load_models(), self.config
-        if request.model not in {None, "default", *table.models, *table.aliases}:
+        if request.model not in {None, "default", *table.models, *table.aliases, *self.price_list().overrides}:
             raise Refused(400, f"model: {request.model!r} is not one of the models")
         resolved = table.resolve(request, plan=config.tier, profile=config.model_profile)
         plans = resolved.model.plans.get(resolved.resolution) if resolved.model else None
@@ -86,19 +90,16 @@ class Checker:
             raise Refused(400, f"{field}: {value!r} is neither an uploaded file nor a URL of an image")
 
     def _priced(self, request: Request) -> Create:
-        table, config = load_models(), self.config
-        seconds = request.end_seconds or 0.0
-        cost = table.estimate(request, plan=config.tier, profile=config.model_profile, rate=config.unknown_rate)
-        resolved = table.resolve(request, plan=config.tier, profile=config.model_profile)
-        known = resolved.model.fps.get(resolved.resolution) if resolved.model else None
+        prices = self.price_list()
+        known = prices.frame_rate(request)
         return Create(
             name=request.name,
             image=request.image_path,
             end_image=request.end_image_path,
             prompt=request.prompt,
-            seconds=seconds,
-            credits=cost or 0,
-            fps=known or config.output_fps,
+            seconds=request.end_seconds or 0.0,
+            credits=prices.credits(request),
+            fps=known or self.config.output_fps,
             nominal_fps=known or _NOMINAL_FPS,
         )
 

@@ -35,7 +35,7 @@ def test_charges_and_answers_with_an_id(
         ({"model": "kling-3.0", "resolution": "720p", "end_seconds": 5, "audio": True}, 360),
         ({"model": "veo3.1-audio", "resolution": "1080p", "end_seconds": 4}, 576),
         ({"model": "default", "resolution": "720p", "end_seconds": 3}, 144),
-        ({"model": "minimax-h3", "end_seconds": 2}, 120),
+        ({"model": "wan-3.0", "end_seconds": 2}, 120),
     ],
 )
 def test_costs_what_the_model_costs(
