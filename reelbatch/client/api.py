@@ -106,7 +106,7 @@ class Client:
         """Create one video; local images are uploaded first. It is charged once, and never sent twice.
 
         Args:
-            image_path: a local file, an `api-assets/…` path or a URL.
+            image_path: a local file, an `api-assets/…` or `saved-items/…` path, or a URL.
             end_seconds: length of the video in seconds, 1 to 60.
             prompt: what should happen in the video.
             end_image_path: the last frame, for models that take one.
@@ -190,8 +190,8 @@ class Client:
             raise UploadError(f"the storage answered with status {status}", status=status)
 
     async def asset(self, path: str) -> str:
-        """What a create is given for `path`: itself for a URL or `api-assets/…`, else the uploaded file's path."""
-        if path.startswith(("api-assets/", "http://", "https://")):
+        """What a create is given for `path`: a URL or path of the API as it stands, else the uploaded file's path."""
+        if path.startswith(("api-assets/", "saved-items/", "http://", "https://")):
             return path
         extension = Path(path).suffix.lstrip(".").lower() or "png"
         if not await asyncio.to_thread(os.path.isfile, path):

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reelbatch.sandbox.answers import answer, faulty, refusal
+from reelbatch.sandbox.answers import answer, error_body, faulty, refusal
 from reelbatch.sandbox.books import iso, split_name
 from reelbatch.sandbox.controls import control_routes
 from reelbatch.sandbox.faults import Call, FaultKind
@@ -114,7 +114,8 @@ class Api:
             service.studio.refund_failed()
         video = service.books.charge(create, fate)
         if video is None:
-            raise Refused(402, f"Not enough credits: this video costs {create.credits}")
+            what = f"Not enough credits: this video costs {create.credits}, and {service.books.balance} are left"
+            raise Refused(402, what, code="insufficient_credits")
         content = {"id": video.id, **stated_charge(service.pricing.charge_says, video.credits)}
         if service.config.frame_cost_field:
             content["estimated_frame_cost"] = video.credits
@@ -143,12 +144,12 @@ def _words(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    return refusal(error) if isinstance(error, Refused) else answer({"message": str(error)}, 500)
+    return refusal(error) if isinstance(error, Refused) else answer(error_body(500, str(error)), 500)
 
 
 def _not_here(_: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
-    return answer({"message": status.phrase}, status)
+    return answer(error_body(status, status.phrase), status)
 
 
 def _gone(_: Request, __: Exception) -> Response:

@@ -113,6 +113,12 @@ class PricingSettings(_Frozen):
         return ChargeSays.NULL if says is None else says  # YAML's null is what the answer then says
 
 
+class UploadAge(_Frozen):
+    """By how much uploads are made older."""
+
+    days: float = Field(ge=0, le=36_500)
+
+
 class SandboxConfig(PricingSettings):
     """Everything that can be set about the sandbox."""
 
@@ -141,6 +147,8 @@ class SandboxConfig(PricingSettings):
     frame_cost_field: bool = True  # False leaves the deprecated fields out, as the published answers do
 
     upload_url_ttl_s: Seconds = 3600.0
+    upload_days: float = Field(default=7.0, ge=0)  # an upload older than that can't be used
+    upload_expired_status: Literal[400, 404] = 404  # of a create that names one; the vendor does not document it
     download_url_ttl_s: Seconds = 86_400.0
     faults: FaultSettings = FaultSettings()
 

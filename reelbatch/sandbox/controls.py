@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from reelbatch.sandbox.answers import answer
 from reelbatch.sandbox.books import Status, Video, iso
-from reelbatch.sandbox.config import FaultSettings, PricingSettings, explain
+from reelbatch.sandbox.config import FaultSettings, PricingSettings, UploadAge, explain
 from reelbatch.sandbox.service import Service
 from reelbatch.sandbox.validation import Refused, read_json
 
@@ -28,6 +28,7 @@ def control_routes(service: Service) -> list[Route]:
         Route("/sandbox/faults", controls.replace_faults, methods=["POST"]),
         Route("/sandbox/prices", controls.prices, methods=["GET"]),
         Route("/sandbox/prices", controls.replace_prices, methods=["POST"]),
+        Route("/sandbox/uploads/age", controls.age_uploads, methods=["POST"]),
         Route("/sandbox/webhooks", controls.webhooks, methods=["GET"]),
         Route("/sandbox/videos/{id}/cancel", controls.cancel, methods=["POST"]),
     ]
@@ -70,6 +71,11 @@ class Controls:
         """Put other prices in force; videos that were charged before keep theirs."""
         self._service.pricing = await _read(request, PricingSettings)
         return answer(_pricing(self._service.pricing))
+
+    async def age_uploads(self, request: Request) -> Response:
+        """Make every upload so many days older, as if the sandbox had run for so long."""
+        age = await _read(request, UploadAge)
+        return answer({"aged": self._service.storage.age_uploads(age.days)})
 
     async def webhooks(self, _: Request) -> Response:
         """How many webhook events were sent; `pending` videos still have some to come."""

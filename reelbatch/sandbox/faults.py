@@ -60,6 +60,9 @@ class FaultKind(StrEnum):
     REDIRECT = "redirect"
     UNAUTHORIZED = "unauthorized"
     PAYMENT_REQUIRED = "payment_required"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+    SUBSCRIPTION_REQUIRED = "subscription_required"
+    PLAN_UPGRADE_REQUIRED = "plan_upgrade_required"
     FORBIDDEN = "forbidden"
     INVALID = "invalid"
     LOST_BEFORE = "lost_before"
@@ -96,10 +99,15 @@ class Fault:
     charges: bool = False
     status: int = 200
     message: str = ""
+    code: str | None = None  # where the status has several
 
 
 def _answer(status: int, message: str, call: Call = Call.CREATE) -> Fault:
     return Fault(call, status=status, message=message)
+
+
+def _unpaid(kind: FaultKind, message: str) -> Fault:
+    return Fault(Call.CREATE, status=402, message=message, code=kind.value)
 
 
 _K = FaultKind
@@ -121,7 +129,10 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.REQUEST_TIMEOUT: _answer(408, "The request took too long to arrive"),
         _K.REDIRECT: _answer(307, "Moved"),
         _K.UNAUTHORIZED: _answer(401, "Unauthorized"),
-        _K.PAYMENT_REQUIRED: _answer(402, "Not enough credits"),
+        _K.PAYMENT_REQUIRED: _answer(402, "Not enough credits"),  # without a code
+        _K.INSUFFICIENT_CREDITS: _unpaid(_K.INSUFFICIENT_CREDITS, "Not enough credits"),
+        _K.SUBSCRIPTION_REQUIRED: _unpaid(_K.SUBSCRIPTION_REQUIRED, "This model needs a subscription"),
+        _K.PLAN_UPGRADE_REQUIRED: _unpaid(_K.PLAN_UPGRADE_REQUIRED, "This resolution needs a higher plan"),
         _K.FORBIDDEN: _answer(403, "The plan does not include this"),
         _K.INVALID: _answer(422, "style.prompt: this prompt can't be used"),
         _K.LOST_BEFORE: Fault(Call.CREATE, Ending.CLOSE),

@@ -42,6 +42,10 @@ class RunningSandbox:
         """Replace `prices`, `price_change` and `charge_says`; none given means the public rates, told truly."""
         return self._call("/sandbox/prices", pricing)
 
+    def age_uploads(self, *, days: float) -> dict[str, Any]:
+        """Make every upload so many days older; says how many there are."""
+        return self._call("/sandbox/uploads/age", {"days": days})
+
     def cancel(self, video_id: str) -> dict[str, Any]:
         """Cancel a video, as its owner could do in the web app."""
         return self._call(f"/sandbox/videos/{video_id}/cancel", {})

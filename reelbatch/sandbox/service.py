@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from reelbatch.sandbox.books import Books, Status, Video
 from reelbatch.sandbox.config import FaultSettings, PricingSettings, SandboxConfig
 from reelbatch.sandbox.fault_plan import FaultPlan
 from reelbatch.sandbox.prices import PriceList
-from reelbatch.sandbox.storage import SignedUrl, Storage
+from reelbatch.sandbox.storage import DAY_S, SignedUrl, Storage
 from reelbatch.sandbox.studio import Studio
 from reelbatch.sandbox.validation import Checker
 from reelbatch.sandbox.webhooks import Announcer
@@ -29,7 +30,7 @@ class Service:
         self.storage = Storage(data, self.books.secret())
         self.storage.prepare()
         self.studio = Studio(config, self.books, self.storage)
-        self.checker = Checker(config, self._was_uploaded, self.price_list)
+        self.checker = Checker(config, self._upload_age_days, self.price_list)
         self.pricing: PricingSettings = config
         self.faults = FaultPlan(config.faults)
         self.creates_in_flight = 0
@@ -82,5 +83,6 @@ class Service:
         """What a GET of the video would say."""
         return self.studio.answer(video, self.download(self._url, video))
 
-    def _was_uploaded(self, file_path: str) -> bool:
-        return self.storage.upload_file(file_path) is not None
+    def _upload_age_days(self, file_path: str) -> float | None:
+        file = self.storage.upload_file(file_path)
+        return (time.time() - file.stat().st_mtime) / DAY_S if file else None

@@ -20,17 +20,19 @@ EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     "video": ("mp4", "m4v", "mov", "webm"),
     "audio": ("mp3", "wav", "aac", "flac", "webm", "weba", "m4a", "opus", "ogg", "oga", "aiff", "amr"),
 }
+_SAVED_ITEMS = "saved-items/"  # durable, in the web app; the sandbox takes each one to be there
 _NOMINAL_FPS = 30  # what the API assumes where it does not state a model's own frame rate
 _FIELDS = {"end_image_path": "assets.end_image_file_path"}  # the table of models has names of its own
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A request that is answered with `status` and `message`."""
+    """A request that is answered with `status` and `message`, and with `code` where the status has several."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.code = code
 
 
 class Create(NamedTuple):
@@ -50,11 +52,12 @@ class Create(NamedTuple):
 class Checker:
     """Checks creates for one account.
 
-    `uploaded` says whether a file path was really uploaded, `price_list` what the next create costs.
+    `upload_age` says how many days ago a file path was uploaded, or None if never; `price_list` what the next create
+    costs.
     """
 
     config: SandboxConfig
-    uploaded: Callable[[str], bool]
+    upload_age: Callable[[str], float | None]
     price_list: Callable[[], PriceList]
 
     def create(self, body: Mapping[str, Any]) -> Create:
@@ -84,10 +87,22 @@ class Checker:
 
     def _check_image(self, field: str, value: str) -> None:
         if value.startswith("api-assets/"):
-            if not self.uploaded(value):
-                raise Refused(404, f"{field}: nothing was uploaded to {value!r}")
+            self._check_upload(field, value)
+        elif value.startswith(_SAVED_ITEMS):
+            if value == _SAVED_ITEMS:
+                raise Refused(404, f"{field}: {value!r} names no saved item")
         elif not _is_image_url(value):
-            raise Refused(400, f"{field}: {value!r} is neither an uploaded file nor a URL of an image")
+            raise Refused(
+                400, f"{field}: {value!r} is neither an uploaded file, nor a saved item, nor a URL of an image"
+            )
+
+    def _check_upload(self, field: str, value: str) -> None:
+        age, days = self.upload_age(value), self.config.upload_days
+        if age is None:
+            raise Refused(404, f"{field}: nothing was uploaded to {value!r}")
+        if age > days:
+            what = f"{field}: the upload {value!r} has expired; uploads are kept for {days:g} days"
+            raise Refused(self.config.upload_expired_status, what)
 
     def _priced(self, request: Request) -> Create:
         prices = self.price_list()

@@ -12,12 +12,14 @@ from PIL import Image
 from waiting import wait_until
 
 from reelbatch.sandbox import RunningSandbox, start
-from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind
+from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, FaultKind
 
 ROWS = 400
 SEED = 20
 PICTURES = 30
-HALTING = {FaultKind.UNAUTHORIZED, FaultKind.PAYMENT_REQUIRED}  # these end a run; test_crash.py has them
+HALTING = {
+    kind for kind in CREATE_KINDS if FAULTS[kind].status in {401, 402}
+}  # these end a run; test_crash.py has them
 FREQUENT = [FaultKind.RATE_LIMITED, FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.UNAVAILABLE]
 MAY_CHARGE = ["gateway_timeout", "request_timeout", "cloudflare_520", "cloudflare_522", "cloudflare_524"]
 OTHER_CALLS = {

@@ -25,6 +25,9 @@ REFUSALS = {
     "redirect": 307,
     "unauthorized": 401,
     "payment_required": 402,
+    "insufficient_credits": 402,
+    "subscription_required": 402,
+    "plan_upgrade_required": 402,
     "forbidden": 403,
     "invalid": 422,
 }
@@ -67,6 +70,29 @@ def test_error_answers_charge_nothing(
     assert api.post(CREATE, json=body).status_code == status
     assert charged(sandbox, body["name"]) == 0
     assert api.post(CREATE, json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("insufficient_credits", "insufficient_credits"),
+        ("subscription_required", "subscription_required"),
+        ("plan_upgrade_required", "plan_upgrade_required"),
+        ("payment_required", None),
+        ("unauthorized", "unauthorized"),
+        ("invalid", "unprocessable_entity"),
+        ("server_error", "internal_server_error"),
+        ("forbidden", None),
+        ("rate_limited", None),
+    ],
+)
+def test_error_answers_have_the_documented_codes(
+    sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any], kind: str, code: str | None
+) -> None:
+    """Three sorts of 402, one without a code; where the vendor documents no code there is none."""
+    sandbox.set_faults(script=[kind])
+    said = api.post(CREATE, json=body).json()
+    assert (said.get("code"), bool(said["message"])) == (code, True)
 
 
 @pytest.mark.parametrize(("kind", "seen"), BREAKS.items())

@@ -8,9 +8,9 @@ import pytest
 from bench import PRICE, Bench, assert_books_agree
 
 from reelbatch.sandbox import RunningSandbox
-from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind
+from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, FaultKind
 
-HALTING = {FaultKind.UNAUTHORIZED, FaultKind.PAYMENT_REQUIRED}
+HALTING = {kind for kind in CREATE_KINDS if FAULTS[kind].status in {401, 402}}
 STALLING = {FaultKind.STALL_BEFORE, FaultKind.STALL_AFTER}
 KINDS = sorted(CREATE_KINDS - HALTING)
 CERTAIN = [
