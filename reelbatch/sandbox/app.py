@@ -16,7 +16,7 @@ from starlette.routing import Route
 from reelbatch.sandbox.answers import answer, error_body, faulty, refusal
 from reelbatch.sandbox.books import iso, split_name
 from reelbatch.sandbox.controls import control_routes
-from reelbatch.sandbox.faults import Call, FaultKind
+from reelbatch.sandbox.faults import FAULTS, Call, FaultKind
 from reelbatch.sandbox.files import file_routes
 from reelbatch.sandbox.prices import stated_charge
 from reelbatch.sandbox.service import Service
@@ -102,11 +102,11 @@ class Api:
         if kind and not service.faults.charges(kind):
             await service.half_latency()
             return faulty(kind, service.faults.settings)
-        content = self._charged(body)
+        content = self._charged(body, kind)
         await service.half_latency()
         return self._ended(kind, content)
 
-    def _charged(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _charged(self, body: Mapping[str, Any], kind: FaultKind | None) -> dict[str, Any]:
         service = self._service
         create = service.checker.create(body)
         fate = service.studio.fate(service.books.creates + 1)
@@ -116,7 +116,8 @@ class Api:
         if video is None:
             what = f"Not enough credits: this video costs {create.credits}, and {service.books.balance} are left"
             raise Refused(402, what, code="insufficient_credits")
-        content = {"id": video.id, **stated_charge(service.pricing.charge_says, video.credits)}
+        says = (FAULTS[kind].says if kind else None) or service.pricing.charge_says
+        content = {"id": video.id, **stated_charge(says, video.credits)}
         if service.config.frame_cost_field:
             content["estimated_frame_cost"] = video.credits
         return content

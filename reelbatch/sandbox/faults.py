@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from reelbatch.sandbox.prices import ChargeSays
+
 
 class Call(StrEnum):
     """The calls that a fault can hit."""
@@ -29,6 +31,7 @@ class Ending(StrEnum):
     GARBLED = "garbled"  # 200, but the body is no JSON
     TRUNCATED = "truncated"  # 200, but the body ends before its stated length
     NO_ID = "no_id"  # 200 and JSON, but without the id
+    ODD_CHARGE = "odd_charge"  # as it should be, but for what it says of its charge
     SLOW = "slow"  # late, but as it should be
 
 
@@ -74,6 +77,13 @@ class FaultKind(StrEnum):
     GARBLED_JSON = "garbled_json"
     TRUNCATED_JSON = "truncated_json"
     NO_ID = "no_id"
+    CHARGE_NULL = "charge_null"
+    CHARGE_ABSENT = "charge_absent"
+    CHARGE_TEXT = "charge_text"
+    CHARGE_ZERO = "charge_zero"
+    CHARGE_NEGATIVE = "charge_negative"
+    CHARGE_FRACTIONAL = "charge_fractional"
+    CHARGE_HUGE = "charge_huge"
     UPLOAD_URL_FAIL = "upload_url_fail"
     UPLOAD_URL_RATE_LIMITED = "upload_url_rate_limited"
     UPLOAD_SLOW = "upload_slow"
@@ -100,6 +110,7 @@ class Fault:
     status: int = 200
     message: str = ""
     code: str | None = None  # where the status has several
+    says: ChargeSays | None = None  # of its charge
 
 
 def _answer(status: int, message: str, call: Call = Call.CREATE) -> Fault:
@@ -108,6 +119,10 @@ def _answer(status: int, message: str, call: Call = Call.CREATE) -> Fault:
 
 def _unpaid(kind: FaultKind, message: str) -> Fault:
     return Fault(Call.CREATE, status=402, message=message, code=kind.value)
+
+
+def _saying(says: ChargeSays) -> Fault:
+    return Fault(Call.CREATE, Ending.ODD_CHARGE, charges=True, says=says)
 
 
 _K = FaultKind
@@ -144,6 +159,13 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.GARBLED_JSON: Fault(Call.CREATE, Ending.GARBLED, charges=True),
         _K.TRUNCATED_JSON: Fault(Call.CREATE, Ending.TRUNCATED, charges=True),
         _K.NO_ID: Fault(Call.CREATE, Ending.NO_ID, charges=True),
+        _K.CHARGE_NULL: _saying(ChargeSays.NULL),
+        _K.CHARGE_ABSENT: _saying(ChargeSays.ABSENT),
+        _K.CHARGE_TEXT: _saying(ChargeSays.TEXT),
+        _K.CHARGE_ZERO: _saying(ChargeSays.ZERO),
+        _K.CHARGE_NEGATIVE: _saying(ChargeSays.NEGATIVE),
+        _K.CHARGE_FRACTIONAL: _saying(ChargeSays.FRACTIONAL),
+        _K.CHARGE_HUGE: _saying(ChargeSays.HUGE),
         _K.UPLOAD_URL_FAIL: _answer(500, "Something went wrong", Call.UPLOAD_URLS),
         _K.UPLOAD_URL_RATE_LIMITED: _answer(429, "Too many requests", Call.UPLOAD_URLS),
         _K.UPLOAD_SLOW: Fault(Call.PUT, Ending.SLOW),
