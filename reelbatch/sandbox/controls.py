@@ -73,7 +73,7 @@ class Controls:
         return answer(_pricing(self._service.pricing))
 
     async def age_uploads(self, request: Request) -> Response:
-        """Make every upload so many days older, as if the sandbox had run for so long."""
+        """Make every upload older by a number of days, as if the sandbox had run for that long."""
         age = await _read(request, UploadAge)
         return answer({"aged": self._service.storage.age_uploads(age.days)})
 

@@ -43,7 +43,7 @@ class RunningSandbox:
         return self._call("/sandbox/prices", pricing)
 
     def age_uploads(self, *, days: float) -> dict[str, Any]:
-        """Make every upload so many days older; says how many there are."""
+        """Make every upload older by `days`; returns how many there are as `aged`."""
         return self._call("/sandbox/uploads/age", {"days": days})
 
     def cancel(self, video_id: str) -> dict[str, Any]:

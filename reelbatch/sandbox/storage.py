@@ -51,7 +51,7 @@ class Storage:
         return target if target and target.exists() else None
 
     def age_uploads(self, days: float) -> int:
-        """Make every upload so many days older; how many there are."""
+        """Make every upload older by `days`; returns how many there are."""
         files = list((self.root / "uploads").iterdir())
         for file in files:
             moment = file.stat().st_mtime - days * DAY_S

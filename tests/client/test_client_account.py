@@ -81,7 +81,7 @@ async def test_a_balance_is_a_whole_number(serve: Serve, connect: Connect, state
 
 
 async def test_only_the_id_is_needed(serve: Serve, connect: Connect) -> None:
-    """Whatever else is missing is unknown; what nobody knows yet is kept aside."""
+    """Every other field may be missing; an unknown one is kept in `raw`."""
     account = await told(serve, connect, {"id": "acc_1", "seats": 3})
     assert (account.email, account.credits, account.tier, account.subscription) == (None, None, None, None)
     assert account.raw["seats"] == 3
@@ -113,14 +113,14 @@ async def test_odd_parts_of_a_subscription_are_unknown(serve: Serve, connect: Co
 
 @pytest.mark.parametrize("stated", [None, 7, "", "  ", "a\x00b", "\ud800", {}])
 async def test_an_account_without_an_id_is_an_error(serve: Serve, connect: Connect, stated: Any) -> None:
-    """A batch belongs to an account: one that nobody can name is none."""
+    """A batch belongs to an account id, so an answer without one is of no use."""
     with pytest.raises(ApiError, match="lacks its id"):
         await told(serve, connect, {**WHOLE, "id": stated})
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "404 Not Found", "503 Service Unavailable"])
 async def test_a_refusal_has_its_status(serve: Serve, connect: Connect, status: str) -> None:
-    """Whoever asks decides what a wrong key means."""
+    """The caller decides what a wrong key means."""
     server, _ = await keeping(serve, answer(b'{"code": "unauthorized", "message": "No such key"}', status))
     async with connect(server.url) as client:
         with pytest.raises(ApiError, match="No such key") as error:
@@ -139,5 +139,5 @@ async def test_an_answer_that_is_no_account_is_an_error(serve: Serve, connect: C
 
 
 async def test_an_account_in_a_log_tells_no_address(serve: Serve, connect: Connect) -> None:
-    """The e-mail address is personal: whoever prints an account does not print it."""
+    """The e-mail address is personal and not part of the repr."""
     assert "me@example.com" not in repr(await told(serve, connect, WHOLE))

@@ -31,7 +31,7 @@ def test_an_account_as_it_is_by_default(connect: Connect) -> None:
 
 
 def test_credits_are_what_is_left(connect: Connect, body: dict[str, Any]) -> None:
-    """The starting balance less charges, plus refunds: of a canceled video, and of one that nobody asked about."""
+    """The starting balance less charges, plus refunds: of a canceled video, and of a failed one never polled."""
     with start(balance=1000, queue_seconds=60) as sandbox:
         api = connect(sandbox)
         ids = [api.post(CREATE, json=body).json()["id"] for _ in range(3)]

@@ -63,7 +63,7 @@ def test_public_rates_are_charged(model: str, resolution: str, rate: int) -> Non
     ],
 )
 def test_audio_costs_what_the_model_asks_for_it(model: str, resolution: str, rate: int) -> None:
-    """So much more, twice as much, or nothing; of an unknown rate the stand-in is all."""
+    """A surcharge, a factor, or nothing; the stand-in for an unknown rate has no surcharge."""
     assert listed().credits(wanted(model=model, resolution=resolution, audio=True)) == 10 * rate
 
 
@@ -107,7 +107,7 @@ def test_fractions_are_rounded_up_once() -> None:
     assert list_.credits(wanted(model="ltx-2.3", end_seconds=1.111)) == 112
 
 
-def test_the_sandbox_may_charge_what_nobody_estimated(connect: Connect, body: dict[str, Any]) -> None:
+def test_the_sandbox_may_charge_something_else_than_the_estimate(connect: Connect, body: dict[str, Any]) -> None:
     """Its prices are its own: the estimate of the table of models can be wrong, and a new model can have a price."""
     prices = {"ltx-2.3": {"480p": 31}, "nova-1": {"480p": 7}, "wan-3.0": {"480p": 5}}
     with start(prices=prices) as sandbox:
