@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reelbatch.client import Client, Connection, Created, Video
+    from reelbatch.client import Account, Client, Connection, Created, Video
     from reelbatch.exporting import results
     from reelbatch.python import create, generate
 
-__all__ = ["Client", "Connection", "Created", "Video", "create", "generate", "results"]
+__all__ = ["Account", "Client", "Connection", "Created", "Video", "create", "generate", "results"]
 
 _HOMES = {
+    "Account": "reelbatch.client",
     "Client": "reelbatch.client",
     "Connection": "reelbatch.client",
     "Created": "reelbatch.client",

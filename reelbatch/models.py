@@ -84,6 +84,28 @@ class ByTier(_Frozen):
     free: str
 
 
+class LongVideos(_Frozen):
+    """The model that makes what is longer than `over_seconds`."""
+
+    over_seconds: int
+    model: str
+
+
+class DefaultModel(ByTier):
+    """The model that the API is assumed to use where a request names none."""
+
+    paid_by_resolution: dict[str, str] = Field(default_factory=dict)
+    paid_long: LongVideos
+
+    def choose(self, tier: Literal["paid", "free"], resolution: str, seconds: float) -> str:
+        """By tier, resolution and length in seconds; length counts before resolution."""
+        if tier == "free":
+            return self.free
+        if seconds > self.paid_long.over_seconds:
+            return self.paid_long.model
+        return self.paid_by_resolution.get(resolution, self.paid)
+
+
 class Resolved(NamedTuple):
     """A request's model, resolution and audio after defaults and aliases."""
 
@@ -91,12 +113,13 @@ class Resolved(NamedTuple):
     model: Model | None  # None: not in the table
     resolution: str
     audio: bool
+    assumed: bool = False  # the request names no model: the API may use another one
 
 
 class ModelTable(_Frozen):
     """The whole file. Source: the vendor's public docs and SDK parameter docs, see docs/models.md."""
 
-    default_model: ByTier
+    default_model: DefaultModel
     default_resolution: ByTier
     min_seconds: int
     max_seconds: int
@@ -110,14 +133,15 @@ class ModelTable(_Frozen):
 
     def resolve(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> Resolved:
         """The model that the API will use for `request`, its resolution and whether audio is on."""
-        tier = "free" if plan == "free" else "paid"
+        tier: Literal["paid", "free"] = "free" if plan == "free" else "paid"
         name = request.model or "default"
         resolution = request.resolution or getattr(self.default_resolution, tier)
         audio = bool(request.audio)
         if profile:
             return Resolved(profile, self._profile(profile), resolution, audio)
         if name == "default":
-            name = getattr(self.default_model, tier)
+            name = self.default_model.choose(tier, resolution, request.end_seconds or 0.0)
+            return Resolved(name, self.models.get(name), resolution, audio, assumed=True)
         if alias := self.aliases.get(name):
             name, audio = alias.model, audio or alias.audio
         return Resolved(name, self.models.get(name), resolution, audio)
@@ -141,14 +165,17 @@ class ModelTable(_Frozen):
         `rate` (credits per second) stands in for rates that the table does not know.
         """
         resolved = self.resolve(request, plan=plan, profile=profile)
-        per_second = resolved.model.rate(resolved.resolution, audio=resolved.audio) if resolved.model else None
+        per_second = _rate(request, resolved, plan)
         per_second = rate if per_second is None else per_second
         if per_second is None or request.end_seconds is None:
             return None
         return ceil(round(per_second * request.end_seconds, 6))  # 100 * 1.1 is a little more than 110 in floats
 
     def check(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> list[Finding]:
-        """Everything in `request` that its model does not accept, and warnings."""
+        """Everything in `request` that its model does not accept, and warnings.
+
+        What a model that is only assumed does not accept is a warning: the API may use another one.
+        """
         resolved = self.resolve(request, plan=plan, profile=profile)
         findings = (
             [_unknown_model(resolved.name)]
@@ -184,7 +211,26 @@ def _unknown_model(name: str) -> Finding:
     return Finding("model", name, what, remedy, blocking=False)
 
 
+def _rate(request: Request, resolved: Resolved, plan: Plan | None) -> int | None:
+    """Credits per second; unknown, too, where the assumed model can't make the video, so that another one will."""
+    model = resolved.model
+    if model is None or (resolved.assumed and any(_misfits(request, resolved, model, plan))):
+        return None
+    return model.rate(resolved.resolution, audio=resolved.audio)
+
+
 def _findings(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
+    misfits = _misfits(request, resolved, model, plan)
+    return map(_assumed, misfits) if resolved.assumed else misfits
+
+
+def _assumed(finding: Finding) -> Finding:
+    what = f"{finding.what}, and is assumed where no model is named; the cost is unknown"
+    remedy = "The row is sent as it stands, and the API chooses; name a model to have it checked."
+    return finding._replace(what=what, remedy=remedy, blocking=False)
+
+
+def _misfits(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
     yield from _check_resolution(resolved, model, plan)
     yield from _check_seconds(request, resolved, model)
     if resolved.audio and model.audio == "no":

@@ -34,7 +34,7 @@ def create(
     """Create one video and return the API's whole answer. It is charged once, and never sent twice.
 
     Args:
-        image_path: a local file (uploaded first), an `api-assets/…` path or a URL.
+        image_path: a local file (uploaded first), an `api-assets/…` or `saved-items/…` path, or a URL.
         end_seconds: length of the video in seconds, 1 to 60.
         api_key: default: the environment variable MAGIC_HOUR_API_KEY.
         base_url: default: the live API.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from reelbatch.domain import Request, VideoId
 from reelbatch.outcome import whole_number
+
+_LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,41 @@ class Video:
     error_message: str | None
     downloads: tuple[Download, ...]
     raw: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a subscription costs by the billing interval. `amount` is in the smallest unit: 1900 are 19 dollars."""
+
+    amount: int | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """An account's subscription. A part that is missing or odd is None."""
+
+    name: str | None
+    status: str | None  # active, past_due
+    price: Price | None
+    billing_interval: str | None  # month, year
+    current_period_end: datetime | None
+    cancel_at_period_end: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose key it is. `credits` can be spent now, packs included; None where no balance was stated.
+
+    `subscription` is None for free accounts and for those billed by usage.
+    """
+
+    id: str
+    email: str | None = field(repr=False)
+    credits: int | None
+    tier: str | None  # free, creator, pro, business; free while a payment is overdue
+    subscription: Subscription | None
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def create_body(request: Request, image: str, end_image: str | None, name: str | None) -> dict[str, Any]:
@@ -107,6 +144,56 @@ def video(answer: dict[str, Any]) -> Video:
     )
 
 
+def account(answer: dict[str, Any]) -> Account:
+    """The answer to a GET of the account.
+
+    Raises:
+        KeyError: it lacks its id.
+    """
+    account_id = _text(answer.get("id"))
+    if account_id is None:
+        raise KeyError("id")
+    return Account(
+        id=account_id,
+        email=_text(answer.get("email")),
+        credits=_balance(answer.get("credits")),
+        tier=_text(answer.get("tier")),
+        subscription=_subscription(answer.get("subscription")),
+        raw=answer,
+    )
+
+
+def _subscription(stated: Any) -> Subscription | None:
+    if not isinstance(stated, dict):
+        return None
+    cancels = stated.get("cancel_at_period_end")
+    return Subscription(
+        name=_text(stated.get("name")),
+        status=_text(stated.get("status")),
+        price=_price(stated.get("price")),
+        billing_interval=_text(stated.get("billing_interval")),
+        current_period_end=_time(stated.get("current_period_end")),
+        cancel_at_period_end=cancels if isinstance(cancels, bool) else None,
+    )
+
+
+def _price(stated: Any) -> Price | None:
+    if not isinstance(stated, dict):
+        return None
+    return Price(whole_number(stated.get("amount")), _text(stated.get("currency")))
+
+
+def _balance(value: Any) -> int | None:
+    balance = whole_number(value)
+    return balance if balance is not None and 0 <= balance <= _LARGEST_BALANCE else None
+
+
+def _text(value: Any) -> str | None:
+    """Text that can be stored and shown."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text if text and text.isprintable() else None
+
+
 def _error(stated: Any) -> tuple[str | None, str | None]:
     """Code and message, in whatever form they come: an odd error must not hide that the video has ended."""
     if isinstance(stated, dict):
@@ -132,7 +219,11 @@ def _size(value: Any) -> int | None:
 
 
 def _time(value: Any) -> datetime | None:
+    """A time with its offset; UTC where it states none."""
+    if not isinstance(value, str):
+        return None
     try:
-        return datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(value)
     except ValueError:
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The four calls of the API, and its JSON."""
+"""The calls of the API, and its JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reelbatch.client.answers import Created, UploadSlot, Video, create_body, upload_slot, video
+from reelbatch.client.answers import Account, Created, UploadSlot, Video, account, create_body, upload_slot, video
 from reelbatch.client.files import one_piece, open_pieces
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
@@ -106,7 +106,7 @@ class Client:
         """Create one video; local images are uploaded first. It is charged once, and never sent twice.
 
         Args:
-            image_path: a local file, an `api-assets/…` path or a URL.
+            image_path: a local file, an `api-assets/…` or `saved-items/…` path, or a URL.
             end_seconds: length of the video in seconds, 1 to 60.
             prompt: what should happen in the video.
             end_image_path: the last frame, for models that take one.
@@ -190,8 +190,8 @@ class Client:
             raise UploadError(f"the storage answered with status {status}", status=status)
 
     async def asset(self, path: str) -> str:
-        """What a create is given for `path`: itself for a URL or `api-assets/…`, else the uploaded file's path."""
-        if path.startswith(("api-assets/", "http://", "https://")):
+        """What a create is given for `path`: a URL or path of the API as it stands, else the uploaded file's path."""
+        if path.startswith(("api-assets/", "saved-items/", "http://", "https://")):
             return path
         extension = Path(path).suffix.lstrip(".").lower() or "png"
         if not await asyncio.to_thread(os.path.isfile, path):
@@ -212,6 +212,18 @@ class Client:
             return video(answer)
         except (KeyError, TypeError, AttributeError) as error:
             raise ApiError(f"the API's answer about video {video_id} lacks its id or status") from error
+
+    async def get_account(self) -> Account:
+        """The account that the key belongs to, its balance (credits) and subscription. Costs nothing.
+
+        Raises:
+            ApiError: the API refused (`status` 401: wrong key), could not be reached, or named no account.
+        """
+        answer = await self._ask("GET", "/v1/account")
+        try:
+            return account(answer)
+        except KeyError as error:
+            raise ApiError("the API's answer about the account lacks its id") from error
 
     @asynccontextmanager
     async def download(self, url: str, *, offset: int = 0) -> AsyncIterator[httpx.Response]:

@@ -18,6 +18,13 @@ from reelbatch.sandbox.validation import Refused
 from reelbatch.sandbox.wire import Severed, Truncated
 
 _JSON = "application/json"
+_CODES: Mapping[int, str] = {  # as the vendor documents them
+    400: "invalid_request",
+    401: "unauthorized",
+    404: "not_found",
+    422: "unprocessable_entity",
+    500: "internal_server_error",
+}
 _KEPT = 16  # bytes of a truncated answer: it ends within the id
 _BEHIND_PROXY = frozenset({502, 504, *range(520, 528)})  # answered by what stands before the API
 
@@ -29,8 +36,14 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 def refusal(refused: Refused) -> Response:
-    """An error answer with its message."""
-    return answer({"message": refused.message}, refused.status)
+    """An error answer with its code and message."""
+    return answer(error_body(refused.status, refused.message, refused.code), refused.status)
+
+
+def error_body(status: int, message: str, code: str | None = None) -> dict[str, str]:
+    """What an error answer says. `code` is for statuses that have several; without a documented one there is none."""
+    code = code or _CODES.get(status)
+    return {"code": code, "message": message} if code else {"message": message}
 
 
 def faulty(kind: FaultKind, settings: FaultSettings, content: Mapping[str, Any] | None = None) -> Response:
@@ -43,7 +56,7 @@ def faulty(kind: FaultKind, settings: FaultSettings, content: Mapping[str, Any] 
             return Severed(after=settings.stall_seconds)
         case Ending.STATUS:
             return _error(fault, settings)
-        case Ending.GARBLED | Ending.TRUNCATED | Ending.NO_ID | Ending.SLOW:
+        case Ending.GARBLED | Ending.TRUNCATED | Ending.NO_ID | Ending.ODD_CHARGE | Ending.SLOW:
             return _spoiled(fault.ending, dict(content or {}))
 
 
@@ -66,7 +79,7 @@ def _error(fault: Fault, settings: FaultSettings) -> Response:
     if fault.status in _BEHIND_PROXY:
         page = f"<html><head><title>{fault.status}</title></head><body>{fault.message}</body></html>"
         return Response(page, fault.status, headers, media_type="text/html")
-    return answer({"message": fault.message}, fault.status, headers)
+    return answer(error_body(fault.status, fault.message, fault.code), fault.status, headers)
 
 
 def _retry_after(settings: FaultSettings) -> dict[str, str]:

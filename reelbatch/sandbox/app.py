@@ -13,11 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reelbatch.sandbox.answers import answer, faulty, refusal
+from reelbatch.sandbox.answers import answer, error_body, faulty, refusal
 from reelbatch.sandbox.books import iso, split_name
 from reelbatch.sandbox.controls import control_routes
-from reelbatch.sandbox.faults import Call, FaultKind
+from reelbatch.sandbox.faults import FAULTS, Call, FaultKind
 from reelbatch.sandbox.files import file_routes
+from reelbatch.sandbox.prices import stated_charge
 from reelbatch.sandbox.service import Service
 from reelbatch.sandbox.validation import Refused, read_json, read_upload_items
 
@@ -30,6 +31,7 @@ def build_app(service: Service) -> Starlette:
             Route("/v1/image-to-video", api.create, methods=["POST"]),
             Route("/v1/video-projects/{id}", api.video, methods=["GET"]),
             Route("/v1/files/upload-urls", api.upload_urls, methods=["POST"]),
+            Route("/v1/account", api.account, methods=["GET"]),
             *file_routes(service),
             *control_routes(service),
         ],
@@ -78,6 +80,16 @@ class Api:
         paths = [service.storage.new_path(extension) for extension in read_upload_items(read_json(body))]
         return answer({"items": [self._upload(request, path) for path in paths]})
 
+    async def account(self, request: Request) -> Response:
+        """Whose account it is, and the credits that are left."""
+        self._authorize(request)
+        service = self._service
+        service.books.count(Call.ACCOUNT)
+        if kind := service.faults.next(Call.ACCOUNT):
+            return faulty(kind, service.faults.settings)
+        service.studio.refund_failed()
+        return answer(service.account())
+
     async def _create(self, request: Request) -> Response:
         self._authorize(request)
         service = self._service
@@ -90,11 +102,11 @@ class Api:
         if kind and not service.faults.charges(kind):
             await service.half_latency()
             return faulty(kind, service.faults.settings)
-        content = self._charged(body)
+        content = self._charged(body, kind)
         await service.half_latency()
         return self._ended(kind, content)
 
-    def _charged(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _charged(self, body: Mapping[str, Any], kind: FaultKind | None) -> dict[str, Any]:
         service = self._service
         create = service.checker.create(body)
         fate = service.studio.fate(service.books.creates + 1)
@@ -102,8 +114,10 @@ class Api:
             service.studio.refund_failed()
         video = service.books.charge(create, fate)
         if video is None:
-            raise Refused(402, f"Not enough credits: this video costs {create.credits}")
-        content = {"id": video.id, "credits_charged": video.credits}
+            what = f"Not enough credits: this video costs {create.credits}, and {service.books.balance} are left"
+            raise Refused(402, what, code="insufficient_credits")
+        says = (FAULTS[kind].says if kind else None) or service.pricing.charge_says
+        content = {"id": video.id, **stated_charge(says, video.credits)}
         if service.config.frame_cost_field:
             content["estimated_frame_cost"] = video.credits
         return content
@@ -131,12 +145,12 @@ def _words(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    return refusal(error) if isinstance(error, Refused) else answer({"message": str(error)}, 500)
+    return refusal(error) if isinstance(error, Refused) else answer(error_body(500, str(error)), 500)
 
 
 def _not_here(_: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
-    return answer({"message": status.phrase}, status)
+    return answer(error_body(status, status.phrase), status)
 
 
 def _gone(_: Request, __: Exception) -> Response:

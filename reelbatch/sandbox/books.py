@@ -197,7 +197,6 @@ class Books:
 
     def summary(self) -> dict[str, Any]:
         """The account in numbers, without the list of charges."""
-        counted = (Call.CREATE, Call.UPLOAD_URLS, Call.PUT, Call.GET, Call.DOWNLOAD)
         return {
             "balance_start": self.balance_start,
             "balance": self.balance,
@@ -207,7 +206,7 @@ class Books:
             "creates": self.creates,
             "double_charged": self.double_charged(),
             "max_in_flight": self._counts.get(_IN_FLIGHT, 0),
-            "requests": {str(call): self._counts.get(call, 0) for call in counted},
+            "requests": {str(call): self._counts.get(call, 0) for call in Call},
         }
 
     def _videos(self, query: str, *values: object) -> Iterator[Video]:

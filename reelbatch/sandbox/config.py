@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from reelbatch.domain import Plan
 from reelbatch.errors import SettingsError
-from reelbatch.models import load_models
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
+from reelbatch.sandbox.prices import PROFILES, ChargeSays
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
+RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
+Resolution = Annotated[str, Field(pattern=f"^({'|'.join(RESOLUTIONS)})$")]
 
 
 class _Frozen(BaseModel):
@@ -70,7 +72,54 @@ class WebhookFaults(_Frozen):
     seed: int = 0
 
 
-class SandboxConfig(_Frozen):
+class SubscriptionPrice(_Frozen):
+    """What a subscription costs for each billing interval; `amount` in cents."""
+
+    amount: int = 1900
+    currency: str = "usd"
+
+
+class SubscriptionSettings(_Frozen):
+    """The subscription that the account says it has."""
+
+    name: str | None = "Creator"
+    status: Literal["active", "past_due"] = "active"  # past_due: the tier is free until it is paid
+    price: SubscriptionPrice = SubscriptionPrice()
+    billing_interval: Literal["month", "year"] | None = "month"
+    current_period_end: str | None = None  # ISO 8601, such as 2026-12-24T08:00:00Z
+    cancel_at_period_end: bool = False
+    discount: None = None
+
+
+class PriceChange(_Frozen):
+    """From create number `after_creates` + 1 on, everything costs `factor` times as much."""
+
+    after_creates: int = Field(ge=0)  # charged creates since the books were begun
+    factor: float = Field(ge=0)
+
+
+class PricingSettings(_Frozen):
+    """What creates cost beside the public rates, and what their answers say about it."""
+
+    prices: dict[str, dict[Resolution, Annotated[int, Field(ge=0)]]] = Field(
+        default_factory=dict
+    )  # credits per second
+    price_change: PriceChange | None = None
+    charge_says: ChargeSays = ChargeSays.CHARGED
+
+    @field_validator("charge_says", mode="before")
+    @classmethod
+    def _read_charge_says(cls, says: Any) -> Any:
+        return ChargeSays.NULL if says is None else says  # YAML's null is what the answer then says
+
+
+class UploadAge(_Frozen):
+    """By how much uploads are made older."""
+
+    days: float = Field(ge=0, le=36_500)
+
+
+class SandboxConfig(PricingSettings):
     """Everything that can be set about the sandbox."""
 
     host: str = "127.0.0.1"  # loopback only: the sandbox has no TLS and its controls ask for no key
@@ -78,7 +127,10 @@ class SandboxConfig(_Frozen):
     key: str = Field(default="sandbox", min_length=1)
     balance: int = Field(default=10_000_000, ge=0)  # credits of the account at the start
     plan: Plan = "business"
-    model_profile: str | None = None  # a profile of configs/models.yaml instead of its models
+    account_id: str = Field(default="sandbox", min_length=1)
+    account_email: str | None = "sandbox@example.com"
+    subscription: SubscriptionSettings | None = None  # None: free, or billed by usage
+    model_profile: str | None = None  # "legacy": the older prices and limits, without models
     data: Path | None = None  # None: a temporary directory, removed at the end
 
     latency_ms: Seconds = 0.0  # of a create; half of it before the charge, half after
@@ -95,6 +147,8 @@ class SandboxConfig(_Frozen):
     frame_cost_field: bool = True  # False leaves the deprecated fields out, as the published answers do
 
     upload_url_ttl_s: Seconds = 3600.0
+    upload_days: float = Field(default=7.0, ge=0)  # an upload older than that can't be used
+    upload_expired_status: Literal[400, 404] = 404  # of a create that names one; the vendor does not document it
     download_url_ttl_s: Seconds = 86_400.0
     faults: FaultSettings = FaultSettings()
 
@@ -103,6 +157,12 @@ class SandboxConfig(_Frozen):
     webhook_tries: int = Field(default=8, ge=1)  # of each event, until the answer is a success
     webhook_retry_s: Seconds = 0.1  # after the first try; doubles with each
     webhook_faults: WebhookFaults = WebhookFaults()
+
+    @property
+    def tier(self) -> Plan:
+        """The plan in effect: free while a payment is overdue."""
+        overdue = self.subscription is not None and self.subscription.status == "past_due"
+        return "free" if overdue else self.plan
 
     @field_validator("host")
     @classmethod
@@ -129,8 +189,8 @@ class SandboxConfig(_Frozen):
     @field_validator("model_profile")
     @classmethod
     def _check_profile(cls, profile: str | None) -> str | None:
-        if profile is not None and profile not in load_models().profiles:
-            raise ValueError(f"no such profile; there are: {', '.join(load_models().profiles)}")
+        if profile is not None and profile not in PROFILES:
+            raise ValueError(f"no such profile; there are: {', '.join(PROFILES)}")
         return profile
 
 

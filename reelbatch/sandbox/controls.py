@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from reelbatch.sandbox.answers import answer
 from reelbatch.sandbox.books import Status, Video, iso
-from reelbatch.sandbox.config import FaultSettings, explain
+from reelbatch.sandbox.config import FaultSettings, PricingSettings, UploadAge, explain
 from reelbatch.sandbox.service import Service
 from reelbatch.sandbox.validation import Refused, read_json
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def control_routes(service: Service) -> list[Route]:
@@ -24,6 +26,9 @@ def control_routes(service: Service) -> list[Route]:
         Route("/sandbox/books", controls.books, methods=["GET"]),
         Route("/sandbox/faults", controls.faults, methods=["GET"]),
         Route("/sandbox/faults", controls.replace_faults, methods=["POST"]),
+        Route("/sandbox/prices", controls.prices, methods=["GET"]),
+        Route("/sandbox/prices", controls.replace_prices, methods=["POST"]),
+        Route("/sandbox/uploads/age", controls.age_uploads, methods=["POST"]),
         Route("/sandbox/webhooks", controls.webhooks, methods=["GET"]),
         Route("/sandbox/videos/{id}/cancel", controls.cancel, methods=["POST"]),
     ]
@@ -54,12 +59,23 @@ class Controls:
 
     async def replace_faults(self, request: Request) -> Response:
         """Put other fault settings in force; calls are counted from one again."""
-        try:
-            settings = FaultSettings.model_validate(read_json(await request.body()))
-        except ValidationError as error:
-            raise Refused(400, explain(error)) from error
+        settings = await _read(request, FaultSettings)
         self._service.replace_faults(settings)
         return answer(settings.model_dump(mode="json"))
+
+    async def prices(self, _: Request) -> Response:
+        """The prices in force beside the public rates."""
+        return answer(_pricing(self._service.pricing))
+
+    async def replace_prices(self, request: Request) -> Response:
+        """Put other prices in force; videos that were charged before keep theirs."""
+        self._service.pricing = await _read(request, PricingSettings)
+        return answer(_pricing(self._service.pricing))
+
+    async def age_uploads(self, request: Request) -> Response:
+        """Make every upload older by a number of days, as if the sandbox had run for that long."""
+        age = await _read(request, UploadAge)
+        return answer({"aged": self._service.storage.age_uploads(age.days)})
 
     async def webhooks(self, _: Request) -> Response:
         """How many webhook events were sent; `pending` videos still have some to come."""
@@ -88,3 +104,14 @@ class Controls:
             "status": self._service.studio.status(video),
             "at": iso(video.created_at),
         }
+
+
+async def _read(request: Request, kind: type[_Settings]) -> _Settings:
+    try:
+        return kind.model_validate(read_json(await request.body()))
+    except ValidationError as error:
+        raise Refused(400, explain(error)) from error
+
+
+def _pricing(settings: PricingSettings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", include=set(PricingSettings.model_fields))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from reelbatch.sandbox.prices import ChargeSays
+
 
 class Call(StrEnum):
     """The calls that a fault can hit."""
@@ -16,6 +18,7 @@ class Call(StrEnum):
     PUT = "put"
     GET = "get"
     DOWNLOAD = "download"
+    ACCOUNT = "account"
 
 
 class Ending(StrEnum):
@@ -28,6 +31,7 @@ class Ending(StrEnum):
     GARBLED = "garbled"  # 200, but the body is no JSON
     TRUNCATED = "truncated"  # 200, but the body ends before its stated length
     NO_ID = "no_id"  # 200 and JSON, but without the id
+    ODD_CHARGE = "odd_charge"  # as it should be, but for what it says of its charge
     SLOW = "slow"  # late, but as it should be
 
 
@@ -59,6 +63,9 @@ class FaultKind(StrEnum):
     REDIRECT = "redirect"
     UNAUTHORIZED = "unauthorized"
     PAYMENT_REQUIRED = "payment_required"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+    SUBSCRIPTION_REQUIRED = "subscription_required"
+    PLAN_UPGRADE_REQUIRED = "plan_upgrade_required"
     FORBIDDEN = "forbidden"
     INVALID = "invalid"
     LOST_BEFORE = "lost_before"
@@ -70,6 +77,13 @@ class FaultKind(StrEnum):
     GARBLED_JSON = "garbled_json"
     TRUNCATED_JSON = "truncated_json"
     NO_ID = "no_id"
+    CHARGE_NULL = "charge_null"
+    CHARGE_ABSENT = "charge_absent"
+    CHARGE_TEXT = "charge_text"
+    CHARGE_ZERO = "charge_zero"
+    CHARGE_NEGATIVE = "charge_negative"
+    CHARGE_FRACTIONAL = "charge_fractional"
+    CHARGE_HUGE = "charge_huge"
     UPLOAD_URL_FAIL = "upload_url_fail"
     UPLOAD_URL_RATE_LIMITED = "upload_url_rate_limited"
     UPLOAD_SLOW = "upload_slow"
@@ -81,6 +95,9 @@ class FaultKind(StrEnum):
     DOWNLOAD_FAIL = "download_fail"
     DOWNLOAD_EXPIRED = "download_expired"
     DOWNLOAD_TRUNCATED = "download_truncated"
+    ACCOUNT_FAIL = "account_fail"
+    ACCOUNT_LOST = "account_lost"
+    ACCOUNT_STALL = "account_stall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +109,20 @@ class Fault:
     charges: bool = False
     status: int = 200
     message: str = ""
+    code: str | None = None  # where the status has several
+    says: ChargeSays | None = None  # of its charge
 
 
 def _answer(status: int, message: str, call: Call = Call.CREATE) -> Fault:
     return Fault(call, status=status, message=message)
+
+
+def _unpaid(kind: FaultKind, message: str) -> Fault:
+    return Fault(Call.CREATE, status=402, message=message, code=kind.value)
+
+
+def _saying(says: ChargeSays) -> Fault:
+    return Fault(Call.CREATE, Ending.ODD_CHARGE, charges=True, says=says)
 
 
 _K = FaultKind
@@ -117,7 +144,10 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.REQUEST_TIMEOUT: _answer(408, "The request took too long to arrive"),
         _K.REDIRECT: _answer(307, "Moved"),
         _K.UNAUTHORIZED: _answer(401, "Unauthorized"),
-        _K.PAYMENT_REQUIRED: _answer(402, "Not enough credits"),
+        _K.PAYMENT_REQUIRED: _answer(402, "Not enough credits"),  # without a code
+        _K.INSUFFICIENT_CREDITS: _unpaid(_K.INSUFFICIENT_CREDITS, "Not enough credits"),
+        _K.SUBSCRIPTION_REQUIRED: _unpaid(_K.SUBSCRIPTION_REQUIRED, "This model needs a subscription"),
+        _K.PLAN_UPGRADE_REQUIRED: _unpaid(_K.PLAN_UPGRADE_REQUIRED, "This resolution needs a higher plan"),
         _K.FORBIDDEN: _answer(403, "The plan does not include this"),
         _K.INVALID: _answer(422, "style.prompt: this prompt can't be used"),
         _K.LOST_BEFORE: Fault(Call.CREATE, Ending.CLOSE),
@@ -129,6 +159,13 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.GARBLED_JSON: Fault(Call.CREATE, Ending.GARBLED, charges=True),
         _K.TRUNCATED_JSON: Fault(Call.CREATE, Ending.TRUNCATED, charges=True),
         _K.NO_ID: Fault(Call.CREATE, Ending.NO_ID, charges=True),
+        _K.CHARGE_NULL: _saying(ChargeSays.NULL),
+        _K.CHARGE_ABSENT: _saying(ChargeSays.ABSENT),
+        _K.CHARGE_TEXT: _saying(ChargeSays.TEXT),
+        _K.CHARGE_ZERO: _saying(ChargeSays.ZERO),
+        _K.CHARGE_NEGATIVE: _saying(ChargeSays.NEGATIVE),
+        _K.CHARGE_FRACTIONAL: _saying(ChargeSays.FRACTIONAL),
+        _K.CHARGE_HUGE: _saying(ChargeSays.HUGE),
         _K.UPLOAD_URL_FAIL: _answer(500, "Something went wrong", Call.UPLOAD_URLS),
         _K.UPLOAD_URL_RATE_LIMITED: _answer(429, "Too many requests", Call.UPLOAD_URLS),
         _K.UPLOAD_SLOW: Fault(Call.PUT, Ending.SLOW),
@@ -140,6 +177,9 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.DOWNLOAD_FAIL: _answer(500, "The storage failed", Call.DOWNLOAD),
         _K.DOWNLOAD_EXPIRED: _answer(403, "The download URL has expired", Call.DOWNLOAD),
         _K.DOWNLOAD_TRUNCATED: Fault(Call.DOWNLOAD, Ending.TRUNCATED),
+        _K.ACCOUNT_FAIL: _answer(500, "Something went wrong", Call.ACCOUNT),
+        _K.ACCOUNT_LOST: Fault(Call.ACCOUNT, Ending.CLOSE),
+        _K.ACCOUNT_STALL: Fault(Call.ACCOUNT, Ending.STALL),
     }
 )
 """Every kind; a test holds this table and the enum together."""

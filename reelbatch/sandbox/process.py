@@ -38,6 +38,14 @@ class RunningSandbox:
         """Replace its fault settings; none given means no faults."""
         return self._call("/sandbox/faults", faults)
 
+    def set_prices(self, **pricing: Any) -> dict[str, Any]:
+        """Replace `prices`, `price_change` and `charge_says`; none given means the public rates, told truly."""
+        return self._call("/sandbox/prices", pricing)
+
+    def age_uploads(self, *, days: float) -> dict[str, Any]:
+        """Make every upload older by `days`; returns how many there are as `aged`."""
+        return self._call("/sandbox/uploads/age", {"days": days})
+
     def cancel(self, video_id: str) -> dict[str, Any]:
         """Cancel a video, as its owner could do in the web app."""
         return self._call(f"/sandbox/videos/{video_id}/cancel", {})

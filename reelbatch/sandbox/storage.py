@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 import time
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from reelbatch.sandbox.validation import Refused
 
+DAY_S = 86_400.0
 _PREFIX = "api-assets/sandbox"
 _UPLOADED = re.compile(rf"{_PREFIX}/([0-9a-f]{{32}}\.[a-z0-9]{{1,10}})")
 
@@ -47,6 +49,14 @@ class Storage:
         """Where the upload with this file path lies, or None if it never arrived."""
         target = self._upload_target(file_path)
         return target if target and target.exists() else None
+
+    def age_uploads(self, days: float) -> int:
+        """Make every upload older by `days`; returns how many there are."""
+        files = list((self.root / "uploads").iterdir())
+        for file in files:
+            moment = file.stat().st_mtime - days * DAY_S
+            os.utime(file, (moment, moment))
+        return len(files)
 
     def video_file(self, video_id: str) -> Path:
         """Where this video lies once it is drawn."""

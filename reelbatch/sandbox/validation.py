@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.domain import Request
 from reelbatch.models import Finding, load_models
-from reelbatch.sandbox.config import SandboxConfig
+from reelbatch.sandbox.config import RESOLUTIONS, SandboxConfig
+from reelbatch.sandbox.prices import PriceList
 
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
 EXTENSIONS: Mapping[str, tuple[str, ...]] = {
@@ -19,18 +20,19 @@ EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     "video": ("mp4", "m4v", "mov", "webm"),
     "audio": ("mp3", "wav", "aac", "flac", "webm", "weba", "m4a", "opus", "ogg", "oga", "aiff", "amr"),
 }
-RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
+_SAVED_ITEMS = "saved-items/"  # durable, in the web app; the sandbox takes each one to be there
 _NOMINAL_FPS = 30  # what the API assumes where it does not state a model's own frame rate
 _FIELDS = {"end_image_path": "assets.end_image_file_path"}  # the table of models has names of its own
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A request that is answered with `status` and `message`."""
+    """A request that is answered with `status` and `message`, and with `code` where the status has several."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.code = code
 
 
 class Create(NamedTuple):
@@ -48,10 +50,15 @@ class Create(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Checks creates for one account. `uploaded` says whether a file path was really uploaded."""
+    """Checks creates for one account.
+
+    `upload_age` says how many days ago a file path was uploaded, or None if never; `price_list` what the next create
+    costs.
+    """
 
     config: SandboxConfig
-    uploaded: Callable[[str], bool]
+    upload_age: Callable[[str], float | None]
+    price_list: Callable[[], PriceList]
 
     def create(self, body: Mapping[str, Any]) -> Create:
         """The create that `body` asks for, with its cost.
@@ -68,37 +75,46 @@ class Checker:
 
     def _check_model(self, request: Request) -> None:
         table, config = load_models(), self.config
-        if request.model not in {None, "default", *table.models, *table.aliases}:
+        if request.model not in {None, "default", *table.models, *table.aliases, *self.price_list().overrides}:
             raise Refused(400, f"model: {request.model!r} is not one of the models")
-        resolved = table.resolve(request, plan=config.plan, profile=config.model_profile)
+        resolved = table.resolve(request, plan=config.tier, profile=config.model_profile)
         plans = resolved.model.plans.get(resolved.resolution) if resolved.model else None
-        if plans and config.plan not in plans:
-            raise Refused(403, f"resolution: {resolved.resolution} is not included in the plan {config.plan}")
-        for finding in table.check(request, plan=config.plan, profile=config.model_profile):
+        if plans and config.tier not in plans:
+            raise Refused(403, f"resolution: {resolved.resolution} is not included in the plan {config.tier}")
+        for finding in table.check(request, plan=config.tier, profile=config.model_profile):
             if finding.blocking:
                 raise Refused(422, _message(finding))
 
     def _check_image(self, field: str, value: str) -> None:
         if value.startswith("api-assets/"):
-            if not self.uploaded(value):
-                raise Refused(404, f"{field}: nothing was uploaded to {value!r}")
+            self._check_upload(field, value)
+        elif value.startswith(_SAVED_ITEMS):
+            if value == _SAVED_ITEMS:
+                raise Refused(404, f"{field}: {value!r} names no saved item")
         elif not _is_image_url(value):
-            raise Refused(400, f"{field}: {value!r} is neither an uploaded file nor a URL of an image")
+            raise Refused(
+                400, f"{field}: {value!r} is neither an uploaded file, nor a saved item, nor a URL of an image"
+            )
+
+    def _check_upload(self, field: str, value: str) -> None:
+        age, days = self.upload_age(value), self.config.upload_days
+        if age is None:
+            raise Refused(404, f"{field}: nothing was uploaded to {value!r}")
+        if age > days:
+            what = f"{field}: the upload {value!r} has expired; uploads are kept for {days:g} days"
+            raise Refused(self.config.upload_expired_status, what)
 
     def _priced(self, request: Request) -> Create:
-        table, config = load_models(), self.config
-        seconds = request.end_seconds or 0.0
-        cost = table.estimate(request, plan=config.plan, profile=config.model_profile, rate=config.unknown_rate)
-        resolved = table.resolve(request, plan=config.plan, profile=config.model_profile)
-        known = resolved.model.fps.get(resolved.resolution) if resolved.model else None
+        prices = self.price_list()
+        known = prices.frame_rate(request)
         return Create(
             name=request.name,
             image=request.image_path,
             end_image=request.end_image_path,
             prompt=request.prompt,
-            seconds=seconds,
-            credits=cost or 0,
-            fps=known or config.output_fps,
+            seconds=request.end_seconds or 0.0,
+            credits=prices.credits(request),
+            fps=known or self.config.output_fps,
             nominal_fps=known or _NOMINAL_FPS,
         )
 

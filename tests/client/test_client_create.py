@@ -84,6 +84,14 @@ async def test_a_local_image_is_uploaded_first(sandbox: RunningSandbox, image: P
     assert (charge["name"], charge["credits"]) == ("one", created.credits_charged)
 
 
+async def test_a_saved_item_is_named_as_it_stands(sandbox: RunningSandbox) -> None:
+    """Nothing is uploaded for it."""
+    before = sandbox.books()["requests"]["upload_urls"]
+    async with connect(sandbox.url, sandbox.key) as client:
+        assert (await client.create(image_path="saved-items/references/1", end_seconds=5)).id
+    assert sandbox.books()["requests"]["upload_urls"] == before
+
+
 async def test_an_image_that_is_not_there_costs_nothing(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """Nothing is sent at all."""
     before = sandbox.books()["requests"]

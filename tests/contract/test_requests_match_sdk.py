@@ -51,6 +51,7 @@ ANSWERS: dict[str, Any] = {
             for path in ("api-assets/id/1.png", "api-assets/id/2.jpg")
         ]
     },
+    "/v1/account": {"id": "a1", "email": None, "credits": 640, "tier": "free", "subscription": None},
     "/v1/video-projects/c1": {
         "id": "c1",
         "name": "chair",
@@ -83,7 +84,7 @@ class Sent(NamedTuple):
 
 
 class Recorder(ThreadingHTTPServer):
-    """Answers the three calls, and keeps what was asked."""
+    """Answers the calls, and keeps what was asked."""
 
     daemon_threads = True
 
@@ -225,3 +226,14 @@ def test_questions_about_a_video_are_the_same(server: Recorder) -> None:
     )
     assert ours == sdk == sdk_async
     assert ours.body is None
+
+
+def test_questions_about_the_account_are_the_same(server: Recorder) -> None:
+    """Without a body."""
+    sdk, sdk_async, ours = all_three(
+        server,
+        lambda client: client.v1.account.list(),
+        lambda client: client.get_account(),
+    )
+    assert ours == sdk == sdk_async
+    assert (ours.method, ours.path, ours.body) == ("GET", "/v1/account", None)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import httpx
@@ -61,6 +62,19 @@ async def test_async_create_and_get(sandbox: RunningSandbox) -> None:
     assert {answer.credits_charged for answer in created} == {240}
     assert video.id == created[0].id
     assert (video.name or "").startswith("Image To Video - ")
+
+
+SUBSCRIPTION = {"name": "Pro", "current_period_end": "2026-12-24T08:00:00Z", "price": {"amount": 3900}}
+
+
+@pytest.mark.parametrize("subscription", [None, SUBSCRIPTION])
+def test_the_account_is_one_to_the_sdk(subscription: dict[str, Any] | None) -> None:
+    """The vendor's client reads id, balance, tier and subscription."""
+    with start(balance=640, plan="pro", subscription=subscription) as running, httpx.Client(timeout=30) as http:
+        account = Client(token=running.key, base_url=running.url, httpx_client=http).v1.account.list()
+    assert (account.id, account.credits, account.tier) == ("sandbox", 640, "pro")
+    found = account.subscription
+    assert (found and (found.name, found.status, found.price.amount)) == (subscription and ("Pro", "active", 3900))
 
 
 def test_an_error_carries_the_message(sandbox: RunningSandbox) -> None:

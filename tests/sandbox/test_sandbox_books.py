@@ -58,7 +58,7 @@ def test_the_account_adds_up(connect: Connect, body: dict[str, Any]) -> None:
     assert (books["balance_start"], books["charged"], books["refunded"]) == (1000, 144, 48)
     assert books["balance"] == 1000 - 144 + 48
     assert (books["net"], books["creates"], books["max_in_flight"]) == (96, 3, 1)
-    assert books["requests"] == {"create": 3, "upload_urls": 0, "put": 0, "get": 1, "download": 0}
+    assert books["requests"] == {"create": 3, "upload_urls": 0, "put": 0, "get": 1, "download": 0, "account": 0}
     assert [charge["video_id"] for charge in books["charges"]] == ids
     assert [charge["refunded"] for charge in books["charges"]] == [0, 48, 0]
     assert [charge["status"] for charge in books["charges"]] == ["queued", "canceled", "queued"]

@@ -35,7 +35,7 @@ def test_charges_and_answers_with_an_id(
         ({"model": "kling-3.0", "resolution": "720p", "end_seconds": 5, "audio": True}, 360),
         ({"model": "veo3.1-audio", "resolution": "1080p", "end_seconds": 4}, 576),
         ({"model": "default", "resolution": "720p", "end_seconds": 3}, 144),
-        ({"model": "minimax-h3", "end_seconds": 2}, 120),
+        ({"model": "wan-3.0", "end_seconds": 2}, 120),
     ],
 )
 def test_costs_what_the_model_costs(
@@ -106,6 +106,17 @@ def test_refuses_and_names_the_field(
     answer = api.post(CREATE, content=json.dumps({**body, **change}))
     assert answer.status_code == status
     assert answer.json()["message"].startswith(f"{field}: ")
+    assert answer.json()["code"] == {400: "invalid_request", 404: "not_found", 422: "unprocessable_entity"}[status]
+
+
+def test_an_account_that_is_dry_says_so(connect: Connect, body: dict[str, Any]) -> None:
+    """402 with its code and the cost, once the balance does not cover the video; a cheaper one still goes through."""
+    with start(balance=100) as sandbox:
+        api = connect(sandbox)
+        answers = [api.post(CREATE, json={**body, "end_seconds": seconds}) for seconds in (3, 2, 1)]
+    assert [answer.status_code for answer in answers] == [200, 402, 200]
+    said = {"code": "insufficient_credits", "message": "Not enough credits: this video costs 48, and 28 are left"}
+    assert answers[1].json() == said
 
 
 def test_what_is_refused_is_not_charged(
@@ -122,7 +133,8 @@ def test_refuses_what_lacks_a_required_field(api: httpx.Client, body: dict[str, 
     """A required field that is missing is named."""
     del body[missing]
     answer = api.post(CREATE, json=body)
-    assert (answer.status_code, answer.json()) == (400, {"message": f"{missing}: is required"})
+    said = {"code": "invalid_request", "message": f"{missing}: is required"}
+    assert (answer.status_code, answer.json()) == (400, said)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff\xfe", b'"text"'])
@@ -150,7 +162,7 @@ def test_accepts_the_deprecated_and_the_unknown(api: httpx.Client, body: dict[st
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "sandbox", "Basic sandbox", "bearer sandbox2"])
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", CREATE), ("POST", "/v1/files/upload-urls"), ("GET", "/v1/video-projects/x")],
+    [("POST", CREATE), ("POST", "/v1/files/upload-urls"), ("GET", "/v1/video-projects/x"), ("GET", "/v1/account")],
 )
 def test_asks_for_the_key(
     http: httpx.Client, sandbox: RunningSandbox, method: str, path: str, header: str | None
@@ -158,12 +170,12 @@ def test_asks_for_the_key(
     """Every call of the API answers 401 without the right key."""
     headers = {"Authorization": header} if header else {}
     answer = http.request(method, sandbox.url + path, headers=headers)
-    assert (answer.status_code, answer.json()) == (401, {"message": "Unauthorized"})
+    assert (answer.status_code, answer.json()) == (401, {"code": "unauthorized", "message": "Unauthorized"})
 
 
 def test_unknown_paths_and_methods_answer_in_json(api: httpx.Client) -> None:
     """Whatever is not there says so in the API's own form."""
-    assert api.get("/v1/nothing").json() == {"message": "Not Found"}
+    assert api.get("/v1/nothing").json() == {"code": "not_found", "message": "Not Found"}
     assert api.get(CREATE).status_code == 405
 
 

@@ -5,6 +5,7 @@ import pytest
 from reelbatch.sandbox.config import FaultSettings
 from reelbatch.sandbox.fault_plan import FaultPlan
 from reelbatch.sandbox.faults import CREATE_KINDS, Call
+from reelbatch.sandbox.prices import ChargeSays
 
 
 def plan(**settings: object) -> FaultPlan:
@@ -90,4 +91,5 @@ def test_what_is_charged() -> None:
     faults = plan(charge_anyway=["server_error"])
     charging = {kind for kind in CREATE_KINDS if faults.charges(kind)}
     after = {"lost_after", "reset_after", "stall_after", "garbled_json", "truncated_json", "no_id"}
-    assert charging == {*after, "server_error"}
+    odd = {f"charge_{says}" for says in ChargeSays if says is not ChargeSays.CHARGED}
+    assert charging == {*after, *odd, "server_error"}

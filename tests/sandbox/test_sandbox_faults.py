@@ -25,6 +25,9 @@ REFUSALS = {
     "redirect": 307,
     "unauthorized": 401,
     "payment_required": 402,
+    "insufficient_credits": 402,
+    "subscription_required": 402,
+    "plan_upgrade_required": 402,
     "forbidden": 403,
     "invalid": 422,
 }
@@ -38,6 +41,15 @@ BREAKS = {
     "truncated_json": (httpx.RemoteProtocolError, 1),
 }
 ODD = {"garbled_json", "no_id"}
+CHARGES: dict[str, dict[str, Any]] = {
+    "charge_null": {"credits_charged": None},
+    "charge_absent": {},
+    "charge_text": {"credits_charged": "forty-eight"},
+    "charge_zero": {"credits_charged": 0},
+    "charge_negative": {"credits_charged": -48},
+    "charge_fractional": {"credits_charged": 48.5},
+    "charge_huge": {"credits_charged": 48 * 10**18},
+}
 
 
 def charged(sandbox: RunningSandbox, row: str) -> int:
@@ -48,7 +60,7 @@ def charged(sandbox: RunningSandbox, row: str) -> int:
 def test_every_kind_is_tested_and_defined() -> None:
     """A kind can't be added without a line in the table, and one for creates not without a test here."""
     assert set(FAULTS) == set(FaultKind)
-    assert set(CREATE_KINDS) == {*REFUSALS, *BREAKS, *ODD}
+    assert set(CREATE_KINDS) == {*REFUSALS, *BREAKS, *ODD, *CHARGES}
 
 
 @pytest.mark.parametrize("kind", FaultKind)
@@ -67,6 +79,29 @@ def test_error_answers_charge_nothing(
     assert api.post(CREATE, json=body).status_code == status
     assert charged(sandbox, body["name"]) == 0
     assert api.post(CREATE, json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("insufficient_credits", "insufficient_credits"),
+        ("subscription_required", "subscription_required"),
+        ("plan_upgrade_required", "plan_upgrade_required"),
+        ("payment_required", None),
+        ("unauthorized", "unauthorized"),
+        ("invalid", "unprocessable_entity"),
+        ("server_error", "internal_server_error"),
+        ("forbidden", None),
+        ("rate_limited", None),
+    ],
+)
+def test_error_answers_have_the_documented_codes(
+    sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any], kind: str, code: str | None
+) -> None:
+    """Three sorts of 402, one without a code; where the vendor documents no code there is none."""
+    sandbox.set_faults(script=[kind])
+    said = api.post(CREATE, json=body).json()
+    assert (said.get("code"), bool(said["message"])) == (code, True)
 
 
 @pytest.mark.parametrize(("kind", "seen"), BREAKS.items())
@@ -122,6 +157,18 @@ def test_an_answer_without_id_is_charged(sandbox: RunningSandbox, api: httpx.Cli
     sandbox.set_faults(script=["no_id"])
     assert api.post(CREATE, json=body).json() == {"credits_charged": 48, "estimated_frame_cost": 48}
     assert charged(sandbox, body["name"]) == 1
+
+
+@pytest.mark.parametrize(("kind", "stated"), CHARGES.items())
+def test_one_create_can_tell_an_odd_charge(
+    sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any], kind: str, stated: dict[str, Any]
+) -> None:
+    """Only the create that a rule names: it has its id, and was charged what the books say."""
+    sandbox.set_faults(match=[{"text": body["name"], "kind": kind, "times": 1}])
+    odd, plain = (api.post(CREATE, json=body).json() for _ in range(2))
+    video_id, _ = odd.pop("id"), odd.pop("estimated_frame_cost")
+    charge = next(charge for charge in sandbox.books()["charges"] if charge["video_id"] == video_id)
+    assert (odd, charge["credits"], plain["credits_charged"]) == (stated, 48, 48)
 
 
 def test_retry_after_in_each_form(sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any]) -> None:

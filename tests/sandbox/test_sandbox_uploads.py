@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from reelbatch.sandbox import RunningSandbox
+from reelbatch.sandbox import RunningSandbox, start
 
+CREATE = "/v1/image-to-video"
+Connect = Callable[[RunningSandbox], httpx.Client]
 URLS = "/v1/files/upload-urls"
 Upload = Callable[..., str]
 
@@ -49,11 +51,58 @@ def test_an_upload_can_be_used(http: httpx.Client, api: httpx.Client, body: dict
     """A file path is accepted by a create once its bytes have arrived, and not before."""
     item = api.post(URLS, json={"items": [{"type": "image", "extension": "png"}]}).json()["items"][0]
     early = {**body, "assets": {"image_file_path": item["file_path"]}}
-    assert api.post("/v1/image-to-video", json=early).status_code == 404
+    assert api.post(CREATE, json=early).status_code == 404
     http.put(item["upload_url"], content=b"bytes").raise_for_status()
-    assert api.post("/v1/image-to-video", json=early).status_code == 200
+    assert api.post(CREATE, json=early).status_code == 200
     late = {**body, "assets": {"image_file_path": upload(api)}}
-    assert api.post("/v1/image-to-video", json=late).status_code == 200
+    assert api.post(CREATE, json=late).status_code == 200
+
+
+@pytest.mark.parametrize(("settings", "status"), [({}, 404), ({"upload_expired_status": 400}, 400)])
+def test_an_upload_lasts_seven_days(
+    connect: Connect, body: dict[str, Any], upload: Upload, settings: Any, status: int
+) -> None:
+    """Then a create that names it is refused and names the field; the same bytes sent again are a new upload."""
+    with start(**settings) as sandbox:
+        api = connect(sandbox)
+        old = {**body, "assets": {"image_file_path": upload(api)}}
+        assert sandbox.age_uploads(days=6.9) == {"aged": 1}
+        assert api.post(CREATE, json=old).status_code == 200
+        sandbox.age_uploads(days=0.2)
+        fresh = {**body, "assets": {"image_file_path": upload(api)}}
+        refused, accepted = api.post(CREATE, json=old), api.post(CREATE, json=fresh)
+        both = {"image_file_path": "https://a.example/a.png", "end_image_file_path": old["assets"]["image_file_path"]}
+        end_refused = api.post(CREATE, json={**body, "assets": both})
+        books = sandbox.books(summary=True)
+    assert (refused.status_code, accepted.status_code, end_refused.status_code) == (status, 200, status)
+    assert refused.json()["message"].startswith("assets.image_file_path: ")
+    assert end_refused.json()["message"].startswith("assets.end_image_file_path: ")
+    assert books["creates"] == 2
+
+
+def test_how_long_uploads_last_can_be_set(connect: Connect, body: dict[str, Any], upload: Upload) -> None:
+    """In days, and in parts of one."""
+    with start(upload_days=0.5) as sandbox:
+        api = connect(sandbox)
+        old = {**body, "assets": {"image_file_path": upload(api)}}
+        sandbox.age_uploads(days=0.6)
+        assert api.post(CREATE, json=old).status_code == 404
+
+
+@pytest.mark.parametrize("stated", [{}, {"days": "many"}, {"days": -1}, {"weeks": 1}])
+def test_uploads_age_by_days_only(http: httpx.Client, sandbox: RunningSandbox, stated: Any) -> None:
+    """Anything else is refused with the name of what is wrong."""
+    assert http.post(f"{sandbox.url}/sandbox/uploads/age", json=stated).status_code == 400
+
+
+def test_a_saved_item_stands_where_an_upload_may(api: httpx.Client, body: dict[str, Any]) -> None:
+    """It is durable and needs no upload; a path without an item is none."""
+    saved = "saved-items/characters/chair.png"
+    assets = {"image_file_path": saved, "end_image_file_path": saved}
+    accepted = api.post(CREATE, json={**body, "assets": assets})
+    refused = api.post(CREATE, json={**body, "assets": {"image_file_path": "saved-items/"}})
+    assert (accepted.status_code, refused.status_code) == (200, 404)
+    assert refused.json()["message"].startswith("assets.image_file_path: ")
 
 
 def test_a_put_with_the_key_is_refused(api: httpx.Client, body: dict[str, Any]) -> None:
@@ -62,10 +111,7 @@ def test_a_put_with_the_key_is_refused(api: httpx.Client, body: dict[str, Any]) 
     answer = api.put(item["upload_url"], content=b"bytes")
     assert answer.status_code == 400
     assert "Authorization" in answer.json()["message"]
-    assert (
-        api.post("/v1/image-to-video", json={**body, "assets": {"image_file_path": item["file_path"]}}).status_code
-        == 404
-    )
+    assert api.post(CREATE, json={**body, "assets": {"image_file_path": item["file_path"]}}).status_code == 404
 
 
 def test_a_url_that_was_changed_is_refused(http: httpx.Client, api: httpx.Client) -> None:
@@ -78,9 +124,7 @@ def test_a_url_that_was_changed_is_refused(http: httpx.Client, api: httpx.Client
     assert http.get(first).status_code == 403
 
 
-def test_upload_urls_expire(
-    http: httpx.Client, fleeting: RunningSandbox, connect: Callable[[RunningSandbox], httpx.Client]
-) -> None:
+def test_upload_urls_expire(http: httpx.Client, fleeting: RunningSandbox, connect: Connect) -> None:
     """An upload URL that is past its time answers 403."""
     asked = {"items": [{"type": "image", "extension": "png"}]}
     item = connect(fleeting).post(URLS, json=asked).json()["items"][0]
@@ -92,7 +136,7 @@ def test_a_large_upload_arrives_whole(api: httpx.Client, upload: Upload, body: d
     """Forty megabytes in chunks arrive, and the URL can be used again for the same file."""
     chunks = (b"x" * 1_000_000 for _ in range(40))
     path = upload(api, chunks)
-    answer = api.post("/v1/image-to-video", json={**body, "assets": {"image_file_path": path}})
+    answer = api.post(CREATE, json={**body, "assets": {"image_file_path": path}})
     assert answer.status_code == 200
 
 
@@ -105,7 +149,7 @@ def test_a_broken_upload_leaves_nothing(api: httpx.Client, body: dict[str, Any])
         connection.sendall(head.encode() + b"too little")
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1000)
-    answer = api.post("/v1/image-to-video", json={**body, "assets": {"image_file_path": item["file_path"]}})
+    answer = api.post(CREATE, json={**body, "assets": {"image_file_path": item["file_path"]}})
     assert answer.status_code == 404
 
 

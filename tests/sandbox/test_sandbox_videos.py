@@ -103,7 +103,7 @@ def test_after_the_queue_a_video_renders(connect: Connect, body: dict[str, Any])
 def test_an_unknown_video_is_not_found(api: httpx.Client) -> None:
     """An id that was never given answers 404."""
     answer = api.get("/v1/video-projects/cunknown")
-    assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
+    assert (answer.status_code, answer.json()) == (404, {"code": "not_found", "message": "Not Found"})
 
 
 def test_an_image_that_cannot_be_read_is_refunded(

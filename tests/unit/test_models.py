@@ -88,12 +88,75 @@ def test_an_unknown_model_is_a_warning() -> None:
         ({"model": "seedance-2.0", "resolution": "1080p"}, None, None),
         ({"model": "veo3.1-audio", "end_seconds": 4.0}, None, 480),
         ({"model": "wan-2.2", "resolution": "480p", "end_seconds": 3.0}, None, 72),
+        ({"model": "minimax-h3", "resolution": "480p", "audio": True}, None, 120),
+        ({"model": "minimax-h3", "resolution": "1080p", "end_seconds": 30.0}, None, 2160),
         ({"end_seconds": None}, None, None),
     ],
 )
 def test_estimates_follow_the_rates(fields: Any, plan: Any, credits_: Any) -> None:
     """Defaults of the plan, aliases, extra cost of audio; unknown stays unknown."""
     assert TABLE.estimate(_request(**fields), plan=plan) == credits_
+
+
+@pytest.mark.parametrize(
+    ("fields", "plan", "name", "credits_"),
+    [
+        ({}, "pro", "kling-3.0", 240),
+        ({"resolution": "1080p", "audio": True}, None, "kling-3.0", 480),
+        ({"resolution": "480p"}, "creator", "seedance-1.5", 150),
+        ({"resolution": "480p", "audio": True}, "creator", "seedance-1.5", 300),
+        ({"end_seconds": 15.0}, "pro", "kling-3.0", 720),
+        ({"end_seconds": 20.0}, "pro", "ltx-2.3", 960),
+        ({"resolution": "480p", "end_seconds": 20.0}, "business", "ltx-2.3", 480),
+        ({}, "free", "ltx-2.5", None),
+        ({"resolution": "720p", "end_seconds": 20.0}, "free", "ltx-2.5", None),
+    ],
+)
+@pytest.mark.parametrize("model", [None, "default"])
+def test_the_default_model_is_assumed_by_plan_resolution_and_length(
+    model: str | None, fields: Any, plan: Any, name: str, credits_: Any
+) -> None:
+    """Estimated as the vendor says that it chooses, marked, and no mistake."""
+    request = _request(model=model, **fields)
+    resolved = TABLE.resolve(request, plan=plan)
+    assert (resolved.name, resolved.assumed) == (name, True)
+    assert TABLE.estimate(request, plan=plan) == credits_
+    assert TABLE.check(request, plan=plan) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "plan", "columns"),
+    [
+        ({"end_seconds": 2.0}, "pro", ["end_seconds"]),
+        ({"end_seconds": 17.0}, "pro", ["end_seconds"]),
+        ({"resolution": "480p", "end_seconds": 3.0}, "pro", ["end_seconds"]),
+        ({"resolution": "360p"}, "pro", ["resolution"]),
+        ({"resolution": "4k", "end_seconds": 20.0}, "pro", ["resolution"]),
+        ({"resolution": "4k"}, "free", ["resolution"]),
+    ],
+)
+def test_what_the_assumed_model_does_not_make_is_a_warning(fields: Any, plan: Any, columns: list[str]) -> None:
+    """Another one may be used: the row is sent, and its cost is unknown."""
+    request = _request(**fields)
+    findings = TABLE.check(request, plan=plan)
+    assert [(finding.column, finding.blocking) for finding in findings] == [(column, False) for column in columns]
+    assert "assumed" in findings[0].what
+    assert TABLE.estimate(request, plan=plan) is None
+    assert TABLE.estimate(request, plan=plan, rate=10) == 10 * (request.end_seconds or 0)
+
+
+def test_a_model_that_is_named_is_not_assumed() -> None:
+    """Nor is one behind an old name, or the older table."""
+    assert not TABLE.resolve(_request(model="kling-3.0")).assumed
+    assert not TABLE.resolve(_request(model="veo3.1-audio")).assumed
+    assert not TABLE.resolve(_request(), profile="legacy").assumed
+
+
+@pytest.mark.parametrize("seconds", [0.5, 61.0, None])
+def test_the_apis_range_holds_for_the_default_model_too(seconds: Any) -> None:
+    """Whichever model it is."""
+    (finding,) = TABLE.check(_request(end_seconds=seconds))
+    assert (finding.column, finding.blocking) == ("end_seconds", True)
 
 
 @given(seconds=st.integers(10, 600), rate=st.integers(1, 1000))
@@ -130,7 +193,8 @@ def test_every_entry_of_the_table_is_sound() -> None:
     """Aliases and defaults name models; rates name resolutions that the model has."""
     names = set(TABLE.models)
     assert {alias.model for alias in TABLE.aliases.values()} <= names
-    assert {TABLE.default_model.paid, TABLE.default_model.free} <= names
+    default = TABLE.default_model
+    assert {default.paid, default.free, default.paid_long.model, *default.paid_by_resolution.values()} <= names
     for model in [*TABLE.models.values(), *TABLE.profiles.values()]:
         assert {*model.rates, *model.audio_rates, *model.plans} <= set(model.resolutions)
         assert all(TABLE.min_seconds <= second <= TABLE.max_seconds for second in model.durations)
