@@ -320,10 +320,11 @@ class Submitter:
 
     def _learn(self, outcome: Outcome, started: float) -> None:
         """At once, before anything is awaited: what this answer means for the creates to come."""
-        if outcome.kind is Kind.HALT:
-            self.stop(_HALTING.get(outcome.status, ExitReason.BAD_KEY), outcome.message)
-        elif outcome.status == 429:  # noqa: PLR2004 - HTTP
-            self._pace.slow_down(started, outcome.wait_s)
+        said = outcome.said
+        if said.kind is Kind.HALT:
+            self.stop(_HALTING.get(said.status, ExitReason.BAD_KEY), said.message)
+        elif said.status == 429:  # noqa: PLR2004 - HTTP
+            self._pace.slow_down(started, said.wait_s)
         elif outcome.kind is Kind.SUBMITTED:
             self._pace.good()
 
