@@ -251,6 +251,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[Ru
         identical_rejections=settings.identical_rejections,
         api=api_of(settings.base_url),
         render_window=render_window(settings),
+        doubt_min_age_s=settings.doubt_min_age_s,
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
 

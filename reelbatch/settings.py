@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     bad_gateway_wait_s: float = Field(default=30, ge=0)
     server_errors: Literal["retry", "hold"] = "retry"
     identical_rejections: int = Field(default=20, ge=1)
+    doubt_min_age_s: float = Field(
+        default=300, ge=0, description="after which the API's word counts that a video does not exist"
+    )
     rate_limit: float | None = Field(default=None, gt=0, description="creates per second")
 
     max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")

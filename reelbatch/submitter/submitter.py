@@ -13,13 +13,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 
 from reelbatch.client import Client, create_body
 from reelbatch.domain import ClaimedRow, RunId, Token
-from reelbatch.errors import ApiError, ReelbatchError, StateConflict
+from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Claim, Release, Scope
 from reelbatch.ledger.sending import Admission, Answer, Ending, Intent, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker
+from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
@@ -59,6 +60,7 @@ class SubmitPlan:
     identical_rejections: int
     api: str = "local"
     render_window: int | None = None  # videos of this API unfinished at once, all workers' together
+    doubt_min_age_s: float = 300.0  # after which the API's word counts that there is no such video
 
 
 def new_token() -> Token:
@@ -92,6 +94,10 @@ class Submitter:
         self._breaker = Breaker(plan.identical_rejections)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
+        confirm_plan = ConfirmPlan(
+            attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s, min_age_s=plan.doubt_min_age_s
+        )
+        self._confirmer = Confirmer(client, pace, confirm_plan)
         self._places = asyncio.Semaphore(self.rows_at_once(with_files=True))
 
     def rows_at_once(self, *, with_files: bool) -> int:
@@ -260,7 +266,15 @@ class Submitter:
             except _Stale:
                 continue
             else:
-                return outcome
+                return outcome if outcome.claimed_id is None else await self._confirm(row, token, outcome)
+
+    async def _confirm(self, row: ClaimedRow, token: Token, doubt: Outcome) -> Outcome:
+        """The row is in doubt in the table, its answer's id with it: whatever ends this process, that is kept."""
+        outcome = await self._confirmer.resolve(doubt, token)
+        if is_cleared_up(outcome):
+            self.tally.clear_up(row.credits_estimated or 0)
+            await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+        return outcome
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.ready() as place:
@@ -331,11 +345,13 @@ class Submitter:
     async def _conclude(self, row: ClaimedRow, outcome: Outcome) -> None:
         if self._breaker.learn(outcome):
             self.stop(ExitReason.SAME_FAILURE, outcome.message)
-        if outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
+        if outcome.kind is Kind.RETRY and is_cleared_up(outcome):  # given back by its late answer
+            self.tally.gave_back(code=outcome.code)
+        elif outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
             await self._give_back(row, outcome.code, outcome.message)
 
     async def _upload_failed(self, row: ClaimedRow, error: ApiError) -> None:
-        if error.status in _HALTING:
+        if error.status in _HALTING and not isinstance(error, UploadError):  # a storage knows nothing of our key
             self.stop(_HALTING[error.status], str(error))
         elif error not in self._upload_failures:  # rows that shared one upload say the same thing once
             self._upload_failures.add(error)
@@ -379,7 +395,7 @@ def _last_outcome(state: RetryCallState) -> Outcome:
 
 
 def _worth_another(outcome: Outcome) -> bool:
-    return outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE
+    return outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE and not is_cleared_up(outcome)
 
 
 def _asset_gone(outcome: Outcome, assets: list[Asset]) -> Outcome:

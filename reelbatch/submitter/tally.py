@@ -93,6 +93,12 @@ class Tally:
             case Ending.HALTED:
                 self.unsent += 1
 
+    def clear_up(self, reserved: int) -> None:
+        """A doubt of this run is about to be answered after all, as if its request were still under way."""
+        self.in_doubt -= 1
+        self.credits_in_doubt -= reserved
+        self.credits_reserved += reserved
+
     def gave_back(self, *, invalid: bool = False, code: str | None = None) -> None:
         """A row was given back."""
         self.invalid += invalid
