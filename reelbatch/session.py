@@ -252,6 +252,8 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run: tuple[Ru
         api=api_of(settings.base_url),
         render_window=render_window(settings),
         doubt_min_age_s=settings.doubt_min_age_s,
+        doubts_in_a_row=settings.doubts_in_a_row,
+        doubt_probe_wait_s=settings.doubt_probe_wait_s,
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
 

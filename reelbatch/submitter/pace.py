@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from reelbatch.submitter.starts import Starts
@@ -55,6 +55,9 @@ class Pace:
     def __init__(self, limit: int, starts: Starts | None = None) -> None:
         self._ceiling = limit
         self._allowed = float(limit)
+        self._held: int | None = None
+        self.on_empty: Callable[[], None] = lambda: None
+        """Called, perhaps more than once, when nothing is in flight while nothing may start."""
         self._starts = starts
         if starts is not None:
             starts.on_more = self._grant
@@ -71,8 +74,9 @@ class Pace:
 
     @property
     def allowed(self) -> int:
-        """Creates that may be in flight now."""
-        return max(1, int(self._allowed))
+        """Creates that may be in flight now; 0 only where `hold` says so."""
+        allowed = max(1, int(self._allowed))
+        return allowed if self._held is None else min(allowed, self._held)
 
     @property
     def slowed(self) -> bool:
@@ -142,6 +146,11 @@ class Pace:
         except TimeoutError:
             return
 
+    def hold(self, most: int | None) -> None:
+        """Let at most `most` be in flight from now on, whatever else allows more; None: no such limit any more."""
+        self._held = most
+        self._grant()
+
     def good(self) -> None:
         """The API took a create: climb again."""
         self._allowed = min(self._ceiling, self._allowed + 1 / max(1.0, self._allowed))
@@ -157,6 +166,8 @@ class Pace:
             self._paused_until = max(self._paused_until, now + wait_s)
 
     def _grant(self) -> None:
+        if self._held == 0 and not self.in_flight:
+            self.on_empty()
         now = asyncio.get_running_loop().time()
         if now < self._paused_until:
             if self._waiting or self._unready:

@@ -19,7 +19,7 @@ from reelbatch.ledger.claims import Claim, Release, Scope
 from reelbatch.ledger.sending import Admission, Answer, Ending, Intent, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
-from reelbatch.submitter.breaker import Breaker
+from reelbatch.submitter.breaker import Breaker, DoubtBreaker
 from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.recorder import Recorder
@@ -61,6 +61,8 @@ class SubmitPlan:
     api: str = "local"
     render_window: int | None = None  # videos of this API unfinished at once, all workers' together
     doubt_min_age_s: float = 300.0  # after which the API's word counts that there is no such video
+    doubts_in_a_row: int = 5
+    doubt_probe_wait_s: float = 30.0
 
 
 def new_token() -> Token:
@@ -92,6 +94,7 @@ class Submitter:
         self._pace = pace
         self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
         self._breaker = Breaker(plan.identical_rejections)
+        self._doubts = DoubtBreaker(pace, plan.doubts_in_a_row, plan.doubt_probe_wait_s)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
         confirm_plan = ConfirmPlan(
@@ -272,6 +275,7 @@ class Submitter:
         """The row is in doubt in the table, its answer's id with it: whatever ends this process, that is kept."""
         outcome = await self._confirmer.resolve(doubt, token)
         if is_cleared_up(outcome):
+            self._doubts.learn(outcome.kind)
             self.tally.clear_up(row.credits_estimated or 0)
             await self._record(row, token, outcome, _ENDINGS[outcome.kind])
         return outcome
@@ -334,6 +338,8 @@ class Submitter:
 
     def _learn(self, outcome: Outcome, started: float) -> None:
         """At once, before anything is awaited: what this answer means for the creates to come."""
+        if self._doubts.learn(outcome.kind):
+            self.stop(ExitReason.DOUBTS, outcome.message)
         said = outcome.said
         if said.kind is Kind.HALT:
             self.stop(_HALTING.get(said.status, ExitReason.BAD_KEY), said.message)

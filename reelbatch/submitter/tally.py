@@ -18,6 +18,7 @@ class ExitReason(StrEnum):
     NO_CREDITS = "no_credits"
     CAP = "cap"
     SAME_FAILURE = "same_failure"
+    DOUBTS = "doubts"  # row after row went into doubt
     LEDGER_FAILED = "results_table_failed"
     CRASHED = "crashed"
 

@@ -250,7 +250,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.server.refuse()
             content = answer.content or {"message": f"status {answer.status}"}
-        self._send(answer.status, json.dumps(content).encode(), answer.headers)
+        if answer.status == GONE:
+            self.close_connection = True
+        else:
+            self._send(answer.status, json.dumps(content).encode(), answer.headers)
 
     def _send(self, status: int, raw: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
