@@ -18,6 +18,10 @@ class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an erro
     """No further create may start."""
 
 
+class _Held(Exception):  # noqa: N818 - a signal within this module
+    """Nothing may start for a while: whoever is ready begins again later."""
+
+
 class Place:
     """A create that makes ready, and then is in flight."""
 
@@ -25,13 +29,18 @@ class Place:
         self._pace = pace
         self.in_flight = False
 
-    async def take_off(self) -> float:
+    async def take_off(self) -> float | None:
         """Wait for a place among those in flight. Answers with when it was granted (loop time), for `slow_down`.
+
+        None: nothing may start for a while, and nobody stays ready so long; ask for leave again.
 
         Raises:
             Stopped: no further create may start.
         """
-        granted = await self._pace.acquire()
+        try:
+            granted = await self._pace.acquire()
+        except _Held:
+            return None
         self._pace.making_ready -= 1
         self.in_flight = True
         if self._pace.grounded:
@@ -124,6 +133,8 @@ class Pace:
     async def _stand_in(self, line: deque[asyncio.Future[float]]) -> float:
         if self.grounded or (self.stopped and line is self._unready):
             raise Stopped
+        if self._held == 0 and line is self._waiting:
+            raise _Held
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         line.append(future)
         self._grant()
@@ -149,6 +160,8 @@ class Pace:
     def hold(self, most: int | None) -> None:
         """Let at most `most` be in flight from now on, whatever else allows more; None: no such limit any more."""
         self._held = most
+        if most == 0:
+            _send_home(self._waiting, _Held)
         self._grant()
 
     def good(self) -> None:
@@ -211,8 +224,8 @@ class Pace:
         self._timer = asyncio.get_running_loop().call_at(when, self._grant)
 
 
-def _send_home(line: deque[asyncio.Future[float]]) -> None:
+def _send_home(line: deque[asyncio.Future[float]], signal: type[Exception] = Stopped) -> None:
     while line:
         future = line.popleft()
         if not future.done():
-            future.set_exception(Stopped())
+            future.set_exception(signal())

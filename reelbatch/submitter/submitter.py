@@ -290,7 +290,7 @@ class Submitter:
             except Stopped:
                 await self._record(row, token, Outcome(Kind.RETRY), Ending.WITHDRAWN)
                 raise _Withdrawn from None
-            if time.monotonic() - recorded > _STALE_S:
+            if started is None or time.monotonic() - recorded > _STALE_S:
                 await self._record(row, token, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
