@@ -10,6 +10,7 @@ ReelbatchError
 ├── LedgerError            the results table failed while in use: disk full, locked too long, connection lost
 │   └── StateConflict      a row was not in the state that a move expected
 └── ApiError               a call to the API failed for good
+    ├── OtherVideo         the answer to a question about one video was about another
     ├── UploadError        an image could not be uploaded
     └── CreateError        a create made from Python was refused or is in doubt
 """
@@ -59,6 +60,10 @@ class ApiError(ReelbatchError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class OtherVideo(ApiError):  # noqa: N818 - what came, not what went wrong
+    """The API was asked about one video and answered about another."""
 
 
 class UploadError(ApiError):

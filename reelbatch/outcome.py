@@ -1,7 +1,8 @@
 """What a create ended in: one total function from what came back to what is done about it.
 
 Only what surely never left may be sent again. Everything that may have been charged and brought no id is in doubt,
-and a row in doubt is never sent again by itself.
+and a row in doubt is never sent again by itself. An id that came with anything but a success is asked for: until the
+API has said what it is, its row is in doubt.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -23,6 +24,16 @@ from reelbatch.domain import VideoId
 MAX_RETRY_AFTER_S = 3600.0
 _RAW_LIMIT = 10_000
 _MESSAGE_LIMIT = 500
+_OTHER_PLAN = frozenset({"subscription_required", "plan_upgrade_required"})
+"""Codes of a 402 that concern this request: others may pass on the account's plan."""
+_USUAL_CODES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    402: "insufficient_credits",
+    404: "not_found",
+    422: "unprocessable_entity",
+    500: "internal_server_error",
+}
 
 NEVER_SENT: tuple[type[Exception], ...] = (
     httpx.ConnectError,
@@ -65,7 +76,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an attempt ended in. Credits are integers; `wait_s` is None where the usual backoff applies."""
+    """What an attempt ended in. Credits are integers; `wait_s` is None where the usual backoff applies.
+
+    `claimed_id` is an id that came with a refusal; `otherwise` is what the refusal means if there is no such video.
+    """
 
     kind: Kind
     status: int | None = None
@@ -76,6 +90,13 @@ class Outcome:
     code: str | None = None
     message: str | None = None
     raw_body: str | None = None
+    claimed_id: VideoId | None = None
+    otherwise: Outcome | None = None
+
+    @property
+    def said(self) -> Outcome:
+        """What the status alone says: a bad key or "too fast" counts at once, whatever id came with it."""
+        return self.otherwise or self
 
 
 def classify(exchange: Exchange, policy: Policy = Policy()) -> Outcome:
@@ -84,7 +105,7 @@ def classify(exchange: Exchange, policy: Policy = Policy()) -> Outcome:
         return _without_answer(exchange)
     if 200 <= exchange.status < 300:  # noqa: PLR2004 - the class of status codes
         return _success(exchange)
-    return _refusal(exchange, exchange.status, policy)
+    return _claimed(exchange, _refusal(exchange, exchange.status, policy))
 
 
 def _without_answer(exchange: Exchange) -> Outcome:
@@ -95,7 +116,7 @@ def _without_answer(exchange: Exchange) -> Outcome:
         return Outcome(Kind.RETRY, code="not_connected", message=f"the API could not be reached ({detail})")
     code = "timeout" if isinstance(error, httpx.TimeoutException | TimeoutError) else "connection_lost"
     message = f"no answer came after the request was sent ({detail}); it may have been charged"
-    return Outcome(Kind.IN_DOUBT, code=code, message=message)
+    return _claimed(exchange, Outcome(Kind.IN_DOUBT, code=code, message=message))
 
 
 def _success(exchange: Exchange) -> Outcome:
@@ -116,7 +137,7 @@ def _success(exchange: Exchange) -> Outcome:
 
 def _refusal(exchange: Exchange, status: int, policy: Policy) -> Outcome:
     kind, wait_s = _refusal_kind(exchange, status, policy)
-    message = _message(exchange.body) or f"the API answered with status {status}"
+    message = _message(exchange.body, status) or f"the API answered with status {status}"
     if 300 <= status < 400:  # noqa: PLR2004 - the class of status codes
         message = f"the API answered with a redirect ({status}), which is never followed"
     raw = None
@@ -130,13 +151,15 @@ def _refusal_kind(  # noqa: PLR0911 - one arm for each line of the table of outc
     exchange: Exchange, status: int, policy: Policy
 ) -> tuple[Kind, float | None]:
     match status:
+        case 402 if _code(exchange.body) in _OTHER_PLAN:
+            return Kind.REJECTED, None
         case 401 | 402:
             return Kind.HALT, None
         case 408:
             return Kind.IN_DOUBT, None
         case 429:
             return Kind.RETRY, retry_after(exchange.headers)
-        case 500 | 502 | 503 if policy.server_errors == "hold" or _names_an_id(exchange.body):
+        case 500 | 502 | 503 if policy.server_errors == "hold":
             return Kind.IN_DOUBT, None
         case 500 | 503:
             return Kind.RETRY, retry_after(exchange.headers)
@@ -204,13 +227,30 @@ def _id_in_broken_json(raw: str) -> VideoId | None:
     return VideoId(found.group(1)) if found else None
 
 
-def _names_an_id(body: bytes) -> bool:
-    answer = _json_object(body)
-    return "id" in answer if answer else _id_in_broken_json(body.decode("utf-8", "replace")) is not None
+def _claimed(exchange: Exchange, refused: Outcome) -> Outcome:
+    """`refused`, unless its answer names an id: then there may be a video, and the API has to be asked."""
+    raw = exchange.body.decode("utf-8", "replace")
+    answer = _json_object(exchange.body)
+    stated = answer.get("id") if answer else _id_in_broken_json(raw)
+    if stated is None or stated == "" or isinstance(stated, bool):
+        return refused
+    video_id = _usable_id(stated)
+    named = f"video {video_id}" if video_id else "an id that can't be asked for"
+    message = f"the answer names {named}, so it may have been charged; it says: {refused.message}"[:_MESSAGE_LIMIT]
+    doubt = replace(refused, kind=Kind.IN_DOUBT, wait_s=None, message=message, raw_body=raw[:_RAW_LIMIT])
+    return doubt if video_id is None else replace(doubt, claimed_id=video_id, otherwise=refused)
 
 
-def _message(body: bytes) -> str | None:
-    stated = _json_object(body).get("message")
+def _code(body: bytes) -> str | None:
+    stated = _json_object(body).get("code")
+    return stated if isinstance(stated, str) else None
+
+
+def _message(body: bytes, status: int) -> str | None:
+    """The API's words, with its code in front where that tells more than the status."""
+    stated, code = _json_object(body).get("message"), _code(body)
     text = stated if isinstance(stated, str) else _TAG.sub(" ", body.decode("utf-8", "replace"))
+    if code and isinstance(stated, str) and code not in stated and code != _USUAL_CODES.get(status):
+        text = f"{code}: {text}"
     text = " ".join(text.replace("\x00", " ").split())
     return text[:_MESSAGE_LIMIT] or None

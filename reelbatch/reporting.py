@@ -176,6 +176,10 @@ _HALTED = {
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
     ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
     ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
+    ExitReason.DOUBTS: (
+        "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
+        "Run the same command again when the API answers as usual: what was not sent is sent then."
+    ),
     ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
 }
 

@@ -309,6 +309,9 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         identical_rejections=settings.identical_rejections,
         api=api_of(settings.base_url),
         render_window=render_window(settings),
+        doubt_min_age_s=settings.doubt_min_age_s,
+        doubts_in_a_row=settings.doubts_in_a_row,
+        doubt_probe_wait_s=settings.doubt_probe_wait_s,
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
 

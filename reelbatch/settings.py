@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     bad_gateway_wait_s: float = Field(default=30, ge=0)
     server_errors: Literal["retry", "hold"] = "retry"
     identical_rejections: int = Field(default=20, ge=1)
+    doubts_in_a_row: int = Field(default=5, ge=1, description="rows in doubt without a success between")
+    doubt_probe_wait_s: float = Field(default=30, ge=0, description="before a single row is tried after them")
+    doubt_min_age_s: float = Field(
+        default=300, ge=0, description="after which the API's word counts that a video does not exist"
+    )
     rate_limit: float | None = Field(default=None, gt=0, description="creates per second")
 
     repeats: Literal["hold", "send", "skip"] = Field(

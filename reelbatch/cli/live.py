@@ -113,7 +113,9 @@ def _sending(session: Session) -> str:
         parts.append(f"{now.in_doubt} in doubt")
     if now.failed:
         parts.append(f"{now.failed} failed")
-    if now.slowed_to is not None:
+    if now.slowed_to == 0:
+        parts.append("waiting: row after row went into doubt")
+    elif now.slowed_to is not None:
         parts.append(f"slowed to {now.slowed_to} in flight")
     if session.tally.reason is not ExitReason.DONE:
         parts.append(f"stopping, {now.in_flight} in flight")

@@ -21,7 +21,7 @@ from reelbatch.client.files import one_piece, open_pieces
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
 from reelbatch.domain import Request
-from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
+from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UploadError
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 
@@ -205,13 +205,17 @@ class Client:
 
         Raises:
             ApiError: the API refused (`status` 404: no such video) or could not be reached.
+            OtherVideo: it spoke of another video.
         """
         name = video_id if video_id.isascii() and video_id.isalnum() else quote(video_id, safe="")
         answer = await self._ask("GET", f"/v1/video-projects/{name}")
         try:
-            return video(answer)
+            known = video(answer)
         except (KeyError, TypeError, AttributeError) as error:
             raise ApiError(f"the API's answer about video {video_id} lacks its id or status") from error
+        if known.id != video_id:
+            raise OtherVideo(f"asked about video {video_id}, the API answered about video {known.id}")
+        return known
 
     async def get_account(self) -> Account:
         """The account that the key belongs to, its balance (credits) and subscription. Costs nothing.

@@ -35,6 +35,7 @@ class Lines:
         self._places = asyncio.Semaphore(size)
         self._resting: list[tuple[Origin, Link]] = []  # the one used last is last
         self._open: set[Link] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def exchange(self, call: Call, seen: Seen) -> None:
@@ -76,6 +77,8 @@ class Lines:
         """Close all connections. Whoever still waits for one is told so; nothing of theirs left."""
         self._closed = True
         self._resting.clear()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         lost = [link.lost for link in self._open]
         for link in self._open:
             link.abort()
@@ -117,8 +120,24 @@ class Lines:
     def _rest(self, origin: Origin, link: Link) -> None:
         if link.is_at_rest() and not self._closed:
             self._resting.append((origin, link))
+            if self._sweeping is None:
+                self._sweep_at(link.fit_until)
         else:
             link.abort()
+
+    def _sweep_at(self, when: float) -> None:
+        self._sweeping = asyncio.get_running_loop().call_at(when, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has rested for too long: nobody would use it again."""
+        resting, self._resting, self._sweeping = self._resting, [], None
+        for origin, link in resting:
+            if link.is_fit():
+                self._resting.append((origin, link))
+            else:
+                link.abort()
+        if self._resting:
+            self._sweep_at(min(link.fit_until for _, link in self._resting))
 
     async def _connect(self, origin: Origin) -> Link:
         """A new connection, TLS included.

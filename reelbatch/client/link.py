@@ -15,7 +15,7 @@ from typing import cast
 import httpx
 
 from reelbatch.client.reading import AnswerReader
-from reelbatch.client.wire import KEEPALIVE_S, Call, Seen
+from reelbatch.client.wire import Call, Seen
 
 _PIECE = 256 << 10
 
@@ -85,8 +85,12 @@ class Link(asyncio.Protocol):
 
         The socket itself is asked: a close that has arrived, though asyncio has not read it yet, leaves no doubt.
         """
-        rested = self._loop.time() - self._rested_at
-        return not self.is_closing() and rested < KEEPALIVE_S and not self._watched.has_news()
+        return not self.is_closing() and self._loop.time() < self.fit_until and not self._watched.has_news()
+
+    @property
+    def fit_until(self) -> float:
+        """Until when a request may be written to it (loop time); later the server may be closing it just then."""
+        return self._rested_at + self._reader.keepalive_s
 
     def is_closing(self) -> bool:
         """Whether no request can be written any more."""
@@ -196,6 +200,8 @@ class Link(asyncio.Protocol):
         self.resume_writing()
         if self._seen is None:
             return
+        if error is not None:
+            self._reader.rescue()
         self._seen = None
         self._rested_at = self._loop.time()
         if error is not None or self._owed or not self._reader.is_kept:

@@ -7,11 +7,13 @@ import re
 import httptools
 import httpx
 
-from reelbatch.client.wire import ANSWER_LIMIT, Seen
+from reelbatch.client.salvage import HEAD_LIMIT, Salvage
+from reelbatch.client.wire import ANSWER_LIMIT, KEEPALIVE_S, Seen
 
-_HEAD_LIMIT = 100 << 10
 _ALL_LIMIT = 2 * ANSWER_LIMIT  # with all that is not body: the lengths of chunks, trailers
-_SUCCESS = re.compile(rb"HTTP/\d\.\d (2\d\d)\b.*?\r?\n\r?\n(.*)", re.DOTALL)
+_KEEPALIVE_TIME = re.compile(r"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
+_CLOSING_S = 1.0
+"""So long before the time that a server states, a request could meet its close on the way."""
 _SWITCHING = 101
 _FIRST_FINAL = 200
 
@@ -19,8 +21,8 @@ _FIRST_FINAL = 200
 class AnswerReader:
     """Puts what arrives into the `Seen` of the exchange under way.
 
-    It takes what servers get slightly wrong: an id in an answer with odd headers has been paid for all the same. Of a
-    success whose headers can't be read at all, what came along with them is kept as its body.
+    It takes what servers get slightly wrong: an id in an answer with odd headers has been paid for all the same. What
+    the parser refuses is read to its end by `Salvage`.
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,7 @@ class AnswerReader:
             lenient_chunked_length=True,  # both lengths stated: the chunks count, as RFC 9112 wants it
             lenient_transfer_encoding=True,
             lenient_version=True,
+            lenient_keep_alive=True,  # an answer follows the one that only announces it (103) and speaks of closing
             lenient_optional_cr_before_lf=True,
             lenient_optional_lf_after_cr=True,
             lenient_optional_crlf_after_chunk=True,
@@ -38,9 +41,10 @@ class AnswerReader:
         )
         self._seen: Seen | None = None
         self._headers: dict[str, str] = {}
-        self._head = bytearray()  # until it has ended
+        self._raw = bytearray()  # all of this answer, and of those that announced it
+        self._salvage: Salvage | None = None  # once the parser has refused it
+        self._problem = ""
         self._head_ended = False
-        self._taken = 0  # bytes of this answer
         self._whole = False
         self._kept = True
 
@@ -49,10 +53,16 @@ class AnswerReader:
         """Whether another exchange may follow: the answer was whole, nothing came after it, nobody closes."""
         return self._whole and self._kept
 
+    @property
+    def keepalive_s(self) -> float:
+        """Seconds for which the connection may rest before its next request: fewer where the server closes early."""
+        stated = _KEEPALIVE_TIME.search(self._headers.get("keep-alive", ""))
+        return min(KEEPALIVE_S, int(stated[1]) - _CLOSING_S) if stated else KEEPALIVE_S
+
     def begin(self, seen: Seen) -> None:
         """The next bytes are the answer to a new request."""
         self._seen = seen
-        self._taken = 0
+        self._raw.clear()
         self._whole = False
         self._begin_head()
 
@@ -60,30 +70,38 @@ class AnswerReader:
         """The next bytes; True where the answer is whole by now, or longer than anybody wants to read.
 
         Raises:
-            httpx.RemoteProtocolError: it is no HTTP.
+            httpx.RemoteProtocolError: it is no HTTP, and no more of it is worth waiting for.
         """
-        self._taken += len(data)
-        if not self._head_ended:
-            self._head += data
+        self._raw += data
+        if self._salvage is not None:
+            return self._read_on(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._kept = False
-            if not self._whole:
-                self._salvage()
-                raise httpx.RemoteProtocolError(f"the server's answer can't be read: {error}") from error
+            if not self._whole and self._seen is not None:
+                self._salvage = Salvage(self._seen)
+                self._problem = f"the server's answer can't be read: {error}"
+                return self._read_on(self._raw)
         if self._whole:
             return True
-        if self._taken > _ALL_LIMIT or (not self._head_ended and len(self._head) > _HEAD_LIMIT):
-            raise httpx.RemoteProtocolError("the server's answer does not end")
+        self._check_length()
         return self._seen is not None and len(self._seen.body) > ANSWER_LIMIT
 
-    def _salvage(self) -> None:
-        """Of any other answer nothing is taken: too little is certain about it."""
-        found = None if self._head_ended else _SUCCESS.match(self._head)
-        if found and self._seen is not None:
-            self._seen.status = int(found[1])
-            self._seen.body += found[2]
+    def _read_on(self, data: bytes | bytearray) -> bool:
+        assert self._salvage is not None  # noqa: S101 - asked by whoever calls
+        if not self._salvage.take(data):
+            raise httpx.RemoteProtocolError(self._problem)
+        return False
+
+    def _check_length(self) -> None:
+        if len(self._raw) > _ALL_LIMIT or (not self._head_ended and len(self._raw) > HEAD_LIMIT):
+            raise httpx.RemoteProtocolError("the server's answer does not end")
+
+    def rescue(self) -> None:
+        """No more will come. An answer that went down in one that only announced it is found all the same."""
+        if self._salvage is None and not self._head_ended and self._seen is not None:
+            Salvage(self._seen).take(self._raw)
 
     def end(self) -> None:
         """The server says no more; for an answer without a stated length that is its end.
@@ -92,9 +110,11 @@ class AnswerReader:
             httpx.RemoteProtocolError: the answer is not whole.
         """
         self._kept = False
+        if self._salvage is not None:
+            raise httpx.RemoteProtocolError(self._problem)
         if self._head_ended and self._ends_with_connection():
             self._whole = True
-        elif not self._taken:
+        elif not self._raw:
             raise httpx.RemoteProtocolError("the server closed the connection without an answer")
         else:
             raise httpx.RemoteProtocolError("the server closed the connection within its answer")
@@ -105,7 +125,6 @@ class AnswerReader:
 
     def _begin_head(self) -> None:
         self._headers = {}
-        self._head.clear()
         self._head_ended = False
 
     # --- what httptools calls
@@ -128,7 +147,6 @@ class AnswerReader:
         if self._whole or self._seen is None or (status < _FIRST_FINAL and status != _SWITCHING):
             return
         self._head_ended = True
-        self._head.clear()
         if status != _SWITCHING:
             self._seen.status, self._seen.headers = status, self._headers
             if "content-length" in self._headers and "transfer-encoding" in self._headers:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reelbatch.client import Client, Video
 from reelbatch.domain import RowState, VideoId
-from reelbatch.errors import ApiError, ReelbatchError
+from reelbatch.errors import ApiError, OtherVideo, ReelbatchError
 from reelbatch.ledger import Ledger, settling, utc_now
 from reelbatch.ledger.settling import FINAL, Final, Postponement, Rendered, RowId
 from reelbatch.settler.patience import Patience, backoff
@@ -16,7 +16,7 @@ from reelbatch.settler.plan import SettleTally
 from reelbatch.settler.writing import write
 
 TRIES = 3
-"""Answers such as 404 after which a row is not waited for any longer in this run."""
+"""Answers such as 404, or about another video, after which a row is not waited for any longer in this run."""
 _TEXT_LIMIT = 500
 _LARGEST = 2**31 - 1
 _LATER = frozenset({408, 425, 429})
@@ -107,17 +107,25 @@ class Poller:
         """Ask again later; a row that the API refuses to talk about is waited for only so many times."""
         failures = self._failures[row.id] = self._failures.get(row.id, 0) + 1
         due_at = utc_now() + timedelta(seconds=backoff(self._interval_s, failures))
-        refused = error.status is not None and 400 <= error.status < 500 and error.status not in _LATER  # noqa: PLR2004 - HTTP
-        if not refused:
+        code = _refusal(error)
+        if code is None:
             self.patience.failed(started)
             await write(self._ledger, settling.postpone, Postponement(row, due_at))
             return
         self.patience.good()
         if failures >= TRIES:
             self.given_up.add(row.id)
-        await write(
-            self._ledger, settling.postpone, Postponement(row, due_at, f"http_{error.status}", _text(str(error)))
-        )
+        await write(self._ledger, settling.postpone, Postponement(row, due_at, code, _text(str(error))))
+
+
+def _refusal(error: ApiError) -> str | None:
+    """The code of an answer that concerns this row alone; None for trouble that the API has with all of them."""
+    if isinstance(error, OtherVideo):
+        return "other_video"
+    status = error.status
+    if status is None or not 400 <= status < 500 or status in _LATER:  # noqa: PLR2004 - HTTP
+        return None
+    return f"http_{status}"
 
 
 def _text(value: Any) -> str | None:

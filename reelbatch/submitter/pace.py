@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from reelbatch.submitter.starts import Starts
@@ -18,6 +18,10 @@ class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an erro
     """No further create may start."""
 
 
+class _Held(Exception):  # noqa: N818 - a signal within this module
+    """Nothing may start for a while: whoever is ready begins again later."""
+
+
 class Place:
     """A create that makes ready, and then is in flight."""
 
@@ -25,13 +29,18 @@ class Place:
         self._pace = pace
         self.in_flight = False
 
-    async def take_off(self) -> float:
+    async def take_off(self) -> float | None:
         """Wait for a place among those in flight. Answers with when it was granted (loop time), for `slow_down`.
+
+        None: nothing may start for a while, and nobody stays ready so long; ask for leave again.
 
         Raises:
             Stopped: no further create may start.
         """
-        granted = await self._pace.acquire()
+        try:
+            granted = await self._pace.acquire()
+        except _Held:
+            return None
         self._pace.making_ready -= 1
         self.in_flight = True
         if self._pace.grounded:
@@ -55,6 +64,9 @@ class Pace:
     def __init__(self, limit: int, starts: Starts | None = None) -> None:
         self._ceiling = limit
         self._allowed = float(limit)
+        self._held: int | None = None
+        self.on_empty: Callable[[], None] = lambda: None
+        """Called, perhaps more than once, when nothing is in flight while nothing may start."""
         self._starts = starts
         if starts is not None:
             starts.on_more = self._grant
@@ -71,8 +83,9 @@ class Pace:
 
     @property
     def allowed(self) -> int:
-        """Creates that may be in flight now."""
-        return max(1, int(self._allowed))
+        """Creates that may be in flight now; 0 only where `hold` says so."""
+        allowed = max(1, int(self._allowed))
+        return allowed if self._held is None else min(allowed, self._held)
 
     @property
     def slowed(self) -> bool:
@@ -120,6 +133,8 @@ class Pace:
     async def _stand_in(self, line: deque[asyncio.Future[float]]) -> float:
         if self.grounded or (self.stopped and line is self._unready):
             raise Stopped
+        if self._held == 0 and line is self._waiting:
+            raise _Held
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         line.append(future)
         self._grant()
@@ -142,6 +157,13 @@ class Pace:
         except TimeoutError:
             return
 
+    def hold(self, most: int | None) -> None:
+        """Let at most `most` be in flight from now on, whatever else allows more; None: no such limit any more."""
+        self._held = most
+        if most == 0:
+            _send_home(self._waiting, _Held)
+        self._grant()
+
     def good(self) -> None:
         """The API took a create: climb again."""
         self._allowed = min(self._ceiling, self._allowed + 1 / max(1.0, self._allowed))
@@ -157,6 +179,8 @@ class Pace:
             self._paused_until = max(self._paused_until, now + wait_s)
 
     def _grant(self) -> None:
+        if self._held == 0 and not self.in_flight:
+            self.on_empty()
         now = asyncio.get_running_loop().time()
         if now < self._paused_until:
             if self._waiting or self._unready:
@@ -200,8 +224,8 @@ class Pace:
         self._timer = asyncio.get_running_loop().call_at(when, self._grant)
 
 
-def _send_home(line: deque[asyncio.Future[float]]) -> None:
+def _send_home(line: deque[asyncio.Future[float]], signal: type[Exception] = Stopped) -> None:
     while line:
         future = line.popleft()
         if not future.done():
-            future.set_exception(Stopped())
+            future.set_exception(signal())

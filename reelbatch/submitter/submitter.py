@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 
 from reelbatch.client import Client, create_body
 from reelbatch.domain import ClaimedRow, RunId, Token
-from reelbatch.errors import ApiError, ReelbatchError, StateConflict
+from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Claim, Release
 from reelbatch.ledger.paid_requests import HELD_CODE
@@ -22,7 +22,8 @@ from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
-from reelbatch.submitter.breaker import Breaker
+from reelbatch.submitter.breaker import Breaker, DoubtBreaker
+from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
@@ -62,6 +63,9 @@ class SubmitPlan:
     identical_rejections: int
     api: str = "local"
     render_window: int | None = None  # videos of this API unfinished at once, all workers' together
+    doubt_min_age_s: float = 300.0  # after which the API's word counts that there is no such video
+    doubts_in_a_row: int = 5
+    doubt_probe_wait_s: float = 30.0
 
 
 def new_token() -> Token:
@@ -94,8 +98,13 @@ class Submitter:
         self._pace = pace
         self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
         self._breaker = Breaker(plan.identical_rejections)
+        self._doubts = DoubtBreaker(pace, plan.doubts_in_a_row, plan.doubt_probe_wait_s)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._recorder = Recorder(ledger, self.stop)
+        confirm_plan = ConfirmPlan(
+            attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s, min_age_s=plan.doubt_min_age_s
+        )
+        self._confirmer = Confirmer(client, pace, confirm_plan)
         self._places = asyncio.Semaphore(self.rows_at_once(with_files=True))
 
     def rows_at_once(self, *, with_files: bool) -> int:
@@ -264,7 +273,16 @@ class Submitter:
             except _Stale:
                 continue
             else:
-                return outcome
+                return outcome if outcome.claimed_id is None else await self._confirm(row, token, outcome)
+
+    async def _confirm(self, row: ClaimedRow, token: Token, doubt: Outcome) -> Outcome:
+        """The row is in doubt in the table, its answer's id with it: whatever ends this process, that is kept."""
+        outcome = await self._confirmer.resolve(doubt, token)
+        if is_cleared_up(outcome):
+            self._doubts.learn(outcome.kind)
+            self.tally.clear_up(row.credits_estimated or 0)
+            await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+        return outcome
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.ready() as place:
@@ -276,7 +294,7 @@ class Submitter:
             except Stopped:
                 await self._record(row, token, Outcome(Kind.RETRY), Ending.WITHDRAWN)
                 raise _Withdrawn from None
-            if time.monotonic() - recorded > _STALE_S:
+            if started is None or time.monotonic() - recorded > _STALE_S:
                 await self._record(row, token, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
@@ -330,21 +348,26 @@ class Submitter:
 
     def _learn(self, outcome: Outcome, started: float) -> None:
         """At once, before anything is awaited: what this answer means for the creates to come."""
-        if outcome.kind is Kind.HALT:
-            self.stop(_HALTING.get(outcome.status, ExitReason.BAD_KEY), outcome.message)
-        elif outcome.status == 429:  # noqa: PLR2004 - HTTP
-            self._pace.slow_down(started, outcome.wait_s)
+        if self._doubts.learn(outcome.kind):
+            self.stop(ExitReason.DOUBTS, outcome.message)
+        said = outcome.said
+        if said.kind is Kind.HALT:
+            self.stop(_HALTING.get(said.status, ExitReason.BAD_KEY), said.message)
+        elif said.status == 429:  # noqa: PLR2004 - HTTP
+            self._pace.slow_down(started, said.wait_s)
         elif outcome.kind is Kind.SUBMITTED:
             self._pace.good()
 
     async def _conclude(self, row: ClaimedRow, outcome: Outcome) -> None:
         if self._breaker.learn(outcome):
             self.stop(ExitReason.SAME_FAILURE, outcome.message)
-        if outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
+        if outcome.kind is Kind.RETRY and is_cleared_up(outcome):  # given back by its late answer
+            self.tally.gave_back(code=outcome.code)
+        elif outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
             await self._give_back(row, outcome.code, outcome.message)
 
     async def _upload_failed(self, row: ClaimedRow, error: ApiError) -> None:
-        if error.status in _HALTING:
+        if error.status in _HALTING and not isinstance(error, UploadError):  # a storage knows nothing of our key
             self.stop(_HALTING[error.status], str(error))
         elif error not in self._upload_failures:  # rows that shared one upload say the same thing once
             self._upload_failures.add(error)
@@ -407,7 +430,7 @@ def _last_outcome(state: RetryCallState) -> Outcome:
 
 
 def _worth_another(outcome: Outcome) -> bool:
-    return outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE
+    return outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE and not is_cleared_up(outcome)
 
 
 def _asset_gone(outcome: Outcome, assets: list[Asset]) -> Outcome:

@@ -20,6 +20,7 @@ class ExitReason(StrEnum):
     SAME_FAILURE = "same_failure"
     NOT_AGREED = "not_agreed"  # more would be sent than somebody said yes to, and there is nobody to ask again
     DECLINED = "declined"
+    DOUBTS = "doubts"  # row after row went into doubt
     LEDGER_FAILED = "results_table_failed"
     CRASHED = "crashed"
 
@@ -94,6 +95,12 @@ class Tally:
                 self.retries += 1
             case Ending.HALTED:
                 self.unsent += 1
+
+    def clear_up(self, reserved: int) -> None:
+        """A doubt of this run is about to be answered after all, as if its request were still under way."""
+        self.in_doubt -= 1
+        self.credits_in_doubt -= reserved
+        self.credits_reserved += reserved
 
     def gave_back(self, *, invalid: bool = False, code: str | None = None) -> None:
         """A row was given back."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from raw_server import KEY, Serve, answer, keeping, read_request, reset
+from raw_server import KEY, Behaviour, Serve, answer, keeping, read_request, reset
 from waiting import until
 
-from reelbatch.client import Client, Connection, link
+from reelbatch.client import Client, Connection, link, reading
 from reelbatch.client.files import one_piece
 from reelbatch.client.lines import Lines
 from reelbatch.client.wire import Call, Origin, Seen, Waits
@@ -194,10 +195,61 @@ async def test_a_connection_that_rested_long_is_not_used_again(serve: Serve, mon
         await client.send_create(BODY)
         await client.send_create(BODY)
         assert server.connections == 1
-        monkeypatch.setattr(link, "KEEPALIVE_S", 0.05)
+        monkeypatch.setattr(reading, "KEEPALIVE_S", 0.05)
         await asyncio.sleep(0.1)  # longer than that
         assert await kind_of(client) is Kind.SUBMITTED
     assert server.connections == 2
+
+
+def closing_after(kept_s: float, stated: str) -> Behaviour:
+    """A server that closes a connection which rested for `kept_s`, though a request is on its way to it just then."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered = inf
+        while True:
+            await read_request(reader)
+            if asyncio.get_running_loop().time() - answered > kept_s:
+                return
+            answered = asyncio.get_running_loop().time()
+            writer.write(answer(GOOD, "200 OK", f"Keep-Alive: {stated}"))
+            await writer.drain()
+
+    return behave
+
+
+@pytest.mark.parametrize("stated", ["timeout=1", "Timeout = 1, max=100", "max=3,timeout=0", "timeout=2"])
+async def test_a_connection_is_not_used_again_close_to_the_time_that_the_server_states(
+    serve: Serve, stated: str
+) -> None:
+    """Node.js states it: a request that meets the close on its way would be in doubt."""
+    server = await serve(closing_after(0.9, stated))
+    async with client_of(server.url) as client:
+        assert await kind_of(client) is Kind.SUBMITTED
+        await asyncio.sleep(1.1)  # longer than the server keeps it, less than we keep one otherwise
+        assert await kind_of(client) is Kind.SUBMITTED
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("stated", ["timeout=5", "timeout=x", "max=5", "timeout=99999999999999999999"])
+async def test_a_stated_time_that_is_long_or_odd_changes_nothing(serve: Serve, stated: str) -> None:
+    """The connection is kept for as long as others."""
+    server = await serve(closing_after(inf, stated))
+    async with client_of(server.url) as client:
+        assert [await kind_of(client) for _ in range(3)] == [Kind.SUBMITTED] * 3
+    assert server.connections == 1
+
+
+async def test_connections_that_rested_long_are_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody asks for one: those of a burst do not stay open to the end of the run."""
+    server = await serve(patient)
+    monkeypatch.setattr(reading, "KEEPALIVE_S", 0.2)
+    async with client_of(server.url, concurrency=5) as client:
+        kinds = await asyncio.gather(*(kind_of(client) for _ in range(5)))
+        assert kinds == [Kind.SUBMITTED] * 5
+        await server.until_open(0)
+        assert await kind_of(client) is Kind.SUBMITTED
+        await server.until_open(0)
+    assert server.connections == 6
 
 
 async def test_bytes_that_nobody_asked_for_are_no_answer(serve: Serve) -> None:

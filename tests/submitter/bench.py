@@ -157,6 +157,8 @@ GONE = 0  # in place of a status: the connection is closed without an answer
 class ScriptedApi(ThreadingHTTPServer):
     """Takes creates and answers as its script says; the answer without content is a success with a new id.
 
+    `known` says what it knows about a video, by its id; by itself it knows none.
+
     It takes images as well: `asked` is told for which kinds upload addresses are asked, before they are given;
     `stored` is told each image's content and says the status.
     """
@@ -171,6 +173,8 @@ class ScriptedApi(ThreadingHTTPServer):
         self.ids: dict[str, str] = {}  # name → id of what was charged
         self.asked: Callable[[list[str]], None] = lambda _: None
         self.stored: Callable[[bytes], int] = lambda _: 200
+        self.known: Callable[[str], Answer] = lambda _: Answer(404)
+        self.asked_about: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self.lock = threading.Lock()
@@ -215,6 +219,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._create(body)
 
+    def do_GET(self) -> None:
+        video_id = self.path.rpartition("/")[2]
+        self.server.asked_about.append(video_id)
+        answer = self.server.known(video_id)
+        self._send(answer.status, json.dumps(answer.content or {"message": f"status {answer.status}"}).encode())
+
     def do_PUT(self) -> None:
         status = self.server.stored(self._content())
         if status == GONE:
@@ -240,7 +250,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.server.refuse()
             content = answer.content or {"message": f"status {answer.status}"}
-        self._send(answer.status, json.dumps(content).encode(), answer.headers)
+        if answer.status == GONE:
+            self.close_connection = True
+        else:
+            self._send(answer.status, json.dumps(content).encode(), answer.headers)
 
     def _send(self, status: int, raw: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)

@@ -238,9 +238,9 @@ async def test_a_source_that_cannot_be_reached_is_its_rows_affair(bench: Bench, 
     assert [row["state"] for row in bench.table()] == ["queued", "invalid", "queued"]
 
 
-@pytest.mark.parametrize(("status", "tries"), [(GONE, 3), (500, 3), (403, 3), (413, 1)])
+@pytest.mark.parametrize(("status", "tries"), [(GONE, 3), (500, 3), (401, 3), (402, 1), (403, 3), (413, 1)])
 def test_no_upload_error_is_tried_for_ever(bench: Bench, tmp_path: Path, status: int, tries: int) -> None:
-    """As often as the settings say, and each error that cannot pass is tried once."""
+    """As often as the settings say, and each error that cannot pass is tried once; none speaks of the API's key."""
     seen: list[bytes] = []
 
     def refuse(content: bytes) -> int:
@@ -251,6 +251,7 @@ def test_no_upload_error_is_tried_for_ever(bench: Bench, tmp_path: Path, status:
         api.stored, bench.url = refuse, api.url
         report = bench.generate(with_images(bench, [draw(tmp_path / "one.png", 1)]), retry_attempts=3)
     assert (len(seen), report.unsent) == (tries, {"upload": 1})
+    assert (report.exit_reason, bench.states()) == ("done", {"pending": 1})
 
 
 def test_a_bad_key_at_the_upload_addresses_stops_the_run(

@@ -77,11 +77,64 @@ def test_server_errors_can_be_held(status: int) -> None:
     assert classify(Exchange(status=status), HOLD).kind is Kind.IN_DOUBT
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_server_error_that_names_an_id_is_in_doubt(status: int) -> None:
-    """The vendor's "no job was created" holds only for failures before an id was made."""
-    outcome = classify(Exchange(status=status, body=b'{"id": "abc"}'))
-    assert (outcome.kind, outcome.raw_body) == (Kind.IN_DOUBT, '{"id": "abc"}')
+@pytest.mark.parametrize("status", [100, *range(300, 600)])
+def test_an_id_that_came_with_a_refusal_is_asked_for(status: int) -> None:
+    """Whatever the status: in doubt until then, with the id noted, and what the status says otherwise."""
+    outcome = classify(Exchange(status=status, body=b'{"id": "abc", "message": "no"}'))
+    plain = classify(Exchange(status=status, body=b'{"message": "no"}'))
+    assert (outcome.kind, outcome.video_id, outcome.claimed_id) == (Kind.IN_DOUBT, None, "abc")
+    assert outcome.raw_body == '{"id": "abc", "message": "no"}'
+    assert "abc" in (outcome.message or "")
+    assert outcome.otherwise is not None
+    assert (outcome.otherwise.kind, outcome.code) == (plain.kind, plain.code)
+    assert (outcome.said, plain.said) == (outcome.otherwise, plain)
+
+
+@pytest.mark.parametrize("body", [b'{"id": {"a": 1}}', b'{"id": "a b"}', b'{"id": ["abc"]}'])
+def test_an_id_that_can_t_be_asked_for_is_in_doubt(body: bytes) -> None:
+    """Somebody has to look at it; the body is kept."""
+    outcome = classify(Exchange(status=409, body=body))
+    assert (outcome.kind, outcome.claimed_id, outcome.raw_body) == (Kind.IN_DOUBT, None, body.decode())
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"id": null}', b'{"id": ""}', b'{"id": false}', b'{"error": {"id": "abc"}}', b"[1]"]
+)
+def test_a_refusal_that_says_there_is_no_id_is_a_refusal(body: bytes) -> None:
+    """As is one that names something else's."""
+    assert classify(Exchange(status=409, body=body)).kind is Kind.REJECTED
+
+
+def test_an_id_in_an_answer_without_a_certain_status_is_asked_for() -> None:
+    """What came of an answer whose head can't be read counts too."""
+    outcome = classify(Exchange(body=b'{"id": "abc"}', error=httpx.RemoteProtocolError("x"), left=True))
+    assert (outcome.kind, outcome.claimed_id, outcome.code) == (Kind.IN_DOUBT, "abc", "connection_lost")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("insufficient_credits", Kind.HALT),
+        (None, Kind.HALT),
+        (17, Kind.HALT),
+        ("something_new", Kind.HALT),
+        ("subscription_required", Kind.REJECTED),
+        ("plan_upgrade_required", Kind.REJECTED),
+    ],
+)
+def test_payment_required_halts_unless_it_is_this_row_s_affair(code: object, kind: Kind) -> None:
+    """Another plan is needed for this request only; an account that is dry is dry for all."""
+    outcome = classify(Exchange(status=402, body=json.dumps({"code": code, "message": "sorry"}).encode()))
+    assert (outcome.kind, outcome.code) == (kind, "http_402")
+    if kind is Kind.REJECTED:
+        assert outcome.message == f"{code}: sorry"
+
+
+def test_a_code_that_says_no_more_than_the_status_is_left_out() -> None:
+    """The message stays the API's own."""
+    body = json.dumps({"code": "unprocessable_entity", "message": "end_seconds is too long"}).encode()
+    assert classify(Exchange(status=422, body=body)).message == "end_seconds is too long"
+    assert classify(Exchange(status=400, body=body)).message == "unprocessable_entity: end_seconds is too long"
 
 
 def test_bad_gateway_waits_as_long_as_the_setting_says() -> None:

@@ -17,7 +17,9 @@ from reelbatch.submitter.starts import Starts
 async def _slot(pace: Pace) -> AsyncIterator[float]:
     """In flight; since when."""
     async with pace.ready() as place:
-        yield await place.take_off()
+        granted = await place.take_off()
+        assert granted is not None
+        yield granted
 
 
 async def _hold(pace: Pace, release: asyncio.Event) -> None:
@@ -153,6 +155,43 @@ async def test_nobody_makes_ready_during_a_pause() -> None:
     pace.stop()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(end, Stopped) for end in ended)
+
+
+async def test_nobody_stays_ready_while_creates_are_held() -> None:
+    """A hold lasts for minutes: the five that are ready begin again after it, as does whoever comes meanwhile."""
+    pace, release, turned_away = Pace(20), asyncio.Event(), 0
+
+    async def one() -> None:
+        nonlocal turned_away
+        while True:
+            async with pace.ready() as place:
+                if await place.take_off() is not None:
+                    await release.wait()
+                    return
+                turned_away += 1
+
+    tasks = [asyncio.create_task(one()) for _ in range(50)]
+    await _settle()
+    pace.hold(0)
+    await _settle()
+    assert (pace.in_flight, pace.making_ready, turned_away) == (20, 0, 5)
+    release.set()
+    await _settle()
+    assert pace.in_flight == 0
+    pace.hold(1)
+    await _settle()
+    pace.hold(None)
+    await asyncio.gather(*tasks)
+    assert (pace.in_flight, pace.making_ready, turned_away) == (0, 0, 5)
+
+
+async def test_whoever_becomes_ready_while_creates_are_held_begins_again() -> None:
+    """The hold came while the intent was being written."""
+    pace = Pace(4)
+    async with pace.ready() as place:
+        pace.hold(0)
+        assert await place.take_off() is None
+    assert (pace.in_flight, pace.making_ready) == (0, 0)
 
 
 async def test_few_make_ready_where_a_rate_is_set() -> None:

@@ -156,6 +156,29 @@ async def test_a_video_that_the_api_does_not_know_is_given_up_for_this_run(ledge
     assert "said 404" in lost["error_message"]
 
 
+async def test_an_answer_about_another_video_settles_nothing(ledger: Ledger) -> None:
+    """Its figures are another's: the row keeps its state, says why, and is not waited for in this run."""
+    submit(ledger, "known", "mixed")
+    api = FakeApi(COMPLETE)
+    api.scripts["vid-spring-mixed"] = [COMPLETE | {"id": "vid-spring-known", "credits_charged": 999}]
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 1)
+    assert api.asked.count("vid-spring-mixed") == 3
+    mixed = row_of(ledger, "mixed")
+    assert (mixed["state"], mixed["error_code"], mixed["credits_final"]) == ("queued", "other_video", None)
+    assert "answered about video vid-spring-known" in mixed["error_message"]
+
+
+async def test_an_answer_about_another_video_may_pass(ledger: Ledger) -> None:
+    """The next answer about the right one settles the row."""
+    submit(ledger, "a")
+    async with client_of(FakeApi({**COMPLETE, "id": "other"}, COMPLETE)) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    assert tally.complete == 1
+    assert row_of(ledger, "a")["error_code"] is None
+
+
 async def test_a_video_that_turns_up_again_is_settled(ledger: Ledger) -> None:
     """A 404 that passes leaves no trace in the end."""
     submit(ledger, "a")
