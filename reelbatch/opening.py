@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from reelbatch.errors import LedgerError, LedgerUnusable
 
 if TYPE_CHECKING:
+    from reelbatch.config_file import ConfigFile
     from reelbatch.ledger import Ledger
     from reelbatch.settings import Settings
 
@@ -55,6 +57,77 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
                 raise
             _tell_what_is_left(ledger, settings, warn)
         yield ledger
+
+
+def table_shown(settings: Settings) -> str:
+    """Where the results table is: the whole path of a file, or a URL without its password."""
+    from reelbatch.ledger.engine import parse_url, shown, sqlite_path
+
+    url = parse_url(settings.results)
+    path = sqlite_path(url)
+    return str(path.absolute()) if path else shown(url)
+
+
+def table_is_new(settings: Settings) -> bool:
+    """Whether the results table is a file that does not exist yet, so that a run would make it."""
+    from reelbatch.ledger import Ledger
+
+    return not Ledger.exists(settings.results)
+
+
+def table_notice(settings: Settings) -> str | None:
+    """What to know before a run makes a results table anew; None where there is one."""
+    return new_table(table_shown(settings)) if table_is_new(settings) else None
+
+
+def new_table(where: str) -> str:
+    """That the results table at `where` is yet to be made: whoever expected rows in it stands in the wrong folder."""
+    return f"There is no results table yet; a new one will be made: {where}"
+
+
+def refuse_live_rows(settings: Settings) -> None:
+    """The sandbox keeps out of a table in which something was paid for.
+
+    Raises:
+        LedgerUnusable: it holds a batch of another API than this machine's.
+    """
+    from reelbatch.ledger import Ledger, runs
+
+    if table_is_new(settings):
+        return
+    with Ledger.to_read(settings.results) as ledger:
+        live = ledger.read(runs.live_batches)
+        where = ledger.shown_url
+    if live:
+        batch, api = live[0]
+        raise LedgerUnusable(
+            f'{where}: holds live rows (batch "{batch}" of {api}), and --sandbox keeps out of such a table. '
+            "Leave --sandbox out, or --results, so that the sandbox takes a table of its own."
+        )
+
+
+def describe_config(file: ConfigFile) -> str:
+    """What to know of a `reelbatch.yaml` that was found: where it is, and what it says of API and results table."""
+    from reelbatch.ledger.engine import parse_url, shown
+
+    lines = [f"{path} belongs to another user and is not used; --config {path} uses it." for path in file.foreign]
+    if file.path is not None:
+        stated = {"base_url": file.stated.get("base_url")}
+        stated["results"] = shown(parse_url(file.stated["results"])) if "results" in file.stated else None
+        parts = [f"{name}: {value}" for name, value in stated.items() if value is not None]
+        lines.append(f"Settings from {file.path}{' (' + ', '.join(parts) + ')' if parts else ''}")
+    return "\n".join(lines)
+
+
+def say_config(file: ConfigFile) -> None:
+    """The same on standard error, once in each process."""
+    text = describe_config(file)
+    if text not in _said:
+        _said.add(text)
+        sys.stderr.write(f"{text}\n")
+
+
+_said: set[str] = set()
 
 
 def any_rescued(path: Path | None, names: str = _RESCUED) -> bool:

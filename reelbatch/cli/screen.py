@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reelbatch.opening import new_table
+
 if TYPE_CHECKING:
     from reelbatch.ledger.doubts import Doubt
     from reelbatch.planning import Plan, RerunPlan
@@ -66,6 +68,8 @@ def print_plan(plan: Plan) -> None:
         ("invalid", plan.invalid, "failed their checks; nothing is sent for them"),
         ("gone", plan.gone, "in the results table, but not in the manifest any more; left alone"),
     )
+    if plan.results_is_new:
+        out.print(f"[yellow]{escape(new_table(plan.results))}[/]")
     if plan.by_model:
         out.print(_model_table(plan))
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")

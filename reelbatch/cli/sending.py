@@ -40,7 +40,7 @@ class RunOptions:
 
     def settings(self) -> Settings:
         """The settings that the options change."""
-        return settings_of(self.config, **self._stated(), rate=self.rate)
+        return settings_of(self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that the flows have in common."""
@@ -95,7 +95,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
-    from reelbatch.cli.spending import allow_spending
+    from reelbatch.cli.spending import Consent, allow_spending
     from reelbatch.generation import Order, assignment
     from reelbatch.ledger.staging import Regenerate
 
@@ -104,8 +104,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     settings = run.settings()
     order = Order(source=manifest, batch=batch, strict=strict, regenerate=Regenerate(regenerate))
     assignment(order, settings)  # what can't be opened is said at once, before Prefect starts
-    if not yes and not as_json:
-        allow_spending(order, settings, sandbox=sandbox)
+    allow_spending(order, settings, Consent(given=yes, as_json=as_json, sandbox=sandbox))
     parameters = {"manifest": manifest, "regenerate": regenerate, "strict": strict, **run.parameters()}
     line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
     leave(line, finish_run(line, run.repeated(), as_json=as_json))
@@ -149,7 +148,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
-    from reelbatch.cli.spending import allow_rerun, keys_of
+    from reelbatch.cli.spending import Consent, allow_rerun, keys_of
     from reelbatch.rerunning import RerunOrder, selection
 
     order = RerunOrder(
@@ -162,8 +161,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     settings = run.settings()
     with existing_table(settings) as ledger:
         selection(order, ledger)  # what can't be carried out is said at once, before Prefect starts
-    if not yes and not as_json:
-        allow_rerun(order, settings, sandbox=sandbox)
+    allow_rerun(order, settings, Consent(given=yes, as_json=as_json, sandbox=sandbox))
     which = {"states": list(order.states) or None, "error_codes": order.error_codes, "rows": order.row_keys}
     parameters = {**which, "accept_double_charge": accept_double_charge, **run.parameters()}
     line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
@@ -193,7 +191,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.following import left_elsewhere
     from reelbatch.settings import api_of
 
-    settings = settings_of(config, results=results, base_url=base_url)
+    settings = settings_of(config, sandbox=sandbox, results=results, base_url=base_url)
     with existing_table(settings) as ledger:  # that there is none is said at once, before Prefect starts
         left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))
     if left and not batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -10,19 +11,31 @@ import typer
 from reelbatch.cli import screen
 from reelbatch.errors import SettingsError
 from reelbatch.generation import Order, plan
-from reelbatch.opening import opened_ledger
+from reelbatch.opening import opened_ledger, table_notice
 from reelbatch.rerunning import RerunOrder, preview, selection
 from reelbatch.settings import Settings, api_of
 
 
-def allow_spending(order: Order, settings: Settings, *, sandbox: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What was typed about spending."""
+
+    given: bool  # --yes
+    as_json: bool  # --json, which leaves no place for a question
+    sandbox: bool  # --sandbox, where nothing is spent
+
+
+def allow_spending(order: Order, settings: Settings, consent: Consent) -> None:
     """Somebody at a terminal is asked before the live API is used; a script or a schedule is not.
 
     Raises:
         ManifestError: the manifest can't be used.
+        SettingsError: there is nobody to ask at a terminal, since the answer is to be JSON.
         typer.Exit: the answer was no.
     """
-    if not _asks(settings, sandbox=sandbox):
+    if not _asks(settings, consent):
+        if notice := table_notice(settings):
+            screen.warn(notice)
         return
     made = plan(order, settings)
     screen.print_findings(made)
@@ -31,14 +44,14 @@ def allow_spending(order: Order, settings: Settings, *, sandbox: bool) -> None:
         raise typer.Exit(0)
 
 
-def allow_rerun(order: RerunOrder, settings: Settings, *, sandbox: bool) -> None:
+def allow_rerun(order: RerunOrder, settings: Settings, consent: Consent) -> None:
     """The same for failed rows.
 
     Raises:
-        SettingsError: the order can't be carried out.
+        SettingsError: the order can't be carried out, or nobody can be asked.
         typer.Exit: the answer was no.
     """
-    if not _asks(settings, sandbox=sandbox):
+    if not _asks(settings, consent):
         return
     with opened_ledger(settings, must_exist=True) as ledger:
         made = preview(ledger, selection(order, ledger))
@@ -64,5 +77,11 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def _asks(settings: Settings, *, sandbox: bool) -> bool:
-    return not sandbox and api_of(settings.base_url) != "local" and sys.stdin.isatty()
+def _asks(settings: Settings, consent: Consent) -> bool:
+    live = not consent.sandbox and api_of(settings.base_url) != "local"
+    asks = live and not consent.given and sys.stdin.isatty()
+    if asks and consent.as_json:
+        raise SettingsError(
+            "--json leaves no place for the question before credits are spent; add --yes to spend them."
+        )
+    return asks
