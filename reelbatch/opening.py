@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.table_urls import file_of, sandbox_table
 
 if TYPE_CHECKING:
     from reelbatch.config_file import ConfigFile
@@ -140,12 +141,11 @@ def any_rescued(path: Path | None, names: str = _RESCUED) -> bool:
 
 
 def _check_exists(settings: Settings) -> None:
-    from reelbatch.ledger import Ledger
-    from reelbatch.ledger.engine import shown
-
-    if not Ledger.exists(settings.results):
-        where = shown(settings.results)
-        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
+    if table_is_new(settings):
+        text = f"{table_shown(settings)}: there is no results table yet. `reelbatch generate` makes one."
+        trial = file_of(sandbox_table(settings.results))
+        hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
+        raise LedgerUnusable(f"{text}{hint}")
 
 
 def _clear_up(ledger: Ledger, settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable
@@ -17,19 +16,25 @@ def variable(setting: str) -> str:
     return f"{PREFIX}{setting.upper()}"
 
 
-def stated_variables() -> set[str]:
-    """The variables of this environment that would be settings, in capitals."""
-    return {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+def stated_variables() -> dict[str, str]:
+    """The variables of this environment that would be settings: in capitals, and as they are spelt."""
+    return {name.upper(): name for name in os.environ if name.upper().startswith(PREFIX)}
 
 
 def unknown_variables(settings: Iterable[str]) -> list[str]:
     """A line for each variable that is no setting: what is wrong and what was probably meant."""
-    known = {variable(name) for name in settings}
-    unknown = sorted(name for name in stated_variables() - known if not _OF_A_CLUSTER.search(name))
-    return [_line(name, sorted(known)) for name in unknown]
+    names = list(settings)
+    known = {variable(name) for name in names}
+    return [
+        _line(spelt, name.removeprefix(PREFIX).lower(), names)
+        for name, spelt in sorted(stated_variables().items())
+        if name not in known and not _OF_A_CLUSTER.search(name)
+    ]
 
 
-def _line(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    meant = f"did you mean {close[0]}?" if close else "correct its name, or unset it"
-    return f"{name}: there is no such setting; {meant}"
+def _line(spelt: str, name: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    meant = f"did you mean {variable(close[0])}?" if close else "correct its name, or unset it"
+    return f"{spelt}: there is no such setting; {meant}"

@@ -81,7 +81,5 @@ def _asks(settings: Settings, consent: Consent) -> bool:
     live = not consent.sandbox and api_of(settings.base_url) != "local"
     asks = live and not consent.given and sys.stdin.isatty()
     if asks and consent.as_json:
-        raise SettingsError(
-            "--json leaves no place for the question before credits are spent; add --yes to spend them."
-        )
+        raise SettingsError("--json can't ask before credits are spent. Add --yes to spend them without a question.")
     return asks
