@@ -168,13 +168,14 @@ def test_the_real_table_of_the_environment_is_not_the_sandboxs(
 
 def test_json_at_a_terminal_does_not_spend_without_a_yes(tmp_path: Path) -> None:
     """There is somebody to ask, but no place for the question."""
-    _table_with("api.magichour.ai", tmp_path / "r.db")
+    _table_with("api.example.invalid", tmp_path / "r.db")
+    where = ["--base-url", "https://api.example.invalid", "--results", "sqlite:///r.db"]
     terminal, other_end = os.openpty()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
     with closing(os.fdopen(terminal, "rb")), closing(os.fdopen(other_end, "rb")) as stdin:
         for command in (["generate", str(MANIFEST)], ["rerun"]):
             done = subprocess.run(
-                [sys.executable, "-m", "reelbatch", *command, "--results", "sqlite:///r.db", "--json"],
+                [sys.executable, "-m", "reelbatch", *command, *where, "--json"],
                 cwd=tmp_path,
                 env={**kept, "MAGIC_HOUR_API_KEY": "of-nobody"},
                 stdin=stdin,
