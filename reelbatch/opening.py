@@ -103,7 +103,7 @@ def refuse_live_rows(settings: Settings) -> None:
         batch, api = live[0]
         raise LedgerUnusable(
             f'{where}: holds live rows (batch "{batch}" of {api}), and --sandbox keeps out of such a table. '
-            "Leave --sandbox out, or --results, so that the sandbox takes a table of its own."
+            "Leave --sandbox out, or --results, or state another table there."
         )
 
 

@@ -39,6 +39,11 @@ def warn(message: str) -> None:
     err.print(f"[yellow]Warning:[/] {escape(message)}")
 
 
+def note(message: str) -> None:
+    """Something that may be as it should be, on standard error."""
+    err.print(f"[yellow]{escape(message)}[/]")
+
+
 def print_findings(plan: Plan) -> None:
     """Problems and warnings of the manifest, on standard error."""
     _list(plan.warnings, plan.warning_count, "warning", "yellow")

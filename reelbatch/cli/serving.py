@@ -68,7 +68,7 @@ def webhook(
     if settings.webhook_secret is None:
         raise SettingsError("There is no webhook secret. Set the environment variable REELBATCH_WEBHOOK_SECRET.")
     if notice := table_notice(settings):
-        screen.warn(notice)
+        screen.note(notice)
     with opened_ledger(settings) as ledger:
         counts = serve(ledger, settings.webhook_secret, port, _listening, host=host)
     screen.out.print("Events: " + ", ".join(f"{count:,} {name}" for name, count in asdict(counts).items()))

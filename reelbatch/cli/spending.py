@@ -35,7 +35,7 @@ def allow_spending(order: Order, settings: Settings, consent: Consent) -> None:
     """
     if not _asks(settings, consent):
         if notice := table_notice(settings):
-            screen.warn(notice)
+            screen.note(notice)
         return
     made = plan(order, settings)
     screen.print_findings(made)

@@ -96,6 +96,16 @@ def test_a_settings_file_does_not_send_the_key_to_a_stranger(tmp_path: Path, run
     assert run("plan", str(MANIFEST), "--config", "reelbatch.yaml")[0] == 0
 
 
+def test_the_sandbox_by_itself_finds_its_settings_too(tmp_path: Path, run: Run) -> None:
+    """Those of the section `sandbox`; a file without one is none of its business."""
+    (tmp_path / "reelbatch.yaml").write_text("sandbox: {port: 99999}\n")
+    code, _, said = run("sandbox", "--latency-ms", "-1")  # wrong too, so that no sandbox is ever served here
+    assert (code, f"{tmp_path}/reelbatch.yaml: port: " in said) == (2, True), said
+    (tmp_path / "reelbatch.yaml").write_text("concurrency: 3\n")
+    code, _, said = run("sandbox", "--port", "99999")
+    assert (code, "concurrency" in said) == (2, False), said
+
+
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda words: words[0])
 def test_a_misspelt_variable_is_an_error(command: list[str], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cap with a slip in its name would be no cap."""
