@@ -109,15 +109,22 @@ def refuse_live_rows(settings: Settings) -> None:
 
 def describe_config(file: ConfigFile) -> str:
     """What to know of a `reelbatch.yaml` that was found: where it is, and what it says of API and results table."""
-    from reelbatch.ledger.engine import parse_url, shown
-
     lines = [f"{path} belongs to another user and is not used; --config {path} uses it." for path in file.foreign]
     if file.path is not None:
-        stated = {"base_url": file.stated.get("base_url")}
-        stated["results"] = shown(parse_url(file.stated["results"])) if "results" in file.stated else None
-        parts = [f"{name}: {value}" for name, value in stated.items() if value is not None]
-        lines.append(f"Settings from {file.path}{' (' + ', '.join(parts) + ')' if parts else ''}")
+        parts = ", ".join(_shown_parts(file))
+        lines.append(f"Settings from {file.path}{f' ({parts})' if parts else ''}")
     return "\n".join(lines)
+
+
+def _shown_parts(file: ConfigFile) -> Iterator[str]:
+    if isinstance(base_url := file.stated.get("base_url"), str):
+        from reelbatch.manifest.cloud import shown as shown_address
+
+        yield f"base_url: {shown_address(base_url)}"
+    if isinstance(results := file.stated.get("results"), str):
+        from reelbatch.ledger.engine import parse_url, shown
+
+        yield f"results: {shown(parse_url(results))}"
 
 
 def say_config(file: ConfigFile) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from reelbatch.config_file import ConfigFile
 from reelbatch.errors import SettingsError
+from reelbatch.opening import describe_config
 from reelbatch.settings import load_settings
 from reelbatch.table_urls import sandbox_data, sandbox_table
 
@@ -117,6 +118,19 @@ def test_a_found_file_without_a_table_has_the_default_beside_it(tmp_path: Path) 
     assert settings.results == f"sqlite:///{project}/results/reelbatch.db"
     assert "results" not in settings.model_fields_set
     assert load_settings(sandbox=True).results == f"sqlite:///{project}/results/sandbox/reelbatch.db"
+
+
+def test_what_is_said_of_a_found_file_holds_no_secret(tmp_path: Path) -> None:
+    """Not even where an option takes the place of what it states, so that nothing else checks that."""
+    path = _write(
+        tmp_path / "home" / "project",
+        "base_url: https://me:marked-4711@api.example.com\nresults: postgresql://me:marked-4711@db/reel\n",
+    )
+    told: list[ConfigFile] = []
+    load_settings(options={"base_url": "https://api.magichour.ai", "results": "sqlite:///r.db"}, told=told.append)
+    (said,) = map(describe_config, told)
+    assert said.startswith(f"Settings from {path} (base_url: https://api.example.com, results: postgresql")
+    assert "marked-4711" not in said
 
 
 @pytest.mark.parametrize(
