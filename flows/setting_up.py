@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,13 +18,14 @@ from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
 from flows.server import prefect_api
+from reelbatch.config_file import SECRETS, ConfigFile
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
 from reelbatch.local import sandboxed
-from reelbatch.opening import opened_ledger
+from reelbatch.opening import describe_config, opened_ledger, table_notice, table_shown
 from reelbatch.session import on_done
-from reelbatch.settings import SECRETS, Settings, load_settings, may_hold_secret
+from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
@@ -44,9 +44,12 @@ async def opened(
         LedgerUnusable: the table can't be opened, or does not exist although it must.
     """
     options = {name: parameters[name] for name in _SETTINGS if name in parameters}
-    stated = await _settings(parameters["config"], {**options, **(parameters["overrides"] or {})})
+    options |= parameters.get("overrides") or {}
+    stated = await _settings(parameters["config"], options, sandbox=parameters["sandbox"])
     if not parameters["sandbox"]:
         _warn_of_own_table(stated)
+    if not must_exist and (notice := table_notice(stated)):
+        get_run_logger().info(notice)
     with (
         sandboxed(stated, enabled=parameters["sandbox"]) as settings,
         opened_ledger(settings, must_exist=must_exist) as ledger,
@@ -56,36 +59,46 @@ async def opened(
         listener()
 
 
-async def _settings(config: str | None, options: Mapping[str, Any]) -> Settings:
+async def _settings(config: str | None, options: Mapping[str, Any], *, sandbox: bool) -> Settings:
     """The run's settings; what is secret comes from the environment, else from Prefect's Secret blocks.
 
     The key: MAGIC_HOUR_API_KEY or the block `magic-hour-api-key`. The results table, where no option, setting or
-    REELBATCH_RESULTS states one: the block `reelbatch-results`.
+    REELBATCH_RESULTS states one: the block `reelbatch-results`, in a deployment's run. Any other run has the table
+    that `plan`, `status` and `reconcile` see, which know nothing of blocks.
 
     Raises:
         SettingsError: a setting can't be used, or a parameter holds a secret, which Prefect would keep in the open.
     """
     _refuse_secrets(options)
-    settings = load_settings(config, options)
+    stated = {**options, "results": options.get("results") or typed_results.get()}
+    settings = load_settings(config, stated, sandbox=sandbox, told=_log_config)
     found: dict[str, Any] = {}
     if settings.api_key is None and (key := await _from_block(KEY_BLOCK)):
         found["api_key"] = key
-    if "results" not in settings.model_fields_set and (url := await _from_block(RESULTS_BLOCK)):
+    if _is_own_table(settings) and (url := await _from_block(RESULTS_BLOCK)):
         found["results"] = url.get_secret_value()
     return settings.model_copy(update=found)
 
 
-def _warn_of_own_table(settings: Settings) -> None:
-    """A worker that was told no table takes the default: fine on one machine, dear on two."""
+def _log_config(file: ConfigFile) -> None:
+    get_run_logger().info(describe_config(file))
+
+
+def _is_own_table(settings: Settings) -> bool:
+    """Whether this is a deployment's run that was told no results table."""
     run = FlowRunContext.get()
     deployed = run is not None and run.flow_run is not None and run.flow_run.deployment_id is not None
-    if deployed and "results" not in settings.model_fields_set:
+    return deployed and "results" not in settings.model_fields_set
+
+
+def _warn_of_own_table(settings: Settings) -> None:
+    """A worker that was told no table takes the default: fine on one machine, dear on two."""
+    if _is_own_table(settings):
         get_run_logger().warning(
-            "No results table was stated, so this worker uses one of its own: %s, in %s. Workers elsewhere do not "
+            "No results table was stated, so this worker uses one of its own: %s. Workers elsewhere do not "
             "see it and would pay for the same rows again. State the table for all of them, even if it is this one: "
             "REELBATCH_RESULTS, a Secret block `%s`, or `results` in the config file.",
-            shown(settings.results),
-            Path.cwd(),
+            table_shown(settings),
             RESULTS_BLOCK,
         )
 

@@ -50,7 +50,7 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
     others = ledger.read(partial(sharing.unfinished_elsewhere, api=api))
     if not others:
         return None
-    local = "--sandbox, or --base-url with its address on this machine"
+    local = "--base-url with its address on this machine, or --sandbox with --results"
     found = [
         f"{count:,} of {other} (use {local if other == 'local' else f'--base-url https://{other}, no --sandbox'})"
         for other, count in others.items()

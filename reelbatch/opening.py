@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.table_urls import file_of, sandbox_table
 
 if TYPE_CHECKING:
+    from reelbatch.config_file import ConfigFile
     from reelbatch.ledger import Ledger
     from reelbatch.settings import Settings
 
@@ -57,6 +60,84 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
         yield ledger
 
 
+def table_shown(settings: Settings) -> str:
+    """Where the results table is: the whole path of a file, or a URL without its password."""
+    from reelbatch.ledger.engine import parse_url, shown, sqlite_path
+
+    url = parse_url(settings.results)
+    path = sqlite_path(url)
+    return str(path.absolute()) if path else shown(url)
+
+
+def table_is_new(settings: Settings) -> bool:
+    """Whether the results table is a file that does not exist yet, so that a run would make it."""
+    from reelbatch.ledger import Ledger
+
+    return not Ledger.exists(settings.results)
+
+
+def table_notice(settings: Settings) -> str | None:
+    """What to know before a run makes a results table anew; None where there is one."""
+    return new_table(table_shown(settings)) if table_is_new(settings) else None
+
+
+def new_table(where: str) -> str:
+    """That the results table at `where` is yet to be made: whoever expected rows in it stands in the wrong folder."""
+    return f"There is no results table yet; a new one will be made: {where}"
+
+
+def refuse_live_rows(settings: Settings) -> None:
+    """The sandbox keeps out of a table in which something was paid for.
+
+    Raises:
+        LedgerUnusable: it holds a batch of another API than this machine's.
+    """
+    from reelbatch.ledger import Ledger, runs
+
+    if table_is_new(settings):
+        return
+    with Ledger.to_read(settings.results) as ledger:
+        live = ledger.read(runs.live_batches)
+        where = ledger.shown_url
+    if live:
+        batch, api = live[0]
+        raise LedgerUnusable(
+            f'{where}: holds live rows (batch "{batch}" of {api}), and --sandbox keeps out of such a table. '
+            "Leave --sandbox out, or --results, or state another table there."
+        )
+
+
+def describe_config(file: ConfigFile) -> str:
+    """What to know of a `reelbatch.yaml` that was found: where it is, and what it says of API and results table."""
+    lines = [f"{path} belongs to another user and is not used; --config {path} uses it." for path in file.foreign]
+    if file.path is not None:
+        parts = ", ".join(_shown_parts(file))
+        lines.append(f"Settings from {file.path}{f' ({parts})' if parts else ''}")
+    return "\n".join(lines)
+
+
+def _shown_parts(file: ConfigFile) -> Iterator[str]:
+    if isinstance(base_url := file.stated.get("base_url"), str):
+        from reelbatch.manifest.cloud import shown as shown_address
+
+        yield f"base_url: {shown_address(base_url)}"
+    if isinstance(results := file.stated.get("results"), str):
+        from reelbatch.ledger.engine import parse_url, shown
+
+        yield f"results: {shown(parse_url(results))}"
+
+
+def say_config(file: ConfigFile) -> None:
+    """The same on standard error, once in each process."""
+    text = describe_config(file)
+    if text not in _said:
+        _said.add(text)
+        sys.stderr.write(f"{text}\n")
+
+
+_said: set[str] = set()
+
+
 def any_rescued(path: Path | None, names: str = _RESCUED) -> bool:
     """Whether there are answers that a table would not take, in the folder for temporary files or beside `path`.
 
@@ -67,12 +148,11 @@ def any_rescued(path: Path | None, names: str = _RESCUED) -> bool:
 
 
 def _check_exists(settings: Settings) -> None:
-    from reelbatch.ledger import Ledger
-    from reelbatch.ledger.engine import shown
-
-    if not Ledger.exists(settings.results):
-        where = shown(settings.results)
-        raise LedgerUnusable(f"{where}: there is no results table yet. `reelbatch generate` makes one.")
+    if table_is_new(settings):
+        text = f"{table_shown(settings)}: there is no results table yet. `reelbatch generate` makes one."
+        trial = file_of(sandbox_table(settings.results))
+        hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
+        raise LedgerUnusable(f"{text}{hint}")
 
 
 def _clear_up(ledger: Ledger, settings: Settings) -> None:

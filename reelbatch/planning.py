@@ -14,6 +14,7 @@ from reelbatch.ledger.reruns import RerunCount
 from reelbatch.ledger.selection import Action
 from reelbatch.manifest import Checks, Manifest, ManifestOptions
 from reelbatch.models import ModelTable, load_models
+from reelbatch.opening import table_is_new, table_shown
 from reelbatch.settings import Settings
 
 KEYS_SHOWN = 10
@@ -83,6 +84,8 @@ class Plan:
     problem_count: int
     warning_count: int
     joined: bool = False  # another worker, which is still at work, has read the manifest
+    results: str = ""  # the results table: a file's whole path, or a URL without its password
+    results_is_new: bool = False  # there is no such file yet
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -258,6 +261,8 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
         warnings=[str(warning) for warning in findings.warnings] + same,
         problem_count=findings.problem_count,
         warning_count=findings.warning_count + len(same),
+        results=table_shown(settings),
+        results_is_new=table_is_new(settings),
     )
 
 

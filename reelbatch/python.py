@@ -16,6 +16,7 @@ from reelbatch.joining import take_up_manifest
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.local import sandboxed
+from reelbatch.opening import say_config
 from reelbatch.reporting import RunReport
 from reelbatch.session import open_session, opened_ledger
 from reelbatch.settings import Settings, load_settings
@@ -45,7 +46,7 @@ def create(
         UploadError: the image could not be uploaded; nothing was charged.
         SettingsError: there is no key, or the address can't be used.
     """
-    settings = load_settings(options={"api_key": api_key, "base_url": base_url})
+    settings = load_settings(options={"api_key": api_key, "base_url": base_url}, told=say_config)
 
     async def work() -> Created:
         connection = Connection(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
@@ -73,8 +74,8 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     Args:
         source: a manifest's path or URL, or a DataFrame with its columns.
         batch: name under which rows are generated once; default: the manifest's stem, or `dataframe`.
-        config: YAML file with settings.
-        sandbox: run against a local sandbox; nothing is paid.
+        config: YAML file with settings; default: the `reelbatch.yaml` in the current folder or above it.
+        sandbox: run against a local sandbox, with a results table of its own; nothing is paid.
         settle: wait for the videos as well.
         limit: rows to send at most.
         strict: send nothing if any row fails its checks.
@@ -85,7 +86,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     Raises:
         UsageError: the manifest, a setting or the results table can't be used.
     """
-    stated = load_settings(config, settings)
+    stated = load_settings(config, settings, sandbox=sandbox, told=say_config)
     send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
     if send.regenerate is Regenerate.CANCEL:
         raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")

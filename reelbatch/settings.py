@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -11,11 +12,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from reelbatch.config_file import ConfigFile, find_config, folder_of, named_config
 from reelbatch.domain import Plan
 from reelbatch.errors import SettingsError
+from reelbatch.table_urls import DEFAULT_RESULTS, anchored, sandbox_table
+from reelbatch.variables import PREFIX, stated_variables, unknown_variables, variable
 
 LIVE_URL = "https://api.magichour.ai"
-DEFAULT_RESULTS = "sqlite:///results/reelbatch.db"
+
+typed_results: ContextVar[str | None] = ContextVar("typed_results", default=None)
+"""A results table with a password that was typed: no flow's parameter may hold it, since Prefect shows those."""
 
 
 def is_loopback(host: str | None) -> bool:
@@ -75,7 +81,7 @@ class ManifestSettings(BaseModel):
 class Settings(BaseSettings):
     """Every setting, with its default. Times are in seconds, money in credits."""
 
-    model_config = SettingsConfigDict(env_prefix="REELBATCH_", frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
 
     api_key: _Secret = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
     base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
@@ -127,16 +133,60 @@ class Settings(BaseSettings):
         return table.get(self.plan)
 
 
-def load_settings(config: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from `options` (None: not given), environment, `config` (YAML) and defaults.
+def load_settings(
+    config: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    sandbox: bool = False,
+    told: Callable[[ConfigFile], None] | None = None,
+) -> Settings:
+    """Settings from `options` (None: not given), environment, config file and defaults.
+
+    Args:
+        config: a YAML file; default: the `reelbatch.yaml` in the current folder or above it, if there is one.
+        options: settings by their names, which come before all others.
+        sandbox: the sandbox's own results table, unless `options` state one.
+        told: hears of a `reelbatch.yaml` that was found, before anything is done.
 
     Raises:
         SettingsError: names the setting, what is wrong with it and where it came from.
     """
-    stated = _read_config(Path(config)) if config else {}
+    file = named_config(Path(config)) if config else find_config()
     given = {key: value for key, value in (options or {}).items() if value is not None}
+    settings = _built(given, file)
+    if file.found and "base_url" in file.stated and not _is_overruled("base_url", given):
+        _check_where_the_key_goes(settings.base_url, file)
+    if told is not None and (file.found or file.foreign):
+        told(file)
+    if sandbox and "results" not in given:
+        default = type(settings).model_fields["results"].default
+        return settings.model_copy(update={"results": sandbox_table(settings.results, default)})
+    return settings
+
+
+def _built(given: Mapping[str, Any], file: ConfigFile) -> Settings:
+    """All sources put together.
+
+    Raises:
+        SettingsError: lists everything that is wrong.
+    """
+    wrong = unknown_variables(Settings.model_fields)
+    try:
+        settings = _with_file(file)(**given)
+    except ValidationError as error:
+        raise SettingsError(_explain([*wrong, *_lines(error)], file)) from None
+    if wrong:
+        raise SettingsError(_explain(wrong, file))
+    return settings
+
+
+def _with_file(file: ConfigFile) -> type[Settings]:
+    """Settings that read `file` too; the default table of a found one lies beside it, wherever one stands below."""
+    default = anchored(DEFAULT_RESULTS, folder_of(file.path)) if file.found and file.path else DEFAULT_RESULTS
 
     class WithFile(Settings):
+        results: str = default
+
         @classmethod
         def settings_customise_sources(
             cls,
@@ -147,42 +197,30 @@ def load_settings(config: str | Path | None = None, options: Mapping[str, Any] |
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             del dotenv_settings, file_secret_settings  # a key in a file beside the manifest is a key that leaks
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=stated)
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(file.stated))
 
-    try:
-        return WithFile(**given)
-    except ValidationError as error:
-        raise SettingsError(_explain(error, config)) from None
+    return WithFile
 
 
-SECRETS = {
-    "api_key": "MAGIC_HOUR_API_KEY",
-    "MAGIC_HOUR_API_KEY": "MAGIC_HOUR_API_KEY",
-    "webhook_secret": "REELBATCH_WEBHOOK_SECRET",
-}
-"""Settings that are secret, and the environment variables that they come from."""
+def _is_overruled(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether an option or the environment states a setting, so that the file's word for it does not count."""
+    return name in given or variable(name) in stated_variables()
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    import yaml
+def _check_where_the_key_goes(base_url: str, file: ConfigFile) -> None:
+    """A file that just lies about does not send the key to a stranger.
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: no such config file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: the config file can't be read: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: a config file is a list of `setting: value` lines")
-    for name, variable in SECRETS.items():
-        if name in content:
-            raise SettingsError(f"{path}: {name} does not belong in a file; set the environment variable {variable}")
-    return content
+    Raises:
+        SettingsError: the address is neither the vendor's nor this machine's.
+    """
+    if api_of(base_url) not in {"local", api_of(LIVE_URL)}:
+        raise SettingsError(
+            f"{file.path}: base_url {base_url} is neither {LIVE_URL} nor on this machine, "
+            f"and the key would go there. If that is meant, name the file: --config {file.path}"
+        )
 
 
-def _explain(error: ValidationError, config: str | Path | None) -> str:
+def _lines(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in item["loc"])
@@ -190,5 +228,9 @@ def _explain(error: ValidationError, config: str | Path | None) -> str:
         if item["type"] == "extra_forbidden":
             message = "there is no such setting"
         lines.append(f"{name}: {message}")
-    source = f"{config}, options or environment" if config else "options or environment"
+    return lines
+
+
+def _explain(lines: list[str], file: ConfigFile) -> str:
+    source = f"{file.path}, options or environment" if file.path else "options or environment"
     return "\n".join(["These settings can't be used:", *(f"  {line}" for line in lines), f"(from {source})"])

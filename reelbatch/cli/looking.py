@@ -50,6 +50,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
 
     settings = settings_of(
         config,
+        sandbox=sandbox,
         results=results,
         base_url="http://127.0.0.1" if sandbox else base_url,
         concurrency=concurrency,
@@ -75,12 +76,13 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     batch: opt.AnyBatch = None,
     rows: Annotated[int, typer.Option(help="Show so many rows of each batch as well.", metavar="N", min=0)] = 0,
     credits_: Annotated[bool, typer.Option("--credits", help="Show where every credit went, by model.")] = False,
+    sandbox: opt.SandboxTable = False,
     as_json: opt.Json = False,
 ) -> None:
     """Counts by state, and credits."""
     from reelbatch.standing import statuses_at_a_glance
 
-    settings = settings_of(config, results=results)
+    settings = settings_of(config, sandbox=sandbox, results=results)
     statuses = None if rows or credits_ else statuses_at_a_glance(settings.results, batch)
     first: Mapping[Batch, list[dict[str, Any]]] = {}
     if statuses is None:
@@ -114,13 +116,14 @@ def _looked_into(
     return statuses, first
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917 - options of a command
     path: Annotated[
         str, typer.Argument(help="Target; the ending says the format: .parquet, .csv or .jsonl.", metavar="PATH")
     ],
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.AnyBatch = None,
+    sandbox: opt.SandboxTable = False,
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
@@ -130,7 +133,7 @@ def export(
     from reelbatch.exporting import export as write
     from reelbatch.manifest.cloud import shown
 
-    with readable_table(settings_of(config, results=results)) as ledger:
+    with readable_table(settings_of(config, sandbox=sandbox, results=results)) as ledger:
         names = _batches(ledger, batch)
         rows = write(ledger, path, names[0] if batch else None)
     if as_json:
@@ -159,7 +162,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     """List rows in doubt with what to look for, and clear them up."""
     from reelbatch.cli.doubting import Request, run
 
-    settings = settings_of(config, results=results, base_url=base_url)
+    settings = settings_of(config, sandbox=sandbox, results=results, base_url=base_url)
     request = Request(
         batch=batch,
         row=row,

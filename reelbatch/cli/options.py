@@ -14,13 +14,20 @@ Manifest = Annotated[
     str, typer.Argument(help="CSV, TSV, JSON Lines or Parquet file: a path or a URL.", metavar="MANIFEST")
 ]
 Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file with settings.", rich_help_panel=_SETTINGS, metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--config",
+        help="YAML file with settings. (default: reelbatch.yaml here or in a folder above)",
+        rich_help_panel=_SETTINGS,
+        metavar="FILE",
+    ),
 ]
 Results = Annotated[
     str | None,
     typer.Option(
         "--results",
-        help="Results table, as a SQLAlchemy URL. (default: sqlite:///results/reelbatch.db)",
+        help="Results table, as a SQLAlchemy URL. "
+        "(default: sqlite:///results/reelbatch.db; with --sandbox sqlite:///results/sandbox/reelbatch.db)",
         rich_help_panel=_SETTINGS,
         metavar="URL",
     ),
@@ -38,7 +45,20 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")
 ]
 Sandbox = Annotated[
-    bool, typer.Option("--sandbox", help="Run against a local sandbox; nothing is paid.", rich_help_panel=_RUN)
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="Run against a local sandbox, with a results table of its own; nothing is paid.",
+        rich_help_panel=_RUN,
+    ),
+]
+SandboxTable = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="The results table of runs with --sandbox, in place of the real one.",
+        rich_help_panel=_SETTINGS,
+    ),
 ]
 BaseUrl = Annotated[
     str | None, typer.Option("--base-url", help="The API's address.", rich_help_panel=_RUN, metavar="URL")

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reelbatch.opening import new_table
+
 if TYPE_CHECKING:
     from reelbatch.ledger.doubts import Doubt
     from reelbatch.planning import Plan, RerunPlan
@@ -36,6 +38,11 @@ def fail(message: str) -> None:
 def warn(message: str) -> None:
     """Something to know, on standard error."""
     err.print(f"[yellow]Warning:[/] {escape(message)}")
+
+
+def note(message: str) -> None:
+    """Something that may be as it should be, on standard error."""
+    err.print(f"[yellow]{escape(message)}[/]")
 
 
 def print_findings(plan: Plan) -> None:
@@ -74,6 +81,8 @@ def print_plan(plan: Plan) -> None:
     print_held(plan.held, plan.held_rows)
     if plan.order is not None:
         out.print(f"  An order is open: {escape(plan.order)}")
+    if plan.results_is_new:
+        out.print(f"[yellow]{escape(new_table(plan.results))}[/]")
     if plan.by_model:
         out.print(_model_table(plan))
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")

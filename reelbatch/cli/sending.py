@@ -40,7 +40,7 @@ class RunOptions:
 
     def settings(self, **more: Any) -> Settings:
         """The settings that the options change."""
-        return settings_of(self.config, **self._stated(), rate=self.rate, **more)
+        return settings_of(self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate, **more)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that the flows have in common."""
@@ -95,7 +95,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
-    from reelbatch.cli.spending import allow_spending, drop_order, keys_of
+    from reelbatch.cli.spending import Consent, allow_spending, drop_order, keys_of
     from reelbatch.generation import GenerateOptions, assignment, send_options
     from reelbatch.ledger.selection import Regenerate
 
@@ -107,8 +107,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     if which.regenerate is Regenerate.CANCEL:
         drop_order(settings, named, as_json=as_json)
         return
-    if not yes and not as_json:
-        allow_spending(options, settings, sandbox=sandbox)
+    allow_spending(options, settings, Consent(given=yes, as_json=as_json, sandbox=sandbox))
     stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
     parameters = {**stated, **run.parameters()}
     line = watch(_generate_flow, parameters, show_plan=not as_json, verbose=verbose)
@@ -156,7 +155,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
-    from reelbatch.cli.spending import allow_rerun, keys_of, show_rerun
+    from reelbatch.cli.spending import Consent, allow_rerun, keys_of, show_rerun
     from reelbatch.rerunning import RerunOptions, selection
 
     options = RerunOptions(
@@ -172,8 +171,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     if dry_run:
         show_rerun(options, settings, limit, as_json=as_json)
         return
-    if not yes and not as_json:
-        allow_rerun(options, settings, limit, sandbox=sandbox)
+    allow_rerun(options, settings, Consent(given=yes, as_json=as_json, sandbox=sandbox), limit)
     which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
     parameters = {**which, "accept_double_charge": accept_double_charge, **run.parameters()}
     line = watch(_rerun_flow, parameters, show_plan=not as_json, verbose=verbose)
@@ -203,7 +201,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.following import left_elsewhere
     from reelbatch.settings import api_of
 
-    settings = settings_of(config, results=results, base_url=base_url)
+    settings = settings_of(config, sandbox=sandbox, results=results, base_url=base_url)
     with existing_table(settings) as ledger:  # that there is none is said at once, before Prefect starts
         left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))
     if left and not batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,10 +28,23 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of a command
     """Run the local API by itself, until Ctrl-C."""
     from reelbatch.sandbox.__main__ import main as serve
 
+    config = config or _found_config()
     given = {"--port": port, "--config": config, "--key": key, "--data": data, "--balance": balance, "--seed": seed}
     stated = [*given.items(), ("--latency-ms", latency_ms), *(("--fault", text) for text in fault or ())]
     arguments = [part for name, value in stated if value is not None for part in (name, str(value))]
     raise typer.Exit(serve(arguments))
+
+
+def _found_config() -> Path | None:
+    """A `reelbatch.yaml` that says something of the sandbox."""
+    from reelbatch.config_file import find_config
+    from reelbatch.opening import say_config
+
+    file = find_config()
+    if "sandbox" not in file.stated:
+        return None
+    say_config(file)
+    return file.path
 
 
 def webhook(
@@ -40,18 +54,21 @@ def webhook(
     ] = "127.0.0.1",
     config: opt.Config = None,
     results: opt.Results = None,
+    sandbox: opt.SandboxTable = False,
 ) -> None:
     """Receive the API's events: they settle rows at once and clear up rows in doubt. Until Ctrl-C."""
     from dataclasses import asdict
 
     from reelbatch.cli import screen
     from reelbatch.errors import SettingsError
-    from reelbatch.opening import opened_ledger
+    from reelbatch.opening import opened_ledger, table_notice
     from reelbatch.webhooks import serve
 
-    settings = settings_of(config, results=results)
+    settings = settings_of(config, sandbox=sandbox, results=results)
     if settings.webhook_secret is None:
         raise SettingsError("There is no webhook secret. Set the environment variable REELBATCH_WEBHOOK_SECRET.")
+    if notice := table_notice(settings):
+        screen.note(notice)
     with opened_ledger(settings) as ledger:
         counts = serve(ledger, settings.webhook_secret, port, _listening, host=host)
     screen.out.print("Events: " + ", ".join(f"{count:,} {name}" for name, count in asdict(counts).items()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from contextlib import AbstractContextManager
@@ -16,11 +15,20 @@ if TYPE_CHECKING:
     from reelbatch.settings import Settings
 
 
-def settings_of(config: Any, **options: Any) -> Settings:
-    """Options over environment over config file over defaults."""
+def settings_of(config: Any, *, sandbox: bool = False, **options: Any) -> Settings:
+    """Options over environment over config file over defaults; with `sandbox` its own table.
+
+    Raises:
+        SettingsError: a setting can't be used.
+        LedgerUnusable: the table that the sandbox would use holds rows of the live API.
+    """
+    from reelbatch.opening import refuse_live_rows, say_config
     from reelbatch.settings import load_settings
 
-    return load_settings(config, options)
+    settings = load_settings(config, options, sandbox=sandbox, told=say_config)
+    if sandbox:
+        refuse_live_rows(settings)
+    return settings
 
 
 def existing_table(settings: Settings) -> AbstractContextManager[Ledger]:
@@ -41,13 +49,14 @@ def readable_table(settings: Settings) -> AbstractContextManager[Ledger]:
 def as_parameter(results: str | None) -> str | None:
     """The results table's URL as a flow's parameter.
 
-    Prefect keeps parameters for everybody to read, so one with a password goes by the environment instead.
+    Prefect keeps parameters for everybody to read, so one with a password reaches the flow beside them.
     """
     from reelbatch.ledger.engine import has_secret
+    from reelbatch.settings import typed_results
 
     if results is None or not has_secret(results):
         return results
-    os.environ["REELBATCH_RESULTS"] = results
+    typed_results.set(results)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,23 +14,35 @@ from reelbatch.cli.shared import print_json
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
 from reelbatch.generation import GenerateOptions, cancel_order, plan
-from reelbatch.opening import opened_ledger
+from reelbatch.opening import opened_ledger, table_notice
 from reelbatch.planning import Agreement, NotAgreed, Plan, RerunPlan
 from reelbatch.rerunning import RerunOptions, preview, selection
 from reelbatch.session import ask_consent
 from reelbatch.settings import Settings, api_of
 
 
-def allow_spending(options: GenerateOptions, settings: Settings, *, sandbox: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What was typed about spending."""
+
+    given: bool  # --yes
+    as_json: bool  # --json, which leaves no place for a question
+    sandbox: bool  # --sandbox, where nothing is spent
+
+
+def allow_spending(options: GenerateOptions, settings: Settings, consent: Consent) -> None:
     """Somebody at a terminal is asked before the live API is used; a script or a schedule is not.
 
     What was said yes to binds the run: were there more to send by then, it asks again.
 
     Raises:
         ManifestError: the manifest can't be used.
+        SettingsError: there is nobody to ask at a terminal, since the answer is to be JSON.
         typer.Exit: the answer was no.
     """
-    if not _asks(settings, sandbox=sandbox):
+    if not _asks(settings, consent):
+        if notice := table_notice(settings):
+            screen.note(notice)
         return
     made = plan(options, settings)
     screen.print_findings(made)
@@ -38,14 +51,14 @@ def allow_spending(options: GenerateOptions, settings: Settings, *, sandbox: boo
         _ask("Send these rows?", Agreement.to(made))
 
 
-def allow_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, sandbox: bool) -> None:
+def allow_rerun(options: RerunOptions, settings: Settings, consent: Consent, limit: int | None) -> None:
     """The same for failed rows.
 
     Raises:
-        SettingsError: the options can't be carried out.
+        SettingsError: the options can't be carried out, or nobody can be asked.
         typer.Exit: the answer was no.
     """
-    if not _asks(settings, sandbox=sandbox):
+    if not _asks(settings, consent):
         return
     with opened_ledger(settings, must_exist=True) as ledger:
         made = preview(ledger, selection(options, ledger), limit)
@@ -118,5 +131,9 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def _asks(settings: Settings, *, sandbox: bool) -> bool:
-    return not sandbox and api_of(settings.base_url) != "local" and sys.stdin.isatty()
+def _asks(settings: Settings, consent: Consent) -> bool:
+    live = not consent.sandbox and api_of(settings.base_url) != "local"
+    asks = live and not consent.given and sys.stdin.isatty()
+    if asks and consent.as_json:
+        raise SettingsError("--json can't ask before credits are spent. Add --yes to spend them without a question.")
+    return asks

@@ -235,6 +235,8 @@ def _section(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: the sandbox's settings must be a mapping of names to values")
+    if isinstance(data := content.get("data"), str):  # as everywhere in a config file, it starts at the file's folder
+        content["data"] = path.absolute().parent / data
     return content
 
 

@@ -79,7 +79,10 @@ def start(config: SandboxConfig | None = None, **overrides: Any) -> Iterator[Run
 
 
 def _spawn(settings: SandboxConfig, file: Path) -> subprocess.Popen[bytes]:
-    file.write_text(json.dumps({"sandbox": settings.model_dump(mode="json")}), encoding="utf-8")  # is YAML too
+    stated = settings.model_dump(mode="json")
+    if settings.data is not None:  # relative to this folder, and not to the file's
+        stated["data"] = str(settings.data.absolute())
+    file.write_text(json.dumps({"sandbox": stated}), encoding="utf-8")  # is YAML too
     return subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)],
         stdin=subprocess.PIPE,

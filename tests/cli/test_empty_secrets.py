@@ -36,11 +36,11 @@ def test_a_command_says_that_the_secret_is_missing(command: list[str], missing: 
     results = f"sqlite:///{tmp_path}/r.db"
     empty = {"MAGIC_HOUR_API_KEY": "", "REELBATCH_WEBHOOK_SECRET": "", "REELBATCH_RESULTS": results}
     script = (
-        "import sys, reelbatch\nreelbatch.generate(sys.argv[1], sandbox=True, limit=0)\n"
-        "from reelbatch.cli import main\nsys.argv = ['reelbatch', *sys.argv[2:]]\nmain()\n"
+        "import sys, reelbatch\nreelbatch.generate(sys.argv[1], sandbox=True, limit=0, results=sys.argv[2])\n"
+        "from reelbatch.cli import main\nsys.argv = ['reelbatch', *sys.argv[3:]]\nmain()\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", script, str(MANIFEST), *command],
+        [sys.executable, "-c", script, str(MANIFEST), results, *command],
         cwd=tmp_path,
         env={**os.environ, **empty},
         capture_output=True,

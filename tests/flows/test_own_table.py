@@ -1,8 +1,8 @@
-"""A worker that nobody told where the results table is says so in its run's log."""
+"""Which results table a flow's run has; a worker that nobody told where it is says so in its run's log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,16 @@ async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
     return [log.message for log in logs]
 
 
+def _databases(folder: Path) -> set[str]:
+    """The SQLite files that were made there."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.db")}
+
+
 async def test_a_worker_without_a_table_says_so(api: RunningSandbox, prefect_server: str, tmp_path: Path) -> None:
     """With two of them everything would be paid for twice, and nothing else would tell."""
     (warning,) = await _warnings(deployed=True, base_url=api.url)
     assert warning.startswith(
-        f"No results table was stated, so this worker uses one of its own: {DEFAULT}, in {tmp_path}"
+        f"No results table was stated, so this worker uses one of its own: {tmp_path}/results/reelbatch.db"
     )
 
 
@@ -87,6 +92,54 @@ async def test_the_environment_may_state_the_table(
     """As on the machines of a work pool."""
     monkeypatch.setenv("REELBATCH_RESULTS", DEFAULT)
     assert await _warnings(deployed=True, base_url=api.url) == []
+
+
+@pytest.fixture
+async def _block(prefect_server: str, tmp_path: Path) -> AsyncIterator[None]:
+    """A Secret block that states a table."""
+    from prefect.blocks.system import Secret
+
+    await Secret(value=f"sqlite:///{tmp_path}/block.db").save("reelbatch-results", overwrite=True)
+    yield
+    await Secret.adelete("reelbatch-results")
+
+
+@pytest.mark.usefixtures("_block")
+async def test_a_deployment_takes_its_table_from_the_secret_block(api: RunningSandbox, tmp_path: Path) -> None:
+    """On machines where nobody types anything."""
+    assert await _warnings(deployed=True, base_url=api.url) == []
+    assert _databases(tmp_path) == {"block.db"}
+
+
+@pytest.mark.usefixtures("_block")
+async def test_the_secret_block_is_not_for_runs_that_somebody_typed(api: RunningSandbox, tmp_path: Path) -> None:
+    """`plan` and `status` know of no block: if `generate` had another table, rows would be paid for twice."""
+    assert await _warnings(deployed=False, base_url=api.url) == []
+    assert _databases(tmp_path) == {"results/reelbatch.db"}
+
+
+@pytest.mark.usefixtures("_block")
+async def test_a_deployment_in_the_sandbox_has_a_table_of_its_own(tmp_path: Path) -> None:
+    """As `prefect.yaml` comes; the block's table is the real one."""
+    assert await _warnings(deployed=True, sandbox=True) == []
+    assert _databases(tmp_path) == {"results/sandbox/reelbatch.db", "results/sandbox/books.db"}
+
+
+@pytest.fixture
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settings file above the worker's folder."""
+    (tmp_path / "reelbatch.yaml").write_text("results: sqlite:///t/r.db\n", encoding="utf-8")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir("below")
+
+
+@pytest.mark.usefixtures("_project")
+async def test_a_found_settings_file_states_the_table_of_a_flow(
+    api: RunningSandbox, prefect_server: str, tmp_path: Path
+) -> None:
+    """In the worker's folder or above it, as for the command line."""
+    assert await _warnings(deployed=True, base_url=api.url) == []
+    assert _databases(tmp_path) == {"t/r.db"}
 
 
 async def test_without_a_deployment_nothing_is_said(api: RunningSandbox, prefect_server: str) -> None:

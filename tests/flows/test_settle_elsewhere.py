@@ -45,4 +45,4 @@ def test_what_belongs_to_another_api_is_said(
     said = done.stderr.splitlines()
     (line,) = [line for line in said if "Prefect's server" not in line]  # a busy one may be late to hear of the end
     assert "another API" in line
-    assert "3 of local (use --sandbox, or --base-url" in line
+    assert "3 of local (use --base-url with its address on this machine, or --sandbox with --results)" in line

@@ -34,7 +34,7 @@ def test_unfinished_videos_of_other_apis_are_counted(ledger: Ledger) -> None:
     left = partial(left_elsewhere, ledger)
     of_autumn, of_spring = (
         "1 of api.example.com (use --base-url https://api.example.com,",
-        "2 of local (use --sandbox,",
+        "2 of local (use --base-url with its address on this machine,",
     )
     assert [part in str(left("api.magichour.ai")) for part in (of_autumn, of_spring)] == [True, True]
     assert [part in str(left("local")) for part in (of_autumn, of_spring)] == [True, False]

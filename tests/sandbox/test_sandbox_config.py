@@ -37,6 +37,14 @@ def test_settings_come_from_the_section_then_from_options(tmp_path: Path) -> Non
     assert (config.balance, config.key) == (7, "xyz")
 
 
+@pytest.mark.parametrize(("stated", "expected"), [("kept", "{folder}/kept"), ("/t/kept", "/t/kept")])
+def test_data_starts_at_the_files_folder(stated: str, expected: str, tmp_path: Path) -> None:
+    """As every relative path in a config file; a whole one stays."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"sandbox: {{data: {stated}}}\n", encoding="utf-8")
+    assert str(load_config(file).data) == expected.format(folder=tmp_path)
+
+
 def test_a_file_without_a_section_is_all_sandbox(tmp_path: Path) -> None:
     """A file of the sandbox alone needs no section."""
     file = tmp_path / "config.yaml"

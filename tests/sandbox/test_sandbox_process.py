@@ -175,6 +175,13 @@ def test_start_takes_a_config_and_changes() -> None:
         assert (sandbox.key, sandbox.books()["balance_start"]) == ("two", 9)
 
 
+def test_data_that_is_relative_lies_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not beside the temporary file that tells the process its settings."""
+    monkeypatch.chdir(tmp_path)
+    with start(data="kept"):
+        assert (tmp_path / "kept" / "books.db").exists()
+
+
 def test_start_says_what_is_wrong(capfd: pytest.CaptureFixture[str]) -> None:
     """A wrong setting is told before, a failed start after trying."""
     with pytest.raises(SettingsError, match="there is no such setting"), start(colour="red"):

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from reelbatch.config_file import SECRETS
 from reelbatch.ledger.engine import has_secret, parse_url
-from reelbatch.settings import SECRETS, Settings
+from reelbatch.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
