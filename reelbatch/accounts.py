@@ -2,11 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from functools import partial
 
-from reelbatch.ledger import Ledger, accounts
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from reelbatch.client import Account, Client
+from reelbatch.errors import ApiError
+from reelbatch.ledger import Ledger, accounts, utc_now
+from reelbatch.ledger.accounts import SeenAccount
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.settings import Settings, api_of
+
+PATIENCE_S = 10.0
+"""How long the API may take to say whose key it is."""
+_UNAUTHORIZED = 401
+
+
+class KeyRefused(ApiError):  # noqa: N818 - what the API did
+    """The API does not accept the key."""
+
+
+async def identify(ledger: Ledger, client: Client, settings: Settings) -> Payer:
+    """Who pays for a run: the account that the API names, else the one that it named last for this key.
+
+    Raises:
+        KeyRefused: the API does not accept the key.
+    """
+    known = await asyncio.to_thread(payer, ledger, settings)
+    try:
+        account = await _asked(client, settings)
+    except ApiError as error:
+        if error.status == _UNAUTHORIZED:
+            raise KeyRefused(str(error), status=error.status) from error
+        return known
+    except TimeoutError:
+        return known
+    if known.key_hash is not None:
+        seen = SeenAccount(
+            api=known.api,
+            key_hash=known.key_hash,
+            account=account.id,
+            tier=account.tier,
+            credits_=account.credits,
+            seen_at=utc_now(),
+        )
+        await asyncio.to_thread(ledger.change, partial(accounts.see, seen=seen))
+    return known._replace(account=account.id)
+
+
+async def _asked(client: Client, settings: Settings) -> Account:
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(settings.retry_attempts) | stop_after_delay(PATIENCE_S),
+        wait=wait_random_exponential(settings.retry_wait_s, PATIENCE_S / 4),
+        reraise=True,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        account: Account = await retrying(client.get_account)
+    return account
+
+
+def _may_pass(error: BaseException) -> bool:
+    """An API that is away or too busy is asked again; one that does not know the question is not."""
+    return isinstance(error, ApiError) and (error.status is None or error.status >= 500 or error.status == 429)  # noqa: PLR2004 - HTTP
 
 
 def payer(ledger: Ledger, settings: Settings) -> Payer:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, streaming
-from reelbatch.ledger.streaming import Lines
+from reelbatch.ledger.streaming import Lines, Wanted
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
 from reelbatch.streams import memory_given_back, one_ahead
 
@@ -72,8 +72,10 @@ _OFTEN_THE_SAME = [
 """Columns that are worth a dictionary in Parquet."""
 
 
-def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
+def export(ledger: Ledger, target: str, batch: Batch | None = None, *, all_videos: bool = False) -> int:
     """Write the table (one batch of it) to `target`: .parquet, .csv or .jsonl, local or any fsspec URL.
+
+    One line for each row; with `all_videos` one for every video that a row was, or is to be, made into.
 
     It appears whole or not at all: when anything fails, what was there before is still there.
 
@@ -90,7 +92,7 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None) -> int:
             memory_given_back(),
             _file(target) as file,
             closing(_OPENERS[suffix](file)) as writer,
-            closing(record_batches(ledger, batch)) as found,
+            closing(record_batches(ledger, batch, all_videos=all_videos)) as found,
         ):
             for record_batch in found:
                 writer.write_batch(record_batch)
@@ -119,7 +121,9 @@ def format_of(target: str) -> str:
     return suffix
 
 
-def record_batches(ledger: Ledger, batch: Batch | None = None) -> Generator[pa.RecordBatch, None, None]:
+def record_batches(
+    ledger: Ledger, batch: Batch | None = None, *, all_videos: bool = False
+) -> Generator[pa.RecordBatch, None, None]:
     """The exported columns of all rows, in bounded memory.
 
     Raises:
@@ -127,7 +131,7 @@ def record_batches(ledger: Ledger, batch: Batch | None = None) -> Generator[pa.R
     """
     with (
         ledger.connection() as connection,
-        closing(one_ahead(streaming.lines(connection, batch, ROWS_AT_ONCE))) as found,
+        closing(one_ahead(streaming.lines(connection, Wanted(batch, all_videos), ROWS_AT_ONCE))) as found,
     ):
         for lines in found:
             try:

@@ -67,7 +67,7 @@ def send_options(
         SettingsError: no such word, or rows are named although none are made again.
     """
     if regenerate not in set(Regenerate):
-        raise SettingsError(f'--regenerate "{regenerate}": use none, changed, all or cancel')
+        raise SettingsError(f'--regenerate "{regenerate}": use none, changed or all; cancel drops an order')
     if repeats not in set(RepeatPolicy):
         raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
     options = SendOptions(

@@ -173,6 +173,7 @@ _HALTED = {
     ExitReason.DECLINED: "Nothing was sent.",
     ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
     ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",
+    ExitReason.NO_ACCOUNT: "Nothing was sent. Run the same command again when the API answers.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
     ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
     ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reelbatch.accounts import payer
+from reelbatch.accounts import KeyRefused, identify, payer
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch, RunId
@@ -22,7 +22,7 @@ from reelbatch.errors import LedgerError
 from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
 from reelbatch.ledger import Ledger, claims, orders, reading, runs, sharing, utc_now
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.paid_requests import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.opening import opened_ledger
@@ -106,6 +106,24 @@ class Session:
         self.plan = plan
         if self.on_plan is not None:
             self.on_plan(plan)
+
+    async def identify(self) -> None:
+        """Ask the API whose key this is. A bad key ends the run here, and so does not knowing whose batch it is.
+
+        Raises:
+            LedgerUnusable: the batch belongs to another account.
+        """
+        batch = self.scope.batch
+        try:
+            self.payer = await identify(self.ledger, self.client, self.settings)
+        except KeyRefused as refusal:
+            self.submitter.stop(ExitReason.BAD_KEY, str(refusal))
+            return
+        bound = await asyncio.to_thread(self.ledger.read, partial(payer_of, batch=batch))
+        if bound is not None and bound.account and self.payer.account is None:
+            why = f'the API did not say whose key this is, and batch "{batch}" belongs to account {bound.account}'
+            self.submitter.stop(ExitReason.NO_ACCOUNT, why)
+        await asyncio.to_thread(self.ledger.read, partial(runs.check_batch, batch=batch, payer=self.payer))
 
     def agree(self, plan: Plan | RerunPlan) -> None:
         """Before anything is changed: what somebody said yes to binds, even if there is more to send by now.
@@ -262,14 +280,14 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
     """
     run_id = RunId(uuid.uuid4().hex[:12])
     now = utc_now()
-    payer_ = payer(ledger, settings)
-    ledger.read(lambda connection: runs.check_batch(connection, assignment.batch, payer_))
+    known = payer(ledger, settings)
+    ledger.read(lambda connection: runs.check_batch(connection, assignment.batch, known))
     run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, now)
     async with open_client(settings) as client:
         await ledger.write(runs.start, run)
         submitter = _submitter(ledger, client, settings, run_id)
         scope = Scope(assignment.batch, run_id, assignment.rerun)
-        session = Session(settings, (ledger, client), submitter, (scope, payer_, assignment.base))
+        session = Session(settings, (ledger, client), submitter, (scope, known, assignment.base))
         session.consent = ask_consent.get()
         background = [asyncio.create_task(_beat(ledger, run_id, settings.lease_s))]
         if submitter.window.limit is not None:
@@ -278,6 +296,7 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
         try:
             if (listener := on_session.get()) is not None:
                 listener(session)
+            await session.identify()
             yield session
         finally:
             _current.reset(token)

@@ -124,6 +124,9 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     results: opt.Results = None,
     batch: opt.AnyBatch = None,
     sandbox: opt.SandboxTable = False,
+    all_videos: Annotated[
+        bool, typer.Option("--all-videos", help="A line for every video of a row, also for those made again since.")
+    ] = False,
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
@@ -135,7 +138,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
 
     with readable_table(settings_of(config, sandbox=sandbox, results=results)) as ledger:
         names = _batches(ledger, batch)
-        rows = write(ledger, path, names[0] if batch else None)
+        rows = write(ledger, path, names[0] if batch else None, all_videos=all_videos)
     if as_json:
         print_json({"path": shown(path), "rows": rows})
     else:

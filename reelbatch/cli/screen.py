@@ -187,7 +187,7 @@ def print_status(status: BatchStatus) -> None:
         ("gone", sum(status.gone.values()), "left the manifest; never sent, and counted above"),
         ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
     )
-    if status.order is not None:
+    if status.order is not None and not status.order.is_done:
         out.print(f"  An order is open: {escape(str(status.order))}")
     money = status.credits
     figures = {
@@ -244,13 +244,17 @@ def _failed_table(rows: list[dict[str, Any]]) -> Table:
 
 def print_rows(rows: Iterable[dict[str, Any]]) -> None:
     """Rows of the results table, with what they cost and where their video is."""
-    table = _table(None, ("key", "state", "frame cost", "charged", "final", "video id", "video"))
+    rows = list(rows)
+    again = any(row["generation"] > 1 for row in rows)
+    number = ("made",) if again else ()
+    table = _table(None, ("key", *number, "state", "frame cost", "charged", "final", "video id", "video"))
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
     for row in rows:
         numbers = ("" if row[name] is None else f"{row[name]:,}" for name in _COSTS)
         texts = (escape(row["video_id"] or ""), escape(_nearby(row["video_path"] or "")))
-        table.add_row(escape(row["row_key"]), row["state"], *numbers, *texts)
+        made = (f"{row['generation']}.",) if again else ()
+        table.add_row(escape(row["row_key"]), *made, row["state"], *numbers, *texts)
     out.print(table)
 
 

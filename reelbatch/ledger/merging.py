@@ -264,8 +264,8 @@ def _replaceable(new: Any, merge: Merge) -> ColumnElement[bool]:
     return and_(conditions, last()) if merge.choice.further else conditions
 
 
-def place_order(connection: Connection, merge: Merge, order: OrderId) -> int:
-    """A further line for every row that is to be made again; answers with how many."""
+def place_order(connection: Connection, merge: Merge, order: OrderId) -> None:
+    """A further line for every row that is to be made again."""
     g = generations.c
     columns = ["row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
     state, code, message = _fresh_state()
@@ -283,4 +283,4 @@ def place_order(connection: Connection, merge: Merge, order: OrderId) -> int:
     last_columns = ["state", "error_code", "error_message", "listed", *_LINE, "generation", "order_id"]
     names = ["batch", *columns, *last_columns]
     statement = insert(generations).from_select(names, source.where(made_again(merge.choice)))
-    return connection.execute(statement).rowcount
+    connection.execute(statement)

@@ -130,10 +130,10 @@ def place(connection: Connection, item: Placing) -> OrderId:
     return int(connection.execute(insert(orders).values(values).returning(orders.c.order_id)).scalar_one())
 
 
-def fill(connection: Connection, order: OrderId, rows: int) -> None:
-    """So many rows are part of it; an order without any is none."""
+def fix(connection: Connection, order: OrderId) -> None:
+    """The rows that are there now are part of it, and no others ever; an order without any is none."""
     own = orders.c.order_id == order
-    if rows:
+    if rows := sum(_states(connection, order).values()):
         connection.execute(update(orders).where(own).values(rows=rows))
     else:
         connection.execute(delete(orders).where(own))

@@ -12,7 +12,7 @@ from reelbatch.ledger.books import Ending
 from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.paid_requests import Held, PaidAs
 from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, generations, results
-from reelbatch.ledger.selection import Scope, last, superseded
+from reelbatch.ledger.selection import Scope, further, last, superseded
 
 
 def batch_names(connection: Connection) -> list[Batch]:
@@ -136,8 +136,15 @@ def rows(batch: Batch | None = None) -> Select[Any]:
 
 
 def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
-    """The batch's first rows, all exported columns."""
-    return [dict(row) for row in connection.execute(rows(batch).limit(limit)).mappings()]
+    """The batch's first rows, all exported columns; of a row that was made again, each of its videos."""
+    found = [dict(row) for row in connection.execute(rows(batch).limit(limit)).mappings()]
+    if not further(connection, batch):
+        return found
+    g = generations.c
+    keys = [row["row_key"] for row in found]
+    query = select(*(g[name] for name in RESULT_COLUMNS)).where(g.batch == batch, g.row_key.in_(keys))
+    every = connection.execute(query.order_by(g.row_number, g.row_key, g.generation))
+    return [dict(line) for line in every.mappings()]
 
 
 def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ TRUE, FALSE = ("1", "t"), ("0", "f")
 _COLUMNS = tuple(generations.c[name] for name in RESULT_COLUMNS)
 _APART = tuple(column.name for column in _COLUMNS if isinstance(column.type, Float))
 """SQLite may write a float with too few digits, so it hands these over as they are."""
-_ORDER, _SQLITE_ORDER = "batch, row_number, row_key", "batch, row_number, rowid"
+_ORDER, _SQLITE_ORDER = "batch, row_number, row_key, generation", "batch, row_number, rowid"
 """SQLite finds the second one in an index, without reading the rows."""
 
 
@@ -34,22 +34,31 @@ class Lines(NamedTuple):
     apart: dict[str, tuple[float | None, ...]]
 
 
-def lines(connection: Connection, batch: Batch | None, rows_at_once: int) -> Generator[Lines, None, None]:
+class Wanted(NamedTuple):
+    """Which rows: of one batch or of all; with `all_videos` a line for each generation of a row."""
+
+    batch: Batch | None = None
+    all_videos: bool = False
+
+
+def lines(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
     """The exported columns of all rows, so many at a time."""
     found = _of_sqlite if connection.dialect.name == "sqlite" else _of_postgres
-    return found(connection, batch, rows_at_once)
+    return found(connection, wanted, rows_at_once)
 
 
-def _of_sqlite(connection: Connection, batch: Batch | None, rows_at_once: int) -> Generator[Lines, None, None]:
+def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
+    batch = wanted.batch
     inside = tuple(column for column in _COLUMNS if column.name not in _APART)
     line = ",".join("%Q" if isinstance(column.type, String) else "%s" for column in inside)
     values = ", ".join(f"generations.{column.name}" for column in inside)
     where = "" if batch is None else "WHERE batch = :batch"
+    shown = "" if wanted.all_videos else f"WHERE {SHOWN}"
     # Whole rows are never sorted, only their numbers. LIMIT -1 keeps SQLite from leaving the inner order out.
     query = text(
         f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(_APART)} "  # noqa: S608 - our own columns
         f"FROM (SELECT rowid AS number FROM generations {where} ORDER BY {_SQLITE_ORDER} LIMIT -1) AS in_order "
-        f"CROSS JOIN generations ON generations.rowid = in_order.number WHERE {SHOWN}"
+        f"CROSS JOIN generations ON generations.rowid = in_order.number {shown}"
     )
     found = connection.execute(query, {} if batch is None else {"batch": batch})
     names = tuple(column.name for column in inside)
@@ -61,7 +70,8 @@ def _of_sqlite(connection: Connection, batch: Batch | None, rows_at_once: int) -
         raise DatabaseError(None, None, error) from error
 
 
-def _of_postgres(connection: Connection, batch: Batch | None, rows_at_once: int) -> Generator[Lines, None, None]:
+def _of_postgres(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
+    batch, source = wanted.batch, "generations" if wanted.all_videos else "results"
     quoted = ", ".join(column.name for column in _COLUMNS if isinstance(column.type, String))
     values = ", ".join(
         f"to_char({column.name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
@@ -71,7 +81,7 @@ def _of_postgres(connection: Connection, batch: Batch | None, rows_at_once: int)
     )
     where = "" if batch is None else "WHERE batch = %s"
     query = (
-        f"COPY (SELECT {values} FROM results {where} ORDER BY {_ORDER}) TO STDOUT "  # noqa: S608 - as above
+        f"COPY (SELECT {values} FROM {source} {where} ORDER BY {_ORDER}) TO STDOUT "  # noqa: S608 - as above
         f"WITH (FORMAT csv, QUOTE '''', FORCE_QUOTE ({quoted}), ENCODING 'UTF8')"
     )
     driver: Any = connection.connection

@@ -389,7 +389,8 @@ def _place_order(connection: Connection, merge: Merge, run_id: RunId) -> None:
     if orders.going_on(connection, merge.batch, merge.choice.options) is not None:
         return
     order = orders.place(connection, Placing(merge.batch, merge.choice.options, run_id, now(connection)))
-    orders.fill(connection, order, merging.place_order(connection, merge, order))
+    merging.place_order(connection, merge, order)
+    orders.fix(connection, order)
 
 
 def _to_send(counts: Iterable[ActionCount]) -> int:

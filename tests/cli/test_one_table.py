@@ -15,7 +15,8 @@ import pytest
 import reelbatch
 from reelbatch.cli import main
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, runs, utc_now
+from reelbatch.ledger import Ledger, runs
+from reelbatch.ledger.paid_requests import Payer
 
 MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
 Run = Callable[..., tuple[int, str, str]]
@@ -55,7 +56,7 @@ def _table_with(api: str, path: Path) -> str:
     """A results table whose one batch belongs to `api`."""
     url = f"sqlite:///{path}"
     with Ledger(url) as ledger:
-        ledger.change(lambda connection: runs.open_batch(connection, Batch("spring"), (api, "."), utc_now()))
+        ledger.change(lambda connection: runs.open_batch(connection, Batch("spring"), Payer(api), "."))
     return url
 
 

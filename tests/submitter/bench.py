@@ -221,6 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         video_id = self.path.rpartition("/")[2]
+        if video_id == "account":  # an API of before there were accounts
+            self._send(404, b'{"message": "not found"}')
+            return
         self.server.asked_about.append(video_id)
         answer = self.server.known(video_id)
         self._send(answer.status, json.dumps(answer.content or {"message": f"status {answer.status}"}).encode())

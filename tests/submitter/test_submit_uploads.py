@@ -254,14 +254,15 @@ def test_no_upload_error_is_tried_for_ever(bench: Bench, tmp_path: Path, status:
     assert (report.exit_reason, bench.states()) == ("done", {"pending": 1})
 
 
-def test_a_bad_key_at_the_upload_addresses_stops_the_run(
+def test_a_bad_key_ends_the_run_before_anything_is_read_or_uploaded(
     bench: Bench, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
-    """The first call that says so is enough."""
+    """The question whose key it is comes first."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(40)]
     before = sandbox.books(summary=True)["requests"]
     bench.key = "wrong"
     report = bench.generate(with_images(bench, paths), concurrency=4)
     assert (report.exit_reason, report.exit_code) == ("bad_key", 3)
-    assert sandbox.books(summary=True)["requests"]["create"] == before["create"]
-    assert bench.states() == {"pending": 40}
+    after = sandbox.books(summary=True)["requests"]
+    assert (after["create"], after["put"]) == (before["create"], before["put"])
+    assert bench.states() == {}
