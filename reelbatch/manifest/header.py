@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.sources import unique_names
+from reelbatch.manifest.sources import bare_name, unique_names
 
 LONGEST = 1 << 20
 """Bytes within which the names have to end."""
@@ -67,4 +67,5 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 
 def _score(columns: list[str], known: Collection[str]) -> tuple[int, int]:
-    return sum(column.strip() in known for column in columns), len(columns)
+    bare = {bare_name(name) for name in known}
+    return sum(bare_name(column) in bare for column in columns), len(columns)

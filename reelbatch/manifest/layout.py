@@ -12,6 +12,7 @@ from reelbatch.domain import Problem
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.cells import CellError, flag, pixels, plain, seconds
 from reelbatch.manifest.options import COLUMNS, KEY, ManifestOptions
+from reelbatch.manifest.sources import bare_name
 from reelbatch.manifest.template import PromptTemplate, parse_template
 
 _NEAR = 0.84
@@ -90,15 +91,23 @@ def _check_defaults(defaults: Mapping[str, str]) -> None:
 
 
 def _sources(name: str, found: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
-    sources = {column: column for column in COLUMNS if column in found}
-    for column, theirs in mapped.items():
-        if theirs.strip() not in found:
-            hint = _did_you_mean(get_close_matches(theirs, found, 1))
+    sources = {column: theirs for column in COLUMNS if (theirs := _named(column, found)) is not None}
+    for column, stated in mapped.items():
+        if (theirs := _named(stated.strip(), found)) is None:
+            hint = _did_you_mean(get_close_matches(stated, found, 1))
             raise ManifestError(
-                f'{name}: there is no column "{theirs}" to take {column} from.{hint} Found: {_listed(found)}.'
+                f'{name}: there is no column "{stated}" to take {column} from.{hint} Found: {_listed(found)}.'
             )
-        sources[column] = theirs.strip()
+        sources[column] = theirs
     return sources
+
+
+def _named(column: str, found: Sequence[str]) -> str | None:
+    """The manifest's column of this name: just so, else the only one that differs in case, blanks or marks."""
+    if column in found:
+        return column
+    alike = [theirs for theirs in found if bare_name(theirs) == bare_name(column)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _unused(found: Sequence[str], sources: Mapping[str, str], template: PromptTemplate | None) -> list[str]:

@@ -44,6 +44,11 @@ class Source(Protocol):
         """
 
 
+def bare_name(name: str) -> str:
+    """A column's name as it is compared: without regard to case, blanks around it and byte order marks."""
+    return name.replace("\ufeff", "").strip().casefold()
+
+
 def unique_names(name: str, columns: Iterable[str]) -> tuple[str, ...]:
     """Strip the `columns` of the manifest `name`; a column without a name is called after its place.
 

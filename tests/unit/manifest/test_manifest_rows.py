@@ -274,11 +274,26 @@ def test_options_that_do_not_fit_are_errors(read: Any, options: Any, message: An
 def test_a_missing_image_column_is_an_error(read: Any) -> None:
     """The columns found are listed, with the likely one and how to map it."""
     with pytest.raises(ManifestError) as caught:
-        read(pd.DataFrame({"Image_Path": [URL], "prompt": ["Pan"]}))
+        read(pd.DataFrame({"Image Path": [URL], "prompt": ["Pan"]}))
     assert str(caught.value) == (
-        '<DataFrame>: there is no column image_path. Did you mean "Image_Path"? Found: Image_Path, prompt. '
-        "Rename one of them, or map it (columns: {image_path: Image_Path})."
+        '<DataFrame>: there is no column image_path. Did you mean "Image Path"? Found: Image Path, prompt. '
+        "Rename one of them, or map it (columns: {image_path: Image Path})."
     )
+
+
+@pytest.mark.parametrize("key", ["Row_Key", "ROW_KEY", " row_key ", "\ufeffrow_key", "\ufeff\ufeff Row_Key"])
+def test_headers_match_whatever_their_case_blanks_and_marks(read: Any, key: str) -> None:
+    """A key column that is not recognised would make every row a new one."""
+    outcome = read(pd.DataFrame({key: ["007"], "IMAGE_PATH": [URL], "Prompt": ["Pan"], "end_seconds": [5]}))
+    assert ([row.row_key for row in outcome.rows], outcome.warnings) == (["007"], [])
+
+
+def test_of_two_headers_that_are_alike_the_exact_one_counts(read: Any) -> None:
+    """And where none is exact, neither does: nobody can tell which is meant."""
+    frame = pd.DataFrame({"image_path": [URL], "prompt": ["Pan"], "PROMPT": ["x"], "end_seconds": [5]})
+    assert read(frame).rows[0].request.prompt == "Pan"
+    with pytest.raises(ManifestError, match="there is no column prompt"):
+        read(pd.DataFrame({"image_path": [URL], "Prompt": ["Pan"], "PROMPT": ["x"], "end_seconds": [5]}))
 
 
 def test_a_missing_prompt_column_is_an_error(read: Any) -> None:

@@ -1,0 +1,106 @@
+"""The question before anything is spent: at a terminal, about the live API, and about just what would be sent."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from reelbatch.generation import GenerateOptions, load
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import generations
+from reelbatch.settings import load_settings
+
+API = "https://api.example.invalid"
+_WAIT_S = 60.0
+ROWS = 12
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Twelve rows of 48 credits each."""
+    rows = [f"K{n},https://img.example/{n}.jpg,Pan {n},2,ltx-2.3,480p" for n in range(ROWS)]
+    path = tmp_path / "spring.csv"
+    path.write_text("\n".join(["row_key,image_path,prompt,end_seconds,model,resolution", *rows]))
+    return path
+
+
+@pytest.fixture
+def finished(manifest: Path, tmp_path: Path) -> str:
+    """A table in which every row has its video."""
+    url = f"sqlite:///{tmp_path}/r.db"
+    settings = load_settings(options={"results": url, "base_url": API})
+    with Ledger(url) as ledger:
+        load(GenerateOptions(source=str(manifest)), settings, ledger)
+        done = update(generations).values(state="complete", video_id="v")
+        ledger.change(lambda connection: connection.execute(done))
+    return url
+
+
+def at_terminal(folder: Path, *arguments: str, answer: str = "n\n") -> tuple[int, str]:
+    """Type a command and answer its question; exit code, and all that the terminal showed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
+    env = {**kept, "MAGIC_HOUR_API_KEY": "of-nobody", "COLUMNS": "200", "PREFECT_HOME": str(folder / "prefect")}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execve(sys.executable, [sys.executable, "-m", "reelbatch", *arguments], env)  # noqa: S606 - the program itself
+    shown, answered, deadline = b"", False, time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 0.2)[0]:
+            continue
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # the other end is gone
+            break
+        if not part:
+            break
+        shown += part
+        if b"[y/N]" in shown and not answered:
+            answered = True
+            os.write(terminal, answer.encode())
+    os.close(terminal)
+    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode(errors="replace")
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), plain
+
+
+def sent_line(shown: str) -> str:
+    """What the plan says is to be sent."""
+    return next(line.split()[2] for line in shown.splitlines() if line.strip().startswith("to send"))
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "credits_"),
+    [([], ROWS, 576), (["--limit", "3"], 3, 144), (["--limit", "0"], 0, 0)],
+    ids=str,
+)
+def test_the_question_is_about_this_run(
+    manifest: Path, tmp_path: Path, options: list[str], rows: int, credits_: int
+) -> None:
+    """A limit counts in rows and in credits; where nothing is to be sent, nobody is asked."""
+    where = ["--base-url", API, "--results", f"sqlite:///{tmp_path}/r.db"]
+    if not rows:  # plan says the same, and there is nothing to ask
+        code, shown = at_terminal(tmp_path, "plan", str(manifest), *where, *options)
+        assert (code, sent_line(shown), "[y/N]" in shown) == (0, "0", False)
+        return
+    code, shown = at_terminal(tmp_path, "generate", str(manifest), *where, *options)
+    assert (code, sent_line(shown)) == (0, str(rows))
+    assert f"Estimated cost: {credits_} credits" in shown
+    assert "Send these rows?" in shown
+    assert not (tmp_path / "r.db").exists()
+
+
+def test_videos_that_are_made_again_are_asked_about(manifest: Path, tmp_path: Path, finished: str) -> None:
+    """`--regenerate all` on a finished batch is not "0 to send"."""
+    command = ("generate", str(manifest), "--base-url", API, "--results", finished, "--regenerate", "all")
+    code, shown = at_terminal(tmp_path, *command)
+    assert (code, sent_line(shown)) == (0, str(ROWS))
+    code, shown = at_terminal(tmp_path, *command, "--rows", "K1,K2")
+    assert (code, sent_line(shown)) == (0, "2")

@@ -1,0 +1,136 @@
+"""What somebody said yes to binds the run; and what is announced is what is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench import Answer, Bench, scripted
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import reelbatch
+from reelbatch.domain import Batch
+from reelbatch.generation import GenerateOptions, plan, send_options
+from reelbatch.ledger import Ledger, orders
+from reelbatch.planning import Agreement, NotAgreed, Plan, RerunPlan
+from reelbatch.session import ask_consent
+from reelbatch.settings import load_settings
+
+SPRING = "spring"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An API that takes everything."""
+    with scripted(lambda _: Answer()) as api:
+        yield Bench(tmp_path, api.url, batch=SPRING)
+
+
+def test_a_run_that_would_send_more_than_was_agreed_sends_nothing(bench: Bench) -> None:
+    """The manifest grew while somebody thought about it, and there is nobody to ask again."""
+    shown: list[int] = []
+
+    def refuse(made: Plan | RerunPlan) -> Agreement:
+        shown.append(made.send)
+        raise NotAgreed("3 rows were said yes to", asked=False)
+
+    token = ask_consent.set(refuse)
+    try:
+        report = bench.generate(bench.rows(12))
+    finally:
+        ask_consent.reset(token)
+    assert (report.exit_reason, report.exit_code, report.sent) == ("not_agreed", 3, 0)
+    assert shown == [12]
+    assert bench.table() == []
+
+
+def test_an_order_is_not_placed_without_a_yes(bench: Bench) -> None:
+    """What was refused leaves nothing behind that a later command would go on with."""
+    bench.generate(bench.rows(2))
+    _settle(bench)
+
+    def refuse(made: Plan | RerunPlan) -> Agreement:
+        raise NotAgreed("no", asked=True)
+
+    token = ask_consent.set(refuse)
+    try:
+        report = bench.generate(bench.rows(2), regenerate="all")
+    finally:
+        ask_consent.reset(token)
+    assert (report.exit_reason, report.exit_code) == ("declined", 0)
+    with Ledger(bench.results) as ledger:
+        assert ledger.read(lambda connection: orders.open_order(connection, Batch(SPRING))) is None
+
+
+def test_rows_that_another_worker_adds_are_not_sent_by_a_run_that_was_allowed_fewer(bench: Bench) -> None:
+    """The number that was said yes to bounds the run, whatever the table holds by then."""
+    token = ask_consent.set(lambda _: Agreement(rows=2, credits_estimated=10_000, unknown_rate=0))
+    try:
+        report = bench.generate(bench.rows(5))
+    finally:
+        ask_consent.reset(token)
+    assert (report.sent, bench.states()) == (2, {"queued": 2, "pending": 3})
+
+
+@pytest.mark.parametrize(
+    ("rows", "credits_", "unknown", "covered"),
+    [(2, 96, 0, True), (1, 48, 0, True), (3, 96, 0, False), (2, 97, 0, False), (2, 96, 1, False)],
+)
+def test_a_yes_covers_no_more_rows_and_no_more_credits(rows: int, credits_: int, unknown: int, covered: bool) -> None:
+    """A dearer row in place of a cheap one is asked about as well."""
+    common = {"batch": Batch(SPRING), "by_failure": [], "left_alone": []}
+    made = RerunPlan(send=rows, credits_estimated=credits_, unknown_rate=unknown, **common)
+    assert Agreement(rows=2, credits_estimated=96, unknown_rate=0).covers(made) is covered
+
+
+def _settle(bench: Bench) -> None:
+    from sqlalchemy import update
+
+    from reelbatch.ledger.schema import generations
+
+    done = update(generations).where(generations.c.state == "queued").values(state="complete")
+    with Ledger(bench.results) as ledger:
+        ledger.change(lambda connection: connection.execute(done))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 4),  # rows of the manifest
+        st.sampled_from(["Slow pan", "Fast zoom"]),
+        st.sampled_from(["none", "none", "changed", "all"]),
+        st.sampled_from([None, None, 0, 1, 3]),  # limit
+        st.sampled_from(["hold", "send"]),
+        st.sampled_from([SPRING, "autumn"]),
+        st.booleans(),  # settled afterwards
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_a_plan_announces_is_what_the_run_sends(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str, str, int | None, str, str, bool]]
+) -> None:
+    """Over manifests that grow, shrink and change, batches, orders and limits: as many rows, and those credits."""
+    folder = tmp_path_factory.mktemp("steps")
+    with scripted(lambda _: Answer()) as api:
+        bench = Bench(folder, api.url, batch=SPRING)
+        for count, prompt, regenerate, limit, repeats, batch, settled in steps:
+            frame = bench.rows(4).head(count).assign(prompt=[f"{prompt} {n}" for n in range(count)])
+            which = {"regenerate": regenerate, "limit": limit}
+            options = GenerateOptions(source=frame, batch=batch, send=send_options(**which, repeats=repeats))
+            stated = bench.settings(repeats=repeats)
+            try:
+                announced = plan(options, load_settings(options=stated))
+            except reelbatch.errors.OrderOpen:
+                continue
+            before = len(api.arrivals)
+            report = reelbatch.generate(frame, batch=batch, **which, **stated)
+            assert len(api.arrivals) - before == report.sent == announced.send
+            assert report.credits_charged >= 0
+            if settled:
+                _settle(bench)
