@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Engine, func, inspect, select
+from sqlalchemy import Connection, Engine, bindparam, func, inspect, select, update
 
-from reelbatch.domain import SUMS
+from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import reading
 from reelbatch.ledger.engine import is_postgres, shown, writing
+from reelbatch.ledger.moves import in_states
+from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
     VERSION,
     VIEW,
@@ -69,7 +72,34 @@ def _generations(connection: Connection) -> None:
     for table, name in (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity")):
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
     connection.execute(schema_version.update().values(identity=_new_identity()))
+    _recognise_requests(connection)
     connection.exec_driver_sql(VIEW)
+
+
+_ADDRESS = re.compile(r"https?://|api-assets/", re.IGNORECASE)
+_ROWS_AT_ONCE = 5_000
+
+
+def _recognise_requests(connection: Connection) -> None:
+    """What paid rows asked for, where their images have addresses: the bytes of local ones were not kept."""
+    g = generations.c
+    names = ("image_path", "prompt", "end_seconds", "resolution", "model", "audio", "end_image_path")
+    query = select(g.batch, g.row_key, *(g[name] for name in names)).where(in_states(PAID))
+    known = (
+        update(generations)
+        .where(g.batch == bindparam("b_batch"), g.row_key == bindparam("b_row_key"))
+        .values(request_sha256=bindparam("b_sha256"))
+    )
+    found = connection.execute(query).all()
+    for first in range(0, len(found), _ROWS_AT_ONCE):
+        values = []
+        for batch, key, *stated in found[first : first + _ROWS_AT_ONCE]:
+            request = Request(**dict(zip(names, stated, strict=True)))
+            images = [image for image in (request.image_path, request.end_image_path) if image]
+            if all(_ADDRESS.match(image) for image in images):
+                values.append({"b_batch": batch, "b_row_key": key, "b_sha256": request.content_sha256(images)})
+        if values:
+            connection.execute(known, values)
 
 
 def _new_identity() -> str:

@@ -1,0 +1,83 @@
+"""Results tables of older versions, in mid-batch: today's code finishes them, and pays for nothing again."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from bench import QUICK, Answer, scripted
+
+import reelbatch
+from reelbatch.domain import Batch
+from reelbatch.ledger import Ledger, reading
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+DATA = Path(__file__).parents[2] / "data"
+SPRING = Batch("spring")
+COLUMNS = ["row_key", "image_path", "prompt", "end_seconds", "model", "resolution"]
+ROWS = [
+    ("done-local", "images/teapot.jpg", "Pan over the teapot"),
+    ("done-url", "https://images.example.com/1.png", "Pan 1"),
+    ("failed", "https://images.example.com/2.png", "Pan 2 fails"),
+    ("refused", "https://images.example.com/3.png", "Pan 3 refused"),
+    ("doubtful", "https://images.example.com/4.png", "Pan 4 lost"),
+    ("waiting", "https://images.example.com/5.png", "Pan 5"),
+    ("rendering", "https://images.example.com/6.png", "Pan 6"),
+]
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a table that version 3 of the schema wrote."""
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
+        connection.executescript((GOLDEN / "version-3.sql").read_text(encoding="utf-8"))
+    monkeypatch.chdir(DATA)
+    return f"sqlite:///{tmp_path}/r.db"
+
+
+def manifest(rename: str = "") -> pd.DataFrame:
+    """The manifest that the table was made from."""
+    rows = [(f"{rename}{key}", image, prompt, 2, "ltx-2.3", "480p") for key, image, prompt in ROWS]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def states(url: str) -> dict[str, str]:
+    """Where the rows stand."""
+    frame = reelbatch.results(url, SPRING)
+    return dict(zip(frame["row_key"], frame["state"], strict=True))
+
+
+def test_what_was_done_and_paid_for_stays(old: str) -> None:
+    """Rows, ids and money are as they were; the sums are what the attempts add up to."""
+    with Ledger(old) as ledger:
+        money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+        assert money == ledger.read(lambda connection: reading.added_up(connection, SPRING))
+        assert (money.charged, money.in_doubt) == (144, 48)
+    frame = reelbatch.results(old, SPRING)
+    assert list(frame["generation"]) == [1] * len(ROWS)
+    assert frame["video_id"].notna().sum() == 3
+
+
+def test_the_batch_is_finished_and_nothing_is_sent_twice(old: str) -> None:
+    """Rows that waited are sent; those that are done, refused or in doubt are left."""
+    with scripted(lambda _: Answer()) as api:
+        report = reelbatch.generate(
+            manifest(), batch=SPRING, results=old, base_url=api.url, api_key="sandbox", **QUICK
+        )
+        assert [arrival.name.split()[0] for arrival in api.arrivals] == ["waiting", "rendering"]
+    assert report.exit_code == 1  # one row is in doubt, one refused
+    assert list(states(old).values()).count("queued") == 2
+    assert states(old)["doubtful"] == "in_doubt"
+
+
+def test_rows_whose_images_have_addresses_are_known_under_other_names(old: str) -> None:
+    """What was paid for before there were hashes of requests is held all the same."""
+    with scripted(lambda _: Answer()) as api:
+        report = reelbatch.generate(
+            manifest("new-")[1:5], batch=SPRING, results=old, base_url=api.url, api_key="sandbox", **QUICK
+        )
+    assert sorted(held.row_key for held in report.held) == ["new-done-url", "new-doubtful", "new-failed"]
+    assert report.sent == 1
