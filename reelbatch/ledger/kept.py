@@ -39,7 +39,8 @@ from reelbatch.rowcolumns import RowColumns
 _SEPARATOR = "\x1f"
 _MOST_SPANS = 50
 """Spans that a query may name; in a manifest with more gaps than that the other rows are staged."""
-_COMPARED = ("row_number", "row_key", "fingerprint", "credits_estimated", "image_stat")
+_COMPARED = ("row_number", "row_key", "fingerprint", "credits_estimated")
+_WITH_FILES = (*_COMPARED, "image_stat")
 
 _Cells = list[Sequence[str]]
 
@@ -66,11 +67,13 @@ class Kept:
         numbers = rows.column("row_number")
         if not self._comparable(numbers):
             return rows
-        texts = self._texts(connection, numbers[0], numbers[-1])
+        # A row of the same request whose image is no file here had none before.
+        columns = _COMPARED if rows.column("image_stat").count(None) == len(rows) else _WITH_FILES
+        texts = self._texts(connection, columns, numbers[0], numbers[-1])
         if not texts:
             return rows
         self._reach(numbers[0], numbers[-1])
-        cells: _Cells = [_written(rows.column(name)) for name in _COMPARED]
+        cells: _Cells = [_written(rows.column(name)) for name in columns]
         found: _Cells = [text.split(_SEPARATOR) for text in texts]
         states, sound = found[-1], rows.column("problem").count(None) == len(rows)
         if sound and all(map(eq, found, cells)) and "" not in states:
@@ -82,19 +85,19 @@ class Kept:
         whole = len(numbers) > 0 and numbers[-1] - numbers[0] + 1 == len(numbers)
         return self.batch is not None and whole and len(self.spans) < _MOST_SPANS
 
-    def _texts(self, connection: Connection, first: int, last: int) -> list[str]:
-        """The columns of COMPARED and the states of the table's rows, each as one text; none if there are no rows."""
+    def _texts(self, connection: Connection, columns: Sequence[str], first: int, last: int) -> list[str]:
+        """These columns and the states of the table's rows, each as one text; none if there are no rows."""
         r = generations.c
         state = case((_settled(), r.state), else_=literal("")).label("state")
         rows = (
-            select(*(r[name] for name in _COMPARED), state)
+            select(*(r[name] for name in columns), state)
             .where(r.batch == self.batch, r.listed, in_states(RowState), r.row_number.between(first, last))
             .where(shown() if self.further else true())
             .order_by(r.row_number)
             .subquery()
         )
-        columns = (func.coalesce(cast(column, String), "") for column in rows.c)
-        query = select(*(func.aggregate_strings(column, _SEPARATOR) for column in columns))
+        written = (func.coalesce(cast(column, String), "") for column in rows.c)
+        query = select(*(func.aggregate_strings(column, _SEPARATOR) for column in written))
         return [text for text in connection.execute(query).one() if text is not None]
 
     def _sift_singly(self, rows: RowColumns, cells: _Cells, found: _Cells) -> RowColumns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, literal_column, select, update
 
 from reelbatch.domain import Batch
 from reelbatch.ledger.paid_requests import Mark
@@ -18,6 +18,9 @@ def mark(connection: Connection, batch: Batch, choice: Choice, of_image: Mark) -
 
     Size and time of change are looked at first, the bytes only where they differ.
     """
+    files = select(literal_column("1")).where(staged.c.image_stat.is_not(None)).limit(1)
+    if connection.execute(files).first() is None:
+        return
     g = generations.c
     query = (
         select(staged.c.row_number, staged.c.image_path, staged.c.end_image_path, g.image_sha256)

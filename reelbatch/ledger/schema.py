@@ -144,7 +144,7 @@ _partial_index("results_due", "state IN ('queued', 'rendering')", generations.c.
 _partial_index("results_token", "token IS NOT NULL", generations.c.token)
 Index("results_state", generations.c.batch, generations.c.state, generations.c.row_number)
 # Few rows are in these: further generations, orders, rows that left the manifest.
-_partial_index("results_further", "generation > 1", generations.c.batch, generations.c.row_key)
+_partial_index("results_further", "generation > 1", generations.c.batch, generations.c.generation)
 _partial_index("results_order", "order_id IS NOT NULL", generations.c.order_id, generations.c.state)
 _partial_index("results_request", "request_sha256 IS NOT NULL", generations.c.request_sha256)
 Index(

@@ -204,6 +204,6 @@ def superseded(connection: Connection, batch: Batch) -> dict[RowState, int]:
 
 def rows_of(connection: Connection, batch: Batch) -> int:
     """How many rows the results table has of a batch, listed or not."""
-    whole = connection.scalar(select(func.count()).select_from(generations).where(generations.c.batch == batch)) or 0
-    more = select(func.count()).select_from(generations).where(generations.c.batch == batch, _further())
-    return whole - (connection.scalar(more) or 0)
+    own = select(func.count()).select_from(generations).where(generations.c.batch == batch)
+    more = connection.scalar(own.where(_further())) or 0
+    return (connection.scalar(own) or 0) - more
