@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, literal_column, select, update
+from sqlalchemy import Connection, Select, literal_column, select, update
 
 from reelbatch.domain import Batch
 from reelbatch.ledger.paid_requests import Mark
@@ -18,7 +19,7 @@ def mark(connection: Connection, batch: Batch, choice: Choice, of_image: Mark) -
 
     Size and time of change are looked at first, the bytes only where they differ.
     """
-    files = select(literal_column("1")).where(staged.c.image_stat.is_not(None)).limit(1)
+    files: Select[Any] = select(literal_column("1")).where(staged.c.image_stat.is_not(None)).limit(1)
     if connection.execute(files).first() is None:
         return
     g = generations.c
