@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.books import Sums, known_attempts
 from reelbatch.ledger.moves import NOT_CREATED, in_states
 from reelbatch.ledger.schema import attempts, decisions, generations
 from reelbatch.ledger.sending import Answer, Ending, record_answers
+from reelbatch.ledger.undoing import snapshot
 
 NOT_CREATED_OUTCOME = "not_created"
 
@@ -52,6 +53,7 @@ class Decision:
     token: Token
     video_id: VideoId | None = None
     credits_charged: int | None = None
+    command: str | None = None  # what one command decides is taken back together
 
 
 def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
@@ -80,12 +82,18 @@ def decide(connection: Connection, items: Sequence[Decision]) -> list[bool]:
     """Carry decisions out and keep them; False where the row was no longer in doubt about that attempt."""
     done = []
     for item in items:
+        before = snapshot(connection, _row(item.doubt), item.token)
         done.append(_found(connection, item) if item.verdict is Verdict.FOUND else _not_created(connection, item))
-        connection.execute(insert(decisions).values(_entry(item)))
+        connection.execute(insert(decisions).values(_entry(item, before if done[-1] else None)))
     return done
 
 
-def _entry(item: Decision) -> dict[str, object]:
+def _row(doubt: Doubt) -> ColumnElement[bool]:
+    g = generations.c
+    return and_(g.batch == doubt.batch, g.row_key == doubt.row_key, g.generation == doubt.generation)
+
+
+def _entry(item: Decision, before: str | None) -> dict[str, object]:
     return {
         "decided_at": item.at,
         "decided_by": item.who,
@@ -94,6 +102,8 @@ def _entry(item: Decision) -> dict[str, object]:
         "token": item.token,
         "verdict": item.verdict.value,
         "video_id": item.video_id,
+        "command": item.command,
+        "before": before,
     }
 
 
@@ -116,13 +126,7 @@ def _found(connection: Connection, item: Decision) -> bool:
 def _not_created(connection: Connection, item: Decision) -> bool:
     moved = connection.execute(
         update(generations)
-        .where(
-            generations.c.batch == item.doubt.batch,
-            generations.c.row_key == item.doubt.row_key,
-            generations.c.generation == item.doubt.generation,
-            generations.c.token == item.token,
-            NOT_CREATED.expected,
-        )
+        .where(_row(item.doubt), generations.c.token == item.token, NOT_CREATED.expected)
         .values(state=NOT_CREATED.target, error_code=None, error_message=None, run_id=None)
     )
     if moved.rowcount != 1:

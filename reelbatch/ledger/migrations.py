@@ -53,6 +53,16 @@ _COLUMNS_3 = (
 )
 
 
+_MORE_COLUMNS_4 = (
+    ("batches", "account", "VARCHAR"),
+    ("batches", "key_hash", "VARCHAR"),
+    ("reelbatch_schema", "identity", "VARCHAR"),
+    ("decisions", "command", "VARCHAR"),
+    ("decisions", "before", "TEXT"),
+    ("decisions", "undoes", "INTEGER"),
+)
+
+
 def _generations(connection: Connection) -> None:
     """A row may have more than one video: `results` becomes a view of `generations`. Rows know their images' base."""
     for name in ("results_held", "results_due", "results_token", "results_state"):
@@ -66,8 +76,8 @@ def _generations(connection: Connection) -> None:
     )
     connection.exec_driver_sql("DROP TABLE results_of_version_3")
     connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
-    for table, name in (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity")):
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
+    for table, name, kind in _MORE_COLUMNS_4:
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
     connection.execute(schema_version.update().values(identity=_new_identity()))
     connection.exec_driver_sql(VIEW)
 

@@ -269,6 +269,9 @@ decisions = Table(
     Column("token", String, nullable=False),
     Column("verdict", String, nullable=False),
     Column("video_id", String),
+    Column("command", String),  # what one command decides is taken back together
+    Column("before", Text),  # JSON: row and attempt as they were; null: the row did not take the decision up
+    Column("undoes", Integer),  # the decision that this one takes back
 )
 
 accounts = Table(

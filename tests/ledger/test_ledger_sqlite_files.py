@@ -38,6 +38,7 @@ _OF_VERSION_4 = (
     *((table, "generation") for table in ("attempts",)),
     *(("batches", name) for name in ("account", "key_hash")),
     ("reelbatch_schema", "identity"),
+    *(("decisions", name) for name in ("command", "before", "undoes")),
 )
 AS_THIRD_VERSION = (
     "DROP VIEW results",
