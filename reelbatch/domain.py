@@ -65,8 +65,8 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
 """Every move that a row may make.
 
 Back to `pending` from an end means: sent again because the user asked for it. From `pending` or `claimed` to
-`queued`: the id of the row's latest attempt came after somebody had said that there was none. From `pending`, `queued`
-or `rendering` to `in_doubt`: what somebody had said about the row was taken back.
+`queued`: the id of the row's latest attempt came after somebody had said that there was none. From `pending`,
+`queued` or `rendering` to `in_doubt`: what somebody had said about the row was taken back.
 """
 
 

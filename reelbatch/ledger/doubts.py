@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.books import Sums, known_attempts
 from reelbatch.ledger.moves import NOT_CREATED, in_states
-from reelbatch.ledger.schema import attempts, decisions, generations
+from reelbatch.ledger.schema import attempts, decisions, generations, results
 from reelbatch.ledger.sending import Answer, Ending, record_answers
 from reelbatch.ledger.undoing import snapshot
 
@@ -24,6 +24,7 @@ class Verdict(StrEnum):
 
     FOUND = "found"  # there is a video
     NOT_CREATED = "not_created"  # there is none, and nothing was charged
+    UNDONE = "undone"  # what was said last is taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Doubt:
     message: str | None
     run_id: RunId
     generation: int
+    image_path: str
+    prompt: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
     """All rows in doubt, in the manifest's order."""
     r, a = generations.c, attempts.c
     row = (r.batch, r.row_key, r.row_number, r.token)
+    request = (a.run_id, r.generation, r.image_path, r.prompt)
     query = (
-        select(*row, a.started_at, a.credits_reserved, r.name, r.error_message, a.run_id, r.generation)
+        select(*row, a.started_at, a.credits_reserved, r.name, r.error_message, *request)
         .select_from(generations.join(attempts, a.token == r.token))
         .where(in_states({RowState.IN_DOUBT}))
         .order_by(r.batch, r.row_number, r.row_key)
@@ -76,6 +80,19 @@ def tokens_of(connection: Connection, doubt: Doubt) -> set[Token]:
     own = (a.batch == doubt.batch, a.row_key == doubt.row_key, a.generation == doubt.generation)
     query = select(a.token).where(*own)
     return {Token(token) for token in connection.scalars(query)}
+
+
+def owners_of(connection: Connection, video_id: VideoId) -> list[tuple[Batch, RowKey]]:
+    """The rows that have this id, or once had it."""
+    a = attempts.c
+    query = select(a.batch, a.row_key).where(a.video_id == video_id).order_by(a.started_at)
+    return [(Batch(batch), RowKey(key)) for batch, key in connection.execute(query)]
+
+
+def state_of(connection: Connection, batch: Batch, row_key: RowKey) -> str | None:
+    """Where a row stands as `results` shows it; None where there is no such row."""
+    r = results.c
+    return connection.scalar(select(r.state).where(r.batch == batch, r.row_key == row_key))
 
 
 def decide(connection: Connection, items: Sequence[Decision]) -> list[bool]:

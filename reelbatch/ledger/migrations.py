@@ -78,6 +78,7 @@ def _generations(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
     for table, name, kind in _MORE_COLUMNS_4:
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    connection.exec_driver_sql("CREATE INDEX attempts_video ON attempts (video_id) WHERE video_id IS NOT NULL")
     connection.execute(schema_version.update().values(identity=_new_identity()))
     connection.exec_driver_sql(VIEW)
 

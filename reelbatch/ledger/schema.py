@@ -211,6 +211,7 @@ attempts = Table(
     Column("generation", Integer, nullable=False, server_default=text("1")),
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
+_partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
 
 uploads = Table(
     "uploads",

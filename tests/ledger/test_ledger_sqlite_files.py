@@ -41,6 +41,7 @@ _OF_VERSION_4 = (
     *(("decisions", name) for name in ("command", "before", "undoes")),
 )
 AS_THIRD_VERSION = (
+    "DROP INDEX attempts_video",
     "DROP VIEW results",
     f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),
