@@ -102,7 +102,7 @@ def run(request: Request, stated: Settings, *, as_json: bool) -> int:
         write_list(request.to, left)
     if as_json:
         known = {"in_doubt": [asdict(doubt) for doubt in left], "resolved": [asdict(r) for r in resolutions]}
-        print_json({**known, "blank": found.blank})
+        print_json(known if request.file is None else {**known, "blank": found.blank})
     else:
         _print(left, resolutions, found.blank, request)
     failed = any(resolution.problem for resolution in resolutions)

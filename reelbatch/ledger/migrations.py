@@ -57,6 +57,7 @@ _MORE_COLUMNS_4 = (
     ("batches", "account", "VARCHAR"),
     ("batches", "key_hash", "VARCHAR"),
     ("reelbatch_schema", "identity", "VARCHAR"),
+    ("attempts", "same_as", "VARCHAR"),
     ("decisions", "command", "VARCHAR"),
     ("decisions", "before", "TEXT"),
     ("decisions", "undoes", "INTEGER"),
@@ -79,6 +80,7 @@ def _generations(connection: Connection) -> None:
     for table, name, kind in _MORE_COLUMNS_4:
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
     connection.exec_driver_sql("CREATE INDEX attempts_video ON attempts (video_id) WHERE video_id IS NOT NULL")
+    connection.exec_driver_sql("CREATE INDEX attempts_same ON attempts (batch) WHERE same_as IS NOT NULL")
     connection.execute(schema_version.update().values(identity=_new_identity()))
     connection.exec_driver_sql(VIEW)
 

@@ -209,9 +209,11 @@ attempts = Table(
     Column("credits_charged", Integer),
     Column("credits_final", Integer),
     Column("generation", Integer, nullable=False, server_default=text("1")),
+    Column("same_as", String),  # token of an attempt that had this video's id before
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
+_partial_index("attempts_same", "same_as IS NOT NULL", attempts.c.batch)
 
 uploads = Table(
     "uploads",

@@ -27,7 +27,7 @@ _OF_ROW = (
     "credits_charged",
     "estimated_frame_cost",
 )
-_OF_ATTEMPT = ("outcome", "ended_at", "http_status", "message", "raw_body", "video_id", "credits_charged")
+_OF_ATTEMPT = ("outcome", "ended_at", "http_status", "message", "raw_body", "video_id", "credits_charged", "same_as")
 
 
 class Made(NamedTuple):
