@@ -50,11 +50,11 @@ NEEDS_ATTENTION = frozenset({_S.INVALID, _S.REJECTED, _S.ERROR, _S.CANCELED, _S.
 TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
     {
         _S.INVALID: frozenset({_S.PENDING}),
-        _S.PENDING: frozenset({_S.CLAIMED, _S.INVALID, _S.QUEUED}),
+        _S.PENDING: frozenset({_S.CLAIMED, _S.INVALID, _S.QUEUED, _S.IN_DOUBT}),
         _S.CLAIMED: frozenset({_S.SENDING, _S.PENDING, _S.INVALID, _S.QUEUED}),
         _S.SENDING: frozenset({_S.QUEUED, _S.CLAIMED, _S.PENDING, _S.REJECTED, _S.IN_DOUBT}),
-        _S.QUEUED: frozenset({_S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED}),
-        _S.RENDERING: frozenset({_S.COMPLETE, _S.ERROR, _S.CANCELED}),
+        _S.QUEUED: frozenset({_S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED, _S.IN_DOUBT}),
+        _S.RENDERING: frozenset({_S.COMPLETE, _S.ERROR, _S.CANCELED, _S.IN_DOUBT}),
         _S.COMPLETE: frozenset(),  # paid for: a new video is a further generation, with a line of its own
         _S.ERROR: frozenset({_S.PENDING, _S.INVALID}),
         _S.CANCELED: frozenset({_S.PENDING, _S.INVALID}),
@@ -65,7 +65,8 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
 """Every move that a row may make.
 
 Back to `pending` from an end means: sent again because the user asked for it. From `pending` or `claimed` to
-`queued`: the id of the row's latest attempt came after somebody had said that there was none.
+`queued`: the id of the row's latest attempt came after somebody had said that there was none. From `pending`,
+`queued` or `rendering` to `in_doubt`: what somebody had said about the row was taken back.
 """
 
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import getpass
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from reelbatch.client import Client, Video
 from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, doubts, utc_now
+from reelbatch.findings import Finding
+from reelbatch.ledger import Ledger, doubts, undoing, utc_now
 from reelbatch.ledger.doubts import Decision, Doubt, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What somebody says about one row: the video's id, or None for "not created"."""
-
-    row_key: RowKey
-    video_id: VideoId | None
-    where: str = ""  # for messages: the file's line it comes from
+from reelbatch.ledger.runs import user_name
+from reelbatch.ledger.undoing import Undo
+from reelbatch.manifest.cloud import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +27,129 @@ class Resolution:
     verdict: Verdict
     video_id: VideoId | None
     problem: str | None = None
+    unchanged: bool = False  # the row has this id already
+
+
+def _nothing_in_the_way() -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When "not created" is believed.
+
+    Args:
+        min_age_s: of the attempt, in seconds: a video may appear later than its request.
+        now: whatever its age.
+        may_decide: why no row of the table may be declared not created; None where nothing stands in the way.
+    """
+
+    min_age_s: float
+    now: bool = False
+    may_decide: Callable[[], str | None] = _nothing_in_the_way
+
+
+def open_doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
+    """Rows in doubt, without what their images' addresses have of secrets."""
+    found = ledger.read(partial(doubts.doubts, batch=batch))
+    return [replace(doubt, image_path=shown(doubt.image_path)) for doubt in found]
+
+
+def is_known(ledger: Ledger, batch: Batch, finding: Finding) -> bool:
+    """Whether the row has this very id already, so that there is nothing to check."""
+    if finding.video_id is None:
+        return False
+    return any(owner == (batch, finding.row_key) for owner in _owners(ledger, finding.video_id))
+
+
+def _owners(ledger: Ledger, video_id: VideoId) -> list[tuple[Batch, RowKey]]:
+    return ledger.read(partial(doubts.owners_of, video_id=video_id))
+
+
+def refuse_unknown(ledger: Ledger, batch: Batch, keys: Iterable[RowKey]) -> None:
+    """Rows that are named have to exist.
+
+    Raises:
+        SettingsError: the batch has no such row; nothing was decided.
+    """
+    if missing := [key for key in keys if _state(ledger, batch, key) is None]:
+        raise SettingsError(_no_such_row(batch, ", ".join(missing)))
 
 
 async def reconcile(
-    ledger: Ledger, client: Client | None, batch: Batch, findings: Iterable[Finding]
+    ledger: Ledger, client: Client | None, findings: Iterable[tuple[Batch, Finding]], rules: Rules
 ) -> list[Resolution]:
     """Carry out `findings` one by one; an id is believed only when the API knows it under the row's token.
 
-    `client` may be None where no finding names an id.
+    `client` may be None where no finding names an id that the row does not have yet.
     """
-    open_doubts = {doubt.row_key: doubt for doubt in ledger.read(partial(doubts.doubts, batch=batch))}
-    return [await _resolve(ledger, client, open_doubts, finding) for finding in findings]
+    open_ = {(doubt.batch, doubt.row_key): doubt for doubt in ledger.read(doubts.doubts)}
+    case = _Case(ledger, client, rules, secrets.token_hex(6))
+    return [await case.resolve(batch, finding, open_.get((batch, finding.row_key))) for batch, finding in findings]
 
 
-async def _resolve(
-    ledger: Ledger, client: Client | None, open_doubts: dict[RowKey, Doubt], finding: Finding
-) -> Resolution:
-    verdict = Verdict.NOT_CREATED if finding.video_id is None else Verdict.FOUND
-    resolution = partial(Resolution, finding.row_key, verdict, finding.video_id)
-    doubt = open_doubts.get(finding.row_key)
-    if doubt is None:
-        return resolution(f"{finding.where}the row is not in doubt")
-    token, charged = doubt.token, None
-    if finding.video_id is not None:
-        checked = await _check(ledger, client, doubt, finding.video_id)
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that one command decides."""
+
+    ledger: Ledger
+    client: Client | None
+    rules: Rules
+    command: str
+
+    async def resolve(self, batch: Batch, finding: Finding, doubt: Doubt | None) -> Resolution:
+        verdict = Verdict.NOT_CREATED if finding.video_id is None else Verdict.FOUND
+        resolution = Resolution(finding.row_key, verdict, finding.video_id)
+        if is_known(self.ledger, batch, finding):
+            return replace(resolution, unchanged=True)
+        problem = _not_in_doubt(self.ledger, batch, finding.row_key) if doubt is None else None
+        if doubt is not None:
+            problem = await (self._not_created(doubt) if finding.video_id is None else self._found(doubt, finding))
+        return replace(resolution, problem=None if problem is None else f"{finding.where}{problem}")
+
+    async def _not_created(self, doubt: Doubt) -> str | None:
+        """Why it may not be said, or None: it was."""
+        if problem := self.rules.may_decide():
+            return problem
+        age_s = (utc_now() - doubt.since).total_seconds()
+        if age_s < self.rules.min_age_s and not self.rules.now:
+            return (
+                f"the request left {max(age_s, 0):.0f} s ago, and its video may still appear: look again after "
+                f"{self.rules.min_age_s:.0f} s (doubt_min_age_s), or say so all the same with --now"
+            )
+        return self._decide(Decision(doubt, Verdict.NOT_CREATED, user_name(), utc_now(), doubt.token))
+
+    async def _found(self, doubt: Doubt, finding: Finding) -> str | None:
+        video_id = finding.video_id or VideoId("")
+        checked = await _check(self.ledger, self.client, doubt, video_id)
         if isinstance(checked, str):
-            return resolution(f"{finding.where}{checked}")
+            return checked
+        if owners := _owners(self.ledger, video_id):
+            other, key = owners[0]
+            return f'video {video_id} is that of row {key} of batch "{other}" already; a video belongs to one row'
         token, charged = checked
-    decision = Decision(doubt, verdict, getpass.getuser(), utc_now(), token, finding.video_id, charged)
-    if ledger.change(partial(doubts.decide, items=[decision])) == [False]:
-        return resolution(f"{finding.where}the id belongs to an earlier attempt; it was kept, the row is as it was")
-    return resolution()
+        return self._decide(Decision(doubt, Verdict.FOUND, user_name(), utc_now(), token, video_id, charged))
+
+    def _decide(self, decision: Decision) -> str | None:
+        decision = replace(decision, command=self.command)
+        if self.ledger.change(partial(doubts.decide, items=[decision])) == [True]:
+            return None
+        if decision.verdict is Verdict.NOT_CREATED:
+            return "it was cleared up in another way meanwhile; it is as it was"
+        return "the id belongs to an earlier attempt; it was kept, the row is as it was"
+
+
+def _state(ledger: Ledger, batch: Batch, key: RowKey) -> str | None:
+    return ledger.read(partial(doubts.state_of, batch=batch, row_key=key))
+
+
+def _no_such_row(batch: Batch, keys: str) -> str:
+    return f'batch "{batch}" has no row with the key {keys}'
+
+
+def _not_in_doubt(ledger: Ledger, batch: Batch, key: RowKey) -> str:
+    state = _state(ledger, batch, key)
+    return _no_such_row(batch, key) if state is None else f"the row is not in doubt (it is {state})"
 
 
 async def _check(
@@ -83,6 +168,24 @@ async def _check(
     return Token(mark[0]), video.credits_charged
 
 
+def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Resolution]:
+    """Take back what was decided last: about each of these rows, or all that the batch's last command decided.
+
+    Raises:
+        SettingsError: there is nothing to take back; nothing was changed.
+    """
+    asked: Sequence[RowKey | None] = keys or [None]
+    parts = [(key, ledger.read(partial(undoing.last_made, batch=batch, row_key=key))) for key in asked]
+    if nothing := [key or f'batch "{batch}"' for key, made in parts if not made]:
+        raise SettingsError(f"--undo: no decision about {', '.join(nothing)} is left to take back")
+    made = [each for _, some in parts for each in some]
+    problems = ledger.change(partial(undoing.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
+    return [
+        Resolution(each.row_key, Verdict.UNDONE, each.video_id, problem)
+        for each, problem in zip(made, problems, strict=True)
+    ]
+
+
 async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, say: Callable[[int], None]) -> None:
     """Return when no row is in doubt any more: webhook events, or somebody else, clear them up.
 
@@ -94,29 +197,3 @@ async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, 
             say(left)
             said = left
         await asyncio.sleep(every_s)
-
-
-def findings_of(file: Path) -> list[Finding]:
-    """A CSV with the columns `row_key` and `video_id`; an empty id, or `not_created`, says that there is no video.
-
-    Raises:
-        SettingsError: the file can't be read, or lacks a column or a key.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            return list(_findings(csv.DictReader(text), file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SettingsError(f"--from {file}: can't be read: {error}") from error
-
-
-def _findings(lines: csv.DictReader[str], file: Path) -> Iterator[Finding]:
-    if missing := {"row_key", "video_id"} - set(lines.fieldnames or ()):
-        raise SettingsError(
-            f"--from {file}: lacks the column {' and '.join(sorted(missing))}; a CSV with both is needed"
-        )
-    for line in lines:
-        key, video_id = (line["row_key"] or "").strip(), (line["video_id"] or "").strip()
-        if not key:
-            raise SettingsError(f"--from {file}, line {lines.line_num}: row_key is empty")
-        known = None if video_id in {"", Verdict.NOT_CREATED.value} else VideoId(video_id)
-        yield Finding(RowKey(key), known, f"{file}, line {lines.line_num}: ")

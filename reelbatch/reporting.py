@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.paid_requests import HELD_CODE, Held
 from reelbatch.ledger.selection import RepeatPolicy, Scope
+from reelbatch.ledger.shared_ids import SharedId, shared_ids
 from reelbatch.manifest.cloud import shown
 from reelbatch.standing import BatchStatus, batch_status
 from reelbatch.submitter import ExitReason, Tally
@@ -36,6 +38,8 @@ class RunReport:
     held_rows: int = 0  # rows whose request is paid for under another name
     held: list[Held] = field(default_factory=list)  # the first of them
     repeats: RepeatPolicy = RepeatPolicy.HOLD
+    shared_rows: int = 0  # rows of the batch whose video id another row had before
+    shared_ids: list[SharedId] = field(default_factory=list)  # the first of them
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -79,6 +83,7 @@ class RunReport:
             "unsent": self.unsent,
             "held_rows": self.held_rows,
             "held": [held.as_json() for held in self.held],
+            "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -101,7 +106,10 @@ _COUNTED = (
 def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | None) -> RunReport:
     """The end of a run, as the table and the tally have it."""
     held_rows, held = ledger.read(lambda connection: reading.held(connection, scope.batch, FAILED_ROWS_SHOWN))
+    shared_rows, shared = ledger.read(partial(shared_ids, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
     return RunReport(
+        shared_rows=shared_rows,
+        shared_ids=shared,
         batch=scope.batch,
         run_id=scope.run_id,
         sent=tally.sent,
@@ -157,6 +165,12 @@ def advice(report: RunReport, options: str = "") -> list[str]:
 def _open_ends(report: RunReport) -> list[str]:
     """Rows that wait for somebody's word."""
     lines, order = [], report.status.order
+    if report.shared_ids:
+        first = report.shared_ids[0]
+        lines.append(
+            f"{report.shared_rows:,} got a video id that another row has, such as {first.row_key} that of "
+            f"{first.other_row_key} ({first.video_id}): look at these videos, and ask the vendor."
+        )
     if report.held_rows and report.repeats is RepeatPolicy.HOLD:
         lines.append(
             "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."

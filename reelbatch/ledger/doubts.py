@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.books import Sums, known_attempts
 from reelbatch.ledger.moves import NOT_CREATED, in_states
-from reelbatch.ledger.schema import attempts, decisions, generations
+from reelbatch.ledger.schema import attempts, decisions, generations, results
 from reelbatch.ledger.sending import Answer, Ending, record_answers
+from reelbatch.ledger.undoing import snapshot
 
 NOT_CREATED_OUTCOME = "not_created"
 
@@ -23,6 +24,7 @@ class Verdict(StrEnum):
 
     FOUND = "found"  # there is a video
     NOT_CREATED = "not_created"  # there is none, and nothing was charged
+    UNDONE = "undone"  # what was said last is taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Doubt:
     message: str | None
     run_id: RunId
     generation: int
+    image_path: str
+    prompt: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,16 @@ class Decision:
     token: Token
     video_id: VideoId | None = None
     credits_charged: int | None = None
+    command: str | None = None  # what one command decides is taken back together
 
 
 def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
     """All rows in doubt, in the manifest's order."""
     r, a = generations.c, attempts.c
     row = (r.batch, r.row_key, r.row_number, r.token)
+    request = (a.run_id, r.generation, r.image_path, r.prompt)
     query = (
-        select(*row, a.started_at, a.credits_reserved, r.name, r.error_message, a.run_id, r.generation)
+        select(*row, a.started_at, a.credits_reserved, r.name, r.error_message, *request)
         .select_from(generations.join(attempts, a.token == r.token))
         .where(in_states({RowState.IN_DOUBT}))
         .order_by(r.batch, r.row_number, r.row_key)
@@ -76,16 +82,35 @@ def tokens_of(connection: Connection, doubt: Doubt) -> set[Token]:
     return {Token(token) for token in connection.scalars(query)}
 
 
+def owners_of(connection: Connection, video_id: VideoId) -> list[tuple[Batch, RowKey]]:
+    """The rows that have this id, or once had it."""
+    a = attempts.c
+    query = select(a.batch, a.row_key).where(a.video_id == video_id).order_by(a.started_at)
+    return [(Batch(batch), RowKey(key)) for batch, key in connection.execute(query)]
+
+
+def state_of(connection: Connection, batch: Batch, row_key: RowKey) -> str | None:
+    """Where a row stands as `results` shows it; None where there is no such row."""
+    r = results.c
+    return connection.scalar(select(r.state).where(r.batch == batch, r.row_key == row_key))
+
+
 def decide(connection: Connection, items: Sequence[Decision]) -> list[bool]:
     """Carry decisions out and keep them; False where the row was no longer in doubt about that attempt."""
     done = []
     for item in items:
+        before = snapshot(connection, _row(item.doubt), item.token)
         done.append(_found(connection, item) if item.verdict is Verdict.FOUND else _not_created(connection, item))
-        connection.execute(insert(decisions).values(_entry(item)))
+        connection.execute(insert(decisions).values(_entry(item, before if done[-1] else None)))
     return done
 
 
-def _entry(item: Decision) -> dict[str, object]:
+def _row(doubt: Doubt) -> ColumnElement[bool]:
+    g = generations.c
+    return and_(g.batch == doubt.batch, g.row_key == doubt.row_key, g.generation == doubt.generation)
+
+
+def _entry(item: Decision, before: str | None) -> dict[str, object]:
     return {
         "decided_at": item.at,
         "decided_by": item.who,
@@ -94,6 +119,8 @@ def _entry(item: Decision) -> dict[str, object]:
         "token": item.token,
         "verdict": item.verdict.value,
         "video_id": item.video_id,
+        "command": item.command,
+        "before": before,
     }
 
 
@@ -116,13 +143,7 @@ def _found(connection: Connection, item: Decision) -> bool:
 def _not_created(connection: Connection, item: Decision) -> bool:
     moved = connection.execute(
         update(generations)
-        .where(
-            generations.c.batch == item.doubt.batch,
-            generations.c.row_key == item.doubt.row_key,
-            generations.c.generation == item.doubt.generation,
-            generations.c.token == item.token,
-            NOT_CREATED.expected,
-        )
+        .where(_row(item.doubt), generations.c.token == item.token, NOT_CREATED.expected)
         .values(state=NOT_CREATED.target, error_code=None, error_message=None, run_id=None)
     )
     if moved.rowcount != 1:

@@ -56,6 +56,17 @@ _COLUMNS_3 = (
 )
 
 
+_MORE_COLUMNS_4 = (
+    ("batches", "account", "VARCHAR"),
+    ("batches", "key_hash", "VARCHAR"),
+    ("reelbatch_schema", "identity", "VARCHAR"),
+    ("attempts", "same_as", "VARCHAR"),
+    ("decisions", "command", "VARCHAR"),
+    ("decisions", "before", "TEXT"),
+    ("decisions", "undoes", "INTEGER"),
+)
+
+
 def _generations(connection: Connection) -> None:
     """A row may have more than one video: `results` becomes a view of `generations`. Rows know their images' base."""
     for name in ("results_held", "results_due", "results_token", "results_state"):
@@ -69,8 +80,10 @@ def _generations(connection: Connection) -> None:
     )
     connection.exec_driver_sql("DROP TABLE results_of_version_3")
     connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
-    for table, name in (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity")):
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
+    for table, name, kind in _MORE_COLUMNS_4:
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    connection.exec_driver_sql("CREATE INDEX attempts_video ON attempts (video_id) WHERE video_id IS NOT NULL")
+    connection.exec_driver_sql("CREATE INDEX attempts_same ON attempts (batch) WHERE same_as IS NOT NULL")
     connection.execute(schema_version.update().values(identity=_new_identity()))
     _recognise_requests(connection)
     connection.exec_driver_sql(VIEW)

@@ -209,8 +209,11 @@ attempts = Table(
     Column("credits_charged", Integer),
     Column("credits_final", Integer),
     Column("generation", Integer, nullable=False, server_default=text("1")),
+    Column("same_as", String),  # token of an attempt that had this video's id before
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
+_partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
+_partial_index("attempts_same", "same_as IS NOT NULL", attempts.c.batch)
 
 uploads = Table(
     "uploads",
@@ -269,6 +272,9 @@ decisions = Table(
     Column("token", String, nullable=False),
     Column("verdict", String, nullable=False),
     Column("video_id", String),
+    Column("command", String),  # what one command decides is taken back together
+    Column("before", Text),  # JSON: row and attempt as they were; null: the row did not take the decision up
+    Column("undoes", Integer),  # the decision that this one takes back
 )
 
 accounts = Table(

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.ledger import sharing
+from reelbatch.ledger import shared_ids, sharing
 from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
 from reelbatch.ledger.moves import (
     DOUBTFUL,
@@ -29,6 +29,7 @@ from reelbatch.ledger.moves import (
 from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.ledger.shared_ids import Owner
 
 __all__ = ["Admission", "Answer", "Asked", "Ending", "Intent", "Window", "record_answers", "record_intents"]
 
@@ -182,6 +183,7 @@ def _without_repeats(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
 
 def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
     known = known_attempts(connection, [item.token for item in items])
+    shared = shared_ids.owners(connection, items)
     sums = Sums()
     news = []
     begun, closed = [], []
@@ -192,7 +194,8 @@ def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[boo
         if after is not None:
             if before is None:  # a table restored from a backup knows nothing of it; the id is kept all the same
                 begun.append(_begun_values(item))
-            closed.append({**_closing_values(item, before), "b_charged": after.charged})
+            values = {**_closing_values(item, before), "b_charged": after.charged}
+            closed.append(values | _shared_values(item, values["b_message"], shared.get(item.token)))
             sums.add(item.batch, item.run_id, before, after)
     if begun:
         connection.execute(insert(attempts), begun)
@@ -362,8 +365,19 @@ _CLOSE_ATTEMPT = (
         raw_body=bindparam("b_raw"),
         video_id=bindparam("b_video_id"),
         credits_charged=bindparam("b_charged"),
+        same_as=bindparam("b_same_as"),
     )
 )
+
+
+def _shared_values(item: Answer, message: str | None, owner: Owner | None) -> dict[str, Any]:
+    """Where another attempt has the id too, that is said; the id is kept all the same."""
+    if owner is None:
+        return {"b_same_as": None}
+    return {
+        "b_same_as": owner.token,
+        "b_message": "; ".join(filter(None, [message, owner.note(item.video_id)])),
+    }
 
 
 def _begun_values(item: Answer) -> dict[str, Any]:

@@ -259,7 +259,8 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, fina
     """The final figure on the attempt, once; the worst case of its batch changes by what that differs."""
     token = item.row.token
     before = known.get(token) if token else None
-    if token is None or before is None:  # its attempt is not in this table: only the answer can tell
+    # Its attempt is not in this table, or its id was taken back meanwhile: only the answer can tell.
+    if token is None or before is None or before.video_id is None:
         return Settlement(0, 0, item.credits_final)
     final = item.credits_final
     if final is None and item.state is RowState.COMPLETE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -108,7 +109,7 @@ def test_both_rows_are_cleared_up_and_the_books_add_up(table: Table) -> None:
     (charged,) = found
     (free,) = set(doubtful) - set(found)
     assert table.process("--row", charged, "--video-id", found[charged])[0] == 1  # one is left
-    code, answer = table.process("--row", free, "--not-created")
+    code, answer = table.process("--row", free, "--not-created", "--now")
     assert (code, answer["in_doubt"]) == (0, [])
     report = table.generate()
     books = table.api.books()
@@ -136,10 +137,10 @@ def test_many_at_once_from_a_file(table: Table, tmp_path: Path) -> None:
     lines = [f"{key},{table.video_of(token) or 'not_created'}" for key, token in table.doubtful().items()]
     file = tmp_path / "found.csv"
     file.write_text("\n".join(["row_key,video_id", *lines, "K1,not_created"]), encoding="utf-8-sig")
-    code, answer = table.reconcile("--from", str(file))
+    code, answer = table.reconcile("--from", str(file), "--now")
     problems = {row["row_key"]: row["problem"] for row in answer["resolved"]}
     assert (code, answer["in_doubt"]) == (1, [])
-    assert "line 4: the row is not in doubt" in problems.pop("K1")
+    assert "line 4: the row is not in doubt (it is queued)" in problems.pop("K1")
     assert set(problems.values()) == {None}
 
 
@@ -149,7 +150,7 @@ def test_every_decision_is_kept(table: Table) -> None:
     from reelbatch.ledger.schema import decisions
 
     key, token = min(table.doubtful().items())
-    table.reconcile("--row", key, "--not-created")
+    table.reconcile("--row", key, "--not-created", "--now")
     with Ledger(table.url) as ledger:
         (kept,) = ledger.read(lambda connection: connection.execute(decisions.select()).mappings().all())
     assert (kept["row_key"], kept["token"], kept["verdict"]) == (key, token, "not_created")
@@ -164,6 +165,13 @@ def test_every_decision_is_kept(table: Table) -> None:
         (["--row", "K2", "--video-id", "x", "--not-created"], "either --video-id ID or --not-created"),
         (["--not-created"], "--row says which row"),
         (["--from", "nowhere.csv"], "nowhere.csv"),
+        (["--row", "K2", "--row", "K4", "--video-id", "x"], "one --row"),
+        (["--row", "K2", "--row", "K9", "--not-created", "--now"], 'batch "m" has no row with the key K9'),
+        (["--now"], "--now goes with"),
+        (["--undo"], 'no decision about batch "m"'),
+        (["--undo", "--row", "K2"], "no decision about K2"),
+        (["--undo", "--row", "K2", "--not-created"], "--undo takes a decision back"),
+        (["--csv", "x.csv", "--row", "K2"], "--csv writes the list"),
         (["--batch", "other"], "no such batch"),
     ],
 )
@@ -175,3 +183,121 @@ def test_what_can_t_be_carried_out_is_said(unchanged: Table, arguments: list[str
     assert says in answer["error"]
     assert reelbatch.results(unchanged.url).equals(before)
     assert len(unchanged.doubtful()) == 2
+
+
+def test_the_tool_s_own_export_decides_nothing(table: Table, tmp_path: Path) -> None:
+    """Its rows in doubt have no id, and a blank is nobody's word; rows that have their id are as they were."""
+    before = reelbatch.results(table.url)
+    export(table.url, tmp_path / "own.csv")
+    code, answer = table.reconcile("--from", str(tmp_path / "own.csv"))
+    assert (code, len(answer["in_doubt"]), answer["blank"]) == (1, 2, 2)
+    assert all(row["unchanged"] and row["problem"] is None for row in answer["resolved"])
+    assert reelbatch.results(table.url).equals(before)
+
+
+def export(url: str, file: Path) -> None:
+    """The results table as `reelbatch export` writes it."""
+    from reelbatch.exporting import export as write
+    from reelbatch.ledger import Ledger
+
+    with Ledger.to_read(url) as ledger:
+        write(ledger, str(file))
+
+
+def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Path) -> None:
+    """Unchanged it decides nothing; what somebody writes into it is carried out; and nobody overwrites it."""
+    file = tmp_path / "doubts.csv"
+    assert table.reconcile("--csv", str(file))[0] == 1
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        lines = list(csv.DictReader(text))
+    assert {line["row_key"]: line["name_ends_in"] for line in lines} == table.doubtful()
+    assert [(line["batch"], line["prompt"], line["video_id"]) for line in lines] == [("m", "a prompt", "")] * 2
+    assert lines[0]["image_path"].startswith("https://img.example/")
+    code, answer = table.reconcile("--csv", str(file))
+    assert code == 2
+    assert "exists already" in answer["error"]
+    assert table.reconcile("--from", str(file))[1]["blank"] == 2
+    assert len(table.doubtful()) == 2
+    for line in lines:
+        line["video_id"] = table.video_of(line["name_ends_in"]) or "not_created"
+    with file.open("w", encoding="utf-8-sig", newline="") as text:
+        writer = csv.DictWriter(text, list(lines[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(lines)
+    assert table.reconcile("--from", str(file), "--now")[0] == 0
+    assert table.doubtful() == {}
+
+
+@pytest.mark.parametrize("batch", [[], ["--batch", "m"]])
+def test_rows_of_another_batch_are_named(unchanged: Table, tmp_path: Path, batch: list[str]) -> None:
+    """A file about something else is not carried out in part."""
+    file = tmp_path / "found.csv"
+    file.write_text("batch,row_key,video_id\nm,K2,not_created\nother,K4,not_created\n")
+    code, answer = unchanged.reconcile("--from", str(file), "--now", *batch)
+    assert code == 2
+    assert "line 3" in answer["error"]
+    assert "other" in answer["error"]
+    assert len(unchanged.doubtful()) == 2
+
+
+def test_a_young_row_is_not_declared_not_created(table: Table, tmp_path: Path) -> None:
+    """Its video may still appear; `--now` takes the risk; several rows may be named at once."""
+    first, second = sorted(table.doubtful())
+    file = tmp_path / "found.csv"
+    file.write_text(f"row_key,video_id\n{first},not_created\n")
+    for arguments in (["--row", first, "--not-created"], ["--from", str(file)]):
+        code, answer = table.reconcile(*arguments)
+        assert code == 1
+        assert "may still appear" in answer["resolved"][0]["problem"]
+        assert "--now" in answer["resolved"][0]["problem"]
+    assert len(table.doubtful()) == 2
+    code, answer = table.reconcile("--row", first, "--row", second, "--not-created", "--now")
+    assert (code, [row["row_key"] for row in answer["resolved"]]) == (0, [first, second])
+
+
+def test_an_old_row_needs_no_consent(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`doubt_min_age_s` says what is old."""
+    monkeypatch.setenv("REELBATCH_DOUBT_MIN_AGE_S", "0")
+    assert table.reconcile("--row", min(table.doubtful()), "--not-created")[1]["resolved"][0]["problem"] is None
+
+
+def test_the_last_decision_is_taken_back(table: Table) -> None:
+    """Said too early: the row is in doubt again, and a second `generate` does not pay for it twice."""
+    before = reelbatch.results(table.url)
+    keys = sorted(table.doubtful())
+    table.reconcile("--row", keys[0], "--row", keys[1], "--not-created", "--now")
+    assert table.doubtful() == {}
+    code, answer = table.reconcile("--undo")
+    assert code == 1
+    assert {(row["row_key"], row["verdict"], row["problem"]) for row in answer["resolved"]} == {
+        (key, "undone", None) for key in keys
+    }
+    assert reelbatch.results(table.url).equals(before)
+    assert table.generate().sent == 0
+
+
+def test_what_was_sent_again_is_not_taken_back(table: Table) -> None:
+    """It has another id by now."""
+    key = next(key for key, token in table.doubtful().items() if not table.video_of(token))
+    table.reconcile("--row", key, "--not-created", "--now")
+    table.generate()
+    code, answer = table.reconcile("--undo")
+    assert code == 1
+    assert "sent again since, and is queued" in answer["resolved"][0]["problem"]
+
+
+def test_an_id_is_given_to_one_row(table: Table) -> None:
+    """The name says this row, the table says another: nobody's word settles that."""
+    from sqlalchemy import update
+
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.schema import attempts
+
+    key, video_id = next((key, found) for key, token in table.doubtful().items() if (found := table.video_of(token)))
+    with Ledger(table.url) as ledger:
+        theirs = update(attempts).where(attempts.c.row_key == "K1").values(video_id=video_id)
+        ledger.change(lambda connection: connection.execute(theirs))
+    code, answer = table.reconcile("--row", key, "--video-id", video_id)
+    assert code == 1
+    assert "that of row K1" in answer["resolved"][0]["problem"]
+    assert key in table.doubtful()

@@ -19,12 +19,14 @@ from sqlalchemy import event, select
 
 from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import OrderOpen, StateConflict
-from reelbatch.ledger import Ledger, glance, orders, reruns, sending, settling, utc_now
+from reelbatch.ledger import Ledger, doubts, glance, orders, reruns, sending, settling, undoing, utc_now
+from reelbatch.ledger.doubts import Decision, Doubt, Verdict
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import attempts, runs
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.ledger.sending import Admission, Ending, Intent
 from reelbatch.ledger.settling import Final, Rendered
+from reelbatch.ledger.undoing import Undo
 from reelbatch.standing import batch_status
 
 KEYS = tuple("abcd")
@@ -206,6 +208,28 @@ class Books(RuleBasedStateMachine):
         final = Final(row=seen, state=RowState(state), at=utc_now(), credits_final=None if state == "complete" else 0)
         self.ledger.change(lambda connection: settling.record_finals(connection, [final]))
 
+    @precondition(lambda self: self.sent)
+    @rule(pick=PICK, lie=st.booleans())
+    def decide(self, pick: int, lie: bool) -> None:
+        """Somebody looks a row in doubt up, and says what there is, or errs: then he agreed to pay again."""
+        if not (open_ := self.ledger.read(doubts.doubts)):
+            return
+        doubt = open_[pick % len(open_)]
+        _, created, charge = self.sent[doubt.token]
+        found = created and not lie
+        if not found:
+            self.agreed.add(doubt.token)
+        video_id = VideoId(f"vid-{doubt.token}") if found else None
+        self.ledger.change(lambda connection: doubts.decide(connection, [_word(doubt, video_id, charge)]))
+
+    @precondition(lambda self: self.sent)
+    @rule()
+    def think_again(self) -> None:
+        """The last word is taken back; every credit is where it was, and nothing that was told is forgotten."""
+        made = self.ledger.read(lambda connection: undoing.last_made(connection, SPRING))
+        items = [Undo(each, "somebody", utc_now()) for each in made]
+        self.ledger.change(lambda connection: undoing.undo(connection, items))
+
     def states(self) -> dict[tuple[str, int], RowState]:
         """Where each generation of the rows stands."""
         return {line: RowState(found["state"]) for line, found in every_line(self.ledger).items()}
@@ -288,6 +312,12 @@ class Books(RuleBasedStateMachine):
         assert sorted(under_way) == sorted(
             (found["row_key"], found["token"]) for found in rows if found["state"] == RowState.SENDING
         )
+
+
+def _word(doubt: Doubt, video_id: VideoId | None, charge: int) -> Decision:
+    if video_id is None:
+        return Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), doubt.token)
+    return Decision(doubt, Verdict.FOUND, "somebody", utc_now(), doubt.token, video_id, charge)
 
 
 def _line(intent: Intent) -> tuple[str, int]:

@@ -36,10 +36,14 @@ with Ledger(sys.argv[1]) as ledger:
 """
 _OF_VERSION_4 = (
     *((table, "generation") for table in ("attempts",)),
+    ("attempts", "same_as"),
     *(("batches", name) for name in ("account", "key_hash")),
     ("reelbatch_schema", "identity"),
+    *(("decisions", name) for name in ("command", "before", "undoes")),
 )
 AS_THIRD_VERSION = (
+    "DROP INDEX attempts_video",
+    "DROP INDEX attempts_same",
     "DROP VIEW results",
     f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),

@@ -9,7 +9,7 @@ from acting import load, rows_of
 from sqlalchemy import Connection, event
 
 from reelbatch.domain import RowState, RunId
-from reelbatch.ledger import Ledger, claims, reading, settling, utc_now
+from reelbatch.ledger import Ledger, claims, doubts, reading, settling, shared_ids, utc_now
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.selection import Scope
 
@@ -80,3 +80,13 @@ def test_counting_by_state_reads_an_index_and_no_rows(ledger: Ledger) -> None:
     load(ledger, rows_of("a"))
     plan = plan_of(ledger, lambda connection: reading.counts(connection, "spring"))
     assert plan.count("USING COVERING INDEX results_state (batch=? AND state=?)") == len(RowState)
+
+
+def test_the_owner_of_an_id_is_found_by_an_index(ledger: Ledger) -> None:
+    """Each group of answers asks for it, and each report for the rows that share one."""
+    load(ledger, rows_of("a"))
+    plan = plan_of(ledger, lambda connection: doubts.owners_of(connection, "vid-1"))
+    assert "USING INDEX attempts_video (video_id=?)" in plan
+    plan = plan_of(ledger, lambda connection: shared_ids.shared_ids(connection, "spring", 10))
+    assert "attempts_same (batch=?)" in plan
+    assert "SCAN" not in plan
