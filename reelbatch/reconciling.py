@@ -13,7 +13,7 @@ from pathlib import Path
 from reelbatch.client import Client, Video
 from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, doubts, utc_now
+from reelbatch.ledger import Ledger, doubts, rescue_files, utc_now
 from reelbatch.ledger.doubts import Decision, Doubt, Verdict
 
 
@@ -56,6 +56,8 @@ async def _resolve(
     if doubt is None:
         return resolution(f"{finding.where}the row is not in doubt")
     token, charged = doubt.token, None
+    if verdict is Verdict.NOT_CREATED and (objection := rescue_files.objection(ledger)) is not None:
+        return resolution(f"{finding.where}{objection}")
     if finding.video_id is not None:
         checked = await _check(ledger, client, doubt, finding.video_id)
         if isinstance(checked, str):

@@ -66,7 +66,8 @@ def _generations(connection: Connection) -> None:
     )
     connection.exec_driver_sql("DROP TABLE results_of_version_3")
     connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
-    for table, name in (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity")):
+    new = (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity"), ("runs", "secret"))
+    for table, name in new:
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
     connection.execute(schema_version.update().values(identity=_new_identity()))
     connection.exec_driver_sql(VIEW)

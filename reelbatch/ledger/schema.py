@@ -241,6 +241,7 @@ runs = Table(
     Column("reserved", BigInteger, nullable=False, server_default=text("0")),
     Column("spent", BigInteger, nullable=False, server_default=text("0")),
     Column("exit_reason", String),
+    Column("secret", String),  # signs the answers that it keeps in rescue files
 )
 _partial_index("runs_open", "ended_at IS NULL", runs.c.heartbeat_at)
 

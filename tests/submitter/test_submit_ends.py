@@ -17,12 +17,12 @@ from waiting import until
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.ledger.rescue_files import lying
 from reelbatch.reporting import RunReport
 from reelbatch.session import Session, opened_ledger
 from reelbatch.settings import load_settings
 from reelbatch.submitter import ExitReason, Uploader
 from reelbatch.submitter.freshness import Freshness, Readings
-from reelbatch.submitter.recorder import rescue_paths
 from reelbatch.submitter.uploader import Asset
 
 
@@ -250,22 +250,20 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
             session.submitter._recorder._waits_s = ()
 
         await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
-        return bench, next(rescue_paths(ledger))
+        return bench, lying(ledger)[0]
 
 
 async def test_a_damaged_line_of_a_rescue_file_hides_no_other(tmp_path: Path) -> None:
     """A disk that was full cut a line in half: the others are taken up, and no later command fails over it."""
     with scripted(lambda _: Answer()) as api:
         bench, path = await _rescued(tmp_path, api)
-    lines = sorted(
-        (line for line in path.read_text().splitlines() if line), key=lambda line: '"video_id": null' in line
-    )
+    lines = sorted(filter(None, path.read_text().splitlines()), key=lambda line: '"video_id": null' in line)
     path.write_text(lines[0][:40] + "\n" + "\n".join(lines[1:]) + "\n")
     settings = load_settings(options=bench.settings())
     for _ in range(2):
         with opened_ledger(settings):
             pass
-    damaged, *whole = [json.loads(line) for line in lines]
+    damaged, *whole = [json.loads(line.split(" ", 2)[2]) for line in lines]
     assert recorded_ids(bench) == {answer["video_id"] for answer in whole} - {None}
     (row,) = (row for row in bench.table() if row["row_key"] == damaged["row_key"])
     assert row["state"] == "in_doubt"

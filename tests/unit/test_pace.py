@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
+from waiting import until
 
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.starts import Starts
@@ -160,9 +161,7 @@ async def test_up_to_32_in_flight_nobody_makes_ready_ahead(rate: float | None) -
             begun -= 1
 
     tasks = [asyncio.create_task(one()) for _ in range(80)]
-    while pace.in_flight < 32:
-        await asyncio.sleep(0.001)
-    await _settle()
+    await until(lambda: pace.in_flight == 32, "all places are taken")
     assert (pace.making_ready, most) == (0, 32)
     release.set()
     await asyncio.gather(*tasks)
