@@ -69,6 +69,8 @@ def _generations(connection: Connection) -> None:
     new = (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity"), ("runs", "secret"))
     for table, name in new:
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
+    apis.drop(connection)  # only start times of the last moments; a table that began as version 1 has it anew already
+    apis.create(connection)
     connection.execute(schema_version.update().values(identity=_new_identity()))
     connection.exec_driver_sql(VIEW)
 

@@ -300,6 +300,7 @@ apis = Table(
     metadata,
     Column("api", String, primary_key=True),
     Column("next_start", UtcDateTime, nullable=False),
+    Column("taken_at", UtcDateTime),  # when that was written, by the same clock: later than now, it was ahead
 )
 
 writers = Table(
