@@ -138,13 +138,13 @@ def say_config(file: ConfigFile) -> None:
 _said: set[str] = set()
 
 
-def any_rescued(path: Path | None, names: str = _RESCUED) -> bool:
+def any_rescued(path: Path | None) -> bool:
     """Whether there are answers that a table would not take, in the folder for temporary files or beside `path`.
 
-    By default those of whichever table: only where there are any does it matter whose they are.
+    Those of whichever table: only where there are any does it matter whose they are.
     """
-    folders = [Path(tempfile.gettempdir()), *([path.parent] if path else [])]
-    return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(names))
+    folders = [Path(tempfile.gettempdir()), *([path.resolve().parent] if path else [])]
+    return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
 
 
 def _check_exists(settings: Settings) -> None:
@@ -160,17 +160,19 @@ def _clear_up(ledger: Ledger, settings: Settings) -> None:
 
     ledger.transactor.patience_s = min(PATIENCE_S, settings.lease_s / 2)  # before others take over
     if any_rescued(ledger.path):  # first: what is known of a row is worth more than that its worker is gone
-        from reelbatch.submitter.recorder import take_up_rescued
+        from reelbatch.ledger import rescue_files
 
-        take_up_rescued(ledger)
+        rescue_files.take_up(ledger)
     ledger.recover(timedelta(seconds=settings.lease_s))
 
 
 def _tell_what_is_left(ledger: Ledger, settings: Settings, warn: Callable[[str], None]) -> None:
+    from reelbatch.ledger import rescue_files
+
     left = []
     if rows := ledger.left_behind(timedelta(seconds=settings.lease_s)):
         left.append(f"{rows:,} rows that dead workers held are shown as claimed or sending")
-    if any_rescued(ledger.path, f"{ledger.label}{_RESCUED}"):
+    if rescue_files.lying(ledger):
         left.append("answers that are kept in a rescue file are missing")
     if left:
         warn(f"{ledger.shown_url} can't be written from here, so it is shown as it is: {', and '.join(left)}.")

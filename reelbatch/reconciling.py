@@ -12,7 +12,7 @@ from reelbatch.client import Client, Video
 from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
 from reelbatch.findings import Finding
-from reelbatch.ledger import Ledger, doubts, undoing, utc_now
+from reelbatch.ledger import Ledger, doubts, rescue_files, undoing, utc_now
 from reelbatch.ledger.doubts import Decision, Doubt, Verdict
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undoing import Undo
@@ -109,7 +109,7 @@ class _Case:
 
     async def _not_created(self, doubt: Doubt) -> str | None:
         """Why it may not be said, or None: it was."""
-        if problem := self.rules.may_decide():
+        if problem := self.rules.may_decide() or rescue_files.objection(self.ledger):
             return problem
         age_s = (utc_now() - doubt.since).total_seconds()
         if age_s < self.rules.min_age_s and not self.rules.now:

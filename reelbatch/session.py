@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 HEARTBEAT_S = 10.0
-_SHORTEST_BEAT_S = 0.2
 _LOOKED_AT = 200  # rows, to see what sort of images a batch has
 _ENDED = {
     SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
@@ -331,6 +330,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         doubt_min_age_s=settings.doubt_min_age_s,
         doubts_in_a_row=settings.doubts_in_a_row,
         doubt_probe_wait_s=settings.doubt_probe_wait_s,
+        lease_s=settings.lease_s,
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
 
@@ -352,7 +352,7 @@ def _starts(ledger: Ledger, settings: Settings) -> Starts | None:
 async def _beat(ledger: Ledger, run_id: RunId, lease_s: float) -> None:
     """Signs of life, several in each lease; a failed one is tried again with the next."""
     while True:
-        await asyncio.sleep(max(_SHORTEST_BEAT_S, min(HEARTBEAT_S, lease_s / 6)))
+        await asyncio.sleep(min(HEARTBEAT_S, lease_s / 6))
         with contextlib.suppress(LedgerError):
             await asyncio.to_thread(ledger.beat, runs.Heartbeat(run_id, utc_now()))
 

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     poll_interval_s: float = Field(default=5, gt=0)
     poll_concurrency: int = Field(default=16, ge=1, le=1000)
     settle_timeout_s: float | None = Field(default=None, gt=0)
-    lease_s: float = Field(default=60, gt=0)
+    lease_s: float = Field(default=60, ge=1)
     webhook_secret: _Secret = Field(default=None, description="signs the API's events")
 
     manifest: ManifestSettings = ManifestSettings()

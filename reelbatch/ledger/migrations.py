@@ -60,6 +60,7 @@ _MORE_COLUMNS_4 = (
     ("batches", "account", "VARCHAR"),
     ("batches", "key_hash", "VARCHAR"),
     ("reelbatch_schema", "identity", "VARCHAR"),
+    ("runs", "secret", "VARCHAR"),
     ("attempts", "same_as", "VARCHAR"),
     ("decisions", "command", "VARCHAR"),
     ("decisions", "before", "TEXT"),
@@ -84,6 +85,8 @@ def _generations(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
     connection.exec_driver_sql("CREATE INDEX attempts_video ON attempts (video_id) WHERE video_id IS NOT NULL")
     connection.exec_driver_sql("CREATE INDEX attempts_same ON attempts (batch) WHERE same_as IS NOT NULL")
+    apis.drop(connection)  # only start times of the last moments; a table that began as version 1 has it anew already
+    apis.create(connection)
     connection.execute(schema_version.update().values(identity=_new_identity()))
     _recognise_requests(connection)
     connection.exec_driver_sql(VIEW)

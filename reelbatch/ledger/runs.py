@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -53,13 +54,18 @@ class Heartbeat:
     at: datetime
 
 
-_begun: WeakKeyDictionary[Engine, set[RunId]] = WeakKeyDictionary()
+_begun: WeakKeyDictionary[Engine, dict[RunId, str]] = WeakKeyDictionary()
 _left: set[tuple[URL, RunId]] = set()
 
 
 def leave(engine: Engine) -> None:
     """Nobody works through `engine` any more: its runs are over, even where the table would not take their end."""
-    _left.update((engine.url, run_id) for run_id in _begun.pop(engine, set()))
+    _left.update((engine.url, run_id) for run_id in _begun.pop(engine, {}))
+
+
+def secret_of(engine: Engine, run_id: RunId) -> str | None:
+    """What signs the answers of a run that began through `engine`; None for any other."""
+    return _begun.get(engine, {}).get(run_id)
 
 
 def user_name() -> str:
@@ -73,8 +79,9 @@ def user_name() -> str:
 def start(connection: Connection, items: Sequence[Run]) -> list[None]:
     """Record that runs began."""
     process = psutil.Process()
-    _begun.setdefault(connection.engine, set()).update(run.run_id for run in items)
+    begun = _begun.setdefault(connection.engine, {})
     for run in items:
+        begun[run.run_id] = secrets.token_hex(32)
         values = {
             "run_id": run.run_id,
             "batch": run.batch,
@@ -86,6 +93,7 @@ def start(connection: Connection, items: Sequence[Run]) -> list[None]:
             "started_at": run.started_at,
             "heartbeat_at": _sign_of_life(connection, run.started_at),
             "max_credits": run.max_credits,
+            "secret": begun[run.run_id],
         }
         connection.execute(insert(runs).values(values))
     return [None] * len(items)

@@ -244,6 +244,7 @@ runs = Table(
     Column("reserved", BigInteger, nullable=False, server_default=text("0")),
     Column("spent", BigInteger, nullable=False, server_default=text("0")),
     Column("exit_reason", String),
+    Column("secret", String),  # signs the answers that it keeps in rescue files
 )
 _partial_index("runs_open", "ended_at IS NULL", runs.c.heartbeat_at)
 
@@ -305,6 +306,7 @@ apis = Table(
     metadata,
     Column("api", String, primary_key=True),
     Column("next_start", UtcDateTime, nullable=False),
+    Column("taken_at", UtcDateTime),  # when that was written, by the same clock: later than now, it was ahead
 )
 
 writers = Table(

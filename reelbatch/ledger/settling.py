@@ -46,13 +46,17 @@ _RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.g
 
 @dataclass(frozen=True, slots=True)
 class TakeDue:
-    """Up to `limit` rows that are due at `now`; they are due again at `again` (long videos: `again_long`)."""
+    """Up to `limit` rows that are due at `now`; they are due again at `again` (long videos: `again_long`).
+
+    What is due after `latest` too: no row is put off for so long, so some clock was ahead when its time was written.
+    """
 
     batches: tuple[Batch, ...]
     now: datetime
     limit: int
     again: datetime
     again_long: datetime
+    latest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,12 @@ def due(batch: Batch, now: datetime, limit: int) -> Select[Any]:
     )
 
 
+def too_late(batch: Batch, latest: datetime) -> Update:
+    """The rows whose time lies further ahead than any is put; answered from the same index."""
+    own = (generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at > latest)
+    return update(generations).where(*own)
+
+
 def take_due(connection: Connection, items: Sequence[TakeDue]) -> list[list[Rendered]]:
     """Rows to ask about now. Pushing `due_at` as they are taken keeps a second settle from asking as well."""
     return [_take(connection, item) for item in items]
@@ -110,6 +120,8 @@ def _take(connection: Connection, item: TakeDue) -> list[Rendered]:
     for batch in item.batches:
         if len(found) >= item.limit:
             break
+        if item.latest is not None:
+            connection.execute(too_late(batch, item.latest).values(due_at=item.now))
         keys = due(batch, item.now, item.limit - len(found)).with_for_update(skip_locked=True).cte("due")
         taken = connection.execute(
             update(generations)

@@ -32,9 +32,12 @@ def take_lots(connection: Connection, items: Sequence[Lot]) -> list[float]:
 def _take_lot(connection: Connection, item: Lot) -> float:
     next_start = lock(connection, item.api)
     at = now(connection)
+    taken_at = connection.scalar(select(apis.c.taken_at).where(apis.c.api == item.api))
+    if taken_at is None or taken_at > at:  # the clock was ahead then: only what was handed out beyond it counts
+        next_start = at + (next_start - taken_at if taken_at else timedelta())
     start = max(next_start, at)
     end = start + timedelta(seconds=item.creates * item.spacing_s)
-    connection.execute(update(apis).where(apis.c.api == item.api).values(next_start=end))
+    connection.execute(update(apis).where(apis.c.api == item.api).values(next_start=end, taken_at=at))
     return (start - at).total_seconds()
 
 

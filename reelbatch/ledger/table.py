@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from reelbatch.domain import Batch, Row, RowKey, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import claims, merging, orders, replaced_images, runs, staging
+from reelbatch.ledger import accounts, claims, merging, orders, replaced_images, runs, staging
 from reelbatch.ledger.engine import (
     is_collision,
     is_unwritable,
@@ -102,6 +102,7 @@ class Ledger:
         self._writer: GroupWriter | None = None
         try:
             prepare(self._engine)
+            self.identity = self.read(accounts.identity)
         except BaseException:
             self._engine.dispose()
             raise
@@ -145,6 +146,10 @@ class Ledger:
     def shown_url(self) -> str:
         """The URL as it may be printed."""
         return shown(self.url)
+
+    def secret_of(self, run_id: RunId) -> str | None:
+        """What signs the answers of a run that began here; None for any other."""
+        return runs.secret_of(self._engine, run_id)
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from reelbatch.domain import Batch, RowKey
 from reelbatch.ledger import Ledger, settling, utc_now
 from reelbatch.ledger.settling import Rendered, RowId, TakeDue, WithoutFile
+from reelbatch.settler.patience import LONGEST_WAIT_S
 from reelbatch.settler.plan import SettlePlan
 from reelbatch.settler.writing import write
 
@@ -62,7 +63,7 @@ class Supply:
     async def _take(self) -> list[Rendered]:
         """The next page; taken well before they are asked about, since each taking is a commit."""
         now = utc_now()
-        if not self._batches or (self._quiet_until is not None and now < self._quiet_until):
+        if not self._batches or self._is_quiet(now):
             return []
         self._fit_page(now)
         item = TakeDue(
@@ -71,9 +72,14 @@ class Supply:
             limit=self._page,
             again=now + self._interval,
             again_long=now + 2 * self._interval,
+            latest=now + max(2 * self._interval, timedelta(seconds=LONGEST_WAIT_S)),
         )
         self._batches.append(self._batches.pop(0))  # each batch is first in its turn
         return await write(self._ledger, settling.take_due, item)
+
+    def _is_quiet(self, now: datetime) -> bool:
+        """Whether nothing is due; a clock that was set back meanwhile does not make that last for hours."""
+        return self._quiet_until is not None and now < self._quiet_until <= now + self._interval
 
     def _fit_page(self, now: datetime) -> None:
         smallest = _PAGES_OF * self._plan.concurrency

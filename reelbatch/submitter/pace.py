@@ -12,6 +12,8 @@ from reelbatch.submitter.starts import Starts
 _SHRINK = 0.5
 _AHEAD = 4
 """For each so many in flight, one more may make ready, so that a place that comes free is not empty meanwhile."""
+_NONE_AHEAD = 32
+"""With so few in flight none does: an empty place costs little, and each is one more row in doubt after a kill."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an error
@@ -201,9 +203,9 @@ class Pace:
             self._waiting.popleft().set_result(now)
 
     def _may_make_ready(self) -> bool:
-        ahead = self.allowed // _AHEAD
-        if self._starts is not None:  # the rate, and not the slots, is what they wait for
-            return self.making_ready < min(self.allowed, self._starts.may_make_ready)
+        if self._starts is not None and self.making_ready >= self._starts.may_make_ready:
+            return False
+        ahead = self.allowed // _AHEAD if self.allowed > _NONE_AHEAD else 0
         return self.in_flight + self.making_ready < self.allowed + ahead
 
     def _start(self, now: float) -> bool:

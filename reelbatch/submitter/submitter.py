@@ -24,6 +24,7 @@ from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker, DoubtBreaker
 from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
+from reelbatch.submitter.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
@@ -35,8 +36,6 @@ _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
 _UPLOADING = 48
-_STALE_S = 20.0
-"""Well within a lease: what is sent later than this after its intent, somebody may have decided about already."""
 _BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
 
@@ -66,6 +65,8 @@ class SubmitPlan:
     doubt_min_age_s: float = 300.0  # after which the API's word counts that there is no such video
     doubts_in_a_row: int = 5
     doubt_probe_wait_s: float = 30.0
+    lease_s: float = 60.0
+    clocks: Clocks = read_clocks  # by which an intent grows old
 
 
 def new_token() -> Token:
@@ -96,6 +97,7 @@ class Submitter:
         self._client = client
         self._plan = plan
         self._pace = pace
+        self._freshness = Freshness(plan.lease_s, plan.clocks)
         self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
         self._breaker = Breaker(plan.identical_rejections)
         self._doubts = DoubtBreaker(pace, plan.doubts_in_a_row, plan.doubt_probe_wait_s)
@@ -287,14 +289,14 @@ class Submitter:
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.ready() as place:
             token = new_token()
+            written = self._freshness.now()  # before the commit: during it the process may be stopped as well
             await self._record_intent(row, token, assets)
-            recorded = time.monotonic()
             try:
                 started = await place.take_off()
             except Stopped:
                 await self._record(row, token, Outcome(Kind.RETRY), Ending.WITHDRAWN)
                 raise _Withdrawn from None
-            if started is None or time.monotonic() - recorded > _STALE_S:
+            if started is None or self._freshness.is_over(written):
                 await self._record(row, token, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None

@@ -102,7 +102,7 @@ def test_a_run_of_this_process_is_for_the_ledger(ledger: Ledger, ledger_url: str
 def test_rescued_answers_are_for_the_ledger(ledger: Ledger, ledger_url: str, path: Path) -> None:
     """What is known of a row and is not in the table yet comes first."""
     sent(ledger)
-    (path.parent / f"{ledger.label}.rescue.jsonl").write_text("")
+    (path.parent / f"reelbatch-{ledger.identity}.0.rescue.jsonl").write_text("")
     assert statuses_at_a_glance(ledger_url) is None
 
 

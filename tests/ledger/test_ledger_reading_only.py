@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from reelbatch.cli.app import app
 from reelbatch.ledger import Ledger
-from reelbatch.submitter.recorder import rescue
+from reelbatch.ledger.rescue_files import RescueFile
 
 ONLOOKER = "onlooker"
 LEFT = "2 rows that dead workers held are shown as claimed or sending"
@@ -153,7 +153,7 @@ def test_answers_in_a_rescue_file_are_missed_and_that_is_said(path: Path) -> Non
     with Ledger(url) as ledger:
         worker = begin(ledger, "run-2")
         (row,) = worker.claim()
-        rescue(answer(worker.intend(row)), ledger)
+        RescueFile(ledger).keep([answer(worker.intend(row))])
     path.chmod(0o444)
     path.parent.chmod(0o555)
     said = without_rights("status", "--results", url)

@@ -1,21 +1,43 @@
 """An id that was received is never lost: where the table will not take it, a file keeps it for the next run."""
 
+import asyncio
+import json
 import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from acting import ESTIMATE, LEASE, Worker, answer, attempt, begin, committed, load, rows_of, set_run, states
+from acting import (
+    ESTIMATE,
+    LEASE,
+    SPRING,
+    Worker,
+    answer,
+    attempt,
+    begin,
+    committed,
+    load,
+    rows_of,
+    set_run,
+    states,
+    tell,
+)
+from waiting import until
 
 from reelbatch.ledger import Ledger, utc_now
-from reelbatch.ledger.sending import Ending, Intent
-from reelbatch.submitter.recorder import Recorder, rescue, rescue_paths, take_up_rescued
+from reelbatch.ledger.rescue_files import RescueFile, lying, objection, take_up, unverified
+from reelbatch.ledger.sending import Answer, Ending, Intent
+from reelbatch.reconciling import Finding, reconcile
+from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason
 
 
@@ -58,13 +80,13 @@ async def test_an_id_waits_in_a_file_until_the_next_run(
         await recorder.record(answer(intent))
     assert states(ledger) == {"a": "sending"}
     assert {reason for reason, _ in stopped} == {ExitReason.LEDGER_FAILED}
-    assert "was kept in" in capsys.readouterr().err
+    assert "kept in" in capsys.readouterr().err
     with Ledger(str(ledger.url)) as next_run:
-        assert take_up_rescued(next_run) == 1
+        assert take_up(next_run) == 1
         assert states(next_run) == {"a": "queued"}
         assert attempt(next_run, intent.token)["video_id"] == f"vid-{intent.token}"
         assert committed(next_run) == ESTIMATE
-        assert take_up_rescued(next_run) == 0
+        assert take_up(next_run) == 0
 
 
 async def test_an_answer_gets_in_once_the_lock_is_gone(ledger: Ledger, path: Path) -> None:
@@ -77,7 +99,7 @@ async def test_an_answer_gets_in_once_the_lock_is_gone(ledger: Ledger, path: Pat
     for _ in range(2):
         assert states(ledger) == {"a": "queued"}
         assert committed(ledger) == ESTIMATE
-        take_up_rescued(ledger)  # whatever a file holds of it by now
+        take_up(ledger)  # whatever a file holds of it by now
 
 
 @pytest.mark.parametrize("ending", Ending)
@@ -85,8 +107,8 @@ def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
     """What is taken up from the file is what was put there, whatever the answer was."""
     (intent,) = under_way(ledger, "a")
     said = answer(intent, ending, status=200, message="Ünïcode \u2028 line", raw_body='{"id"')
-    rescue(said, ledger)
-    take_up_rescued(ledger)
+    RescueFile(ledger).keep([said])
+    take_up(ledger)
     kept = attempt(ledger, intent.token)
     assert (kept["outcome"], kept["message"], kept["raw_body"]) == (ending, said.message, said.raw_body)
     assert kept["ended_at"] == said.at
@@ -95,12 +117,13 @@ def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
 def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
     """A crash between taking answers up and putting the file away makes no charge count twice."""
     intents = under_way(ledger, "a", "b")
-    rescue(answer(intents[0], credits_charged=40), ledger)
-    rescue(answer(intents[1], Ending.REJECTED), ledger)
-    content = next(rescue_paths(ledger)).read_text(encoding="utf-8")
+    RescueFile(ledger).keep([answer(intents[0], credits_charged=40)])
+    RescueFile(ledger).keep([answer(intents[1], Ending.REJECTED)])
+    content = {path: path.read_bytes() for path in lying(ledger)}
     for _ in range(2):
-        next(rescue_paths(ledger)).write_text(content, encoding="utf-8")
-        take_up_rescued(ledger)
+        for path, lines in content.items():
+            path.write_bytes(lines)
+        assert take_up(ledger) == 2
     assert committed(ledger) == 40
     assert states(ledger) == {"a": "queued", "b": "rejected"}
 
@@ -108,11 +131,11 @@ def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
 def test_an_id_is_taken_up_after_its_row_came_into_doubt(ledger: Ledger) -> None:
     """Recovery before the file is read does no harm: the id clears the doubt."""
     (intent,) = under_way(ledger, "a")
-    rescue(answer(intent), ledger)
+    RescueFile(ledger).keep([answer(intent)])
     set_run(Worker(ledger, intent.run_id), ended_at=utc_now())
     ledger.recover(LEASE)
     assert states(ledger) == {"a": "in_doubt"}
-    take_up_rescued(ledger)
+    take_up(ledger)
     assert states(ledger) == {"a": "queued"}
 
 
@@ -120,15 +143,118 @@ def test_an_id_of_another_table_is_kept_in_this_one(ledger: Ledger) -> None:
     """The table was replaced by its backup: the id still goes on record, where a search for it will find it."""
     (intent,) = under_way(ledger, "a")
     ledger.change(lambda connection: connection.exec_driver_sql("DELETE FROM attempts"))
-    rescue(answer(intent), ledger)
-    take_up_rescued(ledger)
+    RescueFile(ledger).keep([answer(intent)])
+    take_up(ledger)
     assert attempt(ledger, intent.token)["video_id"] == f"vid-{intent.token}"
 
 
 def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None:
-    """Answers of one table are never taken up by another."""
-    with Ledger(f"sqlite:///{tmp_path / 'other' / 'results.db'}") as other:
-        assert not set(rescue_paths(ledger)) & set(rescue_paths(other))
+    """Answers of one table are never taken up by another in the same folder."""
+    (intent,) = under_way(ledger, "a")
+    RescueFile(ledger).keep([answer(intent)])
+    with Ledger(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert (lying(other), take_up(other)) == ([], 0)
+
+
+def test_a_file_is_found_however_the_table_is_spelt(ledger: Ledger, path: Path, tmp_path: Path) -> None:
+    """By a link in another folder; nobody else may read it."""
+    (intent,) = under_way(ledger, "a")
+    RescueFile(ledger).keep([answer(intent)])
+    assert [stat.S_IMODE(file.stat().st_mode) for file in lying(ledger)] == [0o600]
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with Ledger(f"sqlite:///{link}?timeout=3") as linked:
+        assert take_up(linked) == 1
+    assert states(ledger) == {"a": "queued"}
+
+
+async def test_an_answer_that_waits_is_in_a_file_until_the_table_takes_it(ledger: Ledger, path: Path) -> None:
+    """A kill in that time loses nothing; afterwards the file is gone again."""
+    (intent,) = under_way(ledger, "a")
+    ended: list[ExitReason] = []
+    recorder = Recorder(ledger, lambda reason, _: ended.append(reason), rescue_after_s=0.01, waits_s=[0.05] * 100)
+    with locked(path):
+        recording = asyncio.create_task(recorder.record(answer(intent)))
+        await until(lambda: lying(ledger), "the answer is in a file")
+        assert ended == []  # nothing has failed so far
+    await recording
+    assert states(ledger) == {"a": "queued"}
+    assert lying(ledger) == []
+
+
+async def test_whoever_stops_waiting_leaves_the_answer_in_a_file(ledger: Ledger, path: Path) -> None:
+    """A second Ctrl-C while the table is locked."""
+    (intent,) = under_way(ledger, "a")
+    with locked(path):
+        recording = asyncio.create_task(Recorder(ledger, lambda *_: None).record(answer(intent)))
+        await asyncio.sleep(0)
+        recording.cancel()
+        await asyncio.gather(recording, return_exceptions=True)
+        assert len(lying(ledger)) == 1
+
+
+def changed(ledger: Ledger, **values: Any) -> None:
+    """Somebody writes other values into the file, and leaves the seals as they are."""
+    (file,) = lying(ledger)
+    run_id, seal, content = file.read_text(encoding="utf-8").strip().split(" ", 2)
+    file.write_text(f"{run_id} {seal} {json.dumps({**json.loads(content), **values})}\n", encoding="utf-8")
+
+
+def in_old_form(ledger: Ledger, said: Answer) -> None:
+    """As it was before lines were sealed."""
+    assert ledger.path is not None
+    path = ledger.path.with_name(f"{ledger.label}.rescue.jsonl")
+    path.write_text(json.dumps(asdict(said), default=str), encoding="utf-8")
+
+
+@pytest.mark.parametrize("forged", ["credits", "other row", "old form", "noise", "pipe", "link"])
+def test_what_can_not_be_verified_is_reported_and_moves_nothing(
+    ledger: Ledger, forged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays there, and nobody can say of a row that it was not created: the file may hold its id."""
+    intent, other = under_way(ledger, "a", "b")
+    said = answer(intent)
+    file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
+    match forged:
+        case "credits":
+            RescueFile(ledger).keep([said])
+            changed(ledger, credits_charged=1_000_000_000)
+        case "other row":  # sealed, but by a run that never sent this row with this token
+            RescueFile(ledger).keep([replace(said, token=other.token)])
+        case "old form":
+            in_old_form(ledger, said)
+        case "noise":
+            file.write_bytes(b"[" * 100_000 + b"\n\xff \x00 {}\n")
+        case "pipe":
+            os.mkfifo(file)
+        case "link":
+            (tmp_path / "elsewhere").write_text("")
+            file.symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        assert take_up(ledger) == 0
+        assert (states(ledger), committed(ledger)) == ({"a": "sending", "b": "sending"}, 2 * ESTIMATE)
+        (left,) = unverified(ledger)
+        assert str(left) in capsys.readouterr().err
+    assert "see to them first" in (objection(ledger) or "")
+    left.unlink()
+    assert objection(ledger) is None
+
+
+async def test_no_row_is_declared_not_created_while_a_file_can_not_be_read(ledger: Ledger, tmp_path: Path) -> None:
+    """`reconcile --not-created` says which file is in the way; without it the row goes back."""
+    (intent,) = under_way(ledger, "a")
+    tell(ledger, intent, Ending.IN_DOUBT)
+    file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
+    file.write_text("what somebody else wrote")
+    finding = Finding(intent.row.row_key, None)
+    (refused,) = await reconcile(ledger, None, SPRING, [finding])
+    assert file.name in (refused.problem or "")
+    assert states(ledger) == {"a": "in_doubt"}
+    unverified(ledger)[0].unlink()
+    (done,) = await reconcile(ledger, None, SPRING, [finding])
+    assert done.problem is None
+    assert states(ledger) == {"a": "pending"}
 
 
 _PLAYS_TWO_USERS = pytest.mark.skipif(
@@ -143,8 +269,9 @@ def theirs(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shared = tmp_path / "tmp"
     shared.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(shared))
-    beside, away = rescue_paths(ledger)
-    assert rescue(answer(intent), ledger)
+    assert RescueFile(ledger).keep([answer(intent)])
+    (beside,) = lying(ledger)
+    away = shared / beside.name
     shutil.move(beside, away)
     os.chown(shared, 1, 1)
     os.chown(away, 2, 2)
@@ -182,5 +309,5 @@ def test_a_rescue_file_that_may_not_be_read_stays_for_whoever_may(ledger: Ledger
     run = reconcile_without("-dac_override,-dac_read_search,-fowner", ledger, theirs.parent)
     assert (run.returncode, "may not be read" in run.stderr) == (0, True)
     assert states(ledger) == {"a": "sending"}
-    assert take_up_rescued(ledger) == 1
+    assert take_up(ledger) == 1
     assert states(ledger) == {"a": "queued"}

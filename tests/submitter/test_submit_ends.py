@@ -17,11 +17,12 @@ from waiting import until
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.ledger.rescue_files import lying
 from reelbatch.reporting import RunReport
 from reelbatch.session import Session, opened_ledger
 from reelbatch.settings import load_settings
 from reelbatch.submitter import ExitReason, Uploader
-from reelbatch.submitter.recorder import rescue_paths
+from reelbatch.submitter.freshness import Freshness, Readings
 from reelbatch.submitter.uploader import Asset
 
 
@@ -85,30 +86,38 @@ async def in_flight(
 
 
 async def test_what_was_ready_when_the_run_stops_never_leaves(tmp_path: Path) -> None:
-    """Twenty are in flight and five have their intents on disk: these five are taken back, and cost nothing."""
-    async with in_flight(tmp_path, 60, 20) as (gate, api, bench, session, run):
-        await until(lambda: bench.states().get("sending", 0) >= 25, "five more intents are on disk")
+    """Forty are in flight and ten have their intents on disk: these ten are taken back, and cost nothing."""
+    async with in_flight(tmp_path, 80, 40) as (gate, api, bench, session, run):
+        await until(lambda: bench.states().get("sending", 0) >= 50, "ten more intents are on disk")
         session.interrupt()
         await gate.open_late()
         report = await run
-    assert len(api.arrivals) == 20
-    assert bench.states() == {"queued": 20, "pending": 40}
+    assert len(api.arrivals) == 40
+    assert bench.states() == {"queued": 40, "pending": 40}
     outcomes = [attempt["outcome"] for attempt in bench.attempts()]
-    assert sorted(outcomes) == ["submitted"] * 20 + ["withdrawn"] * 5
+    assert sorted(outcomes) == ["submitted"] * 40 + ["withdrawn"] * 10
     assert report.status.credits.worst_case == report.status.credits.charged
 
 
-async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path) -> None:
     """After a time in which others may have taken its worker for dead, its intent counts no more."""
-    monkeypatch.setattr("reelbatch.submitter.submitter._STALE_S", 0.05)  # no test waits as long as it is
-    with scripted(lambda _: Answer(delay_s=0.3)) as api:
-        bench = Bench(tmp_path, api.url)
-        bench.generate(bench.rows(30), concurrency=10)
-    assert bench.states() == {"queued": 30}
-    assert len(api.arrivals) == 30
+    slept = 0.0
+
+    def clocks() -> Readings:
+        return 0.0, slept  # the monotonic clock stands still while the machine sleeps
+
+    def prepare(session: Session) -> None:
+        session.submitter._freshness = Freshness(60, clocks)
+
+    async with in_flight(tmp_path, 80, 40, prepare) as (gate, api, bench, _, run):
+        await until(lambda: bench.states().get("sending", 0) >= 50, "ten intents wait for their slots")
+        slept = 3600.0
+        await gate.open_late()
+        await run
+    assert bench.states() == {"queued": 80}
+    assert len(api.arrivals) == 80
     outcomes = [attempt["outcome"] for attempt in bench.attempts()]
-    assert outcomes.count("submitted") == 30
-    assert outcomes.count("retry") >= 1
+    assert sorted(outcomes) == ["retry"] * 10 + ["submitted"] * 80
 
 
 async def test_stop_lets_nothing_leave_and_records_what_is_in_flight(tmp_path: Path) -> None:
@@ -241,22 +250,20 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
             session.submitter._recorder._waits_s = ()
 
         await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
-        return bench, next(rescue_paths(ledger))
+        return bench, lying(ledger)[0]
 
 
 async def test_a_damaged_line_of_a_rescue_file_hides_no_other(tmp_path: Path) -> None:
     """A disk that was full cut a line in half: the others are taken up, and no later command fails over it."""
     with scripted(lambda _: Answer()) as api:
         bench, path = await _rescued(tmp_path, api)
-    lines = sorted(
-        (line for line in path.read_text().splitlines() if line), key=lambda line: '"video_id": null' in line
-    )
+    lines = sorted(filter(None, path.read_text().splitlines()), key=lambda line: '"video_id": null' in line)
     path.write_text(lines[0][:40] + "\n" + "\n".join(lines[1:]) + "\n")
     settings = load_settings(options=bench.settings())
     for _ in range(2):
         with opened_ledger(settings):
             pass
-    damaged, *whole = [json.loads(line) for line in lines]
+    damaged, *whole = [json.loads(line.split(" ", 2)[2]) for line in lines]
     assert recorded_ids(bench) == {answer["video_id"] for answer in whole} - {None}
     (row,) = (row for row in bench.table() if row["row_key"] == damaged["row_key"])
     assert row["state"] == "in_doubt"

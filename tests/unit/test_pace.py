@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
+from waiting import until
 
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.starts import Starts
@@ -134,14 +135,37 @@ async def _make_ready(pace: Pace, release: asyncio.Event) -> None:
 
 
 async def test_a_quarter_makes_ready_while_all_are_in_flight() -> None:
-    """Of fifty that ask for twenty places, twenty are in flight and five are ready for the next that come free."""
-    pace, release = Pace(20), asyncio.Event()
-    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    """Of eighty that ask for forty places, forty are in flight and ten are ready for the next that come free."""
+    pace, release = Pace(40), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(80)]
     await _settle()
-    assert (pace.in_flight, pace.making_ready) == (20, 5)
+    assert (pace.in_flight, pace.making_ready) == (40, 10)
     release.set()
     await asyncio.gather(*tasks)
     assert (pace.in_flight, pace.making_ready) == (0, 0)
+
+
+@pytest.mark.parametrize("rate", [None, 1000.0])
+async def test_up_to_32_in_flight_nobody_makes_ready_ahead(rate: float | None) -> None:
+    """After a kill no more rows are in doubt than may be in flight, also where a rate is set."""
+    pace, release = Pace(32, None if rate is None else Starts(rate, Clock().take_lot)), asyncio.Event()
+    begun, most = 0, 0
+
+    async def one() -> None:
+        nonlocal begun, most
+        async with pace.ready() as place:
+            begun += 1
+            most = max(most, begun)
+            await place.take_off()
+            await release.wait()
+            begun -= 1
+
+    tasks = [asyncio.create_task(one()) for _ in range(80)]
+    await until(lambda: pace.in_flight == 32, "all places are taken")
+    assert (pace.making_ready, most) == (0, 32)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert most == 32
 
 
 async def test_nobody_makes_ready_during_a_pause() -> None:
@@ -158,8 +182,8 @@ async def test_nobody_makes_ready_during_a_pause() -> None:
 
 
 async def test_nobody_stays_ready_while_creates_are_held() -> None:
-    """A hold lasts for minutes: the five that are ready begin again after it, as does whoever comes meanwhile."""
-    pace, release, turned_away = Pace(20), asyncio.Event(), 0
+    """A hold lasts for minutes: the ten that are ready begin again after it, as does whoever comes meanwhile."""
+    pace, release, turned_away = Pace(40), asyncio.Event(), 0
 
     async def one() -> None:
         nonlocal turned_away
@@ -170,11 +194,11 @@ async def test_nobody_stays_ready_while_creates_are_held() -> None:
                     return
                 turned_away += 1
 
-    tasks = [asyncio.create_task(one()) for _ in range(50)]
+    tasks = [asyncio.create_task(one()) for _ in range(80)]
     await _settle()
     pace.hold(0)
     await _settle()
-    assert (pace.in_flight, pace.making_ready, turned_away) == (20, 0, 5)
+    assert (pace.in_flight, pace.making_ready, turned_away) == (40, 0, 10)
     release.set()
     await _settle()
     assert pace.in_flight == 0
@@ -182,7 +206,7 @@ async def test_nobody_stays_ready_while_creates_are_held() -> None:
     await _settle()
     pace.hold(None)
     await asyncio.gather(*tasks)
-    assert (pace.in_flight, pace.making_ready, turned_away) == (0, 0, 5)
+    assert (pace.in_flight, pace.making_ready, turned_away) == (0, 0, 10)
 
 
 async def test_whoever_becomes_ready_while_creates_are_held_begins_again() -> None:
@@ -207,17 +231,17 @@ async def test_few_make_ready_where_a_rate_is_set() -> None:
 
 
 async def test_closed_it_lets_those_leave_that_are_ready() -> None:
-    """At a cap the five that are ready for a slot are within it; the others stay where they are."""
-    pace, release = Pace(20), asyncio.Event()
-    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    """At a cap the ten that are ready for a slot are within it; the others stay where they are."""
+    pace, release = Pace(40), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(80)]
     await _settle()
     pace.close()
     assert pace.stopped
     await asyncio.wait_for(pace.sleep(3600), 5)
     release.set()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [end is None for end in ended].count(True) == 25
-    assert sum(isinstance(end, Stopped) for end in ended) == 25
+    assert [end is None for end in ended].count(True) == 50
+    assert sum(isinstance(end, Stopped) for end in ended) == 30
     assert (pace.in_flight, pace.making_ready) == (0, 0)
     with pytest.raises(Stopped):
         async with pace.ready():
@@ -226,14 +250,14 @@ async def test_closed_it_lets_those_leave_that_are_ready() -> None:
 
 async def test_a_stop_after_closing_holds_back_what_is_ready() -> None:
     """Ctrl-C while the last of a cap are about to leave: they stay."""
-    pace, release = Pace(20), asyncio.Event()
-    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(50)]
+    pace, release = Pace(40), asyncio.Event()
+    tasks = [asyncio.create_task(_make_ready(pace, release)) for _ in range(80)]
     await _settle()
     pace.close()
     pace.stop()
     release.set()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [end is None for end in ended].count(True) == 20
+    assert [end is None for end in ended].count(True) == 40
     assert (pace.in_flight, pace.making_ready) == (0, 0)
 
 

@@ -137,6 +137,25 @@ def test_due_rows_are_found_without_looking_at_finished_ones(ledger: Ledger) -> 
     assert "TEMP B-TREE" not in plan
 
 
+def test_a_time_that_a_clock_ahead_wrote_is_not_waited_for(ledger: Ledger) -> None:
+    """Eight hours ahead is due now; a minute ahead, which a backoff may be, is not."""
+    submit(ledger, "a", "b")
+    now = utc_now()
+    for key, ahead in (("a", timedelta(hours=8)), ("b", timedelta(seconds=50))):
+        late = generations.update().where(generations.c.row_key == key).values(due_at=now + ahead)
+        ledger.change(lambda connection, late=late: connection.execute(late))
+    later = now + timedelta(seconds=5)
+    item = TakeDue((SPRING,), now, 10, later, later, now + timedelta(seconds=60))
+    taken = [ledger.change(lambda connection: settling.take_due(connection, [item]))[0] for _ in range(2)]
+    assert [[row.row_key for row in rows] for rows in taken] == [["a"], []]
+
+
+def test_times_too_far_ahead_are_looked_up_in_the_index(ledger: Ledger) -> None:
+    """Each page asks for them, so it must cost nothing where there are none."""
+    plan = plan_of(ledger, settling.too_late(SPRING, utc_now()).values(due_at=None))
+    assert "USING INDEX results_due (batch=? AND due_at>?)" in plan
+
+
 def test_rows_without_a_file_are_paged_along_the_primary_key(ledger: Ledger) -> None:
     """Looking for videos to download reads the table once, however many pages it takes."""
     for after in (None, (RowKey("k"), 1)):
