@@ -111,6 +111,16 @@ def test_a_final_figure_that_is_missing_leaves_the_charge(receiving: Receiving) 
     assert worst_case(receiving.ledger) == ESTIMATE
 
 
+@pytest.mark.parametrize("fps", ["NaN", "Infinity", "-24", "1" + "0" * 400, "1" + "0" * 5000, '"fast"', "{}", "true"])
+def test_a_figure_that_cannot_be_read_is_left_out(receiving: Receiving, fps: str) -> None:
+    """The rest of the event counts."""
+    stated = json.dumps(event("video.completed", submit(receiving.ledger)))
+    body = stated.replace('"fps": 24', f'"fps": {fps}').encode()
+    assert receiving.post(body, signed(body)) == 200
+    found = entry(receiving.ledger)
+    assert (found["state"], found["fps"], found["width"], found["credits_final"]) == ("complete", None, 854, 38)
+
+
 def test_a_renamed_video_is_still_its_rows(receiving: Receiving) -> None:
     """Somebody gave the video another name at the API: its id is enough."""
     submit(receiving.ledger)
