@@ -134,6 +134,8 @@ generations = Table(
     Column("image_sha256", Text),  # of the images' bytes as they were sent
     Column("request_sha256", String),  # of what was asked for, whatever its name and its paths; set by the intent
     Column("paid_as", Text),  # JSON [batch, row_key]: the row is held, since that one has paid for the same request
+    # How long it is waited for and holds a render window, where the API says nothing that we know; null: to the end.
+    Column("waited_until", UtcDateTime),
     PrimaryKeyConstraint("batch", "row_key", "generation"),
     CheckConstraint(_KNOWN, name="state_is_known"),
     CheckConstraint(f"video_id IS NOT NULL OR ({_WITHOUT_ID})", name="id_is_known"),

@@ -33,6 +33,7 @@ class Rendered(NamedTuple):
     token: Token | None
     state: RowState
     generation: int = 1
+    waited_until: datetime | None = None  # set while the API says nothing of it that we know
 
     @property
     def id(self) -> RowId:
@@ -41,7 +42,7 @@ class Rendered(NamedTuple):
 
 
 _g = generations.c
-_RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation)
+_RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation, _g.waited_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,16 @@ class TakeDue:
 
 @dataclass(frozen=True, slots=True)
 class Postponement:
-    """A poll that failed: when to ask again, and where the fault lies with this row, what the API said."""
+    """A poll that failed: when to ask again, and where the fault lies with this row, what the API said.
+
+    `waited_until` counts where the row has none yet: the first trouble sets it.
+    """
 
     row: Rendered
     due_at: datetime
     code: str | None = None
     message: str | None = None
+    waited_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,16 +135,31 @@ def schedule(connection: Connection, items: Sequence[tuple[Batch, datetime]]) ->
     ]
 
 
-def next_due(connection: Connection, names: Sequence[Batch], besides: Collection[RowId]) -> datetime | None:
-    """When the next unsettled row is due, not counting the rows `besides`; None where there is none."""
-    times = [time for batch in names if (time := _next_due(connection, batch, besides)) is not None]
+def recall(connection: Connection, items: Sequence[tuple[Batch, datetime]]) -> list[int]:
+    """Unsettled rows that nobody waits for any longer are due now. Answers with how many."""
+    return [
+        connection.execute(
+            update(generations)
+            .where(_g.batch == batch, in_states(UNSETTLED), _g.due_at > now, _g.waited_until <= now)
+            .values(due_at=now)
+        ).rowcount
+        for batch, now in items
+    ]
+
+
+def next_due(
+    connection: Connection, names: Sequence[Batch], besides: Collection[RowId], now: datetime
+) -> datetime | None:
+    """When the next row that is waited for is due, not counting the rows `besides`; None where there is none."""
+    times = [time for batch in names if (time := _next_due(connection, batch, besides, now)) is not None]
     return min(times, default=None)
 
 
-def _next_due(connection: Connection, batch: Batch, besides: Collection[RowId]) -> datetime | None:
+def _next_due(connection: Connection, batch: Batch, besides: Collection[RowId], now: datetime) -> datetime | None:
+    waited_for = or_(_g.waited_until.is_(None), _g.waited_until > now)
     query = (
         select(_g.row_key, _g.generation, _g.due_at)
-        .where(generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at.is_not(None))
+        .where(generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at.is_not(None), waited_for)
         .order_by(generations.c.due_at)
         .limit(len(besides) + 1)
     )
@@ -175,10 +195,16 @@ def _row_values(row: Rendered) -> dict[str, Any]:
 _RENDER = (
     update(generations)
     .where(*_WHERE_VIDEO, RENDERING.expected)
-    .values(state=RENDERING.target, error_code=None, error_message=None)
+    .values(state=RENDERING.target, error_code=None, error_message=None, waited_until=None)
 )
+_UNDERSTOOD = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED), _g.waited_until.is_not(None))
+_UNDERSTOOD = _UNDERSTOOD.values(error_code=None, error_message=None, waited_until=None)
 _POSTPONE = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED)).values(due_at=bindparam("b_due_at"))
-_TROUBLE = _POSTPONE.values(error_code=bindparam("b_code"), error_message=bindparam("b_message"))
+_TROUBLE = _POSTPONE.values(
+    error_code=bindparam("b_code"),
+    error_message=bindparam("b_message"),
+    waited_until=func.coalesce(_g.waited_until, bindparam("b_waited_until", type_=_g.waited_until.type)),
+)
 
 
 def record_rendering(connection: Connection, items: Sequence[Rendered]) -> list[bool]:
@@ -193,6 +219,14 @@ def record_rendering(connection: Connection, items: Sequence[Rendered]) -> list[
             begun[row.id] = row
     _execute_all(connection, _RENDER, [_row_values(row) for row in begun.values()])
     return moved
+
+
+def record_understood(connection: Connection, items: Sequence[Rendered]) -> list[None]:
+    """The API says again how these rows stand; they stand as they did."""
+    if items:
+        rows = sorted(items, key=lambda row: row.id)  # everybody locks in this order
+        connection.execute(_UNDERSTOOD, [_row_values(row) for row in rows])
+    return [None] * len(items)
 
 
 _STANDING = (
@@ -232,7 +266,9 @@ def postpone(connection: Connection, items: Sequence[Postponement]) -> list[None
 
 def _postponed_values(item: Postponement) -> dict[str, Any]:
     values = {**_row_values(item.row), "b_due_at": item.due_at}
-    return values if item.code is None else {**values, "b_code": item.code, "b_message": item.message}
+    if item.code is None:
+        return values
+    return {**values, "b_code": item.code, "b_message": item.message, "b_waited_until": item.waited_until}
 
 
 def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settlement | None]:
@@ -304,6 +340,7 @@ _SETTLE = {
         error_message=bindparam("b_message"),
         settled_at=bindparam("b_at"),
         due_at=None,
+        waited_until=None,
         video_path=None,  # a file of an earlier video is not this one's
     )
     for state, move in SETTLED.items()

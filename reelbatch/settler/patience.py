@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import datetime
 
 LONGEST_WAIT_S = 60.0
+RAREST_S = 3600.0
 _DOUBLINGS = 12
 
 
@@ -15,6 +17,14 @@ def backoff(wait_s: float, failures: int) -> float:
     return longest * random.uniform(0.75, 1.0)
 
 
+def rarer(now: datetime, since: datetime, wait_s: float) -> float:
+    """Seconds until something is looked at again that has not come right `since`: a quarter of that time, to an hour.
+
+    It needs no counter: whoever looks, in whichever process, the looks become rarer.
+    """
+    return min(RAREST_S, max(wait_s, (now - since).total_seconds() / 4))
+
+
 class Patience:
     """One pause for all polls. It grows with each round of failures and ends with the first good answer."""
 
@@ -22,6 +32,12 @@ class Patience:
         self._wait_s = wait_s
         self._rounds = 0
         self._until = 0.0
+        self._good_at = float("-inf")
+
+    @property
+    def good_at(self) -> float:
+        """When the API last answered well (loop time)."""
+        return self._good_at
 
     def left_s(self) -> float:
         """Seconds until the next poll may start; 0 where it may start now."""
@@ -31,6 +47,7 @@ class Patience:
         """The API answered."""
         self._rounds = 0
         self._until = 0.0
+        self._good_at = asyncio.get_running_loop().time()
 
     def failed(self, started: float) -> None:
         """A poll that began at `started` (loop time) failed; those under way together count once."""

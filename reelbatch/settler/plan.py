@@ -23,6 +23,7 @@ class SettlePlan:
         wait: False: one pass over what is due now.
         downloads: folder or fsspec URL for the videos; None: they are not downloaded.
         api: with `batch` None: only batches whose videos were made by this API.
+        unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
     """
 
     batch: Batch | None
@@ -32,6 +33,7 @@ class SettlePlan:
     wait: bool = True
     downloads: str | None = None
     api: str | None = None
+    unknown_state_holds_s: float = 600
 
 
 class SettleReason(StrEnum):

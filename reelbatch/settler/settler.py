@@ -33,7 +33,7 @@ class Settler:
         self._client = client
         self._plan = plan
         self._supply = Supply(ledger, plan)
-        self._poller = Poller(ledger, client, self.tally, plan.poll_interval_s)
+        self._poller = Poller(ledger, client, self.tally, plan)
         self._downloads: Downloads | None = None
         self._at_work: dict[RowId, asyncio.Task[None]] = {}
         self._ending = asyncio.Event()

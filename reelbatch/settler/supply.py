@@ -102,10 +102,10 @@ class Supply:
             return None
         await self._see_batches()
         names, others = tuple(self._batches), frozenset(besides)
-        time = await self._read(lambda connection: settling.next_due(connection, names, others))
+        now = utc_now()
+        time = await self._read(lambda connection: settling.next_due(connection, names, others, now))
         if time is None:
             return None
-        now = utc_now()
         self._quiet_until = min(time, now + self._interval)
         return max(_SHORTEST_REST_S, (self._quiet_until - now).total_seconds())
 
@@ -123,6 +123,8 @@ class Supply:
         for batch in found:
             if batch not in known:
                 await write(self._ledger, settling.schedule, (batch, utc_now()))
+                if plan.wait:  # whoever sits there and waits is told how they stand now
+                    await write(self._ledger, settling.recall, (batch, utc_now()))
                 self._batches.append(batch)
 
     async def _read(self, question: Callable[[Connection], Answer]) -> Answer:

@@ -322,6 +322,6 @@ def test_the_next_due_time_leaves_out_rows_given_up(ledger: Ledger) -> None:
     """Rows that a run no longer waits for do not keep it waiting."""
     rows = submit(ledger, "a", "b")
     given_up = {rows[0].id}
-    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up)) is not None
+    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up, utc_now())) is not None
     given_up.add(rows[1].id)
-    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up)) is None
+    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up, utc_now())) is None
