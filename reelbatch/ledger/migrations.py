@@ -17,6 +17,7 @@ from reelbatch.ledger.schema import (
     VIEW,
     accounts,
     apis,
+    attempts,
     batches,
     generations,
     loads,
@@ -66,6 +67,10 @@ def _generations(connection: Connection) -> None:
     )
     connection.exec_driver_sql("DROP TABLE results_of_version_3")
     connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
+    for column in (attempts.c.refund_due_at, attempts.c.refund_until):
+        kind = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE attempts ADD COLUMN {column.name} {kind}")
+    next(index for index in attempts.indexes if index.name == "attempts_refund").create(connection)
     for table, name in (("batches", "account"), ("batches", "key_hash"), ("reelbatch_schema", "identity")):
         connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} VARCHAR")
     connection.execute(schema_version.update().values(identity=_new_identity()))

@@ -211,8 +211,12 @@ attempts = Table(
     Column("credits_charged", Integer),
     Column("credits_final", Integer),
     Column("generation", Integer, nullable=False, server_default=text("1")),
+    # Of a video that failed and is not refunded yet. Here and not on the row, which may have been sent again.
+    Column("refund_due_at", UtcDateTime),  # when settle should look at it next; null: no more
+    Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
+_partial_index("attempts_refund", "refund_due_at IS NOT NULL", attempts.c.batch, attempts.c.refund_due_at)
 
 uploads = Table(
     "uploads",

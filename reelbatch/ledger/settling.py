@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, or_, select, tuple_, update
@@ -20,6 +20,10 @@ LONG_VIDEO_S = 30
 FINAL = frozenset(SETTLED)
 """States that no later answer changes."""
 
+REFUND_WITHIN = timedelta(days=1)
+"""So long after its failure a video's refund is looked for."""
+
+_Ends = dict[Token, dict[str, Any]]
 RowId = tuple[Batch, RowKey, int]
 """Batch, key and generation."""
 
@@ -274,25 +278,35 @@ def _postponed_values(item: Postponement) -> dict[str, Any]:
 def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settlement | None]:
     """Write final answers: attempts, the batches' worst case and rows in one transaction.
 
-    The money follows the attempt, also where its row has moved on. Doing it twice changes nothing.
+    The money follows the attempt, also where its row has moved on, and a failed video's refund, also where that comes
+    later. Doing it twice changes nothing.
 
     Returns:
         For each item what it came to; None where the row was settled before or has another video by now.
     """
     known = known_attempts(connection, [item.row.token for item in items if item.row.token])
-    sums, finals = Sums(), dict[Token, int]()
-    settlements = [_settle_attempt(item, known, sums, finals) for item in items]
-    _execute_all(connection, _FINISH, [{"b_token": token, "b_final": finals[token]} for token in sorted(finals)])
+    sums, ends = Sums(), _Ends()
+    settlements = [_settle_attempt(item, known, sums, ends) for item in items]
+    _execute_all(connection, _FINISH, [{"b_token": token, **ends[token]} for token in sorted(ends)])
     sums.write(connection)
     moved = _settle_rows(connection, items, [settlement.final for settlement in settlements])
+    _lower(connection, [item for item, done in zip(items, moved, strict=True) if not done], ends)
     return [settlement if done else None for settlement, done in zip(settlements, moved, strict=True)]
 
 
-_FINISH = update(attempts).where(attempts.c.token == bindparam("b_token")).values(credits_final=bindparam("b_final"))
+_FINISH = (
+    update(attempts)
+    .where(attempts.c.token == bindparam("b_token"))
+    .values(
+        credits_final=bindparam("b_final"),
+        refund_until=bindparam("b_until", type_=attempts.c.refund_until.type),
+        refund_due_at=bindparam("b_due_at", type_=attempts.c.refund_due_at.type),
+    )
+)
 
 
-def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, finals: dict[Token, int]) -> Settlement:
-    """The final figure on the attempt, once; the worst case of its batch changes by what that differs."""
+def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, ends: _Ends) -> Settlement:
+    """The final figure on the attempt; the worst case of its batch changes by what that differs."""
     token = item.row.token
     before = known.get(token) if token else None
     if token is None or before is None:  # its attempt is not in this table: only the answer can tell
@@ -300,11 +314,28 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, fina
     final = item.credits_final
     if final is None and item.state is RowState.COMPLETE:
         final = before.spent if before.charged is not None or before.reserved else None
-    if final is not None and before.final is None:
-        known[token] = before._replace(final=final)
-        sums.add(item.row.batch, _NO_RUN, before, known[token])
-        finals[token] = final
+    after = before.ended(final, None if item.state is RowState.COMPLETE else item.at + REFUND_WITHIN)
+    if after != before:
+        known[token] = after
+        sums.add(item.row.batch, _NO_RUN, before, after)
+        until = after.refund_until
+        ends[token] = {"b_final": after.final, "b_until": until, "b_due_at": None if until is None else item.at}
     return Settlement(before.reserved, before.spent, final)
+
+
+def _lower(connection: Connection, items: Sequence[Final], ends: _Ends) -> None:
+    """The figures of rows that had failed before; one that has another video by now is left alone."""
+    rows = {item.row.token: item.row for item in items if item.row.token in ends}
+    values = [{**_row_values(row), "b_final": ends[token]["b_final"]} for token, row in rows.items() if token]
+    if values:
+        connection.execute(_LOWER, values)
+
+
+_LOWER = (
+    update(generations)
+    .where(*_WHERE_VIDEO, in_states(FINAL - {RowState.COMPLETE}))
+    .values(credits_final=bindparam("b_final"))
+)
 
 
 def _settle_rows(connection: Connection, items: Sequence[Final], finals: Sequence[int | None]) -> list[bool]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import datetime
 
 LONGEST_WAIT_S = 60.0
-RAREST_S = 3600.0
 _DOUBLINGS = 12
 
 
@@ -15,14 +13,6 @@ def backoff(wait_s: float, failures: int) -> float:
     """Seconds to wait after the n-th failure in a row: doubling, up to a minute, with jitter of a quarter."""
     longest = min(LONGEST_WAIT_S, wait_s * float(2 ** min(failures, _DOUBLINGS)))
     return longest * random.uniform(0.75, 1.0)
-
-
-def rarer(now: datetime, since: datetime, wait_s: float) -> float:
-    """Seconds until something is looked at again that has not come right `since`: a quarter of that time, to an hour.
-
-    It needs no counter: whoever looks, in whichever process, the looks become rarer.
-    """
-    return min(RAREST_S, max(wait_s, (now - since).total_seconds() / 4))
 
 
 class Patience:

@@ -9,9 +9,9 @@ from typing import Any
 from reelbatch.client import Client, Video
 from reelbatch.domain import UNSETTLED, RowState, VideoId
 from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAnswer
-from reelbatch.ledger import Ledger, settling, utc_now
+from reelbatch.ledger import Ledger, looks, settling, utc_now
 from reelbatch.ledger.settling import FINAL, Final, Postponement, Rendered, RowId
-from reelbatch.settler.patience import Patience, backoff, rarer
+from reelbatch.settler.patience import Patience, backoff
 from reelbatch.settler.plan import SettlePlan, SettleTally
 from reelbatch.settler.writing import write
 
@@ -58,6 +58,7 @@ class Poller:
         self._tally = tally
         self._interval_s = plan.poll_interval_s
         self._holds = timedelta(seconds=plan.unknown_state_holds_s)
+        self._unrefunded: set[VideoId] = set()  # that failed in this run
         self._failures: dict[RowId, tuple[int, float]] = {}  # how many in a row, and when the first of them was asked
 
     async def get(self, video_id: VideoId) -> Video:
@@ -82,17 +83,44 @@ class Poller:
             LedgerError: what was seen could not be written.
         """
         started = asyncio.get_running_loop().time()
-        self._tally.polled += 1
         try:
-            video = await self.get(row.video_id)
+            video = await self._ask(row)
         except ApiError as error:
-            self._tally.failed_polls += 1
             await self._failed(row, error, started)
             return None
         self.patience.good()
         self._failures.pop(row.id, None)
         self.given_up.discard(row.id)
         return await self._record(row, video)
+
+    async def look_for_refund(self, row: Rendered) -> None:
+        """Whether a failed video's credits have been given back by now; where nothing is heard, the next look tells.
+
+        Raises:
+            KeyRefused: the key is bad.
+            LedgerError: what was seen could not be written.
+        """
+        started = asyncio.get_running_loop().time()
+        try:
+            video = await self._ask(row)
+        except ApiError as error:
+            if _refusal(error) is None:
+                self.patience.failed(started)
+            return
+        self.patience.good()
+        if (final := final_of(row, video)) is None:
+            return
+        refund = await write(self._ledger, looks.record_refunds, final)
+        if refund is not None:
+            self._tally.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
+
+    async def _ask(self, row: Rendered) -> Video:
+        self._tally.polled += 1
+        try:
+            return await self.get(row.video_id)
+        except ApiError:
+            self._tally.failed_polls += 1
+            raise
 
     async def _record(self, row: Rendered, video: Video) -> Video | None:
         if (final := final_of(row, video)) is None:
@@ -102,6 +130,8 @@ class Poller:
         if settlement is None:  # another settle was faster, or the row has another video by now
             return None
         self._tally.settled(final.state, settlement)
+        if final.state is not RowState.COMPLETE and settlement.final != 0:
+            self._unrefunded.add(row.video_id)
         return video if final.state is RowState.COMPLETE else None
 
     async def _unfinished(self, row: Rendered, video: Video) -> None:
@@ -131,11 +161,11 @@ class Poller:
     async def _postpone(self, row: Rendered, failures: int, code: str | None, message: str | None) -> None:
         """Later; ever more rarely where the trouble is this row's own, and has a `code`."""
         now = utc_now()
-        wait_s = backoff(self._interval_s, failures)
+        wait = timedelta(seconds=backoff(self._interval_s, failures))
         until = row.waited_until or now + self._holds
         if code is not None:
-            wait_s = max(wait_s, rarer(now, until - self._holds, self._interval_s))
-        item = Postponement(row, now + timedelta(seconds=wait_s), code, message, until)
+            wait = max(wait, looks.rarer(now, until - self._holds, timedelta(seconds=self._interval_s)))
+        item = Postponement(row, now + wait, code, message, until)
         await write(self._ledger, settling.postpone, item)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from reelbatch.client import Client, Video
@@ -115,12 +115,22 @@ class Settler:
         rows = [row for row in await self._supply.due(free) if row.id not in self._at_work]
         for row in rows:
             self._start(row, self._look(row))
+        if len(rows) < free:
+            again = await self._supply.unrefunded(free - len(rows))
+            rows += [row for row in again if self._start_idle(row, self._poller.look_for_refund)]
         if len(rows) == free:
             return free
         files = [row for row in await self._supply.without_file(free - len(rows)) if row.id not in self._at_work]
         for row in files:
             self._start(row, self._download(row, None))
         return len(rows) + len(files)
+
+    def _start_idle(self, row: Rendered, look: Callable[[Rendered], Awaitable[None]]) -> bool:
+        """Start it, unless another video of the row is at work; this one is looked at later again."""
+        if row.id in self._at_work:
+            return False
+        self._start(row, look(row))
+        return True
 
     def _start(self, row: Rendered, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(self._guarded(work))

@@ -12,7 +12,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from reelbatch.domain import Batch, RowKey
-from reelbatch.ledger import Ledger, settling, utc_now
+from reelbatch.ledger import Ledger, looks, settling, utc_now
+from reelbatch.ledger.looks import TakeUnrefunded
 from reelbatch.ledger.settling import Rendered, RowId, TakeDue, WithoutFile
 from reelbatch.settler.plan import SettlePlan
 from reelbatch.settler.writing import write
@@ -23,6 +24,7 @@ _LARGEST_PAGE = 1000
 _SOON, _LATE = timedelta(seconds=0.3), timedelta(seconds=1)
 """A page that is used up sooner is doubled, one that lasts for longer is halved: each is a commit that polls wait
 for, and what is taken must be asked about well before it is due again."""
+_BETWEEN_LOOKS = timedelta(seconds=5)
 _SHORTEST_INTERVAL_S = 0.001
 _SHORTEST_REST_S = 0.01
 
@@ -42,6 +44,7 @@ class Supply:
         self._taken: deque[Rendered] = deque()
         self._page = _PAGES_OF * plan.concurrency
         self._taken_at: datetime | None = None
+        self._refunds_at: datetime | None = None
         self._unfiled: deque[Rendered] = deque()
         self._to_search: deque[Batch] = deque()
         self._after: tuple[RowKey, int] | None = None
@@ -84,6 +87,18 @@ class Supply:
             elif lasted > min(_LATE, self._interval / 2):
                 self._page = max(self._page // 2, smallest)
         self._taken_at = now
+
+    async def unrefunded(self, limit: int) -> list[Rendered]:
+        """Up to `limit` failed videos to look at again; the table is asked once in each interval."""
+        now = utc_now()
+        if not self._batches or (self._refunds_at is not None and now < self._refunds_at):
+            return []
+        by = now if self._plan.wait else self._opened
+        item = TakeUnrefunded(tuple(self._batches), by, limit, _BETWEEN_LOOKS)
+        found = await write(self._ledger, looks.take_unrefunded, item)
+        if len(found) < limit:
+            self._refunds_at = now + self._interval
+        return found
 
     async def without_file(self, limit: int) -> list[Rendered]:
         """Up to `limit` complete rows whose video is still to be downloaded, each once."""

@@ -11,16 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text, update
-from test_settler_table import ESTIMATE, SPRING, committed, row_of, submit
+from sqlalchemy import select, text, update
+from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, row_of, send, submit
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, sharing, utc_now
-from reelbatch.ledger.schema import generations
+from reelbatch.ledger import Ledger, looks, sharing, utc_now
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.settler import SettlePlan, Settler, SettleReason
-from reelbatch.settler.patience import Patience, rarer
+from reelbatch.settler.patience import Patience
 from reelbatch.settler.writing import write
 
 POLL_S = 0.01
@@ -234,8 +234,9 @@ async def test_a_row_that_nobody_waits_for_is_looked_at_by_each_settle(ledger: L
 def test_the_longer_it_lasts_the_rarer_are_the_looks() -> None:
     """Nobody asks every five seconds for days; nor less than every hour."""
     now = utc_now()
-    ages = (0, 60, 600, 86_400)
-    assert [rarer(now, now - timedelta(seconds=age), 5) for age in ages] == [5, 15, 150, 3600]
+    ages, shortest = (0, 60, 600, 86_400), timedelta(seconds=5)
+    waits = [looks.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]
+    assert waits == [5, 15, 150, 3600]
 
 
 async def test_a_video_that_the_api_can_say_nothing_of_is_not_waited_for_for_ever(ledger: Ledger) -> None:
@@ -249,6 +250,65 @@ async def test_a_video_that_the_api_can_say_nothing_of_is_not_waited_for_for_eve
     assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 2)
     assert [row_of(ledger, key)["error_code"] for key in ("broken", "silent")] == ["http_500", "no_answer"]
     assert ledger.read(lambda connection: sharing.unfinished(connection, "local")) == 0
+
+
+UNREFUNDED: dict[str, Any] = {**FAILED, "credits_charged": ESTIMATE}
+
+
+@pytest.mark.parametrize("first", [UNREFUNDED, {**FAILED, "credits_charged": None}], ids=["charged", "no figure"])
+async def test_a_refund_that_comes_later_is_seen(ledger: Ledger, first: dict[str, Any]) -> None:
+    """A failed video is looked at again until its credits are back; then no more."""
+    (row,) = submit(ledger, "a")
+    api = FakeApi(first)
+    async with client_of(api) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+        assert committed(ledger) == ESTIMATE
+        api.scripts = {row.video_id: [FAILED]}
+        tally = await Settler(ledger, client, plan()).run()
+        again = await Settler(ledger, client, plan()).run()
+    assert (tally.refunds, tally.credits_refunded, tally.credits_final, tally.changed) == (1, ESTIMATE, 0, 1)
+    assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["credits_final"], committed(ledger)) == ("error", 0, 0)
+    assert again.polled == 0
+
+
+async def test_a_refund_is_looked_for_ever_more_rarely_and_for_a_day(ledger: Ledger) -> None:
+    """No settle waits for it; the last look is the first one after a day."""
+    (row,) = submit(ledger, "a")
+    async with client_of(FakeApi(UNREFUNDED)) as client:
+        for age, polled in ((0, 1), (0, 1), (0, 0), (4, 1), (25, 1), (26, 0)):
+            _let_pass(ledger, timedelta(hours=age))
+            tally = await Settler(ledger, client, plan(wait=False)).run()
+            assert (tally.polled, tally.reason, tally.refunds) == (polled, SettleReason.DONE, 0)
+    assert row_of(ledger, "a")["credits_final"] == ESTIMATE == committed(ledger)
+    assert attempt_of(ledger, row)["refund_due_at"] is None
+
+
+def _let_pass(ledger: Ledger, time: timedelta) -> None:
+    """As if so much time had passed for attempts that failed."""
+    a = attempts.c
+    for each in ledger.read(lambda connection: connection.execute(select(a.refund_until, a.refund_due_at)).all()):
+        if None not in each:
+            earlier = {"refund_until": each[0] - time, "refund_due_at": each[1] - time}
+            ledger.change(lambda connection, values=earlier: connection.execute(update(attempts).values(values)))
+
+
+async def test_the_refund_of_a_row_that_was_sent_again_is_seen(ledger: Ledger) -> None:
+    """It belongs to the attempt: the row's new video keeps its own figures."""
+    (old,) = submit(ledger, "a")
+    async with client_of(FakeApi(UNREFUNDED)) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+    again = update(generations).values(state="pending", video_id=None, token=None, run_id=None, credits_final=None)
+    ledger.change(lambda connection: connection.execute(again))
+    (new,) = send(ledger, mark="new")
+    api = FakeApi(FAILED)
+    api.scripts[new.video_id] = [RENDERING]
+    async with client_of(api) as client:
+        for _ in range(2):
+            await Settler(ledger, client, plan(wait=False)).run()
+            _let_pass(ledger, timedelta(hours=1))
+    assert attempt_of(ledger, old)["credits_final"] == 0
+    assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["credits_final"]) == ("rendering", None)
+    assert committed(ledger) == ESTIMATE
 
 
 async def test_an_answer_about_another_video_may_pass(ledger: Ledger) -> None:

@@ -214,6 +214,26 @@ def test_a_second_final_answer_changes_nothing(ledger: Ledger) -> None:
     assert committed(ledger) == 192
 
 
+def test_a_refund_is_taken_once_and_never_turned_around(ledger: Ledger) -> None:
+    """Only a lower figure of a video that failed is one; an older answer that comes late is not."""
+    (row,) = submit(ledger, "a")
+    settle(ledger, failed(row, ESTIMATE))
+    for late in (failed(row, ESTIMATE + 1), complete(row, 7), failed(row, None)):
+        assert settle(ledger, late) == [None]
+        assert (row_of(ledger, "a")["credits_final"], committed(ledger)) == (ESTIMATE, ESTIMATE)
+    settle(ledger, failed(row, 0), failed(row, ESTIMATE))
+    assert (row_of(ledger, "a")["credits_final"], committed(ledger)) == (0, 0)
+    money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    assert (money.charged, money.refunded) == (ESTIMATE, ESTIMATE)
+
+
+def test_unrefunded_videos_are_found_without_looking_at_others(ledger: Ledger) -> None:
+    """The partial index answers, in order."""
+    a = attempts.c
+    plan = plan_of(ledger, select(a.token).where(a.batch == SPRING, a.refund_due_at <= utc_now()).limit(10))
+    assert "USING INDEX attempts_refund" in plan or "USING COVERING INDEX attempts_refund" in plan
+
+
 def test_one_group_of_answers_settles_each_row_once(ledger: Ledger) -> None:
     """The first answer for a row counts; one for a video that the row no longer has, or for no row, does nothing."""
     cup, jug = submit(ledger, "cup", "jug")

@@ -64,6 +64,18 @@ def test_a_failed_video_is_refunded(receiving: Receiving) -> None:
     assert worst_case(receiving.ledger) == 0
 
 
+def test_a_refund_that_is_told_later_counts(receiving: Receiving) -> None:
+    """A failure that was told before its refund; told again with the first figure, it changes nothing more."""
+    intent = submit(receiving.ledger)
+    receiving.send("video.errored", intent, credits_charged=ESTIMATE)
+    assert worst_case(receiving.ledger) == ESTIMATE
+    receiving.send("video.errored", intent)
+    assert (entry(receiving.ledger)["credits_final"], worst_case(receiving.ledger)) == (0, 0)
+    receiving.send("video.errored", intent, credits_charged=ESTIMATE)
+    assert (entry(receiving.ledger)["credits_final"], worst_case(receiving.ledger)) == (0, 0)
+    assert (receiving.counts.applied, receiving.counts.repeated) == (2, 1)
+
+
 @pytest.mark.parametrize("final", FINAL)
 def test_an_event_told_again_changes_nothing(receiving: Receiving, final: str) -> None:
     """However often the API repeats itself, the money moves once; each repeat is answered with success."""
