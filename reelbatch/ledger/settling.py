@@ -392,15 +392,23 @@ def _final_values(item: Final, final: int | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """A row's video lies at `path`."""
+    """A row's video lies at `path`, and no longer where it may have lain before."""
 
     row: Rendered
     path: str
+    instead_of: str | None = None
+
+
+class Finished(NamedTuple):
+    """A complete row and where its video lies; None: it was never downloaded."""
+
+    row: Rendered
+    path: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class WithoutFile:
-    """Complete rows of `batch`, settled before `settled_by`, that were never downloaded; a page after `after`."""
+class FinishedPage:
+    """Complete rows of `batch`, settled before `settled_by`; a page after `after`."""
 
     batch: Batch
     settled_by: datetime
@@ -409,19 +417,19 @@ class WithoutFile:
 
     def query(self) -> Select[Any]:
         """The page, by row key and generation."""
-        here = and_(
-            generations.c.batch == self.batch, in_states({RowState.COMPLETE}), generations.c.video_path.is_(None)
-        )
+        here = and_(generations.c.batch == self.batch, in_states({RowState.COMPLETE}))
         # Always a bound on the key, so that the page is read from the primary key and nothing is sorted.
         key, number = self.after or ("", 0)
         later = and_(_g.row_key >= key, or_(_g.row_key > key, _g.generation > number))
-        query = select(*_RENDERED_COLUMNS).where(here, later, generations.c.settled_at <= self.settled_by)
+        query = select(*_RENDERED_COLUMNS, _g.video_path).where(
+            here, later, generations.c.settled_at <= self.settled_by
+        )
         return query.order_by(_g.row_key, _g.generation).limit(self.limit)
 
 
-def without_file(connection: Connection, page: WithoutFile) -> list[Rendered]:
+def finished(connection: Connection, page: FinishedPage) -> list[Finished]:
     """The rows of `page`."""
-    return [Rendered(*row) for row in connection.execute(page.query())]
+    return [Finished(Rendered(*row), path) for *row, path in connection.execute(page.query())]
 
 
 def record_files(connection: Connection, items: Sequence[Filed]) -> list[bool]:
@@ -431,14 +439,18 @@ def record_files(connection: Connection, items: Sequence[Filed]) -> list[bool]:
 
 def _record_file(connection: Connection, item: Filed) -> bool:
     values = _row_values(item.row)
-    if connection.execute(_FILE, {**values, "b_path": item.path}).rowcount == 1:
+    if connection.execute(_FILE, {**values, "b_path": item.path, "b_old": item.instead_of}).rowcount == 1:
         return True
     return connection.scalar(select(generations.c.video_path).where(*_WHERE_VIDEO), values) == item.path
 
 
 _FILE = (
     update(generations)
-    .where(*_WHERE_VIDEO, in_states({RowState.COMPLETE}), generations.c.video_path.is_(None))
+    .where(
+        *_WHERE_VIDEO,
+        in_states({RowState.COMPLETE}),
+        or_(_g.video_path.is_(None), _g.video_path == bindparam("b_old", type_=_g.video_path.type)),
+    )
     .values(video_path=bindparam("b_path"))
 )
 

@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from reelbatch.domain import Batch, RowKey
 from reelbatch.ledger import Ledger, looks, settling, utc_now
 from reelbatch.ledger.looks import TakeUnrefunded
-from reelbatch.ledger.settling import Rendered, RowId, TakeDue, WithoutFile
+from reelbatch.ledger.settling import Finished, FinishedPage, Rendered, RowId, TakeDue
 from reelbatch.settler.plan import SettlePlan
+from reelbatch.settler.presence import Presence
 from reelbatch.settler.writing import write
 
-_PAGE = 200
+_SEARCHED = 500  # complete rows that are looked through at once
 _PAGES_OF = 4
 _LARGEST_PAGE = 1000
 _SOON, _LATE = timedelta(seconds=0.3), timedelta(seconds=1)
@@ -29,6 +30,7 @@ _SHORTEST_INTERVAL_S = 0.001
 _SHORTEST_REST_S = 0.01
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 class Supply:
@@ -45,7 +47,8 @@ class Supply:
         self._page = _PAGES_OF * plan.concurrency
         self._taken_at: datetime | None = None
         self._refunds_at: datetime | None = None
-        self._unfiled: deque[Rendered] = deque()
+        self._unfiled: deque[Finished] = deque()
+        self._presence = Presence(plan.downloads)
         self._to_search: deque[Batch] = deque()
         self._after: tuple[RowKey, int] | None = None
 
@@ -100,13 +103,18 @@ class Supply:
             self._refunds_at = now + self._interval
         return found
 
-    async def without_file(self, limit: int) -> list[Rendered]:
-        """Up to `limit` complete rows whose video is still to be downloaded, each once."""
-        while not self._unfiled and self._to_search:
-            wanted = WithoutFile(self._to_search[0], self._opened, self._after, _PAGE)
-            page = await self._read(partial(settling.without_file, page=wanted))
-            self._unfiled.extend(page)
-            self._after = (page[-1].row_key, page[-1].generation) if page else None
+    @property
+    def searching(self) -> bool:
+        """Whether there may be more videos to download than were handed out."""
+        return bool(self._unfiled or self._to_search)
+
+    async def without_file(self, limit: int) -> list[Finished]:
+        """Up to `limit` complete rows whose video is not where it should be, each once; looks through one page."""
+        if not self._unfiled and self._to_search:
+            wanted = FinishedPage(self._to_search[0], self._opened, self._after, _SEARCHED)
+            page = await self._read(partial(settling.finished, page=wanted))
+            self._unfiled.extend(await asyncio.to_thread(self._presence.missing, page))
+            self._after = (page[-1].row.row_key, page[-1].row.generation) if page else None
             if not page:
                 self._to_search.popleft()
         return _popped(self._unfiled, limit)
@@ -147,5 +155,5 @@ class Supply:
         return await asyncio.to_thread(self._ledger.read, question)
 
 
-def _popped(rows: deque[Rendered], limit: int) -> list[Rendered]:
+def _popped(rows: deque[Item], limit: int) -> list[Item]:
     return [rows.popleft() for _ in range(min(limit, len(rows)))]

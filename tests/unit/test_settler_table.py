@@ -13,7 +13,7 @@ from reelbatch.ledger import Ledger, claims, reading, runs, sending, settling, u
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.sending import Answer, Ending, Intent
-from reelbatch.ledger.settling import Filed, Final, Postponement, Rendered, TakeDue, WithoutFile
+from reelbatch.ledger.settling import Filed, Final, FinishedPage, Postponement, Rendered, TakeDue
 
 SPRING = Batch("spring")
 RUN = RunId("run-1")
@@ -140,7 +140,7 @@ def test_due_rows_are_found_without_looking_at_finished_ones(ledger: Ledger) -> 
 def test_rows_without_a_file_are_paged_along_the_primary_key(ledger: Ledger) -> None:
     """Looking for videos to download reads the table once, however many pages it takes."""
     for after in (None, (RowKey("k"), 1)):
-        plan = plan_of(ledger, WithoutFile(SPRING, utc_now(), after, 10).query())
+        plan = plan_of(ledger, FinishedPage(SPRING, utc_now(), after, 10).query())
         assert "(batch=? AND row_key>?" in plan
         assert "TEMP B-TREE" not in plan
 
