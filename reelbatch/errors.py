@@ -11,6 +11,7 @@ ReelbatchError
 │   └── StateConflict      a row was not in the state that a move expected
 └── ApiError               a call to the API failed for good
     ├── OtherVideo         the answer to a question about one video was about another
+    ├── UnreadableAnswer   an answer with success, of which nothing can be read
     ├── UploadError        an image could not be uploaded
     └── CreateError        a create made from Python was refused or is in doubt
 """
@@ -64,6 +65,10 @@ class ApiError(ReelbatchError):
 
 class OtherVideo(ApiError):  # noqa: N818 - what came, not what went wrong
     """The API was asked about one video and answered about another."""
+
+
+class UnreadableAnswer(ApiError):  # noqa: N818 - what came, not what went wrong
+    """The API answered with success, and what it said can't be read."""
 
 
 class UploadError(ApiError):

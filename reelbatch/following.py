@@ -86,4 +86,5 @@ def settle_plan(settings: Settings, batch: Batch | None) -> SettlePlan:
         concurrency=settings.poll_concurrency,
         timeout_s=settings.settle_timeout_s,
         downloads=settings.downloads,
+        unknown_state_holds_s=settings.unknown_state_holds_s,
     )

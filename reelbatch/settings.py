@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     poll_interval_s: float = Field(default=5, gt=0)
     poll_concurrency: int = Field(default=16, ge=1, le=1000)
     settle_timeout_s: float | None = Field(default=None, gt=0)
+    unknown_state_holds_s: float = Field(
+        default=600, ge=0, description="how long a video in a state that is not known is waited for"
+    )
     lease_s: float = Field(default=60, ge=1)
     webhook_secret: _Secret = Field(default=None, description="signs the API's events")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ from reelbatch.domain import Request, VideoId
 from reelbatch.outcome import whole_number
 
 _LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact
+_MOST_DIGITS = 400  # more of them are no number that anybody meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Video:
     error_code: str | None
     error_message: str | None
     downloads: tuple[Download, ...]
+    enabled: bool = True  # False: its owner has deleted it
     raw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,17 +126,35 @@ def upload_slot(item: dict[str, Any]) -> UploadSlot:
     return UploadSlot(str(item["upload_url"]), str(item["file_path"]), _time(item.get("expires_at")))
 
 
+def lenient_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`, with null for numbers that are none; empty where it is no JSON object."""
+    try:
+        answer = json.loads(body, parse_int=_digits, parse_constant=_none)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _digits(stated: str) -> int | None:
+    return int(stated) if len(stated) <= _MOST_DIGITS else None
+
+
+def _none(_: str) -> None:
+    return None
+
+
 def video(answer: dict[str, Any]) -> Video:
-    """The answer to a GET of a video, or the payload of its webhook event.
+    """The answer to a GET of a video, or the payload of its webhook event. Figures that can't be read are left out.
 
     Raises:
         KeyError: it lacks its id or its status.
     """
     code, message = _error(answer.get("error"))
+    name = answer.get("name")
     return Video(
         id=VideoId(str(answer["id"])),
-        status=str(answer["status"]),
-        name=answer.get("name"),
+        status=_status(answer["status"]),
+        name=name if isinstance(name, str) else None,
         credits_charged=whole_number(answer.get("credits_charged")),
         fps=_number(answer.get("fps")),
         width=_size(answer.get("width")),
@@ -140,6 +162,7 @@ def video(answer: dict[str, Any]) -> Video:
         error_code=code,
         error_message=message,
         downloads=tuple(_downloads(answer.get("downloads"))),
+        enabled=answer.get("enabled") is not False,
         raw=answer,
     )
 
@@ -208,8 +231,25 @@ def _downloads(stated: Any) -> Iterator[Download]:
             yield Download(str(item["url"]), _time(item.get("expires_at")))
 
 
+def _status(stated: Any) -> str:
+    """The API's word in small letters.
+
+    Raises:
+        KeyError: it is none.
+    """
+    if not isinstance(stated, str) or not stated.strip():
+        raise KeyError("status")
+    return stated.strip().lower()
+
+
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if number > 0 and math.isfinite(number) else None
 
 
 def _size(value: Any) -> int | None:

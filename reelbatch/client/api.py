@@ -16,12 +16,22 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reelbatch.client.answers import Account, Created, UploadSlot, Video, account, create_body, upload_slot, video
+from reelbatch.client.answers import (
+    Account,
+    Created,
+    UploadSlot,
+    Video,
+    account,
+    create_body,
+    lenient_object,
+    upload_slot,
+    video,
+)
 from reelbatch.client.files import one_piece, open_pieces
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
 from reelbatch.domain import Request
-from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UploadError
+from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 
@@ -125,7 +135,7 @@ class Client:
         if outcome.kind is not Kind.SUBMITTED or outcome.video_id is None:
             what = f"{outcome.kind.replace('_', ' ')}: {outcome.message}"
             raise CreateError(what, status=outcome.status, outcome=outcome.kind.value)
-        raw = _lenient_object(exchange.body)
+        raw = lenient_object(exchange.body)
         return Created(outcome.video_id, outcome.credits_charged, outcome.estimated_frame_cost, raw)
 
     async def send_create(self, body: Mapping[str, Any]) -> Exchange:
@@ -206,13 +216,14 @@ class Client:
         Raises:
             ApiError: the API refused (`status` 404: no such video) or could not be reached.
             OtherVideo: it spoke of another video.
+            UnreadableAnswer: what it said can't be read.
         """
         name = video_id if video_id.isascii() and video_id.isalnum() else quote(video_id, safe="")
         answer = await self._ask("GET", f"/v1/video-projects/{name}")
         try:
             known = video(answer)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ApiError(f"the API's answer about video {video_id} lacks its id or status") from error
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise UnreadableAnswer(f"the API's answer about video {video_id} lacks its id or status") from error
         if known.id != video_id:
             raise OtherVideo(f"asked about video {video_id}, the API answered about video {known.id}")
         return known
@@ -254,11 +265,11 @@ class Client:
         content = seen.content()
         if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
             content = without_key(content, self._key)
-            message = _lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
+            message = lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
             raise ApiError(f"{method} {path}: status {seen.status}: {message}", status=seen.status)
-        answer = _lenient_object(content)
+        answer = lenient_object(content)
         if not answer:
-            raise ApiError(f"{method} {path}: the answer is not the JSON that was expected")
+            raise UnreadableAnswer(f"{method} {path}: the answer is not the JSON that was expected")
         return answer
 
     def _call(self, method: str, path: str, body: Any = None) -> Call:
@@ -285,11 +296,3 @@ def _check_address(base_url: str) -> None:
     parts = urlsplit(base_url)
     if parts.scheme != "https" and not is_loopback(parts.hostname):
         raise SettingsError(f"{base_url}: must be https, or http on this machine, because the key goes there")
-
-
-def _lenient_object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}

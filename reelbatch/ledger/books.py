@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
@@ -43,6 +44,7 @@ class Attempted(NamedTuple):
     video_id: VideoId | None = None
     charged: int | None = None
     final: int | None = None
+    refund_until: datetime | None = None  # set while a failed video's refund may still come
 
     @property
     def open(self) -> bool:
@@ -80,6 +82,20 @@ class Attempted(NamedTuple):
             committed=self.worst,
         )
 
+    def ended(self, final: int | None, refund_until: datetime | None) -> Self:
+        """With the `final` figure; the first one counts, and after it only a failed video's refund.
+
+        `refund_until`: of a failed video, how long a refund is waited for. A lower figure is one; a higher one is an
+        older answer that came late.
+        """
+        if self.final is None:
+            if final is None and self.refund_until is not None:
+                return self
+            return self._replace(final=final, refund_until=None if final == 0 else self.refund_until or refund_until)
+        if final is None or None in {self.refund_until, refund_until} or final >= self.final:
+            return self
+        return self._replace(final=final, refund_until=None)
+
 
 def known_attempts(connection: Connection, tokens: Iterable[Token]) -> dict[Token, Attempted]:
     """What is known of these attempts; their rows are locked until the commit."""
@@ -90,7 +106,9 @@ def known_attempts(connection: Connection, tokens: Iterable[Token]) -> dict[Toke
 # Statements that every group of writes needs are built once: building one takes longer than running it.
 _a = attempts.c
 _KNOWN = (
-    select(_a.token, _a.credits_reserved, _a.outcome, _a.video_id, _a.credits_charged, _a.credits_final)
+    select(
+        _a.token, _a.credits_reserved, _a.outcome, _a.video_id, _a.credits_charged, _a.credits_final, _a.refund_until
+    )
     .where(_a.token.in_(bindparam("tokens", expanding=True)))
     .order_by(_a.token)
     .with_for_update()

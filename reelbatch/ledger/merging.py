@@ -51,6 +51,7 @@ OF_A_VIDEO = (
     "settled_at",
     "video_path",
     "due_at",
+    "waited_until",
     "image_sha256",
     "request_sha256",
 )

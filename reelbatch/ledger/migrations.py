@@ -20,6 +20,7 @@ from reelbatch.ledger.schema import (
     VIEW,
     accounts,
     apis,
+    attempts,
     batches,
     generations,
     loads,
@@ -87,6 +88,10 @@ def _generations(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX attempts_same ON attempts (batch) WHERE same_as IS NOT NULL")
     apis.drop(connection)  # only start times of the last moments; a table that began as version 1 has it anew already
     apis.create(connection)
+    for column in (attempts.c.refund_due_at, attempts.c.refund_until):
+        kind = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE attempts ADD COLUMN {column.name} {kind}")
+    next(index for index in attempts.indexes if index.name == "attempts_refund").create(connection)
     connection.execute(schema_version.update().values(identity=_new_identity()))
     _recognise_requests(connection)
     connection.exec_driver_sql(VIEW)

@@ -134,6 +134,8 @@ generations = Table(
     Column("image_sha256", Text),  # of the images' bytes as they were sent
     Column("request_sha256", String),  # of what was asked for, whatever its name and its paths; set by the intent
     Column("paid_as", Text),  # JSON [batch, row_key]: the row is held, since that one has paid for the same request
+    # How long it is waited for and holds a render window, where the API says nothing that we know; null: to the end.
+    Column("waited_until", UtcDateTime),
     PrimaryKeyConstraint("batch", "row_key", "generation"),
     CheckConstraint(_KNOWN, name="state_is_known"),
     CheckConstraint(f"video_id IS NOT NULL OR ({_WITHOUT_ID})", name="id_is_known"),
@@ -210,10 +212,14 @@ attempts = Table(
     Column("credits_final", Integer),
     Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("same_as", String),  # token of an attempt that had this video's id before
+    # Of a video that failed and is not refunded yet. Here and not on the row, which may have been sent again.
+    Column("refund_due_at", UtcDateTime),  # when settle should look at it next; null: no more
+    Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
 _partial_index("attempts_same", "same_as IS NOT NULL", attempts.c.batch)
+_partial_index("attempts_refund", "refund_due_at IS NOT NULL", attempts.c.batch, attempts.c.refund_due_at)
 
 uploads = Table(
     "uploads",

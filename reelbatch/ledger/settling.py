@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, or_, select, tuple_, update
@@ -20,6 +20,10 @@ LONG_VIDEO_S = 30
 FINAL = frozenset(SETTLED)
 """States that no later answer changes."""
 
+REFUND_WITHIN = timedelta(days=1)
+"""So long after its failure a video's refund is looked for."""
+
+_Ends = dict[Token, dict[str, Any]]
 RowId = tuple[Batch, RowKey, int]
 """Batch, key and generation."""
 
@@ -33,6 +37,7 @@ class Rendered(NamedTuple):
     token: Token | None
     state: RowState
     generation: int = 1
+    waited_until: datetime | None = None  # set while the API says nothing of it that we know
 
     @property
     def id(self) -> RowId:
@@ -41,7 +46,7 @@ class Rendered(NamedTuple):
 
 
 _g = generations.c
-_RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation)
+_RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation, _g.waited_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,16 @@ class TakeDue:
 
 @dataclass(frozen=True, slots=True)
 class Postponement:
-    """A poll that failed: when to ask again, and where the fault lies with this row, what the API said."""
+    """A poll that failed: when to ask again, and where the fault lies with this row, what the API said.
+
+    `waited_until` counts where the row has none yet: the first trouble sets it.
+    """
 
     row: Rendered
     due_at: datetime
     code: str | None = None
     message: str | None = None
+    waited_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,16 +151,31 @@ def schedule(connection: Connection, items: Sequence[tuple[Batch, datetime]]) ->
     ]
 
 
-def next_due(connection: Connection, names: Sequence[Batch], besides: Collection[RowId]) -> datetime | None:
-    """When the next unsettled row is due, not counting the rows `besides`; None where there is none."""
-    times = [time for batch in names if (time := _next_due(connection, batch, besides)) is not None]
+def recall(connection: Connection, items: Sequence[tuple[Batch, datetime]]) -> list[int]:
+    """Unsettled rows that nobody waits for any longer are due now. Answers with how many."""
+    return [
+        connection.execute(
+            update(generations)
+            .where(_g.batch == batch, in_states(UNSETTLED), _g.due_at > now, _g.waited_until <= now)
+            .values(due_at=now)
+        ).rowcount
+        for batch, now in items
+    ]
+
+
+def next_due(
+    connection: Connection, names: Sequence[Batch], besides: Collection[RowId], now: datetime
+) -> datetime | None:
+    """When the next row that is waited for is due, not counting the rows `besides`; None where there is none."""
+    times = [time for batch in names if (time := _next_due(connection, batch, besides, now)) is not None]
     return min(times, default=None)
 
 
-def _next_due(connection: Connection, batch: Batch, besides: Collection[RowId]) -> datetime | None:
+def _next_due(connection: Connection, batch: Batch, besides: Collection[RowId], now: datetime) -> datetime | None:
+    waited_for = or_(_g.waited_until.is_(None), _g.waited_until > now)
     query = (
         select(_g.row_key, _g.generation, _g.due_at)
-        .where(generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at.is_not(None))
+        .where(generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at.is_not(None), waited_for)
         .order_by(generations.c.due_at)
         .limit(len(besides) + 1)
     )
@@ -187,10 +211,16 @@ def _row_values(row: Rendered) -> dict[str, Any]:
 _RENDER = (
     update(generations)
     .where(*_WHERE_VIDEO, RENDERING.expected)
-    .values(state=RENDERING.target, error_code=None, error_message=None)
+    .values(state=RENDERING.target, error_code=None, error_message=None, waited_until=None)
 )
+_UNDERSTOOD = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED), _g.waited_until.is_not(None))
+_UNDERSTOOD = _UNDERSTOOD.values(error_code=None, error_message=None, waited_until=None)
 _POSTPONE = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED)).values(due_at=bindparam("b_due_at"))
-_TROUBLE = _POSTPONE.values(error_code=bindparam("b_code"), error_message=bindparam("b_message"))
+_TROUBLE = _POSTPONE.values(
+    error_code=bindparam("b_code"),
+    error_message=bindparam("b_message"),
+    waited_until=func.coalesce(_g.waited_until, bindparam("b_waited_until", type_=_g.waited_until.type)),
+)
 
 
 def record_rendering(connection: Connection, items: Sequence[Rendered]) -> list[bool]:
@@ -205,6 +235,14 @@ def record_rendering(connection: Connection, items: Sequence[Rendered]) -> list[
             begun[row.id] = row
     _execute_all(connection, _RENDER, [_row_values(row) for row in begun.values()])
     return moved
+
+
+def record_understood(connection: Connection, items: Sequence[Rendered]) -> list[None]:
+    """The API says again how these rows stand; they stand as they did."""
+    if items:
+        rows = sorted(items, key=lambda row: row.id)  # everybody locks in this order
+        connection.execute(_UNDERSTOOD, [_row_values(row) for row in rows])
+    return [None] * len(items)
 
 
 _STANDING = (
@@ -244,31 +282,43 @@ def postpone(connection: Connection, items: Sequence[Postponement]) -> list[None
 
 def _postponed_values(item: Postponement) -> dict[str, Any]:
     values = {**_row_values(item.row), "b_due_at": item.due_at}
-    return values if item.code is None else {**values, "b_code": item.code, "b_message": item.message}
+    if item.code is None:
+        return values
+    return {**values, "b_code": item.code, "b_message": item.message, "b_waited_until": item.waited_until}
 
 
 def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settlement | None]:
     """Write final answers: attempts, the batches' worst case and rows in one transaction.
 
-    The money follows the attempt, also where its row has moved on. Doing it twice changes nothing.
+    The money follows the attempt, also where its row has moved on, and a failed video's refund, also where that comes
+    later. Doing it twice changes nothing.
 
     Returns:
         For each item what it came to; None where the row was settled before or has another video by now.
     """
     known = known_attempts(connection, [item.row.token for item in items if item.row.token])
-    sums, finals = Sums(), dict[Token, int]()
-    settlements = [_settle_attempt(item, known, sums, finals) for item in items]
-    _execute_all(connection, _FINISH, [{"b_token": token, "b_final": finals[token]} for token in sorted(finals)])
+    sums, ends = Sums(), _Ends()
+    settlements = [_settle_attempt(item, known, sums, ends) for item in items]
+    _execute_all(connection, _FINISH, [{"b_token": token, **ends[token]} for token in sorted(ends)])
     sums.write(connection)
     moved = _settle_rows(connection, items, [settlement.final for settlement in settlements])
+    _lower(connection, [item for item, done in zip(items, moved, strict=True) if not done], ends)
     return [settlement if done else None for settlement, done in zip(settlements, moved, strict=True)]
 
 
-_FINISH = update(attempts).where(attempts.c.token == bindparam("b_token")).values(credits_final=bindparam("b_final"))
+_FINISH = (
+    update(attempts)
+    .where(attempts.c.token == bindparam("b_token"))
+    .values(
+        credits_final=bindparam("b_final"),
+        refund_until=bindparam("b_until", type_=attempts.c.refund_until.type),
+        refund_due_at=bindparam("b_due_at", type_=attempts.c.refund_due_at.type),
+    )
+)
 
 
-def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, finals: dict[Token, int]) -> Settlement:
-    """The final figure on the attempt, once; the worst case of its batch changes by what that differs."""
+def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, ends: _Ends) -> Settlement:
+    """The final figure on the attempt; the worst case of its batch changes by what that differs."""
     token = item.row.token
     before = known.get(token) if token else None
     # Its attempt is not in this table, or its id was taken back meanwhile: only the answer can tell.
@@ -277,11 +327,28 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, fina
     final = item.credits_final
     if final is None and item.state is RowState.COMPLETE:
         final = before.spent if before.charged is not None or before.reserved else None
-    if final is not None and before.final is None:
-        known[token] = before._replace(final=final)
-        sums.add(item.row.batch, _NO_RUN, before, known[token])
-        finals[token] = final
+    after = before.ended(final, None if item.state is RowState.COMPLETE else item.at + REFUND_WITHIN)
+    if after != before:
+        known[token] = after
+        sums.add(item.row.batch, _NO_RUN, before, after)
+        until = after.refund_until
+        ends[token] = {"b_final": after.final, "b_until": until, "b_due_at": None if until is None else item.at}
     return Settlement(before.reserved, before.spent, final)
+
+
+def _lower(connection: Connection, items: Sequence[Final], ends: _Ends) -> None:
+    """The figures of rows that had failed before; one that has another video by now is left alone."""
+    rows = {item.row.token: item.row for item in items if item.row.token in ends}
+    values = [{**_row_values(row), "b_final": ends[token]["b_final"]} for token, row in rows.items() if token]
+    if values:
+        connection.execute(_LOWER, values)
+
+
+_LOWER = (
+    update(generations)
+    .where(*_WHERE_VIDEO, in_states(FINAL - {RowState.COMPLETE}))
+    .values(credits_final=bindparam("b_final"))
+)
 
 
 def _settle_rows(connection: Connection, items: Sequence[Final], finals: Sequence[int | None]) -> list[bool]:
@@ -317,6 +384,7 @@ _SETTLE = {
         error_message=bindparam("b_message"),
         settled_at=bindparam("b_at"),
         due_at=None,
+        waited_until=None,
         video_path=None,  # a file of an earlier video is not this one's
     )
     for state, move in SETTLED.items()
@@ -337,15 +405,23 @@ def _final_values(item: Final, final: int | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """A row's video lies at `path`."""
+    """A row's video lies at `path`, and no longer where it may have lain before."""
 
     row: Rendered
     path: str
+    instead_of: str | None = None
+
+
+class Finished(NamedTuple):
+    """A complete row and where its video lies; None: it was never downloaded."""
+
+    row: Rendered
+    path: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class WithoutFile:
-    """Complete rows of `batch`, settled before `settled_by`, that were never downloaded; a page after `after`."""
+class FinishedPage:
+    """Complete rows of `batch`, settled before `settled_by`; a page after `after`."""
 
     batch: Batch
     settled_by: datetime
@@ -354,19 +430,19 @@ class WithoutFile:
 
     def query(self) -> Select[Any]:
         """The page, by row key and generation."""
-        here = and_(
-            generations.c.batch == self.batch, in_states({RowState.COMPLETE}), generations.c.video_path.is_(None)
-        )
+        here = and_(generations.c.batch == self.batch, in_states({RowState.COMPLETE}))
         # Always a bound on the key, so that the page is read from the primary key and nothing is sorted.
         key, number = self.after or ("", 0)
         later = and_(_g.row_key >= key, or_(_g.row_key > key, _g.generation > number))
-        query = select(*_RENDERED_COLUMNS).where(here, later, generations.c.settled_at <= self.settled_by)
+        query = select(*_RENDERED_COLUMNS, _g.video_path).where(
+            here, later, generations.c.settled_at <= self.settled_by
+        )
         return query.order_by(_g.row_key, _g.generation).limit(self.limit)
 
 
-def without_file(connection: Connection, page: WithoutFile) -> list[Rendered]:
+def finished(connection: Connection, page: FinishedPage) -> list[Finished]:
     """The rows of `page`."""
-    return [Rendered(*row) for row in connection.execute(page.query())]
+    return [Finished(Rendered(*row), path) for *row, path in connection.execute(page.query())]
 
 
 def record_files(connection: Connection, items: Sequence[Filed]) -> list[bool]:
@@ -376,14 +452,18 @@ def record_files(connection: Connection, items: Sequence[Filed]) -> list[bool]:
 
 def _record_file(connection: Connection, item: Filed) -> bool:
     values = _row_values(item.row)
-    if connection.execute(_FILE, {**values, "b_path": item.path}).rowcount == 1:
+    if connection.execute(_FILE, {**values, "b_path": item.path, "b_old": item.instead_of}).rowcount == 1:
         return True
     return connection.scalar(select(generations.c.video_path).where(*_WHERE_VIDEO), values) == item.path
 
 
 _FILE = (
     update(generations)
-    .where(*_WHERE_VIDEO, in_states({RowState.COMPLETE}), generations.c.video_path.is_(None))
+    .where(
+        *_WHERE_VIDEO,
+        in_states({RowState.COMPLETE}),
+        or_(_g.video_path.is_(None), _g.video_path == bindparam("b_old", type_=_g.video_path.type)),
+    )
     .values(video_path=bindparam("b_path"))
 )
 

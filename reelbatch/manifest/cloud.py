@@ -160,6 +160,23 @@ def size(address: str) -> int | None:
             return None
 
 
+def names(address: str) -> set[str]:
+    """The names of what lies in the folder behind `address`; none where there is no such folder.
+
+    Raises:
+        CloudProblem: it can't be found out.
+    """
+    with _explained(address):
+        files, path = _reach(address)
+        files.invalidate_cache()
+        try:
+            return {
+                posixpath.basename(str(each).rstrip("/")) for each in files.ls(path, detail=False, **_limit(files))
+            }
+        except FileNotFoundError:
+            return set()
+
+
 def remove(address: str) -> None:
     """Take a file away; gone is gone.
 

@@ -44,8 +44,10 @@ class Downloads:
         self._placing: set[str] = set()
         self._variants: asyncio.Task[frozenset[str]] | None = None
 
-    async def fetch(self, row: Rendered, video: Video | None) -> bool:
+    async def fetch(self, row: Rendered, video: Video | None, instead_of: str | None = None) -> bool:
         """Download the row's video and write down where it lies; `video` is the last answer about it, if at hand.
+
+        `instead_of`: where it lay, and is not any more.
 
         Returns:
             Whether the row has this file now; False where it has another one, or another video, by now.
@@ -65,7 +67,7 @@ class Downloads:
         address = _Address(self._access, row.video_id, video)
         size: int = await retrying(self._once, address, part)
         try:
-            return await self._file(row, Part(part, size))
+            return await self._file(row, Part(part, size), instead_of)
         except PartGone:
             return False
 
@@ -87,11 +89,13 @@ class Downloads:
         except Exception as error:  # an address that is none, for example
             raise ApiError(f"the download failed ({type(error).__name__}: {error})") from error
 
-    async def _file(self, row: Rendered, part: Part) -> bool:
+    async def _file(self, row: Rendered, part: Part, instead_of: str | None) -> bool:
         """Give the video its name, then write it down; a file that turns out to be one too many goes again."""
         name = await self._place(row, part)
         try:
-            written = await write(self._ledger, settling.record_files, Filed(row, self._folder.path(name)))
+            written = await write(
+                self._ledger, settling.record_files, Filed(row, self._folder.path(name), instead_of)
+            )
         finally:
             self._placing.discard(name.lower())
         if not written:
@@ -99,7 +103,7 @@ class Downloads:
         return written
 
     async def _place(self, row: Rendered, part: Part) -> str:
-        name = plain_name(row.row_key)
+        name = plain_name(row.row_key) if row.generation == 1 else None
         plain = name is not None and not await self._spelled_twice(row)
         if name is not None and plain and name.lower() not in self._placing:  # nothing is awaited before it is taken
             self._placing.add(name.lower())
@@ -111,7 +115,7 @@ class Downloads:
                     raise
             else:
                 return name
-        name = marked_name(row.batch, row.row_key)
+        name = marked_name(row.batch, row.row_key, row.generation)
         await asyncio.to_thread(partial(self._folder.place, part, name, replace=True))
         return name
 

@@ -1,7 +1,8 @@
 """File names from row keys: safe on every file system, readable where the key allows it.
 
 A key that is plain (ASCII letters, digits, ` ._-`) is its own name. Any other is cleaned and gets a mark: `-` and
-eight hex digits of a SHA-256 over batch and key. No plain name looks marked, so the two kinds never meet.
+eight hex digits of a SHA-256 over batch and key; so is that of a video that was made anew, with its generation. No
+plain name looks marked, so the two kinds never meet.
 """
 
 from __future__ import annotations
@@ -33,17 +34,19 @@ def plain_name(row_key: RowKey) -> str | None:
     return name if plain and len(name) <= NAME_BYTES else None
 
 
-def marked_name(batch: Batch, row_key: RowKey) -> str:
-    """A name that no other row has, whatever the key is made of."""
+def marked_name(batch: Batch, row_key: RowKey, generation: int = 1) -> str:
+    """A name that no other row has, whatever the key is made of; `TEA-001.v2-…` for a video that was made anew."""
     stem = _UNSAFE.sub("_", unicodedata.normalize("NFC", row_key)).strip(_EDGES) or "video"
     if _RESERVED.fullmatch(stem):
         stem = f"_{stem}"
-    mark = _mark(batch, row_key)
-    whole = f"{stem}-{mark[:_MARK]}{SUFFIX}"
+    mark, version = _mark(batch, row_key), ""
+    if generation > 1:
+        mark, version = _mark(mark, str(generation)), f".v{generation}"
+    whole = f"{stem}{version}-{mark[:_MARK]}{SUFFIX}"
     if len(whole.encode()) <= NAME_BYTES:
         return whole
-    room = NAME_BYTES - len(SUFFIX) - 1 - _LONG_MARK
-    return f"{_cut(stem, room)}-{mark[:_LONG_MARK]}{SUFFIX}"
+    room = NAME_BYTES - len(SUFFIX) - 1 - _LONG_MARK - len(version)
+    return f"{_cut(stem, room)}{version}-{mark[:_LONG_MARK]}{SUFFIX}"
 
 
 def part_name(batch: Batch, row_key: RowKey, video_id: str) -> str:

@@ -22,6 +22,12 @@ class Patience:
         self._wait_s = wait_s
         self._rounds = 0
         self._until = 0.0
+        self._good_at = float("-inf")
+
+    @property
+    def good_at(self) -> float:
+        """When the API last answered well (loop time)."""
+        return self._good_at
 
     def left_s(self) -> float:
         """Seconds until the next poll may start; 0 where it may start now."""
@@ -31,6 +37,7 @@ class Patience:
         """The API answered."""
         self._rounds = 0
         self._until = 0.0
+        self._good_at = asyncio.get_running_loop().time()
 
     def failed(self, started: float) -> None:
         """A poll that began at `started` (loop time) failed; those under way together count once."""

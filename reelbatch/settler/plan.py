@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.ledger.looks import Refund
 from reelbatch.ledger.settling import Settlement
 
 FAILURES_KEPT = 100
@@ -23,6 +24,7 @@ class SettlePlan:
         wait: False: one pass over what is due now.
         downloads: folder or fsspec URL for the videos; None: they are not downloaded.
         api: with `batch` None: only batches whose videos were made by this API.
+        unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
     """
 
     batch: Batch | None
@@ -32,6 +34,7 @@ class SettlePlan:
     wait: bool = True
     downloads: str | None = None
     api: str | None = None
+    unknown_state_holds_s: float = 600
 
 
 class SettleReason(StrEnum):
@@ -61,14 +64,15 @@ class SettleTally:
     credits_estimated: int = 0
     credits_charged: int = 0
     credits_final: int = 0
-    credits_refunded: int = 0  # charged minus final, where the final figure is known
+    credits_refunded: int = 0  # charged minus final, where the final figure is known; with what `refunds` brought
+    refunds: int = 0  # videos that had failed before, and whose credits have come back by now
     reason: SettleReason = SettleReason.DONE
     message: str | None = None
 
     @property
     def changed(self) -> int:
         """Rows of which the results table knows more than before."""
-        return self.complete + self.error + self.canceled + self.downloaded
+        return self.complete + self.error + self.canceled + self.downloaded + self.refunds
 
     def settled(self, state: RowState, settlement: Settlement) -> None:
         """A row reached its final state."""
@@ -80,6 +84,12 @@ class SettleTally:
         if settlement.final is not None:
             self.credits_final += settlement.final
             self.credits_refunded += settlement.charged - settlement.final
+
+    def refunded(self, refund: Refund, *, is_settled_here: bool) -> None:
+        """A look at a video that had failed before, perhaps in this settle, has brought this."""
+        self.refunds += 1
+        self.credits_refunded += refund.credits
+        self.credits_final += refund.final if is_settled_here else 0
 
     def download_failed(self, row_key: RowKey, message: str) -> None:
         """A video could not be downloaded; its row stays complete."""

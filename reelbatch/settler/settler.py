@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from reelbatch.client import Client, Video
@@ -33,7 +33,7 @@ class Settler:
         self._client = client
         self._plan = plan
         self._supply = Supply(ledger, plan)
-        self._poller = Poller(ledger, client, self.tally, plan.poll_interval_s)
+        self._poller = Poller(ledger, client, self.tally, plan)
         self._downloads: Downloads | None = None
         self._at_work: dict[RowId, asyncio.Task[None]] = {}
         self._ending = asyncio.Event()
@@ -107,20 +107,31 @@ class Settler:
             return None
         return await self._supply.rest_s(self._poller.given_up)
 
-    async def _start_rows(self) -> int:
-        """Start as many rows as there are free places; answers with how many."""
+    async def _start_rows(self) -> bool:
+        """Start as many rows as there are free places; whether there may be more to start at once."""
         free = self._plan.concurrency - len(self._at_work)
         if free < 1 or self._poller.patience.left_s():
-            return 0
+            return False
         rows = [row for row in await self._supply.due(free) if row.id not in self._at_work]
         for row in rows:
             self._start(row, self._look(row))
+        if len(rows) < free:
+            again = await self._supply.unrefunded(free - len(rows))
+            rows += [row for row in again if self._start_idle(row, self._poller.look_for_refund)]
         if len(rows) == free:
-            return free
-        files = [row for row in await self._supply.without_file(free - len(rows)) if row.id not in self._at_work]
-        for row in files:
-            self._start(row, self._download(row, None))
-        return len(rows) + len(files)
+            return True
+        for row, path in await self._supply.without_file(free - len(rows)):
+            if row.id not in self._at_work:
+                self._start(row, self._download(row, None, path))
+                rows.append(row)
+        return bool(rows) or self._supply.searching
+
+    def _start_idle(self, row: Rendered, look: Callable[[Rendered], Awaitable[None]]) -> bool:
+        """Start it, unless another video of the row is at work; this one is looked at later again."""
+        if row.id in self._at_work:
+            return False
+        self._start(row, look(row))
+        return True
 
     def _start(self, row: Rendered, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(self._guarded(work))
@@ -144,10 +155,10 @@ class Settler:
         if video is not None and self._downloads is not None and not self._ending.is_set():
             await self._download(row, video)
 
-    async def _download(self, row: Rendered, video: Video | None) -> None:
+    async def _download(self, row: Rendered, video: Video | None, instead_of: str | None = None) -> None:
         assert self._downloads is not None  # noqa: S101 - only rows to download come here
         try:
-            written = await self._downloads.fetch(row, video)
+            written = await self._downloads.fetch(row, video, instead_of)
             self.tally.downloaded += written
         except (ApiError, FolderProblem) as error:
             self.tally.download_failed(row.row_key, str(error))

@@ -12,22 +12,26 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from reelbatch.domain import Batch, RowKey
-from reelbatch.ledger import Ledger, settling, utc_now
-from reelbatch.ledger.settling import Rendered, RowId, TakeDue, WithoutFile
+from reelbatch.ledger import Ledger, looks, settling, utc_now
+from reelbatch.ledger.looks import TakeUnrefunded
+from reelbatch.ledger.settling import Finished, FinishedPage, Rendered, RowId, TakeDue
 from reelbatch.settler.patience import LONGEST_WAIT_S
 from reelbatch.settler.plan import SettlePlan
+from reelbatch.settler.presence import Presence
 from reelbatch.settler.writing import write
 
-_PAGE = 200
+_SEARCHED = 500  # complete rows that are looked through at once
 _PAGES_OF = 4
 _LARGEST_PAGE = 1000
 _SOON, _LATE = timedelta(seconds=0.3), timedelta(seconds=1)
 """A page that is used up sooner is doubled, one that lasts for longer is halved: each is a commit that polls wait
 for, and what is taken must be asked about well before it is due again."""
+_BETWEEN_LOOKS = timedelta(seconds=5)
 _SHORTEST_INTERVAL_S = 0.001
 _SHORTEST_REST_S = 0.01
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 class Supply:
@@ -43,7 +47,9 @@ class Supply:
         self._taken: deque[Rendered] = deque()
         self._page = _PAGES_OF * plan.concurrency
         self._taken_at: datetime | None = None
-        self._unfiled: deque[Rendered] = deque()
+        self._refunds_at: datetime | None = None
+        self._unfiled: deque[Finished] = deque()
+        self._presence = Presence(plan.downloads)
         self._to_search: deque[Batch] = deque()
         self._after: tuple[RowKey, int] | None = None
 
@@ -91,13 +97,30 @@ class Supply:
                 self._page = max(self._page // 2, smallest)
         self._taken_at = now
 
-    async def without_file(self, limit: int) -> list[Rendered]:
-        """Up to `limit` complete rows whose video is still to be downloaded, each once."""
-        while not self._unfiled and self._to_search:
-            wanted = WithoutFile(self._to_search[0], self._opened, self._after, _PAGE)
-            page = await self._read(partial(settling.without_file, page=wanted))
-            self._unfiled.extend(page)
-            self._after = (page[-1].row_key, page[-1].generation) if page else None
+    async def unrefunded(self, limit: int) -> list[Rendered]:
+        """Up to `limit` failed videos to look at again; the table is asked once in each interval."""
+        now = utc_now()
+        if not self._batches or (self._refunds_at is not None and now < self._refunds_at):
+            return []
+        by = now if self._plan.wait else self._opened
+        item = TakeUnrefunded(tuple(self._batches), by, limit, _BETWEEN_LOOKS)
+        found = await write(self._ledger, looks.take_unrefunded, item)
+        if len(found) < limit:
+            self._refunds_at = now + self._interval
+        return found
+
+    @property
+    def searching(self) -> bool:
+        """Whether there may be more videos to download than were handed out."""
+        return bool(self._unfiled or self._to_search)
+
+    async def without_file(self, limit: int) -> list[Finished]:
+        """Up to `limit` complete rows whose video is not where it should be, each once; looks through one page."""
+        if not self._unfiled and self._to_search:
+            wanted = FinishedPage(self._to_search[0], self._opened, self._after, _SEARCHED)
+            page = await self._read(partial(settling.finished, page=wanted))
+            self._unfiled.extend(await asyncio.to_thread(self._presence.missing, page))
+            self._after = (page[-1].row.row_key, page[-1].row.generation) if page else None
             if not page:
                 self._to_search.popleft()
         return _popped(self._unfiled, limit)
@@ -108,10 +131,10 @@ class Supply:
             return None
         await self._see_batches()
         names, others = tuple(self._batches), frozenset(besides)
-        time = await self._read(lambda connection: settling.next_due(connection, names, others))
+        now = utc_now()
+        time = await self._read(lambda connection: settling.next_due(connection, names, others, now))
         if time is None:
             return None
-        now = utc_now()
         self._quiet_until = min(time, now + self._interval)
         return max(_SHORTEST_REST_S, (self._quiet_until - now).total_seconds())
 
@@ -129,6 +152,8 @@ class Supply:
         for batch in found:
             if batch not in known:
                 await write(self._ledger, settling.schedule, (batch, utc_now()))
+                if plan.wait:  # whoever sits there and waits is told how they stand now
+                    await write(self._ledger, settling.recall, (batch, utc_now()))
                 self._batches.append(batch)
 
     async def _read(self, question: Callable[[Connection], Answer]) -> Answer:
@@ -136,5 +161,5 @@ class Supply:
         return await asyncio.to_thread(self._ledger.read, question)
 
 
-def _popped(rows: deque[Rendered], limit: int) -> list[Rendered]:
+def _popped(rows: deque[Item], limit: int) -> list[Item]:
     return [rows.popleft() for _ in range(min(limit, len(rows)))]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from reelbatch.client import Video
+from reelbatch.client.answers import lenient_object
 from reelbatch.client.answers import video as video_of
 from reelbatch.domain import Token
 from reelbatch.errors import ReelbatchError
@@ -44,7 +44,7 @@ def read_event(body: bytes) -> Event | None:
     Raises:
         Malformed: it is not JSON, or lacks what every event has.
     """
-    stated = _json_object(body)
+    stated = lenient_object(body)
     kind, payload = stated.get("type"), stated.get("payload")
     if not isinstance(kind, str):
         raise Malformed("type is missing")
@@ -61,20 +61,6 @@ def token_in(name: str | None) -> Token | None:
     """The last word of a video's name, if it looks like an attempt's mark."""
     words = (name or "").split()
     return Token(words[-1]) if words and _TOKEN.fullmatch(words[-1]) else None
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        stated = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("no JSON") from error
-    if not isinstance(stated, dict):
-        raise Malformed("no JSON object")
-    return stated
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(name)
 
 
 def _video(payload: dict[str, Any]) -> Video:

@@ -35,8 +35,9 @@ with Ledger(sys.argv[1]) as ledger:
     begin(ledger, sys.argv[3])
 """
 _OF_VERSION_4 = (
-    *((table, "generation") for table in ("attempts",)),
     ("attempts", "same_as"),
+    ("runs", "secret"),
+    *(("attempts", name) for name in ("generation", "refund_due_at", "refund_until")),
     *(("batches", name) for name in ("account", "key_hash")),
     ("reelbatch_schema", "identity"),
     *(("decisions", name) for name in ("command", "before", "undoes")),
@@ -47,6 +48,7 @@ AS_THIRD_VERSION = (
     "DROP VIEW results",
     f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),
+    "DROP INDEX attempts_refund",
     *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in _OF_VERSION_4),
     "CREATE INDEX results_state ON results (batch, state, row_number)",
     "UPDATE reelbatch_schema SET version = 3",
@@ -154,6 +156,7 @@ def test_a_table_of_the_first_version_is_brought_up_to_date(url: str, path: Path
         assert connection.execute("SELECT version FROM reelbatch_schema").fetchall() == [(VERSION,)]
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     assert set(metadata.tables) <= names
+    assert {str(index.name) for table in metadata.tables.values() for index in table.indexes} <= names
 
 
 def test_the_sums_of_an_older_table_are_added_up(url: str, path: Path) -> None:

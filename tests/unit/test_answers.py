@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reelbatch.client.answers import create_body, video
+from reelbatch.client.answers import create_body, lenient_object, video
 from reelbatch.domain import Request
 
 
@@ -38,6 +38,30 @@ def test_sizes_that_can_be_ignored_are_null() -> None:
     """The API says -1 where there is no figure."""
     done = video({"id": "v1", "status": "complete", "width": -1, "height": 720, "fps": 30})
     assert (done.width, done.height, done.fps) == (None, 720, 30.0)
+
+
+@pytest.mark.parametrize(
+    "figure", ["NaN", "-Infinity", "-1", "0", "1" + "0" * 400, "9" * 5000, '"wide"', "[]", "false"]
+)
+def test_a_figure_that_cannot_be_read_is_left_out(figure: str) -> None:
+    """The rest of the answer counts."""
+    body = '{"id": "v1", "status": "complete", "credits_charged": 192, "fps": FIGURE, "width": FIGURE, "height": 480}'
+    done = video(lenient_object(body.replace("FIGURE", figure).encode()))
+    assert (done.status, done.credits_charged, done.height) == ("complete", 192, 480)
+    assert (done.fps, done.width) == (None, None)
+
+
+@pytest.mark.parametrize("status", ["complete", "Complete", " COMPLETE "])
+def test_a_state_is_known_however_it_is_written(status: str) -> None:
+    """Capitals and blanks make no other word."""
+    assert video({"id": "v1", "status": status}).status == "complete"
+
+
+@pytest.mark.parametrize("status", [None, 5, "", " ", {}, True])
+def test_an_answer_without_a_state_is_none(status: Any) -> None:
+    """Nothing is made up in its place."""
+    with pytest.raises(KeyError):
+        video({"id": "v1", "status": status})
 
 
 def test_what_is_not_set_is_left_out_of_a_create() -> None:

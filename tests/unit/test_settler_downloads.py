@@ -10,13 +10,13 @@ from typing import Any
 import fsspec
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 from test_settler_polling import COMPLETE, FakeApi, client_of, plan
 from test_settler_table import SPRING, complete, row_of, send, settle, submit, video_of
 
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger, settling
+from reelbatch.ledger import Ledger, settling, utc_now
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settling import Filed
 from reelbatch.settler import Settler, SettleReason, SettleTally
@@ -148,14 +148,81 @@ async def test_the_key_never_goes_to_the_storage(ledger: Ledger, storage: FakeSt
 
 async def test_videos_of_earlier_runs_are_fetched(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
     """A row that was settled without its file gets it the next time; one that has a file is left alone."""
-    rows = submit(ledger, *(f"r{n:03}" for n in range(450)))
+    rows = submit(ledger, *(f"r{n:03}" for n in range(1450)))
+    (elsewhere := videos.parent / "elsewhere.mp4").touch()
     settle(ledger, *(complete(row) for row in rows))
-    have = update(generations).where(generations.c.row_number > 3).values(video_path="elsewhere.mp4")
+    have = update(generations).where(generations.c.row_number > 3).values(video_path=str(elsewhere))
     ledger.change(lambda connection: connection.execute(have))
     tally = await download(ledger, storage, videos)
     assert (tally.polled, tally.downloaded) == (0, 3)
     assert sorted(files(videos)) == ["r000.mp4", "r001.mp4", "r002.mp4"]
     assert (await download(ledger, storage, videos)).downloaded == 0
+
+
+@pytest.mark.parametrize("where", ["local", "memory"])
+async def test_a_video_that_was_deleted_comes_back(
+    ledger: Ledger, storage: FakeStorage, videos: Path, where: str
+) -> None:
+    """What is not there is fetched again; what is there, here or elsewhere, is left alone."""
+    folder = str(videos) if where == "local" else f"memory://videos-{next(_numbers)}"
+    submit(ledger, "gone", "here", "a/b")
+    await download(ledger, storage, folder)
+    for key in ("gone", "a/b"):
+        files_, path = fsspec.core.url_to_fs(row_of(ledger, key)["video_path"])
+        files_.rm(path)
+    tally = await download(ledger, storage, folder)
+    assert (tally.polled, tally.downloaded, tally.download_failures) == (0, 2, [])
+    for key in ("gone", "here", "a/b"):
+        with fsspec.open(row_of(ledger, key)["video_path"]) as file:
+            assert file.read() == content_of(video_of(key))
+    assert (await download(ledger, storage, videos.parent / "other")).downloaded == 0
+
+
+async def test_a_video_that_is_missing_elsewhere_comes_here(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """A folder that is gone is not needed again; until the new file is there, the row keeps its old place."""
+    submit(ledger, "a")
+    await download(ledger, storage, videos / "old")
+    (old := videos / "old" / "a.mp4").unlink()
+    storage.statuses = [500] * 5
+    assert (await download(ledger, storage, videos / "new")).downloads_failed == 1
+    assert row_of(ledger, "a")["video_path"] == str(old)
+    assert (await download(ledger, storage, videos / "new")).downloaded == 1
+    assert row_of(ledger, "a")["video_path"] == str(videos / "new" / "a.mp4")
+
+
+async def test_files_behind_a_url_that_cannot_be_asked_count_as_there(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """Without the means to look, nothing is fetched twice."""
+    (row,) = submit(ledger, "a")
+    settle(ledger, complete(row))
+    unknown = Filed(row, "nosuchkind://bucket/a.mp4")
+    ledger.change(lambda connection: settling.record_files(connection, [unknown]))
+    assert (await download(ledger, storage, videos)).downloaded == 0
+    assert row_of(ledger, "a")["video_path"] == unknown.path
+
+
+async def test_each_generation_has_its_own_file(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A video that was made anew replaces no earlier one, not even one of the same size."""
+    submit(ledger, "TEA-001")
+    await download(ledger, storage, videos)
+    later = dict(row_of(ledger, "TEA-001"), generation=2, state="queued", video_id="new-spring-TEA2d001", token=None)
+    later |= {"video_path": None, "due_at": utc_now()}
+    ledger.change(lambda connection: connection.execute(insert(generations).values(later)))
+    assert len(content_of(later["video_id"])) == len(content_of(video_of("TEA-001")))
+    await download(ledger, storage, videos)
+    g = generations.c
+    query = select(g.video_id, g.video_path).order_by(g.generation)
+    (first, plain), (second, own) = ledger.read(lambda connection: connection.execute(query).all())
+    assert re.fullmatch(r".*/TEA-001\.v2-[0-9a-f]{8}\.mp4", own)
+    assert plain == str(videos / "TEA-001.mp4")
+    both = {"TEA-001.mp4": content_of(first), own.rpartition("/")[2]: content_of(second)}
+    assert files(videos) == both
+    LocalFolder(str(videos)).remove(own)
+    assert (await download(ledger, storage, videos)).downloaded == 1
+    assert files(videos) == both
 
 
 async def test_many_pages_of_videos_are_fetched(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:

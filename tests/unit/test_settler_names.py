@@ -20,6 +20,17 @@ NASTY = [
 _WINDOWS = re.compile(r"(con|prn|aux|nul|com[\d¹]|lpt\d)(\.|$)", re.IGNORECASE)
 
 
+@pytest.mark.parametrize("key", ["TEA-001", "TEA-001.v2", "x" * 300, "茶" * 300, "", "a\n2"])
+def test_a_video_that_was_made_anew_has_a_name_of_its_own(key: str) -> None:
+    """Safe, with its generation in it, and no other row's or generation's."""
+    names = [marked_name(SPRING, RowKey(key), generation) for generation in (1, 2, 3, 12)]
+    assert len({*names, marked_name(AUTUMN, RowKey(key), 2), marked_name(SPRING, RowKey(f"{key}\n2"))}) == 6
+    for name, generation in zip(names[1:], (2, 3, 12), strict=True):
+        assert_safe(name)
+        assert f".v{generation}-" in name
+        assert plain_name(RowKey(name.removesuffix(".mp4"))) is None
+
+
 def assert_safe(name: str) -> None:
     """Good on Linux, macOS, Windows and object storage."""
     assert Path(name).name == name

@@ -11,18 +11,20 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
-from test_settler_table import ESTIMATE, SPRING, committed, row_of, submit
+from sqlalchemy import select, text, update
+from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, row_of, send, submit
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger
+from reelbatch.ledger import Ledger, looks, sharing, utc_now
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.settler import SettlePlan, Settler, SettleReason
 from reelbatch.settler.patience import Patience
 from reelbatch.settler.writing import write
 
 POLL_S = 0.01
+TOMORROW = utc_now() + timedelta(days=1)
 QUEUED: dict[str, Any] = {"status": "queued", "credits_charged": ESTIMATE}
 RENDERING: dict[str, Any] = {"status": "rendering", "credits_charged": ESTIMATE}
 COMPLETE: dict[str, Any] = {"status": "complete", "credits_charged": 192, "fps": 24, "width": 854, "height": 480}
@@ -168,6 +170,145 @@ async def test_an_answer_about_another_video_settles_nothing(ledger: Ledger) -> 
     mixed = row_of(ledger, "mixed")
     assert (mixed["state"], mixed["error_code"], mixed["credits_final"]) == ("queued", "other_video", None)
     assert "answered about video vid-spring-known" in mixed["error_message"]
+
+
+EXPIRED: dict[str, Any] = {"status": "Expired", "credits_charged": ESTIMATE}
+DELETED: dict[str, Any] = {"status": "rendering", "enabled": False}
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "message"),
+    [
+        (EXPIRED, "expired", 'says "expired"'),
+        ({"status": "\x00" + "x" * 5000}, "x" * 100, "no state that Reelbatch knows"),
+        (DELETED, "deleted", "enabled: false"),
+        ({"status": None}, "unreadable", "lacks its id or status"),
+        ({}, "unreadable", "lacks its id or status"),
+    ],
+    ids=["unknown", "endless", "deleted", "no state", "no answer"],
+)
+async def test_a_state_that_nobody_knows_is_waited_for_no_longer_than_said(
+    ledger: Ledger, reply: dict[str, Any], code: str, message: str
+) -> None:
+    """The others are finished; the row keeps its state, says why, holds no render window, and the run ends."""
+    submit(ledger, "known", "odd")
+    api = FakeApi(COMPLETE)
+    api.scripts["vid-spring-odd"] = [RENDERING, reply]
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(unknown_state_holds_s=0.2)).run()
+    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 1)
+    odd = row_of(ledger, "odd")
+    assert (odd["state"], odd["error_code"], odd["credits_final"]) == ("rendering", code, None)
+    assert message in odd["error_message"]
+    assert ledger.read(lambda connection: sharing.unfinished(connection, "local")) == 0
+
+
+async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) -> None:
+    """Until then it holds its render window; what it was called is forgotten once the API says how it stands."""
+    submit(ledger, "odd", "later")
+    api = FakeApi(COMPLETE)
+    api.scripts = {"vid-spring-odd": [EXPIRED], "vid-spring-later": [EXPIRED, RENDERING, EXPIRED, QUEUED]}
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(timeout_s=0.5)).run()
+    assert (tally.reason, tally.unsettled) == (SettleReason.TIMED_OUT, 2)
+    assert ledger.read(lambda connection: sharing.unfinished(connection, "local")) == 2
+    later = row_of(ledger, "later")
+    assert (later["state"], later["error_code"], later["error_message"]) == ("rendering", None, None)
+    assert later["waited_until"] is None
+
+
+async def test_a_row_that_nobody_waits_for_is_looked_at_by_each_settle(ledger: Ledger) -> None:
+    """Once, at its start, however rarely it is looked at by now; an end that it has come to counts."""
+    submit(ledger, "odd")
+    api = FakeApi(EXPIRED)
+    async with client_of(api) as client:
+        await Settler(ledger, client, plan(unknown_state_holds_s=0)).run()
+        ledger.change(lambda connection: connection.execute(update(generations).values(due_at=TOMORROW)))
+        assert (await Settler(ledger, client, plan(wait=False)).run()).polled == 0
+        assert (await Settler(ledger, client, plan()).run()).polled == 1
+        api.scripts = {"vid-spring-odd": [COMPLETE]}
+        assert (await Settler(ledger, client, plan()).run()).complete == 1
+    assert (row_of(ledger, "odd")["error_code"], row_of(ledger, "odd")["waited_until"]) == (None, None)
+
+
+def test_the_longer_it_lasts_the_rarer_are_the_looks() -> None:
+    """Nobody asks every five seconds for days; nor less than every hour."""
+    now = utc_now()
+    ages, shortest = (0, 60, 600, 86_400), timedelta(seconds=5)
+    waits = [looks.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]
+    assert waits == [5, 15, 150, 3600]
+
+
+async def test_a_video_that_the_api_can_say_nothing_of_is_not_waited_for_for_ever(ledger: Ledger) -> None:
+    """Errors about one video alone, while those about others are answered, are that video's own."""
+    submit(ledger, "known", "broken", "silent")
+    api = FakeApi(RENDERING, RENDERING, RENDERING, COMPLETE)
+    api.scripts["vid-spring-broken"] = [500]
+    api.scripts["vid-spring-silent"] = [httpx.ReadTimeout("slow")]
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan(unknown_state_holds_s=0.3)).run()
+    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 2)
+    assert [row_of(ledger, key)["error_code"] for key in ("broken", "silent")] == ["http_500", "no_answer"]
+    assert ledger.read(lambda connection: sharing.unfinished(connection, "local")) == 0
+
+
+UNREFUNDED: dict[str, Any] = {**FAILED, "credits_charged": ESTIMATE}
+
+
+@pytest.mark.parametrize("first", [UNREFUNDED, {**FAILED, "credits_charged": None}], ids=["charged", "no figure"])
+async def test_a_refund_that_comes_later_is_seen(ledger: Ledger, first: dict[str, Any]) -> None:
+    """A failed video is looked at again until its credits are back; then no more."""
+    (row,) = submit(ledger, "a")
+    api = FakeApi(first)
+    async with client_of(api) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+        assert committed(ledger) == ESTIMATE
+        api.scripts = {row.video_id: [FAILED]}
+        tally = await Settler(ledger, client, plan()).run()
+        again = await Settler(ledger, client, plan()).run()
+    assert (tally.refunds, tally.credits_refunded, tally.credits_final, tally.changed) == (1, ESTIMATE, 0, 1)
+    assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["credits_final"], committed(ledger)) == ("error", 0, 0)
+    assert again.polled == 0
+
+
+async def test_a_refund_is_looked_for_ever_more_rarely_and_for_a_day(ledger: Ledger) -> None:
+    """No settle waits for it; the last look is the first one after a day."""
+    (row,) = submit(ledger, "a")
+    async with client_of(FakeApi(UNREFUNDED)) as client:
+        for age, polled in ((0, 1), (0, 1), (0, 0), (4, 1), (25, 1), (26, 0)):
+            _let_pass(ledger, timedelta(hours=age))
+            tally = await Settler(ledger, client, plan(wait=False)).run()
+            assert (tally.polled, tally.reason, tally.refunds) == (polled, SettleReason.DONE, 0)
+    assert row_of(ledger, "a")["credits_final"] == ESTIMATE == committed(ledger)
+    assert attempt_of(ledger, row)["refund_due_at"] is None
+
+
+def _let_pass(ledger: Ledger, time: timedelta) -> None:
+    """As if so much time had passed for attempts that failed."""
+    a = attempts.c
+    for each in ledger.read(lambda connection: connection.execute(select(a.refund_until, a.refund_due_at)).all()):
+        if None not in each:
+            earlier = {"refund_until": each[0] - time, "refund_due_at": each[1] - time}
+            ledger.change(lambda connection, values=earlier: connection.execute(update(attempts).values(values)))
+
+
+async def test_the_refund_of_a_row_that_was_sent_again_is_seen(ledger: Ledger) -> None:
+    """It belongs to the attempt: the row's new video keeps its own figures."""
+    (old,) = submit(ledger, "a")
+    async with client_of(FakeApi(UNREFUNDED)) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+    again = update(generations).values(state="pending", video_id=None, token=None, run_id=None, credits_final=None)
+    ledger.change(lambda connection: connection.execute(again))
+    (new,) = send(ledger, mark="new")
+    api = FakeApi(FAILED)
+    api.scripts[new.video_id] = [RENDERING]
+    async with client_of(api) as client:
+        for _ in range(2):
+            await Settler(ledger, client, plan(wait=False)).run()
+            _let_pass(ledger, timedelta(hours=1))
+    assert attempt_of(ledger, old)["credits_final"] == 0
+    assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["credits_final"]) == ("rendering", None)
+    assert committed(ledger) == ESTIMATE
 
 
 async def test_an_answer_about_another_video_may_pass(ledger: Ledger) -> None:

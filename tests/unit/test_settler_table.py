@@ -13,7 +13,7 @@ from reelbatch.ledger import Ledger, claims, reading, runs, sending, settling, u
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.sending import Answer, Ending, Intent
-from reelbatch.ledger.settling import Filed, Final, Postponement, Rendered, TakeDue, WithoutFile
+from reelbatch.ledger.settling import Filed, Final, FinishedPage, Postponement, Rendered, TakeDue
 
 SPRING = Batch("spring")
 RUN = RunId("run-1")
@@ -159,7 +159,7 @@ def test_times_too_far_ahead_are_looked_up_in_the_index(ledger: Ledger) -> None:
 def test_rows_without_a_file_are_paged_along_the_primary_key(ledger: Ledger) -> None:
     """Looking for videos to download reads the table once, however many pages it takes."""
     for after in (None, (RowKey("k"), 1)):
-        plan = plan_of(ledger, WithoutFile(SPRING, utc_now(), after, 10).query())
+        plan = plan_of(ledger, FinishedPage(SPRING, utc_now(), after, 10).query())
         assert "(batch=? AND row_key>?" in plan
         assert "TEMP B-TREE" not in plan
 
@@ -231,6 +231,26 @@ def test_a_second_final_answer_changes_nothing(ledger: Ledger) -> None:
     assert settle(ledger, complete(row, 192), failed(row), complete(row, 7)) == [None, None, None]
     assert row_of(ledger, "a") == before
     assert committed(ledger) == 192
+
+
+def test_a_refund_is_taken_once_and_never_turned_around(ledger: Ledger) -> None:
+    """Only a lower figure of a video that failed is one; an older answer that comes late is not."""
+    (row,) = submit(ledger, "a")
+    settle(ledger, failed(row, ESTIMATE))
+    for late in (failed(row, ESTIMATE + 1), complete(row, 7), failed(row, None)):
+        assert settle(ledger, late) == [None]
+        assert (row_of(ledger, "a")["credits_final"], committed(ledger)) == (ESTIMATE, ESTIMATE)
+    settle(ledger, failed(row, 0), failed(row, ESTIMATE))
+    assert (row_of(ledger, "a")["credits_final"], committed(ledger)) == (0, 0)
+    money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    assert (money.charged, money.refunded) == (ESTIMATE, ESTIMATE)
+
+
+def test_unrefunded_videos_are_found_without_looking_at_others(ledger: Ledger) -> None:
+    """The partial index answers, in order."""
+    a = attempts.c
+    plan = plan_of(ledger, select(a.token).where(a.batch == SPRING, a.refund_due_at <= utc_now()).limit(10))
+    assert "USING INDEX attempts_refund" in plan or "USING COVERING INDEX attempts_refund" in plan
 
 
 def test_one_group_of_answers_settles_each_row_once(ledger: Ledger) -> None:
@@ -341,6 +361,6 @@ def test_the_next_due_time_leaves_out_rows_given_up(ledger: Ledger) -> None:
     """Rows that a run no longer waits for do not keep it waiting."""
     rows = submit(ledger, "a", "b")
     given_up = {rows[0].id}
-    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up)) is not None
+    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up, utc_now())) is not None
     given_up.add(rows[1].id)
-    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up)) is None
+    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up, utc_now())) is None

@@ -64,6 +64,18 @@ def test_a_failed_video_is_refunded(receiving: Receiving) -> None:
     assert worst_case(receiving.ledger) == 0
 
 
+def test_a_refund_that_is_told_later_counts(receiving: Receiving) -> None:
+    """A failure that was told before its refund; told again with the first figure, it changes nothing more."""
+    intent = submit(receiving.ledger)
+    receiving.send("video.errored", intent, credits_charged=ESTIMATE)
+    assert worst_case(receiving.ledger) == ESTIMATE
+    receiving.send("video.errored", intent)
+    assert (entry(receiving.ledger)["credits_final"], worst_case(receiving.ledger)) == (0, 0)
+    receiving.send("video.errored", intent, credits_charged=ESTIMATE)
+    assert (entry(receiving.ledger)["credits_final"], worst_case(receiving.ledger)) == (0, 0)
+    assert (receiving.counts.applied, receiving.counts.repeated) == (2, 1)
+
+
 @pytest.mark.parametrize("final", FINAL)
 def test_an_event_told_again_changes_nothing(receiving: Receiving, final: str) -> None:
     """However often the API repeats itself, the money moves once; each repeat is answered with success."""
@@ -109,6 +121,16 @@ def test_a_final_figure_that_is_missing_leaves_the_charge(receiving: Receiving) 
     receiving.send("video.completed", submit(receiving.ledger), credits_charged=None)
     assert entry(receiving.ledger)["credits_final"] == ESTIMATE
     assert worst_case(receiving.ledger) == ESTIMATE
+
+
+@pytest.mark.parametrize("fps", ["NaN", "Infinity", "-24", "1" + "0" * 400, "1" + "0" * 5000, '"fast"', "{}", "true"])
+def test_a_figure_that_cannot_be_read_is_left_out(receiving: Receiving, fps: str) -> None:
+    """The rest of the event counts."""
+    stated = json.dumps(event("video.completed", submit(receiving.ledger)))
+    body = stated.replace('"fps": 24', f'"fps": {fps}').encode()
+    assert receiving.post(body, signed(body)) == 200
+    found = entry(receiving.ledger)
+    assert (found["state"], found["fps"], found["width"], found["credits_final"]) == ("complete", None, 854, 38)
 
 
 def test_a_renamed_video_is_still_its_rows(receiving: Receiving) -> None:

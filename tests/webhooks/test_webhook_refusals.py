@@ -187,7 +187,6 @@ def test_a_body_that_breaks_off_is_no_event(receiving: Receiving, body: bytes) -
         b'{"type": null, "payload": {"id": "v"}}',
         b'{"type": "video.completed"}',
         b'{"type": "video.completed", "payload": []}',
-        b'{"type": "video.completed", "payload": {"id": "vid-1", "status": "complete", "fps": NaN}}',
     ],
 )
 def test_what_is_no_event_is_refused(refusing: tuple[Receiving, Intent], content: bytes) -> None:
@@ -211,7 +210,6 @@ def test_what_is_no_event_is_refused(refusing: tuple[Receiving, Intent], content
         {"status": 5},
         {"name": ["a"]},
         {"name": {}},
-        {"fps": 10**400},
     ],
     ids=str,
 )
