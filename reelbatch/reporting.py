@@ -8,6 +8,7 @@ from typing import Any
 from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.paid_requests import HELD_CODE, Held
+from reelbatch.ledger.reading import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.manifest.cloud import shown
 from reelbatch.standing import BatchStatus, batch_status
@@ -36,6 +37,8 @@ class RunReport:
     held_rows: int = 0  # rows whose request is paid for under another name
     held: list[Held] = field(default_factory=list)  # the first of them
     repeats: RepeatPolicy = RepeatPolicy.HOLD
+    odd_figure_rows: int = 0  # rows that count as their estimate, since the API's figure can't be believed
+    odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -79,6 +82,8 @@ class RunReport:
             "unsent": self.unsent,
             "held_rows": self.held_rows,
             "held": [held.as_json() for held in self.held],
+            "odd_figure_rows": self.odd_figure_rows,
+            "odd_figures": [odd._asdict() for odd in self.odd_figures],
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -101,6 +106,9 @@ _COUNTED = (
 def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | None) -> RunReport:
     """The end of a run, as the table and the tally have it."""
     held_rows, held = ledger.read(lambda connection: reading.held(connection, scope.batch, FAILED_ROWS_SHOWN))
+    odd_rows, odd = ledger.read(
+        lambda connection: reading.odd_figures(connection, scope.batch, scope.run_id, FAILED_ROWS_SHOWN)
+    )
     return RunReport(
         batch=scope.batch,
         run_id=scope.run_id,
@@ -118,6 +126,8 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
         held_rows=held_rows,
         held=held,
         repeats=scope.repeats,
+        odd_figure_rows=odd_rows,
+        odd_figures=odd,
     )
 
 

@@ -209,8 +209,12 @@ attempts = Table(
     Column("credits_charged", Integer),
     Column("credits_final", Integer),
     Column("generation", Integer, nullable=False, server_default=text("1")),
+    Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
+    Column("odd_figure", Text),  # why a figure of the API was not believed
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
+_partial_index("attempts_odd", "odd_figure IS NOT NULL", attempts.c.batch)
+_partial_index("attempts_unrated", "unrated", attempts.c.batch)
 
 uploads = Table(
     "uploads",

@@ -67,12 +67,13 @@ class Postponement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
-    """A final answer. `credits_final` is None where the API named no figure."""
+    """A final answer. `credits_final` is None where the API named no figure that is believed; `odd_figure`: why."""
 
     row: Rendered
     state: RowState
     at: datetime
     credits_final: int | None = None
+    odd_figure: str | None = None
     fps: float | None = None
     width: int | None = None
     height: int | None = None
@@ -247,12 +248,22 @@ def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settle
     sums, finals = Sums(), dict[Token, int]()
     settlements = [_settle_attempt(item, known, sums, finals) for item in items]
     _execute_all(connection, _FINISH, [{"b_token": token, "b_final": finals[token]} for token in sorted(finals)])
+    _keep_odd(connection, items, known)
     sums.write(connection)
     moved = _settle_rows(connection, items, [settlement.final for settlement in settlements])
     return [settlement if done else None for settlement, done in zip(settlements, moved, strict=True)]
 
 
 _FINISH = update(attempts).where(attempts.c.token == bindparam("b_token")).values(credits_final=bindparam("b_final"))
+
+
+_ODD = update(attempts).where(attempts.c.token == bindparam("b_token")).values(odd_figure=bindparam("b_odd"))
+
+
+def _keep_odd(connection: Connection, items: Sequence[Final], known: Collection[Token]) -> None:
+    """Figures that were not believed are reported."""
+    odd = {item.row.token: item.odd_figure for item in items if item.odd_figure and item.row.token in known}
+    _execute_all(connection, _ODD, [{"b_token": token, "b_odd": odd[token]} for token in sorted(filter(None, odd))])
 
 
 def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, finals: dict[Token, int]) -> Settlement:
@@ -268,7 +279,7 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, fina
         known[token] = before._replace(final=final)
         sums.add(item.row.batch, _NO_RUN, before, known[token])
         finals[token] = final
-    return Settlement(before.reserved, before.spent, final)
+    return Settlement(before.reserved, before._replace(final=final).money.charged, final)
 
 
 def _settle_rows(connection: Connection, items: Sequence[Final], finals: Sequence[int | None]) -> list[bool]:

@@ -37,6 +37,10 @@ _ASSET_GONE = "asset_gone"
 _UPLOADING = 48
 _STALE_S = 20.0
 """Well within a lease: what is sent later than this after its intent, somebody may have decided about already."""
+_UNKNOWN_COST = (
+    "a cap is set, and what the batch has cost is not known: requests of unknown rate may have been charged. "
+    "State a --rate to count them, or clear them up: reelbatch reconcile, reelbatch settle"
+)
 _BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
 
@@ -316,6 +320,9 @@ class Submitter:
                     ExitReason.CAP, f"the next row would take the batch over its cap of {plan.max_credits} credits"
                 )
                 raise Stopped
+            case Admission.UNKNOWN_COST:
+                self._end(ExitReason.CAP, _UNKNOWN_COST)
+                raise Stopped
             case Admission.UNKNOWN_RATE:
                 raise _NoRate
             case Admission.WINDOW_FULL:
@@ -342,6 +349,7 @@ class Submitter:
             code=outcome.code,
             message=outcome.message,
             raw_body=outcome.raw_body,
+            odd_figure=outcome.odd_charge,
         )
         await self._recorder.record(answer)
         self.tally.record(answer)

@@ -95,13 +95,13 @@ def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
 def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
     """A crash between taking answers up and putting the file away makes no charge count twice."""
     intents = under_way(ledger, "a", "b")
-    rescue(answer(intents[0], credits_charged=40), ledger)
+    rescue(answer(intents[0], credits_charged=60), ledger)
     rescue(answer(intents[1], Ending.REJECTED), ledger)
     content = next(rescue_paths(ledger)).read_text(encoding="utf-8")
     for _ in range(2):
         next(rescue_paths(ledger)).write_text(content, encoding="utf-8")
         take_up_rescued(ledger)
-    assert committed(ledger) == 40
+    assert committed(ledger) == 60
     assert states(ledger) == {"a": "queued", "b": "rejected"}
 
 

@@ -35,12 +35,13 @@ with Ledger(sys.argv[1]) as ledger:
     begin(ledger, sys.argv[3])
 """
 _OF_VERSION_4 = (
-    *((table, "generation") for table in ("attempts",)),
-    *(("batches", name) for name in ("account", "key_hash")),
+    *(("attempts", name) for name in ("generation", "unrated", "odd_figure")),
+    *(("batches", name) for name in ("account", "key_hash", "unknown")),
     ("reelbatch_schema", "identity"),
 )
 AS_THIRD_VERSION = (
     "DROP VIEW results",
+    *(f"DROP INDEX {name}" for name in ("attempts_odd", "attempts_unrated")),
     f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),
     *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in _OF_VERSION_4),
@@ -49,7 +50,7 @@ AS_THIRD_VERSION = (
 )
 AS_SECOND_VERSION = (
     *AS_THIRD_VERSION,
-    *(f"ALTER TABLE batches DROP COLUMN {name}" for name in SUMS),
+    *(f"ALTER TABLE batches DROP COLUMN {name}" for name in SUMS if name != "unknown"),
     "DROP INDEX results_state",
     "CREATE INDEX results_state ON results (batch, state)",
     "CREATE INDEX results_pending ON results (batch, row_number) WHERE state = 'pending'",
@@ -159,10 +160,10 @@ def test_the_sums_of_an_older_table_are_added_up(url: str, path: Path) -> None:
         worker = begin(ledger)
         under_way, answered, doubtful = worker.claim()
         worker.intend(under_way)
-        worker.send(answered, credits_charged=7)
+        worker.send(answered, credits_charged=70)
         worker.send(doubtful, Ending.IN_DOUBT)
         money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
-    assert (money.reserved, money.charged, money.in_doubt) == (ESTIMATE, 7, ESTIMATE)
+    assert (money.reserved, money.charged, money.in_doubt) == (ESTIMATE, 70, ESTIMATE)
     run_sql(path, *AS_SECOND_VERSION)
     with Ledger(url) as ledger:
         assert ledger.read(lambda connection: reading.credits_of(connection, SPRING)) == money
