@@ -276,6 +276,8 @@ class Submitter:
                 self.window.full()  # other workers were quicker; wait until somebody counts again
             except _Stale:
                 continue
+            except _OldUpload:  # it waited for days; this row's next attempts have the new ones as well
+                assets[:] = await self._assets(row)
             else:
                 return outcome if outcome.claimed_id is None else await self._confirm(row, token, outcome)
 
@@ -290,6 +292,8 @@ class Submitter:
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.ready() as place:
+            if any(asset.is_old for asset in assets):
+                raise _OldUpload
             token = new_token()
             await self._record_intent(row, token, assets)
             recorded = time.monotonic()
@@ -408,6 +412,10 @@ class _NoRate(Exception):  # noqa: N818 - a signal within this module
 
 class _Stale(Exception):  # noqa: N818 - a signal within this module
     """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
+
+
+class _OldUpload(Exception):  # noqa: N818 - a signal within this module
+    """An image was uploaded so long ago that the API may delete it: upload it again first."""
 
 
 class _Held(_Withdrawn):
