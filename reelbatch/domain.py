@@ -162,20 +162,24 @@ class ClaimedRow:
     image_base: str = "."  # where its relative image paths start
 
 
-SUMS = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt")
+SUMS = ("estimated", "charged", "final", "refunded", "reserved", "in_doubt", "unknown")
 """What a batch's credits are made of: its running sums in the results table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credits:
-    """The money of a batch, in credits. `worst_case` = charged + reserved + in doubt, refunds taken off."""
+    """The money of a batch, in credits. `worst_case` = charged + reserved + in doubt, refunds taken off.
+
+    It is a least figure where `unknown` is not 0.
+    """
 
     estimated: int = 0  # rows that have an id, as estimated before they were sent
-    charged: int = 0  # what the creates were answered with
+    charged: int = 0  # what the creates were answered with; until settled no less than was estimated
     final: int = 0  # settled figures
     refunded: int = 0  # charged minus final, where settled
     reserved: int = 0  # requests under way
     in_doubt: int = 0
+    unknown: int = 0  # requests that cost something, or may, and nobody knows how much
     worst_case: int = 0
 
     @classmethod

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import httpx
 
 from reelbatch.domain import VideoId
+from reelbatch.figures import figure
 
 MAX_RETRY_AFTER_S = 3600.0
 _RAW_LIMIT = 10_000
@@ -92,6 +93,7 @@ class Outcome:
     raw_body: str | None = None
     claimed_id: VideoId | None = None
     otherwise: Outcome | None = None
+    odd_charge: str | None = None  # why the answer's figure was not believed: the row counts as its estimate
 
     @property
     def said(self) -> Outcome:
@@ -126,11 +128,13 @@ def _success(exchange: Exchange) -> Outcome:
     if video_id is None:
         message = "the API answered with success but without an id; it may have been charged"
         return Outcome(Kind.IN_DOUBT, exchange.status, code="no_id", message=message, raw_body=raw[:_RAW_LIMIT])
+    charged = figure(answer.get("credits_charged"))
     return Outcome(
         Kind.SUBMITTED,
         exchange.status,
         video_id=video_id,
-        credits_charged=whole_number(answer.get("credits_charged")),
+        credits_charged=charged.credits,
+        odd_charge=charged.odd,
         estimated_frame_cost=whole_number(answer.get("estimated_frame_cost")),
     )
 

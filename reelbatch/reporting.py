@@ -9,6 +9,7 @@ from typing import Any
 from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger import Ledger, reading
 from reelbatch.ledger.paid_requests import HELD_CODE, Held
+from reelbatch.ledger.reading import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.ledger.shared_ids import SharedId, shared_ids
 from reelbatch.manifest.cloud import shown
@@ -40,6 +41,8 @@ class RunReport:
     repeats: RepeatPolicy = RepeatPolicy.HOLD
     shared_rows: int = 0  # rows of the batch whose video id another row had before
     shared_ids: list[SharedId] = field(default_factory=list)  # the first of them
+    odd_figure_rows: int = 0  # rows that count as their estimate, since the API's figure can't be believed
+    odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -84,6 +87,8 @@ class RunReport:
             "held_rows": self.held_rows,
             "held": [held.as_json() for held in self.held],
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
+            "odd_figure_rows": self.odd_figure_rows,
+            "odd_figures": [odd._asdict() for odd in self.odd_figures],
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -107,6 +112,9 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
     """The end of a run, as the table and the tally have it."""
     held_rows, held = ledger.read(lambda connection: reading.held(connection, scope.batch, FAILED_ROWS_SHOWN))
     shared_rows, shared = ledger.read(partial(shared_ids, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
+    odd_rows, odd = ledger.read(
+        lambda connection: reading.odd_figures(connection, scope.batch, scope.run_id, FAILED_ROWS_SHOWN)
+    )
     return RunReport(
         shared_rows=shared_rows,
         shared_ids=shared,
@@ -126,6 +134,8 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
         held_rows=held_rows,
         held=held,
         repeats=scope.repeats,
+        odd_figure_rows=odd_rows,
+        odd_figures=odd,
     )
 
 

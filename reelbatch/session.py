@@ -17,14 +17,15 @@ from typing import Any
 from reelbatch.accounts import KeyRefused, identify, payer
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
-from reelbatch.domain import Batch, RunId
+from reelbatch.domain import Batch, Request, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.exporting import format_of
 from reelbatch.following import keep_count, render_window, settle_plan
-from reelbatch.ledger import Ledger, claims, orders, reading, runs, sharing, utc_now
+from reelbatch.ledger import Ledger, claims, doubts, orders, reading, runs, sharing, utc_now
 from reelbatch.ledger.paid_requests import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.manifest.images import ImageKind, image_kind
+from reelbatch.models import load_models
 from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
 from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan
@@ -284,6 +285,7 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
     run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, now)
     async with open_client(settings) as client:
         await ledger.write(runs.start, run)
+        await asyncio.to_thread(_rate_doubts, ledger, settings, assignment.batch)
         submitter = _submitter(ledger, client, settings, run_id)
         scope = Scope(assignment.batch, run_id, assignment.rerun)
         session = Session(settings, (ledger, client), submitter, (scope, known, assignment.base))
@@ -305,6 +307,16 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
             await _end(ledger, run_id, submitter.tally)
     if submitter.tally.crash is not None:
         raise submitter.tally.crash
+
+
+def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
+    """What was of unknown rate when it was sent may be known by now, from the table of models or by `rate`."""
+
+    def estimate(request: Request) -> int | None:
+        models = load_models(settings.models)
+        return models.estimate(request, plan=settings.plan, profile=settings.model_profile, rate=settings.rate)
+
+    ledger.change(lambda connection: doubts.rate(connection, batch, estimate))
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:

@@ -28,6 +28,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 _PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
 _HELD_SHOWN = 10
+_ODD_SHOWN = 5
 
 
 def fail(message: str) -> None:
@@ -198,6 +199,8 @@ def print_status(status: BatchStatus) -> None:
         "worst case": money.worst_case,
     }
     out.print("  credits     " + " · ".join(f"{name} {value:,}" for name, value in figures.items()))
+    if money.unknown:
+        out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
 
 
 def print_credits(status: BatchStatus) -> None:
@@ -227,9 +230,18 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     if report.held_rows:
         out.print(f"  held        {report.held_rows:>9,}  [dim]paid for under another name[/]")
         print_held([held.as_json() for held in report.held], report.held_rows)
+    if report.odd_figure_rows:
+        _print_odd_figures(report)
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))
+
+
+def _print_odd_figures(report: RunReport) -> None:
+    rows = _count(report.odd_figure_rows, "row")
+    shown = ", ".join(f"{odd.row_key} ({odd.why})" for odd in report.odd_figures[:_ODD_SHOWN])
+    more = ", …" if report.odd_figure_rows > _ODD_SHOWN else ""
+    warn(f"what the API charged can't be told for {rows}, so the estimate counts: {shown}{more}")
 
 
 def _failed_table(rows: list[dict[str, Any]]) -> Table:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelbatch.domain import Request, VideoId
+from reelbatch.figures import figure
 from reelbatch.outcome import whole_number
 
 _LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact
@@ -59,6 +60,7 @@ class Video:
     downloads: tuple[Download, ...]
     enabled: bool = True  # False: its owner has deleted it
     raw: dict[str, Any] = field(default_factory=dict)
+    odd_charge: str | None = None  # why the figure was not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +152,14 @@ def video(answer: dict[str, Any]) -> Video:
         KeyError: it lacks its id or its status.
     """
     code, message = _error(answer.get("error"))
+    charged = figure(answer.get("credits_charged"))
     name = answer.get("name")
     return Video(
         id=VideoId(str(answer["id"])),
         status=_status(answer["status"]),
         name=name if isinstance(name, str) else None,
-        credits_charged=whole_number(answer.get("credits_charged")),
+        credits_charged=charged.credits,
+        odd_charge=charged.odd,
         fps=_number(answer.get("fps")),
         width=_size(answer.get("width")),
         height=_size(answer.get("height")),

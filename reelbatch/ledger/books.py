@@ -28,11 +28,12 @@ class Money(NamedTuple):
     """What a batch's attempts add up to, in credits: the running sums in `batches`."""
 
     estimated: int = 0  # attempts that have an id, as estimated before they were sent
-    charged: int = 0  # what the creates were answered with
+    charged: int = 0  # what the creates were answered with; until settled no less than was estimated
     final: int = 0  # settled figures
     refunded: int = 0  # charged minus final, where settled
     reserved: int = 0  # requests under way
     in_doubt: int = 0
+    unknown: int = 0  # attempts that cost something, or may, and nobody knows how much
     committed: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
 
 
@@ -45,6 +46,7 @@ class Attempted(NamedTuple):
     charged: int | None = None
     final: int | None = None
     refund_until: datetime | None = None  # set while a failed video's refund may still come
+    unrated: bool = False  # nobody knew what it costs when it was sent, so nothing is reserved
 
     @property
     def open(self) -> bool:
@@ -58,10 +60,21 @@ class Attempted(NamedTuple):
 
     @property
     def spent(self) -> int:
-        """Credits that it was charged; the reservation where the API named no figure."""
-        if self.video_id is None:
-            return 0
+        """What it counts as until it is settled: the larger of what was reserved and what the API answered."""
+        return 0 if self.video_id is None else max(self.reserved, self.charged or 0)
+
+    @property
+    def _charged(self) -> int:
+        """Once it is settled, the answer counts as it is; the reservation where the API named no figure."""
+        if self.video_id is None or self.final is None:
+            return self.spent
         return self.reserved if self.charged is None else self.charged
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it may have cost something, and nobody knows how much."""
+        may_cost = self.open or self.video_id is not None
+        return may_cost and self.unrated and self.charged is None and self.final is None
 
     @property
     def worst(self) -> int:
@@ -71,14 +84,15 @@ class Attempted(NamedTuple):
     @property
     def money(self) -> Money:
         """Its part of the batch's money."""
-        held, spent, final = self.held, self.spent, self.final
+        held, charged, final = self.held, self._charged, self.final
         return Money(
             estimated=0 if self.video_id is None else self.reserved,
-            charged=spent,
+            charged=charged,
             final=final or 0,
-            refunded=0 if final is None else spent - final,
+            refunded=0 if final is None else charged - final,
             reserved=held if self.outcome is None else 0,
             in_doubt=0 if self.outcome is None else held,
+            unknown=int(self.unknown),
             committed=self.worst,
         )
 
@@ -107,7 +121,14 @@ def known_attempts(connection: Connection, tokens: Iterable[Token]) -> dict[Toke
 _a = attempts.c
 _KNOWN = (
     select(
-        _a.token, _a.credits_reserved, _a.outcome, _a.video_id, _a.credits_charged, _a.credits_final, _a.refund_until
+        _a.token,
+        _a.credits_reserved,
+        _a.outcome,
+        _a.video_id,
+        _a.credits_charged,
+        _a.credits_final,
+        _a.refund_until,
+        _a.unrated,
     )
     .where(_a.token.in_(bindparam("tokens", expanding=True)))
     .order_by(_a.token)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
-from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.domain import Batch, Request, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.books import Sums, known_attempts
 from reelbatch.ledger.moves import NOT_CREATED, in_states
 from reelbatch.ledger.schema import attempts, decisions, generations, results
@@ -155,3 +155,35 @@ def _not_created(connection: Connection, item: Decision) -> bool:
     sums.add(item.doubt.batch, item.doubt.run_id, before, before._replace(outcome=NOT_CREATED_OUTCOME))
     sums.write(connection)
     return True
+
+
+def rate(connection: Connection, batch: Batch, estimate: Callable[[Request], int | None]) -> int:
+    """Requests of unknown rate that have, or may have, cost something count with `estimate` from now on.
+
+    It answers with the credits of a request, or None where they are still not known.
+
+    Returns:
+        How many requests that was.
+    """
+    g, a = generations.c, attempts.c
+    own = and_(g.batch == a.batch, g.row_key == a.row_key, g.generation == a.generation)
+    may_cost = or_(a.video_id.is_not(None), a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value)
+    stated = (g.image_path, g.prompt, g.end_seconds, g.resolution, g.model, g.audio)
+    query = (
+        select(a.token, a.run_id, *stated)
+        .select_from(attempts.join(generations, own))
+        .where(a.batch == batch, a.unrated, a.credits_charged.is_(None), a.credits_final.is_(None), may_cost)
+    )
+    found = [
+        (Token(token), RunId(run), estimate(Request(*asked))) for token, run, *asked in connection.execute(query)
+    ]
+    sums, rated = Sums(), {token: (run, known) for token, run, known in found if known is not None}
+    for token, before in known_attempts(connection, rated).items():
+        run_id, credits_ = rated[token]
+        counted = {"credits_reserved": credits_, "unrated": False}
+        connection.execute(update(attempts).where(a.token == token).values(counted))
+        own_row = and_(g.batch == batch, g.token == token)
+        connection.execute(update(generations).where(own_row).values(credits_estimated=credits_))
+        sums.add(batch, run_id, before, before._replace(reserved=credits_, unrated=False))
+    sums.write(connection)
+    return len(rated)

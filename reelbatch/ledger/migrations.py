@@ -39,16 +39,14 @@ def _shared_by_workers(connection: Connection) -> None:
 
 def _summed_up(connection: Connection) -> None:
     """The running sums of the batches' money; one index by state, with the rows' order in it, in place of two."""
-    for name in SUMS:
+    for name in SUMS[:_SUMS_3]:
         connection.exec_driver_sql(f"ALTER TABLE batches ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0")
-    for batch in reading.batch_names(connection):
-        sums = asdict(reading.added_up(connection, batch))
-        connection.execute(batches.update().where(batches.c.batch == batch).values({n: sums[n] for n in SUMS}))
     for name in ("results_pending", "results_state"):
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
     connection.exec_driver_sql("CREATE INDEX results_state ON results (batch, state, row_number)")
 
 
+_SUMS_3 = 6  # of version 3; what they amount to is reckoned in the step after it
 _COLUMNS_3 = (
     "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, video_id, "
     "estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, error_code, "
@@ -94,6 +92,7 @@ def _generations(connection: Connection) -> None:
     next(index for index in attempts.indexes if index.name == "attempts_refund").create(connection)
     connection.execute(schema_version.update().values(identity=_new_identity()))
     _recognise_requests(connection)
+    _figures(connection)
     connection.exec_driver_sql(VIEW)
 
 
@@ -121,6 +120,24 @@ def _recognise_requests(connection: Connection) -> None:
                 values.append({"b_batch": batch, "b_row_key": key, "b_sha256": request.content_sha256(images)})
         if values:
             connection.execute(known, values)
+
+
+def _figures(connection: Connection) -> None:
+    """Until settled a row counts as the larger of estimate and answer; what is of unknown rate is counted."""
+    connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN unrated BOOLEAN NOT NULL DEFAULT false")
+    connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN odd_figure TEXT")
+    connection.exec_driver_sql(f"ALTER TABLE batches ADD COLUMN {SUMS[_SUMS_3]} BIGINT NOT NULL DEFAULT 0")
+    for index in attempts.indexes:
+        if index.name in {"attempts_odd", "attempts_unrated"}:
+            index.create(connection)
+    g, a = generations.c, attempts.c
+    own = (g.batch == a.batch, g.row_key == a.row_key, g.credits_estimated.is_(None))
+    unrated = select(g.row_key).where(*own).exists()
+    connection.execute(update(attempts).where(a.credits_reserved == 0, unrated).values(unrated=True))
+    for batch in reading.batch_names(connection):
+        sums = asdict(reading.added_up(connection, batch))
+        known = {name: sums[name] for name in SUMS} | {"committed": sums["worst_case"]}
+        connection.execute(batches.update().where(batches.c.batch == batch).values(known))
 
 
 def _new_identity() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
 
@@ -86,8 +86,11 @@ def _sums() -> list[Any]:
     a = attempts.c
     has_id = a.video_id.is_not(None)
     held = and_(~has_id, or_(a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value))
-    charged = case((has_id, func.coalesce(a.credits_charged, a.credits_reserved)), else_=0)
     settled = a.credits_final.is_not(None)
+    answered = func.coalesce(a.credits_charged, a.credits_reserved)
+    larger = case((answered > a.credits_reserved, answered), else_=a.credits_reserved)
+    charged = case((and_(has_id, settled), answered), (has_id, larger), else_=0)
+    nobody_knows = and_(or_(has_id, held), a.unrated, a.credits_charged.is_(None), ~settled)
     return [
         _sum(case((has_id, a.credits_reserved), else_=0)),
         _sum(charged),
@@ -95,11 +98,30 @@ def _sums() -> list[Any]:
         _sum(case((settled, charged - a.credits_final), else_=0)),
         _sum(case((and_(held, a.outcome.is_(None)), a.credits_reserved), else_=0)),
         _sum(case((and_(held, a.outcome.is_not(None)), a.credits_reserved), else_=0)),
+        _sum(case((nobody_knows, 1), else_=0)),
     ]
 
 
 def _sum(expression: Any) -> Any:
     return func.coalesce(func.sum(expression), 0)
+
+
+class OddFigure(NamedTuple):
+    """A figure of the API that was not believed, and why."""
+
+    row_key: RowKey
+    why: str
+
+
+def odd_figures(connection: Connection, batch: Batch, run_id: RunId, limit: int) -> tuple[int, list[OddFigure]]:
+    """Of the requests of a run, those whose figure was not believed: how many, and the first of them."""
+    a = attempts.c
+    own = (a.batch == batch, a.run_id == run_id, a.odd_figure.is_not(None))
+    query = select(a.row_key, a.odd_figure).where(*own).order_by(a.started_at).limit(limit)
+    found = [OddFigure(RowKey(key), why) for key, why in connection.execute(query)]
+    if len(found) < limit:
+        return len(found), found
+    return connection.scalar(select(func.count()).select_from(attempts).where(*own)) or 0, found
 
 
 def committed(connection: Connection, batch: Batch) -> int:

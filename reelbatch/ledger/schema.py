@@ -215,11 +215,15 @@ attempts = Table(
     # Of a video that failed and is not refunded yet. Here and not on the row, which may have been sent again.
     Column("refund_due_at", UtcDateTime),  # when settle should look at it next; null: no more
     Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
+    Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
+    Column("odd_figure", Text),  # why a figure of the API was not believed
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
 _partial_index("attempts_same", "same_as IS NOT NULL", attempts.c.batch)
 _partial_index("attempts_refund", "refund_due_at IS NOT NULL", attempts.c.batch, attempts.c.refund_due_at)
+_partial_index("attempts_odd", "odd_figure IS NOT NULL", attempts.c.batch)
+_partial_index("attempts_unrated", "unrated", attempts.c.batch)
 
 uploads = Table(
     "uploads",

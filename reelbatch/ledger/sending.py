@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
+from reelbatch.figures import figure
 from reelbatch.ledger import shared_ids, sharing
 from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
 from reelbatch.ledger.moves import (
@@ -42,6 +43,7 @@ class Admission(StrEnum):
     ADMITTED = "admitted"
     OVER_CAP = "over_cap"
     UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
+    UNKNOWN_COST = "unknown_cost"  # a cap is set, and nobody knows what earlier requests of the batch have cost
     WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
     HELD = "held"  # the request is paid for under another name; the row waits, and says so
 
@@ -84,6 +86,11 @@ class Intent:
         """Credits held back until the answer is known."""
         return self.row.credits_estimated or 0
 
+    @property
+    def is_unrated(self) -> bool:
+        """Whether nobody knows what it costs."""
+        return self.row.credits_estimated is None
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -104,12 +111,13 @@ class Answer:
     code: str | None = None
     message: str | None = None
     raw_body: str | None = None
+    odd_figure: str | None = None  # why the API's figure was not believed
 
     @property
     def cost(self) -> int:
-        """Credits that this attempt has, or may have, cost."""
+        """Credits that this attempt has, or may have, cost: the larger of what was reserved and what was answered."""
         if self.ending is Ending.SUBMITTED:
-            return self.reserved if self.credits_charged is None else self.credits_charged
+            return max(self.reserved, self.credits_charged or 0)
         return self.reserved if self.ending is Ending.IN_DOUBT else 0
 
 
@@ -208,11 +216,14 @@ def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[boo
 
 def _storable(item: Answer) -> Answer:
     """`item` as any database can keep it: half characters, NUL and endless numbers must not cost us the id."""
+    charged = figure(item.credits_charged)
+    odd = item.odd_figure if item.credits_charged is None else charged.odd
     return replace(
         item,
         status=_number(item.status),
         video_id=None if item.video_id is None else VideoId(_text(item.video_id)),
-        credits_charged=_number(item.credits_charged),
+        credits_charged=charged.credits,
+        odd_figure=odd,
         estimated_frame_cost=_number(item.estimated_frame_cost),
         code=None if item.code is None else _text(item.code),
         message=None if item.message is None else _text(item.message),
@@ -292,6 +303,7 @@ def _attempt_values(item: Intent) -> dict[str, Any]:
         "run_id": item.run_id,
         "started_at": item.at,
         "credits_reserved": item.reserve,
+        "unrated": item.is_unrated,
         "generation": item.row.generation,
     }
 
@@ -304,30 +316,40 @@ def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Admission]
     """
     admissions: list[Admission] = []
     capped = {item.row.batch for item in items if item.max_credits is not None}
-    committed = {batch: _committed(connection, batch) for batch in sorted(capped)}
+    standing = {batch: _standing(connection, batch) for batch in sorted(capped)}
     windows = {item.window for item in items if item.window is not None}
     free = {window: _free(connection, window) for window in windows}
     sums = Sums()
     for item in items:
         batch = item.row.batch
-        admission = _admit(item, committed.get(batch), free)
+        admission = _admit(item, standing.get(batch), free)
         admissions.append(admission)
         if admission is Admission.ADMITTED:
-            if batch in committed:
-                committed[batch] = (committed[batch] or 0) + item.reserve
+            if (known := standing.get(batch)) is not None:
+                standing[batch] = known._replace(committed=known.committed + item.reserve)
             if item.window is not None:
                 free[item.window] -= 1
-            sums.add(batch, item.run_id, None, Attempted(item.reserve))
+            sums.add(batch, item.run_id, None, Attempted(item.reserve, unrated=item.is_unrated))
     sums.write(connection)
     return admissions
 
 
-_COMMITTED = select(batches.c.committed).where(batches.c.batch == bindparam("b_batch")).with_for_update()
+class _Standing(NamedTuple):
+    """A batch's worst case so far, and how many requests it leaves out since nobody knows what they cost."""
+
+    committed: int
+    unknown: int
 
 
-def _committed(connection: Connection, batch: Batch) -> int | None:
-    """The batch's worst case so far; nobody else adds to it until the commit."""
-    return connection.scalar(_COMMITTED, {"b_batch": batch})
+_STANDING = (
+    select(batches.c.committed, batches.c.unknown).where(batches.c.batch == bindparam("b_batch")).with_for_update()
+)
+
+
+def _standing(connection: Connection, batch: Batch) -> _Standing | None:
+    """What the batch has cost; nobody else adds to it until the commit."""
+    found = connection.execute(_STANDING, {"b_batch": batch}).one_or_none()
+    return None if found is None else _Standing(*found)
 
 
 def _free(connection: Connection, window: Window) -> int:
@@ -336,16 +358,18 @@ def _free(connection: Connection, window: Window) -> int:
     return window.limit - sharing.unfinished(connection, window.api) - sharing.leaving(connection, window.api)
 
 
-def _admit(item: Intent, committed: int | None, free: Mapping[Window, int]) -> Admission:
+def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int]) -> Admission:
     if item.window is not None and free[item.window] <= 0:
         return Admission.WINDOW_FULL
     if item.max_credits is None:
         return Admission.ADMITTED
-    if committed is None:
+    if standing is None:
         raise LedgerError(f'batch "{item.row.batch}" has no entry in `batches` that a cap could be counted against')
-    if item.row.credits_estimated is None:
+    if standing.unknown:
+        return Admission.UNKNOWN_COST
+    if item.is_unrated:
         return Admission.UNKNOWN_RATE
-    return Admission.ADMITTED if committed + item.reserve <= item.max_credits else Admission.OVER_CAP
+    return Admission.ADMITTED if standing.committed + item.reserve <= item.max_credits else Admission.OVER_CAP
 
 
 def _execute_all(connection: Connection, statement: Any, values: list[dict[str, Any]]) -> None:
@@ -366,6 +390,7 @@ _CLOSE_ATTEMPT = (
         video_id=bindparam("b_video_id"),
         credits_charged=bindparam("b_charged"),
         same_as=bindparam("b_same_as"),
+        odd_figure=func.coalesce(bindparam("b_odd", type_=Text), attempts.c.odd_figure),
     )
 )
 
@@ -397,6 +422,7 @@ def _closing_values(item: Answer, before: Attempted | None) -> dict[str, Any]:
         "b_message": message,
         "b_raw": item.raw_body,
         "b_video_id": item.video_id,
+        "b_odd": item.odd_figure,
     }
 
 

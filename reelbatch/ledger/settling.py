@@ -80,12 +80,13 @@ class Postponement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
-    """A final answer. `credits_final` is None where the API named no figure."""
+    """A final answer. `credits_final` is None where the API named no figure that is believed; `odd_figure`: why."""
 
     row: Rendered
     state: RowState
     at: datetime
     credits_final: int | None = None
+    odd_figure: str | None = None
     fps: float | None = None
     width: int | None = None
     height: int | None = None
@@ -300,6 +301,7 @@ def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settle
     sums, ends = Sums(), _Ends()
     settlements = [_settle_attempt(item, known, sums, ends) for item in items]
     _execute_all(connection, _FINISH, [{"b_token": token, **ends[token]} for token in sorted(ends)])
+    _keep_odd(connection, items, known)
     sums.write(connection)
     moved = _settle_rows(connection, items, [settlement.final for settlement in settlements])
     _lower(connection, [item for item, done in zip(items, moved, strict=True) if not done], ends)
@@ -315,6 +317,15 @@ _FINISH = (
         refund_due_at=bindparam("b_due_at", type_=attempts.c.refund_due_at.type),
     )
 )
+
+
+_ODD = update(attempts).where(attempts.c.token == bindparam("b_token")).values(odd_figure=bindparam("b_odd"))
+
+
+def _keep_odd(connection: Connection, items: Sequence[Final], known: Collection[Token]) -> None:
+    """Figures that were not believed are reported."""
+    odd = {item.row.token: item.odd_figure for item in items if item.odd_figure and item.row.token in known}
+    _execute_all(connection, _ODD, [{"b_token": token, "b_odd": odd[token]} for token in sorted(filter(None, odd))])
 
 
 def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, ends: _Ends) -> Settlement:
@@ -333,7 +344,7 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, ends
         sums.add(item.row.batch, _NO_RUN, before, after)
         until = after.refund_until
         ends[token] = {"b_final": after.final, "b_until": until, "b_due_at": None if until is None else item.at}
-    return Settlement(before.reserved, before.spent, final)
+    return Settlement(before.reserved, after.money.charged, final)
 
 
 def _lower(connection: Connection, items: Sequence[Final], ends: _Ends) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import RunId
 from reelbatch.ledger.schema import uploads
+
+KEPT = timedelta(days=6)
+"""How long an upload is used again; the API deletes it after seven days."""
+
+
+class Known(NamedTuple):
+    """Where the API has an image, and since when."""
+
+    file_path: str
+    uploaded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +45,42 @@ class Lookup:
 
 
 def save(connection: Connection, items: Sequence[Upload]) -> list[None]:
-    """Remember uploads; of two with the same bytes, the first."""
+    """Remember uploads; of two with the same bytes, the first, unless that one is too old to be used."""
     ordered = sorted(items, key=lambda item: (item.api, item.sha256))  # as everybody locks them
     connection.execute(_SAVE[connection.dialect.name], [_values(item) for item in ordered])
     return [None] * len(items)
 
 
+def _replacing_old(new: sqlite.Insert | postgresql.Insert) -> Any:
+    told = {name: new.excluded[name] for name in ("file_path", "bytes", "uploaded_at", "run_id")}
+    return new.on_conflict_do_update(
+        index_elements=[uploads.c.api, uploads.c.sha256],
+        set_=told,
+        where=uploads.c.uploaded_at <= bindparam("b_old", type_=uploads.c.uploaded_at.type),
+    )
+
+
 _SAVE = {
-    "sqlite": sqlite.insert(uploads).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(uploads).on_conflict_do_nothing(),
+    "sqlite": _replacing_old(sqlite.insert(uploads)),
+    "postgresql": _replacing_old(postgresql.insert(uploads)),
 }
 
 
 def _values(item: Upload) -> dict[str, Any]:
-    return {field.name: getattr(item, field.name) for field in fields(item)}
+    stated = {field.name: getattr(item, field.name) for field in fields(item)}
+    return {**stated, "b_old": item.uploaded_at - KEPT}
 
 
-def find(connection: Connection, items: Sequence[Lookup]) -> list[str | None]:
-    """The API's path for each image, None for one that it does not have."""
-    paths: dict[tuple[str, str], str] = {}
+def find(connection: Connection, items: Sequence[Lookup]) -> list[Known | None]:
+    """Where the API has each image, None for one that it does not have; see `KEPT` for one that is too old."""
+    paths: dict[tuple[str, str], Known] = {}
     for api in {item.api for item in items}:
         values = {"b_api": api, "b_sha256": [item.sha256 for item in items if item.api == api]}
-        paths |= {(api, sha256): path for sha256, path in connection.execute(_FIND, values)}
+        paths |= {(api, sha256): Known(*known) for sha256, *known in connection.execute(_FIND, values)}
     return [paths.get((item.api, item.sha256)) for item in items]
 
 
-_FIND = select(uploads.c.sha256, uploads.c.file_path).where(
+_FIND = select(uploads.c.sha256, uploads.c.file_path, uploads.c.uploaded_at).where(
     uploads.c.api == bindparam("b_api"), uploads.c.sha256.in_(bindparam("b_sha256", expanding=True))
 )
 

@@ -98,6 +98,7 @@ def _found(doubt: Outcome, video: Video, token: Token) -> Outcome:
         video_id=doubt.claimed_id,
         # A failed video's figure has the refund in it: what was charged at first it does not say.
         credits_charged=None if video.status in _REFUNDED else video.credits_charged,
+        odd_charge=None if video.status in _REFUNDED else video.odd_charge,
         message=f"the id came with {_what(doubt)}, and the API confirmed it",
         claimed_id=doubt.claimed_id,
     )

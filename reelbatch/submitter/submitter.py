@@ -36,6 +36,10 @@ _NAME_LIMIT = 100
 _GATHER_S = 0.01
 _ASSET_GONE = "asset_gone"
 _UPLOADING = 48
+_UNKNOWN_COST = (
+    "a cap is set, and what the batch has cost is not known: requests of unknown rate may have been charged. "
+    "State a --rate to count them, or clear them up: reelbatch reconcile, reelbatch settle"
+)
 _BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
 
@@ -274,6 +278,8 @@ class Submitter:
                 self.window.full()  # other workers were quicker; wait until somebody counts again
             except _Stale:
                 continue
+            except _OldUpload:  # it waited for days; this row's next attempts have the new ones as well
+                assets[:] = await self._assets(row)
             else:
                 return outcome if outcome.claimed_id is None else await self._confirm(row, token, outcome)
 
@@ -288,6 +294,8 @@ class Submitter:
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
         async with self._pace.ready() as place:
+            if any(asset.is_old for asset in assets):
+                raise _OldUpload
             token = new_token()
             written = self._freshness.now()  # before the commit: during it the process may be stopped as well
             await self._record_intent(row, token, assets)
@@ -318,6 +326,9 @@ class Submitter:
                     ExitReason.CAP, f"the next row would take the batch over its cap of {plan.max_credits} credits"
                 )
                 raise Stopped
+            case Admission.UNKNOWN_COST:
+                self._end(ExitReason.CAP, _UNKNOWN_COST)
+                raise Stopped
             case Admission.UNKNOWN_RATE:
                 raise _NoRate
             case Admission.WINDOW_FULL:
@@ -344,6 +355,7 @@ class Submitter:
             code=outcome.code,
             message=outcome.message,
             raw_body=outcome.raw_body,
+            odd_figure=outcome.odd_charge,
         )
         await self._recorder.record(answer)
         self.tally.record(answer)
@@ -402,6 +414,10 @@ class _NoRate(Exception):  # noqa: N818 - a signal within this module
 
 class _Stale(Exception):  # noqa: N818 - a signal within this module
     """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
+
+
+class _OldUpload(Exception):  # noqa: N818 - a signal within this module
+    """An image was uploaded so long ago that the API may delete it: upload it again first."""
 
 
 class _Held(_Withdrawn):

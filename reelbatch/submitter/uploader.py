@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
@@ -57,6 +58,12 @@ class Asset:
     remembered: bool = False
     mark: str = ""  # what stands for it where requests are compared: a local file's SHA-256, else its address
     stat: tuple[int, int] | None = None  # a local file's size in bytes and time of change in ns, as it was hashed
+    uploaded_at: datetime | None = None  # None: it is no upload
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the API may have deleted it by the time that the video is rendered."""
+        return self.uploaded_at is not None and utc_now() - self.uploaded_at > uploads.KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,8 @@ class Uploader:
         if asset.sha256 is None:
             return
         lookup = uploads.Lookup(self._plan.api, asset.sha256)
-        if await self._ledger.write(uploads.find, lookup) == asset.path:
+        known = await self._ledger.write(uploads.find, lookup)
+        if known is not None and known.file_path == asset.path:
             await self._ledger.write(uploads.forget, lookup)
 
     async def _once(self, key: str, work: Callable[[], Awaitable[Asset]]) -> Asset:
@@ -180,10 +188,13 @@ class Uploader:
             return self._saving[sha256][0]
         known = await self._known.get(uploads.Lookup(api, sha256))
         if known is not None:
-            return Asset(known, sha256, remembered=True)
+            remembered = Asset(known.file_path, sha256, remembered=True, uploaded_at=known.uploaded_at)
+            if not remembered.is_old:
+                return remembered
+        begun = utc_now()
         slot = await self._upload(path, seen)
-        asset = Asset(slot.file_path, sha256)
-        self._save(asset, uploads.Upload(api, sha256, slot.file_path, seen.info.size, utc_now(), self._plan.run_id))
+        asset = Asset(slot.file_path, sha256, uploaded_at=begun)
+        self._save(asset, uploads.Upload(api, sha256, slot.file_path, seen.info.size, begun, self._plan.run_id))
         return asset
 
     def _save(self, asset: Asset, upload: uploads.Upload) -> None:
@@ -196,7 +207,7 @@ class Uploader:
     async def _ask_for_slots(self, extensions: Sequence[str]) -> list[UploadSlot]:
         return await self._client.upload_urls(extensions)
 
-    async def _find(self, lookups: Sequence[uploads.Lookup]) -> list[str | None]:
+    async def _find(self, lookups: Sequence[uploads.Lookup]) -> list[uploads.Known | None]:
         return await asyncio.to_thread(self._ledger.read, partial(uploads.find, items=lookups))
 
     async def _upload(self, path: Path, seen: _Seen) -> UploadSlot:

@@ -80,9 +80,8 @@ def _attempt(connection: Connection, token: Token) -> Attempted:
 
 def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Answer:
     """The event as the create's own answer, which never came or is still to come."""
-    figure = event.video.credits_charged
     # A failed video's figure has the refund in it: what was charged at first it does not say.
-    tells = figure is not None and figure >= 0 and event.video.status not in {RowState.ERROR, RowState.CANCELED}
+    tells = event.video.status not in {RowState.ERROR, RowState.CANCELED}
     return Answer(
         batch=owner.batch,
         row_key=owner.row_key,
@@ -93,7 +92,8 @@ def _answer(event: Event, token: Token, owner: _Owner, before: Attempted) -> Ans
         ending=Ending.SUBMITTED,
         reserved=before.reserved,
         video_id=event.video.id,
-        credits_charged=figure if tells else None,
+        credits_charged=event.video.credits_charged if tells else None,
+        odd_figure=event.video.odd_charge if tells else None,
         message=TOLD,
     )
 

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from acting import ESTIMATE, LEASE, Worker, begin, committed, die, load, row, rows_of, states, tell
-from sqlalchemy import delete
+from acting import ESTIMATE, LEASE, SPRING, Worker, answer, begin, committed, die, load, row, rows_of, states, tell
+from sqlalchemy import delete, select
 
+from reelbatch.domain import ClaimedRow, Credits, RowState
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, sending
-from reelbatch.ledger.schema import batches
-from reelbatch.ledger.sending import Admission, Ending
+from reelbatch.ledger import Ledger, claims, doubts, reading, sending, settling, utc_now
+from reelbatch.ledger.schema import attempts, batches
+from reelbatch.ledger.sending import Admission, Ending, Intent
+from reelbatch.ledger.settling import Final, Rendered
 
 ROWS = 100
 
@@ -97,12 +100,70 @@ def test_a_dead_workers_requests_keep_their_credits(ledger: Ledger) -> None:
     assert admissions(other, 1) == ["admitted"]
 
 
-def test_a_lower_charge_makes_room_and_a_higher_takes_it(ledger: Ledger) -> None:
+@pytest.mark.parametrize("said", [0, 1, None])
+def test_an_answer_below_the_estimate_makes_no_room_until_it_is_settled(ledger: Ledger, said: int | None) -> None:
+    """What a create says at first may be less than the video costs in the end."""
+    worker = capped(ledger, 2)
+    settled = worker.send(worker.claim(1)[0], credits_charged=said)
+    worker.send(worker.claim(1)[0], credits_charged=ESTIMATE)
+    assert admissions(worker, 1) == ["over_cap"]
+    settle(ledger, settled, 0)
+    assert committed(ledger) == ESTIMATE
+    assert admissions(worker, 1) == ["admitted"]
+
+
+def test_a_higher_charge_takes_room(ledger: Ledger) -> None:
     """The cap follows what was charged in truth."""
     worker = capped(ledger, 3)
-    worker.send(worker.claim(1)[0], credits_charged=0)
     worker.send(worker.claim(1)[0], credits_charged=2 * ESTIMATE + 1)
     assert admissions(worker, 1) == ["over_cap"]
+
+
+@pytest.mark.parametrize("said", [-1, 10_000_001, 2**40])
+def test_a_figure_that_is_not_believed_counts_as_the_estimate(ledger: Ledger, said: int) -> None:
+    """Neither a gift nor a mistake of nine digits moves the cap; the attempt keeps what was said."""
+    worker = capped(ledger, 2)
+    intent = worker.send(worker.claim(1)[0], credits_charged=said)
+    assert committed(ledger) == ESTIMATE
+    query = select(attempts.c.credits_charged, attempts.c.odd_figure).where(attempts.c.token == intent.token)
+    charged, odd = ledger.read(lambda connection: connection.execute(query).one())
+    assert charged is None
+    assert odd.startswith(str(said))
+
+
+def test_a_doubt_of_unknown_rate_makes_the_worst_case_unknown(ledger: Ledger) -> None:
+    """No cap can be held on top of it, until a rate says what it counts as."""
+    load(ledger, [row("a", 1, credits_estimated=None), row("b", 2)])
+    worker = begin(ledger)
+    worker.send(worker.claim(1)[0], Ending.IN_DOUBT)
+    assert credits_of(ledger).unknown == 1
+    capped_run = begin(ledger, "run-2", max_credits=1000)
+    assert admissions(capped_run, 1) == ["unknown_cost"]
+    assert ledger.change(lambda connection: doubts.rate(connection, SPRING, lambda _: None)) == 0
+    assert ledger.change(lambda connection: doubts.rate(connection, SPRING, lambda _: 960)) == 1
+    assert credits_of(ledger) == ledger.read(lambda connection: reading.added_up(connection, SPRING))
+    assert (credits_of(ledger).unknown, credits_of(ledger).in_doubt) == (0, 960)
+    assert capped_run.admit(capped_run.intent(claimed_again(capped_run))) == "over_cap"
+
+
+def credits_of(ledger: Ledger) -> Credits:
+    """The batch's money, by the running sums."""
+    return ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+
+
+def claimed_again(worker: Worker) -> ClaimedRow:
+    """The row that the worker was refused."""
+    worker.ledger.change(lambda connection: claims.release_all(connection, [worker.run_id]))
+    return replace(worker, run_id=begin(worker.ledger, "run-3").run_id).claim(1)[0]
+
+
+def settle(ledger: Ledger, intent: Intent, final: int) -> None:
+    """The video is finished, and has its final figure."""
+    said = answer(intent)
+    assert said.video_id is not None
+    video = Rendered(SPRING, said.row_key, said.video_id, said.token, RowState.QUEUED)
+    ended = Final(row=video, state=RowState.COMPLETE, at=utc_now(), credits_final=final)
+    assert ledger.change(lambda connection: settling.record_finals(connection, [ended])) != [None]
 
 
 def test_a_batch_that_is_over_a_new_cap_sends_nothing(ledger: Ledger) -> None:

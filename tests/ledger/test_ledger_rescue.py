@@ -117,14 +117,14 @@ def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
 def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
     """A crash between taking answers up and putting the file away makes no charge count twice."""
     intents = under_way(ledger, "a", "b")
-    RescueFile(ledger).keep([answer(intents[0], credits_charged=40)])
+    RescueFile(ledger).keep([answer(intents[0], credits_charged=60)])
     RescueFile(ledger).keep([answer(intents[1], Ending.REJECTED)])
     content = {path: path.read_bytes() for path in lying(ledger)}
     for _ in range(2):
         for path, lines in content.items():
             path.write_bytes(lines)
         assert take_up(ledger) == 2
-    assert committed(ledger) == 40
+    assert committed(ledger) == 60
     assert states(ledger) == {"a": "queued", "b": "rejected"}
 
 

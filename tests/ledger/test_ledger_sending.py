@@ -32,7 +32,7 @@ from reelbatch.ledger.schema import attempts
 from reelbatch.ledger.sending import Admission, Ending, Intent
 
 AFTER = {
-    Ending.SUBMITTED: ("queued", 40, 0, 40),
+    Ending.SUBMITTED: ("queued", 60, 0, 60),
     Ending.RETRY: ("claimed", 0, 0, 0),
     Ending.REJECTED: ("rejected", 0, 0, 0),
     Ending.IN_DOUBT: ("in_doubt", ESTIMATE, ESTIMATE, 0),
@@ -76,7 +76,7 @@ def test_an_intent_is_on_disk_before_anything_leaves(worker: Worker) -> None:
 @pytest.mark.parametrize("ending", Ending)
 def test_every_ending_has_its_place(worker: Worker, ending: Ending) -> None:
     """The row moves, the attempt closes, and the credits are spent, held back or free, for each way to end."""
-    charged = 40 if ending is Ending.SUBMITTED else None
+    charged = 60 if ending is Ending.SUBMITTED else None
     answered = {"status": 200, "credits_charged": charged, "code": "why", "message": "because"}
     intent = worker.send(worker.claim(1)[0], ending, **answered)
     state, worst, held, spent = AFTER[ending]
@@ -102,9 +102,9 @@ def test_the_same_answer_twice_counts_once(worker: Worker, ending: Ending) -> No
 
 @pytest.mark.parametrize("charged", [0, 40, ESTIMATE, 60, None])
 def test_the_charge_corrects_the_reservation(worker: Worker, charged: int | None) -> None:
-    """The worst case follows what was charged, up and down; without a figure the estimate stands."""
+    """The worst case follows what was charged upwards only: a lower figure may not be the last one."""
     worker.send(worker.claim(1)[0], credits_charged=charged)
-    expected = ESTIMATE if charged is None else charged
+    expected = max(ESTIMATE, charged or 0)
     assert committed(worker.ledger) == expected
     assert run_entry(worker)["spent"] == expected
     assert worker.ledger.read(lambda connection: reading.credits_of(connection, SPRING)).charged == expected
@@ -180,18 +180,18 @@ def test_a_late_answer_does_not_touch_the_attempt_under_way(worker: Worker) -> N
 def test_an_id_that_is_known_is_not_taken_back(worker: Worker, ending: Ending) -> None:
     """An event names the id while the create still waits; however the create ends then, id and charge stay."""
     intent = worker.intend(worker.claim(1)[0])
-    tell(worker.ledger, intent, credits_charged=40)
+    tell(worker.ledger, intent, credits_charged=60)
     assert not tell(worker.ledger, intent, ending)
     assert attempt(worker.ledger, intent.token)["video_id"] == f"vid-{intent.token}"
     assert states(worker.ledger)["a"] == "queued"
-    assert committed(worker.ledger) == 40
+    assert committed(worker.ledger) == 60
 
 
 def test_a_later_answer_without_a_figure_keeps_the_charge(worker: Worker) -> None:
     """The same id again, with less said about it, does not make its cost unknown."""
-    intent = worker.send(worker.claim(1)[0], credits_charged=40)
+    intent = worker.send(worker.claim(1)[0], credits_charged=60)
     tell(worker.ledger, intent, credits_charged=None)
-    assert committed(worker.ledger) == 40
+    assert committed(worker.ledger) == 60
 
 
 def test_another_id_for_the_same_attempt_leaves_a_note(worker: Worker) -> None:
@@ -215,10 +215,10 @@ def test_what_was_cleared_up_as_not_created_is_not_doubted_again(worker: Worker)
 
 def test_an_answer_after_the_final_cost_changes_no_sum(worker: Worker) -> None:
     """The settled figure stands, whatever is recorded again."""
-    intent = worker.send(worker.claim(1)[0], credits_charged=40)
+    intent = worker.send(worker.claim(1)[0], credits_charged=60)
     settled(worker.ledger, intent, 0)
     before = worker.ledger.read(lambda connection: reading.committed(connection, SPRING))
-    tell(worker.ledger, intent, credits_charged=40)
+    tell(worker.ledger, intent, credits_charged=60)
     assert worker.ledger.read(lambda connection: reading.committed(connection, SPRING)) == before
 
 
@@ -227,9 +227,9 @@ def test_an_id_whose_attempt_the_table_lacks_is_kept(ledger: Ledger) -> None:
     load(ledger, rows_of("a"))
     worker = begin(ledger)
     intent = worker.intent(worker.claim()[0], "rb_unknown")
-    assert not tell(ledger, intent, credits_charged=40)
+    assert not tell(ledger, intent, credits_charged=60)
     assert attempt(ledger, "rb_unknown")["video_id"] == "vid-rb_unknown"
-    assert committed(ledger) == 40
+    assert committed(ledger) == 60
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ with Ledger(sys.argv[1]) as ledger:
 _OF_VERSION_4 = (
     ("attempts", "same_as"),
     ("runs", "secret"),
-    *(("attempts", name) for name in ("generation", "refund_due_at", "refund_until")),
-    *(("batches", name) for name in ("account", "key_hash")),
+    *(("attempts", name) for name in ("generation", "refund_due_at", "refund_until", "unrated", "odd_figure")),
+    *(("batches", name) for name in ("account", "key_hash", "unknown")),
     ("reelbatch_schema", "identity"),
     *(("decisions", name) for name in ("command", "before", "undoes")),
 )
@@ -46,6 +46,7 @@ AS_THIRD_VERSION = (
     "DROP INDEX attempts_video",
     "DROP INDEX attempts_same",
     "DROP VIEW results",
+    *(f"DROP INDEX {name}" for name in ("attempts_odd", "attempts_unrated")),
     f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),
     "DROP INDEX attempts_refund",
@@ -55,7 +56,7 @@ AS_THIRD_VERSION = (
 )
 AS_SECOND_VERSION = (
     *AS_THIRD_VERSION,
-    *(f"ALTER TABLE batches DROP COLUMN {name}" for name in SUMS),
+    *(f"ALTER TABLE batches DROP COLUMN {name}" for name in SUMS if name != "unknown"),
     "DROP INDEX results_state",
     "CREATE INDEX results_state ON results (batch, state)",
     "CREATE INDEX results_pending ON results (batch, row_number) WHERE state = 'pending'",
@@ -166,10 +167,10 @@ def test_the_sums_of_an_older_table_are_added_up(url: str, path: Path) -> None:
         worker = begin(ledger)
         under_way, answered, doubtful = worker.claim()
         worker.intend(under_way)
-        worker.send(answered, credits_charged=7)
+        worker.send(answered, credits_charged=70)
         worker.send(doubtful, Ending.IN_DOUBT)
         money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
-    assert (money.reserved, money.charged, money.in_doubt) == (ESTIMATE, 7, ESTIMATE)
+    assert (money.reserved, money.charged, money.in_doubt) == (ESTIMATE, 70, ESTIMATE)
     run_sql(path, *AS_SECOND_VERSION)
     with Ledger(url) as ledger:
         assert ledger.read(lambda connection: reading.credits_of(connection, SPRING)) == money

@@ -195,6 +195,8 @@ async def test_the_first_upload_wins(ledger: Ledger) -> None:
     lookup = uploads.Lookup("local", "sum")
     for path in ("one", "other"):
         await ledger.write(uploads.save, uploads.Upload("local", "sum", path, 10, utc_now(), "run-1"))
-    assert ledger.read(lambda connection: uploads.find(connection, [lookup])) == ["one"]
+    assert ledger.read(
+        lambda connection: [found.file_path for found in uploads.find(connection, [lookup]) if found]
+    ) == ["one"]
     await ledger.write(uploads.forget, lookup)
     assert ledger.read(lambda connection: uploads.find(connection, [lookup])) == [None]

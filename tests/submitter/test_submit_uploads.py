@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ports import free_port
 from waiting import until
 
 from reelbatch.client import PIECE_BYTES
-from reelbatch.ledger import Ledger
+from reelbatch.ledger import Ledger, utc_now
+from reelbatch.ledger.schema import uploads
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.session import Session
 
@@ -266,3 +268,39 @@ def test_a_bad_key_ends_the_run_before_anything_is_read_or_uploaded(
     after = sandbox.books(summary=True)["requests"]
     assert (after["create"], after["put"]) == (before["create"], before["put"])
     assert bench.states() == {}
+
+
+def older(bench: Bench, days: float) -> None:
+    """The table's uploads were made so many days earlier."""
+    with Ledger(bench.results) as ledger:
+        entry = uploads.update().values(uploaded_at=utc_now() - timedelta(days=days))
+        ledger.change(lambda connection: connection.execute(entry))
+
+
+@pytest.mark.parametrize(("days", "again"), [(5.9, 0), (6.1, 1)])
+def test_an_upload_older_than_six_days_is_made_again(
+    bench: Bench, sandbox: RunningSandbox, tmp_path: Path, days: float, again: int
+) -> None:
+    """The API deletes it after seven; the newer one is then what the table remembers."""
+    paths = [draw(tmp_path / "one.png", int(days * 10))] * 2
+    bench.generate(with_images(bench, paths[:1]))
+    older(bench, days)
+    before = puts(sandbox)
+    for prompt in ("Fast zoom", "Slow tilt"):
+        bench.batch = f"{bench.batch}-{prompt[:4]}"
+        assert bench.generate(with_images(bench, paths).assign(prompt=prompt)).exit_code == 0
+    assert puts(sandbox) == before + again
+
+
+def test_an_upload_that_grows_old_while_its_row_waits_is_made_again(
+    bench: Bench, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    """Looked at as each create leaves, also when one is tried again."""
+    manifest = with_images(bench, [draw(tmp_path / "one.png", 201)])
+    bench.generate(manifest.assign(prompt="Fast zoom"))
+    bench.batch = f"{bench.batch}-later"
+    older(bench, 6 - 1 / 86400)
+    sandbox.set_faults(script=["rate_limited"] * 3, retry_after="seconds", retry_after_s=1)
+    before = puts(sandbox)
+    assert bench.generate(manifest).exit_code == 0
+    assert puts(sandbox) == before + 1
