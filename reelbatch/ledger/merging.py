@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     and_,
@@ -251,8 +252,7 @@ def _fine_elsewhere(batch: Batch) -> ColumnElement[bool]:
 
 def _replaceable(new: Any, merge: Merge) -> ColumnElement[bool]:
     g = generations.c
-    replaced = select(staged.c.row_key).where(staged.c.row_key == new.row_key, staged.c.image_sha256.is_not(None))
-    changed_ = or_(g.fingerprint != new.fingerprint, replaced.exists())
+    changed_ = or_(g.fingerprint != new.fingerprint, _replaced_image())
     unsent = in_states({RowState.PENDING, RowState.INVALID})
     differs = or_(
         g.fingerprint != new.fingerprint,
@@ -263,6 +263,12 @@ def _replaceable(new: Any, merge: Merge) -> ColumnElement[bool]:
     )
     conditions = or_(and_(unsent, differs), and_(in_states(FAILED), changed_))
     return and_(conditions, last()) if merge.choice.further else conditions
+
+
+def _replaced_image() -> ColumnElement[bool]:
+    """Of the row that is inserted; as text, since SQLAlchemy would take `excluded` for a table of its own."""
+    there = "SELECT 1 FROM staged WHERE staged.row_key = excluded.row_key AND staged.image_sha256 IS NOT NULL"
+    return literal_column(f"(EXISTS ({there}))", Boolean())
 
 
 def place_order(connection: Connection, merge: Merge, order: OrderId) -> None:

@@ -170,6 +170,12 @@ _BEATEN = """
 """
 SHOWN = f"NOT EXISTS (SELECT 1 FROM generations AS other WHERE {_BEATEN})"  # noqa: S608 - our own words
 """Of `generations`: the row's last generation that has an id, else its last."""
+LAST = """NOT EXISTS (
+    SELECT 1 FROM generations AS later
+    WHERE later.batch = generations.batch AND later.row_key = generations.row_key
+    AND later.generation > generations.generation
+)"""
+"""Of `generations`: the row's last one."""
 VIEW = f"CREATE VIEW results AS SELECT {', '.join(generations.columns.keys())} FROM generations WHERE {SHOWN}"  # noqa: S608 - our own columns
 
 orders = Table(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Select,
@@ -17,13 +18,12 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    text,
     true,
 )
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId
 from reelbatch.ledger.moves import in_states, in_states_of
-from reelbatch.ledger.schema import SHOWN, generations
+from reelbatch.ledger.schema import LAST, SHOWN, generations
 
 OrderId = int
 
@@ -158,15 +158,15 @@ def settled_before() -> ColumnElement[bool]:
 
 def shown() -> ColumnElement[bool]:
     """The one line of each row that `results` shows."""
-    condition: ColumnElement[bool] = text(SHOWN).self_group()  # type: ignore[assignment]
-    return condition
+    return literal_column(f"({SHOWN})", Boolean())
 
 
 def last() -> ColumnElement[bool]:
-    """The last line of each row."""
-    later = generations.alias("later")
-    query: Select[Any] = select(literal_column("1")).select_from(later)
-    return not_(query.where(_same_row(later), later.c.generation > generations.c.generation).exists())
+    """The last line of each row.
+
+    As text: within ON CONFLICT, SQLAlchemy would not take `generations` for the line that is replaced.
+    """
+    return literal_column(f"({LAST})", Boolean())
 
 
 def _same_row(other: Any) -> ColumnElement[bool]:

@@ -77,3 +77,15 @@ def test_each_row_knows_where_its_own_image_is(ledger: Ledger) -> None:
     load(ledger, [row("b", 1)], origin=Origin("/feb", mark=str))
     assert (entry(ledger, "a")["image_base"], entry(ledger, "b")["image_base"]) == ("/jan", "/feb")
     assert [taken.image_base for taken in begin(ledger).claim()] == ["/feb"]
+
+
+def test_a_new_photo_of_one_row_sends_no_other(paid: Ledger) -> None:
+    """A failed row beside it, whose photo is the old one, is left for `rerun`."""
+    load(paid, [photo("2:100"), photo("2:100", "b")._replace(row_number=2)], origin=shows("one"))
+    for key in "ab":
+        set_row(paid, key, state=RowState.REJECTED, video_id=None, image_sha256="one")
+    now = {"a.png": "two", "b.png": "one"}
+    rows = [photo("2:300"), photo("2:200", "b")._replace(row_number=2)]
+    counts = load(paid, rows, origin=Origin(mark=now.get)).counts
+    assert sorted((count.action, count.rows) for count in counts) == [(Action.FAILED, 1), (Action.SEND, 1)]
+    assert keys(begin(paid, "again").claim()) == ["a"]

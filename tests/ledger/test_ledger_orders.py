@@ -291,3 +291,10 @@ def test_an_order_without_rows_is_none(ledger: Ledger) -> None:
     set_row(ledger, "a", state="rejected")
     load(ledger, rows_of("a"), ALL)
     assert not _is_open(ledger)
+
+
+def test_rows_beside_an_order_are_as_the_manifest_says_now(finished: Ledger) -> None:
+    """One row that was made again does not keep the others from being corrected."""
+    load(finished, [*rows_of(*KEYS), row("d", 4)], ALL, row_keys=("a",))
+    assert counts(finished, *rows_of(*KEYS), row("d", 4, "Slow spin")) == {Action.SKIP: 3, Action.SEND: 1}
+    assert [taken.request.prompt for taken in begin(finished, "nightly").claim()] == ["Slow spin"]
