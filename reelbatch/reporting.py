@@ -43,6 +43,7 @@ class RunReport:
     shared_ids: list[SharedId] = field(default_factory=list)  # the first of them
     odd_figure_rows: int = 0  # rows that count as their estimate, since the API's figure can't be believed
     odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
+    dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -89,6 +90,7 @@ class RunReport:
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "odd_figure_rows": self.odd_figure_rows,
             "odd_figures": [odd._asdict() for odd in self.odd_figures],
+            "price_drift": self.dearer,
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),

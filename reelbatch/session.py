@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,8 @@ class Session:
 
     def make_report(self) -> RunReport:
         """How the run stands now; kept as its report."""
-        self.report = run_report(self.ledger, self.scope, self.tally, self.settings.max_credits)
+        report = run_report(self.ledger, self.scope, self.tally, self.settings.max_credits)
+        self.report = replace(report, dearer=self.submitter.dearer)
         self.failed = failed_rows(self.ledger, self.scope.batch)
         return self.report
 
@@ -336,13 +337,14 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         max_wait_s=settings.retry_max_wait_s,
         policy=Policy(settings.server_errors, settings.bad_gateway_wait_s),
         max_credits=settings.max_credits,
+        halts_on_drift=settings.price_drift == "halt",
+        lease_s=settings.lease_s,
         identical_rejections=settings.identical_rejections,
         api=api_of(settings.base_url),
         render_window=render_window(settings),
         doubt_min_age_s=settings.doubt_min_age_s,
         doubts_in_a_row=settings.doubts_in_a_row,
         doubt_probe_wait_s=settings.doubt_probe_wait_s,
-        lease_s=settings.lease_s,
     )
     return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
 

@@ -110,6 +110,9 @@ class Settings(BaseSettings):
         default="hold", description="rows whose request is paid for under another name"
     )
     max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")
+    price_drift: Literal["warn", "halt"] = Field(
+        default="warn", description="under a cap: videos that cost more than estimated, by their settled figures"
+    )
     dollars_per_credit: float | None = Field(default=None, ge=0)
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
     plan: Plan | None = None

@@ -232,6 +232,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         print_held([held.as_json() for held in report.held], report.held_rows)
     if report.odd_figure_rows:
         _print_odd_figures(report)
+    for words in report.dearer:
+        warn(f"dearer than estimated: {words}; correct the table of models")
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))

@@ -26,6 +26,7 @@ from reelbatch.ledger.schema import (
     loads,
     metadata,
     orders,
+    prices,
     schema_version,
     writers,
 )
@@ -57,6 +58,7 @@ _COLUMNS_3 = (
 
 _MORE_COLUMNS_4 = (
     ("batches", "account", "VARCHAR"),
+    ("batches", "probe", "VARCHAR"),
     ("batches", "key_hash", "VARCHAR"),
     ("reelbatch_schema", "identity", "VARCHAR"),
     ("runs", "secret", "VARCHAR"),
@@ -72,7 +74,7 @@ def _generations(connection: Connection) -> None:
     for name in ("results_held", "results_due", "results_token", "results_state"):
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
     connection.exec_driver_sql("ALTER TABLE results RENAME TO results_of_version_3")
-    metadata.create_all(connection, [generations, orders, accounts])
+    metadata.create_all(connection, [generations, orders, accounts, prices])
     base = "SELECT base FROM batches WHERE batches.batch = results_of_version_3.batch"
     connection.exec_driver_sql(
         f"INSERT INTO generations ({_COLUMNS_3}, image_base) "  # noqa: S608 - our own columns

@@ -8,6 +8,7 @@ uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
 batches   the running sums of a batch's money; a cap is reserved against its worst case
+prices    what videos cost in truth, by price class
 accounts  whose keys were used: the account behind each, its tier and balance as last seen
 loads     who read a batch's manifest last, or reads it now: several workers read it once
 apis      what all workers of one API share: when the next create may start, and a lock to count renders under
@@ -273,6 +274,7 @@ batches = Table(
     Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
     Column("account", String),  # the account's id; null: not known yet
+    Column("probe", String),  # token of the request that finds out a price; over once that has its answer
     Column("key_hash", String),  # salted hash of the key that was used last, which stands for the account until then
     # What the attempts add up to, kept by the transactions that change them: nobody adds up a million rows to look.
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in SUMS),
@@ -304,6 +306,21 @@ accounts = Table(
     Column("credits", BigInteger),  # the balance
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("api", "key_hash"),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("api", String, nullable=False),
+    Column("account", String, nullable=False),  # its id, or the hash of the key while that is not known
+    Column("model", String, nullable=False),  # as requests state them; `default` where they state none
+    Column("resolution", String, nullable=False),
+    Column("audio", Boolean, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("charged", Integer),  # what the last create was answered with
+    Column("settled", Integer),  # what the last finished video cost
+    Column("seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("api", "account", "model", "resolution", "audio", "seconds"),
 )
 
 loads = Table(

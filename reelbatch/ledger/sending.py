@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.figures import figure
-from reelbatch.ledger import shared_ids, sharing
+from reelbatch.ledger import prices, shared_ids, sharing
 from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
 from reelbatch.ledger.moves import (
     DOUBTFUL,
@@ -32,7 +32,7 @@ from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.ledger.shared_ids import Owner
 
-__all__ = ["Admission", "Answer", "Asked", "Ending", "Intent", "Window", "record_answers", "record_intents"]
+__all__ = ["Admission", "Answer", "Asked", "Ending", "Intent", "Ruling", "Window", "record_answers", "record_intents"]
 
 _LARGEST_NUMBER = 2**31 - 1  # of an INTEGER column in Postgres
 
@@ -44,8 +44,17 @@ class Admission(StrEnum):
     OVER_CAP = "over_cap"
     UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
     UNKNOWN_COST = "unknown_cost"  # a cap is set, and nobody knows what earlier requests of the batch have cost
+    DRIFTED = "drifted"  # such videos cost more than estimated, and the run is to stop at that
+    WAIT = "wait"  # another request of the batch has to be answered first: a price is found out, or the cap is near
     WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
     HELD = "held"  # the request is paid for under another name; the row waits, and says so
+
+
+class Ruling(NamedTuple):
+    """What an intent was told, and the credits that are held back for it."""
+
+    admission: Admission
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +89,11 @@ class Intent:
     window: Window | None = None
     asked: Asked = _NOTHING_KNOWN
     repeats: RepeatPolicy = RepeatPolicy.HOLD
+    halts_on_drift: bool = False
 
     @property
     def reserve(self) -> int:
-        """Credits held back until the answer is known."""
+        """Credits held back until the answer is known, by the table of models; more where more was seen."""
         return self.row.credits_estimated or 0
 
     @property
@@ -121,7 +131,7 @@ class Answer:
         return self.reserved if self.ending is Ending.IN_DOUBT else 0
 
 
-def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Admission]:
+def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
     """Reserve credits and move rows to `sending`, or say why not.
 
     Raises:
@@ -129,12 +139,13 @@ def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Admi
     """
     held = _hold(connection, items)
     reserved = iter(_reserve(connection, [item for item in items if item.token not in held]))
-    admissions = [Admission.HELD if item.token in held else next(reserved) for item in items]
-    admitted = [item for item, answer in zip(items, admissions, strict=True) if answer is Admission.ADMITTED]
+    rulings = [Ruling(Admission.HELD) if item.token in held else next(reserved) for item in items]
+    told = zip(items, rulings, strict=True)
+    admitted = [(item, ruling) for item, ruling in told if ruling.admission is Admission.ADMITTED]
     if admitted:
-        _execute_all(connection, _SEND, [_send_values(item) for item in admitted])
-        connection.execute(insert(attempts), [_attempt_values(item) for item in admitted])
-    return admissions
+        _execute_all(connection, _SEND, [_send_values(item) for item, _ in admitted])
+        connection.execute(insert(attempts), [_attempt_values(item, ruling.reserved) for item, ruling in admitted])
+    return rulings
 
 
 def _hold(connection: Connection, items: Sequence[Intent]) -> set[Token]:
@@ -211,6 +222,8 @@ def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[boo
         connection.execute(_CLOSE_ATTEMPT, closed)
     moved = _move_rows(connection, [item for item, new in zip(items, news, strict=True) if new])
     sums.write(connection)
+    charged = {item.token: item.credits_charged for item in items if item.ending is Ending.SUBMITTED}
+    prices.see_charged(connection, {token: said for token, said in charged.items() if said is not None})
     return [new and item.token in moved for item, new in zip(items, news, strict=True)]
 
 
@@ -295,26 +308,26 @@ def _send_values(item: Intent) -> dict[str, Any]:
     return {**_key_values(row), **own, **asked}
 
 
-def _attempt_values(item: Intent) -> dict[str, Any]:
+def _attempt_values(item: Intent, reserved: int) -> dict[str, Any]:
     return {
         "token": item.token,
         "batch": item.row.batch,
         "row_key": item.row.row_key,
         "run_id": item.run_id,
         "started_at": item.at,
-        "credits_reserved": item.reserve,
+        "credits_reserved": reserved,
         "unrated": item.is_unrated,
         "generation": item.row.generation,
     }
 
 
-def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Admission]:
+def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
     """Admit in order as many as the cap allows; the batch's row is locked until the commit where there is a cap.
 
     Raises:
         LedgerError: a cap is set, and the batch has no entry to count against.
     """
-    admissions: list[Admission] = []
+    rulings: list[Ruling] = []
     capped = {item.row.batch for item in items if item.max_credits is not None}
     standing = {batch: _standing(connection, batch) for batch in sorted(capped)}
     windows = {item.window for item in items if item.window is not None}
@@ -322,34 +335,71 @@ def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Admission]
     sums = Sums()
     for item in items:
         batch = item.row.batch
-        admission = _admit(item, standing.get(batch), free)
-        admissions.append(admission)
-        if admission is Admission.ADMITTED:
-            if (known := standing.get(batch)) is not None:
-                standing[batch] = known._replace(committed=known.committed + item.reserve)
+        ruling = _admit(item, standing.get(batch), free)
+        rulings.append(ruling)
+        if ruling.admission is Admission.ADMITTED:
             if item.window is not None:
                 free[item.window] -= 1
-            sums.add(batch, item.run_id, None, Attempted(item.reserve, unrated=item.is_unrated))
+            sums.add(batch, item.run_id, None, Attempted(ruling.reserved, unrated=item.is_unrated))
     sums.write(connection)
-    return admissions
+    return rulings
 
 
-class _Standing(NamedTuple):
-    """A batch's worst case so far, and how many requests it leaves out since nobody knows what they cost."""
+class _Standing:
+    """What a batch under a cap has cost and has under way. Credits are integers."""
 
-    committed: int
-    unknown: int
+    def __init__(self, connection: Connection, batch: Batch, found: Any) -> None:
+        self.committed: int = found.committed
+        self.in_flight: int = found.reserved
+        self.unknown: int = found.unknown  # requests that `committed` leaves out: nobody knows what they cost
+        self._connection = connection
+        self._batch = batch
+        self._payer: tuple[str, str] = (found.api, found.payer)
+        self._is_probing: bool = found.probe_at_work
+        self._prices: dict[prices.PriceClass, prices.Price] = {}
+
+    def price(self, row: ClaimedRow) -> prices.Price:
+        """What was seen of the row's price class."""
+        wanted = prices.class_of(*self._payer, row.request)
+        if wanted not in self._prices:
+            self._prices[wanted] = prices.find(self._connection, wanted)
+        return self._prices[wanted]
+
+    def must_wait(self, cap: int, price: prices.Price) -> bool:
+        """A price that was not seen is found out by one row at a time; near the cap, all rows go one at a time."""
+        if not price.is_fresh and self._is_probing:
+            return True
+        return self.in_flight > 0 and cap - self.committed < 2 * self.in_flight
+
+    def take(self, item: Intent, price: prices.Price, reserve: int) -> None:
+        """The row is admitted; where its price was not seen, it is the one that finds it out."""
+        self.committed += reserve
+        self.in_flight += reserve
+        if not price.is_fresh:
+            self._is_probing = True
+            entry = update(batches).where(batches.c.batch == self._batch)
+            self._connection.execute(entry.values(probe=item.token))
 
 
+_AT_WORK = select(attempts.c.token).where(attempts.c.token == batches.c.probe, attempts.c.outcome.is_(None)).exists()
 _STANDING = (
-    select(batches.c.committed, batches.c.unknown).where(batches.c.batch == bindparam("b_batch")).with_for_update()
+    select(
+        batches.c.committed,
+        batches.c.reserved,
+        batches.c.unknown,
+        batches.c.api,
+        prices.PAYER.label("payer"),
+        _AT_WORK.label("probe_at_work"),
+    )
+    .where(batches.c.batch == bindparam("b_batch"))
+    .with_for_update()
 )
 
 
 def _standing(connection: Connection, batch: Batch) -> _Standing | None:
     """What the batch has cost; nobody else adds to it until the commit."""
     found = connection.execute(_STANDING, {"b_batch": batch}).one_or_none()
-    return None if found is None else _Standing(*found)
+    return None if found is None else _Standing(connection, batch, found)
 
 
 def _free(connection: Connection, window: Window) -> int:
@@ -358,18 +408,33 @@ def _free(connection: Connection, window: Window) -> int:
     return window.limit - sharing.unfinished(connection, window.api) - sharing.leaving(connection, window.api)
 
 
-def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int]) -> Admission:
+def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int]) -> Ruling:
     if item.window is not None and free[item.window] <= 0:
-        return Admission.WINDOW_FULL
+        return Ruling(Admission.WINDOW_FULL)
     if item.max_credits is None:
-        return Admission.ADMITTED
+        return Ruling(Admission.ADMITTED, item.reserve)
     if standing is None:
         raise LedgerError(f'batch "{item.row.batch}" has no entry in `batches` that a cap could be counted against')
+    return _admit_under_cap(item, standing, item.max_credits)
+
+
+def _admit_under_cap(item: Intent, standing: _Standing, cap: int) -> Ruling:
     if standing.unknown:
-        return Admission.UNKNOWN_COST
+        return Ruling(Admission.UNKNOWN_COST)
     if item.is_unrated:
-        return Admission.UNKNOWN_RATE
-    return Admission.ADMITTED if standing.committed + item.reserve <= item.max_credits else Admission.OVER_CAP
+        return Ruling(Admission.UNKNOWN_RATE)
+    price = standing.price(item.row)
+    reserve = max(item.reserve, price.larger)
+    if item.halts_on_drift and (price.settled or 0) > item.reserve:
+        admission = Admission.DRIFTED
+    elif standing.committed + reserve > cap:
+        admission = Admission.OVER_CAP
+    elif standing.must_wait(cap, price):
+        admission = Admission.WAIT
+    else:
+        standing.take(item, price, reserve)
+        admission = Admission.ADMITTED
+    return Ruling(admission, reserve)
 
 
 def _execute_all(connection: Connection, statement: Any, values: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, 
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import StateConflict
+from reelbatch.ledger import prices
 from reelbatch.ledger.books import Attempted, Sums, known_attempts
 from reelbatch.ledger.moves import RENDERING, SETTLED, in_states
 from reelbatch.ledger.schema import attempts, batches, generations
@@ -303,6 +304,8 @@ def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settle
     _execute_all(connection, _FINISH, [{"b_token": token, **ends[token]} for token in sorted(ends)])
     _keep_odd(connection, items, known)
     sums.write(connection)
+    complete = {item.row.token: item.credits_final for item in items if item.state is RowState.COMPLETE}
+    prices.see_settled(connection, {token: paid for token, paid in complete.items() if token and paid is not None})
     moved = _settle_rows(connection, items, [settlement.final for settlement in settlements])
     _lower(connection, [item for item, done in zip(items, moved, strict=True) if not done], ends)
     return [settlement if done else None for settlement, done in zip(settlements, moved, strict=True)]

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NoReturn
 from weakref import WeakSet
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
@@ -19,13 +20,14 @@ from reelbatch.ledger.claims import Claim, Release
 from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.ledger.selection import RepeatPolicy, Scope
-from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent, Window
+from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent, Ruling, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker, DoubtBreaker
 from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submitter.pace import Pace, Stopped
+from reelbatch.submitter.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Asset, Uploader
@@ -64,12 +66,13 @@ class SubmitPlan:
     policy: Policy
     max_credits: int | None
     identical_rejections: int
+    halts_on_drift: bool = False  # under a cap: no more of what costs more than estimated
+    lease_s: float = 60.0
     api: str = "local"
     render_window: int | None = None  # videos of this API unfinished at once, all workers' together
     doubt_min_age_s: float = 300.0  # after which the API's word counts that there is no such video
     doubts_in_a_row: int = 5
     doubt_probe_wait_s: float = 30.0
-    lease_s: float = 60.0
     clocks: Clocks = read_clocks  # by which an intent grows old
 
 
@@ -106,6 +109,8 @@ class Submitter:
         self._breaker = Breaker(plan.identical_rejections)
         self._doubts = DoubtBreaker(pace, plan.doubts_in_a_row, plan.doubt_probe_wait_s)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
+        self._prices = SeenPrices()
+        self._turn = Turn(ledger, plan.lease_s)
         self._recorder = Recorder(ledger, self.stop)
         confirm_plan = ConfirmPlan(
             attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s, min_age_s=plan.doubt_min_age_s
@@ -119,6 +124,11 @@ class Submitter:
         No more than it takes to keep all places busy: the others are left to other workers.
         """
         return 2 * self._plan.concurrency + (_UPLOADING if with_files else 0)
+
+    @property
+    def dearer(self) -> list[str]:
+        """Kinds of video that cost more than estimated, in words."""
+        return self._prices.warnings
 
     @property
     def pace(self) -> Pace:
@@ -210,8 +220,8 @@ class Submitter:
             self.tally.gave_back(code=why.code)
         except Stopped:
             await self._give_back(row)
-        except _NoRate:
-            await self._give_back(row, "unknown_rate", "what it costs is not known, and a cap is set; state a --rate")
+        except NoPrice as why:
+            await self._give_back(row, why.code, str(why))
         except ImageUnseen as problem:
             await self._unseen(row, problem)
         except ImageProblem as problem:
@@ -229,6 +239,7 @@ class Submitter:
             self._places.release()
 
     async def _send(self, row: ClaimedRow) -> None:
+        self._prices.check(row)
         assets = await self._assets(row)
         outcome = await self._attempts(row, assets)
         if outcome.code == _ASSET_GONE:
@@ -271,82 +282,105 @@ class Submitter:
         while True:
             try:
                 async with self.window.place() as place:
-                    token, outcome = await self._create(row, assets)
-                    await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+                    intent, outcome = await self._create(row, assets)
+                    await self._record(intent, outcome, _ENDINGS[outcome.kind])
                     place.has_video = outcome.kind is Kind.SUBMITTED
             except _WindowFull:
                 self.window.full()  # other workers were quicker; wait until somebody counts again
+            except _Wait:
+                await self._turn.wait()
             except _Stale:
                 continue
             except _OldUpload:  # it waited for days; this row's next attempts have the new ones as well
                 assets[:] = await self._assets(row)
             else:
-                return outcome if outcome.claimed_id is None else await self._confirm(row, token, outcome)
+                return outcome if outcome.claimed_id is None else await self._confirm(intent, outcome)
 
-    async def _confirm(self, row: ClaimedRow, token: Token, doubt: Outcome) -> Outcome:
+    async def _confirm(self, intent: _Recorded, doubt: Outcome) -> Outcome:
         """The row is in doubt in the table, its answer's id with it: whatever ends this process, that is kept."""
-        outcome = await self._confirmer.resolve(doubt, token)
+        outcome = await self._confirmer.resolve(doubt, intent.token)
         if is_cleared_up(outcome):
             self._doubts.learn(outcome.kind)
-            self.tally.clear_up(row.credits_estimated or 0)
-            await self._record(row, token, outcome, _ENDINGS[outcome.kind])
+            self.tally.clear_up(intent.reserved)
+            await self._record(intent, outcome, _ENDINGS[outcome.kind])
         return outcome
 
-    async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[Token, Outcome]:
+    async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[_Recorded, Outcome]:
         async with self._pace.ready() as place:
             if any(asset.is_old for asset in assets):
                 raise _OldUpload
-            token = new_token()
+            self._prices.check(row)
             written = self._freshness.now()  # before the commit: during it the process may be stopped as well
-            await self._record_intent(row, token, assets)
+            intent = await self._record_intent(row, new_token(), assets)
             try:
                 started = await place.take_off()
             except Stopped:
-                await self._record(row, token, Outcome(Kind.RETRY), Ending.WITHDRAWN)
+                await self._record(intent, Outcome(Kind.RETRY), Ending.WITHDRAWN)
                 raise _Withdrawn from None
             if started is None or self._freshness.is_over(written):
-                await self._record(row, token, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
+                await self._record(intent, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
-            body = create_body(row.request, image, end_image, sent_name(row, token))
+            body = create_body(row.request, image, end_image, sent_name(row, intent.token))
             self.tally.leaving()
             outcome = _asset_gone(classify(await self._client.send_create(body), self._plan.policy), assets)
             self._learn(outcome, started)
-        return token, outcome
+        return intent, outcome
 
-    async def _record_intent(self, row: ClaimedRow, token: Token, assets: list[Asset]) -> None:
+    async def _record_intent(self, row: ClaimedRow, token: Token, assets: list[Asset]) -> _Recorded:
         plan = self._plan
         asked = _asked(row, assets)
         intent = Intent(
-            row, plan.run_id, token, utc_now(), plan.max_credits, self._shared_window, asked, self.repeats
+            row,
+            plan.run_id,
+            token,
+            utc_now(),
+            plan.max_credits,
+            window=self._shared_window,
+            asked=asked,
+            repeats=self.repeats,
+            halts_on_drift=plan.halts_on_drift,
         )
-        match await self._ledger.write(sending.record_intents, intent):
+        ruling = await self._ledger.write(sending.record_intents, intent)
+        if ruling.admission is not Admission.ADMITTED:
+            self._refuse(row, ruling)
+        self.tally.reserve(ruling.reserved)
+        self._prices.reserved(row, ruling.reserved)
+        return _Recorded(row, token, ruling.reserved)
+
+    def _refuse(self, row: ClaimedRow, ruling: Ruling) -> NoReturn:
+        """What happens to a row that may not be sent now, as the signal that is raised."""
+        match ruling.admission:
             case Admission.OVER_CAP:
                 self._end(  # what was admitted before is within the cap
-                    ExitReason.CAP, f"the next row would take the batch over its cap of {plan.max_credits} credits"
+                    ExitReason.CAP, _over_cap(self._plan.max_credits)
                 )
                 raise Stopped
             case Admission.UNKNOWN_COST:
                 self._end(ExitReason.CAP, _UNKNOWN_COST)
                 raise Stopped
             case Admission.UNKNOWN_RATE:
-                raise _NoRate
+                raise NoPrice("unknown_rate", "what it costs is not known, and a cap is set; state a --rate")
+            case Admission.DRIFTED:
+                raise self._prices.drifted(row, ruling.reserved)
+            case Admission.WAIT:
+                raise _Wait
             case Admission.WINDOW_FULL:
                 raise _WindowFull
             case Admission.HELD:
                 raise _Held
-            case Admission.ADMITTED:
-                self.tally.reserve(intent.reserve)
+        raise AssertionError(ruling)
 
-    async def _record(self, row: ClaimedRow, token: Token, outcome: Outcome, ending: Ending) -> None:
+    async def _record(self, intent: _Recorded, outcome: Outcome, ending: Ending) -> None:
+        row = intent.row
         answer = Answer(
             batch=row.batch,
             row_key=row.row_key,
             run_id=self._plan.run_id,
-            token=token,
+            token=intent.token,
             at=utc_now(),
             ending=ending,
-            reserved=row.credits_estimated or 0,
+            reserved=intent.reserved,
             generation=row.generation,
             status=outcome.status,
             video_id=outcome.video_id,
@@ -359,6 +393,8 @@ class Submitter:
         )
         await self._recorder.record(answer)
         self.tally.record(answer)
+        self._prices.answered(row, answer)
+        self._turn.come()
 
     def _learn(self, outcome: Outcome, started: float) -> None:
         """At once, before anything is awaited: what this answer means for the creates to come."""
@@ -408,8 +444,21 @@ class _Withdrawn(Stopped):
     code: str | None = None
 
 
-class _NoRate(Exception):  # noqa: N818 - a signal within this module
-    """A cap is set, and nobody knows what this row costs."""
+class _Wait(Exception):  # noqa: N818 - a signal within this module
+    """Another row finds out the price, or the cap is near: wait for an answer, then try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """An intent that is on disk, and the credits that are held back for it."""
+
+    row: ClaimedRow
+    token: Token
+    reserved: int
+
+
+def _over_cap(cap: int | None) -> str:
+    return f"the next row would take the batch over its cap of {cap} credits"
 
 
 class _Stale(Exception):  # noqa: N818 - a signal within this module

@@ -118,7 +118,7 @@ class Worker:
 
     def admit(self, intent: Intent) -> Admission:
         """Record an intent, if the cap allows."""
-        return self.ledger.change(lambda connection: sending.record_intents(connection, [intent]))[0]
+        return self.ledger.change(lambda connection: sending.record_intents(connection, [intent]))[0].admission
 
     def send(self, taken: ClaimedRow, ending: Ending = Ending.SUBMITTED, **answered: Any) -> Intent:
         """From claimed to the answer."""

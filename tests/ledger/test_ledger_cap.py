@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from acting import ESTIMATE, LEASE, SPRING, Worker, answer, begin, committed, die, load, row, rows_of, states, tell
@@ -11,7 +12,7 @@ from sqlalchemy import delete, select
 from reelbatch.domain import ClaimedRow, Credits, RowState
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, claims, doubts, reading, sending, settling, utc_now
-from reelbatch.ledger.schema import attempts, batches
+from reelbatch.ledger.schema import attempts, batches, prices
 from reelbatch.ledger.sending import Admission, Ending, Intent
 from reelbatch.ledger.settling import Final, Rendered
 
@@ -33,12 +34,89 @@ async def test_a_hundred_at_once_never_pass_the_cap(tables: tuple[Ledger, Ledger
     runs = [begin(tables[number], f"run-{number}", max_credits=cap) for number in range(workers)]
     claimed = [(run, taken) for run in runs for taken in run.claim(ROWS // workers)]
     assert len(claimed) == ROWS
-    writes = (run.ledger.write(sending.record_intents, run.intent(taken)) for run, taken in claimed)
-    admissions = await asyncio.gather(*writes)
-    assert admissions.count(Admission.ADMITTED) == 40
-    assert admissions.count(Admission.OVER_CAP) == 60
+    see_price(tables[0])
+    told: list[Admission] = []
+    while claimed:
+        intents = [(run, run.intent(taken)) for run, taken in claimed]
+        rulings = await asyncio.gather(*(run.ledger.write(sending.record_intents, intent) for run, intent in intents))
+        told += [ruling.admission for ruling in rulings if ruling.admission is not Admission.WAIT]
+        left = zip(claimed, rulings, strict=True)
+        claimed = [row for row, ruling in left if ruling.admission is Admission.WAIT]
+        for (run, intent), ruling in zip(intents, rulings, strict=True):
+            if ruling.admission is Admission.ADMITTED:
+                tell(run.ledger, intent)
+    assert told.count(Admission.ADMITTED) == 40
+    assert told.count(Admission.OVER_CAP) == 60
     assert committed(tables[0]) == 40 * ESTIMATE
-    assert list(states(tables[0]).values()).count("sending") == 40
+    assert list(states(tables[0]).values()).count("queued") == 40
+
+
+def see_price(ledger: Ledger, credits_: int = ESTIMATE, **values: object) -> None:
+    """The class of all rows here was charged before."""
+    asked = {"model": "ltx-2.3", "resolution": "default", "audio": False, "seconds": 2.0}
+    seen = {"api": "local", "account": "", "charged": credits_, "seen_at": utc_now(), **asked, **values}
+    ledger.change(lambda connection: connection.execute(prices.insert().values(seen)))
+
+
+def test_a_price_that_was_not_seen_is_found_out_by_one_row(ledger: Ledger) -> None:
+    """The others wait for its answer, and are reserved at what it says, also by another worker."""
+    worker = capped(ledger, 10)
+    probe, *others = worker.claim(3)
+    intent = worker.intend(probe)
+    other = begin(ledger, "run-2", max_credits=worker.max_credits)
+    assert other.admit(other.intent(other.claim(1)[0])) is Admission.WAIT
+    assert worker.admit(worker.intent(others[0])) is Admission.WAIT
+    tell(ledger, intent, credits_charged=2 * ESTIMATE)
+    assert worker.admit(worker.intent(others[0])) is Admission.ADMITTED
+    assert committed(ledger) == 4 * ESTIMATE
+
+
+@pytest.mark.parametrize("ending", [Ending.RETRY, Ending.REJECTED, Ending.IN_DOUBT, Ending.SUBMITTED])
+def test_a_probe_without_a_figure_passes_the_role_on(ledger: Ledger, ending: Ending) -> None:
+    """One more row finds the price out, and only one."""
+    worker = capped(ledger, 10)
+    worker.send(worker.claim(1)[0], ending, **({"credits_charged": None} if ending is Ending.SUBMITTED else {}))
+    taken = worker.claim(2)
+    assert [worker.admit(worker.intent(each)) for each in taken] == ["admitted", "wait"]
+
+
+def test_a_dead_workers_probe_passes_the_role_on(ledger: Ledger) -> None:
+    """Nobody waits for an answer that can't come any more."""
+    worker = capped(ledger, 10)
+    worker.intend(worker.claim(1)[0])
+    die(worker)
+    ledger.recover(LEASE)
+    other = begin(ledger, "run-2", max_credits=worker.max_credits)
+    assert other.admit(other.intent(other.claim(1)[0])) is Admission.ADMITTED
+
+
+@pytest.mark.parametrize(("days", "second"), [(29, "admitted"), (31, "wait")])
+def test_a_price_counts_as_seen_for_thirty_days(ledger: Ledger, days: int, second: str) -> None:
+    """After that, one row looks again."""
+    worker = capped(ledger, 10)
+    see_price(ledger, seen_at=utc_now() - timedelta(days=days))
+    assert [worker.admit(worker.intent(each)) for each in worker.claim(2)] == ["admitted", second]
+
+
+def test_near_the_cap_rows_go_one_at_a_time(ledger: Ledger) -> None:
+    """With less room than twice what is in flight, a price that rises is noticed before it matters."""
+    worker = capped(ledger, 5)
+    see_price(ledger)
+    told = [worker.admit(worker.intent(each)) for each in worker.claim(4)]
+    assert told == ["admitted", "admitted", "wait", "wait"]
+
+
+def test_drift_is_measured_on_settled_figures(ledger: Ledger) -> None:
+    """What is charged at first may come down; what a finished video cost does not."""
+    worker = capped(ledger, 10)
+    intent = worker.send(worker.claim(1)[0], credits_charged=2 * ESTIMATE)
+    strict = replace(worker.intent(worker.claim(1)[0]), halts_on_drift=True)
+    settle(ledger, intent, ESTIMATE)
+    assert worker.admit(strict) is Admission.ADMITTED
+    tell(ledger, strict)
+    settle(ledger, strict, ESTIMATE + 1)
+    dearer = replace(worker.intent(worker.claim(1)[0]), halts_on_drift=True)
+    assert worker.admit(dearer) is Admission.DRIFTED
 
 
 def capped(ledger: Ledger, rows: int, **cap: int) -> Worker:
@@ -48,8 +126,14 @@ def capped(ledger: Ledger, rows: int, **cap: int) -> Worker:
 
 
 def admissions(worker: Worker, rows: int) -> list[Admission]:
-    """What the next rows are told."""
-    return [worker.admit(worker.intent(taken)) for taken in worker.claim(rows)]
+    """What the next rows are told, each after the one before it was answered."""
+    told = []
+    for taken in worker.claim(rows):
+        intent = worker.intent(taken)
+        told.append(worker.admit(intent))
+        if told[-1] is Admission.ADMITTED:
+            tell(worker.ledger, intent)
+    return told
 
 
 def test_an_exact_fit_is_allowed(ledger: Ledger) -> None:
@@ -63,13 +147,11 @@ def test_one_credit_too_few_is_too_few(ledger: Ledger) -> None:
 
 
 def test_a_smaller_row_may_still_fit(ledger: Ledger) -> None:
-    """Within one group each row is measured by itself, in order."""
+    """Each row is measured by itself, in order."""
     sizes = [40, 70, 60, 1]
     load(ledger, [row(str(number), number, credits_estimated=size) for number, size in enumerate(sizes, 1)])
     worker = begin(ledger, max_credits=100)
-    intents = [worker.intent(taken) for taken in worker.claim()]
-    told = ledger.change(lambda connection: sending.record_intents(connection, intents))
-    assert told == ["admitted", "over_cap", "admitted", "over_cap"]
+    assert admissions(worker, 4) == ["admitted", "over_cap", "admitted", "over_cap"]
     assert committed(ledger) == 100
 
 
@@ -204,11 +286,13 @@ def test_intents_of_two_batches_in_one_group_are_counted_apart(ledger: Ledger) -
     """Interleaved rows of two batches are held to the cap of their own batch."""
     load(ledger, rows_of("a", "b", "c"))
     load(ledger, rows_of("a", "b", "c"), batch="autumn")
-    spring = begin(ledger, "run-1", max_credits=2 * ESTIMATE)
+    see_price(ledger)
+    spring = begin(ledger, "run-1", max_credits=4 * ESTIMATE)
     autumn = begin(ledger, "run-2", max_credits=ESTIMATE, batch="autumn")
     pairs = zip(spring.claim(), autumn.claim(), strict=True)
     intents = [intent for one, other in pairs for intent in (spring.intent(one), autumn.intent(other))]
-    told = ledger.change(lambda connection: sending.record_intents(connection, intents))
-    assert told == ["admitted", "admitted", "admitted", "over_cap", "over_cap", "over_cap"]
+    rulings = ledger.change(lambda connection: sending.record_intents(connection, intents))
+    told = [ruling.admission for ruling in rulings]
+    assert told == ["admitted", "admitted", "admitted", "over_cap", "wait", "over_cap"]
     assert committed(ledger) == 2 * ESTIMATE
     assert committed(ledger, "autumn") == ESTIMATE

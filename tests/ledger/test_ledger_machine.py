@@ -268,7 +268,7 @@ class Books(RuleBasedStateMachine):
             if one["video_id"] is None:
                 held[one["run_id"]] += one["credits_reserved"] if one["outcome"] in {None, "in_doubt"} else 0
             else:
-                spent[one["run_id"]] += one["credits_charged"]
+                spent[one["run_id"]] += max(one["credits_reserved"], one["credits_charged"])
         assert {run["run_id"]: (run["reserved"], run["spent"]) for run in told} == {
             run["run_id"]: (held[run["run_id"]], spent[run["run_id"]]) for run in told
         }

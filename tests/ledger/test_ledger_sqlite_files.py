@@ -38,7 +38,7 @@ _OF_VERSION_4 = (
     ("attempts", "same_as"),
     ("runs", "secret"),
     *(("attempts", name) for name in ("generation", "refund_due_at", "refund_until", "unrated", "odd_figure")),
-    *(("batches", name) for name in ("account", "key_hash", "unknown")),
+    *(("batches", name) for name in ("account", "probe", "key_hash", "unknown")),
     ("reelbatch_schema", "identity"),
     *(("decisions", name) for name in ("command", "before", "undoes")),
 )
@@ -48,7 +48,7 @@ AS_THIRD_VERSION = (
     "DROP VIEW results",
     *(f"DROP INDEX {name}" for name in ("attempts_odd", "attempts_unrated")),
     f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
-    *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts")),
+    *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts", "prices")),
     "DROP INDEX attempts_refund",
     *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in _OF_VERSION_4),
     "CREATE INDEX results_state ON results (batch, state, row_number)",
@@ -270,7 +270,7 @@ async def test_a_short_lock_is_waited_for(path: Path) -> None:
             done, _ = await asyncio.wait({waiting}, timeout=0.2)
             assert not done
             other.execute("COMMIT")
-            assert await waiting is Admission.ADMITTED
+            assert (await waiting).admission is Admission.ADMITTED
 
 
 async def test_a_long_lock_is_an_error_and_nothing_is_sent(url: str, path: Path) -> None:
@@ -282,7 +282,7 @@ async def test_a_long_lock_is_an_error_and_nothing_is_sent(url: str, path: Path)
         with locked(path), pytest.raises(LedgerError, match="kept it locked for too long"):
             await ledger.write(sending.record_intents, worker.intent(taken))
         assert states(ledger) == {"a": "claimed"}
-        assert await ledger.write(sending.record_intents, worker.intent(taken)) is Admission.ADMITTED
+        assert (await ledger.write(sending.record_intents, worker.intent(taken))).admission is Admission.ADMITTED
 
 
 def test_a_table_that_is_locked_when_opened_says_so(url: str, path: Path) -> None:
@@ -318,7 +318,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         assert committed(ledger) == len(admitted) * ESTIMATE
     with Ledger(url) as again:
         late = next(intent for intent, said in zip(intents, told, strict=True) if isinstance(said, LedgerError))
-        assert await again.write(sending.record_intents, late) is Admission.ADMITTED
+        assert (await again.write(sending.record_intents, late)).admission is Admission.ADMITTED
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")

@@ -40,7 +40,7 @@ def test_a_cap_takes_nothing_back_that_is_within_it(bench: Bench) -> None:
 def test_rows_in_doubt_count_against_the_cap(bench: Bench, sandbox: RunningSandbox) -> None:
     """They may have been charged, so their credits are not spent a second time."""
     sandbox.set_faults(script=["lost_after"] * 10)
-    report = bench.generate(bench.rows(60), concurrency=20, max_credits=30 * PRICE)
+    report = bench.generate(bench.rows(60), concurrency=20, max_credits=30 * PRICE, doubts_in_a_row=100)
     states = bench.states()
     assert states["in_doubt"] + states["queued"] == 30
     assert sum(charge["credits"] for charge in bench.charges(sandbox)) <= 30 * PRICE
