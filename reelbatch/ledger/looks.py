@@ -12,9 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from reelbatch.domain import Batch, RowState
 from reelbatch.ledger.books import known_attempts
 from reelbatch.ledger.schema import attempts
-from reelbatch.ledger.settling import REFUND_WITHIN, Final, Rendered, record_finals
-
-RAREST = timedelta(hours=1)
+from reelbatch.ledger.settling import RAREST, REFUND_WITHIN, Final, Rendered, record_finals
 
 
 def rarer(now: datetime, since: datetime, shortest: timedelta) -> timedelta:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, tuple_, update
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import StateConflict
@@ -114,10 +114,18 @@ def due(batch: Batch, now: datetime, limit: int) -> Select[Any]:
     )
 
 
+RAREST = timedelta(hours=1)
+"""Between two looks at a video of which the API says nothing that is known."""
+
+
 def too_late(batch: Batch, latest: datetime) -> Update:
-    """The rows whose time lies further ahead than any is put; answered from the same index."""
+    """The rows whose time lies further ahead than any is put; answered from the same index.
+
+    Those that are not waited for are put off for longer.
+    """
     own = (generations.c.batch == batch, in_states(UNSETTLED), generations.c.due_at > latest)
-    return update(generations).where(*own)
+    put_off = and_(generations.c.waited_until.is_not(None), generations.c.due_at <= latest + RAREST)
+    return update(generations).where(*own, not_(put_off))
 
 
 def take_due(connection: Connection, items: Sequence[TakeDue]) -> list[list[Rendered]]:

@@ -33,10 +33,11 @@ from acting import (
 )
 from waiting import until
 
+from reelbatch.findings import Finding
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.rescue_files import RescueFile, lying, objection, take_up, unverified
 from reelbatch.ledger.sending import Answer, Ending, Intent
-from reelbatch.reconciling import Finding, reconcile
+from reelbatch.reconciling import Rules, reconcile
 from reelbatch.submitter.recorder import Recorder
 from reelbatch.submitter.tally import ExitReason
 
@@ -248,11 +249,11 @@ async def test_no_row_is_declared_not_created_while_a_file_can_not_be_read(ledge
     file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
     file.write_text("what somebody else wrote")
     finding = Finding(intent.row.row_key, None)
-    (refused,) = await reconcile(ledger, None, SPRING, [finding])
+    (refused,) = await reconcile(ledger, None, [(SPRING, finding)], Rules(0))
     assert file.name in (refused.problem or "")
     assert states(ledger) == {"a": "in_doubt"}
     unverified(ledger)[0].unlink()
-    (done,) = await reconcile(ledger, None, SPRING, [finding])
+    (done,) = await reconcile(ledger, None, [(SPRING, finding)], Rules(0))
     assert done.problem is None
     assert states(ledger) == {"a": "pending"}
 

@@ -220,10 +220,10 @@ async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) 
 async def test_a_row_that_nobody_waits_for_is_looked_at_by_each_settle(ledger: Ledger) -> None:
     """Once, at its start, however rarely it is looked at by now; an end that it has come to counts."""
     submit(ledger, "odd")
-    api = FakeApi(EXPIRED)
+    api, soon = FakeApi(EXPIRED), utc_now() + timedelta(minutes=50)
     async with client_of(api) as client:
         await Settler(ledger, client, plan(unknown_state_holds_s=0)).run()
-        ledger.change(lambda connection: connection.execute(update(generations).values(due_at=TOMORROW)))
+        ledger.change(lambda connection: connection.execute(update(generations).values(due_at=soon)))
         assert (await Settler(ledger, client, plan(wait=False)).run()).polled == 0
         assert (await Settler(ledger, client, plan()).run()).polled == 1
         api.scripts = {"vid-spring-odd": [COMPLETE]}
