@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import time
@@ -56,6 +57,24 @@ def test_both_images_of_a_row_are_uploaded(bench: Bench, sandbox: RunningSandbox
     before = puts(sandbox)
     assert bench.generate(manifest).exit_code == 0
     assert puts(sandbox) == before + 2
+
+
+def test_paths_of_the_api_are_passed_on_as_they_are(bench: Bench, sandbox: RunningSandbox) -> None:
+    """Saved items as first and last frame: nothing is looked for, nothing uploaded, and their age is not asked."""
+    manifest = bench.rows(3, model="kling-3.0", resolution="720p", end_seconds=5)
+    manifest = manifest.assign(image_path="saved-items/products/chair", end_image_path="saved-items/products/table")
+    before = puts(sandbox)
+    report = bench.generate(manifest)
+    assert (report.exit_code, bench.states(), puts(sandbox)) == (0, {"queued": 3}, before)
+    assert_books_agree(bench, sandbox, report)
+    with scripted(lambda _: Answer()) as api:
+        Bench(bench.folder / "sent", api.url).generate(manifest)
+        (assets,) = {json.dumps(arrival.body["assets"], sort_keys=True) for arrival in api.arrivals}
+    stated = {
+        "end_image_file_path": "saved-items/products/table",
+        "image_file_path": "saved-items/products/chair",
+    }
+    assert assets == json.dumps(stated)
 
 
 @pytest.mark.parametrize("kind", ["upload_url_fail", "upload_url_rate_limited", "upload_fail", "upload_expired"])

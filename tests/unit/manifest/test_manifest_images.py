@@ -187,6 +187,8 @@ def test_images_in_the_cloud_are_inspected(image: Any) -> None:
         ("https://x.test/a.png", ImageKind.URL),
         ("HTTP://x.test/a.png", ImageKind.URL),
         ("api-assets/id/1.png", ImageKind.ASSET),
+        ("saved-items/characters/1", ImageKind.ASSET),
+        ("./saved-items/1.png", ImageKind.LOCAL),
         ("s3://b/a.png", ImageKind.CLOUD),
         ("file:///a.png", ImageKind.CLOUD),
         ("simplecache::s3://b/a.png", ImageKind.CLOUD),
@@ -209,6 +211,7 @@ def test_kinds_of_paths(stated: Any, kind: Any) -> None:
         ("s3://b/c.png", "/m", "s3://b/c.png"),
         ("https://x.test/a.png", "/m", "https://x.test/a.png"),
         ("api-assets/1.png", "/m", "api-assets/1.png"),
+        ("saved-items/1", "s3://bucket/list", "saved-items/1"),
     ],
 )
 def test_paths_are_resolved_against_the_manifest(stated: Any, base: Any, where: Any) -> None:
@@ -299,6 +302,7 @@ def test_file_addresses_are_local(read: Any, image: Any) -> None:
         "https://x.test/%E8%8A%B1.heic",
         "https://x.test/花.tif",
         "api-assets/id/1.png",
+        "saved-items/characters/1",
         "s3://bucket/a.png",
         "memory://a.png",
         "simplecache::s3://bucket/a.png",
@@ -324,6 +328,7 @@ def test_good_addresses(read: Any, url: Any) -> None:
         "https://magichour.ai/my-library?imageId=",
         "htps://x.test/a.png",
         "api-assets/",
+        "saved-items/",
         "data:image/png;base64,AAAA",
     ],
 )
