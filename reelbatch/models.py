@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reelbatch.domain import Plan, Request
 from reelbatch.errors import SettingsError
 
+DEFAULT_MODEL = "default"
+"""The name that leaves the choice to the API, as no name does."""
+
 
 class Finding(NamedTuple):
     """Why a request does not fit its model. `blocking` False: a warning."""
@@ -134,12 +137,12 @@ class ModelTable(_Frozen):
     def resolve(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> Resolved:
         """The model that the API will use for `request`, its resolution and whether audio is on."""
         tier: Literal["paid", "free"] = "free" if plan == "free" else "paid"
-        name = request.model or "default"
+        name = request.model or DEFAULT_MODEL
         resolution = request.resolution or getattr(self.default_resolution, tier)
         audio = bool(request.audio)
         if profile:
             return Resolved(profile, self._profile(profile), resolution, audio)
-        if name == "default":
+        if name == DEFAULT_MODEL:
             name = self.default_model.choose(tier, resolution, request.end_seconds or 0.0)
             return Resolved(name, self.models.get(name), resolution, audio, assumed=True)
         if alias := self.aliases.get(name):
@@ -148,7 +151,7 @@ class ModelTable(_Frozen):
 
     def _profile(self, name: str) -> Model:
         if name not in self.profiles:
-            known = _either(self.profiles)
+            known = either(self.profiles)
             raise SettingsError(f'The table of models has no profile "{name}". Use {known}, or leave it out.')
         return self.profiles[name]
 
@@ -242,11 +245,11 @@ def _misfits(request: Request, resolved: Resolved, model: Model, plan: Plan | No
 def _check_resolution(resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
     if model.resolutions and resolved.resolution not in model.resolutions:
         what = f"{resolved.name} does not offer this resolution"
-        yield Finding("resolution", resolved.resolution, what, f"Use {_either(model.resolutions)}.")
+        yield Finding("resolution", resolved.resolution, what, f"Use {either(model.resolutions)}.")
     plans = model.plans.get(resolved.resolution)
     if plan and plans and plan not in plans:
         what = f"not included in the plan {plan}"
-        yield Finding("resolution", resolved.resolution, what, f"It needs the plan {_either(plans)}.")
+        yield Finding("resolution", resolved.resolution, what, f"It needs the plan {either(plans)}.")
 
 
 def _check_seconds(request: Request, resolved: Resolved, model: Model) -> Iterator[Finding]:
@@ -261,14 +264,15 @@ def _check_end_image(request: Request, resolved: Resolved, model: Model) -> Iter
     if model.end_image == "none":
         yield Finding("end_image_path", value, f"{resolved.name} takes no end image", "Leave it empty.")
     elif model.end_image != "all" and resolved.resolution not in model.end_image:
-        what = f"{resolved.name} takes an end image only at {_either(model.end_image)}"
+        what = f"{resolved.name} takes an end image only at {either(model.end_image)}"
         yield Finding("end_image_path", value, what, "Change the resolution or leave it empty.")
     if model.end_image_max_seconds and (request.end_seconds or 0) > model.end_image_max_seconds:
         what = f"{resolved.name} takes an end image only up to {model.end_image_max_seconds} seconds"
         yield Finding("end_image_path", value, what, "Shorten the video or leave it empty.")
 
 
-def _either(options: Iterable[str]) -> str:
+def either(options: Iterable[str]) -> str:
+    """`a, b or c`."""
     *head, last = options
     return f"{', '.join(head)} or {last}" if head else last
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -12,8 +12,9 @@ from reelbatch.errors import ManifestError, ReelbatchError
 from reelbatch.ledger import Comparison, StagedManifest
 from reelbatch.ledger.reruns import RerunCount
 from reelbatch.ledger.selection import Action
+from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions
-from reelbatch.models import ModelTable, load_models
+from reelbatch.models import DEFAULT_MODEL, ModelTable, load_models
 from reelbatch.opening import table_is_new, table_shown
 from reelbatch.settings import Settings
 
@@ -31,6 +32,7 @@ class Findings:
     warning_count: int = 0
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)  # models that estimates of rows without a model took
 
     def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
         """Pass the manifest's rows on, and keep what was found."""
@@ -40,6 +42,7 @@ class Findings:
             self.warning_count += len(checked.warnings)
             self.problems += checked.problems[: KEPT_PROBLEMS - len(self.problems)]
             self.warnings += checked.warnings[: KEPT_PROBLEMS - len(self.warnings)]
+            self.assumed += checked.assumed
             yield checked.rows
 
 
@@ -83,6 +86,8 @@ class Plan:
     warnings: list[str]
     problem_count: int
     warning_count: int
+    credits_assumed: int = 0  # of the estimate: rows without a model
+    assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     joined: bool = False  # another worker, which is still at work, has read the manifest
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
@@ -139,6 +144,8 @@ class RerunPlan:
     unknown_rate: int
     by_failure: list[RerunCount]
     left_alone: list[str]
+    credits_assumed: int = 0  # of the estimate: rows without a model
+    assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -230,19 +237,11 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
     by_action: dict[str, Any] = {
         action.value: sum(count.rows for count in comparison.counts if count.action is action) for action in Action
     }
-    models = [
-        ModelEstimate(
-            model=count.model or "default",
-            rows=count.rows,
-            credits=None if count.unknown == count.rows else count.credits_estimated,
-            unknown=count.unknown,
-        )
-        for count in comparison.counts
-        if count.action is Action.SEND
-    ]
+    models = _by_model(count for count in comparison.counts if count.action is Action.SEND)
     credits_ = sum(model.credits or 0 for model in models)
     same = [_same_request(first, last) for first, last in comparison.same_requests]
     by_action["held_rows"] = by_action.pop(Action.HELD.value)
+    assumed = sum(model.credits or 0 for model in models if findings.assumed and model.model == DEFAULT_MODEL)
     return Plan(
         manifest=manifest.name,
         batch=batch,
@@ -254,6 +253,8 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
         gone=comparison.gone,
         credits_estimated=credits_,
         unknown_rate=sum(model.unknown for model in models),
+        credits_assumed=assumed,
+        assumed_models=findings.assumed if assumed else [],
         dollars=_dollars(credits_, settings, load_models(settings.models)),
         max_credits=settings.max_credits,
         by_model=models,
@@ -264,6 +265,19 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
     )
+
+
+def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:
+    """Rows that name no model, and those that name `default`, ask for the same."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for count in counts:
+        rows, credits_, unknown = sums.get(count.model or DEFAULT_MODEL, (0, 0, 0))
+        more = (rows + count.rows, credits_ + count.credits_estimated, unknown + count.unknown)
+        sums[count.model or DEFAULT_MODEL] = more
+    return [
+        ModelEstimate(model=name, rows=rows, credits=None if unknown == rows else credits_, unknown=unknown)
+        for name, (rows, credits_, unknown) in sums.items()
+    ]
 
 
 def look(manifest: Manifest, batch: Batch, settings: Settings, staged: tuple[Findings, StagedManifest]) -> Plan:

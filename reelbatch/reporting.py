@@ -43,6 +43,8 @@ class RunReport:
     shared_ids: list[SharedId] = field(default_factory=list)  # the first of them
     odd_figure_rows: int = 0  # rows that count as their estimate, since the API's figure can't be believed
     odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
+    credits_assumed: int = 0  # of what this run was to send: the estimate of rows without a model
+    assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
 
     @property
@@ -89,8 +91,10 @@ class RunReport:
             "held": [held.as_json() for held in self.held],
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "odd_figure_rows": self.odd_figure_rows,
-            "odd_figures": [odd._asdict() for odd in self.odd_figures],
+            "odd_figures": [asdict(odd) for odd in self.odd_figures],
             "price_drift": self.dearer,
+            "credits_assumed": self.credits_assumed,
+            "assumed_models": self.assumed_models,
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -115,7 +119,7 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
     held_rows, held = ledger.read(lambda connection: reading.held(connection, scope.batch, FAILED_ROWS_SHOWN))
     shared_rows, shared = ledger.read(partial(shared_ids, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
     odd_rows, odd = ledger.read(
-        lambda connection: reading.odd_figures(connection, scope.batch, scope.run_id, FAILED_ROWS_SHOWN)
+        lambda connection: reading.odd_figures(connection, scope.batch, FAILED_ROWS_SHOWN, scope.run_id)
     )
     return RunReport(
         shared_rows=shared_rows,

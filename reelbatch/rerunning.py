@@ -8,7 +8,9 @@ from reelbatch.domain import FAILED, Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, reading, reruns, runs
 from reelbatch.ledger.reruns import Selection
+from reelbatch.models import load_models
 from reelbatch.planning import Assignment, RerunPlan
+from reelbatch.settings import Settings
 
 _LEFT_ALONE = {
     RowState.COMPLETE: "have their video",
@@ -82,7 +84,7 @@ def _states(order: RerunOptions) -> frozenset[RowState]:
     return states
 
 
-def preview(ledger: Ledger, chosen: Selection, limit: int | None = None) -> RerunPlan:
+def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | None = None) -> RerunPlan:
     """What would be sent, and what not; changes nothing. With `limit`, no more rows than that."""
     counts = ledger.read(lambda connection: reruns.preview(connection, chosen, limit))
     states = ledger.read(lambda connection: reading.counts(connection, chosen.batch))
@@ -91,12 +93,18 @@ def preview(ledger: Ledger, chosen: Selection, limit: int | None = None) -> Reru
     for count in counts:
         taken[count.state] = taken.get(count.state, 0) + count.rows
     rest = {state: rows - taken.get(state, 0) for state, rows in states.items()}
+    models = load_models(settings.models)
+    assumed = ledger.read(lambda connection: reruns.assumed(connection, chosen, limit))
+    if settings.model_profile is not None:  # the model does not count
+        assumed = []
     left = [f"{sum(gone.values()):,} gone left the manifest; they are never sent"] if gone else []
     return RerunPlan(
         batch=chosen.batch,
         send=sum(count.rows for count in counts),
         credits_estimated=sum(count.credits_estimated for count in counts),
         unknown_rate=sum(count.unknown for count in counts),
+        credits_assumed=sum(credits_ for _, credits_ in assumed),
+        assumed_models=sorted({models.resolve(request, plan=settings.plan).name for request, _ in assumed}),
         by_failure=counts,
         left_alone=[
             f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows

@@ -184,7 +184,12 @@ class Session:
     def make_report(self) -> RunReport:
         """How the run stands now; kept as its report."""
         report = run_report(self.ledger, self.scope, self.tally, self.settings.max_credits)
-        self.report = replace(report, dearer=self.submitter.dearer)
+        self.report = replace(
+            report,
+            dearer=self.submitter.dearer,
+            credits_assumed=0 if self.plan is None else self.plan.credits_assumed,
+            assumed_models=[] if self.plan is None else self.plan.assumed_models,
+        )
         self.failed = failed_rows(self.ledger, self.scope.batch)
         return self.report
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from reelbatch.ledger import Ledger
     from reelbatch.ledger.orders import OpenOrder
+    from reelbatch.ledger.reading import OddFigure
+
+ODD_FIGURES_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class BatchStatus:
     gone: dict[RowState, int] = field(default_factory=dict)  # of `states`: rows that the manifest no longer has
     order: OpenOrder | None = None  # rows that are being made again
     earlier_videos: int = 0  # of rows that have a later one
+    odd_figure_rows: int = 0  # requests of which a figure of the API was not believed
+    odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
 
     @property
     def needs_attention(self) -> int:
@@ -51,7 +56,8 @@ class BatchStatus:
         money = {"credits": asdict(self.credits), "credits_by_model": by_model}
         order = None if self.order is None else str(self.order)
         more = {"gone": sum(self.gone.values()), "earlier_videos": self.earlier_videos, "order": order}
-        return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money}
+        odd = {"odd_figure_rows": self.odd_figure_rows, "odd_figures": [asdict(one) for one in self.odd_figures]}
+        return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money, **odd}
 
 
 def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> BatchStatus:
@@ -62,8 +68,11 @@ def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> Bat
 def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> BatchStatus:
     from reelbatch.ledger import orders, reading, selection
 
+    odd_rows, odd = reading.odd_figures(connection, batch, ODD_FIGURES_SHOWN)
     return BatchStatus(
         batch=batch,
+        odd_figure_rows=odd_rows,
+        odd_figures=odd,
         rows=selection.rows_of(connection, batch),
         states=reading.counts(connection, batch),
         credits=reading.credits_of(connection, batch),

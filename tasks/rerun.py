@@ -20,7 +20,7 @@ from reelbatch.submitter import ExitReason
 async def choose_failed_rows(chosen: Selection, limit: int | None) -> RerunPlan:
     """The chosen rows become pending. Safe to repeat: rows that wait already are found again."""
     session = current_session()
-    plan = await asyncio.to_thread(preview, session.ledger, chosen, limit)
+    plan = await asyncio.to_thread(preview, session.ledger, chosen, session.settings, limit)
     try:
         await asyncio.to_thread(session.agree, plan)
     except NotAgreed as refusal:

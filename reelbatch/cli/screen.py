@@ -16,6 +16,7 @@ from reelbatch.opening import new_table
 
 if TYPE_CHECKING:
     from reelbatch.ledger.doubts import Doubt
+    from reelbatch.ledger.reading import OddFigure
     from reelbatch.planning import Plan, RerunPlan
     from reelbatch.reporting import RunReport
     from reelbatch.settler import SettleTally
@@ -87,6 +88,7 @@ def print_plan(plan: Plan) -> None:
     if plan.by_model:
         out.print(_model_table(plan))
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
+    _print_assumed(plan)
     if plan.unknown_rate:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
     if plan.max_credits is not None:
@@ -132,6 +134,14 @@ def _money(plan: Plan) -> str:
     return f"{plan.credits_estimated:,} credits{dollars}"
 
 
+def _print_assumed(plan: Plan | RerunPlan) -> None:
+    if plan.credits_assumed:
+        from reelbatch.models import either
+
+        models = escape(either(plan.assumed_models))
+        out.print(f"  of it {plan.credits_assumed:,} assumed: model default is taken to be {models}")
+
+
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
@@ -159,6 +169,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     for line in plan.left_alone:
         out.print(f"  [dim]left alone: {escape(line)}[/]")
     out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")
+    _print_assumed(plan)
     if plan.unknown_rate:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
 
@@ -175,6 +186,8 @@ def print_settled(tally: SettleTally) -> None:
         f"Credits of these: estimated {tally.credits_estimated:,} · charged {tally.credits_charged:,} · "
         f"final {tally.credits_final:,} · refunded {tally.credits_refunded:,}"
     )
+    if tally.odd_figure_rows:
+        _print_odd_figures("charged in the end", "they count as before", tally.odd_figure_rows, tally.odd_figures)
     for key, message in tally.download_failures:
         err.print(f"[red]{escape(key)}: not downloaded:[/] {escape(message)}")
 
@@ -186,6 +199,7 @@ def print_status(status: BatchStatus) -> None:
         out.print(f"  {state:<12}{count:>9,}")
     _rest(
         ("gone", sum(status.gone.values()), "left the manifest; never sent, and counted above"),
+        ("odd", status.odd_figure_rows, "figures of the API were not believed; --json names them"),
         ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
     )
     if status.order is not None and not status.order.is_done:
@@ -231,7 +245,7 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         out.print(f"  held        {report.held_rows:>9,}  [dim]paid for under another name[/]")
         print_held([held.as_json() for held in report.held], report.held_rows)
     if report.odd_figure_rows:
-        _print_odd_figures(report)
+        _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
     rows = list(failed)
@@ -239,11 +253,10 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         out.print(_failed_table(rows))
 
 
-def _print_odd_figures(report: RunReport) -> None:
-    rows = _count(report.odd_figure_rows, "row")
-    shown = ", ".join(f"{odd.row_key} ({odd.why})" for odd in report.odd_figures[:_ODD_SHOWN])
-    more = ", …" if report.odd_figure_rows > _ODD_SHOWN else ""
-    warn(f"what the API charged can't be told for {rows}, so the estimate counts: {shown}{more}")
+def _print_odd_figures(what: str, counts: str, rows: int, first: Sequence[OddFigure]) -> None:
+    shown = ", ".join(f"{odd.row_key} ({odd.why})" for odd in first[:_ODD_SHOWN])
+    more = ", …" if rows > _ODD_SHOWN else ""
+    warn(f"what the API {what} can't be told for {_count(rows, 'row')}, so {counts}: {shown}{more}")
 
 
 def _failed_table(rows: list[dict[str, Any]]) -> Table:

@@ -61,7 +61,7 @@ def allow_rerun(options: RerunOptions, settings: Settings, consent: Consent, lim
     if not _asks(settings, consent):
         return
     with opened_ledger(settings, must_exist=True) as ledger:
-        made = preview(ledger, selection(options, ledger), limit)
+        made = preview(ledger, selection(options, ledger), settings, limit)
     screen.print_rerun_plan(made)
     if made.send:
         _ask("Send these rows again?", Agreement.to(made))
@@ -70,7 +70,7 @@ def allow_rerun(options: RerunOptions, settings: Settings, consent: Consent, lim
 def show_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, as_json: bool) -> None:
     """What a rerun would send; nothing is changed."""
     with opened_ledger(settings, must_exist=True) as ledger:
-        made = preview(ledger, selection(options, ledger), limit)
+        made = preview(ledger, selection(options, ledger), settings, limit)
     if as_json:
         print_json(made.as_json())
     else:

@@ -20,8 +20,9 @@ VERSION = 4
 _SPECIAL = (
     "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
     "SELECT 1 FROM generations WHERE listed = 0 LIMIT 1",
+    "SELECT 1 FROM attempts INDEXED BY attempts_odd WHERE odd_figure IS NOT NULL LIMIT 1",
 )
-"""What takes more than a glance: rows that were made again, or have left the manifest."""
+"""What takes more than a glance: rows that were made again, have left the manifest, or were charged an odd figure."""
 _PREFIX = "sqlite:///"
 _HELD = ", ".join(f"'{state}'" for state in sorted(HELD))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
 
@@ -106,17 +107,20 @@ def _sum(expression: Any) -> Any:
     return func.coalesce(func.sum(expression), 0)
 
 
-class OddFigure(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OddFigure:
     """A figure of the API that was not believed, and why."""
 
     row_key: RowKey
     why: str
 
 
-def odd_figures(connection: Connection, batch: Batch, run_id: RunId, limit: int) -> tuple[int, list[OddFigure]]:
-    """Of the requests of a run, those whose figure was not believed: how many, and the first of them."""
+def odd_figures(
+    connection: Connection, batch: Batch, limit: int, run_id: RunId | None = None
+) -> tuple[int, list[OddFigure]]:
+    """Requests of a batch, or of one run, of which a figure was not believed: how many, and the first of them."""
     a = attempts.c
-    own = (a.batch == batch, a.run_id == run_id, a.odd_figure.is_not(None))
+    own = [a.batch == batch, a.odd_figure.is_not(None), *([] if run_id is None else [a.run_id == run_id])]
     query = select(a.row_key, a.odd_figure).where(*own).order_by(a.started_at).limit(limit)
     found = [OddFigure(RowKey(key), why) for key, why in connection.execute(query)]
     if len(found) < limit:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
 
-from reelbatch.domain import FAILED, Batch, RowKey, RowState
+from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger.merging import OF_A_VIDEO
 from reelbatch.ledger.moves import NOT_CREATED, RERUN, in_states
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import last
+from reelbatch.models import DEFAULT_MODEL
 
 _KEYS_AT_ONCE = 500
 _CAN_BE_AGAIN = RERUN.sources | NOT_CREATED.sources
@@ -67,6 +69,21 @@ def preview(connection: Connection, selection: Selection, limit: int | None = No
             known = found.setdefault((state, code), [0, 0, 0])
             found[state, code] = [a + int(b) for a, b in zip(known, sums, strict=True)]
     return [RerunCount(RowState(state), code, *sums) for (state, code), sums in sorted(found.items(), key=str)]
+
+
+def assumed(connection: Connection, selection: Selection, limit: int | None = None) -> list[tuple[Request, int]]:
+    """Of the rows that would be sent again, those without a model: what they ask for, and the credits estimated."""
+    if limit is not None:
+        selection = _first_of(connection, selection, limit, waiting=False)
+    g = generations.c
+    found: Counter[Request] = Counter()
+    for part in _conditions(selection):
+        without_model = or_(g.model.is_(None), g.model == DEFAULT_MODEL)
+        query = select(g.end_seconds, g.resolution, func.sum(g.credits_estimated))
+        query = query.where(part, without_model, g.credits_estimated.is_not(None))
+        for seconds, resolution, credits_ in connection.execute(query.group_by(g.end_seconds, g.resolution)):
+            found[Request(image_path="", prompt=None, end_seconds=seconds, resolution=resolution)] += int(credits_)
+    return list(found.items())
 
 
 def request(connection: Connection, selection: Selection, limit: int | None = None) -> int:

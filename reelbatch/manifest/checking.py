@@ -34,6 +34,11 @@ class RowChecker:
         self._images = ImageChecks(checks, base)
         self.notices = Notices(layout)
 
+    @property
+    def assumed(self) -> list[str]:
+        """Models that the estimates of rows without a model took so far."""
+        return sorted(self._shapes.assumed)
+
     def check(self, raw: RawRows) -> CheckedRows:
         """Check one batch. Its warnings are kept for the end, in `notices`."""
         faults = Faults()
@@ -63,7 +68,9 @@ class RowChecker:
     def _judge(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
         self._judge_settings(numbers, columns, faults)
         if not all(columns.images):
-            missing = Finding("image_path", "", "missing", "Name a file, a URL or an api-assets/ path.")
+            missing = Finding(
+                "image_path", "", "missing", "Name a file, a URL, an api-assets/ or a saved-items/ path."
+            )
             _note_empty(columns.images, missing, faults)
         if not all(columns.prompts):
             missing = Finding("prompt", "", "missing", "Say what is to happen, or set a template or a default.")

@@ -63,3 +63,4 @@ class CheckedRows(NamedTuple):
     rows: Sequence[Row]  # all of them; an invalid one has its `problem` set
     problems: list[Problem]  # blocking
     warnings: list[Problem]  # with the last batch: each once for the whole file
+    assumed: Sequence[str] = ()  # with the last batch: models that estimates of rows without a model took

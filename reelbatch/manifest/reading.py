@@ -63,7 +63,7 @@ class Manifest:
         warnings = checker.notices.problems()
         if not rows:
             warnings.append(Problem(None, None, "", "has no rows", "Add some below the column names."))
-        yield last._replace(warnings=warnings)
+        yield last._replace(warnings=warnings, assumed=checker.assumed)
 
 
 def open_manifest(

@@ -28,6 +28,7 @@ class Shape(NamedTuple):
     credits: int | None
     aspect_ratios: tuple[str, ...]
     remarkable: bool  # there are faults, notices or aspect ratios to look at
+    assumed: str | None  # the model that the estimate takes the API's default to be
     json: tuple[str, str, str, str]  # what the fingerprint's JSON has before, between and after the texts
 
 
@@ -42,12 +43,15 @@ class Shapes(dict[ShapeKey, Shape]):
         super().__init__()
         self._layout = layout
         self._checks = checks
+        self.assumed: set[str] = set()  # models that estimates of rows without a model took
 
     def __missing__(self, key: ShapeKey) -> Shape:
         if len(self) >= _MOST_SHAPES:
             self.clear()
         shape = self._shape(key[0], dict(zip(SETTINGS, key[1:], strict=True)))
         self[key] = shape
+        if shape.assumed is not None:
+            self.assumed.add(shape.assumed)
         return shape
 
     def _shape(self, has_end: bool, raw: dict[str, str]) -> Shape:
@@ -78,14 +82,16 @@ class Shapes(dict[ShapeKey, Shape]):
         resolved = checks.models.resolve(settings, plan=checks.plan, profile=checks.profile)
         aspect_ratios = resolved.model.aspect_ratios if resolved.model else ()
         deprecated = _deprecated(settings)
+        credits_ = None if faults else self._estimate(settings)
         return Shape(
             settings=settings,
             faults=tuple(faults),
             notices=(*deprecated, *(finding for finding in findings if not finding.blocking)),
             parsed=parsed,
-            credits=None if faults else self._estimate(settings),
+            credits=credits_,
             aspect_ratios=aspect_ratios,
             remarkable=bool(faults or findings or aspect_ratios or deprecated),
+            assumed=resolved.name if resolved.assumed and credits_ is not None else None,
             json=_json_pieces(settings),
         )
 

@@ -7,9 +7,11 @@ from enum import StrEnum
 
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.ledger.looks import Refund
+from reelbatch.ledger.reading import OddFigure
 from reelbatch.ledger.settling import Settlement
 
 FAILURES_KEPT = 100
+ODD_FIGURES_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class SettleTally:
     credits_final: int = 0
     credits_refunded: int = 0  # charged minus final, where the final figure is known; with what `refunds` brought
     refunds: int = 0  # videos that had failed before, and whose credits have come back by now
+    odd_figure_rows: int = 0  # videos whose final figure was not believed: they count as before
+    odd_figures: list[OddFigure] = field(default_factory=list)  # the first hundred
     reason: SettleReason = SettleReason.DONE
     message: str | None = None
 
@@ -90,6 +94,12 @@ class SettleTally:
         self.refunds += 1
         self.credits_refunded += refund.credits
         self.credits_final += refund.final if is_settled_here else 0
+
+    def odd_figure(self, row_key: RowKey, why: str) -> None:
+        """A video's final figure was not believed."""
+        self.odd_figure_rows += 1
+        if len(self.odd_figures) < ODD_FIGURES_KEPT:
+            self.odd_figures.append(OddFigure(row_key, why))
 
     def download_failed(self, row_key: RowKey, message: str) -> None:
         """A video could not be downloaded; its row stays complete."""

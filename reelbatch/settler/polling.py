@@ -131,6 +131,8 @@ class Poller:
         if settlement is None:  # another settle was faster, or the row has another video by now
             return None
         self._tally.settled(final.state, settlement)
+        if final.odd_figure is not None:
+            self._tally.odd_figure(row.row_key, final.odd_figure)
         if final.state is not RowState.COMPLETE and settlement.final != 0:
             self._unrefunded.add(row.video_id)
         return video if final.state is RowState.COMPLETE else None

@@ -92,6 +92,18 @@ def test_what_a_dead_worker_left_is_for_the_ledger(ledger: Ledger, ledger_url: s
     assert statuses_at_a_glance(ledger_url) is not None
 
 
+def test_a_figure_that_was_not_believed_is_for_the_ledger(ledger: Ledger, ledger_url: str) -> None:
+    """It is named with its row, and the question is answered from an index that is mostly empty."""
+    load(ledger, rows_of("a"))
+    worker = begin(ledger)
+    (row,) = worker.claim()
+    worker.send(row, credits_charged=None, odd_figure="-7 is negative")
+    end(worker)
+    assert statuses_at_a_glance(ledger_url) is None
+    status = batch_status(ledger, SPRING)
+    assert (status.odd_figure_rows, [odd.why for odd in status.odd_figures]) == (1, ["-7 is negative"])
+
+
 def test_a_run_of_this_process_is_for_the_ledger(ledger: Ledger, ledger_url: str) -> None:
     """That its process is alive says nothing about it: only the ledger knows whether it was left."""
     sent(ledger)

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from bench import PRICE, Answer, Bench, assert_books_agree, scripted
 
+from reelbatch.ledger import Ledger
+from reelbatch.rerunning import RerunOptions, preview, selection
 from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.settings import load_settings
 
 
 @pytest.mark.parametrize(("cap", "paid"), [(40 * PRICE, 40), (40 * PRICE - 1, 39), (40 * PRICE + 1, 40), (0, 0)])
@@ -45,6 +48,20 @@ def test_rows_in_doubt_count_against_the_cap(bench: Bench, sandbox: RunningSandb
     assert states["in_doubt"] + states["queued"] == 30
     assert sum(charge["credits"] for charge in bench.charges(sandbox)) <= 30 * PRICE
     assert_books_agree(bench, sandbox, report)
+
+
+def test_what_was_assumed_is_told_with_the_run(bench: Bench, sandbox: RunningSandbox) -> None:
+    """By `generate` and by `rerun`: how much of the estimate, and as which models."""
+    manifest = bench.rows(2, model=[None, "default"], resolution=["480p", "720p"], end_seconds=5)
+    sandbox.set_faults(every={"invalid": 1})
+    report = bench.generate(manifest).as_json()
+    assert (report["credits_assumed"], report["assumed_models"]) == (150 + 240, ["kling-3.0", "seedance-1.5"])
+    for stated, assumed in (({}, (390, ["kling-3.0", "seedance-1.5"])), ({"model_profile": "legacy"}, (0, []))):
+        settings = load_settings(options={"results": bench.results, **stated})
+        with Ledger(bench.results) as ledger:
+            made = preview(ledger, selection(RerunOptions(batch=bench.batch), ledger), settings)
+        assert (made.send, made.credits_estimated) == (2, 390)
+        assert (made.credits_assumed, made.assumed_models) == assumed
 
 
 def test_a_refused_row_gives_its_credits_back(bench: Bench, sandbox: RunningSandbox) -> None:

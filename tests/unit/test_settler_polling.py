@@ -15,13 +15,16 @@ from sqlalchemy import select, text, update
 from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, row_of, send, submit
 
 from reelbatch.client import Client, Connection
-from reelbatch.domain import Batch
+from reelbatch.domain import Batch, RowKey
 from reelbatch.errors import LedgerError
+from reelbatch.figures import figure
 from reelbatch.ledger import Ledger, looks, sharing, utc_now
+from reelbatch.ledger.reading import OddFigure
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.settler import SettlePlan, Settler, SettleReason
 from reelbatch.settler.patience import Patience
 from reelbatch.settler.writing import write
+from reelbatch.standing import batch_status
 
 POLL_S = 0.01
 TOMORROW = utc_now() + timedelta(days=1)
@@ -433,8 +436,24 @@ async def test_odd_figures_do_not_lose_an_ending(ledger: Ledger) -> None:
     async with client_of(api) as client:
         tally = await Settler(ledger, client, plan()).run()
     assert (tally.reason, tally.complete, tally.error) == (SettleReason.DONE, 1, 1)
+    assert (tally.odd_figure_rows, [odd.row_key for odd in tally.odd_figures]) == (1, ["a"])
     assert row_of(ledger, "a")["credits_final"] == ESTIMATE
     assert row_of(ledger, "b")["error_message"].startswith("? nul x")
+
+
+@pytest.mark.parametrize("said", [-192, 10_000_001, "many", None])
+async def test_a_final_figure_that_is_not_believed_is_named(ledger: Ledger, said: Any) -> None:
+    """By its row and the reason, in the settle and in `status`; the row counts as before."""
+    submit(ledger, "a", "b")
+    api = FakeApi(COMPLETE)
+    api.scripts["vid-spring-a"] = [{**COMPLETE, "credits_charged": said}]
+    async with client_of(api) as client:
+        tally = await Settler(ledger, client, plan()).run()
+    (odd,) = tally.odd_figures
+    assert (tally.odd_figure_rows, odd) == (1, OddFigure(RowKey("a"), str(figure(said).odd)))
+    status = batch_status(ledger, SPRING).as_json()
+    assert (status["odd_figure_rows"], status["odd_figures"]) == (1, [{"row_key": "a", "why": odd.why}])
+    assert committed(ledger) == ESTIMATE + 192
 
 
 async def test_a_results_table_that_fails_ends_the_run(ledger: Ledger) -> None:
