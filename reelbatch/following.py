@@ -13,8 +13,9 @@ from reelbatch.accounts import payer
 from reelbatch.client import Client
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, runs, sharing
+from reelbatch.ledger import Ledger, runs, settling, sharing
 from reelbatch.models import load_models
+from reelbatch.noted_ids import ask_about_noted_ids
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import SettlePlan, Settler
 from reelbatch.submitter import RenderWindow
@@ -40,6 +41,8 @@ async def open_settler(
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
         settler = Settler(ledger, client, replace(settle_plan(settings, batch), wait=wait, api=api))
+        names = [batch] if batch is not None else ledger.read(partial(settling.batches_of, api=api))
+        settler.tally.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
         if (listener := on_settler.get()) is not None:
             listener(settler)
         yield settler

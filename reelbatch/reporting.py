@@ -43,6 +43,7 @@ class RunReport:
     shared_ids: list[SharedId] = field(default_factory=list)  # the first of them
     odd_figure_rows: int = 0  # rows that count as their estimate, since the API's figure can't be believed
     odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
+    cleared_up: int = 0  # rows in doubt before this run, of whose noted id the API could say by now what it is
     credits_assumed: int = 0  # of what this run was to send: the estimate of rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
@@ -89,6 +90,7 @@ class RunReport:
             "unsent": self.unsent,
             "held_rows": self.held_rows,
             "held": [held.as_json() for held in self.held],
+            "cleared_up": self.cleared_up,
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "odd_figure_rows": self.odd_figure_rows,
             "odd_figures": [asdict(odd) for odd in self.odd_figures],

@@ -26,6 +26,7 @@ from reelbatch.ledger.paid_requests import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.models import load_models
+from reelbatch.noted_ids import ask_about_noted_ids
 from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
 from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan
@@ -94,6 +95,7 @@ class Session:
         self.failed: list[dict[str, Any]] = []  # the first rows that need attention, once reported
         self.settler: Settler | None = None
         self.export_problem: str | None = None
+        self.cleared_up = 0  # rows that were in doubt when the run began
         self._started = time.monotonic()
 
     @property
@@ -124,6 +126,16 @@ class Session:
             why = f'the API did not say whose key this is, and batch "{batch}" belongs to account {bound.account}'
             self.submitter.stop(ExitReason.NO_ACCOUNT, why)
         await asyncio.to_thread(self.ledger.read, partial(runs.check_batch, batch=batch, payer=self.payer))
+
+    async def ask_about_noted_ids(self) -> None:
+        """Before anything is compared or sent: what became of rows whose answers named an id.
+
+        Raises:
+            LedgerError: the table could not be read or written.
+        """
+        if not self.submitter.pace.stopped:
+            of = [self.scope.batch]
+            self.cleared_up = await ask_about_noted_ids(self.ledger, self.client, self.settings, of)
 
     def agree(self, plan: Plan | RerunPlan) -> None:
         """Before anything is changed: what somebody said yes to binds, even if there is more to send by now.
@@ -187,6 +199,7 @@ class Session:
         self.report = replace(
             report,
             dearer=self.submitter.dearer,
+            cleared_up=self.cleared_up,
             credits_assumed=0 if self.plan is None else self.plan.credits_assumed,
             assumed_models=[] if self.plan is None else self.plan.assumed_models,
         )
@@ -304,6 +317,7 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
             if (listener := on_session.get()) is not None:
                 listener(session)
             await session.identify()
+            await session.ask_about_noted_ids()
             yield session
         finally:
             _current.reset(token)

@@ -186,6 +186,7 @@ def print_settled(tally: SettleTally) -> None:
         f"Credits of these: estimated {tally.credits_estimated:,} · charged {tally.credits_charged:,} · "
         f"final {tally.credits_final:,} · refunded {tally.credits_refunded:,}"
     )
+    _print_cleared_up(tally.cleared_up)
     if tally.odd_figure_rows:
         _print_odd_figures("charged in the end", "they count as before", tally.odd_figure_rows, tally.odd_figures)
     for key, message in tally.download_failures:
@@ -240,6 +241,7 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
     else:
         out.print("Nothing was sent in this run.")
+    _print_cleared_up(report.cleared_up)
     print_status(report.status)
     if report.held_rows:
         out.print(f"  held        {report.held_rows:>9,}  [dim]paid for under another name[/]")
@@ -251,6 +253,12 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))
+
+
+def _print_cleared_up(rows: int) -> None:
+    if rows:
+        was = "was" if rows == 1 else "were"
+        out.print(f"{_count(rows, 'row')} {was} in doubt no longer: the API was asked about the id in the answer.")
 
 
 def _print_odd_figures(what: str, counts: str, rows: int, first: Sequence[OddFigure]) -> None:

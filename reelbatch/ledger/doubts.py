@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, insert, or_, select, update
 
 from reelbatch.domain import Batch, Request, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.books import Sums, known_attempts
@@ -46,6 +47,15 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A row in doubt that was answered all the same: the status, and the body, which may name an id."""
+
+    doubt: Doubt
+    status: int | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What somebody decided about a row in doubt."""
 
@@ -61,6 +71,17 @@ class Decision:
 
 def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
     """All rows in doubt, in the manifest's order."""
+    return [Doubt(*row) for row in connection.execute(_in_doubt(batch))]
+
+
+def answered(connection: Connection, batch: Batch) -> list[Answered]:
+    """Rows in doubt whose answers were kept."""
+    a = attempts.c
+    query = _in_doubt(batch).add_columns(a.http_status, a.raw_body).where(a.raw_body.is_not(None))
+    return [Answered(Doubt(*row), status, body) for *row, status, body in connection.execute(query)]
+
+
+def _in_doubt(batch: Batch | None) -> Select[Any]:
     r, a = generations.c, attempts.c
     row = (r.batch, r.row_key, r.row_number, r.token)
     request = (a.run_id, r.generation, r.image_path, r.prompt)
@@ -70,8 +91,7 @@ def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
         .where(in_states({RowState.IN_DOUBT}))
         .order_by(r.batch, r.row_number, r.row_key)
     )
-    found = connection.execute(query if batch is None else query.where(r.batch == batch))
-    return [Doubt(*row) for row in found]
+    return query if batch is None else query.where(r.batch == batch)
 
 
 def tokens_of(connection: Connection, doubt: Doubt) -> set[Token]:

@@ -68,6 +68,7 @@ class SettleTally:
     credits_final: int = 0
     credits_refunded: int = 0  # charged minus final, where the final figure is known; with what `refunds` brought
     refunds: int = 0  # videos that had failed before, and whose credits have come back by now
+    cleared_up: int = 0  # rows in doubt before, of whose noted id the API could say by now what it is
     odd_figure_rows: int = 0  # videos whose final figure was not believed: they count as before
     odd_figures: list[OddFigure] = field(default_factory=list)  # the first hundred
     reason: SettleReason = SettleReason.DONE
@@ -76,7 +77,7 @@ class SettleTally:
     @property
     def changed(self) -> int:
         """Rows of which the results table knows more than before."""
-        return self.complete + self.error + self.canceled + self.downloaded + self.refunds
+        return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
 
     def settled(self, state: RowState, settlement: Settlement) -> None:
         """A row reached its final state."""

@@ -83,6 +83,20 @@ class Confirmer:
             wait_s = min(2 * wait_s, self._plan.max_wait_s)
 
 
+async def ask_once(asked: Asked, doubt: Outcome, token: Token, *, believe_unknown: bool) -> Outcome:
+    """The same with one question; `believe_unknown`: the API has had its time to know the video.
+
+    Raises:
+        ApiError: there was no usable answer.
+    """
+    try:
+        return _found(doubt, await asked.get_video(doubt.claimed_id or ""), token)
+    except ApiError as error:
+        if error.status != _NOT_FOUND:
+            raise
+    return _not_created(doubt) if believe_unknown else doubt
+
+
 def is_cleared_up(outcome: Outcome) -> bool:
     """Whether `outcome` was in doubt in the table before: such a row is not sent again in this run."""
     return outcome.claimed_id is not None and outcome.kind is not Kind.IN_DOUBT

@@ -9,9 +9,18 @@ from reelbatch.domain import Token
 from reelbatch.ledger import Ledger, claims, sending
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.rescue_files import RescueFile
-from reelbatch.ledger.sending import Answer
+from reelbatch.ledger.sending import Answer, Ending
+from reelbatch.outcome import Kind
 from reelbatch.submitter.tally import ExitReason
 
+ENDINGS = {
+    Kind.SUBMITTED: Ending.SUBMITTED,
+    Kind.RETRY: Ending.RETRY,
+    Kind.REJECTED: Ending.REJECTED,
+    Kind.IN_DOUBT: Ending.IN_DOUBT,
+    Kind.HALT: Ending.HALTED,
+}
+"""How the table keeps what an attempt ended in."""
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 14.0)
 """Between tries to write an answer: half a minute in all, while no new create leaves."""
 RESCUE_AFTER_S = 0.75

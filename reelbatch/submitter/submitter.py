@@ -28,7 +28,7 @@ from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.prices import NoPrice, SeenPrices, Turn
-from reelbatch.submitter.recorder import Recorder
+from reelbatch.submitter.recorder import ENDINGS, Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Asset, Uploader
 from reelbatch.submitter.window import RenderWindow
@@ -44,14 +44,6 @@ _UNKNOWN_COST = (
 )
 _BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
-
-_ENDINGS = {
-    Kind.SUBMITTED: Ending.SUBMITTED,
-    Kind.RETRY: Ending.RETRY,
-    Kind.REJECTED: Ending.REJECTED,
-    Kind.IN_DOUBT: Ending.IN_DOUBT,
-    Kind.HALT: Ending.HALTED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +275,7 @@ class Submitter:
             try:
                 async with self.window.place() as place:
                     intent, outcome = await self._create(row, assets)
-                    await self._record(intent, outcome, _ENDINGS[outcome.kind])
+                    await self._record(intent, outcome, ENDINGS[outcome.kind])
                     place.has_video = outcome.kind is Kind.SUBMITTED
             except _WindowFull:
                 self.window.full()  # other workers were quicker; wait until somebody counts again
@@ -302,7 +294,7 @@ class Submitter:
         if is_cleared_up(outcome):
             self._doubts.learn(outcome.kind)
             self.tally.clear_up(intent.reserved)
-            await self._record(intent, outcome, _ENDINGS[outcome.kind])
+            await self._record(intent, outcome, ENDINGS[outcome.kind])
         return outcome
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[_Recorded, Outcome]:
