@@ -30,10 +30,6 @@ class Resolution:
     unchanged: bool = False  # the row has this id already
 
 
-def _nothing_in_the_way() -> str | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """When "not created" is believed.
@@ -41,12 +37,10 @@ class Rules:
     Args:
         min_age_s: of the attempt, in seconds: a video may appear later than its request.
         now: whatever its age.
-        may_decide: why no row of the table may be declared not created; None where nothing stands in the way.
     """
 
     min_age_s: float
     now: bool = False
-    may_decide: Callable[[], str | None] = _nothing_in_the_way
 
 
 def open_doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
@@ -109,7 +103,7 @@ class _Case:
 
     async def _not_created(self, doubt: Doubt) -> str | None:
         """Why it may not be said, or None: it was."""
-        if problem := self.rules.may_decide() or rescue_files.objection(self.ledger):
+        if problem := rescue_files.objection(self.ledger):
             return problem
         age_s = (utc_now() - doubt.since).total_seconds()
         if age_s < self.rules.min_age_s and not self.rules.now:

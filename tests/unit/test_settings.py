@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reelbatch.errors import SettingsError
-from reelbatch.settings import load_settings
+from reelbatch.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +107,23 @@ def test_the_files_in_configs_can_be_used(name: str) -> None:
     """What the README tells people to type."""
     folder = Path(__file__).parents[2] / "configs"
     assert load_settings(folder / f"{name}.yaml").concurrency == 16
+
+
+def _documented() -> dict[str, str]:
+    """The settings of docs/settings.md, and the default that it states for each."""
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    return {row[1].strip(" `"): row[3].strip(" `") for row in rows}
+
+
+IN_WORDS = {"dollars_per_credit": "the plan's", "render_window": "the plan's", "models": "configs/models.yaml"}
+IN_WORDS |= {"export": "<batch>.parquet` beside the table", "manifest": "", "sandbox": ""}
+"""Defaults that are no single value."""
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """Neither one too few nor one that is gone; the key and the webhook's secret stand in the text."""
+    secrets = {"api_key", "webhook_secret"}
+    defaults = {name: field.default for name, field in Settings.model_fields.items() if name not in secrets}
+    shown = {name: "none" if default is None else str(default) for name, default in defaults.items()}
+    assert _documented() == shown | IN_WORDS
