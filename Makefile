@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev test check bench lock clean
+.PHONY: demo install dev test check mutants bench lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -46,6 +46,10 @@ check: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Removes one guard at a time from a copy, and shows which test notices.
+mutants: dev
+	$(BIN)/python tests/support/mutation.py
 
 bench: dev
 	$(BIN)/python -m benchmarks

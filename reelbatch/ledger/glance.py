@@ -12,11 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState
+from reelbatch.ledger.version import VERSION
 
 Standing = tuple[dict[RowState, int], Credits]
 
-VERSION = 4
-"""Of the schema that these questions are written for."""
 _SPECIAL = (
     "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
     "SELECT 1 FROM generations WHERE listed = 0 LIMIT 1",

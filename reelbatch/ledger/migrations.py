@@ -16,7 +16,6 @@ from reelbatch.ledger.engine import is_postgres, shown, writing
 from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
-    VERSION,
     VIEW,
     accounts,
     apis,
@@ -30,6 +29,7 @@ from reelbatch.ledger.schema import (
     schema_version,
     writers,
 )
+from reelbatch.ledger.version import VERSION
 
 Step = Callable[[Connection], None]
 

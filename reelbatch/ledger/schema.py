@@ -43,9 +43,6 @@ from sqlalchemy import (
 
 from reelbatch.domain import SUMS, RowState
 
-VERSION = 4
-"""Of the schema below. A table of an older version is migrated, one of a newer version refused."""
-
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Times are UTC; SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""

@@ -20,9 +20,10 @@ from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, claims, runs, sending
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.engine import has_secret, parse_url, shown
-from reelbatch.ledger.schema import VERSION, attempts, generations, schema_version, writers
+from reelbatch.ledger.schema import attempts, generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.sending import Admission
+from reelbatch.ledger.version import VERSION
 
 KEYS = [f"key-{number:03}" for number in range(40)]
 PASSWORD = "s3cret"  # noqa: S105 - of nobody

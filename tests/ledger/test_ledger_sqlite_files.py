@@ -21,8 +21,9 @@ from reelbatch.ledger import Ledger, migrations, reading, sending
 from reelbatch.ledger.books import Ending
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
-from reelbatch.ledger.schema import VERSION, metadata
+from reelbatch.ledger.schema import metadata
 from reelbatch.ledger.sending import Admission
+from reelbatch.ledger.version import VERSION
 
 OPENER = """
 import sys

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from bench import Answer, Arrival, Bench, ScriptedApi, scripted
+from bench import PRICE, Answer, Arrival, Bench, ScriptedApi, scripted
 from waiting import until
 
 from reelbatch.domain import Batch
@@ -83,6 +83,22 @@ async def in_flight(
         run = asyncio.create_task(bench.run(ledger, bench.rows(rows), take, concurrency=concurrency))
         await gate.until_full()
         yield InFlight(gate, api, bench, sessions[0], run)
+
+
+def test_every_request_finds_its_intent_in_the_table(tmp_path: Path) -> None:
+    """What the API has heard of, the table has heard of before: row, token and credits held back."""
+    found: list[list[tuple[str, int]]] = []
+
+    def look(arrival: Arrival) -> Answer:
+        token = arrival.name.rpartition(" ")[2]
+        held = {attempt["token"]: attempt["credits_reserved"] for attempt in bench.attempts()}
+        found.append([(row["state"], held[token]) for row in bench.table() if row["token"] == token])
+        return Answer()
+
+    with scripted(look) as api:
+        bench = Bench(tmp_path, api.url)
+        bench.generate(bench.rows(6), concurrency=2)
+    assert found == [[("sending", PRICE)]] * 6
 
 
 async def test_what_was_ready_when_the_run_stops_never_leaves(tmp_path: Path) -> None:
