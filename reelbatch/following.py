@@ -15,10 +15,10 @@ from reelbatch.connecting import open_client
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs, settling, sharing
 from reelbatch.models import load_models
-from reelbatch.noted_ids import ask_about_noted_ids
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import SettlePlan, Settler
 from reelbatch.submitter import RenderWindow
+from reelbatch.submitter.noted_ids import ask_about_noted_ids
 
 _COUNT_EVERY_S = 2.0
 

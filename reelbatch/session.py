@@ -26,7 +26,6 @@ from reelbatch.ledger.paid_requests import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.models import load_models
-from reelbatch.noted_ids import ask_about_noted_ids
 from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
 from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan
@@ -34,6 +33,7 @@ from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import Settler, SettleReason
 from reelbatch.submitter import ExitReason, Pace, Starts, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
+from reelbatch.submitter.noted_ids import ask_about_noted_ids
 
 __all__ = [
     "HEARTBEAT_S",
