@@ -299,6 +299,27 @@ def test_a_lease_goes_by_the_databases_clock(ledger_url: str) -> None:
         assert ledger.recover(LEASE) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("lease_s", "stopped", "keepalives", "patience_s"),
+    [
+        (600, "10s", ("10", "5", "4"), 30),
+        (60, "10s", ("10", "5", "4"), 30),
+        (24, "8s", ("4", "2", "4"), 12),
+        (3, "1s", ("1", "1", "4"), 1.5),
+    ],
+)
+def test_what_is_waited_for_scales_with_the_lease(
+    gate: Gate, lease_s: float, stopped: str, keepalives: tuple[str, ...], patience_s: float
+) -> None:
+    """A worker stopped in a transaction lets go of its locks before others count as dead, however short a lease is."""
+    with Ledger(gate.url, lease_s) as ledger:
+        names = ["idle_in_transaction_session_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval"]
+        names.append("tcp_keepalives_count")
+        said = [ledger.read(lambda connection, name=name: connection.scalar(text(f"SHOW {name}"))) for name in names]
+        assert said == [stopped, *keepalives]
+        assert ledger.transactor.patience_s == patience_s
+
+
 def runs_time(ledger: Ledger) -> datetime:
     """The database's time."""
     return ledger.read(lambda connection: connection.execute(text("SELECT clock_timestamp()")).scalar_one())
