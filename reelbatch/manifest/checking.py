@@ -63,7 +63,7 @@ class RowChecker:
     def _judge(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
         self._judge_settings(numbers, columns, faults)
         if not all(columns.images):
-            missing = Finding("image_path", "", "missing", "Name a file, a URL, or an api-assets/ or saved-items/ path.")
+            missing = Finding("image_path", "", "missing", "Name a file, a URL or an api-assets/ path.")
             _note_empty(columns.images, missing, faults)
         if not all(columns.prompts):
             missing = Finding("prompt", "", "missing", "Say what is to happen, or set a template or a default.")

@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 from reelbatch.manifest.cells import MAX_SHOWN, storable
 from reelbatch.manifest.cloud import CloudProblem, check, shown
 from reelbatch.manifest.images import (
-    API_PATHS,
     ImageInfo,
     ImageKind,
     ImageProblem,
@@ -94,8 +93,8 @@ class ImageChecks:
         if not stated:
             return _Verdict()
         if image_kind(stated) is ImageKind.ASSET:
-            named = stated not in API_PATHS
-            return _Verdict() if named else _Verdict(None, "names no file", f"Give the whole {stated} path.")
+            named = stated != "api-assets/"
+            return _Verdict() if named else _Verdict(None, "names no file", "Give the whole api-assets/ path.")
         where = resolve_image(stated, self._base)
         if image_kind(where) is not ImageKind.LOCAL:
             return _scheme_verdict(where)

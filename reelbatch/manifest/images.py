@@ -34,8 +34,6 @@ EXTENSIONS = {
     "BMP": "bmp",
 }
 """Pillow's names of the kinds that the API takes, and the extensions it knows them by."""
-API_PATHS = ("api-assets/", "saved-items/")
-"""How the API's own paths begin: of uploads, which it deletes after a week, and of durable images of its web app."""
 ACCEPTED = "png, jpg, webp, heic, avif, jp2, tiff or bmp"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::|://)")
@@ -63,7 +61,7 @@ class ImageKind(StrEnum):
 
     LOCAL = "local"  # a path on this machine or beside the manifest
     URL = "url"  # http(s): the API fetches it
-    ASSET = "asset"  # api-assets/… or saved-items/…: the API has it already
+    ASSET = "asset"  # api-assets/…: already uploaded
     CLOUD = "cloud"  # any other fsspec URL
 
 
@@ -94,7 +92,7 @@ def image_kind(stated: str) -> ImageKind:
     """What the manifest's image path `stated` is; says nothing about whether it exists."""
     if _WEB.match(stated):
         return ImageKind.URL
-    if stated.startswith(API_PATHS):
+    if stated.startswith("api-assets/"):
         return ImageKind.ASSET
     return ImageKind.CLOUD if _SCHEME.match(stated) else ImageKind.LOCAL
 
