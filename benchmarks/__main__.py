@@ -24,6 +24,7 @@ PARTS: Mapping[str, str] = {
     "settle": "a hundred thousand videos polled",
     "workers": "two workers on Postgres",
     "long_run": "100,000 rows with faults and ten kills",
+    "kills": "rows in doubt after ten kills, beside those in flight",
     "double_charge": "what lost answers cost, with peers",
 }
 

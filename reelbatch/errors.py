@@ -13,6 +13,7 @@ ReelbatchError
     ├── OtherVideo         the answer to a question about one video was about another
     ├── UnreadableAnswer   an answer with success, of which nothing can be read
     ├── UploadError        an image could not be uploaded
+    ├── TooLate            a request whose time to leave was over; nothing of it left
     └── CreateError        a create made from Python was refused or is in doubt
 """
 
@@ -73,6 +74,10 @@ class UnreadableAnswer(ApiError):  # noqa: N818 - what came, not what went wrong
 
 class UploadError(ApiError):
     """An image could not be uploaded; its row was not sent."""
+
+
+class TooLate(ApiError):  # noqa: N818 - what it was
+    """A request was about to leave when its time was over; nothing of it left."""
 
 
 class CreateError(ApiError):

@@ -32,7 +32,7 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
 
     if must_exist:
         _check_exists(settings)
-    with Ledger(settings.results) as ledger:
+    with Ledger(settings.results, settings.lease_s) as ledger:
         _clear_up(ledger, settings)
         yield ledger
 
@@ -50,7 +50,7 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
     from reelbatch.ledger.engine import is_unwritable
 
     _check_exists(settings)
-    with Ledger.to_read(settings.results) as ledger:
+    with Ledger.to_read(settings.results, settings.lease_s) as ledger:
         try:
             _clear_up(ledger, settings)
         except (LedgerError, PermissionError) as error:
@@ -156,9 +156,6 @@ def _check_exists(settings: Settings) -> None:
 
 
 def _clear_up(ledger: Ledger, settings: Settings) -> None:
-    from reelbatch.ledger.transacting import PATIENCE_S
-
-    ledger.transactor.patience_s = min(PATIENCE_S, settings.lease_s / 2)  # before others take over
     if any_rescued(ledger.path):  # first: what is known of a row is worth more than that its worker is gone
         from reelbatch.ledger import rescue_files
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import httpx
 
 from reelbatch.domain import VideoId
+from reelbatch.errors import TooLate
 from reelbatch.figures import figure
 
 MAX_RETRY_AFTER_S = 3600.0
@@ -114,6 +115,8 @@ def _without_answer(exchange: Exchange) -> Outcome:
     error = exchange.error
     name = type(error).__name__ if error is not None else "no answer"
     detail = f"{name}: {error}" if error is not None and str(error) else name
+    if isinstance(error, TooLate) and not exchange.left:
+        return Outcome(Kind.RETRY, code="too_late", message=f"not sent: {error}")
     if isinstance(error, NEVER_SENT) and not exchange.left:
         return Outcome(Kind.RETRY, code="not_connected", message=f"the API could not be reached ({detail})")
     code = "timeout" if isinstance(error, httpx.TimeoutException | TimeoutError) else "connection_lost"

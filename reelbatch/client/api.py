@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from reelbatch.client.answers import (
 )
 from reelbatch.client.files import one_piece, open_pieces
 from reelbatch.client.ways import Ways
-from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
+from reelbatch.client.wire import Call, Origin, Seen, Waits, always, without_key
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.outcome import Exchange, Kind, classify
@@ -138,13 +138,17 @@ class Client:
         raw = lenient_object(exchange.body)
         return Created(outcome.video_id, outcome.credits_charged, outcome.estimated_frame_cost, raw)
 
-    async def send_create(self, body: Mapping[str, Any]) -> Exchange:
-        """One POST of `body`; whatever happens comes back as an Exchange, with what is known about it."""
+    async def send_create(self, body: Mapping[str, Any], may_leave: Callable[[], bool] = always) -> Exchange:
+        """One POST of `body`; whatever happens comes back as an Exchange, with what is known about it.
+
+        `may_leave` is asked just before the first byte; where it says no, nothing leaves.
+        """
         seen = Seen()
+        call = replace(self._call("POST", "/v1/image-to-video", body), may_leave=may_leave)
         self._creating += 1
         self._idle.clear()
         try:
-            await self._creates.exchange(self._call("POST", "/v1/image-to-video", body), seen)
+            await self._creates.exchange(call, seen)
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
             return seen.exchange(error, self._key)
         finally:

@@ -15,6 +15,7 @@ import httpx
 
 from reelbatch.client.link import Link, written
 from reelbatch.client.wire import Call, Origin, Seen, Waits
+from reelbatch.errors import TooLate
 
 _HAPPY_EYEBALLS_S = 0.25
 
@@ -96,16 +97,29 @@ class Lines:
             raise httpx.PoolTimeout("no connection became free in time") from error
 
     async def _started(self, call: Call, seen: Seen) -> Link:
-        """A connection that `call` was written to. One that surely took nothing of it is replaced by a new one."""
+        """A connection that `call` was written to. One that surely took nothing of it is replaced by a new one.
+
+        Raises:
+            TooLate: its time to leave was over; the connection is kept, so that the next attempt needs none.
+        """
         request, owed = written(call)
         while (link := self._kept(call.origin)) is not None:
+            self._check(call, link)
             if link.start(request, owed, seen):
                 return link
             link.abort()
         link = await self._connect(call.origin)
+        self._check(call, link)
         if not link.start(request, owed, seen):
             raise httpx.ConnectError("the server closed the connection before anything was sent")
         return link
+
+    def _check(self, call: Call, link: Link) -> None:
+        try:
+            call.check()
+        except TooLate:
+            self._rest(call.origin, link)
+            raise
 
     def _kept(self, origin: Origin) -> Link | None:
         resting = self._resting

@@ -41,6 +41,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
+        self._rested_at = self._loop.time()
         self._watched = _Watched(transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:

@@ -80,7 +80,7 @@ class Pools:
             httpx.HTTPError: it did not come to its end.
             TimeoutError: nor in time, though bytes kept coming.
         """
-        watch = Watch(seen, self._waits)
+        watch = Watch(call, seen, self._waits)
         request: dict[str, Any] = {"content": call.content or None, "headers": call.headers}
         with self.client() as client:
             async with (

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from reelbatch.client.wire import Seen, Waits
+from reelbatch.client.wire import Call, Seen, Waits
 
 
 class Watch:
     """Follows one call."""
 
-    def __init__(self, seen: Seen, waits: Waits) -> None:
+    def __init__(self, call: Call, seen: Seen, waits: Waits) -> None:
+        self._call = call
         self._seen = seen
         self._waits = waits
         self._limit: asyncio.Timeout | None = None
@@ -30,11 +31,16 @@ class Watch:
             yield
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore; the connection's own word on whether the request began to leave."""
+        """Called by httpcore; the connection's own word on whether the request began to leave.
+
+        Raises:
+            TooLate: it may not; httpcore then closes the connection, to which nothing was written.
+        """
         if not event.endswith("send_request_headers.started"):
             return
         if getattr(info.get("request"), "method", b"POST") == b"CONNECT":  # that is only the proxy being asked
             return
+        self._call.check()
         self._seen.left = True
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self._waits.answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Protocol, Self
@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, Self
 import httpx
 from pydantic import SecretStr
 
+from reelbatch.errors import TooLate
 from reelbatch.outcome import Exchange
 
 ANSWER_LIMIT = 5_000_000
@@ -65,15 +66,34 @@ class Origin(NamedTuple):
         return cls(url.scheme, url.raw_host.decode(), url.port or _PORTS[url.scheme], url.netloc.decode())
 
 
+def always() -> bool:
+    """A request that may leave at any time."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. Its headers may carry the key, so it has no representation that shows them."""
+    """One request. Its headers may carry the key, so it has no representation that shows them.
+
+    `may_leave` is asked when a connection stands and the first byte is about to be written: until then a process may
+    have been stopped for as long as somebody liked.
+    """
 
     method: str
     origin: Origin
     target: str
     headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
     content: bytes = field(default=b"", repr=False)
+    may_leave: Callable[[], bool] = field(default=always, repr=False)
+
+    def check(self) -> None:
+        """As late as can be, before anything of it is written.
+
+        Raises:
+            TooLate: it may not leave any more.
+        """
+        if not self.may_leave():
+            raise TooLate("it had been ready for too long when a connection stood")
 
     @property
     def url(self) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 """How long a write waits for other programs; `?timeout=SECONDS` in a SQLite URL says otherwise."""
+LEASE_S = 60.0
+"""After so long without a sign of life a worker counts as dead, where nothing else is stated."""
 _AGAIN_S = 0.02
 _WRITES = "reelbatch_writes"
 
@@ -88,8 +90,8 @@ def unchanging(url: URL) -> URL | None:
     return url.set(database=f"file:{quote(str(path))}").update_query_dict(stated)
 
 
-def open_engine(url: URL) -> Engine:
-    """An engine for `url`; its folder is made where it does not exist.
+def open_engine(url: URL, lease_s: float = LEASE_S) -> Engine:
+    """An engine for `url`; its folder is made where it does not exist. What a worker waits for scales with its lease.
 
     Raises:
         LedgerUnusable: the driver is missing or the folder can't be made.
@@ -99,28 +101,14 @@ def open_engine(url: URL) -> Engine:
             path.parent.mkdir(parents=True, exist_ok=True)
         if url.get_backend_name() == "sqlite":
             return _sqlite_engine(url)
-        return _postgres_engine(url)
+        return _postgres_engine(url, lease_s)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise LedgerUnusable(f"{shown(url)}: the database driver is not installed ({error})") from error
     except OSError as error:
         raise LedgerUnusable(f"{shown(url)}: the folder can't be made: {error.strerror}") from error
 
 
-_POSTGRES_DEFAULTS = {
-    "connect_timeout": 10,
-    "application_name": "reelbatch",
-    # A connection that the network dropped without a word is noticed within about half a minute.
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 30_000,
-}
 _SESSION = (
-    # The same from the server's side: what a vanished worker had locked is let go.
-    "SET tcp_keepalives_idle = 10",
-    "SET tcp_keepalives_interval = 5",
-    "SET tcp_keepalives_count = 4",
-    "SET idle_in_transaction_session_timeout = '10s'",  # a worker that was stopped must not stop all the others
     "SET statement_timeout = 0",  # a role's own limits are meant for its queries, not for this
     "SET lock_timeout = 0",
     # What a COMMIT has confirmed must be on disk: a request leaves on the strength of it.
@@ -128,15 +116,38 @@ _SESSION = (
 )
 
 
-def _postgres_engine(url: URL) -> Engine:
-    stated = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
+def _keepalives(lease_s: float) -> dict[str, int]:
+    """A connection that the network dropped without a word is noticed within half a lease, half a minute at most.
+
+    Whole seconds, as the system counts them: with a lease of some seconds it takes longer.
+    """
+    idle_s, interval_s = min(10, round(lease_s / 6)), min(5, round(lease_s / 12))
+    return {"keepalives_idle": max(1, idle_s), "keepalives_interval": max(1, interval_s), "keepalives_count": 4}
+
+
+def _of_session(lease_s: float) -> str:
+    """The same from the server's side: what a vanished worker had locked is let go."""
+    known = [f"SET tcp_{name} = {value}" for name, value in _keepalives(lease_s).items()]
+    # A worker that was stopped must not stop all the others: they have to give signs of life meanwhile.
+    stopped_ms = round(1000 * min(10.0, lease_s / 3))
+    return "; ".join([*known, f"SET idle_in_transaction_session_timeout = {stopped_ms}", *_SESSION])
+
+
+def _postgres_engine(url: URL, lease_s: float) -> Engine:
+    defaults: dict[str, Any] = {
+        "application_name": "reelbatch",
+        "connect_timeout": max(2, min(10, round(lease_s / 6))),
+    }
+    defaults |= {**_keepalives(lease_s), "tcp_user_timeout": round(1000 * min(30.0, lease_s / 2))}
+    stated = {name: value for name, value in defaults.items() if name not in url.query}
     options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True, "isolation_level": "READ COMMITTED"}
     engine = create_engine(url, connect_args=stated, **options)
+    set_up = _of_session(lease_s)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(_SESSION))
+            cursor.execute(set_up)
         connection.commit()
 
     return engine

@@ -133,6 +133,10 @@ def lost(connection: Connection, at: datetime, lease: timedelta, *, locked: bool
     holders = connection.scalars(select(generations.c.run_id).where(in_states(HELD)).distinct()).all()
     not_ended = select(*columns).where(runs.c.ended_at.is_(None))
     unended = connection.execute(not_ended.with_for_update() if locked else not_ended).all()
+    if locked and any(row.heartbeat_at > at for row in unended):
+        # Of a clock that was ahead, before a restart perhaps: it counts as one of now, so a lease goes by at most.
+        ahead = update(runs).where(runs.c.ended_at.is_(None), runs.c.heartbeat_at > at)
+        connection.execute(ahead.values(heartbeat_at=at))
     open_runs = {row.run_id for row in unended}
     ended = [RunId(run_id) for run_id in holders if run_id not in open_runs]
     return ended + [

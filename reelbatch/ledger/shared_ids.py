@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from reelbatch.domain import Batch, RowKey, Token, VideoId
+from reelbatch.ledger.paid_requests import serialize
 from reelbatch.ledger.schema import attempts
 
 
@@ -61,10 +63,14 @@ _OWNERS = (
 
 
 def owners(connection: Connection, told: Sequence[Told]) -> Mapping[Token, Owner]:
-    """By the token of each answer whose id another attempt has: that attempt."""
+    """By the token of each answer whose id another attempt has: that attempt.
+
+    Two workers that are told the same id at one moment see each other: the second waits for the commit of the first.
+    """
     ids = sorted({item.video_id for item in told if item.video_id is not None})
     if not ids:
         return {}
+    serialize(connection, [hashlib.sha256(f"video {video_id}".encode()).hexdigest() for video_id in ids])
     known: dict[str, list[Owner]] = {}
     for video_id, *owner in connection.execute(_OWNERS, {"ids": ids}):
         known.setdefault(video_id, []).append(Owner(*owner))

@@ -20,6 +20,7 @@ from reelbatch.domain import Batch, Row, RowKey, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import accounts, claims, merging, orders, replaced_images, runs, staging
 from reelbatch.ledger.engine import (
+    LEASE_S,
     is_collision,
     is_unwritable,
     now,
@@ -40,7 +41,7 @@ from reelbatch.ledger.paid_requests import Held, Mark, Payer, RepeatSearch, paye
 from reelbatch.ledger.repeats import Repeats
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.staging import ActionCount, Duplicate
-from reelbatch.ledger.transacting import MOST_COLLISIONS, Transactor
+from reelbatch.ledger.transacting import MOST_COLLISIONS, PATIENCE_S, Transactor
 from reelbatch.ledger.writer import GroupWriter, Item, Result, Work
 from reelbatch.rowcolumns import RowColumns
 from reelbatch.streams import memory_given_back, no_collection, one_ahead
@@ -90,15 +91,16 @@ class Ledger:
 
     Args:
         url: a SQLAlchemy URL (SQLite or Postgres).
+        lease_s: after so many seconds without a sign of life a worker counts as dead; all waits are well below.
 
     Raises:
         LedgerUnusable: the table can't be opened, is not ours or is newer than this version.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
         self.url = parse_url(url)
-        self._engine: Engine = open_engine(self.url)
-        self.transactor = Transactor(self._engine)
+        self._engine: Engine = open_engine(self.url, lease_s)
+        self.transactor = Transactor(self._engine, min(PATIENCE_S, lease_s / 2))  # before others take over
         self._writer: GroupWriter | None = None
         try:
             prepare(self._engine)
@@ -108,14 +110,14 @@ class Ledger:
             raise
 
     @classmethod
-    def to_read(cls, url: str) -> Self:
+    def to_read(cls, url: str, lease_s: float = LEASE_S) -> Self:
         """The table for somebody who only reads; a SQLite file in a folder that can't be written will do too.
 
         Raises:
             LedgerUnusable: as above.
         """
         try:
-            return cls(url)
+            return cls(url, lease_s)
         except LedgerUnusable as error:
             stated = parse_url(url)
             still = unchanging(stated)

@@ -315,7 +315,8 @@ class Submitter:
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
             self.tally.leaving()
-            outcome = _asset_gone(classify(await self._client.send_create(body), self._plan.policy), assets)
+            exchange = await self._client.send_create(body, lambda: not self._freshness.is_over(written))
+            outcome = _asset_gone(classify(exchange, self._plan.policy), assets)
             self._learn(outcome, started)
         return intent, outcome
 

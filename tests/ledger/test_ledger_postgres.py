@@ -300,6 +300,27 @@ def test_a_lease_goes_by_the_databases_clock(ledger_url: str) -> None:
         assert ledger.recover(LEASE) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("lease_s", "stopped", "dropped"),
+    [
+        (600, "10s", ("10", "5", "30000")),
+        (60, "10s", ("10", "5", "30000")),
+        (24, "8s", ("4", "2", "12000")),
+        (3, "1s", ("1", "1", "1500")),
+    ],
+)
+def test_what_is_waited_for_scales_with_the_lease(
+    gate: Gate, lease_s: float, stopped: str, dropped: tuple[str, str, str]
+) -> None:
+    """A worker that was stopped in a transaction, or cut off, holds its locks for less than a lease."""
+    names = ("keepalives_idle", "keepalives_interval", "tcp_user_timeout")
+    with Ledger(gate.url, lease_s) as ledger, ledger.connection() as connection:
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == stopped
+        stated = connection.connection.driver_connection.info.get_parameters()
+        assert tuple(stated[name] for name in names) == dropped
+        assert ledger.transactor.patience_s == min(30, lease_s / 2)
+
+
 def runs_time(ledger: Ledger) -> datetime:
     """The database's time."""
     return ledger.read(lambda connection: connection.execute(text("SELECT clock_timestamp()")).scalar_one())

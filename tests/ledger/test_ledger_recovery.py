@@ -111,6 +111,17 @@ def test_another_machine_has_its_lease(ledger: Ledger) -> None:
     assert recovered(ledger) == (1, 1)
 
 
+def test_a_sign_of_life_from_hours_ahead_counts_as_one_of_now(ledger: Ledger) -> None:
+    """A clock that was ahead once keeps nobody's rows from later runs for longer than a lease."""
+    load(ledger, rows_of("a", "b"))
+    worker = begin(ledger)
+    worker.intend(worker.claim()[0])
+    set_run(worker, host="elsewhere", pid=1, heartbeat_at=utc_now() + 8 * HOUR)
+    assert recovered(ledger) == (0, 0)
+    assert run_entry(worker)["heartbeat_at"] <= utc_now()
+    assert ledger.recover(timedelta()) == (1, 1)
+
+
 def test_a_machine_with_the_same_name_is_another_machine(ledger: Ledger) -> None:
     """Two hosts called alike, or a container on its host, do not look up each other's process ids."""
     load(ledger, rows_of("a"))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
 from acting import SPRING, answer, attempt, begin, committed, load, rows_of, states, tell
+from databases import postgres_url
+from sqlalchemy import Connection, text
+from waiting import wait_until
 
 from reelbatch.domain import VideoId
 from reelbatch.ledger import Ledger, sending
 from reelbatch.ledger.shared_ids import SharedId, shared_ids
+
+_WAITS = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 def told(ledger: Ledger) -> tuple[int, list[SharedId]]:
@@ -37,3 +45,31 @@ def test_the_same_answer_twice_is_no_other_row_s(ledger: Ledger) -> None:
     intent = worker.send(worker.claim()[0])
     tell(ledger, intent)
     assert told(ledger) == (0, [])
+
+
+def waits(ledger: Ledger) -> bool:
+    """Whether a transaction waits for another."""
+    return bool(ledger.read(lambda connection: connection.scalar(_WAITS)))
+
+
+@pytest.fixture
+def url() -> str:
+    """An empty schema on Postgres, where two may write at once."""
+    return postgres_url()
+
+
+def test_two_workers_told_one_id_at_one_moment_see_each_other(url: str) -> None:
+    """The second has its answer before the first has committed: the one id is noticed all the same."""
+    with Ledger(url) as ledger, Ledger(url) as other, Ledger(url) as watching, ThreadPoolExecutor(1) as thread:
+        load(ledger, rows_of("a", "b"))
+        worker = begin(ledger)
+        first, second = [answer(worker.intend(taken), video_id=VideoId("vid-1")) for taken in worker.claim()]
+
+        def tell_both(connection: Connection) -> Future[list[bool]]:
+            sending.record_answers(connection, [first])
+            theirs = thread.submit(other.change, lambda connection: sending.record_answers(connection, [second]))
+            wait_until(lambda: theirs.done() or waits(watching), "the second worker is at it too")
+            return theirs
+
+        assert ledger.change(tell_both).result() == [True]
+        assert told(ledger) == (1, [SharedId("b", "vid-1", SPRING, "a")])
