@@ -107,3 +107,27 @@ def test_the_files_in_configs_can_be_used(name: str) -> None:
     """What the README tells people to type."""
     folder = Path(__file__).parents[2] / "configs"
     assert load_settings(folder / f"{name}.yaml").concurrency == 16
+
+
+@pytest.mark.parametrize("stated", ["s3, GS ,sftp://,", "s3,gs,sftp"])
+def test_image_schemes_are_listed_in_the_environment(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
+    """Between commas, in any case; the file's list gives way to it."""
+    monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", stated)
+    assert load_settings().image_schemes == ("s3", "gs", "sftp")
+
+
+def test_image_schemes_are_a_list_in_a_file(tmp_path: Path) -> None:
+    """As long or as short as it is stated; the defaults hold where nothing is."""
+    assert load_settings().image_schemes == ("s3", "gs", "gcs", "abfs", "abfss", "az", "file")
+    config = tmp_path / "c.yaml"
+    for text, schemes in (("[s3, memory]", ("s3", "memory")), ("[]", ()), ("s3", ("s3",))):
+        config.write_text(f"image_schemes: {text}\n")
+        assert load_settings(config).image_schemes == schemes
+
+
+@pytest.mark.parametrize("stated", ["simplecache::s3", "s3://shop", "*", "1", '["s3"]'])
+def test_what_is_no_scheme_is_refused(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
+    """A chain or a bucket in the list would allow nothing, so it is said."""
+    monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", stated)
+    with pytest.raises(SettingsError, match=r"image_schemes: .* is no scheme; list names such as s3"):
+        load_settings()
