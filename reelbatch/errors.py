@@ -13,6 +13,7 @@ ReelbatchError
     ├── OtherVideo         the answer to a question about one video was about another
     ├── UnreadableAnswer   an answer with success, of which nothing can be read
     ├── UploadError        an image could not be uploaded
+    ├── DownloadRefused    what is offered as a video is nothing that is taken, now or later
     └── CreateError        a create made from Python was refused or is in doubt
 """
 
@@ -73,6 +74,10 @@ class UnreadableAnswer(ApiError):  # noqa: N818 - what came, not what went wrong
 
 class UploadError(ApiError):
     """An image could not be uploaded; its row was not sent."""
+
+
+class DownloadRefused(ApiError):  # noqa: N818 - it is we who refuse
+    """What is offered as a video is nothing that is taken: too large, packed, or behind an odd redirect."""
 
 
 class CreateError(ApiError):
