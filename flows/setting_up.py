@@ -12,11 +12,11 @@ import yaml
 from prefect import Flow
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
 from prefect.exceptions import ParameterBindError
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
+from flows.deployed import check_parameters, is_deployed
 from flows.server import prefect_api
 from reelbatch.config_file import SECRETS, ConfigFile
 from reelbatch.errors import ReelbatchError, SettingsError
@@ -46,6 +46,7 @@ async def opened(
     options = {name: parameters[name] for name in _SETTINGS if name in parameters}
     options |= parameters.get("overrides") or {}
     stated = await _settings(parameters["config"], options, sandbox=parameters["sandbox"])
+    check_parameters(parameters, stated)
     if not parameters["sandbox"]:
         _warn_of_own_table(stated)
     if not must_exist and (notice := table_notice(stated)):
@@ -86,9 +87,7 @@ def _log_config(file: ConfigFile) -> None:
 
 def _is_own_table(settings: Settings) -> bool:
     """Whether this is a deployment's run that was told no results table."""
-    run = FlowRunContext.get()
-    deployed = run is not None and run.flow_run is not None and run.flow_run.deployment_id is not None
-    return deployed and "results" not in settings.model_fields_set
+    return is_deployed() and "results" not in settings.model_fields_set
 
 
 def _warn_of_own_table(settings: Settings) -> None:

@@ -14,6 +14,7 @@ ReelbatchError
     ├── UnreadableAnswer   an answer with success, of which nothing can be read
     ├── UploadError        an image could not be uploaded
     ├── TooLate            a request whose time to leave was over; nothing of it left
+    ├── DownloadRefused    what is offered as a video is nothing that is taken, now or later
     └── CreateError        a create made from Python was refused or is in doubt
 """
 
@@ -78,6 +79,10 @@ class UploadError(ApiError):
 
 class TooLate(ApiError):  # noqa: N818 - what it was
     """A request was about to leave when its time was over; nothing of it left."""
+
+
+class DownloadRefused(ApiError):  # noqa: N818 - it is we who refuse
+    """What is offered as a video is nothing that is taken: too large, packed, or behind an odd redirect."""
 
 
 class CreateError(ApiError):

@@ -14,12 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fsspec
-
 from reelbatch.errors import LedgerError
 from reelbatch.generation import GenerateOptions, LoadFor, load
 from reelbatch.ledger import loads, utc_now
 from reelbatch.ledger.engine import is_lost, now
+from reelbatch.manifest import cloud
 from reelbatch.models import load_models
 from reelbatch.planning import NotAgreed, Plan, plan_from_json
 from reelbatch.settings import Settings
@@ -109,7 +108,7 @@ def digest_of(options: GenerateOptions, settings: Settings) -> str:
     how = {
         "manifest": settings.manifest.model_dump(mode="json"),
         "models": load_models(settings.models).model_dump(mode="json"),
-        "checks": [settings.plan, settings.model_profile, settings.rate],
+        "checks": [settings.plan, settings.model_profile, settings.rate, sorted(settings.image_schemes)],
         "send": asdict(replace(options.send, limit=None)),
         "strict": options.strict,
     }
@@ -125,9 +124,8 @@ def _content(options: GenerateOptions) -> str:
         return unlike_any
     name = os.fspath(options.source)
     try:
-        if "://" in name:
-            store, path = fsspec.core.url_to_fs(name)
-            return f"{name} {json.dumps(store.info(path), sort_keys=True, default=str)}"
+        if cloud.scheme_of(name) is not None:
+            return f"{name} {json.dumps(cloud.facts(name), sort_keys=True, default=str)}"
         with Path(name).expanduser().open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except Exception:  # noqa: BLE001 - any of a store's own; reading the manifest says what is wrong

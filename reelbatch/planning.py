@@ -14,6 +14,7 @@ from reelbatch.ledger.reruns import RerunCount
 from reelbatch.ledger.selection import Action
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions
+from reelbatch.manifest.bounds import ImageBounds, upload_bound
 from reelbatch.models import DEFAULT_MODEL, ModelTable, load_models
 from reelbatch.opening import table_is_new, table_shown
 from reelbatch.settings import Settings
@@ -165,8 +166,18 @@ class Assignment:
 def checks_of(settings: Settings) -> Checks:
     """The checks that the settings ask for."""
     return Checks(
-        models=load_models(settings.models), plan=settings.plan, profile=settings.model_profile, rate=settings.rate
+        models=load_models(settings.models),
+        plan=settings.plan,
+        profile=settings.model_profile,
+        rate=settings.rate,
+        image_schemes=settings.image_schemes,
     )
+
+
+def image_bounds(settings: Settings) -> ImageBounds:
+    """What may be fetched and uploaded for a row, by the settings."""
+    upload = upload_bound(settings.plan, load_models(settings.models).upload_limits)
+    return ImageBounds(schemes=settings.image_schemes, upload=upload)
 
 
 def options_of(settings: Settings) -> ManifestOptions:

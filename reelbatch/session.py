@@ -28,7 +28,7 @@ from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.models import load_models
 from reelbatch.opening import opened_ledger
 from reelbatch.outcome import Policy
-from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan
+from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan, image_bounds
 from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of
 from reelbatch.settler import Settler, SettleReason
@@ -347,6 +347,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         attempts=settings.retry_attempts,
         wait_s=settings.retry_wait_s,
         max_wait_s=settings.retry_max_wait_s,
+        images=image_bounds(settings),
     )
     plan = SubmitPlan(
         run_id=run_id,

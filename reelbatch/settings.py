@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from reelbatch.config_file import ConfigFile, find_config, folder_of, named_config
-from reelbatch.domain import Plan
+from reelbatch.domain import IMAGE_SCHEMES, Plan
 from reelbatch.errors import SettingsError
 from reelbatch.table_urls import DEFAULT_RESULTS, anchored, sandbox_table
 from reelbatch.variables import PREFIX, stated_variables, unknown_variables, variable
@@ -63,6 +70,19 @@ def _none_if_blank(secret: SecretStr | None) -> SecretStr | None:
     return secret if secret is not None and secret.get_secret_value().strip() else None
 
 
+def _listed(stated: Any) -> Any:
+    """A list; in the environment, names between commas."""
+    return [name for name in stated.split(",") if name.strip()] if isinstance(stated, str) else stated
+
+
+def _check_schemes(names: tuple[str, ...]) -> tuple[str, ...]:
+    schemes = tuple(name.strip().lower().removesuffix("://") for name in names)
+    if wrong := [name for name in schemes if not _SCHEME.fullmatch(name)]:
+        raise ValueError(f'"{wrong[0]}" is no scheme; list names such as s3, gs, sftp')
+    return schemes
+
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
 _Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
 
 
@@ -129,6 +149,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=60, ge=1)
     webhook_secret: _Secret = Field(default=None, description="signs the API's events")
 
+    image_schemes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_schemes)] = (
+        Field(default=IMAGE_SCHEMES, description="of the addresses that images are fetched from")
+    )
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
 

@@ -28,6 +28,7 @@ from reelbatch.client.answers import (
     video,
 )
 from reelbatch.client.files import one_piece, open_pieces
+from reelbatch.client.streaming import streamed
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, always, without_key
 from reelbatch.domain import Request
@@ -51,6 +52,7 @@ class Connection:
         concurrency: creates in flight.
         timeout_s: longest wait for the answer to one call, in seconds.
         questions: calls in flight that cost nothing, such as those about a video.
+        download_s: longest time that one try to download a video takes, in seconds; the next one goes on from there.
         transport: in place of the network, for tests.
     """
 
@@ -58,6 +60,7 @@ class Connection:
     concurrency: int = 16
     timeout_s: float = 60.0
     questions: int = 16
+    download_s: float = 3600.0
     transport: httpx.AsyncBaseTransport | None = None
 
 
@@ -75,6 +78,8 @@ class Client:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         _check_key(self._key)
         _check_address(connection.base_url)
+        self._base = httpx.URL(connection.base_url)
+        self._longest_download_s = connection.download_s
         self._origin, path = Origin.split(connection.base_url)
         self._path = path.rstrip("/")
         self._creating = 0
@@ -249,12 +254,14 @@ class Client:
         """Stream a finished video from `offset` bytes on. The key does not go along.
 
         Raises:
+            DownloadRefused: the address, or where it redirects to, is none that a video may come from.
             ApiError: the storage could not be reached, or the transfer broke off.
         """
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
         try:
             with self._downloads.client() as client:
-                async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+                request = client.build_request("GET", url, headers=headers)
+                async with streamed(client, request, self._base, self._longest_download_s) as response:
                     yield response
         except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({type(error).__name__}: {error})") from error

@@ -6,6 +6,7 @@ See docs/adr/0001-small-http-pools.md for the measurement.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -102,11 +103,27 @@ class Pools:
         Raises:
             httpx.HTTPError: it did not come to its end.
         """
+        request: dict[str, Any] = {"content": pieces, "headers": call.headers}
         with self.client() as client:
-            response = await client.request(call.method, call.url, content=pieces, headers=call.headers)
-        return response.status_code
+            async with (
+                client.stream(call.method, call.url, **request) as response,
+                asyncio.timeout(self._waits.answer),
+            ):
+                await _read_away(response)
+                return response.status_code
 
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients:
             await client.aclose()
+
+
+async def _read_away(response: httpx.Response) -> None:
+    """What nobody needs of an answer, so that its connection can be used again; unpacked it could be any length."""
+    if response.is_stream_consumed:  # a transport in place of the network has it whole
+        return
+    size = 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > ANSWER_LIMIT:
+            return

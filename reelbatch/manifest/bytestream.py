@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.bounds import LARGEST_TEXT
 from reelbatch.manifest.cloud import open_remote, scheme_of
 
 CHUNK = 1 << 20
@@ -58,9 +60,10 @@ class TextFile(NamedTuple):
     codec: str | None
     encoding: str  # as Python calls it
     mark: int  # bytes of a UTF-8 byte order mark
+    largest: int  # bytes that are unpacked, or fetched from a URL, at most
 
     @classmethod
-    def look_at(cls, path: str, encoding: str | None) -> TextFile:
+    def look_at(cls, path: str, encoding: str | None, largest: int = LARGEST_TEXT) -> TextFile:
         """Find out by its first bytes how the file is written; `encoding`: what the user says it is.
 
         Raises:
@@ -69,7 +72,7 @@ class TextFile(NamedTuple):
         with open_file(path) as file:
             codec = _codec(path, file)
             first = next(_chunks(path, file, codec), b"")
-        return cls(path, codec, _encoding(path, first, encoding), len(first) - len(_unmarked(first)))
+        return cls(path, codec, _encoding(path, first, encoding), len(first) - len(_unmarked(first)), largest)
 
     def open(self) -> io.BufferedReader:
         """The text as UTF-8 without a byte order mark.
@@ -93,6 +96,7 @@ class TextFile(NamedTuple):
                 path, codec, mark = stack.enter_context(self._copy()), None, 0
             stream = stack.enter_context(pa.OSFile(path))
             if codec:
+                self._measure()
                 stream = stack.enter_context(pa.CompressedInputStream(stream, codec))
             stream.read(mark + skip)
             yield stream
@@ -108,6 +112,12 @@ class TextFile(NamedTuple):
             tail = (tail + chunk)[-_TAIL:]
         return tail
 
+    def _measure(self) -> None:
+        """Unpack it once to see how long it is: Arrow, which unpacks it in threads of its own, would not stop."""
+        with open_file(self.path) as file:
+            for _ in self._pieces(file):
+                pass
+
     @contextmanager
     def _copy(self) -> Iterator[str]:
         with NamedTemporaryFile(prefix="reelbatch-", suffix=".csv") as copy:
@@ -121,7 +131,7 @@ class TextFile(NamedTuple):
         decoder = codecs.getincrementaldecoder(self.encoding)()
         lines, start = 1, True
         with open_file(self.path) as file:
-            chunks = _chunks(self.path, file, self.codec)
+            chunks = self._pieces(file)
             while True:
                 chunk = next(chunks, b"")
                 try:
@@ -134,6 +144,21 @@ class TextFile(NamedTuple):
                     return
                 lines += text.count("\n")
                 start = False
+
+    def _pieces(self, file: IO[bytes]) -> Iterator[bytes]:
+        """The text as it stands in the file, unpacked.
+
+        Raises:
+            ManifestError: it is damaged. Or too long: a plain file of this machine is as long as it is, but what is
+                unpacked or fetched takes room that it had not.
+        """
+        left = self.largest if self.codec or scheme_of(self.path) is not None else sys.maxsize
+        for chunk in _chunks(self.path, file, self.codec):
+            left -= len(chunk)
+            if left < 0:
+                remedy = "Split it, or unpack it on this machine."
+                raise ManifestError(f"{self.path}: more than {self.largest:,} bytes of text. {remedy}")
+            yield chunk
 
 
 class _Chunks(io.RawIOBase):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from reelbatch.errors import ReelbatchError
-from reelbatch.manifest.cloudtroubles import Trouble, explain, missing_extra, unknown_scheme
+from reelbatch.manifest.cloudtroubles import Bound, Trouble, chained, explain, missing_extra, unknown_scheme
 
 LONGEST_TRANSFER_S = 900.0
 """One file's way from or to a storage, at most: the libraries' own limits hold for single reads only."""
@@ -82,11 +82,11 @@ def check(address: str) -> None:
     """See that there is a driver for the address; nothing is asked over the network.
 
     Raises:
-        CloudProblem: the scheme is unknown, or its package is not installed.
+        CloudProblem: the scheme is unknown, or its package is not installed, or it is a chain of addresses.
     """
     import fsspec
 
-    scheme = scheme_of(address) or "file"
+    scheme = _scheme_of_one(address)
     if scheme not in fsspec.available_protocols():
         raise CloudProblem(unknown_scheme(scheme))
     try:
@@ -107,20 +107,23 @@ def open_remote(address: str, *, scattered: bool = False) -> IO[bytes]:
         return _Guarded(files.open(path, "rb", block_size=_BLOCK, **options), address)  # type: ignore[return-value]  # it reads as one does
 
 
-async def fetch(address: str, target: Path) -> None:
+async def fetch(address: str, target: Path, bound: Bound) -> None:
     """Copy to a local file; blocks no event loop, and ends at once when it is cancelled.
 
     Raises:
-        CloudProblem: it could not be fetched.
+        CloudProblem: it could not be fetched, or has more bytes than `bound`; then no more of it was fetched.
     """
     with _explained(address):
         files, path = await asyncio.to_thread(_reach, address)
+        account = _watched(bound)
         if not getattr(files, "async_impl", False):
-            await asyncio.to_thread(files.get_file, path, str(target))
+            await asyncio.to_thread(_copy, files, path, target, account)
             return
-        copying = asyncio.run_coroutine_threadsafe(files._get_file(path, str(target)), files.loop)  # noqa: SLF001 - fsspec's asynchronous API
+        getting = files._get_file(path, str(target), callback=account)  # noqa: SLF001 - fsspec's asynchronous API
+        copying = asyncio.run_coroutine_threadsafe(getting, files.loop)
         async with asyncio.timeout(LONGEST_TRANSFER_S):
             await asyncio.wrap_future(copying)
+        account.absolute_update(await asyncio.to_thread(os.path.getsize, target))  # for a library that keeps none
 
 
 def put(source: Path, address: str) -> None:
@@ -160,6 +163,18 @@ def size(address: str) -> int | None:
             return None
 
 
+def facts(address: str) -> dict[str, Any]:
+    """What its storage says of a file without giving it away: size, ETag, time of change, as far as it says so.
+
+    Raises:
+        CloudProblem: it can't be found out.
+    """
+    with _explained(address):
+        files, path = _reach(address)
+        known: dict[str, Any] = files.info(path)
+        return known
+
+
 def names(address: str) -> set[str]:
     """The names of what lies in the folder behind `address`; none where there is no such folder.
 
@@ -188,13 +203,44 @@ def remove(address: str) -> None:
         files.rm_file(path, **_limit(files))
 
 
+def _watched(bound: Bound) -> Any:
+    """An account of a transfer as fsspec keeps it; keeping it raises as soon as the transfer comes to too much."""
+    from fsspec.callbacks import Callback
+
+    def check(size: int | None, had: int | None, **_: object) -> None:
+        if max(size or 0, had or 0) > bound.size:
+            raise CloudProblem(bound.trouble)
+
+    return Callback(hooks={"bound": check})
+
+
+def _copy(files: Any, path: str, target: Path, account: Any) -> None:
+    """A piece at a time, since not every library keeps an account of its own copying."""
+    with files.open(path, "rb") as source, target.open("wb") as copy:
+        while piece := source.read(_BLOCK):
+            account.relative_update(len(piece))
+            copy.write(piece)
+
+
+def _scheme_of_one(address: str) -> str:
+    """The scheme of an address.
+
+    Raises:
+        CloudProblem: it is a chain of addresses, in which each link is opened by whatever the one before says.
+    """
+    scheme = scheme_of(address) or "file"
+    if "::" in address:
+        raise CloudProblem(chained(scheme))
+    return scheme
+
+
 def _reach(address: str) -> tuple[Any, str]:
     """The file system behind an address, and the path in it."""
     import fsspec
 
-    scheme = scheme_of(address) or "file"
+    scheme = _scheme_of_one(address)
     address = _SCHEME.sub(lambda found: found[0].lower(), address, count=1)
-    if scheme not in _BUCKETS or "::" in address:
+    if scheme not in _BUCKETS:
         files, path = fsspec.core.url_to_fs(address)
         return files, path
     surroundings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_SURROUNDINGS)))

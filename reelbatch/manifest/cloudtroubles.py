@@ -56,6 +56,19 @@ class Trouble(NamedTuple):
     may_pass: bool = False  # trying again in a moment is worth it
 
 
+class Bound(NamedTuple):
+    """The most bytes that are taken, and what to say of a file that has more."""
+
+    size: int
+    trouble: Trouble
+
+
+def chained(scheme: str) -> Trouble:
+    """For `simplecache::s3://…` and the like: one link of a chain can name anything, and unpack anything."""
+    what = f"a chain of addresses ({scheme}…::…), and chains are not followed"
+    return Trouble(what, "Give the address of the file itself; no address has :: in it.", is_files_own=True)
+
+
 def unknown_scheme(scheme: str) -> Trouble:
     """For an address such as `s4://`."""
     remedy = "Use a path, http(s)://, s3:// or another fsspec URL."

@@ -35,7 +35,7 @@ class DelimitedSource:
     def __init__(self, path: str, options: ManifestOptions, known: Collection[str]) -> None:
         """Read the header; of several possible delimiters the one that yields most `known` columns wins."""
         self._path = path
-        self._file = TextFile.look_at(path, options.encoding)
+        self._file = TextFile.look_at(path, options.encoding, options.largest_text)
         with self._file.open() as stream:
             head = stream.read(LONGEST)
         self._header = read_header(path, head, options.delimiter, known)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from reelbatch.manifest.bounds import ImageBounds, upload_bound
 from reelbatch.manifest.cells import MAX_SHOWN, storable
 from reelbatch.manifest.cloud import CloudProblem, check, shown
 from reelbatch.manifest.images import (
@@ -50,8 +51,9 @@ class ImageChecks:
     def __init__(self, checks: Checks, base: str) -> None:
         self._look_at_files = checks.images
         self._base = base
-        limits = checks.models.upload_limits
-        self._limit = limits.get(checks.plan or "creator", limits["creator"])
+        self._on_the_web = image_kind(base) is ImageKind.URL
+        upload = upload_bound(checks.plan, checks.models.upload_limits)
+        self._bounds = ImageBounds(schemes=checks.image_schemes, upload=upload)
         self._verdict = lru_cache(_REMEMBERED)(self._look)
 
     def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
@@ -83,8 +85,9 @@ class ImageChecks:
         return Finding("image_path", shown_image(stated), what, "Crop the image, or choose another model.")
 
     def _finding(self, column: str, stated: str) -> Finding | None:
-        if image_kind(stated) is ImageKind.URL:
-            return _url_finding(column, stated)
+        address = resolve_image(stated, self._base) if self._on_the_web else stated
+        if image_kind(address) is ImageKind.URL:
+            return _url_finding(column, address)
         verdict = self._verdict(stated)
         if not verdict.what:
             return None
@@ -97,12 +100,15 @@ class ImageChecks:
             named = stated not in API_PATHS
             return _Verdict() if named else _Verdict(None, "names no file", f"Give the whole {stated} path.")
         where = resolve_image(stated, self._base)
+        if trouble := self._bounds.trouble(stated) or self._bounds.trouble(where):
+            return _Verdict(None, trouble.what, trouble.remedy)
         if image_kind(where) is not ImageKind.LOCAL:
             return _scheme_verdict(where)
-        if not self._look_at_files:
-            return _Verdict()
+        return self._look_into(where) if self._look_at_files else _Verdict()
+
+    def _look_into(self, where: str) -> _Verdict:
         try:
-            return _Verdict(inspect_image(where, limit=self._limit), stat=_stat(where))
+            return _Verdict(inspect_image(where, bound=self._bounds.upload), stat=_stat(where))
         except ImageProblem as problem:
             return _Verdict(None, problem.what, problem.remedy, isinstance(problem, ImageUnseen))
 

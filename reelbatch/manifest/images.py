@@ -20,6 +20,7 @@ from unicodedata import normalize
 
 from reelbatch.errors import ReelbatchError
 from reelbatch.manifest.cloud import CloudProblem, beside, open_remote
+from reelbatch.manifest.cloudtroubles import Bound
 from reelbatch.manifest.imageends import is_complete
 
 EXTENSIONS = {
@@ -44,6 +45,8 @@ _ORIENTATION = 0x0112
 _TURNED = range(5, 9)  # EXIF orientations that exchange width and height
 _HEADER_BUDGET = 16 << 20
 """Bytes that may be read to find an image's size: a file can claim to be anything and be terabytes long."""
+_LARGEST_BOXED = 256 << 20
+"""Bytes of a HEIC or AVIF image: their libraries read it whole into memory, whatever is in it."""
 _MOUNT_ERRORS = ("EIO", "ENODEV", "ENXIO", "ENOTCONN", "ESTALE", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")
 _MOUNT_LOST = frozenset(getattr(errno, name) for name in _MOUNT_ERRORS if hasattr(errno, name))
 """What a shared folder that is not connected (any more) says of its files."""
@@ -136,18 +139,18 @@ def content_mark(stated: str, base: str | Path) -> str | None:
         return None
 
 
-def inspect_image(path_or_fsspec_url: str, *, limit: int | None = None) -> ImageInfo:
-    """Find out by its content what the image file is; one of more than `limit` bytes is not looked into.
+def inspect_image(path_or_fsspec_url: str, *, bound: Bound | None = None) -> ImageInfo:
+    """Find out by its content what the image file is; one of more bytes than `bound` is not looked into.
 
     Raises:
         ImageUnseen: it is a local file that this machine can't see.
         ImageProblem: it isn't there, can't be read, is cut off, or is no image that the API takes.
     """
     with opened_image(path_or_fsspec_url) as file:
-        return inspect_file(file, limit=limit)
+        return inspect_file(file, bound=bound)
 
 
-def inspect_file(file: IO[bytes], *, limit: int | None = None) -> ImageInfo:
+def inspect_file(file: IO[bytes], *, bound: Bound | None = None) -> ImageInfo:
     """The same for a file that is open, or in memory.
 
     Raises:
@@ -157,8 +160,8 @@ def inspect_file(file: IO[bytes], *, limit: int | None = None) -> ImageInfo:
     file.seek(0)
     if size == 0:
         raise ImageProblem("the file is empty", "Put the image in its place.")
-    if limit is not None and size > limit:
-        raise ImageProblem(f"{size:,} bytes, more than the {limit:,} that may be uploaded", "Shrink the image.")
+    if bound is not None and size > bound.size:
+        raise ImageProblem(f"{size:,} bytes, {bound.trouble.what}", bound.trouble.remedy)
     return _identify(file, size)
 
 
@@ -205,7 +208,9 @@ def _open(path: str) -> IO[bytes]:
 def _identify(file: IO[bytes], size: int) -> ImageInfo:
     """Open the file as each kind that its first bytes allow; Pillow's own `open` refuses huge images."""
     start = file.read(16)
-    is_boxed = start[4:8] == b"ftyp"  # HEIC and AVIF are read whole by their libraries
+    is_boxed = start[4:8] == b"ftyp"
+    if is_boxed and size > _LARGEST_BOXED:
+        raise ImageProblem(f"{size:,} bytes, which no HEIC or AVIF image has", f"Shrink it, or use {ACCEPTED}.")
     source = file if is_boxed else io.BufferedReader(_Budgeted(file))
     for kind, (factory, accepts) in _openers().items():
         if accepts and accepts(start) is not True:

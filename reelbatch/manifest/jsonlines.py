@@ -24,7 +24,7 @@ class JsonLinesSource:
 
     def __init__(self, path: str, options: ManifestOptions) -> None:
         self._path = path
-        self._file = TextFile.look_at(path, options.encoding)
+        self._file = TextFile.look_at(path, options.encoding, options.largest_text)
         with self._file.open() as stream:
             first = [_parse(number, line) for number, line in islice(_lines(path, stream), _LOOK_AHEAD)]
         if not first:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from reelbatch.domain import Plan, Problem, Request, Row
+from reelbatch.domain import IMAGE_SCHEMES, Plan, Problem, Request, Row
+from reelbatch.manifest.bounds import LARGEST_TEXT
 from reelbatch.models import ModelTable
 
 KEY = "row_key"
@@ -29,6 +30,7 @@ class ManifestOptions:
             no prompt of its own.
         delimiter: None: detected (comma, semicolon, tab, bar).
         encoding: None: UTF-8 with or without a byte order mark, UTF-16 by its mark.
+        largest_text: bytes of text that are unpacked, or fetched from a URL, at most.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class ManifestOptions:
     prompt_template: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    largest_text: int = LARGEST_TEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +47,11 @@ class Checks:
 
     Attributes:
         models: the table of models.
-        plan: sets the upload limit (None: creator's) and which resolutions are included.
+        plan: sets the upload limit (None: the smallest) and which resolutions are included.
         profile: a profile of the table in place of the model that a row names, such as `legacy`.
         rate: credits per second for models whose rate is unknown.
         images: look at image files on this machine.
+        image_schemes: of the addresses that images may be fetched from.
     """
 
     models: ModelTable
@@ -55,6 +59,7 @@ class Checks:
     profile: str | None = None
     rate: int | None = None
     images: bool = True
+    image_schemes: Sequence[str] = IMAGE_SCHEMES
 
 
 class CheckedRows(NamedTuple):

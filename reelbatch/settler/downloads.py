@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from reelbatch.client import Client, Video
 from reelbatch.domain import VideoId
-from reelbatch.errors import ApiError, ReelbatchError
+from reelbatch.errors import ApiError, DownloadRefused, ReelbatchError
 from reelbatch.ledger import Ledger, settling, utc_now
 from reelbatch.ledger.settling import Filed, Rendered
 from reelbatch.settler.folder import Folder, FolderProblem, Part, PartGone, is_full, reason
@@ -26,11 +26,15 @@ _LONGEST_WAIT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a download reaches the API: the GET of a video, and a wait that ends when everything stops."""
+    """How a download reaches the API: the GET of a video, and a wait that ends when everything stops.
+
+    `largest`: bytes of a video at most.
+    """
 
     get: Callable[[VideoId], Awaitable[Video]]
     sleep: Callable[[float], Awaitable[None]]
     wait_s: float
+    largest: int
 
 
 class Downloads:
@@ -53,11 +57,11 @@ class Downloads:
             Whether the row has this file now; False where it has another one, or another video, by now.
 
         Raises:
-            ApiError: it could not be fetched in several tries.
+            ApiError: it could not be fetched in several tries, or is refused.
             FolderProblem: it could not be written.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(ApiError),
+            retry=retry_if_exception(_may_work_again),
             stop=stop_after_attempt(_TRIES),
             wait=wait_random_exponential(self._access.wait_s, _LONGEST_WAIT_S),
             sleep=self._access.sleep,
@@ -73,7 +77,11 @@ class Downloads:
 
     async def _once(self, address: _Address, part: Path) -> int:
         try:
-            return await transfer(self._client, await address.current(), part, resume=address.resume)
+            url, largest = await address.current(), self._access.largest
+            return await transfer(self._client, url, part, resume=address.resume, largest=largest)
+        except DownloadRefused:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise
         except AddressExpired:
             address.forget()
             raise
@@ -167,6 +175,10 @@ class _Address:
         if not self._video.downloads:
             raise ApiError(f"the API gives no download address for video {self._video_id}")
         return self._video.downloads[0].url
+
+
+def _may_work_again(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and not isinstance(error, DownloadRefused)
 
 
 def _expired(video: Video) -> bool:

@@ -9,6 +9,7 @@ from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.ledger.looks import Refund
 from reelbatch.ledger.reading import OddFigure
 from reelbatch.ledger.settling import Settlement
+from reelbatch.settler.transfer import LARGEST_VIDEO
 
 FAILURES_KEPT = 100
 ODD_FIGURES_KEPT = 100
@@ -25,6 +26,7 @@ class SettlePlan:
         timeout_s: stop following after so long; what is not finished keeps its state.
         wait: False: one pass over what is due now.
         downloads: folder or fsspec URL for the videos; None: they are not downloaded.
+        largest_video: bytes of a video that are downloaded at most.
         api: with `batch` None: only batches whose videos were made by this API.
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
     """
@@ -35,6 +37,7 @@ class SettlePlan:
     timeout_s: float | None = None
     wait: bool = True
     downloads: str | None = None
+    largest_video: int = LARGEST_VIDEO
     api: str | None = None
     unknown_state_holds_s: float = 600
 

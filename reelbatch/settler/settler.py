@@ -87,7 +87,12 @@ class Settler:
             return None
         folder = await asyncio.to_thread(open_folder, self._plan.downloads)
         await asyncio.to_thread(folder.prepare)
-        access = Access(get=self._poller.get, sleep=self._sleep, wait_s=self._plan.poll_interval_s)
+        access = Access(
+            get=self._poller.get,
+            sleep=self._sleep,
+            wait_s=self._plan.poll_interval_s,
+            largest=self._plan.largest_video,
+        )
         self._downloads = Downloads(self._ledger, self._client, folder, access)
         return folder
 

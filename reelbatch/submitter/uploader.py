@@ -24,7 +24,9 @@ from reelbatch.client import PIECE_BYTES, Client, UploadSlot
 from reelbatch.domain import RunId
 from reelbatch.errors import ApiError, UploadError
 from reelbatch.ledger import Ledger, uploads, utc_now
+from reelbatch.manifest.bounds import ImageBounds
 from reelbatch.manifest.cloud import CloudProblem, fetch, place_of, shown
+from reelbatch.manifest.cloudtroubles import Bound
 from reelbatch.manifest.images import (
     ImageInfo,
     ImageKind,
@@ -82,6 +84,7 @@ class UploadPlan:
 
     Args:
         api: whose uploads these are; paths of another API are never used.
+        images: what may be fetched and uploaded. A row may have been checked elsewhere, against other settings.
     """
 
     api: str
@@ -89,6 +92,7 @@ class UploadPlan:
     attempts: int
     wait_s: float
     max_wait_s: float
+    images: ImageBounds
 
 
 class Uploader:
@@ -115,14 +119,15 @@ class Uploader:
 
         Raises:
             ImageUnseen: this machine can't see the file; another one may.
-            ImageProblem: the file is gone for everybody, or is no image any more.
+            ImageProblem: the file is gone for everybody, is no image any more, or not one that may be fetched.
             UploadError: the storage did not take it, or it could not be fetched from where it lies.
             ApiError: the API gave no upload address.
             Stopped: uploads were broken off, or it had not begun when they were.
         """
-        if image_kind(stated) in {ImageKind.URL, ImageKind.ASSET}:
-            return Asset(stated, mark=stated)
         source = resolve_image(stated, self.bases.get(base, base))
+        if image_kind(source) in {ImageKind.URL, ImageKind.ASSET}:
+            return Asset(source, mark=source)
+        self._plan.images.refuse(stated, source)
         return await self._once(f"path:{source}", lambda: self._from_file(source))
 
     def stop(self) -> None:
@@ -161,7 +166,8 @@ class Uploader:
 
     async def _from_file(self, source: str) -> Asset:
         async with self._local(source) as path, self._uploading:
-            seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path)
+            bound = self._plan.images.upload
+            seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path, bound)
             asset = await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
         if image_kind(source) is ImageKind.LOCAL:
             return replace(asset, mark=seen.sha256, stat=seen.stamp[:2])
@@ -180,7 +186,7 @@ class Uploader:
 
     async def _fetch_once(self, source: str, copy: Path) -> None:
         async with self._fetching:
-            await _fetch(source, copy)
+            await _fetch(source, copy, self._plan.images.upload)
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
         api, sha256 = self._plan.api, seen.sha256
@@ -284,40 +290,36 @@ def _may_be_there_later(error: BaseException) -> bool:
     return isinstance(error, _NotFetchedError) and error.may_pass
 
 
-async def _fetch(source: str, copy: Path) -> None:
+async def _fetch(source: str, copy: Path, bound: Bound) -> None:
     """Copy an image from its storage.
 
     The error names the bucket, not the image: when a whole bucket fails, that is one failure many times over.
     """
     try:
-        await fetch(source, copy)
+        await fetch(source, copy, bound)
     except CloudProblem as problem:
         if problem.is_files_own:
             raise ImageProblem(f"{problem.what}: {shown(source)}", problem.remedy) from problem
         raise _NotFetchedError(f"images in {place_of(source)}: {problem}", may_pass=problem.may_pass) from problem
 
 
-def _look_at(path: Path) -> _Seen:
+def _look_at(path: Path, bound: Bound) -> _Seen:
     try:
         with opened_image(str(path)) as file:
-            return _seen(file)
+            try:
+                return _seen(file, bound)
+            except OSError as error:  # of this machine, not of the image
+                raise ImageUnseen(error.strerror or str(error), "") from error
     except ImageUnseen as problem:
         raise _unseen(path, problem.what) from problem
 
 
-def _seen(file: IO[bytes]) -> _Seen:
+def _seen(file: IO[bytes], bound: Bound) -> _Seen:
     """A small file is read once and in one go: each read and each hash hands the interpreter to another thread."""
-    try:
-        return _hashed(file)
-    except OSError as error:  # of this machine, not of the image
-        raise ImageUnseen(error.strerror or str(error), "") from error
-
-
-def _hashed(file: IO[bytes]) -> _Seen:
     stamp = _stamp(os.fstat(file.fileno()))
     if stamp[0] < PIECE_BYTES and len(content := file.read(PIECE_BYTES)) < PIECE_BYTES:
         return _Seen(inspect_file(io.BytesIO(content)), hashlib.sha256(content).hexdigest(), stamp, content)
-    info = inspect_file(file)
+    info = inspect_file(file, bound=bound)
     file.seek(0)
     digest = hashlib.file_digest(cast("BufferedReader", file), "sha256")
     return _Seen(info, digest.hexdigest(), stamp)

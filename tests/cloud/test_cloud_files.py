@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import platform
 import sys
 import traceback
@@ -26,12 +27,15 @@ from reelbatch.errors import LedgerUnusable, ManifestError, SettingsError, Uploa
 from reelbatch.exporting import export, format_of
 from reelbatch.ledger import Ledger
 from reelbatch.manifest import Checks, ImageProblem, ImageUnseen, ManifestOptions, cloud, open_manifest, resolve_image
+from reelbatch.manifest.bounds import ImageBounds, upload_bound
 from reelbatch.manifest.cloud import CloudProblem, place_of, shown
+from reelbatch.manifest.cloudtroubles import Bound
 from reelbatch.models import load_models
 from reelbatch.settler.folder import Part, open_folder
 from reelbatch.submitter import Uploader, UploadPlan
 
 MEGABYTE = 1 << 20
+TWO_GIGABYTES = upload_bound("creator", load_models().upload_limits)
 
 
 def rows_of(manifest: str) -> list[Any]:
@@ -40,9 +44,10 @@ def rows_of(manifest: str) -> list[Any]:
     return [row for batch in opened.batches() for row in batch.rows]
 
 
-def uploader() -> Uploader:
+def uploader(upload: Bound = TWO_GIGABYTES) -> Uploader:
     """One that gets no further than the image: there is no API behind it."""
-    plan = UploadPlan(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0)
+    images = ImageBounds(upload=upload)
+    plan = UploadPlan(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
     nothing: Any = None
     return Uploader(nothing, nothing, plan, asyncio.sleep)
 
@@ -291,7 +296,7 @@ async def test_a_storage_that_never_answers_holds_up_nobody(
     """The wait ends by itself, with words, and the event loop goes on meanwhile."""
     address = bucket.write("a.png", image())
     gate.opened.clear()
-    copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a"))
+    copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a", TWO_GIGABYTES))
     ticks = 0
     while not copying.done():
         await asyncio.sleep(0.01)
@@ -305,7 +310,7 @@ async def test_a_copy_that_is_called_off_ends_at_once(bucket: Bucket, gate: Gate
     """Ctrl-C does not wait for a storage that says nothing."""
     address = bucket.write("a.png", image())
     gate.opened.clear()
-    copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a"))
+    copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a", TWO_GIGABYTES))
     await until(lambda: Call("GET", f"/{bucket.name}/a.png") in gate.calls, "the copy has begun")
     copying.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -319,6 +324,29 @@ async def test_an_image_of_a_missing_bucket_is_not_called_missing(bucket: Bucket
         await uploader().asset(f"{bucket.url}x/a.png", ".")
     with pytest.raises(ImageProblem, match="no such file"):
         await uploader().asset(f"{bucket.url}/a.png", ".")
+
+
+async def test_an_object_that_is_too_large_is_not_fetched(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is invalid, with the limit and whose it is; nothing is left in the temporary folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    address = bucket.write("a.png", image() + bytes(MEGABYTE))
+    limit = upload_bound("creator", {"creator": MEGABYTE})
+    said = (
+        rf"more than the 1,048,576 bytes that may be uploaded \(the limit of the plan creator\): {address}\. Shrink"
+    )
+    with pytest.raises(ImageProblem, match=said):
+        await uploader(limit).asset(address, ".")
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - a short look
+
+
+@pytest.mark.parametrize("address", ["simplecache::{gate}/a.png", "zip://a.png::{gate}/a.zip", "reference::{gate}/a"])
+async def test_no_cell_makes_this_machine_ask_its_own_services(gate: Gate, address: str) -> None:
+    """A chain that begins with a cache and ends on loopback is not followed one step."""
+    with pytest.raises(ImageProblem, match="chains are not followed"):
+        await uploader().asset(address.format(gate=gate.url), ".")
+    assert gate.calls == []
 
 
 async def test_an_image_that_only_another_machine_sees_is_not_called_missing(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def test_a_whole_run_in_memory(shop: Shop) -> None:
     """The same on any other fsspec URL."""
     files = fsspec.filesystem("memory")
     files.pipe({"/far/list/summer.csv": lines(["a.png"]).encode(), "/far/list/a.png": image(4)})
-    report = shop.generate("memory://far/list/summer.csv", settle=True, downloads="memory://far/videos")
+    settings: dict[str, Any] = {"settle": True, "downloads": "memory://far/videos", "image_schemes": ["memory"]}
+    report = shop.generate("memory://far/list/summer.csv", **settings)
     assert report.exit_code == 0
     assert files.cat("/far/videos/r1.mp4")[4:8] == b"ftyp"
     with Ledger(shop.results) as ledger:

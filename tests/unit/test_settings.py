@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reelbatch.domain import IMAGE_SCHEMES
 from reelbatch.errors import SettingsError
 from reelbatch.settings import Settings, load_settings
 
@@ -118,6 +119,7 @@ def _documented() -> dict[str, str]:
 
 IN_WORDS = {"dollars_per_credit": "the plan's", "render_window": "the plan's", "models": "configs/models.yaml"}
 IN_WORDS |= {"export": "<batch>.parquet` beside the table", "manifest": "", "sandbox": ""}
+IN_WORDS |= {"image_schemes": "` `".join(IMAGE_SCHEMES)}
 """Defaults that are no single value."""
 
 
@@ -127,3 +129,27 @@ def test_every_setting_is_documented_with_its_default() -> None:
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name not in secrets}
     shown = {name: "none" if default is None else str(default) for name, default in defaults.items()}
     assert _documented() == shown | IN_WORDS
+
+
+@pytest.mark.parametrize("stated", ["s3, GS ,sftp://,", "s3,gs,sftp"])
+def test_image_schemes_are_listed_in_the_environment(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
+    """Between commas, in any case; the file's list gives way to it."""
+    monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", stated)
+    assert load_settings().image_schemes == ("s3", "gs", "sftp")
+
+
+def test_image_schemes_are_a_list_in_a_file(tmp_path: Path) -> None:
+    """As long or as short as it is stated; the defaults hold where nothing is."""
+    assert load_settings().image_schemes == ("s3", "gs", "gcs", "abfs", "abfss", "az", "file")
+    config = tmp_path / "c.yaml"
+    for text, schemes in (("[s3, memory]", ("s3", "memory")), ("[]", ()), ("s3", ("s3",))):
+        config.write_text(f"image_schemes: {text}\n")
+        assert load_settings(config).image_schemes == schemes
+
+
+@pytest.mark.parametrize("stated", ["simplecache::s3", "s3://shop", "*", "1", '["s3"]'])
+def test_what_is_no_scheme_is_refused(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
+    """A chain or a bucket in the list would allow nothing, so it is said."""
+    monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", stated)
+    with pytest.raises(SettingsError, match=r"image_schemes: .* is no scheme; list names such as s3"):
+        load_settings()

@@ -37,6 +37,8 @@ class FakeStorage(FakeApi):
         self.breaks: list[int] = []  # after so many bytes the next answers break off
         self.silent = False  # whether they break off as if that were all
         self.statuses: list[int] = []  # instead of the next answers
+        self.headers: dict[str, str] = {}  # of the answers, besides their own
+        self.states_length = True
         self.addresses = count(1)
         self.on_fetch: Callable[[], object] = lambda: None
 
@@ -52,7 +54,9 @@ class FakeStorage(FakeApi):
         start = self._start(request)
         if start >= len(content) > 0 and start:
             return httpx.Response(416, headers={"Content-Range": f"bytes */{len(content)}"})
-        headers = {"Content-Length": str(len(content) - start)}
+        headers = {"Content-Length": str(len(content) - start), **self.headers}
+        if not self.states_length:
+            del headers["Content-Length"]
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         body = _Stream(content[start:], self.breaks.pop(0) if self.breaks else None, silent=self.silent)
@@ -443,3 +447,53 @@ async def test_videos_go_to_any_url(ledger: Ledger, storage: FakeStorage) -> Non
         assert path.startswith(folder)
         with fsspec.open(path) as file:
             assert file.read() == content_of(video_of(key))
+
+
+@pytest.mark.parametrize("states_length", [True, False], ids=["stated", "endless"])
+async def test_a_download_that_is_larger_than_any_video_is_refused(
+    ledger: Ledger, storage: FakeStorage, videos: Path, *, states_length: bool
+) -> None:
+    """Once, not five times; nothing of it stays on the disk, the row stays complete, and the others are fetched."""
+    submit(ledger, "much-longer-key", "a")
+    storage.states_length = states_length
+    largest = len(content_of(video_of("a")))
+    tally = await download(ledger, storage, videos, largest_video=largest)
+    assert files(videos) == {"a.mp4": content_of(video_of("a"))}
+    said = f"the download is refused: it has more than {largest:,} bytes, which no video has"
+    assert tally.download_failures == [("much-longer-key", said)]
+    assert row_of(ledger, "much-longer-key")["state"] == "complete"
+    assert len(storage.gets) == 2
+
+
+async def test_what_was_left_of_a_refused_download_goes_too(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """A part that an earlier run left, and of which more comes than may be, takes no room any longer."""
+    submit(ledger, "a")
+    content = content_of(video_of("a"))
+    (videos / part_name(SPRING, RowKey("a"), video_of("a"))).write_bytes(content[:1000])
+    tally = await download(ledger, storage, videos, largest_video=len(content) - 1)
+    assert (tally.downloads_failed, files(videos)) == (1, {})
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, gzip", "zstd", "deflate"])
+async def test_a_packed_download_is_refused(
+    ledger: Ledger, storage: FakeStorage, videos: Path, encoding: str
+) -> None:
+    """It was asked for as it is; a few kilobytes could unpack to gigabytes."""
+    submit(ledger, "a")
+    storage.headers = {"Content-Encoding": encoding}
+    tally = await download(ledger, storage, videos)
+    said = f"the download is refused: it comes packed ({encoding.lower()}), which was not asked for"
+    assert tally.download_failures == [("a", said)]
+    assert files(videos) == {}
+    assert [request.headers["accept-encoding"] for request in storage.gets] == ["identity"]
+
+
+async def test_a_download_that_says_that_it_is_not_packed_is_taken(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """`identity` is what was asked for."""
+    submit(ledger, "a")
+    storage.headers = {"Content-Encoding": "identity"}
+    assert (await download(ledger, storage, videos)).downloaded == 1

@@ -304,8 +304,7 @@ def test_file_addresses_are_local(read: Any, image: Any) -> None:
         "api-assets/id/1.png",
         "saved-items/characters/1",
         "s3://bucket/a.png",
-        "memory://a.png",
-        "simplecache::s3://bucket/a.png",
+        "S3://bucket/a.png",
     ],
 )
 def test_good_addresses(read: Any, url: Any) -> None:
@@ -370,7 +369,7 @@ def test_images_beside_a_remote_manifest_are_not_opened(read: Any) -> None:
     """They are found out about when they are uploaded."""
     with fsspec.open("memory://far/c.csv", "wb") as file:
         file.write(b"image_path,prompt\nin/a.png,Pan\n")
-    assert read("memory://far/c.csv").problems == []
+    assert read("memory://far/c.csv", change={"image_schemes": ("memory",)}).problems == []
 
 
 def test_a_folder_of_images_can_be_moved(beside: Any, image: Any, tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""What the parameters of a deployment's run may name: they come over Prefect's API, from whoever may start a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from reelbatch.sandbox import RunningSandbox, start
+
+MANIFEST = str(Path(__file__).parents[2] / "data" / "catalogue.csv")
+pytestmark = [
+    # Prefect leaves sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RunningSandbox]:
+    with start(render_video=False) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: RunningSandbox, prefect_server: str) -> None:
+    """A folder of its own, the key, a table and no other setting."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REELBATCH_RESULTS", f"sqlite:///{tmp_path}/r.db")
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", api.key)
+
+
+async def ended(api: RunningSandbox, *, deployed: bool = True, **parameters: Any) -> tuple[str, str]:
+    """The state of a run that sends one row, and what it says; as a deployment's run or as one that was typed."""
+    from prefect import get_client
+    from prefect.flow_engine import run_flow
+
+    from flows.generate import generate
+
+    stated = {"manifest": MANIFEST, "limit": 1, "base_url": api.url, **parameters}
+    async with get_client() as client:
+        if deployed:
+            deployment = await client.create_deployment(await client.create_flow(generate), name="bounds")
+            run = await client.create_flow_run_from_deployment(deployment)
+        else:
+            run = await client.create_flow_run(generate)
+        state = await run_flow(generate, flow_run=run, parameters=stated, return_type="state")
+        if deployed:
+            await client.delete_deployment(deployment)  # others look at this server too
+    return state.type.value, state.message or ""
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"manifest": "http://127.0.0.1:9/c.csv"},
+        {"manifest": "https://me:marked-4711@host/c.csv"},
+        {"manifest": "simplecache::s3://shop/c.csv"},
+        {"export": "ftp://127.0.0.1/out.csv"},
+        {"downloads": "webhdfs://127.0.0.1/videos"},
+        {"overrides": {"export": "github://me:you@/out.csv"}},
+    ],
+    ids=str,
+)
+async def test_a_parameter_that_names_another_storage_is_refused(api: RunningSandbox, stated: dict[str, Any]) -> None:
+    """One line with the parameter, the address without its secrets, and what to do; nothing is opened or sent."""
+    before = api.books(summary=True)["requests"]
+    state, message = await ended(api, **stated)
+    assert state == "FAILED"
+    assert "a deployment's run takes paths and s3://, gs://, gcs://, abfs://, abfss://, az://, file://" in message
+    assert "add it to the worker's setting image_schemes" in message
+    assert "\n" not in message
+    assert "marked-4711" not in message
+    assert api.books(summary=True)["requests"] == before
+    assert not await asyncio.to_thread(Path("r.db").exists)
+
+
+async def test_no_parameter_changes_what_parameters_may_name(api: RunningSandbox) -> None:
+    """Only whoever sets the worker up does."""
+    overrides = {"image_schemes": ["memory"]}
+    state, message = await ended(api, manifest="memory://flows/c.csv", overrides=overrides)
+    assert state == "FAILED"
+    assert "image_schemes: bounds what the parameters of a deployment may name" in message
+
+
+@pytest.mark.parametrize("way", ["typed", "added"])
+async def test_an_address_that_is_meant_is_taken(
+    api: RunningSandbox, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Where somebody types it at the machine itself, or the worker's environment allows it."""
+    with fsspec.open("memory://flows/c.csv", "wb") as file:
+        file.write(b"image_path,prompt,end_seconds,model,resolution\nhttps://x.test/a.png,Pan,2,ltx-2.3,480p\n")
+    if way == "added":
+        monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", "s3, memory")
+    state, message = await ended(api, deployed=way == "added", manifest="memory://flows/c.csv")
+    assert (state, message) == ("COMPLETED", "1 of 1 rows got their id in this run")
