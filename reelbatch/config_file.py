@@ -103,7 +103,8 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: no such config file") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: the config file can't be read: {error}") from error
+        first, *more = str(error).splitlines() or [""]
+        raise SettingsError(f"{path}: the config file can't be read: {first}", *more) from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -138,7 +138,7 @@ def _found(file: Path, lines: Sequence[tuple[int, list[str]]]) -> FoundFile:
     problems += _contradictions(findings)
     if problems:
         more = [f"and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
-        raise SettingsError("\n".join(["--from: nothing was decided.", *problems[:_PROBLEMS_SHOWN], *more]))
+        raise SettingsError("--from: nothing was decided.", *problems[:_PROBLEMS_SHOWN], *more)
     once = {(finding.batch, finding.row_key): finding for finding in reversed(findings)}
     return FoundFile([*reversed(once.values())], blank)
 

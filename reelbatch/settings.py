@@ -180,9 +180,9 @@ def _built(given: Mapping[str, Any], file: ConfigFile) -> Settings:
     try:
         settings = _with_file(file)(**given)
     except ValidationError as error:
-        raise SettingsError(_explain([*wrong, *_lines(error)], file)) from None
+        raise _explain([*wrong, *_lines(error)], file) from None
     if wrong:
-        raise SettingsError(_explain(wrong, file))
+        raise _explain(wrong, file)
     return settings
 
 
@@ -237,6 +237,6 @@ def _lines(error: ValidationError) -> list[str]:
     return lines
 
 
-def _explain(lines: list[str], file: ConfigFile) -> str:
+def _explain(lines: list[str], file: ConfigFile) -> SettingsError:
     source = f"{file.path}, options or environment" if file.path else "options or environment"
-    return "\n".join(["These settings can't be used:", *(f"  {line}" for line in lines), f"(from {source})"])
+    return SettingsError("These settings can't be used:", *(f"  {line}" for line in lines), f"(from {source})")

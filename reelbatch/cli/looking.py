@@ -130,8 +130,6 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
-    from rich.markup import escape
-
     from reelbatch.cli import screen
     from reelbatch.exporting import export as write
     from reelbatch.manifest.cloud import shown
@@ -142,7 +140,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         print_json({"path": shown(path), "rows": rows})
     else:
-        screen.out.print(f"{rows:,} rows written to {escape(shown(path))}")
+        screen.out.print(f"{rows:,} rows written to {screen.cell(shown(path))}")
 
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reelbatch.errors import SettingsError
+from reelbatch.printable import printable
 from reelbatch.sandbox.config import SandboxConfig, build_config, load_config
 
 _OPTIONS = ("host", "port", "key", "data", "balance", "latency_ms", "plan", "queue_seconds", "render_seconds")
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _serve(_config(options), stop_with_stdin=options.stop_with_stdin)
     except SettingsError as error:
-        print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
+        print(printable(f"sandbox: {error}"), file=sys.stderr)  # noqa: T201 - the command's own output
         return 2
     except KeyboardInterrupt:  # before the server took the signal over
         return 0

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
+from reelbatch.printable import Printable
 from reelbatch.settler.writing import write
 from reelbatch.webhooks.counts import Counts
 from reelbatch.webhooks.events import Event, Malformed, read_event
@@ -24,6 +25,7 @@ from reelbatch.webhooks.recording import Effect, record_events, token_of
 from reelbatch.webhooks.signature import Seal
 
 log = logging.getLogger("reelbatch.webhooks")
+log.addFilter(Printable())
 _DROPPED_AT_MOST = 16  # times `max_body`: read and thrown away, so that the sender gets to see the answer
 
 
