@@ -110,13 +110,13 @@ def refuse_live_rows(settings: Settings) -> None:
 def describe_config(file: ConfigFile) -> str:
     """What to know of a `reelbatch.yaml` that was found: where it is, and what it says of API and results table."""
     lines = [
-        f"{one_line(str(path))} belongs to another user and is not used; --config {path} uses it."
-        for path in file.foreign
+        *(f"{path} belongs to another user and is not used; --config {path} uses it." for path in file.foreign),
+        *(f"{path} can be written by others and is not used; `chmod go-w` it first." for path in file.shared),
     ]
     if file.path is not None:
         parts = ", ".join(_shown_parts(file))
-        lines.append(one_line(f"Settings from {file.path}{f' ({parts})' if parts else ''}"))
-    return "\n".join(lines)
+        lines.append(f"Settings from {file.path}{f' ({parts})' if parts else ''}")
+    return "\n".join(map(one_line, lines))
 
 
 def _shown_parts(file: ConfigFile) -> Iterator[str]:

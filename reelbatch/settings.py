@@ -162,7 +162,7 @@ def load_settings(
     settings = _built(given, file)
     if file.found and "base_url" in file.stated and not _is_overruled("base_url", given):
         _check_where_the_key_goes(settings.base_url, file)
-    if told is not None and (file.found or file.foreign):
+    if told is not None and (file.found or file.foreign or file.shared):
         told(file)
     if sandbox and "results" not in given:
         default = type(settings).model_fields["results"].default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ _OPTIONS = ("host", "port", "key", "data", "balance", "latency_ms", "plan", "que
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; 0, or 2 where the settings can't be used."""
     options = _parser().parse_args(argv)
+    before = os.umask(0o077)  # books, uploads and videos are for nobody else; the process does nothing but this
     try:
         _serve(_config(options), stop_with_stdin=options.stop_with_stdin)
     except SettingsError as error:
@@ -26,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:  # before the server took the signal over
         return 0
+    finally:
+        os.umask(before)
     return 0
 
 

@@ -155,7 +155,8 @@ def test_an_idle_connection_is_closed_and_one_in_use_is_not(ledger: Ledger, tmp_
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = b""
             while not answer.endswith(b'"ok"}'):
-                assert (part := connection.recv(65536))
+                part = connection.recv(65536)
+                assert part
                 answer += part
         wait_until(lambda: open_ones([connection]) == 0, "it is closed")
         assert served.lines() == []
