@@ -18,12 +18,13 @@ from flows.setting_up import opened, run_from_command_line
 from reelbatch.generation import GenerateOptions, assignment, cancel_order, send_options
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.manifest.cloud import shown
+from reelbatch.printable import one_line
 from reelbatch.session import open_session
 from tasks.load import load_manifest
 
 
 def _run_name() -> str:
-    return f"generate {shown(flow_run.parameters['manifest'])}"
+    return one_line(f"generate {shown(flow_run.parameters['manifest'])}")
 
 
 @flow(name="generate", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
@@ -72,7 +73,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     async with opened(given) as (settings, ledger):
         which = send_options(regenerate=regenerate, rows=rows, repeats=settings.repeats, limit=limit)
         if which.regenerate is Regenerate.CANCEL:
-            return Completed(message=cancel_order(ledger, assignment(options, settings).batch))
+            return Completed(message=one_line(cancel_order(ledger, assignment(options, settings).batch)))
         load = partial(load_manifest, manifest, strict=strict, send=which)
         async with open_session(ledger, settings, assignment(options, settings)) as session:
             await send(session, load, limit=limit, settle=settle)

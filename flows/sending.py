@@ -11,6 +11,7 @@ from prefect.states import Completed, Failed
 
 from reelbatch.generation import send_all
 from reelbatch.interrupts import stopping_gently
+from reelbatch.printable import one_line
 from reelbatch.session import Session, on_session
 from tasks.export import export_results
 from tasks.report import progress_artifact, report_run
@@ -39,10 +40,12 @@ def final_state(session: Session) -> State[Any]:
     """Failed where the run was halted, so that a schedule shows red; otherwise completed, with the counts."""
     report = session.report
     if session.export_problem is not None:
-        return Failed(message=f"the rows were sent, but the table was not exported: {session.export_problem}")
+        return Failed(
+            message=one_line(f"the rows were sent, but the table was not exported: {session.export_problem}")
+        )
     if report is None:
         return Failed(message="the run ended without a report")
     message = f"{report.submitted} of {report.status.rows} rows got their id in this run"
     if report.exit_code in {0, 1}:
         return Completed(message=message)
-    return Failed(message=f"{report.exit_reason.value}: {report.message or message}")
+    return Failed(message=one_line(f"{report.exit_reason.value}: {report.message or message}"))

@@ -99,7 +99,7 @@ def _failure(what: str, said: IO[str]) -> PipelineError:
     lines = [line.strip() for line in said if line.strip()]
     last = f" Its last words: {lines[-1]}" if lines else ""
     remedy = "Run `prefect server start` elsewhere and set PREFECT_API_URL, or see to the folder PREFECT_HOME."
-    return PipelineError(f"Prefect's temporary server {what}.{last}\n{remedy}")
+    return PipelineError(f"Prefect's temporary server {what}.{last}", remedy)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,11 +25,16 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
 from reelbatch.local import sandboxed
 from reelbatch.opening import describe_config, opened_ledger, table_notice, table_shown
+from reelbatch.printable import Printable, one_line, printable
 from reelbatch.session import on_done
 from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
+# What Prefect writes of a run, its own lines and tracebacks included, holds names, paths and answers from outside.
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(Printable())
+
 _SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")
 """Parameters of the flows that are settings; `overrides` has any others."""
 
@@ -141,13 +147,13 @@ def run_from_command_line(flow: Flow[..., Any]) -> None:
     for argument in sys.argv[1:]:
         name, equals, value = argument.partition("=")
         if not equals:
-            sys.exit(f'"{argument}": state parameters as name=value, for example manifest=catalogue.csv')
+            sys.exit(f'"{one_line(argument)}": state parameters as name=value, for example manifest=catalogue.csv')
         parameters[name] = yaml.safe_load(value)
     try:
         with prefect_api():
             state: State[Any] = asyncio.run(_run(flow, parameters))
         sys.exit(0 if state.is_completed() else 3)
     except ReelbatchError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     except ParameterBindError as error:  # no such parameter, or one is missing
-        sys.exit(str(error).splitlines()[0])
+        sys.exit(printable(str(error).splitlines()[0]))

@@ -17,6 +17,7 @@ from flows.setting_up import opened, run_from_command_line
 from reelbatch.following import left_elsewhere, open_settler
 from reelbatch.interrupts import stopping_gently
 from reelbatch.ledger import settling
+from reelbatch.printable import one_line
 from reelbatch.rerunning import the_batch
 from reelbatch.settings import api_of
 from reelbatch.settler import SettleReason
@@ -61,7 +62,7 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
     message = f"{tally.complete} complete, {tally.error} failed, {tally.unsettled} still rendering"
     if tally.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:
         return Completed(message=message)
-    return Failed(message=f"{tally.reason.value}: {tally.message or message}")
+    return Failed(message=one_line(f"{tally.reason.value}: {tally.message or message}"))
 
 
 if __name__ == "__main__":

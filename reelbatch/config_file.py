@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reelbatch.errors import SettingsError
 from reelbatch.table_urls import anchored
@@ -29,6 +30,7 @@ class ConfigFile:
     stated: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False  # rather than named
     foreign: tuple[Path, ...] = ()  # files of the right name that belong to somebody else, and are not used
+    shared: tuple[Path, ...] = ()  # own ones that others may write, and that are not used either
 
 
 def named_config(path: Path) -> ConfigFile:
@@ -37,7 +39,13 @@ def named_config(path: Path) -> ConfigFile:
     Raises:
         SettingsError: it can't be read, is no mapping or holds a secret.
     """
-    return ConfigFile(path=path, stated=_read(path))
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such config file") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return ConfigFile(path=path, stated=_parsed(path, content))
 
 
 def find_config() -> ConfigFile:
@@ -46,15 +54,20 @@ def find_config() -> ConfigFile:
     Raises:
         SettingsError: as above.
     """
-    foreign: list[Path] = []
-    for folder in _folders_upward():
-        path = folder / NAME
+    passed: dict[str, list[Path]] = {"foreign": [], "shared": []}
+    for path in (folder / NAME for folder in _folders_upward()):
         if not _is_file(path):
             continue
-        if _is_own(path):
-            return ConfigFile(path=path, stated=_read(path), found=True, foreign=tuple(foreign))
-        foreign.append(path)
-    return ConfigFile(foreign=tuple(foreign))
+        content = _trusted(path)
+        if isinstance(content, bytes):
+            stated = _parsed(path, content)
+            return ConfigFile(path=path, stated=stated, found=True, **_tuples(passed))
+        passed[content].append(path)
+    return ConfigFile(**_tuples(passed))
+
+
+def _tuples(passed: Mapping[str, list[Path]]) -> dict[str, Any]:
+    return {why: tuple(paths) for why, paths in passed.items()}
 
 
 def folder_of(path: Path) -> Path:
@@ -88,22 +101,57 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _is_own(path: Path) -> bool:
-    """Whether file and link, if it is one, belong to this user: nobody else says where the key goes."""
-    if not hasattr(os, "getuid"):
+def _trusted(path: Path) -> bytes | Literal["foreign", "shared"]:
+    """What stands in a file that nobody else can have written, or why it is not used: nobody else says where the
+    key goes. A link, if it is one, has to be this user's too. What is read is the very file that was looked at.
+
+    Raises:
+        SettingsError: it is this user's, and can't be read.
+    """  # noqa: D205 - one thought
+    try:
+        if not hasattr(os, "getuid"):
+            return path.read_bytes()
+        if {path.stat().st_uid, path.lstat().st_uid} != {os.getuid()}:
+            return "foreign"
+        with path.open("rb") as file:
+            about = os.fstat(file.fileno())
+            if about.st_uid != os.getuid():
+                return "foreign"
+            return "shared" if _others_may_write(about) else file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _others_may_write(about: os.stat_result) -> bool:
+    """A group counts as others, unless it is the user's own: Linux has one for each, and lets it write by default."""
+    if about.st_mode & stat.S_IWOTH:
         return True
-    return {path.stat().st_uid, path.lstat().st_uid} == {os.getuid()}
+    return bool(about.st_mode & stat.S_IWGRP) and not _is_own_group(about.st_gid)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _is_own_group(number: int) -> bool:
+    import grp
+    import pwd
+
+    try:
+        group, user = grp.getgrgid(number), pwd.getpwuid(os.getuid())
+    except KeyError:  # in a container neither needs a name
+        return False
+    return user.pw_gid == number and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def _unreadable(path: Path, error: Exception) -> SettingsError:
+    first, *more = str(error).splitlines() or [""]
+    return SettingsError(f"{path}: the config file can't be read: {first}", *more)
+
+
+def _parsed(path: Path, text: bytes) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: no such config file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: the config file can't be read: {error}") from error
+        content = yaml.safe_load(text.decode("utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _unreadable(path, error) from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -20,9 +20,15 @@ ReelbatchError
 
 from __future__ import annotations
 
+from reelbatch.printable import one_line
+
 
 class ReelbatchError(Exception):
-    """Base of all errors that carry a message for the user."""
+    """Base of all errors that carry a message for the user; each argument is one line of it, whatever it holds."""
+
+    def __str__(self) -> str:
+        """The message, with nothing in it that a terminal acts on."""
+        return "\n".join(one_line(str(line)) for line in self.args)
 
 
 class UsageError(ReelbatchError):

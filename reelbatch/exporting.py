@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -20,6 +21,8 @@ from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, streaming
 from reelbatch.ledger.streaming import Lines, Wanted
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
+from reelbatch.private_files import replacing
+from reelbatch.spreadsheets import FORMULA
 from reelbatch.streams import memory_given_back, one_ahead
 
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
@@ -72,26 +75,32 @@ _OFTEN_THE_SAME = [
 """Columns that are worth a dictionary in Parquet."""
 
 
-def export(ledger: Ledger, target: str, batch: Batch | None = None, *, all_videos: bool = False) -> int:
+def export(
+    ledger: Ledger, target: str, batch: Batch | None = None, *, all_videos: bool = False, excel: bool = False
+) -> int:
     """Write the table (one batch of it) to `target`: .parquet, .csv or .jsonl, local or any fsspec URL.
 
     One line for each row; with `all_videos` one for every video that a row was, or is to be, made into.
 
-    It appears whole or not at all: when anything fails, what was there before is still there.
+    It appears whole or not at all: when anything fails, what was there before is still there. A new file is its
+    owner's to read; one that is replaced keeps its mode. With `excel` a CSV has the mark by which Excel knows UTF-8,
+    and no cell of it is a formula.
 
     Returns:
         Rows written.
 
     Raises:
-        UsageError: the extension is not one of the three, or the file can't be written.
+        UsageError: the extension is not one of the three (`excel`: not .csv), or the file can't be written.
     """
     suffix = format_of(target)
+    if excel and suffix != ".csv":
+        raise UsageError(f"{shown(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv")
     try:
         rows = 0
         with (
             memory_given_back(),
             _file(target) as file,
-            closing(_OPENERS[suffix](file)) as writer,
+            closing((_ExcelCsv if excel else _OPENERS[suffix])(file)) as writer,
             closing(record_batches(ledger, batch, all_videos=all_videos)) as found,
         ):
             for record_batch in found:
@@ -200,22 +209,18 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
 @contextmanager
 def _file(target: str) -> Iterator[Any]:
-    if scheme_of(target) is not None:
+    scheme = scheme_of(target)
+    if scheme is not None and scheme not in {"file", "local"}:
         with tempfile.TemporaryDirectory(prefix="reelbatch-export-") as folder:
             whole = Path(folder) / PurePosixPath(file_part(target)).name
             with whole.open("wb") as file:
                 yield file
             put(whole, target)
         return
-    path = Path(target)
+    path = Path(target if scheme is None else target.partition("://")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        yield file
 
 
 class _JsonLines:
@@ -228,6 +233,27 @@ class _JsonLines:
 
     def close(self) -> None:
         """The file is closed by whoever opened it."""
+
+
+class _ExcelCsv:
+    """With a byte order mark; numbers, times and truth values are what they were."""
+
+    def __init__(self, file: Any) -> None:
+        file.write(codecs.BOM_UTF8)
+        self._writer = pa_csv.CSVWriter(file, SCHEMA)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        columns = [_inert(column) if pa.types.is_string(column.type) else column for column in batch.columns]
+        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+
+    def close(self) -> None:
+        """Write what is left; the file is closed by whoever opened it."""
+        self._writer.close()
+
+
+def _inert(texts: pa.Array) -> pa.Array:
+    marked = pc.binary_join_element_wise("'", texts, "")
+    return pc.if_else(pc.match_substring_regex(texts, FORMULA), marked, texts)
 
 
 _OPENERS: dict[str, Any] = {

@@ -13,6 +13,8 @@ from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.ledger.doubts import Doubt, Verdict
 from reelbatch.manifest.bytestream import TextFile, open_file
 from reelbatch.manifest.header import LONGEST, Header, read_header
+from reelbatch.private_files import owner_only
+from reelbatch.spreadsheets import inert, meant
 
 COLUMNS = (
     "batch",
@@ -56,7 +58,7 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
         SettingsError: the file exists already (somebody may have filled it in), or can't be written.
     """
     try:
-        with file.open("x", encoding="utf-8-sig", newline="") as text:  # with a mark, for Excel
+        with open(file, "x", encoding="utf-8-sig", newline="", opener=owner_only) as text:
             writer = csv.writer(text)
             writer.writerow(COLUMNS)
             writer.writerows(_cells(doubt) for doubt in doubts)
@@ -69,7 +71,8 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
 def _cells(doubt: Doubt) -> tuple[object, ...]:
     since = doubt.since.isoformat(timespec="seconds")
     known = (doubt.batch, doubt.row_key, doubt.row_number, since, doubt.credits_reserved, doubt.token)
-    return (*known, doubt.image_path, doubt.prompt, "")
+    cells = (*known, doubt.image_path, doubt.prompt, "")
+    return tuple(inert(cell) if isinstance(cell, str) else cell for cell in cells)
 
 
 def findings_of(file: Path) -> FoundFile:
@@ -133,12 +136,12 @@ def _found(file: Path, lines: Sequence[tuple[int, list[str]]]) -> FoundFile:
             blank += bool(row.get(_KEY))
         else:
             video_id = None if said == Verdict.NOT_CREATED else VideoId(said)
-            batch = Batch(row["batch"]) if row.get("batch") else None
-            findings.append(Finding(RowKey(row[_KEY]), video_id, f"{where}: ", batch))
+            batch = Batch(meant(row["batch"])) if row.get("batch") else None
+            findings.append(Finding(RowKey(meant(row[_KEY])), video_id, f"{where}: ", batch))
     problems += _contradictions(findings)
     if problems:
         more = [f"and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
-        raise SettingsError("\n".join(["--from: nothing was decided.", *problems[:_PROBLEMS_SHOWN], *more]))
+        raise SettingsError("--from: nothing was decided.", *problems[:_PROBLEMS_SHOWN], *more)
     once = {(finding.batch, finding.row_key): finding for finding in reversed(findings)}
     return FoundFile([*reversed(once.values())], blank)
 

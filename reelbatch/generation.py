@@ -90,6 +90,8 @@ def named(batch: str | None, manifest: Manifest) -> Batch:
     name = (batch or manifest.stem).strip()
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
+    if any("\ud800" <= char <= "\udfff" for char in name):  # as Python holds bytes of a file's name that are no UTF-8
+        raise SettingsError(f'--batch "{name}": is no UTF-8, and no table holds it; state another name')
     return Batch(name)
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
@@ -21,6 +20,7 @@ from reelbatch.ledger.engine import is_lost, now
 from reelbatch.manifest import cloud
 from reelbatch.models import load_models
 from reelbatch.planning import NotAgreed, Plan, plan_from_json
+from reelbatch.printable import one_line, say
 from reelbatch.settings import Settings
 from reelbatch.submitter import ExitReason
 
@@ -66,7 +66,7 @@ async def _take_up(session: Session, options: GenerateOptions) -> None:
                     return
             case loads.Wait():
                 if not told:
-                    sys.stderr.write(f'Another worker is reading a manifest into batch "{scope.batch}"; waiting.\n')
+                    say(f'Another worker is reading a manifest into batch "{one_line(scope.batch)}"; waiting.')
                     told = True
                 await session.submitter.pace.sleep(_ASK_EVERY_S)
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))

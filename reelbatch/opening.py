@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.printable import one_line, say
 from reelbatch.table_urls import file_of, sandbox_table
 
 if TYPE_CHECKING:
@@ -109,11 +109,14 @@ def refuse_live_rows(settings: Settings) -> None:
 
 def describe_config(file: ConfigFile) -> str:
     """What to know of a `reelbatch.yaml` that was found: where it is, and what it says of API and results table."""
-    lines = [f"{path} belongs to another user and is not used; --config {path} uses it." for path in file.foreign]
+    lines = [
+        *(f"{path} belongs to another user and is not used; --config {path} uses it." for path in file.foreign),
+        *(f"{path} can be written by others and is not used; `chmod go-w` it first." for path in file.shared),
+    ]
     if file.path is not None:
         parts = ", ".join(_shown_parts(file))
         lines.append(f"Settings from {file.path}{f' ({parts})' if parts else ''}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _shown_parts(file: ConfigFile) -> Iterator[str]:
@@ -132,7 +135,7 @@ def say_config(file: ConfigFile) -> None:
     text = describe_config(file)
     if text not in _said:
         _said.add(text)
-        sys.stderr.write(f"{text}\n")
+        say(text)
 
 
 _said: set[str] = set()

@@ -207,7 +207,7 @@ def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compar
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
     if findings.problem_count:
         lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
-    raise ManifestError("\n".join([f"{manifest.name}: the same key names more than one row.", *lines]))
+    raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
 
 
 def refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
@@ -239,7 +239,7 @@ def refuse_problems(manifest: Manifest, findings: Findings) -> None:
     if not findings.problem_count:
         return
     lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
-    raise ManifestError("\n".join(lines))
+    raise ManifestError(*lines)
 
 
 def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tuple[Findings, Comparison]) -> Plan:

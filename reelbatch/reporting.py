@@ -13,6 +13,7 @@ from reelbatch.ledger.reading import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.ledger.shared_ids import SharedId, shared_ids
 from reelbatch.manifest.cloud import shown
+from reelbatch.printable import markdown
 from reelbatch.standing import BatchStatus, batch_status
 from reelbatch.submitter import ExitReason, Tally
 
@@ -222,12 +223,12 @@ def markdown_summary(report: RunReport) -> str:
     states = [f"| {state} | {rows} |" for state, rows in report.status.states.items()]
     money = [f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(report.status.credits).items()]
     lines = [
-        f"# {report.batch}: {report.exit_reason.value.replace('_', ' ')}",
+        f"# {markdown(report.batch)}: {report.exit_reason.value.replace('_', ' ')}",
         f"Run `{report.run_id}`: {report.submitted} of {report.sent} rows sent got their id.",
         f"Charged in this run: {report.credits_charged} credits.",
-        *([f"> {report.message}"] if report.message else []),
+        *([f"> {markdown(report.message)}"] if report.message else []),
         "\n".join(["| state | rows |", "| --- | ---: |", *states]),
         "\n".join(["| credits of the batch | |", "| --- | ---: |", *money]),
-        *(f"- {line}" for line in advice(report)),
+        *(f"- {markdown(line)}" for line in advice(report)),
     ]
     return "\n\n".join(lines)

@@ -185,7 +185,7 @@ def load_settings(
     settings = _built(given, file)
     if file.found and "base_url" in file.stated and not _is_overruled("base_url", given):
         _check_where_the_key_goes(settings.base_url, file)
-    if told is not None and (file.found or file.foreign):
+    if told is not None and (file.found or file.foreign or file.shared):
         told(file)
     if sandbox and "results" not in given:
         default = type(settings).model_fields["results"].default
@@ -203,9 +203,9 @@ def _built(given: Mapping[str, Any], file: ConfigFile) -> Settings:
     try:
         settings = _with_file(file)(**given)
     except ValidationError as error:
-        raise SettingsError(_explain([*wrong, *_lines(error)], file)) from None
+        raise _explain([*wrong, *_lines(error)], file) from None
     if wrong:
-        raise SettingsError(_explain(wrong, file))
+        raise _explain(wrong, file)
     return settings
 
 
@@ -260,6 +260,6 @@ def _lines(error: ValidationError) -> list[str]:
     return lines
 
 
-def _explain(lines: list[str], file: ConfigFile) -> str:
+def _explain(lines: list[str], file: ConfigFile) -> SettingsError:
     source = f"{file.path}, options or environment" if file.path else "options or environment"
-    return "\n".join(["These settings can't be used:", *(f"  {line}" for line in lines), f"(from {source})"])
+    return SettingsError("These settings can't be used:", *(f"  {line}" for line in lines), f"(from {source})")

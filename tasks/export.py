@@ -14,6 +14,7 @@ from reelbatch.errors import ReelbatchError
 from reelbatch.exporting import export
 from reelbatch.ledger import Ledger
 from reelbatch.manifest.cloud import shown
+from reelbatch.printable import one_line
 from reelbatch.session import current_session
 
 
@@ -26,7 +27,7 @@ async def export_settled(ledger: Ledger, names: list[Batch]) -> None:
 
 
 def _run_name() -> str:
-    return f"export {shown(task_run.parameters['target'])}"
+    return one_line(f"export {shown(task_run.parameters['target'])}")
 
 
 @task(name="export results", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)

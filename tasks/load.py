@@ -10,11 +10,12 @@ from reelbatch.generation import GenerateOptions
 from reelbatch.joining import take_up_manifest
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.manifest.cloud import shown
+from reelbatch.printable import one_line
 from reelbatch.session import current_session
 
 
 def _run_name() -> str:
-    return f"load {shown(task_run.parameters['manifest'])}"
+    return one_line(f"load {shown(task_run.parameters['manifest'])}")
 
 
 @task(name="load manifest", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)

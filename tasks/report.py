@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from reelbatch.printable import markdown
 from reelbatch.reporting import markdown_summary
 from reelbatch.session import Session, current_session
 
@@ -33,9 +34,14 @@ async def report_run() -> None:
     session = current_session()
     report = await asyncio.to_thread(session.make_report)
     get_run_logger().info("%s", report.as_json())
-    table = [{name: "" if value is None else str(value) for name, value in row.items()} for row in session.failed]
+    # Prefect's UI takes each cell for Markdown, and a description as well.
+    table = [
+        {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in session.failed
+    ]
     async with best_effort():
-        await acreate_markdown_artifact(markdown_summary(report), key="reelbatch-summary", description=report.batch)
+        await acreate_markdown_artifact(
+            markdown_summary(report), key="reelbatch-summary", description=markdown(report.batch)
+        )
         if table:
             await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
 

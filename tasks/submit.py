@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
+from reelbatch.printable import one_line
 from reelbatch.session import current_session
+
+
+def _run_name() -> str:
+    stated = task_run.parameters
+    return one_line(f"{stated['batch']} rows {stated['first']}-{stated['last']}")
 
 
 @task(
     name="submit rows",
-    task_run_name="{batch} rows {first}-{last}",
+    task_run_name=_run_name,
     retries=2,
     retry_delay_seconds=5,
     persist_result=False,

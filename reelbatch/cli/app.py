@@ -5,13 +5,45 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from reelbatch.cli import looking, sending, serving
 from reelbatch.errors import ReelbatchError
+from reelbatch.printable import one_line, replace_unprintable
+
+
+class _Commands(TyperGroup):
+    """Complains about what was typed without repeating what acts on a terminal; a script may have put it there."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Reads what stands before a command."""
+        with _printable_complaints():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Reads what stands behind it."""
+        with _printable_complaints():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_complaints() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Typer's own class for them is not public, and has moved between its versions.
+        if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
+            vars(error)["message"] = one_line(message)
+        raise
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="reelbatch",
     help="Bulk image-to-video over the Magic Hour API: a manifest in, every row paid for exactly once.",
     no_args_is_help=True,
@@ -39,6 +71,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; errors that have a message end with it and without a traceback."""
+    replace_unprintable(sys.stdout, sys.stderr)
     gc.set_threshold(*_COLLECT_AFTER)
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:

@@ -8,8 +8,6 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.markup import escape
-
 from reelbatch.cli import screen
 from reelbatch.cli.shared import print_json
 from reelbatch.connecting import open_client
@@ -159,9 +157,9 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, req
         unchanged += resolution.unchanged
         done = f"{resolution.verdict.replace('_', ' ')} {resolution.video_id or ''}".strip()
         if resolution.problem:
-            screen.err.print(f"[red]{escape(resolution.row_key)}:[/] {escape(resolution.problem)}")
+            screen.err.print(f"[red]{screen.cell(resolution.row_key)}:[/] {screen.cell(resolution.problem)}")
         elif not resolution.unchanged:
-            screen.out.print(f"{escape(resolution.row_key)}: {done}")
+            screen.out.print(screen.cell(f"{resolution.row_key}: {done}"))
     if unchanged:
         screen.out.print(f"Nothing to decide: {unchanged:,} that have this id already.")
     if blank:
@@ -171,7 +169,7 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, req
         return
     if request.to is not None:
         screen.out.print(
-            f"{len(left):,} in doubt, written to {escape(str(request.to))}. Fill in video_id, then --from."
+            f"{len(left):,} in doubt, written to {screen.cell(str(request.to))}. Fill in video_id, then --from."
         )
         return
     screen.print_doubts(left, request.repeated)

@@ -127,22 +127,23 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     all_videos: Annotated[
         bool, typer.Option("--all-videos", help="A line for every video of a row, also for those made again since.")
     ] = False,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="With .csv: for spreadsheets, marked as UTF-8 and without live formulas.")
+    ] = False,
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
-    from rich.markup import escape
-
     from reelbatch.cli import screen
     from reelbatch.exporting import export as write
     from reelbatch.manifest.cloud import shown
 
     with readable_table(settings_of(config, sandbox=sandbox, results=results)) as ledger:
         names = _batches(ledger, batch)
-        rows = write(ledger, path, names[0] if batch else None, all_videos=all_videos)
+        rows = write(ledger, path, names[0] if batch else None, all_videos=all_videos, excel=excel)
     if as_json:
         print_json({"path": shown(path), "rows": rows})
     else:
-        screen.out.print(f"{rows:,} rows written to {escape(shown(path))}")
+        screen.out.print(f"{rows:,} rows written to {screen.cell(shown(path))}")
 
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 import typer
-from rich.markup import escape
 
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
@@ -120,9 +119,11 @@ def _print_run(session: Session, report: RunReport, options: str) -> None:
     if session.export_problem:
         screen.fail(f"The results table is complete, but was not exported. {session.export_problem}")
     else:
-        screen.out.print(f"Results: {escape(shown(session.export_target))}  ({escape(session.ledger.shown_url)})")
+        screen.out.print(
+            f"Results: {screen.cell(shown(session.export_target))}  ({screen.cell(session.ledger.shown_url)})"
+        )
     for text in advice(report, options):
-        screen.out.print(f"→ {escape(text)}")
+        screen.out.print(f"→ {screen.cell(text)}")
 
 
 def _exit_code(session: Session, report: RunReport) -> int:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from reelbatch.opening import new_table
+from reelbatch.printable import one_line, printable
 
 if TYPE_CHECKING:
     from reelbatch.ledger.doubts import Doubt
@@ -22,14 +24,28 @@ if TYPE_CHECKING:
     from reelbatch.settler import SettleTally
     from reelbatch.standing import BatchStatus
 
+
+class Screen(Console):
+    """The one way to the terminal: rich makes all that it prints of strings here, table cells as well."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Nothing in it acts on the terminal but the styles of our own markup."""
+        return super().render_str(printable(text), **options)
+
+
 _width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width of its own
-out = Console(highlight=False, soft_wrap=True, width=_width)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Screen(highlight=False, emoji=False, soft_wrap=True, width=_width)
+err = Screen(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 _PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
 _HELD_SHOWN = 10
 _ODD_SHOWN = 5
+
+
+def cell(text: str) -> str:
+    """Something from outside as a part of a line or of a table: no markup, and no line of its own."""
+    return escape(one_line(text))
 
 
 def fail(message: str) -> None:
@@ -58,14 +74,14 @@ def _list(lines: list[str], count: int, word: str, colour: str) -> None:
         return
     err.print(f"[{colour}]{count} {word}{'s' if count > 1 else ''} in the manifest:[/]")
     for line in lines[:_PROBLEMS_SHOWN]:
-        err.print(f"  {escape(line)}")
+        err.print(f"  {cell(line)}")
     if more := count - len(lines[:_PROBLEMS_SHOWN]):
         err.print(f"  and {more} more; `reelbatch plan --json` lists them")
 
 
 def print_plan(plan: Plan) -> None:
     """What `generate` would do."""
-    out.print(f"[bold]{escape(plan.manifest)}[/] as batch [bold]{escape(plan.batch)}[/]: {_count(plan.rows, 'row')}")
+    out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
     _rows(
         ("to send", plan.send, ""),
         ("skipped", plan.skip, "have their video, unchanged"),
@@ -82,9 +98,9 @@ def print_plan(plan: Plan) -> None:
     )
     print_held(plan.held, plan.held_rows)
     if plan.order is not None:
-        out.print(f"  An order is open: {escape(plan.order)}")
+        out.print(f"  An order is open: {cell(plan.order)}")
     if plan.results_is_new:
-        out.print(f"[yellow]{escape(new_table(plan.results))}[/]")
+        out.print(f"[yellow]{cell(new_table(plan.results))}[/]")
     if plan.by_model:
         out.print(_model_table(plan))
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
@@ -113,7 +129,7 @@ def print_held(held: Sequence[Mapping[str, Any]], rows: int) -> None:
         paid = f"{row['paid_row_key']} of batch {row['paid_batch']}" + (
             f", {row['video_id']}" if row["video_id"] else ""
         )
-        out.print(f"    [dim]{escape(row['row_key'])}: paid for as {escape(paid)} ({row['paid_state']})[/]")
+        out.print(f"    [dim]{cell(row['row_key'])}: paid for as {cell(paid)} ({row['paid_state']})[/]")
     if rows > _HELD_SHOWN:
         out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists them[/]")
 
@@ -125,7 +141,7 @@ def _model_table(plan: Plan) -> Table:
     table.add_column("credits", justify="right")
     for model in plan.by_model:
         credits_ = "unknown" if model.credits is None else f"{model.credits:,}"
-        table.add_row(f"  {escape(model.model)}", f"{model.rows:,}", credits_)
+        table.add_row(f"  {cell(model.model)}", f"{model.rows:,}", credits_)
     return table
 
 
@@ -162,12 +178,12 @@ def _rest(*lines: tuple[str, int, str]) -> None:
 
 def print_rerun_plan(plan: RerunPlan) -> None:
     """What `rerun` would do."""
-    out.print(f"Batch [bold]{escape(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
+    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
     for count in plan.by_failure:
-        code = f" ({escape(count.error_code)})" if count.error_code else ""
+        code = f" ({cell(count.error_code)})" if count.error_code else ""
         out.print(f"  {count.rows:>9,}  {count.state}{code}")
     for line in plan.left_alone:
-        out.print(f"  [dim]left alone: {escape(line)}[/]")
+        out.print(f"  [dim]left alone: {cell(line)}[/]")
     out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
@@ -177,7 +193,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
 def print_settled(tally: SettleTally) -> None:
     """What became of the videos."""
     if tally.message:
-        err.print(f"[yellow]{escape(tally.message)}[/]")
+        err.print(f"[yellow]{cell(tally.message)}[/]")
     out.print(
         f"Videos: [bold]{tally.complete:,} complete[/], {tally.error:,} failed, {tally.canceled:,} canceled, "
         f"{tally.unsettled:,} not finished, {tally.downloaded:,} downloaded"
@@ -190,12 +206,12 @@ def print_settled(tally: SettleTally) -> None:
     if tally.odd_figure_rows:
         _print_odd_figures("charged in the end", "they count as before", tally.odd_figure_rows, tally.odd_figures)
     for key, message in tally.download_failures:
-        err.print(f"[red]{escape(key)}: not downloaded:[/] {escape(message)}")
+        err.print(f"[red]{cell(key)}: not downloaded:[/] {cell(message)}")
 
 
 def print_status(status: BatchStatus) -> None:
     """A batch as the table has it."""
-    out.print(f"[bold]{escape(status.batch)}[/]: {_count(status.rows, 'row')}")
+    out.print(f"[bold]{cell(status.batch)}[/]: {_count(status.rows, 'row')}")
     for state, count in status.states.items():
         out.print(f"  {state:<12}{count:>9,}")
     _rest(
@@ -204,7 +220,7 @@ def print_status(status: BatchStatus) -> None:
         ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
     )
     if status.order is not None and not status.order.is_done:
-        out.print(f"  An order is open: {escape(str(status.order))}")
+        out.print(f"  An order is open: {cell(str(status.order))}")
     money = status.credits
     figures = {
         "charged": money.charged,
@@ -226,14 +242,14 @@ def print_credits(status: BatchStatus) -> None:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for model, money in {**status.by_model, "in all": status.credits}.items():
-        table.add_row(f"  {escape(model)}", *(f"{getattr(money, name):,}" for name in names))
+        table.add_row(f"  {cell(model)}", *(f"{getattr(money, name):,}" for name in names))
     out.print(table)
 
 
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     """The end of a run: what was charged, what failed."""
     if report.stopped_early:
-        why = f": {escape(report.message)}" if report.message else ""
+        why = f": {cell(report.message)}" if report.message else ""
         out.print(f"[yellow]Stopped early ({report.exit_reason.value.replace('_', ' ')}){why}[/]")
     if report.sent:
         speed = f" in {report.submit_seconds:.1f} s ({report.rows_per_second:.0f} rows/s)" if report.submitted else ""
@@ -271,9 +287,7 @@ def _failed_table(rows: list[dict[str, Any]]) -> Table:
     more = f" (the first {_FAILED_SHOWN})" if len(rows) > _FAILED_SHOWN else ""
     table = _table(f"Rows that need attention{more}", ("row", "key", "state", "why"))
     for row in rows[:_FAILED_SHOWN]:
-        table.add_row(
-            str(row["row_number"]), escape(row["row_key"]), row["state"], escape(row["error_message"] or "")
-        )
+        table.add_row(str(row["row_number"]), cell(row["row_key"]), row["state"], cell(row["error_message"] or ""))
     return table
 
 
@@ -287,9 +301,9 @@ def print_rows(rows: Iterable[dict[str, Any]]) -> None:
         column.no_wrap, column.overflow = True, "ellipsis"
     for row in rows:
         numbers = ("" if row[name] is None else f"{row[name]:,}" for name in _COSTS)
-        texts = (escape(row["video_id"] or ""), escape(_nearby(row["video_path"] or "")))
+        texts = (cell(row["video_id"] or ""), cell(_nearby(row["video_path"] or "")))
         made = (f"{row['generation']}.",) if again else ()
-        table.add_row(escape(row["row_key"]), *made, row["state"], *numbers, *texts)
+        table.add_row(cell(row["row_key"]), *made, row["state"], *numbers, *texts)
     out.print(table)
 
 
@@ -300,15 +314,15 @@ def print_doubts(doubts: list[Doubt], options: str) -> None:
         None, (*(["batch"] if several else []), "row", "key", "since (UTC)", "credits", "look for a name ending in")
     )
     for doubt in doubts:
-        first = [escape(doubt.batch)] if several else []
+        first = [cell(doubt.batch)] if several else []
         since = f"{doubt.since:%Y-%m-%d %H:%M:%S}"
         table.add_row(
-            *first, str(doubt.row_number), escape(doubt.row_key), since, f"{doubt.credits_reserved:,}", doubt.token
+            *first, str(doubt.row_number), cell(doubt.row_key), since, f"{doubt.credits_reserved:,}", doubt.token
         )
     out.print(f"[bold]{_count(len(doubts), 'row')}[/] in doubt: may have been charged, and no id is known.")
     out.print(table)
     out.print("Look for these names in the Magic Hour library, then for each row:")
-    command = f"reelbatch reconcile{escape(options)} --row KEY"
+    command = f"reelbatch reconcile{cell(options)} --row KEY"
     out.print(f"  found:      {command} --video-id ID")
     out.print(f"  not there:  {command} --not-created   (the row is then sent again by `generate`)")
 

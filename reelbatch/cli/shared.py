@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reelbatch.printable import json_text
+
 if TYPE_CHECKING:
     from reelbatch.ledger import Ledger
     from reelbatch.settings import Settings
@@ -79,7 +81,7 @@ def repeated(
 
 def print_json(value: Any) -> None:
     """One JSON object, and nothing else."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+    sys.stdout.write(json_text(json.dumps(value, ensure_ascii=False, default=_plain)) + "\n")
 
 
 def _plain(value: Any) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from reelbatch import private_files
 from reelbatch.errors import LedgerError, LedgerUnusable
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def open_engine(url: URL, lease_s: float = LEASE_S) -> Engine:
     try:
         if path := sqlite_path(url):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if url.query.get("mode", "rwc") == "rwc":
+                private_files.make(path)  # what SQLite keeps beside it gets the file's mode
         if url.get_backend_name() == "sqlite":
             return _sqlite_engine(url)
         return _postgres_engine(url, lease_s)

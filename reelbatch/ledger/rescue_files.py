@@ -28,6 +28,7 @@ from reelbatch.ledger import sending
 from reelbatch.ledger.schema import attempts, runs
 from reelbatch.ledger.sending import Answer
 from reelbatch.ledger.table import Ledger
+from reelbatch.printable import say
 
 _RESCUE, _TAKING, _TAKEN = ".rescue.jsonl", ".taking", ".taken"
 _LARGEST = 1 << 30
@@ -82,8 +83,7 @@ class RescueFile:
 
     def _say(self, path: Path, lines: Sequence[str]) -> None:
         if not self._kept:
-            text = f"The results table could not be written. Answers are kept in {path} for the next run.\n"
-            sys.stderr.write(text)
+            say(f"The results table could not be written. Answers are kept in {path} for the next run.")
         if self._ledger.path is None:  # a container's folder for temporary files may go with it
             sys.stderr.write("".join(f"{line}\n" for line in lines))
 
@@ -142,7 +142,7 @@ def _take_up(ledger: Ledger, path: Path) -> int:
     if content.answers:
         ledger.change(partial(sending.record_answers, items=content.answers))
     if content.problem is not None:
-        sys.stderr.write(f"{path}: {content.problem}. {_REMEDY}\n")
+        say(f"{path}: {content.problem}. {_REMEDY}")
         return len(content.answers)
     with contextlib.suppress(FileNotFoundError, PermissionError):  # another process was quicker, or it is not ours
         path.rename(path.with_name(f"{path.name.removesuffix(_TAKING)}{_TAKEN}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ class TextFile(NamedTuple):
             path, codec, mark = self.path.removeprefix("file://"), self.codec, self.mark
             if "://" in path or "::" in path or self.encoding != "utf-8":
                 path, codec, mark = stack.enter_context(self._copy()), None, 0
-            stream = stack.enter_context(pa.OSFile(path))
+            stream = stack.enter_context(pa.OSFile(os.fsencode(path)))
             if codec:
                 self._measure()
                 stream = stack.enter_context(pa.CompressedInputStream(stream, codec))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from reelbatch.errors import SettingsError
+from reelbatch.printable import printable
 from reelbatch.sandbox.config import SandboxConfig, build_config, load_config
 
 _OPTIONS = ("host", "port", "key", "data", "balance", "latency_ms", "plan", "queue_seconds", "render_seconds")
@@ -18,13 +20,16 @@ _OPTIONS = ("host", "port", "key", "data", "balance", "latency_ms", "plan", "que
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; 0, or 2 where the settings can't be used."""
     options = _parser().parse_args(argv)
+    before = os.umask(0o077)  # books, uploads and videos are for nobody else; the process does nothing but this
     try:
         _serve(_config(options), stop_with_stdin=options.stop_with_stdin)
     except SettingsError as error:
-        print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
+        print(printable(f"sandbox: {error}"), file=sys.stderr)  # noqa: T201 - the command's own output
         return 2
     except KeyboardInterrupt:  # before the server took the signal over
         return 0
+    finally:
+        os.umask(before)
     return 0
 
 

@@ -17,13 +17,16 @@ from starlette.routing import Route
 
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
+from reelbatch.printable import Printable
 from reelbatch.settler.writing import write
 from reelbatch.webhooks.counts import Counts
 from reelbatch.webhooks.events import Event, Malformed, read_event
 from reelbatch.webhooks.recording import Effect, record_events, token_of
+from reelbatch.webhooks.seldom import Seldom
 from reelbatch.webhooks.signature import Seal
 
 log = logging.getLogger("reelbatch.webhooks")
+log.addFilter(Printable())
 _DROPPED_AT_MOST = 16  # times `max_body`: read and thrown away, so that the sender gets to see the answer
 
 
@@ -79,6 +82,7 @@ class Receiver:
         self._seal = seal
         self._clock = clock
         self._max_body = max_body
+        self._seldom = Seldom(log)
 
     async def receive(self, request: Request) -> Response:
         """One event, from its bytes to the answer."""
@@ -88,7 +92,7 @@ class Receiver:
             effect = Effect.UNKNOWN if event is None else await self._record(event)
         except Refused as refused:
             self.counts.refused += 1
-            log.warning("refused: %s", refused.reason)
+            self._seldom.warning(str(refused.status), f"refused: {refused.reason}")
             return Response(status_code=refused.status, headers={"Connection": "close"})  # whatever is still to come
         except LedgerError as error:
             self.counts.failed += 1

@@ -9,15 +9,19 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
 from pydantic import SecretStr
+from starlette.applications import Starlette
 
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.webhooks.app import log, webhook_app
 from reelbatch.webhooks.counts import Counts
+from reelbatch.webhooks.guard import Gate, GuardedProtocol, Limits
+from reelbatch.webhooks.seldom import Seldom
 
 _QUIET: Mapping[str, Any] = {
     "ws": "none",
@@ -26,6 +30,7 @@ _QUIET: Mapping[str, Any] = {
     "access_log": False,
     "server_header": False,
 }
+_BACKLOG = 128  # connections that are accepted at a stretch, each of which takes a file before it can be closed
 _GRACE_S = 10  # for requests under way: the API waits no longer for its answer
 
 
@@ -52,10 +57,27 @@ def serve(
     app = webhook_app(ledger, secret)
     _show_log()
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
-        server = _Server(uvicorn.Config(app, timeout_graceful_shutdown=_GRACE_S, **_QUIET))
-        asyncio.run(_serve(server, listener, lambda: on_ready(_url(listener)) if on_ready else None))
+        serve_app(app, listener, on_ready)
     counts: Counts = app.state.counts
     return counts
+
+
+def serve_app(
+    app: Starlette,
+    listener: socket.socket,
+    on_ready: Callable[[str], None] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> None:
+    """Serve on a socket that is bound, until a signal; no connection is kept for longer than `limits` say."""
+    gate = Gate(limits, Seldom(log))
+    http: Any = partial(GuardedProtocol, gate)  # uvicorn only calls it
+    config = uvicorn.Config(app, http=http, timeout_graceful_shutdown=_GRACE_S, backlog=_BACKLOG, **_QUIET)
+    ready = partial(on_ready, _url(listener)) if on_ready else _nothing
+    asyncio.run(_serve(_Server(config), listener, ready, gate))
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Server(uvicorn.Server):
@@ -85,9 +107,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _serve(server: _Server, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _serve(server: _Server, listener: socket.socket, on_ready: Callable[[], None], gate: Gate) -> None:
     server.on_ready = on_ready
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(gate.out_of_files)
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; or not in the main thread
             loop.add_signal_handler(number, server.stop)

@@ -206,3 +206,42 @@ def test_there_is_no_sandbox_in_the_sandbox() -> None:
     """Books, uploads and videos lie beside the sandbox's own table, and in `sandbox/` beside any other."""
     assert sandbox_data(Path("/t/sandbox/reelbatch.db")) == Path("/t/sandbox")
     assert sandbox_data(Path("/t/r.db")) == Path("/t/sandbox")
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="there are no such modes")
+@pytest.mark.parametrize(("mode", "used"), [(0o602, False), (0o666, False), (0o620, False), (0o644, True)])
+def test_a_file_that_others_may_write_is_not_used(tmp_path: Path, mode: int, *, used: bool) -> None:
+    """Whoever can write it would say where the key goes; it is named, with the remedy, and the next one counts."""
+    project = tmp_path / "home" / "project"
+    shared = _write(project / "below", "concurrency: 1\nbase_url: https://api.magichour.ai\n")
+    if mode & 0o020:
+        os.chown(shared, -1, _foreign_group())
+    shared.chmod(mode)
+    _write(project, "concurrency: 3\n").chmod(0o600)
+    told: list[ConfigFile] = []
+    assert load_settings(told=told.append).concurrency == (1 if used else 3)
+    assert [file.shared for file in told] == [() if used else (shared,)]
+    said = describe_config(told[0])
+    assert ("chmod go-w" in said) is not used
+
+
+def _foreign_group() -> int:
+    """One that is not the user's own."""
+    if os.getuid() == 0:
+        return 4711
+    others = [group for group in os.getgroups() if group != os.getgid()]
+    if not others:
+        pytest.skip("this user is in no further group")
+    return others[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="there are no such modes")
+def test_a_group_of_ones_own_may_write_a_file(tmp_path: Path) -> None:
+    """As Linux makes one for each user, whose files it may write by default."""
+    import grp
+
+    if grp.getgrgid(os.getgid()).gr_name != os.environ.get("USER", "root"):
+        pytest.skip("this user has no group of their own")
+    path = _write(tmp_path / "home" / "project", "concurrency: 3\n")
+    path.chmod(0o664)
+    assert load_settings().concurrency == 3

@@ -23,6 +23,7 @@ from reelbatch.exporting import SCHEMA, export
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import RESULT_COLUMNS, generations
+from reelbatch.spreadsheets import meant
 
 BATCH = Batch("見本")
 
@@ -195,3 +196,42 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnusable, match="no results table"):
         reelbatch.results(f"sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+_LIVE = (
+    "=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", " =1", "\ufeff=1", '"=1', "'=1", "''=1", "\u00a0@x",
+    "\uff1d1", "\tx", "\r", "\nx", "'\tx",
+)  # fmt: skip
+_DEAD = ("", "a=1", "'", "'a", "007", "1-2", '"quoted"', "春 -1", "x\n=1", " a")
+
+
+def test_a_csv_for_spreadsheets_has_a_mark_and_no_formulas(tmp_path: Path) -> None:
+    """An apostrophe stands before whatever could be worked out; numbers, times and harmless texts are as ever."""
+    given = [_odd_row(number) | {"prompt": text} for number, text in enumerate((*_LIVE, *_DEAD), start=1)]
+    with Ledger(f"sqlite:///{tmp_path}/r.db") as table:
+        table.change(lambda connection: connection.execute(generations.insert(), given))
+        export(table, str(tmp_path / "sheet.csv"), excel=True)
+        export(table, str(tmp_path / "plain.csv"))
+    content = (tmp_path / "sheet.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf")
+    assert not content.startswith(b"\xef\xbb\xbf" * 2)
+    kept = {"keep_default_na": False, "dtype": str}
+    sheet, plain = (pd.read_csv(tmp_path / name, encoding="utf-8-sig", **kept) for name in ("sheet.csv", "plain.csv"))
+    assert dict(zip(plain["prompt"], sheet["prompt"], strict=True)) == {
+        **{text: f"'{text}" for text in _LIVE},
+        **{text: text for text in _DEAD},
+    }
+    texts = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
+    for name in SCHEMA.names:
+        if name in texts:
+            assert [meant(cell) for cell in sheet[name]] == plain[name].tolist()
+        else:
+            assert sheet[name].tolist() == plain[name].tolist()
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.jsonl"])
+def test_only_a_csv_is_for_spreadsheets(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    """Other files have no formulas, and stay what they are for programs."""
+    with pytest.raises(UsageError, match=r"--excel writes a CSV"):
+        export(ledger, str(tmp_path / name), excel=True)
+    assert not (tmp_path / name).exists()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from reelbatch.domain import Batch, RowKey, RunId, Token
 from reelbatch.errors import SettingsError
-from reelbatch.findings import findings_of
+from reelbatch.findings import findings_of, write_list
+from reelbatch.ledger.doubts import Doubt
 
 PLAIN = "row_key,video_id\n007,not_created\nb,\n"
 ODD_HEADERS = " Row_Key ;PROMPT;Video_ID\n007;a;not_created\nb;b;\n"
@@ -85,3 +89,35 @@ def test_the_same_twice_is_said_once(tmp_path: Path) -> None:
     file = tmp_path / "found.csv"
     file.write_text("row_key,video_id\na,abc\na,abc\n")
     assert [finding.row_key for finding in findings_of(file).findings] == ["a"]
+
+
+def test_a_list_for_excel_has_no_live_formulas_and_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    """A key or a prompt that begins like one stands behind an apostrophe, which is taken away again."""
+    keys = ["=1+1", "-12", "@x", "'=2", "'plain", "\t=3", "007"]
+    doubts = [
+        Doubt(
+            batch=Batch("=b"),
+            row_key=RowKey(key),
+            row_number=number,
+            token=Token("rb_1"),
+            since=datetime.now(UTC),
+            credits_reserved=1,
+            name=None,
+            message=None,
+            run_id=RunId("r"),
+            generation=1,
+            image_path=f"+{key}",
+            prompt="=HYPERLINK(1)",
+        )
+        for number, key in enumerate(keys)
+    ]
+    file = tmp_path / "doubts.csv"
+    write_list(file, doubts)
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        names, *lines = csv.reader(text)
+    texts = [cell for line in lines for name, cell in zip(names, line, strict=True) if cell and name != "credits"]
+    assert [cell for cell in texts if cell[0] in "=+-@\t\r"] == []
+    filled = "\n".join(",".join(f'"{cell}"' for cell in [*line[:-1], "not_created"]) for line in lines)
+    file.write_text(f"{','.join(names)}\n{filled}\n")
+    found = findings_of(file).findings
+    assert [(finding.batch, finding.row_key) for finding in found] == [("=b", key) for key in keys]

@@ -1,0 +1,58 @@
+"""Files that only their owner may read, from their first moment on: prompts, ids and credits stand in them.
+
+A file that is there already keeps its mode: whoever wants to share one says so once, with chmod.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+_OWNER = 0o600
+
+
+def make(path: Path) -> None:
+    """An empty file where there is none, for a program that would make it for everybody to read.
+
+    What stands in the way is left for that program to tell.
+    """
+    with contextlib.suppress(OSError):
+        # Where a link leads: O_EXCL does not follow it.
+        os.close(os.open(os.path.realpath(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER))
+
+
+def owner_only(path: str, flags: int) -> int:
+    """For `open(…, opener=owner_only)`."""
+    return os.open(path, flags, _OWNER)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path`, with its mode, when it is whole; else nothing is changed."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _take_over(path, file.fileno())
+            yield file
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _take_over(path: Path, descriptor: int) -> None:
+    """Mode and group of the file that is replaced; a group that can't be kept loses its rights."""
+    if not hasattr(os, "fchown"):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        before = path.stat()
+        mode = stat.S_IMODE(before.st_mode) & 0o777
+        try:
+            os.fchown(descriptor, -1, before.st_gid)
+        except PermissionError:
+            mode &= ~0o070
+        os.fchmod(descriptor, mode)
