@@ -65,10 +65,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[S
         for name, value in {**ELSEWHERE, "PREFECT_HOME": str(home)}.items():
             patch.setenv(name, value)
         with temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}), prefect_api():
-            (process,) = [
-                child for child in psutil.Process().children() if child.cmdline()[1:3] == ["-m", "flows.server"]
-            ]
-            yield Server(PREFECT_API_URL.value(), PREFECT_API_AUTH_STRING.value(), process)
+            url = PREFECT_API_URL.value()
+            port = str(httpx.URL(url).port)
+            (process,) = [child for child in psutil.Process().children() if child.cmdline()[-1] == port]
+            yield Server(url, PREFECT_API_AUTH_STRING.value(), process)
 
 
 @pytest.mark.parametrize(
