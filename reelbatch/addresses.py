@@ -24,7 +24,12 @@ _QUERY_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<
 
 def holds_secret(address: str) -> bool:
     """Whether an address has a password in it, or a query that signs it."""
-    return any(_is_password(*found) for found in _WITH_USER.findall(address)) or _is_signed(address)
+    return holds_password(address) or _is_signed(address)
+
+
+def holds_password(address: str) -> bool:
+    """Whether an address has a password, or a token in place of a user, before its host."""
+    return any(_is_password(*found) for found in _WITH_USER.findall(address))
 
 
 def _is_password(scheme: str, user: str) -> bool:

@@ -105,6 +105,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.generation import GenerateOptions, assignment, send_options
     from reelbatch.ledger.selection import Regenerate
 
+    refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from reelbatch.addresses import holds_secret, what_instead, without_secrets
+from reelbatch.addresses import holds_password, what_instead, without_secrets
 from reelbatch.domain import Problem
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.bytestream import open_file
@@ -82,7 +82,7 @@ def open_manifest(
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        _refuse_secrets(name)
+        _refuse_password(name)
         with _naming(name, "opened"):
             opened = _open_file(name, options)
     elif not (hasattr(source, "iloc") and hasattr(source, "columns")):  # pandas is not imported to find out
@@ -95,15 +95,15 @@ def open_manifest(
     return Manifest(opened, plan_layout(shown(name), opened.columns, options), checks, name)
 
 
-def _refuse_secrets(path: str) -> None:
-    """The address is kept: as the place where relative image paths start, and as a parameter of Prefect's.
+def _refuse_password(path: str) -> None:
+    """The folder is kept in the results table, as the place where relative image paths start; a query is not.
 
     Raises:
-        ManifestError: it holds credentials or a signature.
+        ManifestError: the address holds a password.
     """
-    if holds_secret(path):
-        where = f"{without_secrets(path)}: credentials do not belong in an address, and a signature neither"
-        raise ManifestError(f"{where}: Prefect and the results table would keep them. {what_instead(path)}")
+    if holds_password(path):
+        where = f"{without_secrets(path)}: credentials do not belong in an address"
+        raise ManifestError(f"{where}: the results table would keep them. {what_instead(path)}")
 
 
 @contextmanager

@@ -91,6 +91,8 @@ def test_the_command_line_hides_credentials_of_where_it_exports_to(
     "options",
     [
         ["generate", f"{SECRET_PLACE}/spring.csv"],
+        ["generate", f"https://a.example/spring.csv?X-Amz-Signature={MARK}"],
+        ["plan", f"https://a.example/spring.csv?X-Amz-Signature={MARK}"],
         ["generate", "spring.csv", "--export", f"{SECRET_PLACE}/out.csv"],
         ["generate", "spring.csv", "--download", f"https://a.example/videos?sig={MARK}"],
         ["rerun", "--export", f"{SECRET_PLACE}/out.csv"],
