@@ -1,27 +1,39 @@
 """Prefect's API for a run without a server: one of its own process, which ends with the run.
 
 Prefect can start a temporary server by itself, but that one shares the terminal's Ctrl-C, which would take it away
-while creates in flight are still being recorded, and it outlives a run that was killed.
+while creates in flight are still being recorded, and it outlives a run that was killed. Ours has a password that only
+this run knows: any user of the machine can reach its port, and Prefect gives out Secret blocks to all who ask.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import IO
 
 import httpx
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
+    temporary_settings,
+)
 
+from flows.loopback import loopback_is_direct
+from flows.named_server import check_named_server
 from reelbatch.errors import PipelineError
+from reelbatch.variables import child_environment
 
 _START_S = 60.0
 _STOP_S = 5.0
@@ -36,17 +48,68 @@ _QUIET = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the temporary server is, and the password that it asks for."""
+
+    port: int
+    password: str = field(repr=False)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.origin}/api"
+
+    @property
+    def authorization(self) -> str:
+        return f"Basic {b64encode(self.password.encode()).decode()}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its process is told. Settings of a user's own server hold for that one alone.
+
+        Prefect takes an origin that it is not told as "any" one, so the server names itself.
+        """
+        return {
+            **_QUIET,
+            "PREFECT_SERVER_API_AUTH_STRING": self.password,
+            "PREFECT_API_AUTH_STRING": self.password,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": self.origin,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.origin,
+            "PREFECT_SERVER_API_BASE_PATH": "/api",
+        }
+
+
 @contextmanager
 def prefect_api() -> Iterator[None]:
-    """The API that the profile or the environment names, else a temporary one.
+    """The API that the profile or the environment names, else a temporary one. Loopback is reached past all proxies.
 
     Raises:
-        PipelineError: the temporary one did not start.
+        PipelineError: the one that is named can't be used, or the temporary one did not start.
+        SettingsError: a proxy setting of the environment can't be used.
     """
-    if PREFECT_API_URL.value():
-        yield
-        return
-    with _temporary_server() as (url, process), temporary_settings({PREFECT_API_URL: url}):
+    with loopback_is_direct():
+        if named := PREFECT_API_URL.value():
+            check_named_server(named)
+            yield
+        else:
+            with _temporary_api():
+                yield
+
+
+@contextmanager
+def _temporary_api() -> Iterator[None]:
+    place = _Place(_free_port(), f"reelbatch:{secrets.token_urlsafe(32)}")
+    client = {
+        PREFECT_API_URL: place.url,
+        PREFECT_API_AUTH_STRING: place.password,
+        # Headers that the environment states are merged with these, and may hold another server's password.
+        PREFECT_CLIENT_CUSTOM_HEADERS: {"Authorization": place.authorization},
+    }
+    with _temporary_server(place) as process, temporary_settings(client):
         try:
             yield
         finally:
@@ -55,20 +118,20 @@ def prefect_api() -> Iterator[None]:
 
 
 @contextmanager
-def _temporary_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    port = _free_port()
+def _temporary_server(place: _Place) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "flows.server", str(port)],
+            [sys.executable, "-m", "flows.server", str(place.port)],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
-            env={**os.environ, **_QUIET},
+            env=child_environment(place.environment),  # and not the command line, which everybody may read
             start_new_session=True,
         )
         with process:
             try:
-                yield _wait_for(process, f"http://127.0.0.1:{port}/api", said), process
+                _wait_for(process, place.url, said)
+                yield process
             finally:
                 _stop(process)
 
@@ -80,7 +143,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(process: subprocess.Popen[bytes], url: str, said: IO[str]) -> str:
+def _wait_for(process: subprocess.Popen[bytes], url: str, said: IO[str]) -> None:
     deadline = time.monotonic() + _START_S
     with httpx.Client(trust_env=False) as client:
         while time.monotonic() < deadline:
@@ -88,7 +151,7 @@ def _wait_for(process: subprocess.Popen[bytes], url: str, said: IO[str]) -> str:
                 raise _failure(f"ended with code {process.returncode}", said)
             try:
                 if client.get(f"{url}/health").is_success:
-                    return url
+                    return
             except httpx.TransportError:
                 time.sleep(_POLL_S)
     raise _failure(f"did not answer within {_START_S:.0f} s", said)
@@ -119,6 +182,7 @@ def _end_with_parent() -> None:
 def _serve(port: int) -> None:
     import uvicorn
 
+    os.umask(0o077)  # its database holds Secret blocks, and the key that opens them
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = "prefect.server.api.server:create_app"
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="critical", lifespan="on")

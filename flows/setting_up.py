@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from flows.deployed import check_parameters, is_deployed
 from flows.server import prefect_api
+from reelbatch.addresses import refuse_in_parameters
 from reelbatch.config_file import SECRETS, ConfigFile
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.ledger import Ledger
@@ -46,11 +47,13 @@ async def opened(
     """The settings that a flow's parameters make, and the results table; with `sandbox`, while a sandbox runs.
 
     Raises:
-        SettingsError: a setting can't be used.
+        SettingsError: a setting can't be used, or a parameter holds a secret, which Prefect would keep in the open.
         LedgerUnusable: the table can't be opened, or does not exist although it must.
     """
     options = {name: parameters[name] for name in _SETTINGS if name in parameters}
     options |= parameters.get("overrides") or {}
+    refuse_in_parameters({**parameters, **options})
+    _refuse_secrets(options)
     stated = await _settings(parameters["config"], options, sandbox=parameters["sandbox"])
     check_parameters(parameters, stated)
     if not parameters["sandbox"]:
@@ -74,9 +77,8 @@ async def _settings(config: str | None, options: Mapping[str, Any], *, sandbox: 
     that `plan`, `status` and `reconcile` see, which know nothing of blocks.
 
     Raises:
-        SettingsError: a setting can't be used, or a parameter holds a secret, which Prefect would keep in the open.
+        SettingsError: a setting can't be used.
     """
-    _refuse_secrets(options)
     stated = {**options, "results": options.get("results") or typed_results.get()}
     settings = load_settings(config, stated, sandbox=sandbox, told=_log_config)
     found: dict[str, Any] = {}

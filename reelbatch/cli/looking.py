@@ -43,11 +43,13 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Check the manifest, compare it, estimate the cost. Takes the options of `generate`, and spends nothing."""
     del settle, yes, verbose  # they change nothing of what is sent
+    from reelbatch.addresses import refuse_in_parameters
     from reelbatch.cli import screen
     from reelbatch.cli.spending import keys_of
     from reelbatch.generation import GenerateOptions, send_options
     from reelbatch.generation import plan as make_plan
 
+    refuse_in_parameters({"manifest": manifest, "export": export, "downloads": download})  # as `generate` would
     settings = settings_of(
         config,
         sandbox=sandbox,

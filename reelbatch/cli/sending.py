@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from reelbatch.addresses import refuse_in_parameters
 from reelbatch.cli import options as opt
 from reelbatch.cli.shared import as_parameter, existing_table, repeated, settings_of
 
@@ -39,7 +40,12 @@ class RunOptions:
         return cls(**{field.name: given[field.name] for field in fields(cls)})
 
     def settings(self, **more: Any) -> Settings:
-        """The settings that the options change."""
+        """The settings that the options change.
+
+        Raises:
+            SettingsError: a setting can't be used, or an option holds a secret, which Prefect would keep.
+        """
+        refuse_in_parameters(self._stated())
         return settings_of(self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate, **more)
 
     def parameters(self) -> dict[str, Any]:
@@ -99,6 +105,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.generation import GenerateOptions, assignment, send_options
     from reelbatch.ledger.selection import Regenerate
 
+    refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit)
@@ -201,6 +208,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.following import left_elsewhere
     from reelbatch.settings import api_of
 
+    refuse_in_parameters({"downloads": download})
     settings = settings_of(config, sandbox=sandbox, results=results, base_url=base_url)
     with existing_table(settings) as ledger:  # that there is none is said at once, before Prefect starts
         left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
+from reelbatch.addresses import without_secrets
 from reelbatch.client.answers import (
     Account,
     Created,
@@ -28,11 +29,13 @@ from reelbatch.client.answers import (
     video,
 )
 from reelbatch.client.files import one_piece, open_pieces
+from reelbatch.client.masking import KeyMask
 from reelbatch.client.streaming import streamed
 from reelbatch.client.ways import Ways
-from reelbatch.client.wire import Call, Origin, Seen, Waits, always, without_key
+from reelbatch.client.wire import Call, Origin, Seen, Waits, always
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
+from reelbatch.log_filters import guard_logs
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 
@@ -77,7 +80,9 @@ class Client:
     def __init__(self, api_key: str | SecretStr, connection: Connection = Connection()) -> None:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         _check_key(self._key)
+        self._mask = KeyMask(self._key)
         _check_address(connection.base_url)
+        guard_logs()
         self._base = httpx.URL(connection.base_url)
         self._longest_download_s = connection.download_s
         self._origin, path = Origin.split(connection.base_url)
@@ -155,12 +160,12 @@ class Client:
         try:
             await self._creates.exchange(call, seen)
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
-            return seen.exchange(error, self._key)
+            return seen.exchange(error, self._mask)
         finally:
             self._creating -= 1
             if not self._creating:
                 self._idle.set()
-        return seen.exchange(None, self._key)
+        return seen.exchange(None, self._mask)
 
     async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
         """Ask for one upload address for each of `extensions`, in the same order. Costs nothing.
@@ -204,7 +209,7 @@ class Client:
             headers = [*_HEADERS, ("Content-Length", str(size))]
             status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
         except _HTTP_ERRORS as error:
-            raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
+            raise UploadError(f"the upload broke off ({_words(error)})") from error
         if status >= 300:  # noqa: PLR2004 - anything but success
             raise UploadError(f"the storage answered with status {status}", status=status)
 
@@ -264,7 +269,7 @@ class Client:
                 async with streamed(client, request, self._base, self._longest_download_s) as response:
                     yield response
         except _HTTP_ERRORS as error:
-            raise ApiError(f"the download broke off ({type(error).__name__}: {error})") from error
+            raise ApiError(f"the download broke off ({_words(error)})") from error
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that costs nothing and may be repeated."""
@@ -272,10 +277,10 @@ class Client:
         try:
             await self._questions.exchange(self._call(method, path, body), seen)
         except _HTTP_ERRORS as error:
-            raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
-        content = seen.content()
+            self._mask.error(error)
+            raise ApiError(f"{method} {path}: {_words(error)}") from error
+        content = self._mask.body(seen.content())
         if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
-            content = without_key(content, self._key)
             message = lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
             raise ApiError(f"{method} {path}: status {seen.status}: {message}", status=seen.status)
         answer = lenient_object(content)
@@ -295,6 +300,11 @@ class Client:
             content = _ENCODE(body).encode("utf-8", "replace")
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
         return Call(method, self._origin, f"{self._path}{path}", headers, content)
+
+
+def _words(error: Exception) -> str:
+    """An error's kind and words, without a signed address in them."""
+    return f"{type(error).__name__}: {without_secrets(str(error))}"
 
 
 def _check_key(key: SecretStr) -> None:

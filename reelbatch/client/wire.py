@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol, Self
 
 import httpx
-from pydantic import SecretStr
 
+from reelbatch.client.masking import KeyMask
 from reelbatch.errors import TooLate
 from reelbatch.outcome import Exchange
 
@@ -20,8 +20,6 @@ ANSWER_LIMIT = 5_000_000
 KEEPALIVE_S = 3.0
 """Shorter than servers usually keep a connection: reusing one that the server is closing leaves a row in doubt."""
 CONNECT_TIMEOUT_S = 15.0
-_MASK = b"[the API key]"
-_SECRET_LENGTH = 12
 _GZIP_OR_ZLIB = 47
 _PORTS = {"http": 80, "https": 443}
 _PLAIN = re.compile(
@@ -138,12 +136,10 @@ class Seen:
         """The body, uncompressed where it came compressed."""
         return _uncompressed(bytes(self.body), self.headers.get("content-encoding", ""))
 
-    def exchange(self, error: Exception | None, key: SecretStr) -> Exchange:
-        """All of it. A server that repeats the key in a refusal does not bring it into tables and logs."""
-        body = self.content()
-        if self.status is None or self.status >= 300:  # noqa: PLR2004 - anything but success
-            body = without_key(body, key)
-        return Exchange(self.status, self.headers, body, error, self.left)
+    def exchange(self, error: Exception | None, mask: KeyMask) -> Exchange:
+        """All of it. A server that repeats the key, in a success too, does not bring it into tables and logs."""
+        body, headers = mask.body(self.content()), mask.headers(self.headers)
+        return Exchange(self.status, headers, body, mask.error(error), self.left)
 
 
 class Wire(Protocol):
@@ -157,12 +153,6 @@ class Wire(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
-
-
-def without_key(body: bytes, key: SecretStr) -> bytes:
-    """`body` with the key masked; a key so short that it is an ordinary word (the sandbox's) is no secret."""
-    secret = key.get_secret_value().encode()
-    return body.replace(secret, _MASK) if len(secret) >= _SECRET_LENGTH else body
 
 
 def _uncompressed(body: bytes, encoding: str) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from reelbatch.errors import ReelbatchError
+from reelbatch.log_filters import guard_logs
 from reelbatch.manifest.cloudtroubles import Bound, Trouble, chained, explain, missing_extra, unknown_scheme
 
 LONGEST_TRANSFER_S = 900.0
@@ -242,6 +243,7 @@ def _reach(address: str) -> tuple[Any, str]:
     address = _SCHEME.sub(lambda found: found[0].lower(), address, count=1)
     if scheme not in _BUCKETS:
         files, path = fsspec.core.url_to_fs(address)
+        guard_logs()  # the driver's own loggers exist by now
         return files, path
     surroundings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_SURROUNDINGS)))
     root = f"{scheme}://" if scheme in _ONE_HOST else re.split(r"(?<![:/])/", address, maxsplit=1)[0]
@@ -256,7 +258,9 @@ def _storage(root: str, scheme: str, *_: object) -> Any:
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if scheme.startswith("s3") and "config_kwargs" not in fsspec.config.conf.get(scheme, {}):
         options |= _S3_OPTIONS
-    return fsspec.core.url_to_fs(root, **{scheme: options})[0]
+    files = fsspec.core.url_to_fs(root, **{scheme: options})[0]
+    guard_logs()
+    return files
 
 
 def _limit(files: Any) -> dict[str, float]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from reelbatch.addresses import holds_password, what_instead, without_secrets
 from reelbatch.domain import Problem
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.bytestream import open_file
@@ -81,6 +82,7 @@ def open_manifest(
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
+        _refuse_password(name)
         with _naming(name, "opened"):
             opened = _open_file(name, options)
     elif not (hasattr(source, "iloc") and hasattr(source, "columns")):  # pandas is not imported to find out
@@ -91,6 +93,17 @@ def open_manifest(
         name = "<DataFrame>"
         opened = FrameSource(source)
     return Manifest(opened, plan_layout(shown(name), opened.columns, options), checks, name)
+
+
+def _refuse_password(path: str) -> None:
+    """The folder is kept in the results table, as the place where relative image paths start; a query is not.
+
+    Raises:
+        ManifestError: the address holds a password.
+    """
+    if holds_password(path):
+        where = f"{without_secrets(path)}: credentials do not belong in an address"
+        raise ManifestError(f"{where}: the results table would keep them. {what_instead(path)}")
 
 
 @contextmanager

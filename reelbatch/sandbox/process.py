@@ -16,6 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from reelbatch.errors import ReelbatchError
 from reelbatch.sandbox.config import SandboxConfig, build_config
+from reelbatch.variables import child_environment
 
 _START_S = 30.0  # a cold start on a busy machine takes some seconds
 _STOP_S = 10.0
@@ -87,6 +88,7 @@ def _spawn(settings: SandboxConfig, file: Path) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=child_environment(),
         start_new_session=True,  # a Ctrl-C meant for this process must not take the API away from it
     )
 

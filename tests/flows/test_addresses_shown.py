@@ -17,7 +17,8 @@ from reelbatch.sandbox import RunningSandbox, start
 
 ROOT = Path(__file__).parents[2]
 MARK = "marked-4711"
-PLACE = f"memory://me:{MARK}@shop"
+PLACE = "memory://shop"
+SECRET_PLACE = f"memory://me:{MARK}@shop"
 pytestmark = [
     # Prefect leaves sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -74,21 +75,54 @@ async def test_names_and_artifacts_of_a_run_hide_credentials(
 def test_the_command_line_hides_credentials_of_where_it_exports_to(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, *, as_json: bool
 ) -> None:
-    """After a run and after `reelbatch export`."""
-    manifest = tmp_path / "spring.csv"
-    manifest.write_text("image_path,prompt,end_seconds\nhttps://example.com/a.png,Slow pan,5\n", encoding="utf-8")
-    for command in (
-        ["generate", str(manifest), "--base-url", api.url, "--export", f"{PLACE}/out.csv"],
-        ["export", f"{PLACE}/out.csv"],
-    ):
-        run = subprocess.run(
-            [sys.executable, "-m", "reelbatch", *command, *(["--json"] if as_json else [])],
-            cwd=tmp_path,
-            env={**os.environ, "PREFECT_API_URL": prefect_server, "MAGIC_HOUR_API_KEY": api.key},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    """After a run that has the address from the environment, and after `reelbatch export`."""
+    manifest = _manifest(tmp_path)
+    target = f"{SECRET_PLACE}/out.csv"
+    for command in (["generate", str(manifest), "--base-url", api.url], ["export", target]):
+        env = {"REELBATCH_EXPORT": target} if command[0] == "generate" else {}
+        json_too = ["--json"] if as_json else []
+        run = _reelbatch(*command, *json_too, folder=tmp_path, PREFECT_API_URL=prefect_server, key=api.key, **env)
         assert run.returncode == 0, run.stderr
         assert "memory://shop/out.csv" in run.stdout
         assert MARK not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["generate", f"{SECRET_PLACE}/spring.csv"],
+        ["generate", f"https://a.example/spring.csv?X-Amz-Signature={MARK}"],
+        ["plan", f"https://a.example/spring.csv?X-Amz-Signature={MARK}"],
+        ["generate", "spring.csv", "--export", f"{SECRET_PLACE}/out.csv"],
+        ["generate", "spring.csv", "--download", f"https://a.example/videos?sig={MARK}"],
+        ["rerun", "--export", f"{SECRET_PLACE}/out.csv"],
+        ["settle", "--download", f"{SECRET_PLACE}/videos"],
+    ],
+    ids=lambda options: " ".join(options[::2]).split(":")[0],
+)
+def test_an_option_that_opens_something_is_refused_before_prefect_has_it(options: list[str], tmp_path: Path) -> None:
+    """Exit code 2 in one line: what is stated so would be kept as a parameter, which no one can take back."""
+    _manifest(tmp_path)
+    run = _reelbatch(*options, folder=tmp_path, PREFECT_HOME=str(tmp_path / "home"))
+    assert run.returncode == 2, run.stderr
+    assert MARK not in run.stdout + run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.db"))
+
+
+def _manifest(folder: Path) -> Path:
+    manifest = folder / "spring.csv"
+    manifest.write_text("image_path,prompt,end_seconds\nhttps://example.com/a.png,Slow pan,5\n", encoding="utf-8")
+    return manifest
+
+
+def _reelbatch(*command: str, folder: Path, key: str = "sandbox", **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reelbatch", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MAGIC_HOUR_API_KEY": key, "COLUMNS": "400", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )

@@ -347,6 +347,8 @@ async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
         ({"overrides": {"results": "postgresql://me:marked-4711@db/reel"}}, "REELBATCH_RESULTS"),
         ({"base_url": "https://me:marked-4711@api.example.com"}, "base_url: .* Prefect keeps parameters"),
         ({"overrides": {"base_url": "https://marked-4711@api.example.com"}}, "base_url: .* Prefect keeps parameters"),
+        ({"export": "sftp://me:marked-4711@host/out.csv"}, "export .* Prefect keeps parameters .* FSSPEC_SFTP"),
+        ({"overrides": {"downloads": "s3://me:marked-4711@shop"}}, "downloads .* Prefect keeps parameters"),
         ({"overrides": {"api_key": "marked-4711"}}, "MAGIC_HOUR_API_KEY"),
         ({"overrides": {"webhook_secret": "marked-4711"}}, "REELBATCH_WEBHOOK_SECRET"),
     ],
