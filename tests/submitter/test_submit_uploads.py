@@ -255,7 +255,7 @@ async def test_a_source_that_cannot_be_reached_is_its_rows_affair(bench: Bench, 
     def spoil(_: Session) -> None:
         memory.rm(f"/{bench.batch}/gone.png")
 
-    await on_session(bench, manifest, spoil)
+    await on_session(bench, manifest, spoil, image_schemes=("memory",))
     assert [row["state"] for row in bench.table()] == ["queued", "invalid", "queued"]
 
 
