@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from reelbatch.errors import DownloadRefused
+from reelbatch.settings import is_loopback
 
 MOST_REDIRECTS = 5
 
@@ -57,9 +58,14 @@ def _check_step(whence: httpx.URL, to: httpx.URL) -> None:
     Raises:
         DownloadRefused: it leads to neither https nor the same host, or from https to http.
     """
-    if to.scheme == "https" or (whence.scheme == to.scheme == "http" and whence.host == to.host):
+    if to.scheme == "https" or (whence.scheme == to.scheme == "http" and _is_one_host(whence.host, to.host)):
         return
     raise DownloadRefused(
         f"the download is refused: {whence.host} sends it to {to.scheme}://{to.host}, and videos come over https "
         "(or from the same host, where that speaks http itself)"
     )
+
+
+def _is_one_host(one: str, other: str) -> bool:
+    """`localhost` and `127.0.0.1` are one: an API on this machine names itself as it likes."""
+    return one == other or (is_loopback(one) and is_loopback(other))
