@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, streaming
 from reelbatch.ledger.streaming import Lines, Wanted
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
@@ -95,6 +96,7 @@ def export(ledger: Ledger, target: str, batch: Batch | None = None, *, all_video
             closing(record_batches(ledger, batch, all_videos=all_videos)) as found,
         ):
             for record_batch in found:
+                point("export.write")
                 writer.write_batch(record_batch)
                 rows += record_batch.num_rows
     except CloudProblem as problem:
@@ -211,9 +213,12 @@ def _file(target: str) -> Iterator[Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        point("export.open")
         with temporary.open("wb") as file:
             yield file
+        point("export.rename")
         temporary.replace(path)
+        point("export.renamed")
     finally:
         temporary.unlink(missing_ok=True)
 

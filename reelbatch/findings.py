@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.failpoints import point
 from reelbatch.ledger.doubts import Doubt, Verdict
 from reelbatch.manifest.bytestream import TextFile, open_file
 from reelbatch.manifest.header import LONGEST, Header, read_header
@@ -56,10 +57,13 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
         SettingsError: the file exists already (somebody may have filled it in), or can't be written.
     """
     try:
+        point("list.open")
         with file.open("x", encoding="utf-8-sig", newline="") as text:  # with a mark, for Excel
             writer = csv.writer(text)
             writer.writerow(COLUMNS)
+            point("list.write")
             writer.writerows(_cells(doubt) for doubt in doubts)
+        point("list.written")
     except FileExistsError as error:
         raise SettingsError(f"--csv {file}: exists already, and may be filled in. Choose another name.") from error
     except OSError as error:

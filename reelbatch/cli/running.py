@@ -15,6 +15,7 @@ from rich.markup import escape
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
 from reelbatch.cli.shared import print_json
+from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.manifest.cloud import shown
 from reelbatch.reporting import RunReport, advice
@@ -100,6 +101,7 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     if session is None or session.report is None:  # interrupted before there was anything to report
         return INTERRUPTED
     report = session.report
+    point("report.write")
     if as_json:
         settled = asdict(session.settler.tally) if session.settler else None
         exported = {"export": shown(session.export_target), "export_problem": session.export_problem}
@@ -107,6 +109,7 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     else:
         _print_run(session, report, options)
     sys.stdout.flush()
+    point("report.written")
     if report.status.order is not None:  # not before it is reported: the same command goes on with an open order
         with Ledger(session.settings.results) as ledger:
             close_order(ledger, report.batch)

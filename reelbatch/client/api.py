@@ -32,6 +32,7 @@ from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, without_key
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
+from reelbatch.failpoints import point
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 
@@ -143,6 +144,7 @@ class Client:
         seen = Seen()
         self._creating += 1
         self._idle.clear()
+        point("create.leave")
         try:
             await self._creates.exchange(self._call("POST", "/v1/image-to-video", body), seen)
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
@@ -151,6 +153,7 @@ class Client:
             self._creating -= 1
             if not self._creating:
                 self._idle.set()
+            point("create.answered")
         return seen.exchange(None, self._key)
 
     async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
@@ -193,9 +196,11 @@ class Client:
         try:
             origin, target = Origin.split(slot.upload_url)
             headers = [*_HEADERS, ("Content-Length", str(size))]
+            point("upload.leave")
             status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
+        point("upload.answered")
         if status >= 300:  # noqa: PLR2004 - anything but success
             raise UploadError(f"the storage answered with status {status}", status=status)
 
@@ -248,9 +253,11 @@ class Client:
             ApiError: the storage could not be reached, or the transfer broke off.
         """
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        point("download.leave")
         try:
             with self._downloads.client() as client:
                 async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
+                    point("download.answered")
                     yield response
         except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({type(error).__name__}: {error})") from error
@@ -258,10 +265,12 @@ class Client:
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that costs nothing and may be repeated."""
         seen = Seen()
+        point("question.leave")
         try:
             await self._questions.exchange(self._call(method, path, body), seen)
         except _HTTP_ERRORS as error:
             raise ApiError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        point("question.answered")
         content = seen.content()
         if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
             content = without_key(content, self._key)

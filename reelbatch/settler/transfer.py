@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from reelbatch.errors import ApiError
+from reelbatch.failpoints import point
 
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
@@ -43,6 +44,7 @@ async def transfer(source: Source, url: str, part: Path, *, resume: bool = True)
         ApiError: the transfer broke off or came out too short; the next try goes on from there.
         OSError: the file can't be written.
     """
+    point("video.open")
     with await asyncio.to_thread(_open, part) as file:
         had = os.fstat(file.fileno()).st_size if resume else 0
         async with source.download(url, offset=had) as response:
@@ -54,6 +56,7 @@ async def transfer(source: Source, url: str, part: Path, *, resume: bool = True)
         if (total is not None and end != total) or not end:
             raise ApiError(f"the download broke off after {end} of {total or 'an unknown number of'} bytes")
         await asyncio.to_thread(file.truncate, end)
+        point("video.written")
         return end
 
 
@@ -78,6 +81,7 @@ def _start(response: Any, had: int) -> int:
 async def _write(file: IO[bytes], response: Any, position: int) -> int:
     file.seek(position)
     async for chunk in response.aiter_bytes():
+        point("video.write")
         await asyncio.to_thread(file.write, chunk)
         position += len(chunk)
     return position
