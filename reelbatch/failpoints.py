@@ -3,7 +3,8 @@
 TESTS_FAILPOINTS holds rules, separated by blanks:
 
 kill@17            this process kills itself at the 17th point that it passes
-kill@table.commit  … at the first point of this name; kill@table.commit#3: at the third
+kill@table.commit  … at the first point of this name; kill@table.commit#3: at the third;
+                   kill@create.answered>table.commit: at the first after one of another name
 EIO@5              the 5th point at which something is about to be written fails so; ENOSPC@5: so
 EIO@5+             that one and all that come after it
 record@FILE        the name of each point goes to FILE as it is passed
@@ -18,15 +19,19 @@ import errno
 import os
 import signal
 import threading
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 VARIABLE = "TESTS_FAILPOINTS"
-DISK = frozenset({"open", "write", "fsync", "rename", "link", "commit"})
+_DISK = frozenset({"open", "write", "fsync", "rename", "link", "commit"})
 """Last words of the points at which a disk can fail: something is about to be written."""
 _TABLE = frozenset({"table", "merge"})
 """First words of the points of the results table."""
+
+
+def is_of_disk(name: str) -> bool:
+    """Whether a disk can fail at the point `name`."""
+    return name.rpartition(".")[2] in _DISK
 
 
 def point(name: str) -> None:
@@ -35,43 +40,44 @@ def point(name: str) -> None:
         _armed.passed(name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Rule:
-    """What happens at one point: the `number`th of all, or of those called `name`."""
+    """What happens at the `number`th point: of all, of those of the disk, or of those called `name`."""
 
     action: str
     number: int
     name: str | None
+    after: str | None  # the count begins with the first point of this name
     onwards: bool
+    count: int = 0
 
     @classmethod
-    def of(cls, stated: str) -> _Rule:
+    def of(cls, stated: str) -> Self:
         action, _, where = stated.partition("@")
-        onwards = where.endswith("+")
-        where = where.removesuffix("+")
+        onwards, where = where.endswith("+"), where.removesuffix("+")
+        after, _, where = where.rpartition(">")
         if where.isdecimal():
-            return cls(action, int(where), None, onwards)
+            return cls(action, int(where), None, after or None, onwards)
         name, _, number = where.partition("#")
-        return cls(action, int(number or 1), name, onwards)
+        return cls(action, int(number or 1), name, after or None, onwards)
 
-    def is_met(self, name: str, counts: Mapping[str | None, int]) -> bool:
-        """Whether the point `name`, which is counted already, is the one."""
-        if self.action == "kill":
-            counted = counts[self.name]
-        elif name.rpartition(".")[2] not in DISK:
+    def is_met(self, name: str) -> bool:
+        """Whether the point `name` is the one; it is counted."""
+        if self.after is not None:
+            if name == self.after:
+                self.after = None
             return False
-        else:
-            counted = counts[self.name or _OF_DISK]
-        if self.name is not None and self.name != name:
+        if not self._counts(name):
             return False
-        return counted == self.number or (self.onwards and counted > self.number)
+        self.count += 1
+        return self.count == self.number or (self.onwards and self.count > self.number)
 
-
-_OF_DISK = "of the disk"
+    def _counts(self, name: str) -> bool:
+        return name == self.name if self.name else self.action == "kill" or is_of_disk(name)
 
 
 class _Armed:
-    """The rules of this process, and how often each point was passed. Threads pass one after the other."""
+    """The rules of this process. Threads pass one after the other."""
 
     def __init__(self, stated: str) -> None:
         words = stated.split()
@@ -80,18 +86,14 @@ class _Armed:
         files = [word.removeprefix("record@") for word in actions if word.startswith("record@")]
         self._record = os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if files else None
         self._rules = [_Rule.of(word) for word in actions if not word.startswith("record@")]
-        self._counts: Counter[str | None] = Counter()
         self._lock = threading.Lock()
 
     def passed(self, name: str) -> None:
         """Count it, and do what a rule says."""
         with self._lock:
-            self._counts.update([None, name])
-            if name.rpartition(".")[2] in DISK:
-                self._counts[_OF_DISK] += 1
             if self._record is not None:
                 os.write(self._record, f"{name}\n".encode())
-            met = [rule.action for rule in self._rules if rule.is_met(name, self._counts)]
+            met = [rule.action for rule in self._rules if rule.is_met(name)]
         if "kill" in met:
             os.kill(os.getpid(), signal.SIGKILL)
         if met:

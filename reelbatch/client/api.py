@@ -144,7 +144,6 @@ class Client:
         seen = Seen()
         self._creating += 1
         self._idle.clear()
-        point("create.leave")
         try:
             await self._creates.exchange(self._call("POST", "/v1/image-to-video", body), seen)
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
@@ -196,7 +195,6 @@ class Client:
         try:
             origin, target = Origin.split(slot.upload_url)
             headers = [*_HEADERS, ("Content-Length", str(size))]
-            point("upload.leave")
             status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({type(error).__name__}: {error})") from error
@@ -265,7 +263,6 @@ class Client:
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that costs nothing and may be repeated."""
         seen = Seen()
-        point("question.leave")
         try:
             await self._questions.exchange(self._call(method, path, body), seen)
         except _HTTP_ERRORS as error:

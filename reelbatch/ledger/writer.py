@@ -18,7 +18,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.failpoints import point
 from reelbatch.ledger.transacting import Transactor
 
 Item = TypeVar("Item")
@@ -83,9 +82,7 @@ class GroupWriter:
                     self._queue.put(None)
                     break
                 group.append(waiting)
-            point("group.gathered")
             self._commit(group)
-            point("group.committed")
             last = time.monotonic()
             _answer(group)
 

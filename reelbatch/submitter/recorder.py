@@ -42,7 +42,6 @@ class Recorder:
         The rescue file is written when the table has not taken it for a moment, or at the first failure, since nobody
         knows how long this process has; the table counts an answer once however often it is told.
         """
-        point("answer.received")
         self._waiting[answer.token] = answer
         timer = asyncio.get_running_loop().call_later(self._rescue_after_s, self._rescue)
         try:

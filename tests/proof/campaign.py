@@ -85,8 +85,8 @@ def replay(stated: str) -> int:
     """One run once more; its folder is kept."""
     scenario, database, *rules = stated.split(":")
     with _server(database == "postgres") as server:
-        warm.up()
         root = scratch() / "w0"
+        warm.up(root.parent)
         api = Api()
         place = Place(root, api, server)
         try:
@@ -111,7 +111,7 @@ def _gathered(campaign: Campaign) -> Iterator[Found]:
     root = scratch()
     try:
         with _server("postgres" in campaign.databases) as server:
-            warm.up()
+            warm.up(root)
             pids = [_fork(campaign, root, number, server) for number in range(campaign.workers)]
             ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         for number, code in enumerate(ended):
@@ -158,7 +158,9 @@ def _runs(campaign: Campaign, place: Place, scenario: Scenario, first: int) -> I
     prepared = prepare(place, scenario)
     points = 0
     for kind in campaign.kinds:
-        for number in count(first, campaign.workers):
+        for number in count(prepared.first + first - 1, campaign.workers):
+            if prepared.last is not None and number > prepared.last:
+                break
             found = once(place, prepared, (f"{kind}@{number}",))
             yield found
             if not found.hit:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -19,6 +19,7 @@ from proof.checks import UNFINISHED, Table, finished, read_table, settled_accoun
 from proof.commands import Done, Running, run, start
 from proof.places import Place
 from proof.scenarios import FINISH, Scenario
+from reelbatch.failpoints import is_of_disk
 from reelbatch.webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 
 SECRET = "proof"  # noqa: S105 - of a webhook on loopback
@@ -55,17 +56,15 @@ class Prepared:
 
     scenario: Scenario
     always: str = ""
+    first: int = 1
+    last: int | None = None  # None: until a run passes
 
 
 def prepare(place: Place, scenario: Scenario) -> Prepared:
     """Make what each run begins with."""
-    always = f"{'postgres' if place.server else ''}"
+    always = "postgres" if place.server else ""
     if scenario.fails:
-        place.begin(scenario)
-        run(place.folder, _full(scenario.command), f"record@{place.folder}/points")
-        names = _names(place)
-        commit = names[: names.index("answer.received")].count("table.commit") + 1
-        always = f"{always} EIO@table.commit#{commit}"
+        always += " EIO@table.answers.write"
     place.begin(scenario)
     for command in scenario.before:
         done = run(place.folder, _full(command))
@@ -74,9 +73,22 @@ def prepare(place: Place, scenario: Scenario) -> Prepared:
     if scenario.fails == "kept":
         done = run(place.folder, _full(scenario.command), f"{always} kill@rescue.synced")
         assert done.killed, done
-        always = ""
+        always = "postgres" if place.server else ""
     place.keep(scenario)
-    return Prepared(scenario, always)
+    return _windowed(place, Prepared(scenario, always))
+
+
+def _windowed(place: Place, prepared: Prepared) -> Prepared:
+    """The numbers of the points that the scenario is about."""
+    scenario = prepared.scenario
+    if not (scenario.since or scenario.until):
+        return prepared
+    place.reset(scenario)
+    run(place.folder, _full(scenario.command), f"record@{place.folder}/points {prepared.always}")
+    names = _names(place)
+    first = names.index(scenario.since) if scenario.since else 0
+    last = names.index(scenario.until, first) + 1 if scenario.until else None
+    return replace(prepared, first=first + 1, last=last)
 
 
 def once(place: Place, prepared: Prepared, rules: tuple[str, ...]) -> Found:
@@ -98,6 +110,7 @@ class _Run:
         self._place, self._found = place, found
         self._scenario, self._always = prepared.scenario, prepared.always
         self._reported = False
+        self._in_flight = 0
 
     def make(self) -> None:
         """All of it."""
@@ -106,12 +119,20 @@ class _Run:
         self._again()
         self._compare(settled_accounts)
         table = self._table()
+        doubtful = [row["row_key"] for row in table.doubtful if row["row_key"] not in self._scenario.doubtful]
+        if len(doubtful) > self._in_flight:
+            self._wrong([f"in doubt are {', '.join(doubtful)}, and only {self._in_flight} had no answer in safety"])
         if not self._scenario.stays and (left := [row for row in table.rows if row["state"] in UNFINISHED]):
             self._wrong([f"row {row['row_key']} is left {row['state']}" for row in left])
-        self._clear_up()
-        self._compare(settled_accounts)
+        if self._has_more_doubts(table):
+            self._clear_up()
+            self._compare(settled_accounts)
         self._wrong(finished(self._table(), self._place.api.charges(), self._scenario.ends))
         self._look_at_files()
+
+    def _has_more_doubts(self, table: Table) -> bool:
+        """Whether there is more to clear up than what the API lost, or a part of the work is left."""
+        return self._scenario.stays or any(row["row_key"] not in self._scenario.doubtful for row in table.doubtful)
 
     def _disturbed(self, rule: str) -> None:
         passed = len(_names(self._place))
@@ -120,6 +141,7 @@ class _Run:
         self._found.names = names
         self._found.hit = done.killed if rule.startswith("kill") else _is_met(rule, names)
         self._reported = self._reported or "report.written" in names
+        self._in_flight += in_flight(names)
         if not done.killed:
             self._tell_of(done)
 
@@ -133,7 +155,7 @@ class _Run:
         """As a user would, until it says that it is done."""
         for _ in range(_MOST_TRIES):
             done = self._typed("")
-            if done.code in _DONE or (done.code == 2 and "--undo" in self._scenario.command):  # noqa: PLR2004 - USAGE
+            if done.code in _DONE or done.code in self._scenario.nothing_left:
                 self._tell_of(done)
                 return
         self._wrong([f"after {_MOST_TRIES} tries exit code {done.code}: {(done.out + done.err).strip()[-500:]}"])
@@ -151,15 +173,24 @@ class _Run:
 
     def _look_at_files(self) -> None:
         table = self._table()
+        downloads = "--download" in self._scenario.command
         for row in table.rows:
-            if row["state"] == "complete" and not (row["video_path"] and Path(row["video_path"]).is_file()):
+            if (
+                row["state"] == "complete"
+                and (row["video_path"] or downloads)
+                and not (row["video_path"] and Path(row["video_path"]).is_file())
+            ):
                 self._wrong([f"row {row['row_key']}: its video is not where the table says ({row['video_path']})"])
         left = [path.name for path in self._place.folder.rglob("*.rescue.jsonl*") if path.suffix != ".taken"]
         left += [path.name for path in self._place.folder.rglob("*.part")]
         self._wrong([f"{name} is left behind" for name in left])
         most = self._scenario.generations + self._reported
         self._wrong(
-            [f"row {row['row_key']} has a generation {row['generation']}" for row in table.rows if row["generation"] > most]
+            [
+                f"row {row['row_key']} has a generation {row['generation']}"
+                for row in table.rows
+                if row["generation"] > most
+            ]
         )
 
     def _typed(self, rules: str) -> Done:
@@ -183,6 +214,24 @@ class _Run:
         self._found.violations += what
 
 
+def in_flight(names: list[str]) -> int:
+    """How many rows may be in doubt after a command that passed these points: one is sent at a time.
+
+    An intent is on disk, and neither the table nor a rescue file has its answer.
+    """
+    found, writing = 0, ""
+    for name in names:
+        if name in {"table.intents.write", "table.answers.write"}:
+            writing = name
+        elif name == "table.commit" and writing == "table.intents.write":
+            found = 1
+        elif name == "rescue.synced" or (name == "table.committed" and writing == "table.answers.write"):
+            found = 0
+        if name in {"table.committed", "rescue.synced"}:
+            writing = ""
+    return found
+
+
 def _full(command: tuple[str, ...]) -> list[str]:
     return [*command, "--config", "config.yaml"]
 
@@ -194,10 +243,7 @@ def _names(place: Place) -> list[str]:
 
 def _is_met(rule: str, names: list[str]) -> bool:
     """Whether a disk failed: as many points of the disk were passed."""
-    from reelbatch.failpoints import DISK
-
-    number = int(rule.partition("@")[2].removesuffix("+"))
-    return sum(name.rpartition(".")[2] in DISK for name in names) >= number
+    return sum(map(is_of_disk, names)) >= int(rule.partition("@")[2].removesuffix("+"))
 
 
 def _write_findings(place: Place) -> bool:

@@ -30,6 +30,7 @@ def _faults(**kinds: str) -> dict[str, Any]:
 
 
 _ALL = _faults(lost="lost_after", refused="invalid", dud="render_error")
+_DUD = _faults(dud="render_error")
 _REFUSING = _faults(refused="invalid")
 
 
@@ -47,7 +48,11 @@ class Scenario:
         told: the command serves, and is sent an event about each video.
         fails: the table fails once, with the first answer in hand: the answer goes to a rescue file. "kept": that
             was before, and the process was killed; "now": it is so in each run.
+        since: the first point that is looked at; those before are as in another scenario.
+        until: the last one.
         stays: rows may be left unfinished by the command itself.
+        doubtful: rows whose answers the API itself lost.
+        nothing_left: exit codes that say that an earlier try has done it.
     """
 
     name: str
@@ -58,12 +63,18 @@ class Scenario:
     generations: int = 1
     told: bool = False
     fails: str = ""
+    since: str = ""
+    until: str = ""
     stays: bool = False
+    nothing_left: frozenset[int] = frozenset()
+    doubtful: frozenset[str] = frozenset({LOST})
 
 
 _ENDS = {UP: "complete", LOST: "complete", REFUSED: "rejected", DUD: "error"}
 _ALL_GOOD = {**_ENDS, DUD: "complete"}
+_ALL_PAID = {**_ENDS, REFUSED: "complete"}
 _DOUBTS = (_faults(lost="lost_after", refused="invalid", dud="lost_before"), _REFUSING)
+_REFUSED = frozenset({2})
 _FROM = ("reconcile", "--from", "found.csv", "--now", "--json")
 
 SCENARIOS = (
@@ -78,25 +89,69 @@ SCENARIOS = (
     Scenario(
         "regenerate",
         (*FINISH, "--regenerate", "all"),
-        _ALL_GOOD,
+        _ENDS,
         before=(FINISH,),
         faults=(_ALL, _REFUSING),
         generations=2,
     ),
     Scenario(
         "remake",
-        (*FINISH, "--regenerate", "all", "--rows", f"{UP},{DUD}"),
-        _ALL_GOOD,
+        (*FINISH, "--regenerate", "all", "--rows", UP),
+        _ENDS,
         before=(FINISH,),
         faults=(_ALL, _REFUSING),
         generations=2,
+        since="export.open",
     ),
     Scenario("settle", ("settle", "--download", "videos", "--json"), _ENDS, before=(GENERATE,)),
-    Scenario("list", ("reconcile", "--csv", "doubts.csv", "--json"), _ALL_GOOD, before=(FINISH,), faults=_DOUBTS),
-    Scenario("reconcile", _FROM, _ALL_GOOD, before=(FINISH,), faults=_DOUBTS, stays=True),
-    Scenario("undo", ("reconcile", "--undo", "--json"), _ALL_GOOD, before=(FINISH, _FROM), faults=_DOUBTS, stays=True),
+    Scenario(
+        "list",
+        ("reconcile", "--csv", "doubts.csv", "--json"),
+        _ALL_GOOD,
+        before=(FINISH,),
+        faults=_DOUBTS,
+        doubtful=frozenset({LOST, DUD}),
+        stays=True,
+        nothing_left=_REFUSED,
+    ),
+    Scenario(
+        "reconcile",
+        _FROM,
+        _ALL_GOOD,
+        before=(FINISH,),
+        faults=_DOUBTS,
+        doubtful=frozenset({LOST, DUD}),
+        stays=True,
+    ),
+    Scenario(
+        "undo",
+        ("reconcile", "--undo", "--json"),
+        _ALL_GOOD,
+        before=(FINISH, _FROM),
+        faults=_DOUBTS,
+        doubtful=frozenset({LOST, DUD}),
+        stays=True,
+        nothing_left=_REFUSED,
+    ),
     Scenario("webhook", ("webhook", "--port", "0"), _ENDS, before=(GENERATE,), told=True),
-    Scenario("rescue", FINISH, _ENDS, fails="now"),
-    Scenario("rescued", FINISH, _ENDS, fails="kept"),
+    Scenario(
+        "rescue",
+        FINISH,
+        _ALL_PAID,
+        faults=(_DUD, _DUD),
+        fails="now",
+        doubtful=frozenset(),
+        since="rescue.open",
+        until="answer.recorded",
+    ),
+    Scenario(
+        "rescued",
+        FINISH,
+        _ALL_PAID,
+        faults=(_DUD, _DUD),
+        fails="kept",
+        doubtful=frozenset(),
+        until="rescue_taken.renamed",
+    ),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
