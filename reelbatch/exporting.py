@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import os
 import tempfile
@@ -11,6 +13,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -19,6 +22,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, streaming
+from reelbatch.ledger.living import this_machine
 from reelbatch.ledger.streaming import Lines, Wanted
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
 from reelbatch.streams import memory_given_back, one_ahead
@@ -211,7 +215,7 @@ def _file(target: str) -> Iterator[Any]:
         return
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _part(path)
     try:
         point("export.open")
         with temporary.open("wb") as file:
@@ -221,6 +225,16 @@ def _file(target: str) -> Iterator[Any]:
         point("export.renamed")
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """What this process writes until it is whole; what killed processes of this machine left of `path` goes."""
+    machine = hashlib.sha256(this_machine().encode()).hexdigest()[:8]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{machine}-*.part"):
+        pid = left.stem.rpartition("-")[2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{machine}-{os.getpid()}.part")
 
 
 class _JsonLines:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "without_prefect"))
 
-from proof.campaign import Campaign, replay, report  # noqa: E402 - the path above is for what these import
+from proof.campaign import Campaign, replay, report
 
 
 def main() -> int:
@@ -30,6 +30,7 @@ def main() -> int:
         pairs=options.pairs,
         seed=options.seed,
         workers=options.workers,
+        strides={name: int(number) for name, _, number in (part.partition("=") for part in options.strides)},
     )
     return report(campaign)
 
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=0, help="so many pairs of kills for each scenario and database")
     parser.add_argument("--seed", type=int, default=15, help="draws the pairs")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--strides", nargs="*", default=[], metavar="DATABASE=N", help="each n-th point only")
     parser.add_argument("--only", help="one run, as a violation names it: SCENARIO:DATABASE:kill@N")
     return parser
 

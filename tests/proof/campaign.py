@@ -11,9 +11,9 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -37,6 +37,7 @@ class Campaign:
         kinds: "kill", "ENOSPC", "EIO".
         pairs: two disturbances one after the other, for each scenario and database, drawn with `seed`.
         workers: processes at once.
+        strides: each n-th point only, by database.
     """
 
     databases: tuple[str, ...] = ("sqlite",)
@@ -45,6 +46,7 @@ class Campaign:
     pairs: int = 0
     seed: int = 15
     workers: int = 2
+    strides: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def chosen(self) -> Sequence[Scenario]:
@@ -157,8 +159,9 @@ def _work(campaign: Campaign, root: Path, server: str | None, out: IO[str]) -> N
 def _runs(campaign: Campaign, place: Place, scenario: Scenario, first: int) -> Iterator[Found]:
     prepared = prepare(place, scenario)
     points = 0
+    stride = campaign.strides.get("postgres" if place.server else "sqlite", 1)
     for kind in campaign.kinds:
-        for number in count(prepared.first + first - 1, campaign.workers):
+        for number in count(prepared.first + (first - 1) * stride, campaign.workers * stride):
             if prepared.last is not None and number > prepared.last:
                 break
             found = once(place, prepared, (f"{kind}@{number}",))

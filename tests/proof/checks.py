@@ -81,9 +81,12 @@ def finished(table: Table, charges: Sequence[Line], ends: Mapping[str, str]) -> 
         for one in charges
         if one["video_id"] not in known and one["token"] not in doubtful
     ]
+    charged = {charge["token"] for charge in charges}
+    uncharged = doubtful - charged
+    held_back = sum(one["credits_reserved"] for one in table.attempts if one["token"] in uncharged)
     net = sum(charge["credits"] - charge["refunded"] for charge in charges)
-    if table.worst_case != net:
-        found.append(f"the worst case is {table.worst_case}, and the books say {net}")
+    if table.worst_case != net + held_back:
+        found.append(f"the worst case is {table.worst_case}; the books say {net}, and {held_back} are in doubt")
     return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from reelbatch import failpoints
 from reelbatch.errors import SettingsError
-from reelbatch.findings import findings_of
+from reelbatch.findings import findings_of, write_list
 
 PLAIN = "row_key,video_id\n007,not_created\nb,\n"
 ODD_HEADERS = " Row_Key ;PROMPT;Video_ID\n007;a;not_created\nb;b;\n"
@@ -85,3 +87,24 @@ def test_the_same_twice_is_said_once(tmp_path: Path) -> None:
     file = tmp_path / "found.csv"
     file.write_text("row_key,video_id\na,abc\na,abc\n")
     assert [finding.row_key for finding in findings_of(file).findings] == ["a"]
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """The disk is full when the list's rows are written, and only then."""
+    failpoints.arm("ENOSPC@list.write")
+    yield
+    failpoints.arm(None)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_list_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Half a list would look like all of it, and would refuse the same command as filled in already."""
+    file = tmp_path / "doubts.csv"
+    with pytest.raises(SettingsError, match="No space left"):
+        write_list(file, [])
+    assert list(tmp_path.iterdir()) == []
+    write_list(file, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["doubts.csv"]
+    with pytest.raises(SettingsError, match="exists already"):
+        write_list(file, [])

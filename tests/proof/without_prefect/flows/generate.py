@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from flows.steps import as_flow, opened, send
-
 from reelbatch.generation import GenerateOptions, assignment, send_options
 from reelbatch.joining import take_up_manifest
 from reelbatch.session import open_session

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from flows.steps import as_flow, opened, send
-
 from reelbatch.ledger import reruns
 from reelbatch.ledger.reruns import Selection
 from reelbatch.rerunning import RerunOptions, preview, rerun_assignment, selection

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from flows.steps import as_flow, opened
-
 from reelbatch.exporting import export
 from reelbatch.following import open_settler
 from reelbatch.interrupts import stopping_gently
