@@ -76,8 +76,8 @@ def report(campaign: Campaign) -> int:
     by_kind = Counter(one.rules[0].partition("@")[0] for one in hits if len(one.rules) == 1)
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(by_kind.items()))
     print(
-        f"proof: {single} points ({kinds}), {len(hits) - single} pairs, {len(scenarios)} scenarios, {len(found)} runs, "
-        f"{len(passed)} of {len(known_points())} names, {len(bad) + len(missed)} violations, "
+        f"proof: {single} points ({kinds}), {len(hits) - single} pairs, {len(scenarios)} scenarios, "
+        f"{len(found)} runs, {len(passed)} of {len(known_points())} names, {len(bad) + len(missed)} violations, "
         f"{time.monotonic() - began:.0f} s"
     )
     return 1 if bad or missed else 0

@@ -62,7 +62,7 @@ def read_table(url: str) -> Table:
 
 
 def settled_accounts(table: Table, charges: Sequence[Line]) -> list[str]:
-    """What always holds once no process is at work: nothing paid twice, no id lost, nothing claimed, enough reserved."""
+    """What always holds once no process is at work: nothing paid twice, no id lost, nothing held, enough reserved."""
     return [*_paid_twice(table, charges), *_lost(table, charges), *_held(table), *_too_cheap(table, charges)]
 
 

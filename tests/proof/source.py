@@ -120,7 +120,6 @@ _ALWAYS = {
     "ftruncate",
     "hardlink_to",
     "link",
-    "rename",
     "symlink_to",
     "touch",
     "truncate",
@@ -134,29 +133,24 @@ _ALWAYS = {
 }
 _MODES = ("w", "a", "x", "+")
 _SENDERS = {"transport", "client"}
+_SENDING = {"write", "stream", "request", "send"}
 
 
 def _what(call: ast.Call) -> str | None:
     """What a call does, where that is something that a crash may come before or after."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
-    if name in _ALWAYS and owner != "itertools":
-        return name
-    if name == "begin" and "connection" in owner.lower():
-        return name
-    if owner == "os" and name == "replace":
-        return "rename"
-    if name == "replace" and len(call.args) == 1 and not call.keywords and "dataclasses" not in owner:
-        return "rename"  # of a path: text takes two, a record its fields by name
-    if name in {"write", "stream", "request", "send"} and owner.rpartition(".")[2].strip("_") in _SENDERS:
-        return "send"
-    if owner == "os" and name == "write":
-        return "write"
-    if owner == "files" and name == "put_file":
-        return "put"
-    if name == "open" and _writes(call, is_path=bool(owner) and owner != "os"):
-        return "open to write"
-    return None
+    path_like = len(call.args) == 1 and not call.keywords and "dataclasses" not in owner  # text.replace takes two
+    kinds = {
+        name: name in _ALWAYS,
+        "begin": name == "begin" and "connection" in owner.lower(),
+        "rename": name == "rename" or (name == "replace" and bool(owner) and (owner == "os" or path_like)),
+        "send": name in _SENDING and owner.rpartition(".")[2].strip("_") in _SENDERS,
+        "write": owner == "os" and name == "write",
+        "put": owner == "files" and name == "put_file",
+        "open": name == "open" and _writes(call, is_path=bool(owner) and owner != "os"),
+    }
+    return next((what for what, is_so in kinds.items() if is_so), None)
 
 
 def _writes(call: ast.Call, *, is_path: bool) -> bool:

@@ -27,6 +27,7 @@ def charge(key: str, video_id: str, **more: Any) -> dict[str, Any]:
     return {"row": key, "token": f"rb_{key}", "video_id": video_id, "credits": 48, "refunded": 0, **more}
 
 
+AGAIN = "rb_a2"
 SOUND = Table(
     rows=[row("a", "complete", video_id="v1"), row("b", "in_doubt")],
     attempts=[attempt("a", "v1"), attempt("b", None)],
@@ -46,7 +47,7 @@ def test_a_sound_table_passes() -> None:
 @pytest.mark.parametrize(
     ("table", "books", "says"),
     [
-        (SOUND, [*BOOKS, charge("a", "v3", token="rb_a2")], "the table knows no such attempt"),
+        (SOUND, [*BOOKS, charge("a", "v3", token=AGAIN)], "the table knows no such attempt"),
         (replace(SOUND, attempts=[attempt("b", None)]), BOOKS, "video v1 of a: the table knows no such attempt"),
         (replace(SOUND, rows=[*SOUND.rows[:1], row("b", "pending")]), BOOKS, "video v2 of b is lost"),
         (replace(SOUND, rows=[*SOUND.rows[:1], row("b", "sending")]), BOOKS, "row b is left sending"),
@@ -63,10 +64,8 @@ def test_what_is_wrong_is_found(table: Table, books: list[dict[str, Any]], says:
 
 def test_a_row_that_is_paid_for_twice_is_found() -> None:
     """Two attempts of one generation with two videos; a refunded one does not count."""
-    table = replace(
-        SOUND, attempts=[*SOUND.attempts, attempt("a", "v3", token="rb_a2")], batches=[{"committed": 144}]
-    )
-    again = charge("a", "v3", token="rb_a2")
+    table = replace(SOUND, attempts=[*SOUND.attempts, attempt("a", "v3", token=AGAIN)], batches=[{"committed": 144}])
+    again = charge("a", "v3", token=AGAIN)
     assert settled_accounts(table, [*BOOKS, again]) == ["row a, generation 1: paid for 2 times"]
     assert settled_accounts(table, [*BOOKS, {**again, "refunded": 48}]) == []
 

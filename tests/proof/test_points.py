@@ -1,4 +1,4 @@
-"""The crash points themselves: what is committed, sent or written has one, and they do nothing unless they are told to."""
+"""The crash points themselves: what is committed, sent or written has one, and they do nothing unless told to."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_committed_sent_or_written_has_a_point() -> None:
     ],
 )
 def test_the_scan_finds_each_kind(line: str) -> None:
-    """A place without a point is found, one with a point before it is not, and one point does not do for two places."""
+    """A place without a point is found, one with its own before it is not; one point does not do for two places."""
     bare = f"def f():\n    {line}\n"
     own = "    point('a.b')\n"
     pointed = f"def f():\n{own}    {line}\n"
@@ -84,7 +84,10 @@ def test_the_committed_list_is_that_of_the_source() -> None:
 def test_a_rule_kills_at_its_point() -> None:
     """By number, by name and count, and after another one; the last word of the record is the point."""
     for rule, passed in {"kill@2": "ab", "kill@x.b": "ab", "kill@x.a#2": "aba", "kill@x.b>x.a": "aba"}.items():
-        script = "from reelbatch.failpoints import point\nfor name in 'abab': print(name, end='', flush=True); point(f'x.{name}')"
+        script = (
+            "from reelbatch.failpoints import point\n"
+            "for name in 'abab': print(name, end='', flush=True); point(f'x.{name}')"
+        )
         done = subprocess.run(
             [sys.executable, "-c", script],
             env={**os.environ, failpoints.VARIABLE: rule},
