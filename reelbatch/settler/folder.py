@@ -135,7 +135,6 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         """Gone is gone."""
-        point("video.unlink")
         (self._root / name).unlink(missing_ok=True)
 
     def close(self) -> None:

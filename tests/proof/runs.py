@@ -243,7 +243,8 @@ def _names(place: Place) -> list[str]:
 
 def _is_met(rule: str, names: list[str]) -> bool:
     """Whether a disk failed: as many points of the disk were passed."""
-    return sum(map(is_of_disk, names)) >= int(rule.partition("@")[2].removesuffix("+"))
+    where = rule.partition("@")[2].removesuffix("+")
+    return not where.isdecimal() or sum(map(is_of_disk, names)) >= int(where)
 
 
 def _write_findings(place: Place) -> bool:
