@@ -63,22 +63,26 @@ def report(campaign: Campaign) -> int:
     """Run it, and print what was found; 1 where something did not hold."""
     began = time.monotonic()
     found = list(_gathered(campaign))
+    whole = not campaign.scenarios and "kill" in campaign.kinds
+    return summary(found, known_points() if whole else [], time.monotonic() - began)
+
+
+def summary(found: Sequence[Found], names: Sequence[str], seconds: float) -> int:
+    """Print each violation, each of the points `names` that nothing passed, and a line of figures; 1 for any."""
     bad = [one for one in found if one.violations]
     for one in bad:
         _print_violations(one)
     passed = {name for one in found for name in one.seen}
-    missed = [name for name in known_points() if name not in passed] if not campaign.scenarios else []
+    missed = [name for name in names if name not in passed]
     for name in missed:
         print(f"no scenario passes the point {name}")
     hits = [one for one in found if one.hit]
+    kinds = Counter(one.rules[0].partition("@")[0] for one in hits if len(one.rules) == 1)
+    by_kind = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     scenarios = {(one.scenario, one.database) for one in found}
-    single = sum(len(one.rules) == 1 for one in hits)
-    by_kind = Counter(one.rules[0].partition("@")[0] for one in hits if len(one.rules) == 1)
-    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(by_kind.items()))
     print(
-        f"proof: {single} points ({kinds}), {len(hits) - single} pairs, {len(scenarios)} scenarios, "
-        f"{len(found)} runs, {len(passed)} of {len(known_points())} names, {len(bad) + len(missed)} violations, "
-        f"{time.monotonic() - began:.0f} s"
+        f"proof: {kinds.total()} points ({by_kind}), {len(hits) - kinds.total()} pairs, {len(scenarios)} scenarios, "
+        f"{len(found)} runs, {len(passed)} names, {len(bad) + len(missed)} violations, {seconds:.0f} s"
     )
     return 1 if bad or missed else 0
 
