@@ -29,8 +29,12 @@ def passed(place: Workplace, command: str, *options: str, prefect: bool) -> list
     """The points that a command passes, each once."""
     record = place.folder / f"points-{command}-{prefect}"
     before = [sys.executable, "-m", "reelbatch"] if prefect else [sys.executable, "-c", WITHOUT_PREFECT]
-    where = ("--results", f"sqlite:///{place.folder / str(prefect) / 'r.db'}", "--base-url", place.sandbox.url)
-    done = place._spawn([*before, command, *options, *where], {failpoints.VARIABLE: f"record@{record}"}).finish()
+    folder = place.folder / str(prefect)
+    where = ("--results", f"sqlite:///{folder / 'r.db'}", "--base-url", place.sandbox.url)
+    videos = ("--download", str(folder / "videos"))
+    done = place._spawn(
+        [*before, command, *options, *where, *videos], {failpoints.VARIABLE: f"record@{record}"}
+    ).finish()
     assert done.code in {0, 1}, done.err  # a row is refused, and one fails to render
     return sorted(set(record.read_text().split()))
 
@@ -43,11 +47,10 @@ def test_flows_and_their_stand_ins_pass_the_same_points(
     with working(tmp_path, sandbox, {**prefect_env, "REELBATCH_CONCURRENCY": "1"}) as place:
         place.manifest.write_text(ROWS)
         sandbox.set_faults(match=FAULTS)
-        videos = ("--download", str(tmp_path / "videos"))
         for command, options in {
-            "generate": (str(place.manifest), "--settle", *videos, "--json"),
-            "rerun": ("--settle", *videos, "--json"),
-            "settle": videos,
+            "generate": (str(place.manifest), "--settle", "--json"),
+            "rerun": ("--settle", "--json"),
+            "settle": (),
         }.items():
             flow, stand_in = (passed(place, command, *options, prefect=prefect) for prefect in (True, False))
             assert flow == stand_in
