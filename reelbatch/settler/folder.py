@@ -123,7 +123,7 @@ class LocalFolder:
             _sync(part)
             if replace or not _linked(part.path, target):
                 point("video.rename")
-                part.path.replace(target)
+                _rename(part.path, target)
                 point("video.renamed")
             _sync_folder(self._root)
         except FileExistsError:
@@ -238,6 +238,14 @@ def _linked(part: Path, target: Path) -> bool:
         return False
     part.unlink(missing_ok=True)
     return True
+
+
+def _rename(part: Path, target: Path) -> None:
+    """Two names of one file, as a killed process leaves them, a rename lets stand; then the part's goes."""
+    if target.exists() and target.samefile(part):
+        part.unlink()
+    else:
+        part.replace(target)
 
 
 def _sync(part: Part) -> None:

@@ -17,6 +17,7 @@ _BUCKET = "in a bucket, of which no scenario has one: see tests/cloud"
 _PRIVATE = "a private copy, which goes with the process"
 # (module, function): how many places there need no point, and why.
 WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
+    ("cli/app.py", "main"): (1, "to nowhere"),
     ("client/pools.py", "exchange"): (1, "through a proxy; api.py has the point of the answer"),
     ("client/pools.py", "put"): (1, "through a proxy; api.py has the point of the answer"),
     ("exporting.py", "_file"): (1, _BUCKET),
@@ -33,6 +34,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("ledger/table.py", "merge"): (1, "reads; what it merges is committed by `_transact`"),
     ("manifest/bytestream.py", "_copy"): (1, _PRIVATE),
     ("manifest/cloud.py", "put"): (2, _BUCKET),
+    ("settler/folder.py", "_rename"): (1, "called by `place`, which has the points"),
     ("settler/folder.py", "_sync"): (1, "opened to be synced; nothing is written"),
     ("settler/folder.py", "prepare"): (1, _BUCKET),
     ("settler/transfer.py", "_open"): (1, "called by `transfer`, which has the point"),
