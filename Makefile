@@ -1,5 +1,6 @@
 # make demo   the sample catalogue through the sandbox: real images in, results table and videos out
 # make test   the whole suite
+# make proof  a kill at every crash point, and the API's books against the table (docs/proof.md)
 # Both set up what they need. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev test check mutants bench lock clean
+.PHONY: demo install dev test proof proof-long proof-one check mutants bench lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -40,6 +41,17 @@ demo: install
 test: export PYTHONDONTWRITEBYTECODE :=
 test: dev
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
+
+# In memory where there is /dev/shm. `proof-long` takes half an hour or so.
+PROOF := PYTHONPATH=tests $(BIN)/python -m proof
+proof: dev
+	$(PROOF) --strides postgres=10
+
+proof-long: dev
+	$(PROOF) --kinds kill,ENOSPC,EIO --pairs 40
+
+proof-one: dev
+	$(PROOF) --only $(RUN)
 
 check: dev
 	$(BIN)/ruff check .

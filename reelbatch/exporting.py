@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import glob
+import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +14,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -18,7 +22,9 @@ import pyarrow.parquet as pq
 
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, streaming
+from reelbatch.ledger.living import this_machine
 from reelbatch.ledger.streaming import Lines, Wanted
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
 from reelbatch.private_files import replacing
@@ -104,6 +110,7 @@ def export(
             closing(record_batches(ledger, batch, all_videos=all_videos)) as found,
         ):
             for record_batch in found:
+                point("export.write")
                 writer.write_batch(record_batch)
                 rows += record_batch.num_rows
     except CloudProblem as problem:
@@ -219,8 +226,19 @@ def _file(target: str) -> Iterator[Any]:
         return
     path = Path(target if scheme is None else target.partition("://")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+    point("export.open")
+    with replacing(path, _mark(path)) as file:
         yield file
+
+
+def _mark(path: Path) -> str:
+    """This process, for the name of what it writes; what killed processes of this machine left of `path` goes."""
+    machine = hashlib.sha256(this_machine().encode()).hexdigest()[:8]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{machine}-*.part"):
+        pid = left.stem.rpartition(f".{machine}-")[2].partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            left.unlink(missing_ok=True)
+    return f"{machine}-{os.getpid()}-"
 
 
 class _JsonLines:

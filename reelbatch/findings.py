@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.failpoints import point
 from reelbatch.ledger.doubts import Doubt, Verdict
 from reelbatch.manifest.bytestream import TextFile, open_file
 from reelbatch.manifest.header import LONGEST, Header, read_header
@@ -52,20 +54,42 @@ class FoundFile:
 
 
 def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
-    """Rows in doubt as a CSV whose column `video_id` is to be filled in.
+    """Rows in doubt as a CSV whose column `video_id` is to be filled in. It is there whole, or not at all.
 
     Raises:
         SettingsError: the file exists already (somebody may have filled it in), or can't be written.
     """
+    part = file.with_name(f".{file.name}.part")
     try:
-        with open(file, "x", encoding="utf-8-sig", newline="", opener=owner_only) as text:
+        point("list.open")
+        part.unlink(missing_ok=True)  # of a run that was killed
+        with open(part, "x", encoding="utf-8-sig", newline="", opener=owner_only) as text:  # with a mark, for Excel
             writer = csv.writer(text)
             writer.writerow(COLUMNS)
+            point("list.write")
             writer.writerows(_cells(doubt) for doubt in doubts)
+        _place(part, file)
     except FileExistsError as error:
         raise SettingsError(f"--csv {file}: exists already, and may be filled in. Choose another name.") from error
     except OSError as error:
         raise SettingsError(f"--csv {file}: can't be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _place(part: Path, file: Path) -> None:
+    """Give a whole list its name, where that is free."""
+    point("list.link")
+    try:
+        file.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if file.exists():
+            raise FileExistsError(file) from None
+        part.rename(file)
+    point("list.linked")
 
 
 def _cells(doubt: Doubt) -> tuple[object, ...]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from reelbatch.failpoints import point
+
 _OWNER = 0o600
 
 
@@ -32,14 +34,19 @@ def owner_only(path: str, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path`, with its mode, when it is whole; else nothing is changed."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")  # 0600
+def replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path`, with its mode, when it is whole; else nothing is changed.
+
+    `mark`: part of its name until then, by which one that a killed process left is known.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{mark}", suffix=".part")  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             _take_over(path, file.fileno())
             yield file
+        point("export.rename")
         Path(name).replace(path)
+        point("export.renamed")
     finally:
         Path(name).unlink(missing_ok=True)
 

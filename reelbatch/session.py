@@ -170,9 +170,17 @@ class Session:
         if read_from is not None:
             self.submitter.uploader.bases[read_from] = self._base
 
+    @property
+    def did_all(self) -> bool:
+        """Whether the run did what it was asked for. Otherwise the same command comes again, and means this order."""
+        settled = None if self.settler is None else self.settler.tally
+        left = settled is not None and (settled.unsettled or settled.downloads_failed)
+        return self.tally.reason is ExitReason.DONE and self.export_problem is None and not left
+
     def close_order(self) -> None:
-        """The run is reported: an order of which every row has its new id is over."""
-        close_order(self.ledger, self.scope.batch)
+        """The run is reported: an order of which every row has its new id is over, if there is nothing else to do."""
+        if self.did_all:
+            close_order(self.ledger, self.scope.batch)
 
     def interrupt(self) -> None:
         """Stop gently: no new create leaves, those in flight are waited for and recorded."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +67,10 @@ for command in (
 
 _COLLECT_AFTER = (100_000, 50, 50)
 """Objects between two looks for cycles: by default, a fifth of the time that a command takes goes there."""
+_UNFINISHED = 1
 _USAGE = 2
 _INTERRUPTED = 130
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main() -> None:
@@ -75,7 +79,10 @@ def main() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ReelbatchError as error:
         from reelbatch.cli import screen
 
@@ -86,3 +93,11 @@ def main() -> None:
     except BrokenPipeError:  # `reelbatch status | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        from reelbatch.cli import screen
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it goes nowhere
+        screen.fail(f"The output can't be written: {error.strerror}. The results table has what was done.")
+        sys.exit(_UNFINISHED)

@@ -14,6 +14,7 @@ import typer
 from reelbatch.cli import screen
 from reelbatch.cli.live import ProgressLine
 from reelbatch.cli.shared import print_json
+from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.manifest.cloud import shown
 from reelbatch.reporting import RunReport, advice
@@ -99,6 +100,7 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     if session is None or session.report is None:  # interrupted before there was anything to report
         return INTERRUPTED
     report = session.report
+    point("report.write")
     if as_json:
         settled = asdict(session.settler.tally) if session.settler else None
         exported = {"export": shown(session.export_target), "export_problem": session.export_problem}
@@ -106,7 +108,10 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     else:
         _print_run(session, report, options)
     sys.stdout.flush()
-    if report.status.order is not None:  # not before it is reported: the same command goes on with an open order
+    point("report.written")
+    if (
+        report.status.order is not None and session.did_all
+    ):  # not before it is reported: the same command goes on with an open order
         with Ledger(session.settings.results) as ledger:
             close_order(ledger, report.batch)
     return _exit_code(session, report)

@@ -35,6 +35,7 @@ from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, always
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
+from reelbatch.failpoints import point
 from reelbatch.log_filters import guard_logs
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
@@ -165,6 +166,7 @@ class Client:
             self._creating -= 1
             if not self._creating:
                 self._idle.set()
+            point("create.answered")
         return seen.exchange(None, self._mask)
 
     async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
@@ -210,6 +212,7 @@ class Client:
             status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({_words(error)})") from error
+        point("upload.answered")
         if status >= 300:  # noqa: PLR2004 - anything but success
             raise UploadError(f"the storage answered with status {status}", status=status)
 
@@ -263,10 +266,12 @@ class Client:
             ApiError: the storage could not be reached, or the transfer broke off.
         """
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        point("download.leave")
         try:
             with self._downloads.client() as client:
                 request = client.build_request("GET", url, headers=headers)
                 async with streamed(client, request, self._base, self._longest_download_s) as response:
+                    point("download.answered")
                     yield response
         except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({_words(error)})") from error
@@ -279,6 +284,7 @@ class Client:
         except _HTTP_ERRORS as error:
             self._mask.error(error)
             raise ApiError(f"{method} {path}: {_words(error)}") from error
+        point("question.answered")
         content = self._mask.body(seen.content())
         if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
             message = lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]

@@ -16,6 +16,7 @@ import httpx
 
 from reelbatch.client.reading import AnswerReader
 from reelbatch.client.wire import Call, Seen
+from reelbatch.failpoints import point
 
 _PIECE = 256 << 10
 
@@ -116,7 +117,9 @@ class Link(asyncio.Protocol):
         self._late_at = inf
         self._reader.begin(seen)
         seen.left = True
+        point("link.send")
         transport.write(request)
+        point("link.sent")
         if transport.is_closing() and isinstance(self._loop, asyncio.SelectorEventLoop):
             # This loop hands a write to the system at once, in one call, and closes only when that call failed: then
             # the system has taken nothing. Of other loops that is not known.
@@ -160,6 +163,7 @@ class Link(asyncio.Protocol):
                     return
                 some = view[start : start + _PIECE]
                 self._owed -= len(some)
+                point("link.send_more")
                 transport.write(some)
                 await self._until_room(wait_s)
         if self._owed:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from reelbatch import private_files
 from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.failpoints import point
 
 if TYPE_CHECKING:
     import psycopg
@@ -168,6 +169,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
+        point("table.open")
         connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
         _into_wal(connection, busy_timeout_s)
         connection.execute("PRAGMA synchronous=FULL")
@@ -208,6 +210,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+        point("table.commit")
+    point("table.committed")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from reelbatch.domain import RunId, Token
+from reelbatch.failpoints import point
 from reelbatch.ledger import sending
 from reelbatch.ledger.schema import attempts, runs
 from reelbatch.ledger.sending import Answer
@@ -92,6 +93,7 @@ class RescueFile:
         if answer.token in self._kept:
             self._kept.discard(answer.token)
             if not self._kept:
+                point("rescue.unlink")
                 for path in self._paths:
                     with contextlib.suppress(OSError):
                         path.unlink()
@@ -100,13 +102,17 @@ class RescueFile:
 def _append(path: Path, content: bytes) -> None:
     """Write it through to the disk. Whoever brings the file in renames it first: then it is written anew."""
     for _ in range(_TRIES):
+        point("rescue.open")
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FLAGS, 0o600)
         try:
             before = os.fstat(file)
             try:
+                point("rescue.write")
                 if os.write(file, content) != len(content):
                     raise OSError("the disk is full")  # noqa: TRY301 - what was written of it goes
+                point("rescue.fsync")
                 os.fsync(file)
+                point("rescue.synced")
             except OSError:
                 os.ftruncate(file, before.st_size)
                 raise
@@ -145,7 +151,9 @@ def _take_up(ledger: Ledger, path: Path) -> int:
         say(f"{path}: {content.problem}. {_REMEDY}")
         return len(content.answers)
     with contextlib.suppress(FileNotFoundError, PermissionError):  # another process was quicker, or it is not ours
+        point("rescue_taken.rename")
         path.rename(path.with_name(f"{path.name.removesuffix(_TAKING)}{_TAKEN}"))
+        point("rescue_taken.renamed")
     return len(content.answers)
 
 
@@ -161,7 +169,10 @@ def _set_aside(path: Path) -> Path:
         return path
     mine = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TAKING}")
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        return path.rename(mine)
+        point("rescue_taking.rename")
+        mine = path.rename(mine)
+        point("rescue_taking.renamed")
+        return mine
     return path
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, i
 
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
+from reelbatch.failpoints import point
 from reelbatch.figures import figure
 from reelbatch.ledger import prices, shared_ids, sharing
 from reelbatch.ledger.books import Attempted, Ending, Sums, known_attempts
@@ -145,6 +146,7 @@ def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Ruli
     if admitted:
         _execute_all(connection, _SEND, [_send_values(item) for item, _ in admitted])
         connection.execute(insert(attempts), [_attempt_values(item, ruling.reserved) for item, ruling in admitted])
+    point("table.intents.write")
     return rulings
 
 
@@ -182,6 +184,7 @@ def record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool
     Returns:
         For each item whether its row took it up; False where the row was resolved in another way meanwhile.
     """
+    point("table.answers.write")
     answers = [_storable(item) for item in items]
     return [moved for part in _without_repeats(answers) for moved in _record_answers(connection, part)]
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from reelbatch.domain import Batch, Row, RowKey, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
+from reelbatch.failpoints import point
 from reelbatch.ledger import accounts, claims, merging, orders, replaced_images, runs, staging
 from reelbatch.ledger.engine import (
     LEASE_S,
@@ -383,10 +384,12 @@ class StagedManifest:
                     if check is not None:
                         check(self._connection)
                     work()
+                    point("merge.commit")
             except DBAPIError as error:
                 if not left or not is_collision(error):
                     raise
             else:
+                point("merge.committed")
                 return
 
 

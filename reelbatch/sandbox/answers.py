@@ -56,7 +56,7 @@ def faulty(kind: FaultKind, settings: FaultSettings, content: Mapping[str, Any] 
             return Severed(after=settings.stall_seconds)
         case Ending.STATUS:
             return _error(fault, settings)
-        case Ending.GARBLED | Ending.TRUNCATED | Ending.NO_ID | Ending.ODD_CHARGE | Ending.SLOW:
+        case Ending.GARBLED | Ending.TRUNCATED | Ending.NO_ID | Ending.ODD_CHARGE | Ending.SLOW | Ending.RENDER_ERROR:
             return _spoiled(fault.ending, dict(content or {}))
 
 

@@ -109,7 +109,7 @@ class Api:
     def _charged(self, body: Mapping[str, Any], kind: FaultKind | None) -> dict[str, Any]:
         service = self._service
         create = service.checker.create(body)
-        fate = service.studio.fate(service.books.creates + 1)
+        fate = service.studio.fate(service.books.creates + 1, doomed=kind is FaultKind.RENDER_ERROR)
         if create.credits > service.books.balance:
             service.studio.refund_failed()
         video = service.books.charge(create, fate)

@@ -33,6 +33,7 @@ class Ending(StrEnum):
     NO_ID = "no_id"  # 200 and JSON, but without the id
     ODD_CHARGE = "odd_charge"  # as it should be, but for what it says of its charge
     SLOW = "slow"  # late, but as it should be
+    RENDER_ERROR = "render_error"  # as it should be, but its render fails and is refunded
 
 
 class RetryAfter(StrEnum):
@@ -84,6 +85,7 @@ class FaultKind(StrEnum):
     CHARGE_NEGATIVE = "charge_negative"
     CHARGE_FRACTIONAL = "charge_fractional"
     CHARGE_HUGE = "charge_huge"
+    RENDER_ERROR = "render_error"
     UPLOAD_URL_FAIL = "upload_url_fail"
     UPLOAD_URL_RATE_LIMITED = "upload_url_rate_limited"
     UPLOAD_SLOW = "upload_slow"
@@ -166,6 +168,7 @@ FAULTS: Mapping[FaultKind, Fault] = MappingProxyType(
         _K.CHARGE_NEGATIVE: _saying(ChargeSays.NEGATIVE),
         _K.CHARGE_FRACTIONAL: _saying(ChargeSays.FRACTIONAL),
         _K.CHARGE_HUGE: _saying(ChargeSays.HUGE),
+        _K.RENDER_ERROR: Fault(Call.CREATE, Ending.RENDER_ERROR, charges=True),
         _K.UPLOAD_URL_FAIL: _answer(500, "Something went wrong", Call.UPLOAD_URLS),
         _K.UPLOAD_URL_RATE_LIMITED: _answer(429, "Too many requests", Call.UPLOAD_URLS),
         _K.UPLOAD_SLOW: Fault(Call.PUT, Ending.SLOW),

@@ -39,10 +39,10 @@ class Studio:
         self._drawing: dict[str, asyncio.Task[Video]] = {}
         self._standin: Size | None = None
 
-    def fate(self, ordinal: int) -> str | None:
-        """The error that the n-th charged video will end in, or None."""
+    def fate(self, ordinal: int, *, doomed: bool = False) -> str | None:
+        """The error that the n-th charged video will end in, or None; `doomed`: it will in any case."""
         draw = random.Random(f"{self.config.seed}:{ordinal}")
-        if draw.random() >= self.config.render_error_share:
+        if draw.random() >= self.config.render_error_share and not doomed:
             return None
         return draw.choice(sorted(RENDER_ERRORS))
 

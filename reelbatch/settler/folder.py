@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reelbatch.errors import ReelbatchError, SettingsError
+from reelbatch.failpoints import point
 from reelbatch.manifest import cloud
 from reelbatch.manifest.cloud import CloudProblem, scheme_of, shown
 
@@ -93,7 +94,9 @@ class LocalFolder:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             probe = self._root / f"{_PROBE}-{uuid.uuid4().hex}"
+            point("folder.write")
             probe.touch(exist_ok=False)
+            point("folder.written")
             probe.unlink()
         except OSError as error:
             raise _unusable(str(self._root), reason(error)) from error
@@ -119,7 +122,9 @@ class LocalFolder:
         try:
             _sync(part)
             if replace or not _linked(part.path, target):
-                part.path.replace(target)
+                point("video.rename")
+                _rename(part.path, target)
+                point("video.renamed")
             _sync_folder(self._root)
         except FileExistsError:
             raise
@@ -224,13 +229,23 @@ def reason(error: Exception) -> str:
 def _linked(part: Path, target: Path) -> bool:
     """Take the name only if it is free; False where the file system has no links, so that a rename has to do."""
     try:
+        point("video.link")
         target.hardlink_to(part)
+        point("video.linked")
     except FileExistsError:
         raise
     except OSError:
         return False
     part.unlink(missing_ok=True)
     return True
+
+
+def _rename(part: Path, target: Path) -> None:
+    """Two names of one file, as a killed process leaves them, a rename lets stand; then the part's goes."""
+    if target.exists() and target.samefile(part):
+        part.unlink()
+    else:
+        part.replace(target)
 
 
 def _sync(part: Part) -> None:
@@ -242,7 +257,9 @@ def _sync(part: Part) -> None:
     with part.path.open("rb+") as file:
         if os.fstat(file.fileno()).st_size != part.size:
             raise FileNotFoundError(errno.ENOENT, "the video was taken away", str(part.path))
+        point("video.fsync")
         os.fsync(file.fileno())
+        point("video.synced")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -250,6 +267,8 @@ def _sync_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
+            point("folder.fsync")
             os.fsync(descriptor)
+            point("folder.synced")
         finally:
             os.close(descriptor)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from reelbatch.errors import ApiError, DownloadRefused
+from reelbatch.failpoints import point
 
 LARGEST_VIDEO = 4 << 30
 """Bytes of a video at most: a minute in 4k has a tenth of that."""
@@ -46,6 +47,7 @@ async def transfer(source: Source, url: str, part: Path, *, resume: bool = True,
         ApiError: the transfer broke off or came out too short; the next try goes on from there.
         OSError: the file can't be written.
     """
+    point("video.open")
     with await asyncio.to_thread(_open, part) as file:
         had = os.fstat(file.fileno()).st_size if resume else 0
         async with source.download(url, offset=had) as response:
@@ -58,6 +60,7 @@ async def transfer(source: Source, url: str, part: Path, *, resume: bool = True,
         if (total is not None and end != total) or not end:
             raise ApiError(f"the download broke off after {end} of {total or 'an unknown number of'} bytes")
         await asyncio.to_thread(file.truncate, end)
+        point("video.written")
         return end
 
 
@@ -86,6 +89,7 @@ async def _write(file: IO[bytes], response: Any, position: int, largest: int) ->
     async for chunk in response.aiter_bytes():
         position += len(chunk)
         _check_size(position, largest)
+        point("video.write")
         await asyncio.to_thread(file.write, chunk)
     return position
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from reelbatch.domain import Token
+from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, claims, sending
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.rescue_files import RescueFile
@@ -54,6 +55,7 @@ class Recorder:
         timer = asyncio.get_running_loop().call_later(self._rescue_after_s, self._rescue)
         try:
             if await self._write(answer):
+                point("answer.recorded")
                 self._waiting.pop(answer.token, None)
                 self._file.committed(answer)
         finally:

@@ -62,6 +62,18 @@ def test_an_order_that_is_killed_goes_on_where_it_was(place: Workplace, while_: 
 
 
 @pytest.mark.slow
+def test_an_order_whose_videos_are_unfinished_goes_on(place: Workplace) -> None:
+    """A run that ended before its videos: the same command finishes that order, and pays for none of them again."""
+    short = place.from_python(**AGAIN, settle_timeout_s=0.001).finish()
+    assert (short.report["sent"], place.states()) == (ROWS, {"queued": ROWS})
+    assert place.from_python(**AGAIN).finish().code == 0
+    assert set(made(place).values()) == {2}
+    assert {row["state"] for row in place.query("SELECT state FROM generations")} == {"complete"}  # none is to come
+    assert place.from_python(**AGAIN).finish().code == 0  # that one did all: to type it again is another order
+    assert set(made(place).values()) == {3}
+
+
+@pytest.mark.slow
 def test_a_key_that_has_expired_costs_no_id(place: Workplace) -> None:
     """Nothing is made again, nothing is lost, and the next plain run pays for nothing."""
     before = [tuple(row) for row in place.query("SELECT row_key, state, video_id, credits_final FROM results")]

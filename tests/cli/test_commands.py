@@ -220,6 +220,19 @@ def test_a_password_in_the_apis_address_is_refused_and_not_repeated(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", str(DATA / "catalogue.csv"), "--json"]])
+def test_a_full_disk_under_the_output_is_said_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+    """`reelbatch … > report` where there is no room: exit code 1 and no traceback."""
+    command = [sys.executable, "-m", "reelbatch", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "Error: The output can't be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     """`reelbatch plan … | head -1` ends quietly."""
     command = f'{sys.executable} -m reelbatch plan "{DATA / "catalogue.csv"}" | head -c 1'

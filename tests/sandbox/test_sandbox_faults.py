@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import wait_until
 
 from reelbatch.sandbox import RunningSandbox, SandboxConfig, start
 from reelbatch.sandbox.answers import faulty
@@ -60,7 +61,7 @@ def charged(sandbox: RunningSandbox, row: str) -> int:
 def test_every_kind_is_tested_and_defined() -> None:
     """A kind can't be added without a line in the table, and one for creates not without a test here."""
     assert set(FAULTS) == set(FaultKind)
-    assert set(CREATE_KINDS) == {*REFUSALS, *BREAKS, *ODD, *CHARGES}
+    assert set(CREATE_KINDS) == {*REFUSALS, *BREAKS, *ODD, *CHARGES, "render_error"}
 
 
 @pytest.mark.parametrize("kind", FaultKind)
@@ -169,6 +170,20 @@ def test_one_create_can_tell_an_odd_charge(
     video_id, _ = odd.pop("id"), odd.pop("estimated_frame_cost")
     charge = next(charge for charge in sandbox.books()["charges"] if charge["video_id"] == video_id)
     assert (odd, charge["credits"], plain["credits_charged"]) == (stated, 48, 48)
+
+
+def test_one_row_s_render_can_fail(sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any]) -> None:
+    """Only the create that a rule names: it is accepted and charged, and its render fails and is refunded."""
+    sandbox.set_faults(match=[{"text": body["name"], "kind": "render_error", "times": 1}])
+    doomed, sound = (api.post(CREATE, json=body).json()["id"] for _ in range(2))
+
+    def status(video_id: str) -> str:
+        return str(api.get(f"/v1/video-projects/{video_id}").json()["status"])
+
+    wait_until(lambda: status(sound) == "complete", "the other video is finished")
+    assert status(doomed) == "error"
+    charges = {charge["video_id"]: charge for charge in sandbox.books()["charges"]}
+    assert (charges[doomed]["credits"], charges[doomed]["refunded"], charges[sound]["refunded"]) == (48, 48, 0)
 
 
 def test_retry_after_in_each_form(sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any]) -> None:

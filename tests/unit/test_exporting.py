@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ import pytest
 from databases import postgres_url
 
 import reelbatch
-from reelbatch import exporting
+from reelbatch import exporting, failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.exporting import SCHEMA, export
@@ -180,6 +184,21 @@ def test_a_failed_export_leaves_the_old_file_alone(
         export(ledger, str(target))
     assert target.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".part") == []
+
+
+def test_what_a_killed_export_left_goes_with_the_next(ledger: Ledger, tmp_path: Path) -> None:
+    """Half a file of a process that is gone is no use to anybody; that of one at work is left to it."""
+    target = tmp_path / "results" / "out.parquet"
+    script = "import sys; from reelbatch.exporting import export; from reelbatch.ledger import Ledger; "
+    script += "export(Ledger(sys.argv[1]), sys.argv[2])"
+    command = [sys.executable, "-c", script, ledger.url.render_as_string(), str(target)]
+    killed = subprocess.run(command, env={**os.environ, failpoints.VARIABLE: "kill@export.rename"}, check=False)
+    (left,) = target.parent.iterdir()
+    assert (killed.returncode, left.suffix) == (-signal.SIGKILL, ".part")
+    at_work = left.with_name(f"{left.stem.rpartition('-')[0]}-{os.getppid()}.part")
+    at_work.touch()
+    export(ledger, str(target))
+    assert sorted(target.parent.iterdir()) == sorted([target, at_work])
 
 
 def test_export_to_a_url(ledger: Ledger) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from reelbatch import failpoints
 from reelbatch.domain import Batch, RowKey, RunId, Token
 from reelbatch.errors import SettingsError
 from reelbatch.findings import findings_of, write_list
@@ -121,3 +123,24 @@ def test_a_list_for_excel_has_no_live_formulas_and_is_read_as_it_was_meant(tmp_p
     file.write_text(f"{','.join(names)}\n{filled}\n")
     found = findings_of(file).findings
     assert [(finding.batch, finding.row_key) for finding in found] == [("=b", key) for key in keys]
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """The disk is full when the list's rows are written, and only then."""
+    failpoints.arm("ENOSPC@list.write")
+    yield
+    failpoints.arm(None)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_list_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Half a list would look like all of it, and would refuse the same command as filled in already."""
+    file = tmp_path / "doubts.csv"
+    with pytest.raises(SettingsError, match="No space left"):
+        write_list(file, [])
+    assert list(tmp_path.iterdir()) == []
+    write_list(file, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["doubts.csv"]
+    with pytest.raises(SettingsError, match="exists already"):
+        write_list(file, [])

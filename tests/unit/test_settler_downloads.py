@@ -391,6 +391,16 @@ async def test_two_settles_download_at_once(
         assert file_of(ledger, row.row_key) == content_of(row.video_id)
 
 
+def test_two_names_of_one_video_become_one(videos: Path) -> None:
+    """A kill between the link and the removal of the part leaves both; a rename onto itself does nothing."""
+    videos.mkdir(exist_ok=True)
+    part = videos / ".video.part"
+    part.write_bytes(b"a video")
+    (videos / "a.mp4").hardlink_to(part)
+    LocalFolder(str(videos)).place(Part(part, 7), "a.mp4", replace=True)
+    assert files(videos) == {"a.mp4": b"a video"}
+
+
 def test_half_a_video_never_gets_a_name(videos: Path) -> None:
     """Where another settle took the whole video and a third began it anew, the beginning is left alone."""
     part = videos / ".part"

@@ -1,0 +1,32 @@
+"""flows/settle.py and tasks/settle.py without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flows.steps import as_flow, opened
+from reelbatch.exporting import export
+from reelbatch.following import open_settler
+from reelbatch.interrupts import stopping_gently
+from reelbatch.ledger import settling
+from reelbatch.rerunning import the_batch
+from reelbatch.settings import api_of
+
+
+@as_flow
+async def settle(**given: Any) -> None:
+    """Follow every video that is queued or rendering."""
+    async with opened(given, must_exist=True) as (settings, ledger):
+        batch = given["batch"]
+        chosen = the_batch(ledger, batch) if batch else None
+        names = [chosen] if chosen else ledger.read(partial(settling.batches_of, api=api_of(settings.base_url)))
+        async with open_settler(ledger, settings, chosen, wait=given["wait"]) as settler:
+            with stopping_gently(settler.stop):
+                await settler.run()
+        if settler.tally.changed:
+            folder = ledger.path.parent if ledger.path else Path("results")
+            for name in names:
+                await asyncio.to_thread(export, ledger, str(folder / f"{name}.parquet"), name)

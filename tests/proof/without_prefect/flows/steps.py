@@ -1,0 +1,76 @@
+"""What flows/setting_up.py and flows/sending.py do, without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from reelbatch.errors import ReelbatchError
+from reelbatch.exporting import export
+from reelbatch.generation import send_all
+from reelbatch.interrupts import stopping_gently
+from reelbatch.ledger import Ledger
+from reelbatch.opening import opened_ledger
+from reelbatch.session import Session, on_done
+from reelbatch.settings import Settings, load_settings
+
+_SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")
+
+
+class Ended:
+    """How a flow ended, as Prefect's state tells it."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self._error = error
+
+    async def result(self) -> None:
+        """Raises what ended the flow."""
+        if self._error is not None:
+            raise self._error
+
+
+def as_flow(steps: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Ended]]:
+    """A flow's errors become its state."""
+
+    async def flow(*, return_state: bool, **parameters: Any) -> Ended:
+        assert return_state
+        try:
+            await steps(**parameters)
+        except Exception as error:  # noqa: BLE001 - as Prefect does
+            return Ended(error)
+        return Ended()
+
+    return flow
+
+
+@asynccontextmanager
+async def opened(
+    parameters: Mapping[str, Any], *, must_exist: bool = False
+) -> AsyncIterator[tuple[Settings, Ledger]]:
+    """Settings and table of a flow."""
+    options = {name: parameters[name] for name in _SETTINGS if name in parameters}
+    options |= parameters.get("overrides") or {}
+    settings = load_settings(parameters["config"], options)
+    with opened_ledger(settings, must_exist=must_exist) as ledger:
+        yield settings, ledger
+    if (listener := on_done.get()) is not None:
+        listener()
+
+
+async def send(
+    session: Session, take_up: Callable[[], Awaitable[object]], *, limit: int | None, settle: bool
+) -> None:
+    """The steps of every run that sends rows; whoever watches prints the report and closes the order."""
+    target = session.export_target
+    with stopping_gently(session.interrupt):
+        await take_up()
+        await send_all(session, lambda _, first, last: session.submit(first, last), limit=limit)
+        if settle:
+            await session.settle()
+    await asyncio.to_thread(session.make_report)
+    try:
+        await asyncio.to_thread(export, session.ledger, target, session.scope.batch)
+    except ReelbatchError as error:
+        session.export_problem = str(error)
