@@ -226,7 +226,6 @@ def _file(target: str) -> Iterator[Any]:
         return
     path = Path(target if scheme is None else target.partition("://")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
-    point("export.open")
     with replacing(path, _mark(path)) as file:
         yield file
 

@@ -24,6 +24,7 @@ def make(path: Path) -> None:
     What stands in the way is left for that program to tell.
     """
     with contextlib.suppress(OSError):
+        point("table_file.open")
         # Where a link leads: O_EXCL does not follow it.
         os.close(os.open(os.path.realpath(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER))
 
@@ -39,6 +40,7 @@ def replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
 
     `mark`: part of its name until then, by which one that a killed process left is known.
     """
+    point("export.open")
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{mark}", suffix=".part")  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
