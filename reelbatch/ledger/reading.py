@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
@@ -122,6 +123,14 @@ def odd_figures(connection: Connection, batch: Batch, run_id: RunId, limit: int)
     if len(found) < limit:
         return len(found), found
     return connection.scalar(select(func.count()).select_from(attempts).where(*own)) or 0, found
+
+
+def last_settled(connection: Connection, batch: Batch) -> datetime | None:
+    """When a video of the batch was settled last."""
+    at: datetime | None = connection.scalar(
+        select(func.max(generations.c.settled_at)).where(generations.c.batch == batch)
+    )
+    return at
 
 
 def committed(connection: Connection, batch: Batch) -> int:
