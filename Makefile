@@ -45,7 +45,7 @@ test: dev
 # In memory where there is /dev/shm. `proof-long` takes half an hour or so.
 PROOF := PYTHONPATH=tests $(BIN)/python -m proof
 proof: dev
-	$(PROOF) --strides postgres=10
+	$(PROOF) --strides postgres=10 --within 150
 
 proof-long: dev
 	$(PROOF) --kinds kill,ENOSPC,EIO --pairs 40

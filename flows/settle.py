@@ -5,6 +5,7 @@ python -m flows.settle sandbox=true downloads=videos
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from reelbatch.printable import one_line
 from reelbatch.rerunning import the_batch
 from reelbatch.settings import api_of
 from reelbatch.settler import SettleReason
-from tasks.export import export_settled
+from tasks.export import behind, export_settled
 from tasks.settle import follow_videos
 
 
@@ -56,8 +57,8 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):
                 await follow_videos(settler)
-        if settler.tally.changed:
-            await export_settled(ledger, names)
+        if to_export := names if settler.tally.changed else await asyncio.to_thread(behind, ledger, names):
+            await export_settled(ledger, to_export)
     tally = settler.tally
     message = f"{tally.complete} complete, {tally.error} failed, {tally.unsettled} still rendering"
     if tally.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:

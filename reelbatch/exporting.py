@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.failpoints import point
-from reelbatch.ledger import Ledger, streaming
+from reelbatch.ledger import Ledger, reading, streaming
 from reelbatch.ledger.living import this_machine
 from reelbatch.ledger.streaming import Lines, Wanted
 from reelbatch.manifest.cloud import CloudProblem, check, file_part, put, scheme_of, shown
@@ -118,6 +119,13 @@ def export(
     except OSError as error:
         raise UsageError(f"{shown(target)}: can't be written: {error}") from error
     return rows
+
+
+def is_behind(ledger: Ledger, target: str, batch: Batch) -> bool:
+    """Whether a local export lacks what was settled since: a run that is killed before its export leaves it so."""
+    settled_at = ledger.read(partial(reading.last_settled, batch=batch))
+    path = Path(target)
+    return settled_at is not None and (not path.exists() or path.stat().st_mtime < settled_at.timestamp())
 
 
 def format_of(target: str) -> str:

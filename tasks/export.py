@@ -11,7 +11,7 @@ from prefect.runtime import task_run
 
 from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
-from reelbatch.exporting import export
+from reelbatch.exporting import export, is_behind
 from reelbatch.ledger import Ledger
 from reelbatch.manifest.cloud import shown
 from reelbatch.printable import one_line
@@ -21,9 +21,18 @@ from reelbatch.session import current_session
 @task(name="export settled", persist_result=False, cache_policy=NO_CACHE)
 async def export_settled(ledger: Ledger, names: list[Batch]) -> None:
     """The files that earlier runs left beside the table are brought up to date."""
-    folder = ledger.path.parent if ledger.path else Path("results")
     for name in names:
-        await asyncio.to_thread(export, ledger, str(folder / f"{name}.parquet"), name)
+        await asyncio.to_thread(export, ledger, _target(ledger, name), name)
+
+
+def behind(ledger: Ledger, names: list[Batch]) -> list[Batch]:
+    """The batches whose files beside the table lack what was settled since."""
+    return [name for name in names if is_behind(ledger, _target(ledger, name), name)]
+
+
+def _target(ledger: Ledger, name: Batch) -> str:
+    folder = ledger.path.parent if ledger.path else Path("results")
+    return str(folder / f"{name}.parquet")
 
 
 def _run_name() -> str:

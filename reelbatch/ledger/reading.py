@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
@@ -126,6 +127,14 @@ def odd_figures(
     if len(found) < limit:
         return len(found), found
     return connection.scalar(select(func.count()).select_from(attempts).where(*own)) or 0, found
+
+
+def last_settled(connection: Connection, batch: Batch) -> datetime | None:
+    """When a video of the batch was settled last."""
+    at: datetime | None = connection.scalar(
+        select(func.max(generations.c.settled_at)).where(generations.c.batch == batch)
+    )
+    return at
 
 
 def committed(connection: Connection, batch: Batch) -> int:

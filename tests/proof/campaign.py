@@ -38,6 +38,7 @@ class Campaign:
         pairs: two disturbances one after the other, for each scenario and database, drawn with `seed`.
         workers: processes at once.
         strides: each n-th point only, by database.
+        within_s: after so many seconds no more is begun on Postgres; None: however long it takes.
     """
 
     databases: tuple[str, ...] = ("sqlite",)
@@ -47,6 +48,7 @@ class Campaign:
     seed: int = 15
     workers: int = 2
     strides: Mapping[str, int] = field(default_factory=dict)
+    within_s: float | None = None
 
     @property
     def chosen(self) -> Sequence[Scenario]:
@@ -147,12 +149,14 @@ def _fork(campaign: Campaign, root: Path, number: int, server: str | None) -> in
 
 def _work(campaign: Campaign, root: Path, server: str | None, out: IO[str]) -> None:
     """One worker's share: each n-th point."""
-    first = int(root.name.removeprefix("w")) + 1
+    first, began = int(root.name.removeprefix("w")) + 1, time.monotonic()
     api = Api()
     try:
         for database in campaign.databases:
             place = Place(root, api, server if database == "postgres" else None)
             for scenario in campaign.chosen:
+                if place.server and campaign.within_s is not None and time.monotonic() - began > campaign.within_s:
+                    break
                 for found in _runs(campaign, place, scenario, first):
                     out.write(json.dumps(asdict(found)) + "\n")
                     out.flush()

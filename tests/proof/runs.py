@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -129,6 +130,8 @@ class _Run:
             self._compare(settled_accounts)
         self._wrong(finished(self._table(), self._place.api.charges(), self._scenario.ends))
         self._look_at_files()
+        if not (self._scenario.stays or self._scenario.told):
+            self._look_at_export()
 
     def _has_more_doubts(self, table: Table) -> bool:
         """Whether there is more to clear up than what the API lost, or a part of the work is left."""
@@ -193,6 +196,13 @@ class _Run:
             ]
         )
 
+    def _look_at_export(self) -> None:
+        """It is as new as the table."""
+        file = self._place.folder / "results" / "manifest.parquet"
+        times = [_time(row["settled_at"]) for row in self._table().rows if row["settled_at"]]
+        if not file.exists() or (times and file.stat().st_mtime < max(times)):
+            self._wrong(["the exported table is older than the last settlement, or missing"])
+
     def _typed(self, rules: str) -> Done:
         if self._scenario.told:
             return _served(self._place, start(self._place.folder, _full(self._scenario.command), self._rules(rules)))
@@ -230,6 +240,12 @@ def in_flight(names: list[str]) -> int:
         if name in {"table.committed", "rescue.synced"}:
             writing = ""
     return found
+
+
+def _time(stored: str | datetime) -> float:
+    """SQLite keeps times as text, in UTC."""
+    time = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _full(command: tuple[str, ...]) -> list[str]:

@@ -142,7 +142,7 @@ SCENARIOS = (
         fails="now",
         doubtful=frozenset(),
         since="rescue.open",
-        until="answer.recorded",
+        until="rescue.unlink",
     ),
     Scenario(
         "rescued",

@@ -18,12 +18,13 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from databases import postgres_url
+from sqlalchemy import update
 
 import reelbatch
 from reelbatch import exporting, failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
-from reelbatch.exporting import SCHEMA, export
+from reelbatch.exporting import SCHEMA, export, is_behind
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import RESULT_COLUMNS, generations
@@ -200,6 +201,18 @@ def test_what_a_killed_export_left_goes_with_the_next(ledger: Ledger, tmp_path: 
     at_work.touch()
     export(ledger, str(target))
     assert sorted(target.parent.iterdir()) == sorted([target, at_work])
+
+
+def test_an_export_that_lacks_what_was_settled_since_is_seen(ledger: Ledger, tmp_path: Path) -> None:
+    """A settle that was killed before its export has nothing more to settle, and exports all the same."""
+    target = str(tmp_path / "out.parquet")
+    assert not is_behind(ledger, target, BATCH)  # nothing was settled yet
+    ledger.change(lambda connection: connection.execute(update(generations).values(settled_at=datetime.now(UTC))))
+    assert is_behind(ledger, target, BATCH)
+    export(ledger, target)
+    assert not is_behind(ledger, target, BATCH)
+    ledger.change(lambda connection: connection.execute(update(generations).values(settled_at=datetime.now(UTC))))
+    assert is_behind(ledger, target, BATCH)
 
 
 def test_export_to_a_url(ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.steps import as_flow, opened
-from reelbatch.exporting import export
+from reelbatch.exporting import export, is_behind
 from reelbatch.following import open_settler
 from reelbatch.interrupts import stopping_gently
 from reelbatch.ledger import settling
@@ -26,7 +26,8 @@ async def settle(**given: Any) -> None:
         async with open_settler(ledger, settings, chosen, wait=given["wait"]) as settler:
             with stopping_gently(settler.stop):
                 await settler.run()
-        if settler.tally.changed:
-            folder = ledger.path.parent if ledger.path else Path("results")
-            for name in names:
-                await asyncio.to_thread(export, ledger, str(folder / f"{name}.parquet"), name)
+        folder = ledger.path.parent if ledger.path else Path("results")
+        for name in names:
+            target = str(folder / f"{name}.parquet")
+            if settler.tally.changed or is_behind(ledger, target, name):
+                await asyncio.to_thread(export, ledger, target, name)
