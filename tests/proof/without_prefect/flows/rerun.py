@@ -25,6 +25,6 @@ async def rerun(**given: Any) -> None:
 
 
 async def _choose(session: Session, chosen: Selection, limit: int | None) -> None:
-    plan = await asyncio.to_thread(preview, session.ledger, chosen, limit)
+    plan = await asyncio.to_thread(preview, session.ledger, chosen, session.settings, limit)
     session.take_plan(plan)
     await asyncio.to_thread(session.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
