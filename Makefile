@@ -45,7 +45,7 @@ test: dev
 # In memory where there is /dev/shm. `proof-long` takes half an hour or so.
 PROOF := PYTHONPATH=tests $(BIN)/python -m proof
 proof: dev
-	$(PROOF) --strides postgres=10 --within 150
+	$(PROOF) --databases sqlite --strides rerun=2 --workers 3
 
 proof-long: dev
 	$(PROOF) --kinds kill,ENOSPC,EIO --pairs 40

@@ -30,7 +30,6 @@ def main() -> int:
         pairs=options.pairs,
         seed=options.seed,
         workers=options.workers,
-        within_s=options.within,
         strides={name: int(number) for name, _, number in (part.partition("=") for part in options.strides)},
     )
     return report(campaign)
@@ -44,8 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=0, help="so many pairs of kills for each scenario and database")
     parser.add_argument("--seed", type=int, default=15, help="draws the pairs")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("--strides", nargs="*", default=[], metavar="DATABASE=N", help="each n-th point only")
-    parser.add_argument("--within", type=float, metavar="S", help="begin no scenario on Postgres after so long")
+    parser.add_argument(
+        "--strides", nargs="*", default=[], metavar="NAME=N", help="each n-th point only, of a database or a scenario"
+    )
     parser.add_argument("--only", help="one run, as a violation names it: SCENARIO:DATABASE:kill@N")
     return parser
 

@@ -37,8 +37,7 @@ class Campaign:
         kinds: "kill", "ENOSPC", "EIO".
         pairs: two disturbances one after the other, for each scenario and database, drawn with `seed`.
         workers: processes at once.
-        strides: each n-th point only, by database.
-        within_s: after so many seconds no more is begun on Postgres; None: however long it takes.
+        strides: each n-th point only, by scenario or database.
     """
 
     databases: tuple[str, ...] = ("sqlite",)
@@ -48,7 +47,6 @@ class Campaign:
     seed: int = 15
     workers: int = 2
     strides: Mapping[str, int] = field(default_factory=dict)
-    within_s: float | None = None
 
     @property
     def chosen(self) -> Sequence[Scenario]:
@@ -149,14 +147,12 @@ def _fork(campaign: Campaign, root: Path, number: int, server: str | None) -> in
 
 def _work(campaign: Campaign, root: Path, server: str | None, out: IO[str]) -> None:
     """One worker's share: each n-th point."""
-    first, began = int(root.name.removeprefix("w")) + 1, time.monotonic()
+    first = int(root.name.removeprefix("w")) + 1
     api = Api()
     try:
         for database in campaign.databases:
             place = Place(root, api, server if database == "postgres" else None)
             for scenario in campaign.chosen:
-                if place.server and campaign.within_s is not None and time.monotonic() - began > campaign.within_s:
-                    break
                 for found in _runs(campaign, place, scenario, first):
                     out.write(json.dumps(asdict(found)) + "\n")
                     out.flush()
@@ -167,7 +163,8 @@ def _work(campaign: Campaign, root: Path, server: str | None, out: IO[str]) -> N
 def _runs(campaign: Campaign, place: Place, scenario: Scenario, first: int) -> Iterator[Found]:
     prepared = prepare(place, scenario)
     points = 0
-    stride = campaign.strides.get("postgres" if place.server else "sqlite", 1)
+    database = "postgres" if place.server else "sqlite"
+    stride = campaign.strides.get(scenario.name, campaign.strides.get(database, 1))
     for kind in campaign.kinds:
         for number in count(prepared.first + (first - 1) * stride, campaign.workers * stride):
             if prepared.last is not None and number > prepared.last:
