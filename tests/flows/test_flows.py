@@ -322,11 +322,11 @@ async def test_prefect_deploy_registers_all_three_and_a_worker_runs_one(
     """`prefect deploy --all` as documented; then the same flow runs as a deployment on a process worker."""
     from prefect import get_client
 
-    assert set(deployed) == {"generate", "settle", "rerun"}
+    limits = {"generate": 2, "settle": 1, "rerun": 1}
+    assert set(deployed) >= set(limits)  # other tests deploy to this server too
     assert [str(item.schedule.cron) for item in deployed["generate"].schedules] == ["0 2 * * *"]
     assert deployed["settle"].schedules
-    limits = {name: deployed[name].global_concurrency_limit.limit for name in deployed}
-    assert limits == {"generate": 2, "settle": 1, "rerun": 1}
+    assert {name: deployed[name].global_concurrency_limit.limit for name in limits} == limits
     assert "image-to-video" in deployed["generate"].tags
     parameters = _parameters(api, tmp_path, limit=3, config=None, sandbox=False)
     async with get_client() as client:

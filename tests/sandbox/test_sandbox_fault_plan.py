@@ -92,4 +92,4 @@ def test_what_is_charged() -> None:
     charging = {kind for kind in CREATE_KINDS if faults.charges(kind)}
     after = {"lost_after", "reset_after", "stall_after", "garbled_json", "truncated_json", "no_id"}
     odd = {f"charge_{says}" for says in ChargeSays if says is not ChargeSays.CHARGED}
-    assert charging == {*after, *odd, "server_error"}
+    assert charging == {*after, *odd, "server_error", "render_error"}
