@@ -174,6 +174,8 @@ def _runs(campaign: Campaign, place: Place, scenario: Scenario, first: int) -> I
             if not found.hit:
                 break
             points = max(points, number)
+    if scenario.until and first == 1 and "kill" in campaign.kinds:  # how many points come before it varies with time
+        yield once(place, prepared, (f"kill@{scenario.until}",))
     draw = random.Random(f"{campaign.seed} {scenario.name} {place.server is None} {first}")
     for _ in range(campaign.pairs // campaign.workers):
         rules = (f"kill@{draw.randint(1, max(1, points))}", f"kill@{draw.randint(1, max(1, points))}")

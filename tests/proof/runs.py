@@ -26,7 +26,6 @@ from reelbatch.webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, sig
 SECRET = "proof"  # noqa: S105 - of a webhook on loopback
 _MOST_TRIES = 3
 _MOST_ROUNDS = 4
-_MARGIN = 4  # points past a window's end: threads pass some in another order from run to run, and its last one counts
 _DONE = frozenset({0, 1})
 _CODES = frozenset({0, 1, 2, 3})
 _LISTEN_S = 30.0
@@ -89,7 +88,7 @@ def _windowed(place: Place, prepared: Prepared) -> Prepared:
     run(place.folder, _full(scenario.command), f"record@{place.folder}/points {prepared.always}")
     names = _names(place)
     first = names.index(scenario.since) if scenario.since else 0
-    last = names.index(scenario.until, first) + 1 + _MARGIN if scenario.until else None
+    last = names.index(scenario.until, first) + 1 if scenario.until else None
     return replace(prepared, first=first + 1, last=last)
 
 
