@@ -6,7 +6,6 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -202,8 +201,7 @@ def _built(given: Mapping[str, Any], file: ConfigFile) -> Settings:
     """
     wrong = unknown_variables(Settings.model_fields)
     try:
-        _of_file.set(file.stated)
-        settings = _with_file(_default_results(file))(**given)
+        settings = _with_file(file)(**given)
     except ValidationError as error:
         raise _explain([*wrong, *_lines(error)], file) from None
     if wrong:
@@ -211,16 +209,12 @@ def _built(given: Mapping[str, Any], file: ConfigFile) -> Settings:
     return settings
 
 
-_of_file: ContextVar[Mapping[str, Any]] = ContextVar("_of_file")
-"""What the config file states, while settings are put together."""
-
-
-@cache
-def _with_file(default_results: str) -> type[Settings]:
-    """Settings that read a config file too; made once, since making a model takes longer than filling it."""
+def _with_file(file: ConfigFile) -> type[Settings]:
+    """Settings that read `file` too; the default table of a found one lies beside it, wherever one stands below."""
+    default = anchored(DEFAULT_RESULTS, folder_of(file.path)) if file.found and file.path else DEFAULT_RESULTS
 
     class WithFile(Settings):
-        results: str = default_results
+        results: str = default
 
         @classmethod
         def settings_customise_sources(
@@ -232,14 +226,9 @@ def _with_file(default_results: str) -> type[Settings]:
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             del dotenv_settings, file_secret_settings  # a key in a file beside the manifest is a key that leaks
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(_of_file.get()))
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(file.stated))
 
     return WithFile
-
-
-def _default_results(file: ConfigFile) -> str:
-    """The default table of a file that was found lies beside it, wherever one stands below."""
-    return anchored(DEFAULT_RESULTS, folder_of(file.path)) if file.found and file.path else DEFAULT_RESULTS
 
 
 def _is_overruled(name: str, given: Mapping[str, Any]) -> bool:

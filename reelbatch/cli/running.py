@@ -109,9 +109,8 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
         _print_run(session, report, options)
     sys.stdout.flush()
     point("report.written")
-    if (
-        report.status.order is not None and session.did_all
-    ):  # not before it is reported: the same command goes on with an open order
+    # Not before it is reported: the same command goes on with an open order.
+    if report.status.order is not None and session.did_all:
         with Ledger(session.settings.results) as ledger:
             close_order(ledger, report.batch)
     return _exit_code(session, report)

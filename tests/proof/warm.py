@@ -15,7 +15,6 @@ from PIL import Image
 from reelbatch.cli.app import app
 from reelbatch.ledger import in_memory
 from reelbatch.models import load_models
-from reelbatch.settings import load_settings
 
 _MODULES = (
     "anyio._backends._asyncio",
@@ -70,7 +69,6 @@ def up(folder: Path) -> None:
         importlib.import_module(name)
     Image.init()
     load_models(None)
-    load_settings()
     with in_memory():
         pass
     _trust_one_authority(folder)
