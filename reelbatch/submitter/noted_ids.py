@@ -15,11 +15,10 @@ from reelbatch.domain import Batch
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, doubts, rescue_files, sending, utc_now
 from reelbatch.ledger.doubts import Doubt
-from reelbatch.ledger.sending import Answer
 from reelbatch.outcome import Exchange, Kind, Outcome, Policy, classify
 from reelbatch.settings import Settings
 from reelbatch.submitter.confirming import ask_once, is_cleared_up
-from reelbatch.submitter.recorder import ENDINGS
+from reelbatch.submitter.recorder import ENDINGS, Attempt
 
 _AT_ONCE = 16
 _FAILURES = 3
@@ -80,29 +79,13 @@ class _Inquiry:
                 return False
         if not is_cleared_up(outcome) or (outcome.kind is not Kind.SUBMITTED and await self._may_not_be_said()):
             return False
-        return await self._ledger.write(sending.record_answers, _answer(noted.doubt, outcome))
+        answer = _attempt(noted.doubt).answer(outcome, ENDINGS[outcome.kind])
+        return await self._ledger.write(sending.record_answers, answer)
 
     async def _may_not_be_said(self) -> bool:
         """A rescue file that can't be read may know of the video."""
         return await asyncio.to_thread(rescue_files.objection, self._ledger) is not None
 
 
-def _answer(doubt: Doubt, outcome: Outcome) -> Answer:
-    """The create's own answer, late."""
-    return Answer(
-        batch=doubt.batch,
-        row_key=doubt.row_key,
-        run_id=doubt.run_id,
-        token=doubt.token,
-        at=utc_now(),
-        ending=ENDINGS[outcome.kind],
-        reserved=doubt.credits_reserved,
-        generation=doubt.generation,
-        status=outcome.status,
-        video_id=outcome.video_id,
-        credits_charged=outcome.credits_charged,
-        code=outcome.code,
-        message=outcome.message,
-        raw_body=outcome.raw_body,
-        odd_figure=outcome.odd_charge,
-    )
+def _attempt(doubt: Doubt) -> Attempt:
+    return Attempt(doubt.batch, doubt.row_key, doubt.generation, doubt.run_id, doubt.token, doubt.credits_reserved)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from reelbatch.domain import Token
+from reelbatch.domain import Batch, RowKey, RunId, Token
 from reelbatch.failpoints import point
-from reelbatch.ledger import Ledger, claims, sending
+from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.rescue_files import RescueFile
 from reelbatch.ledger.sending import Answer, Ending
-from reelbatch.outcome import Kind
+from reelbatch.outcome import Kind, Outcome
 from reelbatch.submitter.tally import ExitReason
 
 ENDINGS = {
@@ -26,6 +27,33 @@ WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 14.0)
 """Between tries to write an answer: half a minute in all, while no new create leaves."""
 RESCUE_AFTER_S = 0.75
 """So that an answer is on disk within a second, whether or not the table takes it."""
+
+
+class Attempt(NamedTuple):
+    """Which attempt an answer belongs to, and the credits that are held back for it."""
+
+    batch: Batch
+    row_key: RowKey
+    generation: int
+    run_id: RunId
+    token: Token
+    reserved: int
+
+    def answer(self, outcome: Outcome, ending: Ending) -> Answer:
+        """What the table is told of it now."""
+        return Answer(
+            **self._asdict(),
+            at=utc_now(),
+            ending=ending,
+            status=outcome.status,
+            video_id=outcome.video_id,
+            credits_charged=outcome.credits_charged,
+            estimated_frame_cost=outcome.estimated_frame_cost,
+            code=outcome.code,
+            message=outcome.message,
+            raw_body=outcome.raw_body,
+            odd_figure=outcome.odd_charge,
+        )
 
 
 class Recorder:

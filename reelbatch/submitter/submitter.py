@@ -20,7 +20,7 @@ from reelbatch.ledger.claims import Claim, Release
 from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.ledger.selection import RepeatPolicy, Scope
-from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent, Ruling, Window
+from reelbatch.ledger.sending import Admission, Asked, Ending, Intent, Ruling, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
 from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker, DoubtBreaker
@@ -28,7 +28,7 @@ from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submitter.pace import Pace, Stopped
 from reelbatch.submitter.prices import NoPrice, SeenPrices, Turn
-from reelbatch.submitter.recorder import ENDINGS, Recorder
+from reelbatch.submitter.recorder import ENDINGS, Attempt, Recorder
 from reelbatch.submitter.tally import ExitReason, Tally
 from reelbatch.submitter.uploader import Asset, Uploader
 from reelbatch.submitter.window import RenderWindow
@@ -366,24 +366,8 @@ class Submitter:
 
     async def _record(self, intent: _Recorded, outcome: Outcome, ending: Ending) -> None:
         row = intent.row
-        answer = Answer(
-            batch=row.batch,
-            row_key=row.row_key,
-            run_id=self._plan.run_id,
-            token=intent.token,
-            at=utc_now(),
-            ending=ending,
-            reserved=intent.reserved,
-            generation=row.generation,
-            status=outcome.status,
-            video_id=outcome.video_id,
-            credits_charged=outcome.credits_charged,
-            estimated_frame_cost=outcome.estimated_frame_cost,
-            code=outcome.code,
-            message=outcome.message,
-            raw_body=outcome.raw_body,
-            odd_figure=outcome.odd_charge,
-        )
+        attempt = Attempt(row.batch, row.row_key, row.generation, self._plan.run_id, intent.token, intent.reserved)
+        answer = attempt.answer(outcome, ending)
         await self._recorder.record(answer)
         self.tally.record(answer)
         self._prices.answered(row, answer)
