@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from terminal import WAIT_S, environment, typed
 
 from reelbatch.domain import Batch, RunId, Token
 from reelbatch.generation import GenerateOptions, load
@@ -36,46 +34,26 @@ MARKUP = "[red]not red[/red] [link=https://evil.example]x[/link] :smile:"
 PLAIN = "見本 \N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER} é \\n"  # to be read, and to be left alone
 EVIL = f"{PLAIN}{ACTING}{TURNING}{MARKUP}\nError: forged"
 BATCH = Batch(f"b{CLEAR}\x07\x9b31m\r\b{TURNING}見本[red] \n Error")  # what a file's name may not hold left out
-_WAIT_S = 60.0
 
 Run = Callable[..., bytes]
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
-    return {**kept, "MAGIC_HOUR_API_KEY": "of-nobody", "COLUMNS": "4000", "PREFECT_HOME": str(folder / "prefect")}
+    return environment(folder, COLUMNS="4000")
 
 
 def piped(folder: Path, *arguments: str) -> bytes:
     """A command whose output nobody sees as it comes: standard output, then standard error."""
     command = [sys.executable, "-m", "reelbatch", *arguments]
     run = subprocess.run(
-        command, cwd=folder, env=_environment(folder), capture_output=True, timeout=_WAIT_S, check=False
+        command, cwd=folder, env=_environment(folder), capture_output=True, timeout=WAIT_S, check=False
     )
     return run.stdout + run.stderr
 
 
 def at_terminal(folder: Path, *arguments: str) -> bytes:
     """The same at a terminal, which is given every byte of both."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        command = [sys.executable, "-m", "reelbatch", *arguments]
-        os.execve(sys.executable, command, _environment(folder))  # noqa: S606 - the program itself
-    shown, deadline = b"", time.monotonic() + _WAIT_S
-    while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], 0.2)[0]:
-            continue
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # the other end is gone
-            break
-        if not part:
-            break
-        shown += part
-    os.close(terminal)
-    os.waitpid(pid, 0)
-    return shown
+    return typed(folder, _environment(folder), *arguments)[1]
 
 
 BOTH = pytest.mark.parametrize("run", [piped, at_terminal], ids=["pipe", "terminal"])
@@ -230,6 +208,6 @@ def test_a_terminal_that_lacks_letters_gets_their_numbers(table: str, tmp_path: 
     """A log on an old machine: no traceback in place of the rows."""
     command = [sys.executable, "-m", "reelbatch", "status", "--rows", "9", "--results", table]
     env = {**_environment(tmp_path), "PYTHONIOENCODING": "ascii"}
-    shown = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=_WAIT_S, check=False)
+    shown = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=WAIT_S, check=False)
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert rb"\u898b\u672c" in shown.stdout

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from terminal import environment, typed
 
 from reelbatch.generation import GenerateOptions, load
 from reelbatch.ledger import Ledger
@@ -19,7 +15,6 @@ from reelbatch.ledger.schema import generations
 from reelbatch.settings import load_settings
 
 API = "https://api.example.invalid"
-_WAIT_S = 60.0
 ROWS = 12
 
 
@@ -46,29 +41,8 @@ def finished(manifest: Path, tmp_path: Path) -> str:
 
 def at_terminal(folder: Path, *arguments: str, answer: str = "n\n") -> tuple[int, str]:
     """Type a command and answer its question; exit code, and all that the terminal showed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
-    env = {**kept, "MAGIC_HOUR_API_KEY": "of-nobody", "COLUMNS": "200", "PREFECT_HOME": str(folder / "prefect")}
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(sys.executable, [sys.executable, "-m", "reelbatch", *arguments], env)  # noqa: S606 - the program itself
-    shown, answered, deadline = b"", False, time.monotonic() + _WAIT_S
-    while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], 0.2)[0]:
-            continue
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # the other end is gone
-            break
-        if not part:
-            break
-        shown += part
-        if b"[y/N]" in shown and not answered:
-            answered = True
-            os.write(terminal, answer.encode())
-    os.close(terminal)
-    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode(errors="replace")
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), plain
+    code, shown = typed(folder, environment(folder, COLUMNS="200"), *arguments, answer=answer)
+    return code, re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode(errors="replace")
 
 
 def sent_line(shown: str) -> str:
