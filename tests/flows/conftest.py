@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from reelbatch.sandbox import RunningSandbox, start
+
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -28,6 +30,13 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[RunningSandbox]:
+    """The API, as those use it that need no films."""
+    with start(render_video=False) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 from waiting import until
 
-from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox import RunningSandbox
 
 ROOT = Path(__file__).parents[2]
 MARK = "marked-4711"
@@ -23,12 +22,6 @@ pytestmark = [
     # Prefect leaves sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[RunningSandbox]:
-    with start(render_video=False) as sandbox:
-        yield sandbox
 
 
 async def test_names_and_artifacts_of_a_run_hide_credentials(

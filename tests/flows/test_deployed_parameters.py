@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from deployments import a_run
 
-from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox import RunningSandbox
 
 MANIFEST = str(Path(__file__).parents[2] / "data" / "catalogue.csv")
 pytestmark = [
     # Prefect leaves sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[RunningSandbox]:
-    with start(render_video=False) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +35,8 @@ async def ended(api: RunningSandbox, *, deployed: bool = True, **parameters: Any
     from flows.generate import generate
 
     stated = {"manifest": MANIFEST, "limit": 1, "base_url": api.url, **parameters}
-    async with get_client() as client:
-        if deployed:
-            deployment = await client.create_deployment(await client.create_flow(generate), name="bounds")
-            run = await client.create_flow_run_from_deployment(deployment)
-        else:
-            run = await client.create_flow_run(generate)
+    async with get_client() as client, a_run(client, generate, deployed=deployed) as run:
         state = await run_flow(generate, flow_run=run, parameters=stated, return_type="state")
-        if deployed:
-            await client.delete_deployment(deployment)  # others look at this server too
     return state.type.value, state.message or ""
 
 

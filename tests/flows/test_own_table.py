@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deployments import a_run
 
-from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox import RunningSandbox
 
 MANIFEST = str(Path(__file__).parents[2] / "data" / "catalogue.csv")
 DEFAULT = "sqlite:///results/reelbatch.db"
@@ -16,12 +17,6 @@ pytestmark = [
     # Prefect leaves sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[RunningSandbox]:
-    with start(render_video=False) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -50,17 +45,10 @@ async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
     from flows.generate import generate
 
     parameters = generate.validate_parameters({"manifest": MANIFEST, "limit": 1, **parameters})
-    async with get_client() as client:
-        if deployed:
-            deployment = await client.create_deployment(await client.create_flow(generate), name="own-table")
-            run = await client.create_flow_run_from_deployment(deployment)
-        else:
-            run = await client.create_flow_run(generate)
+    async with get_client() as client, a_run(client, generate, deployed=deployed) as run:
         await run_flow(generate, flow_run=run, parameters=parameters)
         await APILogHandler.aflush()
         assert (await client.read_flow_run(run.id)).state_name == "Completed"
-        if deployed:
-            await client.delete_deployment(deployment)  # others look at this server too
         logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
     return [log.message for log in logs]
 
