@@ -20,7 +20,7 @@ def main() -> int:
     options = _parser().parse_args()
     for name in [name for name in os.environ if name.upper().startswith("REELBATCH_")]:
         del os.environ[name]
-    os.environ.update(MAGIC_HOUR_API_KEY="sandbox", REELBATCH_WEBHOOK_SECRET="proof", COLUMNS="120")  # noqa: S106
+    os.environ.update(MAGIC_HOUR_API_KEY="sandbox", REELBATCH_WEBHOOK_SECRET="proof", COLUMNS="120")  # noqa: S106 - of servers on loopback
     if options.only:
         return replay(options.only)
     campaign = Campaign(

@@ -53,7 +53,7 @@ def read_table(url: str) -> Table:
                 "batches": "batches",
             }
             found = {
-                name: [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]  # noqa: S608
+                name: [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]  # noqa: S608 - our own tables
                 for name, table in names.items()
             }
     finally:
