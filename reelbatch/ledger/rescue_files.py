@@ -25,8 +25,8 @@ from sqlalchemy import Connection, select
 
 from reelbatch.domain import RunId, Token
 from reelbatch.failpoints import point
-from reelbatch.ledger import sending
-from reelbatch.ledger.schema import attempts, runs
+from reelbatch.ledger import schema, sending
+from reelbatch.ledger.schema import runs
 from reelbatch.ledger.sending import Answer
 from reelbatch.ledger.table import Ledger
 from reelbatch.printable import say
@@ -243,7 +243,7 @@ def _answer(content: str) -> Answer | None:
 
 def _agrees(connection: Connection, answer: Answer) -> bool:
     """With the attempt; a table restored from a backup may lack it, and the signed id is kept all the same."""
-    a = attempts.c
+    a = schema.attempts.c
     query = select(a.batch, a.row_key, a.run_id, a.generation).where(a.token == answer.token)
     attempt = connection.execute(query).one_or_none()
     stated = (answer.batch, answer.row_key, answer.run_id, answer.generation)

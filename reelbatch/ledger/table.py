@@ -357,19 +357,19 @@ class StagedManifest:
             spans = list(merging.spans(connection))
             known = rows_of(connection, batch) > 0
             staging.widen_cache(connection)
-        merge = Merge(batch, self._origin.base, self._choice, new=not known)
+        merged = Merge(batch, self._origin.base, self._choice, new=not known)
 
         def merge_span(span: tuple[int, int]) -> None:
             if known:
-                merging.relist(connection, batch, span, merge.base)
-            merging.upsert(connection, merge, span)
+                merging.relist(connection, batch, span, merged.base)
+            merging.upsert(connection, merged, span)
 
         def finish() -> None:
             merging.unlist_gone(connection, batch, self._kept)
             merging.hold(connection, batch, self._held_of_kept)
-            runs.set_base(connection, batch, merge.base)
+            runs.set_base(connection, batch, merged.base)
             if self._options.makes_again:
-                _place_order(connection, merge, run_id)
+                _place_order(connection, merged, run_id)
 
         for span in spans:
             self._transact(partial(merge_span, span), check)
@@ -393,13 +393,13 @@ class StagedManifest:
                 return
 
 
-def _place_order(connection: Connection, merge: Merge, run_id: RunId) -> None:
+def _place_order(connection: Connection, merged: Merge, run_id: RunId) -> None:
     """A new order with all its rows, unless one is open already."""
-    runs.lock_batch(connection, merge.batch)
-    if orders.going_on(connection, merge.batch, merge.choice.options) is not None:
+    runs.lock_batch(connection, merged.batch)
+    if orders.going_on(connection, merged.batch, merged.choice.options) is not None:
         return
-    order = orders.place(connection, Placing(merge.batch, merge.choice.options, run_id, now(connection)))
-    merging.place_order(connection, merge, order)
+    order = orders.place(connection, Placing(merged.batch, merged.choice.options, run_id, now(connection)))
+    merging.place_order(connection, merged, order)
     orders.fix(connection, order)
 
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import sending, settling, utc_now
+from reelbatch.ledger import schema, sending, settling, utc_now
 from reelbatch.ledger.books import Attempted, Ending, known_attempts
 from reelbatch.ledger.moves import in_states
-from reelbatch.ledger.schema import attempts, generations
+from reelbatch.ledger.schema import generations
 from reelbatch.ledger.sending import Answer
 from reelbatch.ledger.settling import Rendered
 from reelbatch.settler.polling import final_of
@@ -68,7 +68,7 @@ def _record(connection: Connection, event: Event) -> Effect:
 
 
 def _owner(connection: Connection, token: Token) -> _Owner | None:
-    a = attempts.c
+    a = schema.attempts.c
     query = select(a.batch, a.row_key, a.run_id, a.generation).where(a.token == token)
     found = connection.execute(query).one_or_none()
     return None if found is None else _Owner(*found)

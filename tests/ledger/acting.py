@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import Comparison, Ledger, Origin, claims, reading, runs, sending, utc_now
+from reelbatch.ledger import Comparison, Ledger, Origin, claims, reading, runs, schema, sending, utc_now
 from reelbatch.ledger.claims import Claim, Release
-from reelbatch.ledger.schema import attempts, batches, generations, results
+from reelbatch.ledger.schema import batches, generations, results
 from reelbatch.ledger.schema import runs as runs_table
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent
@@ -208,7 +208,7 @@ def states(ledger: Ledger, batch: Batch = SPRING) -> dict[str, RowState]:
 
 def attempt(ledger: Ledger, token: str) -> dict[str, Any]:
     """All that the table has of an attempt."""
-    query = select(attempts).where(attempts.c.token == token)
+    query = select(schema.attempts).where(schema.attempts.c.token == token)
     return dict(ledger.read(lambda connection: connection.execute(query).mappings().one()))
 
 

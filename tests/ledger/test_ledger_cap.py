@@ -11,8 +11,8 @@ from sqlalchemy import delete, select
 
 from reelbatch.domain import ClaimedRow, Credits, RowState
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, claims, doubts, reading, sending, settling, utc_now
-from reelbatch.ledger.schema import attempts, batches, prices
+from reelbatch.ledger import Ledger, claims, doubts, reading, schema, sending, settling, utc_now
+from reelbatch.ledger.schema import batches, prices
 from reelbatch.ledger.sending import Admission, Ending, Intent
 from reelbatch.ledger.settling import Final, Rendered
 
@@ -207,7 +207,9 @@ def test_a_figure_that_is_not_believed_counts_as_the_estimate(ledger: Ledger, sa
     worker = capped(ledger, 2)
     intent = worker.send(worker.claim(1)[0], credits_charged=said)
     assert committed(ledger) == ESTIMATE
-    query = select(attempts.c.credits_charged, attempts.c.odd_figure).where(attempts.c.token == intent.token)
+    query = select(schema.attempts.c.credits_charged, schema.attempts.c.odd_figure).where(
+        schema.attempts.c.token == intent.token
+    )
     charged, odd = ledger.read(lambda connection: connection.execute(query).one())
     assert charged is None
     assert odd.startswith(str(said))

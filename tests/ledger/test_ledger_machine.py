@@ -19,10 +19,10 @@ from sqlalchemy import event, select
 
 from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import OrderOpen, StateConflict
-from reelbatch.ledger import Ledger, doubts, glance, orders, reruns, sending, settling, undoing, utc_now
+from reelbatch.ledger import Ledger, doubts, glance, orders, reruns, schema, sending, settling, undoing, utc_now
 from reelbatch.ledger.doubts import Decision, Doubt, Verdict
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.schema import attempts, runs
+from reelbatch.ledger.schema import runs
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.ledger.sending import Admission, Ending, Intent
 from reelbatch.ledger.settling import Final, Rendered
@@ -261,7 +261,7 @@ class Books(RuleBasedStateMachine):
     def every_credit_is_explained(self) -> None:
         """The running worst case, and what runs held and spent, are what the attempts add up to."""
         committed(self.ledger)
-        kept = self.ledger.read(lambda connection: connection.execute(select(attempts)).mappings().all())
+        kept = self.ledger.read(lambda connection: connection.execute(select(schema.attempts)).mappings().all())
         told = self.ledger.read(lambda connection: connection.execute(select(runs)).mappings().all())
         held, spent = Counter[str](), Counter[str]()
         for one in kept:
@@ -285,7 +285,7 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def no_id_is_lost(self) -> None:
         """Every id that was ever told stands with its attempt, and every attempt is there."""
-        query = select(attempts.c.token, attempts.c.video_id)
+        query = select(schema.attempts.c.token, schema.attempts.c.video_id)
         kept = dict(self.ledger.read(lambda connection: [tuple(found) for found in connection.execute(query)]))
         assert {token: kept[token] for token in self.ids} == self.ids
         assert kept.keys() == self.sent.keys()
@@ -306,7 +306,7 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def a_row_has_one_request_under_way(self) -> None:
         """An attempt without an answer belongs to a row that is being sent, and each such row has one."""
-        query = select(attempts.c.row_key, attempts.c.token).where(attempts.c.outcome.is_(None))
+        query = select(schema.attempts.c.row_key, schema.attempts.c.token).where(schema.attempts.c.outcome.is_(None))
         under_way = self.ledger.read(lambda connection: [tuple(found) for found in connection.execute(query)])
         rows = every_line(self.ledger).values()
         assert sorted(under_way) == sorted(

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, event, select, text, update
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, claims, runs, sending
+from reelbatch.ledger import Ledger, claims, runs, schema, sending
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.engine import has_secret, parse_url, shown
-from reelbatch.ledger.schema import attempts, generations, schema_version, writers
+from reelbatch.ledger.schema import generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.sending import Admission
 from reelbatch.ledger.version import VERSION
@@ -385,6 +385,6 @@ def test_attempts_of_a_dead_worker_elsewhere_are_kept(ledger_url: str) -> None:
         set_run(worker, host="elsewhere", heartbeat_at=runs_time(ledger) - 2 * LEASE)
         assert ledger.recover(LEASE) == (1, 1)
         assert states(ledger) == {"a": "in_doubt", "b": "pending"}
-        outcome = select(attempts.c.outcome).where(attempts.c.token == intent.token)
+        outcome = select(schema.attempts.c.outcome).where(schema.attempts.c.token == intent.token)
         assert ledger.read(lambda connection: connection.scalar(outcome)) == "in_doubt"
         assert committed(ledger) == intent.reserve

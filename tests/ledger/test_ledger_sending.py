@@ -26,9 +26,8 @@ from sqlalchemy import update
 
 from reelbatch.domain import RowState, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.ledger import Ledger, reading, reruns, sending
+from reelbatch.ledger import Ledger, reading, reruns, schema, sending
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.schema import attempts
 from reelbatch.ledger.sending import Admission, Ending, Intent
 
 AFTER = {
@@ -51,7 +50,7 @@ def worker(ledger: Ledger) -> Worker:
 
 def settled(ledger: Ledger, intent: Intent, final: int) -> None:
     """The video's final cost is known."""
-    more = update(attempts).where(attempts.c.token == intent.token).values(credits_final=final)
+    more = update(schema.attempts).where(schema.attempts.c.token == intent.token).values(credits_final=final)
     ledger.change(lambda connection: connection.execute(more))
 
 

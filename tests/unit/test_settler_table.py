@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import Ledger, claims, reading, runs, sending, settling, utc_now
+from reelbatch.ledger import Ledger, claims, reading, runs, schema, sending, settling, utc_now
 from reelbatch.ledger.paid_requests import Payer
-from reelbatch.ledger.schema import attempts, generations
+from reelbatch.ledger.schema import generations
 from reelbatch.ledger.sending import Answer, Ending, Intent
 from reelbatch.ledger.settling import Filed, Final, FinishedPage, Postponement, Rendered, TakeDue
 
@@ -84,7 +84,7 @@ def row_of(ledger: Ledger, key: str, batch: Batch = SPRING) -> dict[str, Any]:
 
 def attempt_of(ledger: Ledger, row: Rendered) -> dict[str, Any]:
     """The attempt that made a video."""
-    query = select(attempts).where(attempts.c.token == row.token)
+    query = select(schema.attempts).where(schema.attempts.c.token == row.token)
     return dict(ledger.read(lambda connection: connection.execute(query).mappings().one()))
 
 
@@ -248,7 +248,7 @@ def test_a_refund_is_taken_once_and_never_turned_around(ledger: Ledger) -> None:
 
 def test_unrefunded_videos_are_found_without_looking_at_others(ledger: Ledger) -> None:
     """The partial index answers, in order."""
-    a = attempts.c
+    a = schema.attempts.c
     plan = plan_of(ledger, select(a.token).where(a.batch == SPRING, a.refund_due_at <= utc_now()).limit(10))
     assert "USING INDEX attempts_refund" in plan or "USING COVERING INDEX attempts_refund" in plan
 

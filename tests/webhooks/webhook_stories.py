@@ -14,10 +14,10 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RunId, Token, VideoId
-from reelbatch.ledger import Ledger, claims, orders, reading, runs, sending, utc_now
+from reelbatch.ledger import Ledger, claims, orders, reading, runs, schema, sending, utc_now
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.paid_requests import Payer
-from reelbatch.ledger.schema import attempts, results
+from reelbatch.ledger.schema import results
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.ledger.sending import Answer, Ending, Intent
 from reelbatch.webhooks import Counts
@@ -147,13 +147,13 @@ def entry(ledger: Ledger, key: str = "a") -> dict[str, Any]:
 
 def attempt(ledger: Ledger, intent: Intent) -> dict[str, Any]:
     """All that the table has of an attempt."""
-    query = select(attempts).where(attempts.c.token == intent.token)
+    query = select(schema.attempts).where(schema.attempts.c.token == intent.token)
     return dict(ledger.read(lambda connection: connection.execute(query).mappings().one()))
 
 
 def everything(ledger: Ledger) -> list[Any]:
     """The rows, the attempts and the running sums: to see that nothing was written."""
-    tables = [select(results), select(attempts), select(reading.batches), select(runs.runs)]
+    tables = [select(results), select(schema.attempts), select(reading.batches), select(runs.runs)]
     return ledger.read(lambda connection: [connection.execute(query).all() for query in tables])
 
 
