@@ -24,8 +24,8 @@ from typing import Any
 _PLACES = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib"))
 _OURS = Path(__file__).parents[1]
 _IMPORTED = (
-    "reelbatch.exporting",
-    "reelbatch.generation",
+    "reelbatch.pipeline.export",
+    "reelbatch.pipeline.generate",
     "flows.generate",
     "flows.settle",
     "pandas",

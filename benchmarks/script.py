@@ -24,9 +24,9 @@ def generate(stated: Stated) -> Stated:
 
 def load(stated: Stated) -> Stated:
     """The first step of it by itself: check every row, compare it with the table, store it."""
-    from reelbatch.generation import GenerateOptions
-    from reelbatch.generation import load as load_manifest
-    from reelbatch.session import opened_ledger
+    from reelbatch.pipeline.generate import GenerateOptions
+    from reelbatch.pipeline.generate import load as load_manifest
+    from reelbatch.pipeline.run_context import opened_ledger
     from reelbatch.settings import load_settings
 
     def work() -> Stated:
@@ -39,8 +39,8 @@ def load(stated: Stated) -> Stated:
 
 def rerun_plan(stated: Stated) -> Stated:
     """What `reelbatch rerun` shows before it asks."""
-    from reelbatch.rerunning import RerunOptions, preview, selection
-    from reelbatch.session import opened_ledger
+    from reelbatch.pipeline.rerun import RerunOptions, preview, selection
+    from reelbatch.pipeline.run_context import opened_ledger
     from reelbatch.settings import load_settings
 
     def work() -> Stated:

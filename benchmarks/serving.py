@@ -85,7 +85,7 @@ def prefect_server(folder: Path) -> Iterator[Prefect]:
     env = environment(PREFECT_HOME=str(folder))
     quiet = {**env, "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_UI_ENABLED": "false"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.server", str(port)],
+        [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

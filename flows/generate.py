@@ -15,11 +15,11 @@ from prefect.states import Completed
 
 from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.generation import GenerateOptions, assignment, cancel_order, send_options
 from reelbatch.ledger.selection import Regenerate
-from reelbatch.manifest.cloud import shown
+from reelbatch.pipeline.generate import GenerateOptions, assignment, cancel_order, send_options
+from reelbatch.pipeline.run_context import open_session
 from reelbatch.printable import one_line
-from reelbatch.session import open_session
+from reelbatch.storage.files import shown
 from tasks.load import load_manifest
 
 

@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import State
 
 from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.rerunning import RerunOptions, rerun_assignment, selection
-from reelbatch.session import open_session
+from reelbatch.pipeline.rerun import RerunOptions, rerun_assignment, selection
+from reelbatch.pipeline.run_context import open_session
 from tasks.rerun import choose_failed_rows
 
 

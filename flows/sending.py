@@ -9,10 +9,10 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from reelbatch.generation import send_all
-from reelbatch.interrupts import stopping_gently
+from reelbatch.pipeline.generate import send_all
+from reelbatch.pipeline.run_context import Session, on_session
 from reelbatch.printable import one_line
-from reelbatch.session import Session, on_session
+from reelbatch.signals import stopping_gently
 from tasks.export import export_results
 from tasks.report import progress_artifact, report_run
 from tasks.settle import settle_videos

@@ -17,18 +17,18 @@ from prefect.exceptions import ParameterBindError
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
-from flows.deployed import check_parameters, is_deployed
-from flows.server import prefect_api
-from reelbatch.addresses import refuse_in_parameters
-from reelbatch.config_file import SECRETS, ConfigFile
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
-from reelbatch.local import sandboxed
-from reelbatch.opening import describe_config, opened_ledger, table_notice, table_shown
+from reelbatch.orchestration.deployed import check_parameters, is_deployed
+from reelbatch.orchestration.prefect_server import prefect_api
+from reelbatch.pipeline.resources import describe_config, opened_ledger, table_notice, table_shown
+from reelbatch.pipeline.run_context import on_done
+from reelbatch.pipeline.sandboxed import sandboxed
 from reelbatch.printable import Printable, one_line, printable
-from reelbatch.session import on_done
 from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
+from reelbatch.settings.config_file import SECRETS, ConfigFile
+from reelbatch.storage.addresses import refuse_in_parameters
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"

@@ -15,13 +15,13 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.following import left_elsewhere, open_settler
-from reelbatch.interrupts import stopping_gently
-from reelbatch.ledger import settling
+from reelbatch.ledger import settlements
+from reelbatch.pipeline.rerun import the_batch
+from reelbatch.pipeline.settle import left_elsewhere, open_settler
 from reelbatch.printable import one_line
-from reelbatch.rerunning import the_batch
 from reelbatch.settings import api_of
-from reelbatch.settler import SettleReason
+from reelbatch.settle import SettleReason
+from reelbatch.signals import stopping_gently
 from tasks.export import behind, export_settled
 from tasks.settle import follow_videos
 
@@ -53,7 +53,7 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
         chosen = the_batch(ledger, batch) if batch else None
         if not chosen and (left := left_elsewhere(ledger, api_of(settings.base_url))):
             get_run_logger().warning("%s", left)
-        names = [chosen] if chosen else ledger.read(partial(settling.batches_of, api=api_of(settings.base_url)))
+        names = [chosen] if chosen else ledger.read(partial(settlements.batches_of, api=api_of(settings.base_url)))
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):
                 await follow_videos(settler)

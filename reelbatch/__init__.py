@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reelbatch.api import create, generate
     from reelbatch.client import Account, Client, Connection, Created, Video
-    from reelbatch.exporting import results
-    from reelbatch.python import create, generate
+    from reelbatch.pipeline.export import results
 
 __all__ = ["Account", "Client", "Connection", "Created", "Video", "create", "generate", "results"]
 
@@ -22,9 +22,9 @@ _HOMES = {
     "Connection": "reelbatch.client",
     "Created": "reelbatch.client",
     "Video": "reelbatch.client",
-    "create": "reelbatch.python",
-    "generate": "reelbatch.python",
-    "results": "reelbatch.exporting",
+    "create": "reelbatch.api",
+    "generate": "reelbatch.api",
+    "results": "reelbatch.pipeline.export",
 }
 
 

@@ -20,8 +20,8 @@ from typing import Any, Literal
 import httpx
 
 from reelbatch.domain import VideoId
+from reelbatch.domain.money import figure
 from reelbatch.errors import TooLate
-from reelbatch.figures import figure
 
 MAX_RETRY_AFTER_S = 3600.0
 _RAW_LIMIT = 10_000

@@ -11,11 +11,11 @@ from prefect.runtime import task_run
 
 from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
-from reelbatch.exporting import export, is_behind
 from reelbatch.ledger import Ledger
-from reelbatch.manifest.cloud import shown
+from reelbatch.pipeline.export import export, is_behind
+from reelbatch.pipeline.run_context import current_session
 from reelbatch.printable import one_line
-from reelbatch.session import current_session
+from reelbatch.storage.files import shown
 
 
 @task(name="export settled", persist_result=False, cache_policy=NO_CACHE)

@@ -6,12 +6,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from reelbatch.generation import GenerateOptions
-from reelbatch.joining import take_up_manifest
 from reelbatch.ledger.selection import SendOptions
-from reelbatch.manifest.cloud import shown
+from reelbatch.pipeline.generate import GenerateOptions
+from reelbatch.pipeline.load_manifest import take_up_manifest
+from reelbatch.pipeline.run_context import current_session
 from reelbatch.printable import one_line
-from reelbatch.session import current_session
+from reelbatch.storage.files import shown
 
 
 def _run_name() -> str:

@@ -19,9 +19,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from reelbatch.pipeline.run_context import Session, current_session
+from reelbatch.pipeline.run_summary import markdown_summary
 from reelbatch.printable import markdown
-from reelbatch.reporting import markdown_summary
-from reelbatch.session import Session, current_session
 
 _UPDATE_S = 5.0
 _PATIENCE_S = 5.0

@@ -10,10 +10,10 @@ from prefect.cache_policies import NO_CACHE
 
 from reelbatch.ledger import reruns
 from reelbatch.ledger.reruns import Selection
-from reelbatch.planning import NotAgreed, RerunPlan
-from reelbatch.rerunning import preview
-from reelbatch.session import current_session
-from reelbatch.submitter import ExitReason
+from reelbatch.pipeline.plan import NotAgreed, RerunPlan
+from reelbatch.pipeline.rerun import preview
+from reelbatch.pipeline.run_context import current_session
+from reelbatch.submit import ExitReason
 
 
 @task(name="choose failed rows", persist_result=False, cache_policy=NO_CACHE)

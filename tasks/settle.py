@@ -9,8 +9,8 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from reelbatch.session import current_session
-from reelbatch.settler import Settler
+from reelbatch.pipeline.run_context import current_session
+from reelbatch.settle import Settler
 from tasks.report import best_effort
 
 

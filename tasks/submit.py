@@ -6,8 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
+from reelbatch.pipeline.run_context import current_session
 from reelbatch.printable import one_line
-from reelbatch.session import current_session
 
 
 def _run_name() -> str:

@@ -68,7 +68,7 @@ class _Server:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with (self.folder / "said").open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(self.port)],
+                [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(self.port)],
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.PIPE,
                 stdout=said,

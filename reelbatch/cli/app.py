@@ -84,9 +84,9 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except ReelbatchError as error:
-        from reelbatch.cli import screen
+        from reelbatch.cli import render
 
-        screen.fail(str(error))
+        render.fail(str(error))
         sys.exit(_USAGE)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
@@ -96,8 +96,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        from reelbatch.cli import screen
+        from reelbatch.cli import render
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it goes nowhere
-        screen.fail(f"The output can't be written: {error.strerror}. The results table has what was done.")
+        render.fail(f"The output can't be written: {error.strerror}. The results table has what was done.")
         sys.exit(_UNFINISHED)

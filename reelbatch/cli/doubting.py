@@ -8,17 +8,15 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reelbatch.cli import screen
+from reelbatch.cli import render
 from reelbatch.cli.shared import print_json
-from reelbatch.connecting import open_client
 from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import SettingsError
-from reelbatch.findings import Finding, FoundFile, findings_of, write_list
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.doubts import Doubt
-from reelbatch.local import sandboxed
-from reelbatch.opening import opened_ledger
-from reelbatch.reconciling import (
+from reelbatch.ledger.in_doubt import Doubt
+from reelbatch.pipeline.findings import Finding, FoundFile, findings_of, write_list
+from reelbatch.pipeline.open_client import open_client
+from reelbatch.pipeline.reconcile import (
     Resolution,
     Rules,
     is_known,
@@ -28,7 +26,9 @@ from reelbatch.reconciling import (
     take_back,
     wait_until_clear,
 )
-from reelbatch.rerunning import the_batch
+from reelbatch.pipeline.rerun import the_batch
+from reelbatch.pipeline.resources import opened_ledger
+from reelbatch.pipeline.sandboxed import sandboxed
 from reelbatch.settings import Settings
 
 _ASK_EVERY_S = 1.0
@@ -148,7 +148,7 @@ async def _resolve(
 
 
 def _say_left(left: int) -> None:
-    screen.err.print(f"{left} in doubt, waiting for events")
+    render.err.print(f"{left} in doubt, waiting for events")
 
 
 def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, request: Request) -> None:
@@ -157,19 +157,19 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, req
         unchanged += resolution.unchanged
         done = f"{resolution.verdict.replace('_', ' ')} {resolution.video_id or ''}".strip()
         if resolution.problem:
-            screen.err.print(f"[red]{screen.cell(resolution.row_key)}:[/] {screen.cell(resolution.problem)}")
+            render.err.print(f"[red]{render.cell(resolution.row_key)}:[/] {render.cell(resolution.problem)}")
         elif not resolution.unchanged:
-            screen.out.print(screen.cell(f"{resolution.row_key}: {done}"))
+            render.out.print(render.cell(f"{resolution.row_key}: {done}"))
     if unchanged:
-        screen.out.print(f"Nothing to decide: {unchanged:,} that have this id already.")
+        render.out.print(f"Nothing to decide: {unchanged:,} that have this id already.")
     if blank:
-        screen.out.print(f"Nothing was said of {blank:,} with an empty video_id; rows in doubt stay in doubt.")
+        render.out.print(f"Nothing was said of {blank:,} with an empty video_id; rows in doubt stay in doubt.")
     if not left:
-        screen.out.print("No rows are in doubt.")
+        render.out.print("No rows are in doubt.")
         return
     if request.to is not None:
-        screen.out.print(
-            f"{len(left):,} in doubt, written to {screen.cell(str(request.to))}. Fill in video_id, then --from."
+        render.out.print(
+            f"{len(left):,} in doubt, written to {render.cell(str(request.to))}. Fill in video_id, then --from."
         )
         return
-    screen.print_doubts(left, request.repeated)
+    render.print_doubts(left, request.repeated)

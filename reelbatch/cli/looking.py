@@ -15,8 +15,8 @@ from reelbatch.cli.shared import print_json, readable_table, repeated, settings_
 if TYPE_CHECKING:
     from reelbatch.domain import Batch
     from reelbatch.ledger import Ledger
+    from reelbatch.pipeline.status import BatchStatus
     from reelbatch.settings import Settings
-    from reelbatch.standing import BatchStatus
 
 
 def plan(  # noqa: PLR0913, PLR0917 - options of a command
@@ -43,11 +43,11 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Check the manifest, compare it, estimate the cost. Takes the options of `generate`, and spends nothing."""
     del settle, yes, verbose  # they change nothing of what is sent
-    from reelbatch.addresses import refuse_in_parameters
-    from reelbatch.cli import screen
+    from reelbatch.cli import render
     from reelbatch.cli.spending import keys_of
-    from reelbatch.generation import GenerateOptions, send_options
-    from reelbatch.generation import plan as make_plan
+    from reelbatch.pipeline.generate import GenerateOptions, send_options
+    from reelbatch.pipeline.generate import plan as make_plan
+    from reelbatch.storage.addresses import refuse_in_parameters
 
     refuse_in_parameters({"manifest": manifest, "export": export, "downloads": download})  # as `generate` would
     settings = settings_of(
@@ -67,8 +67,8 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         print_json(made.as_json())
     else:
-        screen.print_findings(made)
-        screen.print_plan(made)
+        render.print_findings(made)
+        render.print_plan(made)
     raise typer.Exit(1 if made.problem_count else 0)
 
 
@@ -82,7 +82,7 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
 ) -> None:
     """Counts by state, and credits."""
-    from reelbatch.standing import statuses_at_a_glance
+    from reelbatch.pipeline.status import statuses_at_a_glance
 
     settings = settings_of(config, sandbox=sandbox, results=results)
     statuses = None if rows or credits_ else statuses_at_a_glance(settings.results, batch)
@@ -92,29 +92,29 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         print_json({"batches": [found.as_json() for found in statuses]})
         return
-    from reelbatch.cli import screen
+    from reelbatch.cli import render
 
     if not statuses:
-        screen.out.print("No batches yet.")
+        render.out.print("No batches yet.")
     for found in statuses:
-        screen.print_status(found)
+        render.print_status(found)
         if credits_:
-            screen.print_credits(found)
+            render.print_credits(found)
         if rows:
-            screen.print_rows(first[found.batch])
+            render.print_rows(first[found.batch])
 
 
 def _looked_into(
     settings: Settings, batch: str | None, rows: int, *, by_model: bool
 ) -> tuple[list[BatchStatus], Mapping[Batch, list[dict[str, Any]]]]:
     """Each batch, and its first rows if any are asked for, from the table that is opened for it."""
-    from reelbatch.ledger import reading
-    from reelbatch.standing import batch_status
+    from reelbatch.ledger import queries
+    from reelbatch.pipeline.status import batch_status
 
     with readable_table(settings) as ledger:
         names = _batches(ledger, batch)
         statuses = [batch_status(ledger, name, by_model=by_model) for name in names]
-        first = {name: ledger.read(partial(reading.first_rows, batch=name, limit=rows)) for name in names if rows}
+        first = {name: ledger.read(partial(queries.first_rows, batch=name, limit=rows)) for name in names if rows}
     return statuses, first
 
 
@@ -135,9 +135,9 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
 ) -> None:
     """Write the results table to a file."""
-    from reelbatch.cli import screen
-    from reelbatch.exporting import export as write
-    from reelbatch.manifest.cloud import shown
+    from reelbatch.cli import render
+    from reelbatch.pipeline.export import export as write
+    from reelbatch.storage.files import shown
 
     with readable_table(settings_of(config, sandbox=sandbox, results=results)) as ledger:
         names = _batches(ledger, batch)
@@ -145,7 +145,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         print_json({"path": shown(path), "rows": rows})
     else:
-        screen.out.print(f"{rows:,} rows written to {screen.cell(shown(path))}")
+        render.out.print(f"{rows:,} rows written to {render.cell(shown(path))}")
 
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
@@ -203,9 +203,9 @@ def _batches(ledger: Ledger, stated: str | None) -> list[Batch]:
     """The batch that is named, or all of the table."""
     from reelbatch.domain import Batch
     from reelbatch.errors import SettingsError
-    from reelbatch.ledger import reading
+    from reelbatch.ledger import queries
 
-    known = ledger.read(reading.batch_names)
+    known = ledger.read(queries.batch_names)
     if stated is None:
         return known
     if stated not in known:

@@ -11,15 +11,15 @@ from typing import Any, NoReturn
 
 import typer
 
-from reelbatch.cli import screen
-from reelbatch.cli.live import ProgressLine
+from reelbatch.cli import render
+from reelbatch.cli.progress import ProgressLine
 from reelbatch.cli.shared import print_json
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
-from reelbatch.manifest.cloud import shown
-from reelbatch.reporting import RunReport, advice
-from reelbatch.session import Session, close_order
-from reelbatch.settler import SettleReason
+from reelbatch.pipeline.run_context import Session, close_order
+from reelbatch.pipeline.run_summary import RunReport, advice
+from reelbatch.settle import SettleReason
+from reelbatch.storage.files import shown
 
 INTERRUPTED = 130
 _PATIENCE_S = 15.0
@@ -35,7 +35,7 @@ def watch(
         ReelbatchError: what ended the flow before it had anything to report.
     """
     quiet_prefect(verbose=verbose)
-    from flows.server import prefect_api
+    from reelbatch.orchestration.prefect_server import prefect_api
 
     flow = load_flow()
     with prefect_api():
@@ -87,7 +87,7 @@ def leave(line: ProgressLine, code: int) -> NoReturn:
         typer.Exit: in the usual case.
     """
     if line.server_lost:
-        screen.warn("Prefect's server has not heard of the run's end; it may have gone away. The table has it all.")
+        render.warn("Prefect's server has not heard of the run's end; it may have gone away. The table has it all.")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -117,17 +117,17 @@ def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
 
 
 def _print_run(session: Session, report: RunReport, options: str) -> None:
-    screen.print_report(report, session.failed)
+    render.print_report(report, session.failed)
     if session.settler is not None:
-        screen.print_settled(session.settler.tally)
+        render.print_settled(session.settler.tally)
     if session.export_problem:
-        screen.fail(f"The results table is complete, but was not exported. {session.export_problem}")
+        render.fail(f"The results table is complete, but was not exported. {session.export_problem}")
     else:
-        screen.out.print(
-            f"Results: {screen.cell(shown(session.export_target))}  ({screen.cell(session.ledger.shown_url)})"
+        render.out.print(
+            f"Results: {render.cell(shown(session.export_target))}  ({render.cell(session.ledger.shown_url)})"
         )
     for text in advice(report, options):
-        screen.out.print(f"→ {screen.cell(text)}")
+        render.out.print(f"→ {render.cell(text)}")
 
 
 def _exit_code(session: Session, report: RunReport) -> int:
@@ -143,7 +143,7 @@ def finish_settle(line: ProgressLine, *, as_json: bool) -> int:
     if as_json:
         print_json(asdict(tally))
     else:
-        screen.print_settled(tally)
+        render.print_settled(tally)
     match tally.reason:
         case SettleReason.INTERRUPTED:
             return INTERRUPTED

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from reelbatch.addresses import refuse_in_parameters
 from reelbatch.cli import options as opt
 from reelbatch.cli.shared import as_parameter, existing_table, repeated, settings_of
+from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
     from reelbatch.settings import Settings
@@ -102,8 +102,8 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
     from reelbatch.cli.spending import Consent, allow_spending, drop_order, keys_of
-    from reelbatch.generation import GenerateOptions, assignment, send_options
     from reelbatch.ledger.selection import Regenerate
+    from reelbatch.pipeline.generate import GenerateOptions, assignment, send_options
 
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
@@ -163,7 +163,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     run = RunOptions.of(locals())
     from reelbatch.cli.running import finish_run, leave, watch
     from reelbatch.cli.spending import Consent, allow_rerun, keys_of, show_rerun
-    from reelbatch.rerunning import RerunOptions, selection
+    from reelbatch.pipeline.rerun import RerunOptions, selection
 
     options = RerunOptions(
         batch=batch,
@@ -203,9 +203,9 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Follow videos to their end: final states, final credits, downloads."""
-    from reelbatch.cli import screen
+    from reelbatch.cli import render
     from reelbatch.cli.running import finish_settle, leave, watch
-    from reelbatch.following import left_elsewhere
+    from reelbatch.pipeline.settle import left_elsewhere
     from reelbatch.settings import api_of
 
     refuse_in_parameters({"downloads": download})
@@ -213,7 +213,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     with existing_table(settings) as ledger:  # that there is none is said at once, before Prefect starts
         left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))
     if left and not batch:
-        screen.warn(left)
+        render.warn(left)
     parameters = {
         "batch": batch,
         "downloads": download,

@@ -37,8 +37,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of a command
 
 def _found_config() -> Path | None:
     """A `reelbatch.yaml` that says something of the sandbox."""
-    from reelbatch.config_file import find_config
-    from reelbatch.opening import say_config
+    from reelbatch.pipeline.resources import say_config
+    from reelbatch.settings.config_file import find_config
 
     file = find_config()
     if "sandbox" not in file.stated:
@@ -59,22 +59,22 @@ def webhook(
     """Receive the API's events: they settle rows at once and clear up rows in doubt. Until Ctrl-C."""
     from dataclasses import asdict
 
-    from reelbatch.cli import screen
+    from reelbatch.cli import render
     from reelbatch.errors import SettingsError
-    from reelbatch.opening import opened_ledger, table_notice
+    from reelbatch.pipeline.resources import opened_ledger, table_notice
     from reelbatch.webhooks import serve
 
     settings = settings_of(config, sandbox=sandbox, results=results)
     if settings.webhook_secret is None:
         raise SettingsError("There is no webhook secret. Set the environment variable REELBATCH_WEBHOOK_SECRET.")
     if notice := table_notice(settings):
-        screen.note(notice)
+        render.note(notice)
     with opened_ledger(settings) as ledger:
         counts = serve(ledger, settings.webhook_secret, port, _listening, host=host)
-    screen.out.print("Events: " + ", ".join(f"{count:,} {name}" for name, count in asdict(counts).items()))
+    render.out.print("Events: " + ", ".join(f"{count:,} {name}" for name, count in asdict(counts).items()))
 
 
 def _listening(url: str) -> None:
-    from reelbatch.cli import screen
+    from reelbatch.cli import render
 
-    screen.err.print(f"Listening for events on {url}")
+    render.err.print(f"Listening for events on {url}")

@@ -24,7 +24,7 @@ def settings_of(config: Any, *, sandbox: bool = False, **options: Any) -> Settin
         SettingsError: a setting can't be used.
         LedgerUnusable: the table that the sandbox would use holds rows of the live API.
     """
-    from reelbatch.opening import refuse_live_rows, say_config
+    from reelbatch.pipeline.resources import refuse_live_rows, say_config
     from reelbatch.settings import load_settings
 
     settings = load_settings(config, options, sandbox=sandbox, told=say_config)
@@ -35,17 +35,17 @@ def settings_of(config: Any, *, sandbox: bool = False, **options: Any) -> Settin
 
 def existing_table(settings: Settings) -> AbstractContextManager[Ledger]:
     """The results table, cleared up; it must exist."""
-    from reelbatch.opening import opened_ledger
+    from reelbatch.pipeline.resources import opened_ledger
 
     return opened_ledger(settings, must_exist=True)
 
 
 def readable_table(settings: Settings) -> AbstractContextManager[Ledger]:
     """The results table for a look at it: cleared up where that is allowed, else with a warning; it must exist."""
-    from reelbatch.cli import screen
-    from reelbatch.opening import looked_at
+    from reelbatch.cli import render
+    from reelbatch.pipeline.resources import looked_at
 
-    return looked_at(settings, screen.warn)
+    return looked_at(settings, render.warn)
 
 
 def as_parameter(results: str | None) -> str | None:
@@ -67,7 +67,7 @@ def repeated(
 ) -> str:
     """The options that a printed command repeats, so that it can be typed as it stands; none that holds a secret."""
     from reelbatch.ledger.engine import has_secret
-    from reelbatch.manifest.cloud import shown
+    from reelbatch.storage.files import shown
 
     stated = {
         "--config": config,

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import typer
 
-from reelbatch.cli import screen
+from reelbatch.cli import render
 from reelbatch.cli.shared import print_json
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
-from reelbatch.generation import GenerateOptions, cancel_order, plan
-from reelbatch.opening import opened_ledger, table_notice
-from reelbatch.planning import Agreement, NotAgreed, Plan, RerunPlan
-from reelbatch.rerunning import RerunOptions, preview, selection
-from reelbatch.session import ask_consent
+from reelbatch.pipeline.generate import GenerateOptions, cancel_order, plan
+from reelbatch.pipeline.plan import Agreement, NotAgreed, Plan, RerunPlan
+from reelbatch.pipeline.rerun import RerunOptions, preview, selection
+from reelbatch.pipeline.resources import opened_ledger, table_notice
+from reelbatch.pipeline.run_context import ask_consent
 from reelbatch.settings import Settings, api_of
 
 
@@ -42,11 +42,11 @@ def allow_spending(options: GenerateOptions, settings: Settings, consent: Consen
     """
     if not _asks(settings, consent):
         if notice := table_notice(settings):
-            screen.note(notice)
+            render.note(notice)
         return
     made = plan(options, settings)
-    screen.print_findings(made)
-    screen.print_plan(made)
+    render.print_findings(made)
+    render.print_plan(made)
     if made.send:
         _ask("Send these rows?", Agreement.to(made))
 
@@ -62,7 +62,7 @@ def allow_rerun(options: RerunOptions, settings: Settings, consent: Consent, lim
         return
     with opened_ledger(settings, must_exist=True) as ledger:
         made = preview(ledger, selection(options, ledger), settings, limit)
-    screen.print_rerun_plan(made)
+    render.print_rerun_plan(made)
     if made.send:
         _ask("Send these rows again?", Agreement.to(made))
 
@@ -74,7 +74,7 @@ def show_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, 
     if as_json:
         print_json(made.as_json())
     else:
-        screen.print_rerun_plan(made)
+        render.print_rerun_plan(made)
 
 
 def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
@@ -84,7 +84,7 @@ def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
     if as_json:
         print_json({"batch": batch, "message": said})
     else:
-        screen.out.print(said, markup=False)
+        render.out.print(said, markup=False)
 
 
 def _ask(question: str, agreement: Agreement) -> None:
@@ -107,8 +107,8 @@ def _bound(agreement: Agreement, question: str, made: Plan | RerunPlan) -> Agree
     )
     if not sys.stdin.isatty():
         raise NotAgreed(more, asked=False)
-    screen.warn(f"{more}.")
-    screen.print_any_plan(made)
+    render.warn(f"{more}.")
+    render.print_any_plan(made)
     if not typer.confirm(question):
         raise NotAgreed("more was to be sent than was said yes to", asked=True)
     return Agreement.to(made)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelbatch.domain import Request, VideoId
-from reelbatch.figures import figure
+from reelbatch.domain.money import figure
 from reelbatch.outcome import whole_number
 
 _LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact

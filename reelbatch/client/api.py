@@ -16,7 +16,6 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reelbatch.addresses import without_secrets
 from reelbatch.client.answers import (
     Account,
     Created,
@@ -36,9 +35,10 @@ from reelbatch.client.wire import Call, Origin, Seen, Waits, always
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.failpoints import point
-from reelbatch.log_filters import guard_logs
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
+from reelbatch.storage.addresses import without_secrets
+from reelbatch.storage.log_filters import guard_logs
 
 _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, select, tuple_, update
 
 from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, Token
-from reelbatch.ledger.books import Ending, Sums, known_attempts
-from reelbatch.ledger.moves import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
+from reelbatch.ledger.accounting import Ending, Sums, known_attempts
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Scope, claimable
+from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from reelbatch import private_files
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.failpoints import point
+from reelbatch.storage import private_files
 
 if TYPE_CHECKING:
     import psycopg

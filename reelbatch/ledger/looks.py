@@ -10,9 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from reelbatch.domain import Batch, RowState
-from reelbatch.ledger.books import known_attempts
+from reelbatch.ledger.accounting import known_attempts
 from reelbatch.ledger.schema import attempts
-from reelbatch.ledger.settling import RAREST, REFUND_WITHIN, Final, Rendered, record_finals
+from reelbatch.ledger.settlements import RAREST, REFUND_WITHIN, Final, Rendered, record_finals
 
 
 def rarer(now: datetime, since: datetime, shortest: timedelta) -> timedelta:

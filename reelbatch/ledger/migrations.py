@@ -11,9 +11,8 @@ from sqlalchemy import Connection, Engine, bindparam, func, inspect, select, upd
 
 from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import reading
+from reelbatch.ledger import queries
 from reelbatch.ledger.engine import is_postgres, shown, writing
-from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
     VIEW,
@@ -29,6 +28,7 @@ from reelbatch.ledger.schema import (
     schema_version,
     writers,
 )
+from reelbatch.ledger.transitions import in_states
 from reelbatch.ledger.version import VERSION
 
 Step = Callable[[Connection], None]
@@ -136,8 +136,8 @@ def _figures(connection: Connection) -> None:
     own = (g.batch == a.batch, g.row_key == a.row_key, g.credits_estimated.is_(None))
     unrated = select(g.row_key).where(*own).exists()
     connection.execute(update(attempts).where(a.credits_reserved == 0, unrated).values(unrated=True))
-    for batch in reading.batch_names(connection):
-        sums = asdict(reading.added_up(connection, batch))
+    for batch in queries.batch_names(connection):
+        sums = asdict(queries.added_up(connection, batch))
         known = {name: sums[name] for name in SUMS} | {"committed": sums["worst_case"]}
         connection.execute(batches.update().where(batches.c.batch == batch).values(known))
 

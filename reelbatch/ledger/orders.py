@@ -11,10 +11,10 @@ from sqlalchemy import Connection, and_, delete, func, insert, not_, select, upd
 
 from reelbatch.domain import HAS_ID, Batch, RowState, RunId
 from reelbatch.errors import OrderOpen
-from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.schema import generations, orders
 from reelbatch.ledger.selection import OrderId, SendOptions
+from reelbatch.ledger.transitions import in_states
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
 """States in which a line costs nothing and holds no id, so that it may be dropped."""

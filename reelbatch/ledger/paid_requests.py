@@ -30,10 +30,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from reelbatch.domain import Batch, Request, RowKey, RowState, VideoId
-from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.schema import batches, generations
 from reelbatch.ledger.selection import Action, Choice
 from reelbatch.ledger.staging import action, joined, staged
+from reelbatch.ledger.transitions import in_states
 
 PAID = frozenset({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE, RowState.SENDING, RowState.IN_DOUBT})
 """States in which a request is paid for, or may be."""

@@ -10,11 +10,11 @@ from itertools import islice
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
-from reelbatch.ledger.merging import OF_A_VIDEO
-from reelbatch.ledger.moves import NOT_CREATED, RERUN, in_states
+from reelbatch.ledger.merge import OF_A_VIDEO
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import last
-from reelbatch.models import DEFAULT_MODEL
+from reelbatch.ledger.transitions import NOT_CREATED, RERUN, in_states
+from reelbatch.model_table import DEFAULT_MODEL
 
 _KEYS_AT_ONCE = 500
 _CAN_BE_AGAIN = RERUN.sources | NOT_CREATED.sources

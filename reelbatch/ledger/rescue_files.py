@@ -25,10 +25,10 @@ from sqlalchemy import Connection, select
 
 from reelbatch.domain import RunId, Token
 from reelbatch.failpoints import point
-from reelbatch.ledger import schema, sending
+from reelbatch.ledger import attempts, schema
+from reelbatch.ledger.attempts import Answer
+from reelbatch.ledger.ledger import Ledger
 from reelbatch.ledger.schema import runs
-from reelbatch.ledger.sending import Answer
-from reelbatch.ledger.table import Ledger
 from reelbatch.printable import say
 
 _RESCUE, _TAKING, _TAKEN = ".rescue.jsonl", ".taking", ".taken"
@@ -146,7 +146,7 @@ def _take_up(ledger: Ledger, path: Path) -> int:
     path = _set_aside(path)
     content = _read(ledger, path)
     if content.answers:
-        ledger.change(partial(sending.record_answers, items=content.answers))
+        ledger.change(partial(attempts.record_answers, items=content.answers))
     if content.problem is not None:
         say(f"{path}: {content.problem}. {_REMEDY}")
         return len(content.answers)

@@ -17,10 +17,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.living import is_dead, started, this_machine
-from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.process_liveness import is_dead, started, this_machine
 from reelbatch.ledger.schema import batches, generations, runs
+from reelbatch.ledger.transitions import in_states
 
 DIED = "died"
 """Why a run ended that could not say so itself."""

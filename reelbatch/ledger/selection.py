@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId
-from reelbatch.ledger.moves import in_states, in_states_of
 from reelbatch.ledger.schema import LAST, SHOWN, generations
+from reelbatch.ledger.transitions import in_states, in_states_of
 
 OrderId = int
 

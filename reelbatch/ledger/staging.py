@@ -35,10 +35,10 @@ from sqlalchemy import (
 )
 
 from reelbatch.domain import FAILED, HELD, UNSETTLED, Batch, RowKey, RowState
-from reelbatch.ledger.moves import in_states
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, last, rows_of, settled_before
-from reelbatch.rowcolumns import FIELDS, RowColumns
+from reelbatch.ledger.transitions import in_states
+from reelbatch.row_batch import FIELDS, RowColumns
 
 REQUEST_COLUMNS = (
     "image_path",

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, DateTime, Table, and_, insert, not_, or_, select, update
 
 from reelbatch.domain import Batch, RowKey, RunId, Token, VideoId
-from reelbatch.ledger.books import Attempted, Sums, known_attempts
-from reelbatch.ledger.moves import FOUND_UNDONE, NOT_CREATED_UNDONE, Move
+from reelbatch.ledger.accounting import Attempted, Sums, known_attempts
 from reelbatch.ledger.schema import attempts, decisions, generations, orders
+from reelbatch.ledger.transitions import FOUND_UNDONE, NOT_CREATED_UNDONE, Move
 
 UNDONE = "undone"
 """The verdict of a decision that takes another one back."""

@@ -1,6 +1,6 @@
 """The manifest: CSV, JSON Lines, Parquet or a DataFrame in, checked rows out, streamed."""
 
-from reelbatch.manifest.images import (
+from reelbatch.images.inspect import (
     ImageInfo,
     ImageKind,
     ImageProblem,
@@ -9,8 +9,8 @@ from reelbatch.manifest.images import (
     inspect_image,
     resolve_image,
 )
+from reelbatch.manifest.manifest import Manifest, open_manifest
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
-from reelbatch.manifest.reading import Manifest, open_manifest
 
 __all__ = [
     "CheckedRows",

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from reelbatch.manifest import cells
-from reelbatch.manifest.layout import Layout
+from reelbatch.manifest import parsing
+from reelbatch.manifest.column_mapping import Layout
 from reelbatch.manifest.options import KEY, SETTINGS, TEXTS
-from reelbatch.manifest.shapes import Shape, Shapes
-from reelbatch.manifest.sources import RawRows
-from reelbatch.models import Finding
+from reelbatch.manifest.readers.base import RawRows
+from reelbatch.manifest.settings_cache import Shape, Shapes
+from reelbatch.model_table import Finding
 
 
 class Columns(NamedTuple):
@@ -87,14 +87,14 @@ def _texts(column: str, raw: RawRows, layout: Layout, faults: Faults) -> list[st
 
 
 def _sound(column: str, texts: list[str], faults: Faults) -> list[str]:
-    limit = cells.MAX_KEY if column == KEY else cells.MAX_TEXT
-    if cells.all_sound(texts, limit):
+    limit = parsing.MAX_KEY if column == KEY else parsing.MAX_TEXT
+    if parsing.all_sound(texts, limit):
         return texts
     texts = list(texts)
     for index, text in enumerate(texts):
-        if fault := cells.text_fault(column, text, limit):
+        if fault := parsing.text_fault(column, text, limit):
             faults.add(index, fault, garbled=True)
-            texts[index] = cells.storable(text, limit)
+            texts[index] = parsing.storable(text, limit)
     return texts
 
 
@@ -109,9 +109,9 @@ def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: Faults)
         for fault in wrong:
             faults.add(index, fault, garbled=True)
         prompt = template.fill({column: text.strip() for column, text in values.items()})
-        if not wrong and (long := cells.text_fault("prompt", prompt)):
+        if not wrong and (long := parsing.text_fault("prompt", prompt)):
             faults.add(index, long, garbled=True)
-        prompts[index] = cells.storable(prompt)
+        prompts[index] = parsing.storable(prompt)
     return prompts
 
 
@@ -119,7 +119,7 @@ def _template_fault(column: str, text: str) -> Finding | None:
     if not text or text.isspace():
         remedy = "Fill it in, or give the row a prompt of its own."
         return Finding(column, "", "empty, and the prompt template needs it", remedy)
-    return cells.text_fault(column, text)
+    return parsing.text_fault(column, text)
 
 
 def _settings(column: str, raw: RawRows, layout: Layout) -> Sequence[str]:

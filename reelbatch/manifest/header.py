@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.sources import bare_name, unique_names
+from reelbatch.manifest.readers.base import bare_name, unique_names
 
 LONGEST = 1 << 20
 """Bytes within which the names have to end."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reelbatch.domain import IMAGE_SCHEMES, Plan, Problem, Request, Row
-from reelbatch.manifest.bounds import LARGEST_TEXT
-from reelbatch.models import ModelTable
+from reelbatch.model_table import ModelTable
 
+LARGEST_TEXT = 4 << 30
+"""Bytes of text that a packed manifest, or one behind a URL, may have: much of it goes to a temporary file."""
 KEY = "row_key"
 TEXTS = ("image_path", "prompt", "end_image_path", "name")
 """Columns that are taken as they stand."""

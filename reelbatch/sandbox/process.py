@@ -16,7 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from reelbatch.errors import ReelbatchError
 from reelbatch.sandbox.config import SandboxConfig, build_config
-from reelbatch.variables import child_environment
+from reelbatch.settings.variables import child_environment
 
 _START_S = 30.0  # a cold start on a busy machine takes some seconds
 _STOP_S = 10.0

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.domain import Request
-from reelbatch.models import Finding, load_models
+from reelbatch.model_table import Finding, load_models
 from reelbatch.sandbox.config import RESOLUTIONS, SandboxConfig
 from reelbatch.sandbox.prices import PriceList
 

@@ -17,11 +17,11 @@ from starlette.routing import Route
 
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger.webhook_events import Effect, record_events, token_of
 from reelbatch.printable import Printable
-from reelbatch.settler.writing import write
 from reelbatch.webhooks.counts import Counts
 from reelbatch.webhooks.events import Event, Malformed, read_event
-from reelbatch.webhooks.recording import Effect, record_events, token_of
 from reelbatch.webhooks.seldom import Seldom
 from reelbatch.webhooks.signature import Seal
 
@@ -127,12 +127,13 @@ class Receiver:
         return bytes(kept)
 
     async def _record(self, event: Event) -> Effect:
-        effect = await write(self._ledger, record_events, event)
+        told = event.to_record()
+        effect = await write(self._ledger, record_events, told)
         if effect is not Effect.UNKNOWN:
             return effect
         by_id = partial(token_of, video_id=event.video.id)
         token = await asyncio.to_thread(self._ledger.read, by_id)
-        return effect if token is None else await write(self._ledger, record_events, replace(event, token=token))
+        return effect if token is None else await write(self._ledger, record_events, replace(told, token=token))
 
     def _answer(self, event: Event | None, effect: Effect) -> Response:
         counts = self.counts

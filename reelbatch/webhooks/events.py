@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from reelbatch.client import Video
 from reelbatch.client.answers import lenient_object
 from reelbatch.client.answers import video as video_of
-from reelbatch.domain import Token
+from reelbatch.domain import RowState, Token
 from reelbatch.errors import ReelbatchError
+from reelbatch.ledger.webhook_events import VideoEvent
+from reelbatch.settle.poller import final_of
 
 _ID = re.compile(r"[!-~]{1,200}")
 _TOKEN = re.compile(r"rb_[0-9A-Za-z_-]{1,60}")
@@ -36,6 +39,20 @@ class Event:
     type: EventType
     video: Video
     token: Token | None
+
+    def to_record(self) -> VideoEvent:
+        """What the results table is told. The payload is what a GET would say, and counts like one."""
+        video = self.video
+        # A failed video's figure has the refund in it: what was charged at first it does not say.
+        tells = video.status not in {RowState.ERROR, RowState.CANCELED}
+        return VideoEvent(
+            token=self.token,
+            video_id=video.id,
+            credits_charged=video.credits_charged if tells else None,
+            odd_figure=video.odd_charge if tells else None,
+            rendering=self.type is EventType.STARTED or video.status == RowState.RENDERING,
+            final=partial(final_of, video=video),
+        )
 
 
 def read_event(body: bytes) -> Event | None:

@@ -91,7 +91,7 @@ def test_nothing_but_the_api_comes_to_have_the_key(place: Workplace, parrot: Par
     )
     children = _children_of(generated)
     assert generated.finish().code == 1
-    assert {"flows.server"} <= {word for child in children for word in child.words}
+    assert {"reelbatch.orchestration.prefect_server"} <= {word for child in children for word in child.words}
     _receive_an_event(place)
     for command in (["status", "--rows", "20"], ["status", "--json"], ["reconcile"], ["reconcile", "--json"]):
         place.start(*command).finish()

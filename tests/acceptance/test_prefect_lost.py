@@ -36,7 +36,7 @@ def alone(tmp_path: Path, sandbox: RunningSandbox, serverless_env: dict[str, str
 def kill_server_of(command: Process) -> None:
     """`kill -9` for the Prefect server that the command has started, and for nothing else."""
     children = psutil.Process(command.pid).children()
-    (server,) = [child for child in children if "flows.server" in child.cmdline()]
+    (server,) = [child for child in children if "reelbatch.orchestration.prefect_server" in child.cmdline()]
     server.kill()
 
 

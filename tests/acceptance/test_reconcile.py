@@ -197,8 +197,8 @@ def test_the_tool_s_own_export_decides_nothing(table: Table, tmp_path: Path) -> 
 
 def export(url: str, file: Path) -> None:
     """The results table as `reelbatch export` writes it."""
-    from reelbatch.exporting import export as write
     from reelbatch.ledger import Ledger
+    from reelbatch.pipeline.export import export as write
 
     with Ledger.to_read(url) as ledger:
         write(ledger, str(file))

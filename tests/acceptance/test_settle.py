@@ -12,12 +12,12 @@ from waiting import until
 
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, Request, Row, RowKey
-from reelbatch.ledger import Ledger, reading, runs
+from reelbatch.ledger import Ledger, queries, runs
 from reelbatch.ledger.paid_requests import Payer
+from reelbatch.pipeline.run_context import Assignment, open_session
 from reelbatch.sandbox import RunningSandbox, start
-from reelbatch.session import Assignment, open_session
 from reelbatch.settings import Settings
-from reelbatch.settler import SettlePlan, Settler, SettleReason, SettleTally
+from reelbatch.settle import SettlePlan, Settler, SettleReason, SettleTally
 
 BATCH = Batch("spring")
 POLL_S = 0.05
@@ -76,7 +76,7 @@ async def settle(ledger: Ledger, client: Client, **plan: Any) -> SettleTally:
 
 def rows_of(ledger: Ledger) -> list[dict[str, Any]]:
     """All rows, in the manifest's order."""
-    return ledger.read(lambda connection: [dict(row) for row in connection.execute(reading.rows()).mappings()])
+    return ledger.read(lambda connection: [dict(row) for row in connection.execute(queries.rows()).mappings()])
 
 
 async def test_videos_are_followed_to_their_files(
@@ -116,9 +116,9 @@ async def test_the_credits_are_those_of_the_accounts_books(
     assert tally.complete
     assert tally.error
     assert (tally.credits_charged, tally.credits_refunded) == (books["charged"], books["refunded"])
-    money = ledger.read(lambda connection: reading.credits_of(connection, BATCH))
+    money = ledger.read(lambda connection: queries.credits_of(connection, BATCH))
     assert money.final == books["net"] == money.worst_case
-    assert books["net"] == ledger.read(lambda connection: reading.committed(connection, BATCH))
+    assert books["net"] == ledger.read(lambda connection: queries.committed(connection, BATCH))
 
 
 async def test_a_video_canceled_by_its_owner_is_settled(ledger: Ledger) -> None:
@@ -167,7 +167,7 @@ async def test_a_killed_settle_is_taken_up(
     rows = rows_of(ledger)
     assert {row["state"] for row in rows} == {"complete"}
     assert sum(row["credits_final"] for row in rows) == ledger.read(
-        lambda connection: reading.committed(connection, BATCH)
+        lambda connection: queries.committed(connection, BATCH)
     )
 
 
@@ -175,7 +175,7 @@ _SCRIPT = """
 import asyncio
 from reelbatch.client import Client, Connection
 from reelbatch.ledger import Ledger
-from reelbatch.settler import SettlePlan, Settler
+from reelbatch.settle import SettlePlan, Settler
 
 async def main():
     with Ledger("sqlite:///{table}") as ledger:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from reelbatch.errors import UsageError
-from reelbatch.exporting import export
-from reelbatch.findings import write_list
-from reelbatch.generation import GenerateOptions, load
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.rescue_files import RescueFile
+from reelbatch.pipeline.export import export
+from reelbatch.pipeline.findings import write_list
+from reelbatch.pipeline.generate import GenerateOptions, load
 from reelbatch.sandbox import start
 from reelbatch.settings import load_settings
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import update
 from terminal import environment, typed
 
-from reelbatch.generation import GenerateOptions, load
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import generations
+from reelbatch.pipeline.generate import GenerateOptions, load
 from reelbatch.settings import load_settings
 
 API = "https://api.example.invalid"

@@ -12,8 +12,8 @@ from PIL import Image
 
 import reelbatch
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, reading
-from reelbatch.reporting import RunReport
+from reelbatch.ledger import Ledger, queries
+from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import RunningSandbox
 
 HEADER = "row_key,image_path,prompt,end_seconds,model,resolution"
@@ -92,7 +92,7 @@ class Shop:
         """The batch's results, in the manifest's order."""
         with Ledger(self.results) as ledger:
             return ledger.read(
-                lambda connection: [dict(row) for row in connection.execute(reading.rows(Batch(batch))).mappings()]
+                lambda connection: [dict(row) for row in connection.execute(queries.rows(Batch(batch))).mappings()]
             )
 
     def uploads(self) -> int:

@@ -24,15 +24,16 @@ from waiting import until
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerUnusable, ManifestError, SettingsError, UploadError, UsageError
-from reelbatch.exporting import export, format_of
+from reelbatch.images.bounds import ImageBounds, upload_bound
 from reelbatch.ledger import Ledger
-from reelbatch.manifest import Checks, ImageProblem, ImageUnseen, ManifestOptions, cloud, open_manifest, resolve_image
-from reelbatch.manifest.bounds import ImageBounds, upload_bound
-from reelbatch.manifest.cloud import CloudProblem, place_of, shown
-from reelbatch.manifest.cloudtroubles import Bound
-from reelbatch.models import load_models
-from reelbatch.settler.folder import Part, open_folder
-from reelbatch.submitter import Uploader, UploadPlan
+from reelbatch.manifest import Checks, ImageProblem, ImageUnseen, ManifestOptions, open_manifest, resolve_image
+from reelbatch.model_table import load_models
+from reelbatch.pipeline.export import export, format_of
+from reelbatch.storage import files
+from reelbatch.storage.errors import Bound
+from reelbatch.storage.files import CloudProblem, place_of, shown
+from reelbatch.storage.target import Part, open_folder
+from reelbatch.submit import Uploader, UploadPlan
 
 MEGABYTE = 1 << 20
 TWO_GIGABYTES = upload_bound("creator", load_models().upload_limits)
@@ -56,10 +57,10 @@ def uploader(upload: Bound = TWO_GIGABYTES) -> Uploader:
 def impatient() -> Iterator[None]:
     """S3 with less patience; the user's own configuration of it is kept."""
     fsspec.config.conf["s3"] = {"config_kwargs": {"read_timeout": 0.1, "retries": {"total_max_attempts": 1}}}
-    cloud._storage.cache_clear()
+    files._storage.cache_clear()
     yield
     del fsspec.config.conf["s3"]
-    cloud._storage.cache_clear()
+    files._storage.cache_clear()
 
 
 def test_only_the_wanted_parts_of_a_parquet_manifest_are_fetched(bucket: Bucket, gate: Gate) -> None:
@@ -296,7 +297,7 @@ async def test_a_storage_that_never_answers_holds_up_nobody(
     """The wait ends by itself, with words, and the event loop goes on meanwhile."""
     address = bucket.write("a.png", image())
     gate.opened.clear()
-    copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a", TWO_GIGABYTES))
+    copying = asyncio.create_task(files.fetch(address, tmp_path / "a", TWO_GIGABYTES))
     ticks = 0
     while not copying.done():
         await asyncio.sleep(0.01)
@@ -310,7 +311,7 @@ async def test_a_copy_that_is_called_off_ends_at_once(bucket: Bucket, gate: Gate
     """Ctrl-C does not wait for a storage that says nothing."""
     address = bucket.write("a.png", image())
     gate.opened.clear()
-    copying = asyncio.create_task(cloud.fetch(address, tmp_path / "a", TWO_GIGABYTES))
+    copying = asyncio.create_task(files.fetch(address, tmp_path / "a", TWO_GIGABYTES))
     await until(lambda: Call("GET", f"/{bucket.name}/a.png") in gate.calls, "the copy has begun")
     copying.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,7 +10,7 @@ import pytest
 from cloud_shop import Bucket
 from cloud_storage import Gate
 
-from reelbatch.manifest import cloud
+from reelbatch.storage import files
 
 
 def test_no_log_of_a_storage_shows_what_opens_it(
@@ -21,8 +21,8 @@ def test_no_log_of_a_storage_shows_what_opens_it(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-marked-4711")
     caplog.set_level(logging.DEBUG)
     (tmp_path / "a.csv").write_text("image_path\n", encoding="utf-8")
-    cloud.put(tmp_path / "a.csv", f"s3://{bucket.name}/a.csv")
-    with cloud.open_remote(f"s3://{bucket.name}/a.csv") as file:
+    files.put(tmp_path / "a.csv", f"s3://{bucket.name}/a.csv")
+    with files.open_remote(f"s3://{bucket.name}/a.csv") as file:
         assert file.read() == b"image_path\n"
     loggers = {record.name.partition(".")[0] for record in caplog.records}
     assert "botocore" in loggers

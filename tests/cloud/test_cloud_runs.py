@@ -16,8 +16,8 @@ from cloud_shop import Bucket, Shop, image, lines
 from cloud_storage import Call, Gate
 
 from reelbatch.domain import Batch
-from reelbatch.exporting import export
 from reelbatch.ledger import Ledger
+from reelbatch.pipeline.export import export
 
 
 def as_parquet(text: str) -> bytes:

@@ -58,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[S
     """The server of a run whose environment states other servers' passwords and origins."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    from flows.server import prefect_api
+    from reelbatch.orchestration.prefect_server import prefect_api
 
     home = prefect.home(tmp_path_factory.mktemp("temporary") / "prefect")
     with pytest.MonkeyPatch.context() as patch:
@@ -143,7 +143,7 @@ def test_what_the_server_writes_is_the_users_own(server: Server) -> None:
 
 def test_each_server_has_a_password_of_its_own(server: Server) -> None:
     """Long enough that no one guesses it while a run lasts."""
-    from flows.server import prefect_api
+    from reelbatch.orchestration.prefect_server import prefect_api
 
     with _no_named_server(), prefect_api():
         from prefect.settings import PREFECT_API_AUTH_STRING
@@ -257,7 +257,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.server", str(port)], cwd=ROOT, env=env, stdin=subprocess.PIPE
+        [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(port)],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.PIPE,
     ) as process:
         try:
             from waiting import wait_until
@@ -312,7 +315,7 @@ def test_a_named_server_that_can_not_be_used_is_one_line(
     """In place of minutes of tries and a traceback."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.named_server import check_named_server
+    from reelbatch.orchestration.named_server import check_named_server
 
     address = url.format(free=free_port(), sandbox=api.url)
     with temporary_settings({PREFECT_API_URL: address}), pytest.raises(PipelineError, match=said) as error:
@@ -344,7 +347,7 @@ def _only_line(run: subprocess.CompletedProcess[str]) -> str:
 )
 def test_what_was_exempt_from_proxies_stays_so(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loopback is added while a run lasts, and the environment is as it was afterwards."""
-    from flows.loopback import loopback_is_direct
+    from reelbatch.orchestration.loopback import loopback_is_direct
 
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -358,7 +361,7 @@ def test_what_was_exempt_from_proxies_stays_so(before: str, after: str, monkeypa
 
 def test_a_proxy_that_can_not_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prefect's clients would fail on it wherever they go."""
-    from flows.loopback import loopback_is_direct
+    from reelbatch.orchestration.loopback import loopback_is_direct
 
     monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:9")
     with pytest.raises(SettingsError, match="ALL_PROXY") as error, loopback_is_direct():

@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import Comparison, Ledger, Origin, claims, reading, runs, schema, sending, utc_now
+from reelbatch.ledger import Comparison, Ledger, Origin, attempts, claims, queries, runs, schema, utc_now
+from reelbatch.ledger.attempts import Admission, Answer, Asked, Ending, Intent
 from reelbatch.ledger.claims import Claim, Release
 from reelbatch.ledger.schema import batches, generations, results
 from reelbatch.ledger.schema import runs as runs_table
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
-from reelbatch.ledger.sending import Admission, Answer, Asked, Ending, Intent
 
 SPRING = Batch("spring")
 HERE = Origin(mark=str)
@@ -118,7 +118,7 @@ class Worker:
 
     def admit(self, intent: Intent) -> Admission:
         """Record an intent, if the cap allows."""
-        return self.ledger.change(lambda connection: sending.record_intents(connection, [intent]))[0].admission
+        return self.ledger.change(lambda connection: attempts.record_intents(connection, [intent]))[0].admission
 
     def send(self, taken: ClaimedRow, ending: Ending = Ending.SUBMITTED, **answered: Any) -> Intent:
         """From claimed to the answer."""
@@ -147,7 +147,7 @@ def answer(intent: Intent, ending: Ending = Ending.SUBMITTED, **answered: Any) -
 def tell(ledger: Ledger, intent: Intent, ending: Ending = Ending.SUBMITTED, **answered: Any) -> bool:
     """Record the answer to `intent`; whether its row took it up."""
     said = answer(intent, ending, **answered)
-    return ledger.change(lambda connection: sending.record_answers(connection, [said]))[0]
+    return ledger.change(lambda connection: attempts.record_answers(connection, [said]))[0]
 
 
 def end(worker: Worker, reason: str = "done") -> None:
@@ -220,9 +220,9 @@ def run_entry(worker: Worker) -> dict[str, Any]:
 
 def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
     """The worst case that caps are counted against, checked against the sum over all attempts."""
-    running = ledger.read(lambda connection: reading.committed(connection, batch))
-    credits_ = ledger.read(lambda connection: reading.credits_of(connection, batch))
-    assert credits_ == ledger.read(lambda connection: reading.added_up(connection, batch))
+    running = ledger.read(lambda connection: queries.committed(connection, batch))
+    credits_ = ledger.read(lambda connection: queries.credits_of(connection, batch))
+    assert credits_ == ledger.read(lambda connection: queries.added_up(connection, batch))
     assert running == credits_.worst_case
     return running
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reelbatch.domain import FAILED, RowState
-from reelbatch.ledger import Ledger, claims, reading, reruns
+from reelbatch.ledger import Ledger, claims, queries, reruns
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.sending import Ending
 
 NAMES = [f"key-{number:03}" for number in range(1, 201)]
 
@@ -25,7 +25,7 @@ def spans(worker: Worker, rows_each: int, limit: int | None = None) -> list[tupl
 
 def claimable(worker: Worker) -> int:
     """Rows that this run may still take."""
-    return worker.ledger.read(lambda connection: reading.claimable(connection, worker.scope))
+    return worker.ledger.read(lambda connection: queries.claimable(connection, worker.scope))
 
 
 @pytest.fixture

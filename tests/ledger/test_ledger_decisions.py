@@ -26,11 +26,11 @@ from acting import (
 from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, doubts, sending, settling, undoing, utc_now
-from reelbatch.ledger.doubts import Decision, Verdict
+from reelbatch.ledger import Ledger, attempts, in_doubt, settlements, undoing, utc_now
+from reelbatch.ledger.attempts import Ending, Intent
+from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.schema import decisions
-from reelbatch.ledger.sending import Ending, Intent
-from reelbatch.ledger.settling import Final, Rendered
+from reelbatch.ledger.settlements import Final, Rendered
 from reelbatch.ledger.undoing import Undo
 
 
@@ -49,11 +49,11 @@ def doubted(worker: Worker, rows: int = 1) -> list[Intent]:
 
 def decide(ledger: Ledger, key: str, video_id: str | None = None, command: str = "c1") -> bool:
     """Somebody's word about a row in doubt: its video's id, or that there is none."""
-    doubt = next(found for found in ledger.read(doubts.doubts) if found.row_key == key)
+    doubt = next(found for found in ledger.read(in_doubt.doubts) if found.row_key == key)
     verdict = Verdict.NOT_CREATED if video_id is None else Verdict.FOUND
     known = {"video_id": VideoId(video_id) if video_id else None, "credits_charged": 40 if video_id else None}
     decision = Decision(doubt, verdict, "somebody", utc_now(), doubt.token, command=command, **known)
-    return ledger.change(partial(doubts.decide, items=[decision]))[0]
+    return ledger.change(partial(in_doubt.decide, items=[decision]))[0]
 
 
 def undo(ledger: Ledger, key: str | None = None) -> list[str | None]:
@@ -96,7 +96,7 @@ def test_what_is_taken_back_never_was(worker: Worker, video_id: str | None) -> N
 def test_a_row_whose_worker_died_is_in_doubt_again_as_it_was(worker: Worker) -> None:
     """An attempt that never had an answer has none again."""
     intent = worker.intend(worker.claim(1)[0])
-    worker.ledger.change(lambda connection: sending.record_answers(connection, [answer(intent, Ending.IN_DOUBT)]))
+    worker.ledger.change(lambda connection: attempts.record_answers(connection, [answer(intent, Ending.IN_DOUBT)]))
     before = standing(worker, intent)
     decide(worker.ledger, "a")
     assert undo(worker.ledger, "a") == [None]
@@ -184,7 +184,7 @@ def test_an_id_of_a_settled_video_stays(worker: Worker) -> None:
     decide(worker.ledger, "a", "vid-1")
     seen = Rendered(SPRING, RowKey("a"), VideoId("vid-1"), Token(intent.token), RowState.QUEUED)
     final = Final(row=seen, state=RowState.COMPLETE, at=utc_now(), credits_final=38)
-    worker.ledger.change(partial(settling.record_finals, items=[final]))
+    worker.ledger.change(partial(settlements.record_finals, items=[final]))
     (problem,) = undo(worker.ledger)
     assert problem is not None
     assert "complete" in problem
@@ -199,17 +199,17 @@ def test_a_settler_that_comes_late_adds_nothing(worker: Worker) -> None:
     undo(worker.ledger)
     before = standing(worker, intent)
     final = Final(row=seen, state=RowState.COMPLETE, at=utc_now(), credits_final=38)
-    assert worker.ledger.change(partial(settling.record_finals, items=[final])) == [None]
+    assert worker.ledger.change(partial(settlements.record_finals, items=[final])) == [None]
     assert standing(worker, intent) == before
 
 
 def test_what_the_row_did_not_take_up_is_no_decision_to_take_back(worker: Worker) -> None:
     """Somebody else was faster: the word is on record, and undo goes to the one that counted."""
     doubted(worker)
-    (doubt,) = worker.ledger.read(doubts.doubts)
+    (doubt,) = worker.ledger.read(in_doubt.doubts)
     word = Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), doubt.token, command="c1")
-    assert worker.ledger.change(partial(doubts.decide, items=[word])) == [True]
-    assert worker.ledger.change(partial(doubts.decide, items=[word])) == [False]
+    assert worker.ledger.change(partial(in_doubt.decide, items=[word])) == [True]
+    assert worker.ledger.change(partial(in_doubt.decide, items=[word])) == [False]
     assert undo(worker.ledger) == [None]
     assert undo(worker.ledger) == []
 
@@ -231,7 +231,7 @@ def test_a_further_generation_is_taken_back_and_no_other(ledger: Ledger) -> None
     for video_id in (None, "vid-2"):
         decide(ledger, "a", video_id)
         assert undo(ledger) == [None]
-        (doubt,) = ledger.read(doubts.doubts)
+        (doubt,) = ledger.read(in_doubt.doubts)
         assert (doubt.generation, doubt.token) == (2, intent.token)
         assert committed(ledger) == 2 * ESTIMATE
     decide(ledger, "a", "vid-2")

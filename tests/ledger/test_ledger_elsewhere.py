@@ -8,9 +8,9 @@ from acting import SPRING, begin, load, rows_of, set_row
 from sqlalchemy import update
 
 from reelbatch.domain import Batch, RowState
-from reelbatch.following import left_elsewhere
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import batches
+from reelbatch.pipeline.settle import left_elsewhere
 
 AUTUMN = Batch("autumn")
 

@@ -10,9 +10,9 @@ import pytest
 from acting import LEASE, SPRING, begin, die, end, load, process_at_work, rows_of
 
 from reelbatch.domain import Batch, RowState
-from reelbatch.ledger import Ledger, reading
-from reelbatch.ledger.sending import Ending
-from reelbatch.standing import batch_status, statuses_at_a_glance
+from reelbatch.ledger import Ledger, queries
+from reelbatch.ledger.attempts import Ending
+from reelbatch.pipeline.status import batch_status, statuses_at_a_glance
 
 AUTUMN = Batch("autumn")
 
@@ -53,7 +53,7 @@ def change(path: Path, statement: str) -> None:
 def test_it_says_what_the_ledger_says(ledger: Ledger, ledger_url: str) -> None:
     """The same rows by state and the same credits, of all batches in their order or of the one that is named."""
     sent(ledger)
-    known = [batch_status(ledger, batch) for batch in ledger.read(reading.batch_names)]
+    known = [batch_status(ledger, batch) for batch in ledger.read(queries.batch_names)]
     assert [found.batch for found in known] == [AUTUMN, SPRING]
     assert list(known[1].states) == [RowState.IN_DOUBT, RowState.PENDING, RowState.QUEUED, RowState.REJECTED]
     seen = statuses_at_a_glance(ledger_url)

@@ -7,10 +7,10 @@ from functools import partial
 from acting import SPRING, answer, begin, entries, entry, load, row, set_row
 
 from reelbatch.domain import RowState
-from reelbatch.ledger import Ledger, doubts, reruns, sending, utc_now
-from reelbatch.ledger.doubts import Decision, Verdict
+from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, utc_now
+from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.sending import Ending
 
 
 def _finished(ledger: Ledger, rows: int) -> None:
@@ -41,12 +41,12 @@ def test_an_id_that_comes_after_not_created_was_said_is_the_row_s_id(ledger: Led
     load(ledger, [row("K1", 1)])
     worker = begin(ledger)
     intent = worker.intend(worker.claim()[0])
-    ledger.change(partial(sending.record_answers, items=[answer(intent, Ending.IN_DOUBT)]))
-    (doubt,) = ledger.read(doubts.doubts)
+    ledger.change(partial(attempts.record_answers, items=[answer(intent, Ending.IN_DOUBT)]))
+    (doubt,) = ledger.read(in_doubt.doubts)
     decision = Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), intent.token)
-    assert ledger.change(partial(doubts.decide, items=[decision])) == [True]
+    assert ledger.change(partial(in_doubt.decide, items=[decision])) == [True]
     assert entry(ledger, "K1")["state"] == "pending"
-    assert ledger.change(partial(sending.record_answers, items=[answer(intent)])) == [True]
+    assert ledger.change(partial(attempts.record_answers, items=[answer(intent)])) == [True]
     found = entry(ledger, "K1")
     assert (found["state"], found["video_id"]) == ("queued", f"vid-{intent.token}")
 
@@ -56,9 +56,9 @@ def test_the_worker_s_answer_completes_what_an_event_could_not_know(ledger: Ledg
     load(ledger, [row("K1", 1)])
     worker = begin(ledger)
     intent = worker.intend(worker.claim()[0])
-    ledger.change(partial(sending.record_answers, items=[answer(intent, credits_charged=None)]))
+    ledger.change(partial(attempts.record_answers, items=[answer(intent, credits_charged=None)]))
     ledger.change(
-        partial(sending.record_answers, items=[answer(intent, credits_charged=36, estimated_frame_cost=36)])
+        partial(attempts.record_answers, items=[answer(intent, credits_charged=36, estimated_frame_cost=36)])
     )
     found = entry(ledger, "K1")
     assert (found["state"], found["credits_charged"], found["estimated_frame_cost"]) == ("queued", 36, 36)

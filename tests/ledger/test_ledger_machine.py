@@ -19,15 +19,26 @@ from sqlalchemy import event, select
 
 from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import OrderOpen, StateConflict
-from reelbatch.ledger import Ledger, doubts, glance, orders, reruns, schema, sending, settling, undoing, utc_now
-from reelbatch.ledger.doubts import Decision, Doubt, Verdict
+from reelbatch.ledger import (
+    Ledger,
+    attempts,
+    in_doubt,
+    orders,
+    quick_status,
+    reruns,
+    schema,
+    settlements,
+    undoing,
+    utc_now,
+)
+from reelbatch.ledger.attempts import Admission, Ending, Intent
+from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import runs
 from reelbatch.ledger.selection import Regenerate
-from reelbatch.ledger.sending import Admission, Ending, Intent
-from reelbatch.ledger.settling import Final, Rendered
+from reelbatch.ledger.settlements import Final, Rendered
 from reelbatch.ledger.undoing import Undo
-from reelbatch.standing import batch_status
+from reelbatch.pipeline.status import batch_status
 
 KEYS = tuple("abcd")
 NOT_CREATED = (Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN, Ending.IN_DOUBT)
@@ -151,7 +162,7 @@ class Books(RuleBasedStateMachine):
         endings = CREATED if created else NOT_CREATED
         chosen = endings[ending % len(endings)]
         said = answer(intent, chosen, **({"credits_charged": charge} if chosen is Ending.SUBMITTED else {}))
-        self.ledger.change(lambda connection: sending.record_answers(connection, [said]))
+        self.ledger.change(lambda connection: attempts.record_answers(connection, [said]))
         if said.video_id is not None:
             self.ids[intent.token] = said.video_id
 
@@ -203,16 +214,16 @@ class Books(RuleBasedStateMachine):
         """A settler brings news of a video, maybe of one that its row has no more."""
         seen = self.seen[pick % len(self.seen)]
         if state == "rendering":
-            self.ledger.change(lambda connection: settling.record_rendering(connection, [seen]))
+            self.ledger.change(lambda connection: settlements.record_rendering(connection, [seen]))
             return
         final = Final(row=seen, state=RowState(state), at=utc_now(), credits_final=None if state == "complete" else 0)
-        self.ledger.change(lambda connection: settling.record_finals(connection, [final]))
+        self.ledger.change(lambda connection: settlements.record_finals(connection, [final]))
 
     @precondition(lambda self: self.sent)
     @rule(pick=PICK, lie=st.booleans())
     def decide(self, pick: int, lie: bool) -> None:
         """Somebody looks a row in doubt up, and says what there is, or errs: then he agreed to pay again."""
-        if not (open_ := self.ledger.read(doubts.doubts)):
+        if not (open_ := self.ledger.read(in_doubt.doubts)):
             return
         doubt = open_[pick % len(open_)]
         _, created, charge = self.sent[doubt.token]
@@ -220,7 +231,7 @@ class Books(RuleBasedStateMachine):
         if not found:
             self.agreed.add(doubt.token)
         video_id = VideoId(f"vid-{doubt.token}") if found else None
-        self.ledger.change(lambda connection: doubts.decide(connection, [_word(doubt, video_id, charge)]))
+        self.ledger.change(lambda connection: in_doubt.decide(connection, [_word(doubt, video_id, charge)]))
 
     @precondition(lambda self: self.sent)
     @rule()
@@ -280,7 +291,7 @@ class Books(RuleBasedStateMachine):
         if len(every_line(self.ledger)) > len(KEYS):
             return  # more than a glance
         with closing(sqlite3.connect(self.folder / "results.db")) as connection:
-            assert glance._standings(connection, SPRING) == {SPRING: (known.states, known.credits)}
+            assert quick_status._standings(connection, SPRING) == {SPRING: (known.states, known.credits)}
 
     @invariant()
     def no_id_is_lost(self) -> None:

@@ -25,13 +25,13 @@ from sqlalchemy import Connection, select
 
 from reelbatch.domain import Row, RowState, VideoId
 from reelbatch.errors import OrderOpen
-from reelbatch.ledger import Ledger, orders, reading, reruns, settling, utc_now
+from reelbatch.ledger import Ledger, orders, queries, reruns, settlements, utc_now
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Regenerate
-from reelbatch.ledger.sending import Ending
-from reelbatch.ledger.settling import Final, Rendered
+from reelbatch.ledger.settlements import Final, Rendered
 
 ALL, CHANGED, NONE = Regenerate.ALL, Regenerate.CHANGED, Regenerate.NONE
 KEYS = ("a", "b", "c")
@@ -52,7 +52,7 @@ def settle(ledger: Ledger, token: str, state: RowState = RowState.COMPLETE, cred
     found = next(line for line in ledger.read(_every) if line["token"] == token)
     rendered = Rendered(SPRING, found["row_key"], found["video_id"], token, RowState.QUEUED, found["generation"])
     final = Final(row=rendered, state=state, at=utc_now(), credits_final=credits_final)
-    assert ledger.change(lambda connection: settling.record_finals(connection, [final])) != [None]
+    assert ledger.change(lambda connection: settlements.record_finals(connection, [final])) != [None]
 
 
 def _every(connection: Connection) -> list[dict[str, Any]]:
@@ -173,7 +173,7 @@ def test_refused_and_doubtful_rows_keep_it_open(finished: Ledger, ending: Ending
     worker.send(worker.claim()[0], ending, code="x", message="why")
     assert not close(finished)
     assert states(finished)["a"] == "complete"
-    assert finished.read(lambda connection: reading.counts(connection, SPRING))[RowState(ending.value)] == 1
+    assert finished.read(lambda connection: queries.counts(connection, SPRING))[RowState(ending.value)] == 1
     committed(finished)
     assert counts(finished, *rows_of("a"), regenerate=ALL) == {
         Action.FAILED if ending is Ending.REJECTED else Action.IN_DOUBT: 1
@@ -251,7 +251,7 @@ def test_only_the_rows_that_are_named(finished: Ledger) -> None:
     }
     only = begin(finished, "only", order=order_of(finished).order_id)
     scope = only.scope._replace(only_order=True)
-    assert finished.read(lambda connection: reading.claimable(connection, scope)) == 1
+    assert finished.read(lambda connection: queries.claimable(connection, scope)) == 1
 
 
 def test_the_money_counts_every_video(finished: Ledger) -> None:
@@ -263,7 +263,7 @@ def test_the_money_counts_every_video(finished: Ledger) -> None:
     assert committed(finished) == before + intent.reserve
     settle(finished, intent.token, RowState.ERROR, credits_final=0)
     assert committed(finished) == before
-    by_model = finished.read(lambda connection: reading.credits_by_model(connection, SPRING))
+    by_model = finished.read(lambda connection: queries.credits_by_model(connection, SPRING))
     assert sum(money.worst_case for money in by_model.values()) == before
 
 
@@ -274,13 +274,13 @@ def test_an_earlier_video_that_failed_does_not_count_once_there_is_a_later_one(l
     token = worker.send(worker.claim()[0]).token
     load(ledger, rows_of("a"), ALL)
     settle(ledger, token, RowState.ERROR, credits_final=0)
-    assert ledger.read(lambda connection: reading.counts(connection, SPRING)) == {
+    assert ledger.read(lambda connection: queries.counts(connection, SPRING)) == {
         RowState.ERROR: 1,
         RowState.PENDING: 1,
     }
     later = again(ledger)
     settle(ledger, later.send(later.claim()[0]).token)
-    assert ledger.read(lambda connection: reading.counts(connection, SPRING)) == {RowState.COMPLETE: 1}
+    assert ledger.read(lambda connection: queries.counts(connection, SPRING)) == {RowState.COMPLETE: 1}
     assert ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING))) == 0
 
 

@@ -10,10 +10,10 @@ import pytest
 from acting import HERE, SPRING, begin, entry, keys, lines, load, row, rows_of, set_row, states
 
 from reelbatch.domain import Batch, Row, RowState
-from reelbatch.ledger import Ledger, Origin, reading
+from reelbatch.ledger import Ledger, Origin, queries
+from reelbatch.ledger.attempts import Admission
 from reelbatch.ledger.paid_requests import PAID, Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy
-from reelbatch.ledger.sending import Admission
 
 AUTUMN = Batch("autumn")
 SEND, SKIP = RepeatPolicy.SEND, RepeatPolicy.SKIP
@@ -49,7 +49,7 @@ def test_a_key_that_was_rewritten_is_held(ledger: Ledger) -> None:
     assert begin(ledger, "night-2").claim() == []
     assert (entry(ledger, "7")["state"], entry(ledger, "7")["error_code"]) == ("pending", "held")
     assert "007" in entry(ledger, "7")["error_message"]
-    assert ledger.read(lambda connection: reading.held(connection, SPRING, 10))[0] == 1
+    assert ledger.read(lambda connection: queries.held(connection, SPRING, 10))[0] == 1
 
 
 def test_another_batch_of_the_same_account_has_paid(ledger: Ledger) -> None:

@@ -33,13 +33,13 @@ from acting import (
 )
 from waiting import until
 
-from reelbatch.findings import Finding
 from reelbatch.ledger import Ledger, utc_now
+from reelbatch.ledger.attempts import Answer, Ending, Intent
 from reelbatch.ledger.rescue_files import RescueFile, lying, objection, take_up, unverified
-from reelbatch.ledger.sending import Answer, Ending, Intent
-from reelbatch.reconciling import Rules, reconcile
-from reelbatch.submitter.recorder import Recorder
-from reelbatch.submitter.tally import ExitReason
+from reelbatch.pipeline.findings import Finding
+from reelbatch.pipeline.reconcile import Rules, reconcile
+from reelbatch.submit.recorder import Recorder
+from reelbatch.submit.run_stats import ExitReason
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from acting import begin, load, rows_of, set_row, states
 
 from reelbatch.domain import HAS_ID, TRANSITIONS, RowState
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, moves
-from reelbatch.ledger.moves import Move
+from reelbatch.ledger import Ledger, transitions
 from reelbatch.ledger.schema import RESULT_COLUMNS, generations, results
+from reelbatch.ledger.transitions import Move
 
-MOVES = {name: value for name, value in vars(moves).items() if isinstance(value, Move)} | {
-    f"SETTLED {state}": move for state, move in moves.SETTLED.items()
+MOVES = {name: value for name, value in vars(transitions).items() if isinstance(value, Move)} | {
+    f"SETTLED {state}": move for state, move in transitions.SETTLED.items()
 }
 EXPORTED = (
     "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, video_id, "

@@ -26,9 +26,9 @@ from sqlalchemy import update
 
 from reelbatch.domain import RowState, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.ledger import Ledger, reading, reruns, schema, sending
+from reelbatch.ledger import Ledger, attempts, queries, reruns, schema
+from reelbatch.ledger.attempts import Admission, Ending, Intent
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.sending import Admission, Ending, Intent
 
 AFTER = {
     Ending.SUBMITTED: ("queued", 60, 0, 60),
@@ -95,7 +95,7 @@ def test_the_same_answer_twice_counts_once(worker: Worker, ending: Ending) -> No
     intent = worker.send(worker.claim(1)[0], ending)
     before = entry(worker.ledger, "a"), committed(worker.ledger), run_entry(worker)
     twice = [answer(intent, ending), answer(intent, ending)]
-    worker.ledger.change(lambda connection: sending.record_answers(connection, twice))
+    worker.ledger.change(lambda connection: attempts.record_answers(connection, twice))
     assert (entry(worker.ledger, "a"), committed(worker.ledger), run_entry(worker)) == before
 
 
@@ -106,7 +106,7 @@ def test_the_charge_corrects_the_reservation(worker: Worker, charged: int | None
     expected = max(ESTIMATE, charged or 0)
     assert committed(worker.ledger) == expected
     assert run_entry(worker)["spent"] == expected
-    assert worker.ledger.read(lambda connection: reading.credits_of(connection, SPRING)).charged == expected
+    assert worker.ledger.read(lambda connection: queries.credits_of(connection, SPRING)).charged == expected
 
 
 def test_each_retry_is_an_attempt_of_its_own(worker: Worker) -> None:
@@ -131,7 +131,7 @@ def test_a_row_is_sent_by_its_holder_only_and_once(worker: Worker) -> None:
     assert committed(worker.ledger) == ESTIMATE
     together = [worker.intent(second), worker.intent(first)]
     with pytest.raises(StateConflict, match="1 of 2 rows"):
-        worker.ledger.change(lambda connection: sending.record_intents(connection, together))
+        worker.ledger.change(lambda connection: attempts.record_intents(connection, together))
     assert states(worker.ledger)["b"] == "claimed"
 
 
@@ -216,9 +216,9 @@ def test_an_answer_after_the_final_cost_changes_no_sum(worker: Worker) -> None:
     """The settled figure stands, whatever is recorded again."""
     intent = worker.send(worker.claim(1)[0], credits_charged=60)
     settled(worker.ledger, intent, 0)
-    before = worker.ledger.read(lambda connection: reading.committed(connection, SPRING))
+    before = worker.ledger.read(lambda connection: queries.committed(connection, SPRING))
     tell(worker.ledger, intent, credits_charged=60)
-    assert worker.ledger.read(lambda connection: reading.committed(connection, SPRING)) == before
+    assert worker.ledger.read(lambda connection: queries.committed(connection, SPRING)) == before
 
 
 def test_an_id_whose_attempt_the_table_lacks_is_kept(ledger: Ledger) -> None:

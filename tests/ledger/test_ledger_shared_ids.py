@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from waiting import wait_until
 
 from reelbatch.domain import VideoId
-from reelbatch.ledger import Ledger, sending
+from reelbatch.ledger import Ledger, attempts
 from reelbatch.ledger.shared_ids import SharedId, shared_ids
 
 _WAITS = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -28,8 +28,8 @@ def test_an_id_that_another_row_has_is_kept_and_said(ledger: Ledger) -> None:
     worker = begin(ledger)
     intents = [worker.intend(taken) for taken in worker.claim()]
     same = [answer(intent, video_id=VideoId("vid-1")) for intent in intents[:3]]
-    ledger.change(lambda connection: sending.record_answers(connection, same[:2]))
-    ledger.change(lambda connection: sending.record_answers(connection, same[2:]))
+    ledger.change(lambda connection: attempts.record_answers(connection, same[:2]))
+    ledger.change(lambda connection: attempts.record_answers(connection, same[2:]))
     tell(ledger, intents[3])
     assert told(ledger) == (2, [SharedId(key, "vid-1", SPRING, "a") for key in ("b", "c")])
     assert set(states(ledger).values()) == {"queued"}
@@ -66,8 +66,8 @@ def test_two_workers_told_one_id_at_one_moment_see_each_other(url: str) -> None:
         first, second = [answer(worker.intend(taken), video_id=VideoId("vid-1")) for taken in worker.claim()]
 
         def tell_both(connection: Connection) -> Future[list[bool]]:
-            sending.record_answers(connection, [first])
-            theirs = thread.submit(other.change, lambda connection: sending.record_answers(connection, [second]))
+            attempts.record_answers(connection, [first])
+            theirs = thread.submit(other.change, lambda connection: attempts.record_answers(connection, [second]))
             wait_until(lambda: theirs.done() or waits(watching), "the second worker is at it too")
             return theirs
 

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, event
 
 from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, migrations, reading, sending
-from reelbatch.ledger.books import Ending
+from reelbatch.ledger import Ledger, attempts, migrations, queries
+from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.attempts import Admission
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.schema import metadata
-from reelbatch.ledger.sending import Admission
 from reelbatch.ledger.version import VERSION
 
 OPENER = """
@@ -170,11 +170,11 @@ def test_the_sums_of_an_older_table_are_added_up(url: str, path: Path) -> None:
         worker.intend(under_way)
         worker.send(answered, credits_charged=70)
         worker.send(doubtful, Ending.IN_DOUBT)
-        money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+        money = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
     assert (money.reserved, money.charged, money.in_doubt) == (ESTIMATE, 70, ESTIMATE)
     run_sql(path, *AS_SECOND_VERSION)
     with Ledger(url) as ledger:
-        assert ledger.read(lambda connection: reading.credits_of(connection, SPRING)) == money
+        assert ledger.read(lambda connection: queries.credits_of(connection, SPRING)) == money
         assert committed(ledger) == money.worst_case
     with closing(sqlite3.connect(path)) as connection:
         indexes = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
@@ -267,7 +267,7 @@ async def test_a_short_lock_is_waited_for(path: Path) -> None:
         worker = begin(ledger)
         intent = worker.intent(worker.claim()[0])
         with locked(path) as other:
-            waiting = asyncio.create_task(ledger.write(sending.record_intents, intent))
+            waiting = asyncio.create_task(ledger.write(attempts.record_intents, intent))
             done, _ = await asyncio.wait({waiting}, timeout=0.2)
             assert not done
             other.execute("COMMIT")
@@ -281,9 +281,9 @@ async def test_a_long_lock_is_an_error_and_nothing_is_sent(url: str, path: Path)
         worker = begin(ledger)
         taken = worker.claim()[0]
         with locked(path), pytest.raises(LedgerError, match="kept it locked for too long"):
-            await ledger.write(sending.record_intents, worker.intent(taken))
+            await ledger.write(attempts.record_intents, worker.intent(taken))
         assert states(ledger) == {"a": "claimed"}
-        assert (await ledger.write(sending.record_intents, worker.intent(taken))).admission is Admission.ADMITTED
+        assert (await ledger.write(attempts.record_intents, worker.intent(taken))).admission is Admission.ADMITTED
 
 
 def test_a_table_that_is_locked_when_opened_says_so(url: str, path: Path) -> None:
@@ -309,7 +309,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         worker = begin(ledger)
         intents = [worker.intent(taken) for taken in worker.claim()]
         fill_disk(ledger)
-        writes = (ledger.write(sending.record_intents, intent) for intent in intents)
+        writes = (ledger.write(attempts.record_intents, intent) for intent in intents)
         told = await asyncio.gather(*writes, return_exceptions=True)
         refused = [error for error in told if isinstance(error, LedgerError)]
         assert refused
@@ -319,7 +319,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         assert committed(ledger) == len(admitted) * ESTIMATE
     with Ledger(url) as again:
         late = next(intent for intent, said in zip(intents, told, strict=True) if isinstance(said, LedgerError))
-        assert (await again.write(sending.record_intents, late)).admission is Admission.ADMITTED
+        assert (await again.write(attempts.record_intents, late)).admission is Admission.ADMITTED
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")

@@ -9,7 +9,7 @@ from acting import load, rows_of
 from sqlalchemy import Connection, event
 
 from reelbatch.domain import RowState, RunId
-from reelbatch.ledger import Ledger, claims, doubts, reading, settling, shared_ids, utc_now
+from reelbatch.ledger import Ledger, claims, in_doubt, queries, settlements, shared_ids, utc_now
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.selection import Scope
 
@@ -62,7 +62,7 @@ def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:
 def test_settling_reads_only_what_is_due(ledger: Ledger) -> None:
     """Rows that are due are found by time, without a sort."""
     load(ledger, rows_of("a"))
-    plan = plan_of(ledger, lambda connection: connection.execute(settling.due("spring", utc_now(), 10)).all())
+    plan = plan_of(ledger, lambda connection: connection.execute(settlements.due("spring", utc_now(), 10)).all())
     assert "results_due (batch=? AND due_at<?)" in plan
     assert "TEMP B-TREE" not in plan
 
@@ -71,21 +71,21 @@ def test_counting_what_is_left_reads_only_pending_rows(ledger: Ledger) -> None:
     """The question that is asked every second does not read the whole table."""
     load(ledger, rows_of("a"))
     scope = Scope("spring", RunId("run-1"))
-    plan = plan_of(ledger, lambda connection: reading.claimable(connection, scope))
+    plan = plan_of(ledger, lambda connection: queries.claimable(connection, scope))
     assert "(batch=? AND state=?)" in plan
 
 
 def test_counting_by_state_reads_an_index_and_no_rows(ledger: Ledger) -> None:
     """Each state is counted where the index has it, whatever else a row holds."""
     load(ledger, rows_of("a"))
-    plan = plan_of(ledger, lambda connection: reading.counts(connection, "spring"))
+    plan = plan_of(ledger, lambda connection: queries.counts(connection, "spring"))
     assert plan.count("USING COVERING INDEX results_state (batch=? AND state=?)") == len(RowState)
 
 
 def test_the_owner_of_an_id_is_found_by_an_index(ledger: Ledger) -> None:
     """Each group of answers asks for it, and each report for the rows that share one."""
     load(ledger, rows_of("a"))
-    plan = plan_of(ledger, lambda connection: doubts.owners_of(connection, "vid-1"))
+    plan = plan_of(ledger, lambda connection: in_doubt.owners_of(connection, "vid-1"))
     assert "USING INDEX attempts_video (video_id=?)" in plan
     plan = plan_of(ledger, lambda connection: shared_ids.shared_ids(connection, "spring", 10))
     assert "attempts_same (batch=?)" in plan

@@ -8,7 +8,7 @@ import pytest
 from acting import SPRING, answer, begin, entries, entry, keys, lines, load, row, rows_of, set_row, states
 
 from reelbatch.domain import FAILED, HELD, Batch, Row, RowState
-from reelbatch.ledger import Comparison, Ledger, merging, orders, reading, sending
+from reelbatch.ledger import Comparison, Ledger, attempts, merge, orders, queries
 from reelbatch.ledger.selection import Action, Regenerate, SendOptions
 from reelbatch.ledger.staging import Duplicate
 
@@ -74,7 +74,7 @@ def prepare_cases(ledger: Ledger) -> None:
 @pytest.fixture
 def small_spans(monkeypatch: pytest.MonkeyPatch) -> int:
     """Manifests are merged a few rows at a time."""
-    monkeypatch.setattr(merging, "MERGE_ROWS", 3)
+    monkeypatch.setattr(merge, "MERGE_ROWS", 3)
     return 3
 
 
@@ -203,7 +203,7 @@ def test_every_row_is_merged_over_many_spans(ledger: Ledger, small_spans: int) -
     """A manifest larger than one transaction arrives whole, whatever the size of the last part."""
     for rows in (small_spans, small_spans + 1, 10 * small_spans - 1):
         load(ledger, rows_of(*(f"key-{number}" for number in range(rows))))
-        assert ledger.read(lambda connection: reading.counts(connection, SPRING))[RowState.PENDING] == rows
+        assert ledger.read(lambda connection: queries.counts(connection, SPRING))[RowState.PENDING] == rows
 
 
 def test_an_empty_manifest_unlists_everything(ledger: Ledger) -> None:
@@ -235,7 +235,7 @@ def test_a_row_claimed_after_the_comparison_is_not_replaced(ledger: Ledger) -> N
     assert entry(ledger, "a")["state"] == "claimed"
     assert entry(ledger, "a")["prompt"] == taken.request.prompt == "Slow pan"
     intent = worker.intend(taken)
-    ledger.change(lambda connection: sending.record_answers(connection, [answer(intent)]))
+    ledger.change(lambda connection: attempts.record_answers(connection, [answer(intent)]))
     assert load(ledger, rows_of("a", prompt="Fast zoom")).counts[0].action is Action.CHANGED
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from reelbatch.cli.app import app
 from reelbatch.ledger import in_memory
-from reelbatch.models import load_models
+from reelbatch.model_table import load_models
 
 _MODULES = (
     "anyio._backends._asyncio",
@@ -22,7 +22,7 @@ _MODULES = (
     "encodings.utf_8_sig",
     "flows.generate",
     "flows.rerun",
-    "flows.server",
+    "reelbatch.orchestration.prefect_server",
     "flows.settle",
     "h2.connection",
     "httpcore",
@@ -38,10 +38,10 @@ _MODULES = (
     "reelbatch.cli.doubting",
     "reelbatch.cli.running",
     "reelbatch.cli.spending",
-    "reelbatch.findings",
+    "reelbatch.pipeline.findings",
     "reelbatch.ledger.rescue_files",
-    "reelbatch.manifest.delimited",
-    "reelbatch.manifest.images",
+    "reelbatch.manifest.readers.csv",
+    "reelbatch.images.inspect",
     "reelbatch.sandbox.renderer",
     "reelbatch.webhooks",
     "rich._emoji_codes",

@@ -8,7 +8,7 @@ import pytest
 
 from reelbatch.domain import Request
 from reelbatch.errors import SettingsError
-from reelbatch.models import load_models
+from reelbatch.model_table import load_models
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.config import build_config
 from reelbatch.sandbox.prices import ChargeSays, PriceList

@@ -21,12 +21,12 @@ from sqlalchemy import select
 
 from reelbatch import generate
 from reelbatch.domain import Batch
-from reelbatch.generation import GenerateOptions, assignment, load, send_all
-from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger import Ledger, queries
 from reelbatch.ledger.schema import attempts
-from reelbatch.reporting import RunReport
+from reelbatch.pipeline.generate import GenerateOptions, assignment, load, send_all
+from reelbatch.pipeline.run_context import Session, open_session
+from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import RunningSandbox
-from reelbatch.session import Session, open_session
 from reelbatch.settings import Settings, load_settings
 
 URL = "https://images.example.com/chair.png"
@@ -88,7 +88,7 @@ class Bench:
         with Ledger(self.results) as ledger:
             return ledger.read(
                 lambda connection: [
-                    dict(row) for row in connection.execute(reading.rows(Batch(self.batch))).mappings()
+                    dict(row) for row in connection.execute(queries.rows(Batch(self.batch))).mappings()
                 ]
             )
 

@@ -12,7 +12,7 @@ from bench import QUICK, Answer, scripted
 
 import reelbatch
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger import Ledger, queries
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DATA = Path(__file__).parents[2] / "data"
@@ -53,8 +53,8 @@ def states(url: str) -> dict[str, str]:
 def test_what_was_done_and_paid_for_stays(old: str) -> None:
     """Rows, ids and money are as they were; the sums are what the attempts add up to."""
     with Ledger(old) as ledger:
-        money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
-        assert money == ledger.read(lambda connection: reading.added_up(connection, SPRING))
+        money = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
+        assert money == ledger.read(lambda connection: queries.added_up(connection, SPRING))
         assert (money.charged, money.in_doubt) == (144, 48)
     frame = reelbatch.results(old, SPRING)
     assert list(frame["generation"]) == [1] * len(ROWS)

@@ -13,7 +13,7 @@ from bench import PRICE, Answer, Arrival, Bench, ScriptedApi, scripted
 from waiting import until
 
 from reelbatch.ledger import Ledger
-from reelbatch.submitter import ExitReason
+from reelbatch.submit import ExitReason
 
 ID = "vid900001"
 STATUSES = [303, 400, 409, 422, 429, 500, 502, 503, 504, 599]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import reelbatch
 from reelbatch.domain import Batch
-from reelbatch.generation import GenerateOptions, plan, send_options
 from reelbatch.ledger import Ledger, orders
-from reelbatch.planning import Agreement, NotAgreed, Plan, RerunPlan
-from reelbatch.session import ask_consent
+from reelbatch.pipeline.generate import GenerateOptions, plan, send_options
+from reelbatch.pipeline.plan import Agreement, NotAgreed, Plan, RerunPlan
+from reelbatch.pipeline.run_context import ask_consent
 from reelbatch.settings import load_settings
 
 SPRING = "spring"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bench import GONE, PRICE, Answer, Arrival, Bench, scripted
 
-from reelbatch.submitter import ExitReason
+from reelbatch.submit import ExitReason
 
 OUTAGES = {"504": Answer(504), "no id": Answer(200, {"ok": True}), "gone": Answer(GONE)}
 QUICK = {"doubts_in_a_row": 5, "doubt_probe_wait_s": 0.1}

@@ -16,14 +16,14 @@ from waiting import until
 
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, reading, sending
+from reelbatch.ledger import Ledger, attempts, queries
 from reelbatch.ledger.rescue_files import lying
-from reelbatch.reporting import RunReport
-from reelbatch.session import Session, opened_ledger
+from reelbatch.pipeline.run_context import Session, opened_ledger
+from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.settings import load_settings
-from reelbatch.submitter import ExitReason, Uploader
-from reelbatch.submitter.freshness import Freshness, Readings
-from reelbatch.submitter.uploader import Asset
+from reelbatch.submit import ExitReason, Uploader
+from reelbatch.submit.freshness import Freshness, Readings
+from reelbatch.submit.uploads import Asset
 
 
 def recorded_ids(bench: Bench) -> set[str]:
@@ -215,7 +215,7 @@ class FailingLedger(Ledger):
 
     async def write(self, work: Any, item: Any) -> Any:
         """As the table, unless it fails."""
-        if work is sending.record_answers and (error := self.fails()):
+        if work is attempts.record_answers and (error := self.fails()):
             raise error
         return await super().write(work, item)
 
@@ -301,4 +301,4 @@ async def test_an_answer_that_is_taken_up_twice_counts_once(tmp_path: Path) -> N
 
 
 def _committed(connection: Any, bench: Bench) -> int:
-    return reading.committed(connection, Batch(bench.batch))
+    return queries.committed(connection, Batch(bench.batch))

@@ -12,7 +12,7 @@ import pytest
 from bench import PRICE, Answer, Bench, assert_books_agree, scripted
 
 from reelbatch.ledger import Ledger
-from reelbatch.rerunning import RerunOptions, preview, selection
+from reelbatch.pipeline.rerun import RerunOptions, preview, selection
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import load_settings
 

@@ -17,10 +17,10 @@ from test_submit_claimed_ids import ID, named, refusing
 from waiting import wait_until
 
 from reelbatch.domain import Batch
-from reelbatch.following import open_settler
 from reelbatch.ledger import Ledger, rescue_files
+from reelbatch.pipeline.settle import open_settler
 from reelbatch.settings import load_settings
-from reelbatch.settler import SettleTally
+from reelbatch.settle import SettleTally
 
 WORKER = """
 import json, sys

@@ -18,14 +18,14 @@ from sqlalchemy import func, select
 from watching import unfinished_watched
 
 import reelbatch
-from reelbatch import joining
 from reelbatch.domain import Batch, RunId
 from reelbatch.errors import ManifestError
-from reelbatch.generation import GenerateOptions, LoadFor, load
 from reelbatch.ledger import Ledger, utc_now
-from reelbatch.ledger import loads as load_entries
+from reelbatch.ledger import manifest_lock as load_entries
 from reelbatch.ledger.schema import attempts, generations, loads
-from reelbatch.reporting import RunReport
+from reelbatch.pipeline import load_manifest
+from reelbatch.pipeline.generate import GenerateOptions, LoadFor, load
+from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import start
 from reelbatch.settings import load_settings
 
@@ -74,9 +74,11 @@ def counted_loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         time.sleep(0.5)  # a long manifest
         return original(*arguments)
 
-    original: Callable[..., Any] = joining.load  # replaced, as neither table nor file tells how often it was read
+    original: Callable[..., Any] = (
+        load_manifest.load
+    )  # replaced, as neither table nor file tells how often it was read
     with monkeypatch.context() as patch:
-        patch.setattr(joining, "load", load)
+        patch.setattr(load_manifest, "load", load)
         yield read
 
 

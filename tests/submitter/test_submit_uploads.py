@@ -22,8 +22,8 @@ from waiting import until
 from reelbatch.client import PIECE_BYTES
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.schema import uploads
+from reelbatch.pipeline.run_context import Session
 from reelbatch.sandbox import RunningSandbox, start
-from reelbatch.session import Session
 
 
 def with_images(bench: Bench, paths: list[Path]) -> pd.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from reelbatch.addresses import holds_secret, refuse_in_parameters, without_secrets
 from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.manifest import open_manifest
 from reelbatch.manifest.options import Checks, ManifestOptions
-from reelbatch.models import load_models
+from reelbatch.model_table import load_models
+from reelbatch.storage.addresses import holds_secret, refuse_in_parameters, without_secrets
 
 SECRET = [
     "sftp://me:hush4711@host:22/a.csv",

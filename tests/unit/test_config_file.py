@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reelbatch.config_file import ConfigFile
 from reelbatch.errors import SettingsError
-from reelbatch.opening import describe_config
+from reelbatch.pipeline.resources import describe_config
 from reelbatch.settings import load_settings
-from reelbatch.table_urls import sandbox_data, sandbox_table
+from reelbatch.settings.config_file import ConfigFile
+from reelbatch.settings.table_urls import sandbox_data, sandbox_table
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from reelbatch.config_file import SECRETS
 from reelbatch.ledger.engine import has_secret, parse_url
 from reelbatch.settings import Settings
+from reelbatch.settings.config_file import SECRETS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

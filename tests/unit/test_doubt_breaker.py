@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from reelbatch.outcome import Kind
-from reelbatch.submitter.breaker import DoubtBreaker
-from reelbatch.submitter.pace import Pace
+from reelbatch.submit.circuit_breaker import DoubtBreaker
+from reelbatch.submit.concurrency import Pace
 
 
 async def test_each_wait_is_twice_the_one_before() -> None:

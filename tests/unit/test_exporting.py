@@ -21,14 +21,15 @@ from databases import postgres_url
 from sqlalchemy import update
 
 import reelbatch
-from reelbatch import exporting, failpoints
+from reelbatch import failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
-from reelbatch.exporting import SCHEMA, export, is_behind
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import RESULT_COLUMNS, generations
-from reelbatch.spreadsheets import meant
+from reelbatch.pipeline import export as exporting
+from reelbatch.pipeline.export import SCHEMA, export, is_behind
+from reelbatch.pipeline.spreadsheets import meant
 
 BATCH = Batch("見本")
 
@@ -190,7 +191,7 @@ def test_a_failed_export_leaves_the_old_file_alone(
 def test_what_a_killed_export_left_goes_with_the_next(ledger: Ledger, tmp_path: Path) -> None:
     """Half a file of a process that is gone is no use to anybody; that of one at work is left to it."""
     target = tmp_path / "results" / "out.parquet"
-    script = "import sys; from reelbatch.exporting import export; from reelbatch.ledger import Ledger; "
+    script = "import sys; from reelbatch.pipeline.export import export; from reelbatch.ledger import Ledger; "
     script += "export(Ledger(sys.argv[1]), sys.argv[2])"
     command = [sys.executable, "-c", script, ledger.url.render_as_string(), str(target)]
     killed = subprocess.run(command, env={**os.environ, failpoints.VARIABLE: "kill@export.rename"}, check=False)

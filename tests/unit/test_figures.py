@@ -7,7 +7,7 @@ import pytest
 
 from reelbatch import outcome
 from reelbatch.client import answers
-from reelbatch.figures import LARGEST, MISSING, figure
+from reelbatch.domain.money import LARGEST, MISSING, figure
 
 WHOLE = [(0, 0), (240, 240), (240.0, 240), ("450", 450), (" 450 ", 450), (LARGEST, LARGEST)]
 BELIEVED = [*WHOLE, (240.5, 241), ("0.01", 1)]

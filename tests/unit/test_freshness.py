@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from reelbatch.settings import Settings
-from reelbatch.submitter.freshness import Freshness, Readings, read_clocks
+from reelbatch.submit.freshness import Freshness, Readings, read_clocks
 
 
 def is_over(lease_s: float, then: Readings, now: Readings) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from reelbatch.submitter.gathering import Gathered
+from reelbatch.submit.batching import Gathered
 
 
 class Asked:

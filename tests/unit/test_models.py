@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reelbatch.domain import Request
 from reelbatch.errors import SettingsError
-from reelbatch.models import ModelTable, load_models
+from reelbatch.model_table import ModelTable, load_models
 
 TABLE = load_models()
 

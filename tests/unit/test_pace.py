@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 from waiting import until
 
-from reelbatch.submitter.pace import Pace, Stopped
-from reelbatch.submitter.starts import Starts
+from reelbatch.submit.concurrency import Pace, Stopped
+from reelbatch.submit.rate_limiter import Starts
 
 
 @asynccontextmanager

@@ -16,12 +16,12 @@ from test_settler_table import SPRING, complete, row_of, send, settle, submit, v
 
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger, settling, utc_now
+from reelbatch.ledger import Ledger, settlements, utc_now
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.settling import Filed
-from reelbatch.settler import Settler, SettleReason, SettleTally
-from reelbatch.settler.folder import LocalFolder, Part, PartGone
-from reelbatch.settler.names import part_name
+from reelbatch.ledger.settlements import Filed
+from reelbatch.settle import Settler, SettleReason, SettleTally
+from reelbatch.settle.file_names import part_name
+from reelbatch.storage.target import LocalFolder, Part, PartGone
 
 AUTUMN = Batch("autumn")
 _numbers = count()
@@ -203,7 +203,7 @@ async def test_files_behind_a_url_that_cannot_be_asked_count_as_there(
     (row,) = submit(ledger, "a")
     settle(ledger, complete(row))
     unknown = Filed(row, "nosuchkind://bucket/a.mp4")
-    ledger.change(lambda connection: settling.record_files(connection, [unknown]))
+    ledger.change(lambda connection: settlements.record_files(connection, [unknown]))
     assert (await download(ledger, storage, videos)).downloaded == 0
     assert row_of(ledger, "a")["video_path"] == unknown.path
 
@@ -415,7 +415,7 @@ async def test_a_file_that_is_one_too_many_goes_again(ledger: Ledger, storage: F
     (row,) = submit(ledger, "TEA-001")
     settle(ledger, complete(row))
     elsewhere = Filed(row, "s3://bucket/TEA-001.mp4")
-    storage.on_fetch = lambda: ledger.change(lambda connection: settling.record_files(connection, [elsewhere]))
+    storage.on_fetch = lambda: ledger.change(lambda connection: settlements.record_files(connection, [elsewhere]))
     tally = await download(ledger, storage, videos)
     assert (tally.downloaded, files(videos)) == (0, {})
     assert row_of(ledger, "TEA-001")["video_path"] == "s3://bucket/TEA-001.mp4"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelbatch.domain import Batch, RowKey
-from reelbatch.settler.names import NAME_BYTES, marked_name, part_name, plain_name
+from reelbatch.settle.file_names import NAME_BYTES, marked_name, part_name, plain_name
 
 SPRING, AUTUMN = Batch("spring"), Batch("autumn")
 NASTY = [

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import Ledger, claims, reading, runs, schema, sending, settling, utc_now
+from reelbatch.ledger import Ledger, attempts, claims, queries, runs, schema, settlements, utc_now
+from reelbatch.ledger.attempts import Answer, Ending, Intent
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.sending import Answer, Ending, Intent
-from reelbatch.ledger.settling import Filed, Final, FinishedPage, Postponement, Rendered, TakeDue
+from reelbatch.ledger.settlements import Filed, Final, FinishedPage, Postponement, Rendered, TakeDue
 
 SPRING = Batch("spring")
 RUN = RunId("run-1")
@@ -61,13 +61,13 @@ def send(
         for row in claimed
     ]  # fmt: skip
     intents = [Intent(row, run_id, video.token, utc_now(), None) for row, video in zip(claimed, sent, strict=True)]
-    ledger.change(lambda connection: sending.record_intents(connection, intents))
+    ledger.change(lambda connection: attempts.record_intents(connection, intents))
     answers = [
         Answer(batch, row.row_key, run_id, video.token, utc_now(), Ending.SUBMITTED, row.credits_estimated or 0,
                video_id=video.video_id, credits_charged=charged)
         for row, video in zip(claimed, sent, strict=True)
     ]  # fmt: skip
-    ledger.change(lambda connection: sending.record_answers(connection, answers))
+    ledger.change(lambda connection: attempts.record_answers(connection, answers))
     return sent
 
 
@@ -90,14 +90,14 @@ def attempt_of(ledger: Ledger, row: Rendered) -> dict[str, Any]:
 
 def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
     """The running worst case, the sums beside it checked against what the attempts add up to."""
-    credits_ = ledger.read(lambda connection: reading.credits_of(connection, batch))
-    assert credits_ == ledger.read(lambda connection: reading.added_up(connection, batch))
-    return ledger.read(lambda connection: reading.committed(connection, batch))
+    credits_ = ledger.read(lambda connection: queries.credits_of(connection, batch))
+    assert credits_ == ledger.read(lambda connection: queries.added_up(connection, batch))
+    return ledger.read(lambda connection: queries.committed(connection, batch))
 
 
 def settle(ledger: Ledger, *items: Final) -> list[Any]:
     """Record final answers."""
-    return ledger.change(lambda connection: settling.record_finals(connection, items))
+    return ledger.change(lambda connection: settlements.record_finals(connection, items))
 
 
 def complete(row: Rendered, credits_: int | None = ESTIMATE) -> Final:
@@ -118,7 +118,7 @@ def take(ledger: Ledger, limit: int = 100, later_s: float = 60.0) -> list[Render
     """What is due now."""
     now = utc_now()
     item = TakeDue((SPRING,), now, limit, now + timedelta(seconds=later_s), now + timedelta(seconds=2 * later_s))
-    (rows,) = ledger.change(lambda connection: settling.take_due(connection, [item]))
+    (rows,) = ledger.change(lambda connection: settlements.take_due(connection, [item]))
     return rows
 
 
@@ -131,7 +131,7 @@ def plan_of(ledger: Ledger, query: Any) -> str:
 
 def test_due_rows_are_found_without_looking_at_finished_ones(ledger: Ledger) -> None:
     """A settle over a million finished rows costs nothing: the partial index answers, in order."""
-    plan = plan_of(ledger, settling.due(SPRING, utc_now(), 10))
+    plan = plan_of(ledger, settlements.due(SPRING, utc_now(), 10))
     assert "SEARCH generations USING INDEX results_due" in plan
     assert "SCAN" not in plan
     assert "TEMP B-TREE" not in plan
@@ -146,13 +146,13 @@ def test_a_time_that_a_clock_ahead_wrote_is_not_waited_for(ledger: Ledger) -> No
         ledger.change(lambda connection, late=late: connection.execute(late))
     later = now + timedelta(seconds=5)
     item = TakeDue((SPRING,), now, 10, later, later, now + timedelta(seconds=60))
-    taken = [ledger.change(lambda connection: settling.take_due(connection, [item]))[0] for _ in range(2)]
+    taken = [ledger.change(lambda connection: settlements.take_due(connection, [item]))[0] for _ in range(2)]
     assert [[row.row_key for row in rows] for rows in taken] == [["a"], []]
 
 
 def test_times_too_far_ahead_are_looked_up_in_the_index(ledger: Ledger) -> None:
     """Each page asks for them, so it must cost nothing where there are none."""
-    plan = plan_of(ledger, settling.too_late(SPRING, utc_now()).values(due_at=None))
+    plan = plan_of(ledger, settlements.too_late(SPRING, utc_now()).values(due_at=None))
     assert "USING INDEX results_due (batch=? AND due_at>?)" in plan
 
 
@@ -179,7 +179,9 @@ def test_the_oldest_is_looked_at_first(ledger: Ledger) -> None:
     rows = submit(ledger, "a", "b", "c")
     for age, row in enumerate(rows):
         past = utc_now() - timedelta(minutes=1 + age)
-        ledger.change(lambda connection, row=row, past=past: settling.postpone(connection, [Postponement(row, past)]))
+        ledger.change(
+            lambda connection, row=row, past=past: settlements.postpone(connection, [Postponement(row, past)])
+        )
     assert [row.row_key for row in take(ledger, limit=1)] == ["c"]
 
 
@@ -197,7 +199,7 @@ def test_a_row_without_a_time_gets_one(ledger: Ledger) -> None:
     submit(ledger, "a")
     ledger.change(lambda connection: connection.execute(update(generations).values(due_at=None)))
     assert take(ledger) == []
-    ledger.change(lambda connection: settling.schedule(connection, [(SPRING, utc_now())]))
+    ledger.change(lambda connection: settlements.schedule(connection, [(SPRING, utc_now())]))
     assert len(take(ledger)) == 1
 
 
@@ -242,7 +244,7 @@ def test_a_refund_is_taken_once_and_never_turned_around(ledger: Ledger) -> None:
         assert (row_of(ledger, "a")["credits_final"], committed(ledger)) == (ESTIMATE, ESTIMATE)
     settle(ledger, failed(row, 0), failed(row, ESTIMATE))
     assert (row_of(ledger, "a")["credits_final"], committed(ledger)) == (0, 0)
-    money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    money = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
     assert (money.charged, money.refunded) == (ESTIMATE, ESTIMATE)
 
 
@@ -267,11 +269,11 @@ def test_one_group_of_answers_settles_each_row_once(ledger: Ledger) -> None:
             (nowhere, RowState.COMPLETE),
         )
     ]
-    answers = ledger.change(lambda connection: settling.record_finals(connection, finals))
+    answers = ledger.change(lambda connection: settlements.record_finals(connection, finals))
     assert [answer is not None for answer in answers] == [True, False, True, False, False]
     assert [row_of(ledger, key)["state"] for key in ("cup", "jug")] == [RowState.ERROR, RowState.COMPLETE]
     pot = submit(ledger, "pot")
-    begun = ledger.change(lambda connection: settling.record_rendering(connection, [*pot, jug] * 2))
+    begun = ledger.change(lambda connection: settlements.record_rendering(connection, [*pot, jug] * 2))
     assert begun == [True, False, False, False]
 
 
@@ -279,8 +281,10 @@ def test_a_late_rendering_undoes_nothing(ledger: Ledger) -> None:
     """Answers may arrive out of order; a finished video stays finished."""
     (row,) = submit(ledger, "a")
     settle(ledger, failed(row))
-    assert ledger.change(lambda connection: settling.record_rendering(connection, [row])) == [False]
-    ledger.change(lambda connection: settling.postpone(connection, [Postponement(row, utc_now(), "http_404", "no")]))
+    assert ledger.change(lambda connection: settlements.record_rendering(connection, [row])) == [False]
+    ledger.change(
+        lambda connection: settlements.postpone(connection, [Postponement(row, utc_now(), "http_404", "no")])
+    )
     found = row_of(ledger, "a")
     assert (found["state"], found["error_code"]) == ("error", "no_source_face")
 
@@ -329,7 +333,7 @@ def test_the_running_worst_case_is_the_sum_of_the_attempts(ledger: Ledger) -> No
     rows = submit(ledger, *(f"r{n}" for n in range(12)))
     settle(ledger, *(complete(row, 150 + n) for n, row in enumerate(rows[:5])))
     settle(ledger, *(failed(row) for row in rows[3:8]), failed(rows[8], None))
-    money = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    money = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
     assert money.worst_case == committed(ledger)
     assert money.charged == 12 * ESTIMATE
     assert money.final == sum(150 + n for n in range(5))
@@ -341,7 +345,7 @@ def test_a_row_has_one_file(ledger: Ledger) -> None:
     settle(ledger, complete(row))
 
     def record(path: str) -> list[bool]:
-        return ledger.change(lambda connection: settling.record_files(connection, [Filed(row, path)]))
+        return ledger.change(lambda connection: settlements.record_files(connection, [Filed(row, path)]))
 
     assert record("/v/a.mp4") == [True]
     assert record("/v/other.mp4") == [False]
@@ -361,6 +365,6 @@ def test_the_next_due_time_leaves_out_rows_given_up(ledger: Ledger) -> None:
     """Rows that a run no longer waits for do not keep it waiting."""
     rows = submit(ledger, "a", "b")
     given_up = {rows[0].id}
-    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up, utc_now())) is not None
+    assert ledger.read(lambda connection: settlements.next_due(connection, [SPRING], given_up, utc_now())) is not None
     given_up.add(rows[1].id)
-    assert ledger.read(lambda connection: settling.next_due(connection, [SPRING], given_up, utc_now())) is None
+    assert ledger.read(lambda connection: settlements.next_due(connection, [SPRING], given_up, utc_now())) is None

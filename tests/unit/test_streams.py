@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from reelbatch.streams import memory_given_back, old_objects_spared
+from reelbatch.memory import memory_given_back, old_objects_spared
 
 
 def test_arrows_memory_is_the_callers_own_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from reelbatch.submitter.pace import Stopped
-from reelbatch.submitter.window import RenderWindow
+from reelbatch.submit.concurrency import Stopped
+from reelbatch.submit.render_window import RenderWindow
 
 
 async def _submit(window: RenderWindow, *, has_video: bool = True) -> None:

@@ -25,10 +25,10 @@ from webhook_stories import (
 )
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, reading, reruns
+from reelbatch.ledger import Ledger, queries, reruns
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.sending import Ending
 
 STATES = {"video.started": "rendering", "video.completed": "complete", "video.errored": "error"}
 WORST = {"video.started": ESTIMATE, "video.completed": 38, "video.errored": 0}
@@ -56,7 +56,7 @@ def test_a_refund_is_not_taken_for_the_charge(receiving: Receiving) -> None:
     intent = in_doubt(receiving.ledger)
     receiving.send("video.errored", intent)
     assert attempt(receiving.ledger, intent)["credits_charged"] is None
-    money = receiving.ledger.read(lambda connection: reading.credits_of(connection, SPRING))
+    money = receiving.ledger.read(lambda connection: queries.credits_of(connection, SPRING))
     assert (money.charged, money.refunded, money.in_doubt) == (ESTIMATE, ESTIMATE, 0)
 
 

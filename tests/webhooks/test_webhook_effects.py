@@ -26,8 +26,8 @@ from webhook_stories import (
 
 from reelbatch.domain import VideoId
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.sending import Ending
 
 FINAL = {"video.completed": "complete", "video.errored": "error"}
 

@@ -21,13 +21,13 @@ from webhook_stories import SECRET, Receiving
 
 import reelbatch
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger, reading
+from reelbatch.ledger import Ledger, queries
 from reelbatch.ledger.schema import attempts
+from reelbatch.ledger.webhook_events import TOLD
 from reelbatch.sandbox import SandboxConfig, start
 from reelbatch.sandbox.books import Video
 from reelbatch.sandbox.config import build_config
 from reelbatch.sandbox.service import Service
-from reelbatch.webhooks.recording import TOLD
 from reelbatch.webhooks.signature import Seal
 
 _SWIFT: dict[str, Any] = {
@@ -296,8 +296,8 @@ def _quiet(http: httpx.Client, url: str) -> bool:
 
 
 def _check(ledger: Ledger, books: dict[str, Any]) -> None:
-    (batch,) = ledger.read(reading.batch_names)
-    rows = {row["token"]: row for row in ledger.read(lambda one: reading.first_rows(one, batch, 1000))}
+    (batch,) = ledger.read(queries.batch_names)
+    rows = {row["token"]: row for row in ledger.read(lambda one: queries.first_rows(one, batch, 1000))}
     charges = {charge["token"]: charge for charge in books["charges"]}
     assert rows.keys() == charges.keys()
     for token, charge in charges.items():
@@ -305,9 +305,9 @@ def _check(ledger: Ledger, books: dict[str, Any]) -> None:
         assert (row["state"], row["video_id"]) == (charge["status"], charge["video_id"])
         assert row["credits_final"] == charge["final"]
     assert Counter(row["state"] for row in rows.values()).keys() == {"complete", "error"}
-    money = ledger.read(lambda one: reading.credits_of(one, batch))
+    money = ledger.read(lambda one: queries.credits_of(one, batch))
     assert (money.in_doubt, money.reserved) == (0, 0)
     by_event = select(func.count()).where(attempts.c.message == TOLD)
     assert ledger.read(lambda one: one.scalar(by_event)), "no answer was lost, so nothing was put to the test"
     assert money.final == money.worst_case == books["net"]
-    assert money.worst_case == ledger.read(lambda one: reading.committed(one, batch))
+    assert money.worst_case == ledger.read(lambda one: queries.committed(one, batch))

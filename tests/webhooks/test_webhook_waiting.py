@@ -15,7 +15,7 @@ from waiting import wait_until
 from webhook_stories import Receiving, intend, tell
 
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.sending import Ending, Intent
+from reelbatch.ledger.attempts import Ending, Intent
 
 TOKENS = {"a": "rb_0123456789abcdef000a", "b": "rb_0123456789abcdef000b"}
 

@@ -14,12 +14,12 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RunId, Token, VideoId
-from reelbatch.ledger import Ledger, claims, orders, reading, runs, schema, sending, utc_now
+from reelbatch.ledger import Ledger, attempts, claims, orders, queries, runs, schema, utc_now
+from reelbatch.ledger.attempts import Answer, Ending, Intent
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import results
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
-from reelbatch.ledger.sending import Answer, Ending, Intent
 from reelbatch.webhooks import Counts
 
 SPRING = Batch("spring")
@@ -58,7 +58,7 @@ def resend(ledger: Ledger, token: str, *, rerun: bool = True, order: int | None 
     claim = Claim(Scope(SPRING, RUN, rerun and order is None, order), (1, 10**6), 1)
     ((claimed,),) = ledger.change(lambda connection: claims.claim(connection, [claim]))
     intent = Intent(claimed, RUN, Token(token), utc_now(), None)
-    ledger.change(lambda connection: sending.record_intents(connection, [intent]))
+    ledger.change(lambda connection: attempts.record_intents(connection, [intent]))
     return intent
 
 
@@ -67,7 +67,7 @@ def tell(ledger: Ledger, intent: Intent, ending: Ending, **answered: Any) -> boo
     known = {"batch": intent.row.batch, "row_key": intent.row.row_key, "generation": intent.row.generation}
     known |= {"run_id": RUN, "token": intent.token}
     answer = Answer(**known, at=utc_now(), ending=ending, reserved=intent.reserve, **answered)
-    return ledger.change(lambda connection: sending.record_answers(connection, [answer]))[0]
+    return ledger.change(lambda connection: attempts.record_answers(connection, [answer]))[0]
 
 
 def submit(ledger: Ledger, video_id: str = "vid-1") -> Intent:
@@ -153,14 +153,14 @@ def attempt(ledger: Ledger, intent: Intent) -> dict[str, Any]:
 
 def everything(ledger: Ledger) -> list[Any]:
     """The rows, the attempts and the running sums: to see that nothing was written."""
-    tables = [select(results), select(schema.attempts), select(reading.batches), select(runs.runs)]
+    tables = [select(results), select(schema.attempts), select(queries.batches), select(runs.runs)]
     return ledger.read(lambda connection: [connection.execute(query).all() for query in tables])
 
 
 def worst_case(ledger: Ledger) -> int:
     """The running worst case of the batch, its sums checked against what the attempts add up to."""
-    running = ledger.read(lambda connection: reading.committed(connection, SPRING))
-    credits_ = ledger.read(lambda connection: reading.credits_of(connection, SPRING))
-    assert credits_ == ledger.read(lambda connection: reading.added_up(connection, SPRING))
+    running = ledger.read(lambda connection: queries.committed(connection, SPRING))
+    credits_ = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
+    assert credits_ == ledger.read(lambda connection: queries.added_up(connection, SPRING))
     assert running == credits_.worst_case
     return running

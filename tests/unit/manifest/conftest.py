@@ -12,7 +12,7 @@ from PIL import Image
 
 from reelbatch.domain import Problem, Row
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
-from reelbatch.models import load_models
+from reelbatch.model_table import load_models
 
 
 class Outcome(NamedTuple):

@@ -21,13 +21,14 @@ from packaging.requirements import Requirement
 
 from reelbatch.domain import RunId
 from reelbatch.errors import ManifestError
-from reelbatch.manifest import ImageProblem, cloud
-from reelbatch.manifest.bounds import ImageBounds, upload_bound
-from reelbatch.manifest.cloud import CloudProblem
-from reelbatch.manifest.cloudtroubles import Bound, Trouble
-from reelbatch.manifest.imagechecks import ImageChecks
-from reelbatch.models import load_models
-from reelbatch.submitter import Uploader, UploadPlan
+from reelbatch.images.bounds import ImageBounds, upload_bound
+from reelbatch.manifest import ImageProblem
+from reelbatch.manifest.image_checks import ImageChecks
+from reelbatch.model_table import load_models
+from reelbatch.storage import files
+from reelbatch.storage.errors import Bound, Trouble
+from reelbatch.storage.files import CloudProblem
+from reelbatch.submit import Uploader, UploadPlan
 
 ROOT = Path(__file__).parents[3]
 MEGABYTE = 1 << 20
@@ -79,7 +80,7 @@ def test_a_chain_of_addresses_makes_its_row_invalid(read: Any, chain: str) -> No
     outcome = read(frame(chain), change={"image_schemes": ("simplecache", "zip", "filecache", "s3", "file")})
     ((number, column, what),) = outcome.whats
     assert (number, column) == (1, "image_path")
-    assert what == f"a chain of addresses ({cloud.scheme_of(chain)}…::…), and chains are not followed"
+    assert what == f"a chain of addresses ({files.scheme_of(chain)}…::…), and chains are not followed"
 
 
 def test_an_end_image_is_held_to_the_same(read: Any) -> None:
@@ -130,7 +131,7 @@ async def test_a_row_that_was_checked_elsewhere_is_held_to_this_machines_list(ad
         await uploader().asset(address, ".")
 
 
-@pytest.mark.parametrize("act", [cloud.check, cloud.open_remote, cloud.size, cloud.names, cloud.facts, cloud.remove])
+@pytest.mark.parametrize("act", [files.check, files.open_remote, files.size, files.names, files.facts, files.remove])
 def test_no_chain_reaches_a_storage(act: Any) -> None:
     """Manifests, exports and videos: one place opens addresses, and it opens no chain."""
     with pytest.raises(CloudProblem, match="chains are not followed"):

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from reelbatch.domain import Fingerprint
 from reelbatch.errors import ManifestError
-from reelbatch.manifest import delimited
 from reelbatch.manifest.options import ManifestOptions
+from reelbatch.manifest.readers import csv as delimited
 
 HEAD = "image_path,prompt\n"
 ROW = "https://x.test/a.png,Pan\n"
@@ -295,7 +295,7 @@ def test_giving_up_in_the_middle_is_safe(csv_file: Any) -> None:
     script = (
         "import sys\n"
         "from reelbatch.manifest import *\n"
-        "from reelbatch.models import load_models\n"
+        "from reelbatch.model_table import load_models\n"
         "batches = open_manifest(sys.argv[1], ManifestOptions(), Checks(models=load_models())).batches()\n"
         "print(len(next(batches).rows) > 0)\n"
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reelbatch.domain import Request
 from reelbatch.errors import ManifestError
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
-from reelbatch.models import load_models
+from reelbatch.model_table import load_models
 
 URL = "https://x.test/a.png"
 

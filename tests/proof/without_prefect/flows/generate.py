@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from flows.steps import as_flow, opened, send
-from reelbatch.generation import GenerateOptions, assignment, send_options
-from reelbatch.joining import take_up_manifest
-from reelbatch.session import open_session
+from reelbatch.pipeline.generate import GenerateOptions, assignment, send_options
+from reelbatch.pipeline.load_manifest import take_up_manifest
+from reelbatch.pipeline.run_context import open_session
 
 
 @as_flow

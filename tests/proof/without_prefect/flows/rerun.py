@@ -9,8 +9,8 @@ from typing import Any
 from flows.steps import as_flow, opened, send
 from reelbatch.ledger import reruns
 from reelbatch.ledger.reruns import Selection
-from reelbatch.rerunning import RerunOptions, preview, rerun_assignment, selection
-from reelbatch.session import Session, open_session
+from reelbatch.pipeline.rerun import RerunOptions, preview, rerun_assignment, selection
+from reelbatch.pipeline.run_context import Session, open_session
 
 
 @as_flow

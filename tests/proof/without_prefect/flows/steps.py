@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from reelbatch.errors import ReelbatchError
-from reelbatch.exporting import export
-from reelbatch.generation import send_all
-from reelbatch.interrupts import stopping_gently
 from reelbatch.ledger import Ledger
-from reelbatch.opening import opened_ledger
-from reelbatch.session import Session, on_done
+from reelbatch.pipeline.export import export
+from reelbatch.pipeline.generate import send_all
+from reelbatch.pipeline.resources import opened_ledger
+from reelbatch.pipeline.run_context import Session, on_done
 from reelbatch.settings import Settings, load_settings
+from reelbatch.signals import stopping_gently
 
 _SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")
 

@@ -1,0 +1,130 @@
+"""The progress line: live on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.live import Live
+from rich.text import Text
+
+from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
+from reelbatch.pipeline.plan import Plan, RerunPlan
+from reelbatch.pipeline.run_context import Session, on_done, on_session
+from reelbatch.pipeline.settle import on_settler
+from reelbatch.settle import Settler, SettleTally
+from reelbatch.submit import ExitReason
+
+_REFRESH_S = 0.2
+_PLAIN_EVERY_S = 10.0
+
+
+class ProgressLine:
+    """Follows the session that opens inside of `watching`."""
+
+    def __init__(self, *, show_plan: bool) -> None:
+        self.session: Session | None = None
+        self.settler: Settler | None = None
+        self.done = asyncio.Event()
+        self.server_lost = False
+        self._show_plan = show_plan
+
+    @property
+    def reported(self) -> bool:
+        """Whether there is something to print about what was done."""
+        if self.session is not None:
+            return self.session.report is not None
+        return self.settler is not None and self.settler.ended
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Show progress on standard error until the block ends."""
+        tokens = on_session.set(self._opened), on_settler.set(self._following)
+        done = on_done.set(self.done.set)
+        show = asyncio.create_task(self._on_terminal() if err.is_terminal else self._as_lines())
+        try:
+            yield
+        finally:
+            show.cancel()
+            await asyncio.gather(show, return_exceptions=True)
+            on_session.reset(tokens[0])
+            on_settler.reset(tokens[1])
+            on_done.reset(done)
+
+    def _opened(self, session: Session) -> None:
+        self.session = session
+        session.on_plan = self._planned
+
+    def _following(self, settler: Settler) -> None:
+        self.settler = settler
+
+    def _planned(self, plan: Plan | RerunPlan) -> None:
+        if isinstance(plan, Plan):
+            print_findings(plan)
+        if self._show_plan:
+            print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
+
+    async def _on_terminal(self) -> None:
+        with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as live:
+            while True:
+                await asyncio.sleep(_REFRESH_S)
+                live.update(Text(self.text()))
+
+    async def _as_lines(self) -> None:
+        last, said = "", time.monotonic()
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            line = self.text()
+            if line != last and time.monotonic() - said >= _PLAIN_EVERY_S:
+                err.print(line)
+                last, said = line, time.monotonic()
+
+    def text(self) -> str:
+        """`312/2,000 rows · 48.2 rows/s · …`."""
+        session, settler = self.session, self.settler
+        if session is not None and session.settler is not None:
+            settler = session.settler
+        if settler is not None:
+            return _waiting(settler.tally)
+        if session is None:
+            return "starting Prefect"
+        if session.plan is None:
+            return "reading the manifest"
+        return _sending(session)
+
+
+def _waiting(tally: SettleTally) -> str:
+    downloaded = f", {tally.downloaded:,} downloaded" if tally.downloaded else ""
+    return f"waiting for videos: {tally.complete:,} complete, {tally.error:,} failed{downloaded}"
+
+
+def _sending(session: Session) -> str:
+    now = session.progress()
+    parts = [
+        f"{now.done:,}/{now.rows:,} rows",
+        f"{now.rows_per_second:.1f} rows/s",
+        f"{now.credits_charged:,} credits",
+    ]
+    if now.credits_worst_case != now.credits_charged:
+        parts.append(f"at worst {now.credits_worst_case:,}")
+    if now.in_doubt:
+        parts.append(f"{now.in_doubt} in doubt")
+    if now.failed:
+        parts.append(f"{now.failed} failed")
+    if now.slowed_to == 0:
+        parts.append("waiting: row after row went into doubt")
+    elif now.slowed_to is not None:
+        parts.append(f"slowed to {now.slowed_to} in flight")
+    if session.tally.reason is not ExitReason.DONE:
+        parts.append(f"stopping, {now.in_flight} in flight")
+    elif now.seconds_left is not None:
+        parts.append(f"{_duration(now.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

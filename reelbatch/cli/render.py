@@ -1,0 +1,344 @@
+"""What people see: tables and figures on standard output, progress and warnings on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from reelbatch.pipeline.resources import new_table
+from reelbatch.printable import one_line, printable
+
+if TYPE_CHECKING:
+    from reelbatch.ledger.in_doubt import Doubt
+    from reelbatch.ledger.queries import OddFigure
+    from reelbatch.pipeline.plan import Plan, RerunPlan
+    from reelbatch.pipeline.run_summary import RunReport
+    from reelbatch.pipeline.status import BatchStatus
+    from reelbatch.settle import SettleTally
+
+
+class Screen(Console):
+    """The one way to the terminal: rich makes all that it prints of strings here, table cells as well."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Nothing in it acts on the terminal but the styles of our own markup."""
+        return super().render_str(printable(text), **options)
+
+
+_width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width of its own
+out = Screen(highlight=False, emoji=False, soft_wrap=True, width=_width)
+err = Screen(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+
+_PROBLEMS_SHOWN = 50
+_FAILED_SHOWN = 10
+_HELD_SHOWN = 10
+_ODD_SHOWN = 5
+
+
+def cell(text: str) -> str:
+    """Something from outside as a part of a line or of a table: no markup, and no line of its own."""
+    return escape(one_line(text))
+
+
+def fail(message: str) -> None:
+    """An error, on standard error."""
+    err.print(f"[bold red]Error:[/] {escape(message)}")
+
+
+def warn(message: str) -> None:
+    """Something to know, on standard error."""
+    err.print(f"[yellow]Warning:[/] {escape(message)}")
+
+
+def note(message: str) -> None:
+    """Something that may be as it should be, on standard error."""
+    err.print(f"[yellow]{escape(message)}[/]")
+
+
+def print_findings(plan: Plan) -> None:
+    """Problems and warnings of the manifest, on standard error."""
+    _list(plan.warnings, plan.warning_count, "warning", "yellow")
+    _list(plan.problems, plan.problem_count, "problem", "red")
+
+
+def _list(lines: list[str], count: int, word: str, colour: str) -> None:
+    if not count:
+        return
+    err.print(f"[{colour}]{count} {word}{'s' if count > 1 else ''} in the manifest:[/]")
+    for line in lines[:_PROBLEMS_SHOWN]:
+        err.print(f"  {cell(line)}")
+    if more := count - len(lines[:_PROBLEMS_SHOWN]):
+        err.print(f"  and {more} more; `reelbatch plan --json` lists them")
+
+
+def print_plan(plan: Plan) -> None:
+    """What `generate` would do."""
+    out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
+    _rows(
+        ("to send", plan.send, ""),
+        ("skipped", plan.skip, "have their video, unchanged"),
+        ("changed", plan.changed, "have their video, but the manifest says something else now; see --regenerate"),
+        ("held", plan.held_rows, "paid for under another name; see --repeats"),
+        ("failed", plan.failed, "left for `reelbatch rerun`"),
+        ("in doubt", plan.in_doubt, "may have been charged; see `reelbatch reconcile`"),
+        ("at work", plan.at_work, "another run is at work on them"),
+        ("rendering", plan.later, "made again once their videos have settled; the same command again then"),
+        ("limit", plan.beyond_limit, "left to the next run by --limit"),
+        ("not chosen", plan.not_chosen, "left alone, since --rows names others"),
+        ("invalid", plan.invalid, "failed their checks; nothing is sent for them"),
+        ("gone", plan.gone, "in the results table, but not in the manifest any more; left alone"),
+    )
+    print_held(plan.held, plan.held_rows)
+    if plan.order is not None:
+        out.print(f"  An order is open: {cell(plan.order)}")
+    if plan.results_is_new:
+        out.print(f"[yellow]{cell(new_table(plan.results))}[/]")
+    if plan.by_model:
+        out.print(_model_table(plan))
+    out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
+    _print_assumed(plan)
+    if plan.unknown_rate:
+        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+    if plan.max_credits is not None:
+        out.print(f"Cap: {plan.max_credits:,} credits")
+    if plan.joined:
+        out.print("Another worker has read this manifest and is at work on it: the rows are shared.")
+
+
+def print_any_plan(plan: Plan | RerunPlan) -> None:
+    """What a run would do."""
+    from reelbatch.pipeline.plan import RerunPlan
+
+    if isinstance(plan, RerunPlan):
+        print_rerun_plan(plan)
+    else:
+        print_plan(plan)
+
+
+def print_held(held: Sequence[Mapping[str, Any]], rows: int) -> None:
+    """Rows that were paid for under another name, with both names."""
+    for row in held[:_HELD_SHOWN]:
+        paid = f"{row['paid_row_key']} of batch {row['paid_batch']}" + (
+            f", {row['video_id']}" if row["video_id"] else ""
+        )
+        out.print(f"    [dim]{cell(row['row_key'])}: paid for as {cell(paid)} ({row['paid_state']})[/]")
+    if rows > _HELD_SHOWN:
+        out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists them[/]")
+
+
+def _model_table(plan: Plan) -> Table:
+    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
+    table.add_column("  model")
+    table.add_column("rows", justify="right")
+    table.add_column("credits", justify="right")
+    for model in plan.by_model:
+        credits_ = "unknown" if model.credits is None else f"{model.credits:,}"
+        table.add_row(f"  {cell(model.model)}", f"{model.rows:,}", credits_)
+    return table
+
+
+def _money(plan: Plan) -> str:
+    dollars = "" if plan.dollars is None else f" (about ${plan.dollars:,.2f})"
+    return f"{plan.credits_estimated:,} credits{dollars}"
+
+
+def _print_assumed(plan: Plan | RerunPlan) -> None:
+    if plan.credits_assumed:
+        from reelbatch.model_table import either
+
+        models = escape(either(plan.assumed_models))
+        out.print(f"  of it {plan.credits_assumed:,} assumed: model default is taken to be {models}")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _rows(*lines: tuple[str, int, str]) -> None:
+    """`label  count  explanation` for every count that is not zero; the first in any case."""
+    for index, (label, count, explanation) in enumerate(lines):
+        if count or index == 0:
+            out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]".rstrip())
+
+
+def _rest(*lines: tuple[str, int, str]) -> None:
+    """The same for counts that are mostly zero."""
+    for label, count, explanation in lines:
+        if count:
+            out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]")
+
+
+def print_rerun_plan(plan: RerunPlan) -> None:
+    """What `rerun` would do."""
+    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
+    for count in plan.by_failure:
+        code = f" ({cell(count.error_code)})" if count.error_code else ""
+        out.print(f"  {count.rows:>9,}  {count.state}{code}")
+    for line in plan.left_alone:
+        out.print(f"  [dim]left alone: {cell(line)}[/]")
+    out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")
+    _print_assumed(plan)
+    if plan.unknown_rate:
+        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+
+
+def print_settled(tally: SettleTally) -> None:
+    """What became of the videos."""
+    if tally.message:
+        err.print(f"[yellow]{cell(tally.message)}[/]")
+    out.print(
+        f"Videos: [bold]{tally.complete:,} complete[/], {tally.error:,} failed, {tally.canceled:,} canceled, "
+        f"{tally.unsettled:,} not finished, {tally.downloaded:,} downloaded"
+    )
+    out.print(
+        f"Credits of these: estimated {tally.credits_estimated:,} · charged {tally.credits_charged:,} · "
+        f"final {tally.credits_final:,} · refunded {tally.credits_refunded:,}"
+    )
+    _print_cleared_up(tally.cleared_up)
+    if tally.odd_figure_rows:
+        _print_odd_figures("charged in the end", "they count as before", tally.odd_figure_rows, tally.odd_figures)
+    for key, message in tally.download_failures:
+        err.print(f"[red]{cell(key)}: not downloaded:[/] {cell(message)}")
+
+
+def print_status(status: BatchStatus) -> None:
+    """A batch as the table has it."""
+    out.print(f"[bold]{cell(status.batch)}[/]: {_count(status.rows, 'row')}")
+    for state, count in status.states.items():
+        out.print(f"  {state:<12}{count:>9,}")
+    _rest(
+        ("gone", sum(status.gone.values()), "left the manifest; never sent, and counted above"),
+        ("odd", status.odd_figure_rows, "figures of the API were not believed; --json names them"),
+        ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
+    )
+    if status.order is not None and not status.order.is_done:
+        out.print(f"  An order is open: {cell(str(status.order))}")
+    money = status.credits
+    figures = {
+        "charged": money.charged,
+        "refunded": money.refunded,
+        "reserved": money.reserved,
+        "in doubt": money.in_doubt,
+        "worst case": money.worst_case,
+    }
+    out.print("  credits     " + " · ".join(f"{name} {value:,}" for name, value in figures.items()))
+    if money.unknown:
+        out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
+
+
+def print_credits(status: BatchStatus) -> None:
+    """Where every credit of a batch went, by model and in all."""
+    names = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt", "worst_case")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  model")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for model, money in {**status.by_model, "in all": status.credits}.items():
+        table.add_row(f"  {cell(model)}", *(f"{getattr(money, name):,}" for name in names))
+    out.print(table)
+
+
+def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
+    """The end of a run: what was charged, what failed."""
+    if report.stopped_early:
+        why = f": {cell(report.message)}" if report.message else ""
+        out.print(f"[yellow]Stopped early ({report.exit_reason.value.replace('_', ' ')}){why}[/]")
+    if report.sent:
+        speed = f" in {report.submit_seconds:.1f} s ({report.rows_per_second:.0f} rows/s)" if report.submitted else ""
+        out.print(f"[bold]{_count(report.sent, 'row')}[/] sent in this run, {report.submitted:,} got an id{speed}.")
+        out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
+    else:
+        out.print("Nothing was sent in this run.")
+    _print_cleared_up(report.cleared_up)
+    print_status(report.status)
+    if report.held_rows:
+        out.print(f"  held        {report.held_rows:>9,}  [dim]paid for under another name[/]")
+        print_held([held.as_json() for held in report.held], report.held_rows)
+    if report.odd_figure_rows:
+        _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
+    for words in report.dearer:
+        warn(f"dearer than estimated: {words}; correct the table of models")
+    rows = list(failed)
+    if rows:
+        out.print(_failed_table(rows))
+
+
+def _print_cleared_up(rows: int) -> None:
+    if rows:
+        was = "was" if rows == 1 else "were"
+        out.print(f"{_count(rows, 'row')} {was} in doubt no longer: the API was asked about the id in the answer.")
+
+
+def _print_odd_figures(what: str, counts: str, rows: int, first: Sequence[OddFigure]) -> None:
+    shown = ", ".join(f"{odd.row_key} ({odd.why})" for odd in first[:_ODD_SHOWN])
+    more = ", …" if rows > _ODD_SHOWN else ""
+    warn(f"what the API {what} can't be told for {_count(rows, 'row')}, so {counts}: {shown}{more}")
+
+
+def _failed_table(rows: list[dict[str, Any]]) -> Table:
+    more = f" (the first {_FAILED_SHOWN})" if len(rows) > _FAILED_SHOWN else ""
+    table = _table(f"Rows that need attention{more}", ("row", "key", "state", "why"))
+    for row in rows[:_FAILED_SHOWN]:
+        table.add_row(str(row["row_number"]), cell(row["row_key"]), row["state"], cell(row["error_message"] or ""))
+    return table
+
+
+def print_rows(rows: Iterable[dict[str, Any]]) -> None:
+    """Rows of the results table, with what they cost and where their video is."""
+    rows = list(rows)
+    again = any(row["generation"] > 1 for row in rows)
+    number = ("made",) if again else ()
+    table = _table(None, ("key", *number, "state", "frame cost", "charged", "final", "video id", "video"))
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    for row in rows:
+        numbers = ("" if row[name] is None else f"{row[name]:,}" for name in _COSTS)
+        texts = (cell(row["video_id"] or ""), cell(_nearby(row["video_path"] or "")))
+        made = (f"{row['generation']}.",) if again else ()
+        table.add_row(cell(row["row_key"]), *made, row["state"], *numbers, *texts)
+    out.print(table)
+
+
+def print_doubts(doubts: list[Doubt], options: str) -> None:
+    """Rows in doubt, what to look for in the vendor's library, and commands with `options` for what was found."""
+    several = len({doubt.batch for doubt in doubts}) > 1
+    table = _table(
+        None, (*(["batch"] if several else []), "row", "key", "since (UTC)", "credits", "look for a name ending in")
+    )
+    for doubt in doubts:
+        first = [cell(doubt.batch)] if several else []
+        since = f"{doubt.since:%Y-%m-%d %H:%M:%S}"
+        table.add_row(
+            *first, str(doubt.row_number), cell(doubt.row_key), since, f"{doubt.credits_reserved:,}", doubt.token
+        )
+    out.print(f"[bold]{_count(len(doubts), 'row')}[/] in doubt: may have been charged, and no id is known.")
+    out.print(table)
+    out.print("Look for these names in the Magic Hour library, then for each row:")
+    command = f"reelbatch reconcile{cell(options)} --row KEY"
+    out.print(f"  found:      {command} --video-id ID")
+    out.print(f"  not there:  {command} --not-created   (the row is then sent again by `generate`)")
+
+
+def _nearby(path: str) -> str:
+    """Relative to here where it is below."""
+    here = f"{Path.cwd()}{os.sep}"
+    return path.removeprefix(here)
+
+
+_COSTS = ("estimated_frame_cost", "credits_charged", "credits_final")
+_NUMBERS = frozenset({"row", "credits", "frame cost", "charged", "final"})
+
+
+def _table(title: str | None, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="dim", box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+    return table

@@ -1,0 +1,293 @@
+"""A staged manifest goes into the results table, span by span."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from reelbatch.domain import FAILED, HELD, Batch, RowState
+from reelbatch.ledger.paid_requests import HELD_CODE, Held, explanation
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Choice, OrderId, last, rows_of
+from reelbatch.ledger.staging import REQUEST_COLUMNS, changed, joined, made_again, rows_staged, staged
+from reelbatch.ledger.transitions import in_states
+from reelbatch.ledger.unchanged_rows import Kept
+
+MERGE_ROWS = 100_000
+"""Rows merged in one transaction, so that other workers wait for no more than that."""
+
+_LINE = ("image_base", "image_stat", "image_bytes", "paid_as")
+"""Beside the request: where its images are, how they were last seen, and who has paid for it."""
+OF_A_VIDEO = (
+    "video_id",
+    "estimated_frame_cost",
+    "credits_charged",
+    "credits_final",
+    "fps",
+    "width",
+    "height",
+    "token",
+    "run_id",
+    "submitted_at",
+    "settled_at",
+    "video_path",
+    "due_at",
+    "waited_until",
+    "image_sha256",
+    "request_sha256",
+)
+"""What is known of a row's video, and starts anew when the row is sent again; its attempts keep ids and costs."""
+
+
+def spans(connection: Connection) -> Iterator[tuple[int, int]]:
+    """Ranges of row numbers of about MERGE_ROWS each, covering everything staged."""
+    lowest, highest = connection.execute(select(func.min(staged.c.row_number), func.max(staged.c.row_number))).one()
+    if lowest is None:
+        return
+    for first in range(lowest, highest + 1, MERGE_ROWS):
+        yield first, first + MERGE_ROWS - 1
+
+
+def relist(connection: Connection, batch: Batch, span: tuple[int, int], base: str) -> None:
+    """Rows of `span` that the table has already: under their new numbers, and wanted again."""
+    _move(connection, batch, span, base)
+    _see_again(connection, batch, span)
+    _unlist_overtaken(connection, batch, span)
+
+
+def unlist_gone(connection: Connection, batch: Batch, kept: Kept) -> None:
+    """Rows that the manifest no longer has are left alone and never sent."""
+    if rows_of(connection, batch) == rows_staged(connection) + kept.rows:
+        return
+    known = select(staged.c.row_key).where(staged.c.row_key == generations.c.row_key).exists()
+    connection.execute(
+        update(generations)
+        .where(generations.c.batch == batch, generations.c.listed, not_(known), not_(kept.condition()))
+        .values(listed=False)
+    )
+
+
+def hold(connection: Connection, batch: Batch, rows: Sequence[Held]) -> None:
+    """Rows that were waiting already turn out to be paid for under another name."""
+    g = generations.c
+    waiting = and_(
+        g.batch == batch, g.row_key == bindparam("b_key"), in_states({RowState.PENDING}), g.paid_as.is_(None)
+    )
+    mark = bindparam("b_mark", type_=g.paid_as.type)
+    held = (
+        update(generations).where(waiting).values(paid_as=mark, error_code=HELD_CODE, error_message=explanation(mark))
+    )
+    if rows:
+        connection.execute(held, [{"b_key": row.row_key, "b_mark": row.paid.mark} for row in rows])
+
+
+def _move(connection: Connection, batch: Batch, span: tuple[int, int], base: str) -> None:
+    # Not as UPDATE … FROM: SQLite would then read the whole batch for every span.
+    here = select(staged.c.row_key).where(staged.c.row_number.between(*span))
+    number = select(func.min(staged.c.row_number)).where(staged.c.row_key == generations.c.row_key).scalar_subquery()
+    connection.execute(
+        update(generations)
+        .where(
+            generations.c.batch == batch,
+            generations.c.row_key.in_(here),
+            or_(
+                not_(generations.c.listed),
+                generations.c.row_number != number,
+                generations.c.image_base.is_distinct_from(base),
+            ),
+        )
+        .values(listed=True, row_number=number, image_base=base)
+    )
+
+
+def _see_again(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
+    """Images that were touched and not replaced are as they were: nobody has to hash them again."""
+    g = generations.c
+    connection.execute(
+        update(generations)
+        .where(
+            g.batch == batch,
+            g.row_key == staged.c.row_key,
+            staged.c.row_number.between(*span),
+            g.image_sha256.is_not(None),
+            staged.c.image_sha256.is_(None),
+            staged.c.image_stat.is_not(None),
+            g.image_stat.is_distinct_from(staged.c.image_stat),
+        )
+        .values(image_stat=staged.c.image_stat, image_bytes=staged.c.image_bytes)
+    )
+
+
+def _unlist_overtaken(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
+    """A row that a worker holds as it was: should that worker die, nobody sends what the manifest no longer says."""
+    connection.execute(
+        update(generations)
+        .where(
+            generations.c.batch == batch,
+            generations.c.row_key == staged.c.row_key,
+            staged.c.row_number.between(*span),
+            in_states(HELD),
+            changed(),
+        )
+        .values(listed=False)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What a merge has to know of the batch. One that is `new` has no rows in the table yet."""
+
+    batch: Batch
+    base: str  # where the manifest's relative image paths start
+    choice: Choice
+    new: bool
+
+
+def upsert(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
+    """New rows of `span` into the results table; unpaid ones are replaced, paid ones left alone.
+
+    A new batch has no rows there yet, so none is fine elsewhere: asking for each row would take a while.
+    """
+    batch = merge.batch
+    elsewhere = false() if merge.new else _fine_elsewhere(batch)
+    columns = ["batch", "row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
+    names = [*columns, "state", "error_code", "error_message", "listed", *_LINE]
+    source = select(
+        literal(batch),
+        *(staged.c[name] for name in columns[1:]),
+        *_fresh_state(),
+        literal(value=True),
+        *_fresh_line(merge.base),
+    ).where(staged.c.row_number.between(*span), not_(elsewhere))
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(generations).from_select(names, source)
+    new = statement.excluded
+    fresh = {name: getattr(new, name) for name in names[2:]}
+    cleared = dict.fromkeys(OF_A_VIDEO)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[generations.c.batch, generations.c.row_key, generations.c.generation],
+            set_={**fresh, **cleared, "rerun_wanted": False},
+            where=_replaceable(new, merge),
+        )
+    )
+    if merge.choice.further:
+        _revise(connection, merge, span)
+
+
+def _fresh_state() -> list[Any]:
+    """State, error code and message of a row that was never sent, as staged."""
+    good, held = staged.c.problem.is_(None), staged.c.paid_as.is_not(None)
+    return [
+        case((good, literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value)),
+        case((not_(good), literal("invalid")), (held, literal(HELD_CODE)), else_=None),
+        case((not_(good), staged.c.problem), (held, explanation(staged.c.paid_as)), else_=None),
+    ]
+
+
+def _fresh_line(base: str) -> list[Any]:
+    return [literal(base), staged.c.image_stat, staged.c.image_bytes, staged.c.paid_as]
+
+
+def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
+    """What is to be made again and was not sent yet: as the manifest states it now."""
+    g = generations.c
+    state, code, message = _fresh_state()
+    line = dict(zip(_LINE, _fresh_line(merge.base), strict=True))
+    request = {name: staged.c[name] for name in (*REQUEST_COLUMNS, "fingerprint", "credits_estimated")}
+    unsent = in_states({RowState.PENDING, RowState.INVALID})
+    still = false() if merge.choice.open_order is None else g.order_id == merge.choice.open_order
+    connection.execute(
+        update(generations)
+        .where(
+            g.batch == merge.batch,
+            g.generation > literal_column("1"),
+            g.row_key == staged.c.row_key,
+            staged.c.row_number.between(*span),
+            or_(and_(unsent, not_(g.rerun_wanted)), and_(in_states(FAILED), changed())),
+            last(),
+        )
+        .values(
+            **request,
+            **line,
+            **dict.fromkeys(OF_A_VIDEO),
+            state=state,
+            error_code=code,
+            error_message=message,
+            order_id=case((still, g.order_id), else_=None),
+        )
+    )
+
+
+def _fine_elsewhere(batch: Batch) -> ColumnElement[bool]:
+    """Rows whose images this machine can't see, but the one that put them into the table could: they stay pending."""
+    waiting_ = select(generations.c.row_key).where(
+        generations.c.batch == batch,
+        generations.c.row_key == staged.c.row_key,
+        in_states({RowState.PENDING}),
+        generations.c.fingerprint == staged.c.fingerprint,
+    )
+    return and_(staged.c.unseen, waiting_.exists())
+
+
+def _replaceable(new: Any, merge: Merge) -> ColumnElement[bool]:
+    g = generations.c
+    changed_ = or_(g.fingerprint != new.fingerprint, _replaced_image())
+    unsent = in_states({RowState.PENDING, RowState.INVALID})
+    differs = or_(
+        g.fingerprint != new.fingerprint,
+        g.state != new.state,
+        g.credits_estimated.is_distinct_from(new.credits_estimated),
+        g.error_message.is_distinct_from(new.error_message),
+        g.image_stat.is_distinct_from(new.image_stat),
+    )
+    conditions = or_(and_(unsent, differs), and_(in_states(FAILED), changed_))
+    return and_(conditions, last()) if merge.choice.further else conditions
+
+
+def _replaced_image() -> ColumnElement[bool]:
+    """Of the row that is inserted; as text, since SQLAlchemy would take `excluded` for a table of its own."""
+    there = "SELECT 1 FROM staged WHERE staged.row_key = excluded.row_key AND staged.image_sha256 IS NOT NULL"
+    return literal_column(f"(EXISTS ({there}))", Boolean())
+
+
+def place_order(connection: Connection, merge: Merge, order: OrderId) -> None:
+    """A further line for every row that is to be made again."""
+    g = generations.c
+    columns = ["row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
+    state, code, message = _fresh_state()
+    source = select(
+        literal(merge.batch),
+        *(staged.c[name] for name in columns),
+        state,
+        code,
+        message,
+        literal(value=True),
+        *_fresh_line(merge.base),
+        g.generation + 1,
+        literal(order),
+    ).select_from(joined(merge.batch, merge.choice))
+    last_columns = ["state", "error_code", "error_message", "listed", *_LINE, "generation", "order_id"]
+    names = ["batch", *columns, *last_columns]
+    statement = insert(generations).from_select(names, source.where(made_again(merge.choice)))
+    connection.execute(statement)

@@ -1,0 +1,195 @@
+"""Questions to the results table: counts, credits, failed rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
+
+from reelbatch.domain import HELD, SUMS, Batch, Credits, RowKey, RowState, RunId
+from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.paid_requests import Held, PaidAs
+from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, generations, results
+from reelbatch.ledger.selection import Scope, further, last, superseded
+from reelbatch.ledger.transitions import in_states
+
+
+def batch_names(connection: Connection) -> list[Batch]:
+    """Every batch of the table."""
+    return [Batch(name) for name in connection.scalars(select(batches.c.batch).order_by(batches.c.batch))]
+
+
+def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
+    """Rows by state; states without rows are left out."""
+    # One state at a time: groups are compared row by row, which takes twice as long.
+    own = select(func.count()).where(generations.c.batch == batch, generations.c.state == bindparam("of"))
+    history = superseded(connection, batch)
+    found = {
+        state: (connection.scalar(own, {"of": state.value}) or 0) - history.get(state, 0)
+        for state in sorted(RowState)
+    }
+    return {state: rows for state, rows in found.items() if rows}
+
+
+def counts_of_gone(connection: Connection, batch: Batch) -> dict[RowState, int]:
+    """Of `counts`, the rows that the manifest no longer has."""
+    g = generations.c
+    query = select(g.state, func.count()).where(g.batch == batch, not_(g.listed), last()).group_by(g.state)
+    return {RowState(state): rows for state, rows in connection.execute(query)}
+
+
+def held(connection: Connection, batch: Batch, limit: int) -> tuple[int, list[Held]]:
+    """Rows that wait because their request is paid for under another name: how many, and the first of them."""
+    g = generations.c
+    own = (g.batch == batch, in_states({RowState.PENDING}), g.paid_as.is_not(None), g.listed)
+    query = select(g.row_key, g.row_number, g.paid_as).where(*own).order_by(g.row_number).limit(limit)
+    rows = [Held(key, number, _paid_as(connection, mark)) for key, number, mark in connection.execute(query).all()]
+    whole = len(rows)
+    if whole == limit:
+        whole = connection.scalar(select(func.count()).select_from(generations).where(*own)) or 0
+    return whole, rows
+
+
+def _paid_as(connection: Connection, mark: str) -> PaidAs:
+    batch, key = json.loads(mark)
+    r = results.c
+    query = select(r.state, r.video_id).where(r.batch == batch, r.row_key == key)
+    state, video_id = connection.execute(query).one_or_none() or (RowState.COMPLETE, None)
+    return PaidAs(Batch(batch), RowKey(key), RowState(state), video_id)
+
+
+def credits_of(connection: Connection, batch: Batch) -> Credits:
+    """The batch's money: every POST that was ever made for it, by the running sums."""
+    columns = (batches.c[name] for name in SUMS)
+    found = connection.execute(select(*columns).where(batches.c.batch == batch)).one_or_none()
+    return Credits.of(found or [0] * len(SUMS))
+
+
+def added_up(connection: Connection, batch: Batch) -> Credits:
+    """The same, added up from the attempts: what the running sums have to be equal to."""
+    return Credits.of(connection.execute(select(*_sums()).where(attempts.c.batch == batch)).one())
+
+
+def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]:
+    """The same for each model, added up from the attempts; one counts for the model that its row states now."""
+    r, a = generations.c, attempts.c
+    own_row = and_(r.batch == a.batch, r.row_key == a.row_key, r.generation == a.generation)
+    model = func.coalesce(generations.c.model, "default").label("model")
+    query = (
+        select(model, *_sums()).select_from(attempts.outerjoin(generations, own_row)).where(attempts.c.batch == batch)
+    )
+    return {name: Credits.of(sums) for name, *sums in connection.execute(query.group_by(model).order_by(model))}
+
+
+def _sums() -> list[Any]:
+    a = attempts.c
+    has_id = a.video_id.is_not(None)
+    held = and_(~has_id, or_(a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value))
+    settled = a.credits_final.is_not(None)
+    answered = func.coalesce(a.credits_charged, a.credits_reserved)
+    larger = case((answered > a.credits_reserved, answered), else_=a.credits_reserved)
+    charged = case((and_(has_id, settled), answered), (has_id, larger), else_=0)
+    nobody_knows = and_(or_(has_id, held), a.unrated, a.credits_charged.is_(None), ~settled)
+    return [
+        _sum(case((has_id, a.credits_reserved), else_=0)),
+        _sum(charged),
+        _sum(a.credits_final),
+        _sum(case((settled, charged - a.credits_final), else_=0)),
+        _sum(case((and_(held, a.outcome.is_(None)), a.credits_reserved), else_=0)),
+        _sum(case((and_(held, a.outcome.is_not(None)), a.credits_reserved), else_=0)),
+        _sum(case((nobody_knows, 1), else_=0)),
+    ]
+
+
+def _sum(expression: Any) -> Any:
+    return func.coalesce(func.sum(expression), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OddFigure:
+    """A figure of the API that was not believed, and why."""
+
+    row_key: RowKey
+    why: str
+
+
+def odd_figures(
+    connection: Connection, batch: Batch, limit: int, run_id: RunId | None = None
+) -> tuple[int, list[OddFigure]]:
+    """Requests of a batch, or of one run, of which a figure was not believed: how many, and the first of them."""
+    a = attempts.c
+    own = [a.batch == batch, a.odd_figure.is_not(None), *([] if run_id is None else [a.run_id == run_id])]
+    query = select(a.row_key, a.odd_figure).where(*own).order_by(a.started_at).limit(limit)
+    found = [OddFigure(RowKey(key), why) for key, why in connection.execute(query)]
+    if len(found) < limit:
+        return len(found), found
+    return connection.scalar(select(func.count()).select_from(attempts).where(*own)) or 0, found
+
+
+def last_settled(connection: Connection, batch: Batch) -> datetime | None:
+    """When a video of the batch was settled last."""
+    at: datetime | None = connection.scalar(
+        select(func.max(generations.c.settled_at)).where(generations.c.batch == batch)
+    )
+    return at
+
+
+def committed(connection: Connection, batch: Batch) -> int:
+    """The running worst case that a cap is reserved against."""
+    return connection.scalar(select(batches.c.committed).where(batches.c.batch == batch)) or 0
+
+
+def claimable(connection: Connection, scope: Scope) -> int:
+    """Rows that a run of this scope may still take."""
+    return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
+
+
+def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
+    """The images of the rows that a run of this scope takes first."""
+    query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)
+    return list(connection.scalars(query))
+
+
+def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
+    """Rows that other workers hold."""
+    query = select(func.count()).select_from(generations)
+    return (
+        connection.scalar(query.where(generations.c.batch == batch, in_states(HELD), generations.c.run_id != run_id))
+        or 0
+    )
+
+
+def rows(batch: Batch | None = None) -> Select[Any]:
+    """The exported columns of all rows, in the manifest's order."""
+    query = select(*(results.c[name] for name in RESULT_COLUMNS))
+    if batch is not None:
+        query = query.where(results.c.batch == batch)
+    return query.order_by(results.c.batch, results.c.row_number, results.c.row_key)
+
+
+def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
+    """The batch's first rows, all exported columns; of a row that was made again, each of its videos."""
+    found = [dict(row) for row in connection.execute(rows(batch).limit(limit)).mappings()]
+    if not further(connection, batch):
+        return found
+    g = generations.c
+    keys = [row["row_key"] for row in found]
+    query = select(*(g[name] for name in RESULT_COLUMNS)).where(g.batch == batch, g.row_key.in_(keys))
+    every = connection.execute(query.order_by(g.row_number, g.row_key, g.generation))
+    return [dict(line) for line in every.mappings()]
+
+
+def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
+    """The first rows that need somebody's attention."""
+    states = {RowState.INVALID, RowState.REJECTED, RowState.ERROR, RowState.CANCELED, RowState.IN_DOUBT}
+    columns = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token")
+    query = (
+        select(*(generations.c[name] for name in columns))
+        .where(generations.c.batch == batch, in_states(states), generations.c.listed)
+        .order_by(generations.c.row_number)
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,74 @@
+"""A look at a SQLite table by Python's own driver: importing SQLAlchemy takes longer than all that `status` asks.
+
+It answers only where a look is all that there is to do. What else there may be, an older table to migrate, rows of
+dead workers to take back, a mistake to explain, is for `Ledger`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState
+from reelbatch.ledger.version import VERSION
+
+Standing = tuple[dict[RowState, int], Credits]
+
+_SPECIAL = (
+    "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
+    "SELECT 1 FROM generations WHERE listed = 0 LIMIT 1",
+    "SELECT 1 FROM attempts INDEXED BY attempts_odd WHERE odd_figure IS NOT NULL LIMIT 1",
+)
+"""What takes more than a glance: rows that were made again, have left the manifest, or were charged an odd figure."""
+_PREFIX = "sqlite:///"
+_HELD = ", ".join(f"'{state}'" for state in sorted(HELD))
+
+
+def plain_path(url: str) -> Path | None:
+    """The file of a SQLite URL that says nothing but its path; None for any other URL."""
+    path = url.removeprefix(_PREFIX)
+    return None if path == url or "?" in path or ":memory:" in path else Path(path)
+
+
+def glance(path: Path, batch: str | None = None) -> dict[Batch, Standing] | None:
+    """Rows by state and the money, of each batch or of one; None where the table has to be opened properly."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
+            connection.execute("BEGIN")  # all answers are of one moment
+            return _standings(connection, batch) if _is_in_order(connection) else None
+    except sqlite3.Error:
+        return None
+
+
+def _is_in_order(connection: sqlite3.Connection) -> bool:
+    """Whether it is of this version, each row has one line and is in its manifest, and no worker died."""
+    if connection.execute("SELECT version FROM reelbatch_schema").fetchall() != [(VERSION,)]:
+        return False
+    if any(connection.execute(question).fetchone() is not None for question in _SPECIAL):
+        return False
+    holders = connection.execute(f"SELECT DISTINCT run_id FROM generations WHERE state IN ({_HELD})").fetchall()  # noqa: S608 - our states
+    runs = connection.execute("SELECT run_id, host, pid, pid_started FROM runs WHERE ended_at IS NULL").fetchall()
+    known = {run_id for run_id, *_ in runs}
+    return all(run_id in known for (run_id,) in holders) and all(_is_at_work(*process) for _, *process in runs)
+
+
+def _is_at_work(host: str, pid: int, pid_started: float) -> bool:
+    from reelbatch.ledger.process_liveness import is_dead
+
+    return pid != os.getpid() and not is_dead(host, pid, pid_started, expired=True)
+
+
+def _standings(connection: sqlite3.Connection, batch: str | None) -> dict[Batch, Standing]:
+    found = connection.execute(
+        f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE :batch IS NULL OR batch = :batch ORDER BY batch",  # noqa: S608 - our columns
+        {"batch": batch},
+    )
+    return {Batch(name): (_counts(connection, name), Credits.of(sums)) for name, *sums in found.fetchall()}
+
+
+def _counts(connection: sqlite3.Connection, batch: str) -> dict[RowState, int]:
+    own = "SELECT count(*) FROM generations WHERE batch = ? AND state = ?"
+    found = {state: connection.execute(own, (batch, state.value)).fetchone()[0] for state in sorted(RowState)}
+    return {state: rows for state, rows in found.items() if rows}

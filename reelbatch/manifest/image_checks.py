@@ -1,0 +1,189 @@
+"""Checks of the images that rows name: URLs by their form, files on this machine by their content."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from reelbatch.images.bounds import ImageBounds, upload_bound
+from reelbatch.images.inspect import (
+    API_PATHS,
+    ImageInfo,
+    ImageKind,
+    ImageProblem,
+    ImageUnseen,
+    image_kind,
+    inspect_image,
+    resolve_image,
+)
+from reelbatch.manifest.options import Checks
+from reelbatch.manifest.parsing import MAX_SHOWN, storable
+from reelbatch.model_table import Finding
+from reelbatch.storage.files import CloudProblem, check, shown
+
+_REMEMBERED = 50_000
+_TOLERANCE = 0.02
+_FEW = 16
+_ENDINGS = ("jpg", "png", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
+_WITH_DOT = tuple(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
+_WITHOUT_PATH = re.compile(" https?://[^/ ]* ")
+_NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
+_MORE_THAN_A_PATH = (*'?#\\@<>"{}|^`[]', ":///", "magichour.ai")
+
+
+class _Verdict(NamedTuple):
+    """What a look at an image gave. No exception is kept: it would hold on to the whole stack."""
+
+    info: ImageInfo | None = None  # known for sound files on this machine only
+    what: str = ""  # "": nothing is wrong
+    remedy: str = ""
+    unseen: bool = False  # by this machine
+    stat: tuple[int, int] | None = None  # bytes and time of change in ns, of files on this machine
+
+
+class ImageChecks:
+    """Looks at every image once, however many rows name it."""
+
+    def __init__(self, checks: Checks, base: str) -> None:
+        self._look_at_files = checks.images
+        self._base = base
+        self._on_the_web = image_kind(base) is ImageKind.URL
+        upload = upload_bound(checks.plan, checks.models.upload_limits)
+        self._bounds = ImageBounds(schemes=checks.image_schemes, upload=upload)
+        self._verdict = lru_cache(_REMEMBERED)(self._look)
+
+    def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
+        """What is wrong or odd with the images of one column, by index."""
+        for index in _unclear(images, 0, len(images)):
+            if images[index] and (found := self._finding(column, images[index])):
+                yield index, found
+
+    def stats(self, images: Sequence[str], ends: Sequence[str]) -> tuple[list[str | None], list[int | None]]:
+        """Size and time of change of each row's local images, and their size in bytes; None where there are none."""
+        stats: list[str | None] = [None] * len(images)
+        sizes: list[int | None] = [None] * len(images)
+        for index in sorted({*_unclear(images, 0, len(images)), *_unclear(ends, 0, len(ends))}):
+            found = [stat for stated in (images[index], ends[index]) if (stat := self._stat(stated)) is not None]
+            if found:
+                stats[index] = " ".join(f"{size}:{time}" for size, time in found)
+                sizes[index] = sum(size for size, _ in found)
+        return stats, sizes
+
+    def _stat(self, stated: str) -> tuple[int, int] | None:
+        return None if not stated or image_kind(stated) is ImageKind.URL else self._verdict(stated).stat
+
+    def aspect(self, stated: str, ratios: Sequence[str]) -> Finding | None:
+        """Why a local image has none of the aspect `ratios` (`16:9`) that its model takes."""
+        info = None if image_kind(stated) is ImageKind.URL else self._verdict(stated).info
+        if info is None or any(_fits(info, ratio) for ratio in ratios):
+            return None
+        what = f"{info.width} x {info.height} pixels, but the model takes only {' and '.join(ratios)}"
+        return Finding("image_path", shown_image(stated), what, "Crop the image, or choose another model.")
+
+    def _finding(self, column: str, stated: str) -> Finding | None:
+        address = resolve_image(stated, self._base) if self._on_the_web else stated
+        if image_kind(address) is ImageKind.URL:
+            return _url_finding(column, address)
+        verdict = self._verdict(stated)
+        if not verdict.what:
+            return None
+        return Finding(column, shown_image(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
+
+    def _look(self, stated: str) -> _Verdict:
+        if not stated:
+            return _Verdict()
+        if image_kind(stated) is ImageKind.ASSET:
+            named = stated not in API_PATHS
+            return _Verdict() if named else _Verdict(None, "names no file", f"Give the whole {stated} path.")
+        where = resolve_image(stated, self._base)
+        if trouble := self._bounds.trouble(stated) or self._bounds.trouble(where):
+            return _Verdict(None, trouble.what, trouble.remedy)
+        if image_kind(where) is not ImageKind.LOCAL:
+            return _scheme_verdict(where)
+        return self._look_into(where) if self._look_at_files else _Verdict()
+
+    def _look_into(self, where: str) -> _Verdict:
+        try:
+            return _Verdict(inspect_image(where, bound=self._bounds.upload), stat=_stat(where))
+        except ImageProblem as problem:
+            return _Verdict(None, problem.what, problem.remedy, isinstance(problem, ImageUnseen))
+
+
+def _stat(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a million times
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _unclear(images: Sequence[str], first: int, end: int) -> Iterator[int]:
+    """All but the web addresses that are surely good, found by halving what is not good as a whole."""
+    if not any(images[first:end]) or _all_plain(images[first:end]):
+        return
+    if end - first <= _FEW:
+        yield from range(first, end)
+        return
+    middle = (first + end) // 2
+    yield from _unclear(images, first, middle)
+    yield from _unclear(images, middle, end)
+
+
+def _all_plain(images: Sequence[str]) -> bool:
+    """Whether all are web addresses with a host, a path and an image's ending, and without odd characters."""
+    together = f" {' '.join(images)} "
+    if together.count(" ") != len(images) + 1 or not together.isprintable():
+        return False
+    if together.count(" https://") + together.count(" http://") != len(images) or _WITHOUT_PATH.search(together):
+        return False
+    if any(sign in together for sign in _MORE_THAN_A_PATH):
+        return False
+    others = len(images)
+    for ending in _WITH_DOT:
+        others -= together.count(f"{ending} ")
+        if not others:
+            return True
+    return False
+
+
+def _url_finding(column: str, url: str) -> Finding | None:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname)
+    except ValueError:
+        has_host = False
+    if not has_host or _NOT_IN_URLS.search(url):
+        return Finding(column, shown_image(url), "not a web address", "Write blanks as %20 and name a host.")
+    if parts.hostname == "magichour.ai" and parts.path.rstrip("/") == "/my-library":
+        if parse_qs(parts.query).get("imageId"):
+            return None
+        what = "a library address without an imageId"
+        return Finding(column, shown_image(url), what, "Copy the address of one image: …/my-library?imageId=….")
+    if parts.path.lower().endswith(tuple(f".{ending}" for ending in _ENDINGS)):
+        return None
+    what = "a web address whose path does not end in an image's extension; the API may refuse it"
+    return Finding(
+        column, shown_image(url), what, "Prefer a direct address such as https://…/vase.jpg.", blocking=False
+    )
+
+
+def _scheme_verdict(address: str) -> _Verdict:
+    try:
+        check(address)
+    except CloudProblem as problem:
+        return _Verdict(None, problem.what, problem.remedy)
+    return _Verdict()
+
+
+def _fits(info: ImageInfo, ratio: str) -> bool:
+    width, height = map(int, ratio.split(":"))
+    return abs(info.width / info.height / (width / height) - 1) <= _TOLERANCE
+
+
+def shown_image(stated: str) -> str:
+    """An image's path or address as a message may have it: short, and without secrets."""
+    return storable(shown(stated), MAX_SHOWN)

@@ -1,0 +1,152 @@
+"""One cell: any scalar as text, and text as the number, flag or name that its column holds."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from reelbatch.model_table import Finding
+
+MAX_TEXT = 100_000
+"""Characters in one cell; a longer prompt is a mistake in the file."""
+MAX_KEY = 500
+"""Characters of a row key; a database index can't hold much more."""
+MAX_SHOWN = 200
+"""Characters of a cell that a message quotes."""
+MAX_PIXELS = 100_000
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class Nested(str):
+    """The text of a cell that is a list, a mapping or another thing without one obvious text."""
+
+    __slots__ = ()
+
+
+class CellError(Exception):
+    """A cell can't be taken: what is wrong and what to do."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+
+def plain(cell: Any) -> str:
+    """`cell` as text: "" for nothing, `12` for 12 and 12.0, `true` for True; other things become `Nested`."""
+    if isinstance(cell, str):
+        return str(cell)
+    if cell is None:
+        return ""
+    if hasattr(cell, "item") and getattr(cell, "ndim", 0) == 0:  # a NumPy scalar
+        cell = cell.item()
+    return _scalar(cell)
+
+
+def _scalar(cell: Any) -> str:
+    match cell:
+        case bool():
+            text = "true" if cell else "false"
+        case float() | Decimal():
+            text = _decimal(cell)
+        case date() | time():
+            text = cell.isoformat() if cell == cell else ""  # noqa: PLR0124 - pandas' NaT differs from itself
+        case int() | UUID() | os.PathLike():
+            text = str(cell)
+        case _:
+            text = _other(cell)
+    return text
+
+
+def _decimal(cell: float | Decimal) -> str:
+    if math.isnan(cell):
+        return ""
+    if math.isinf(cell):
+        return str(cell)
+    if cell == int(cell):
+        return str(int(cell))
+    return format(cell, "f") if isinstance(cell, Decimal) else repr(cell)
+
+
+def _other(cell: Any) -> str:
+    if type(cell).__name__ in {"NAType", "NaTType"}:  # pandas' own nothings
+        return ""
+    with suppress(TypeError, ValueError, RecursionError):
+        return Nested(json.dumps(cell, ensure_ascii=False))
+    return Nested(repr(cell))
+
+
+def storable(text: str, limit: int = MAX_TEXT) -> str:
+    """`text` without what no database and no terminal takes, cut to `limit` characters."""
+    return _UNSTORABLE.sub("\ufffd", text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
+    """Whether every text passes `text_fault`: one look at a whole column instead of one at each cell."""
+    if not set(map(type, texts)) <= {str} or max(map(len, texts), default=0) > limit:
+        return False
+    joined = "".join(texts)
+    if joined.isascii():
+        return "\0" not in joined
+    return _UNSTORABLE.search(joined) is None
+
+
+def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> Finding | None:
+    """Why `text` can't be sent or stored as it stands."""
+    if isinstance(text, Nested):
+        return finding(column, text, CellError("not one plain value", "Write text or a number."))
+    if len(text) > limit:
+        fault = CellError(f"{len(text):,} characters long, more than {limit:,}", "Shorten it.")
+        return finding(column, text, fault)
+    if found := _UNSTORABLE.search(text):
+        name = "a NUL character" if found[0] == "\0" else "half of a surrogate pair (broken Unicode)"
+        return finding(column, text, CellError(f"contains {name}", "Remove it, or export the file again."))
+    return None
+
+
+def finding(column: str, value: str, fault: CellError) -> Finding:
+    """`fault` as a finding on `column`."""
+    return Finding(column, storable(value, MAX_SHOWN), fault.what, fault.remedy)
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds, fractions allowed."""
+    value = _number(text)
+    if not math.isfinite(value):
+        raise CellError("too large", "Write a number of seconds, such as 5.")
+    return value
+
+
+def pixels(text: str) -> int:
+    """A width or height."""
+    value = _number(text)
+    if value != int(value) or not 0 < value <= MAX_PIXELS:
+        raise CellError("not a whole number of pixels", f"Write 1 to {MAX_PIXELS}, or leave it empty.")
+    return int(value)
+
+
+def flag(text: str) -> bool:
+    """Yes or no."""
+    if (value := _FLAGS.get(text.lower())) is not None:
+        return value
+    raise CellError("neither yes nor no", "Write true or false (or yes, no, 1, 0).")
+
+
+def _number(text: str) -> float:
+    if _DECIMAL_COMMA.fullmatch(text):
+        raise CellError("has a decimal comma", f"Write {text.replace(',', '.')}.")
+    if not _NUMBER.fullmatch(text):
+        raise CellError("not a number", "Write a number, such as 5.")
+    return float(text)

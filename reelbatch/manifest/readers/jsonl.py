@@ -1,0 +1,80 @@
+"""Manifests of JSON Lines: one object for each row. The row number is the number of the line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from reelbatch.errors import ManifestError
+from reelbatch.manifest.options import ManifestOptions
+from reelbatch.manifest.parsing import plain
+from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows, unique_names
+from reelbatch.manifest.text_file import TextFile
+
+LONGEST_LINE = 16 << 20
+_LOOK_AHEAD = 1000
+_REMEDY = "Write one JSON object on each line."
+
+
+class JsonLinesSource:
+    """A JSON Lines file, opened by looking at the names in its first lines."""
+
+    def __init__(self, path: str, options: ManifestOptions) -> None:
+        self._path = path
+        self._file = TextFile.look_at(path, options.encoding, options.largest_text)
+        with self._file.open() as stream:
+            first = [_parse(number, line) for number, line in islice(_lines(path, stream), _LOOK_AHEAD)]
+        if not first:
+            raise ManifestError(f"{path}: is empty. {_REMEDY}")
+        if isinstance(first[0], BrokenRow):
+            raise ManifestError(f"{path}, line {first[0].number}: {first[0].what}. {_REMEDY}")
+        names = dict.fromkeys(name for row in first if isinstance(row, dict) for name in row)
+        self._names = dict(zip(unique_names(path, names), names, strict=True))
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names found in the first thousand lines, stripped."""
+        return tuple(self._names)
+
+    def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
+        """Read the rows; a line that is no JSON object is `broken`, a blank line is left out."""
+        names = [self._names[column] for column in wanted]
+        with self._file.open() as stream:
+            lines = _lines(self._path, stream)
+            while batch := [(number, _parse(number, line)) for number, line in islice(lines, BATCH_ROWS)]:
+                rows = [(number, row) for number, row in batch if isinstance(row, dict)]
+                columns = {
+                    column: [_text(row.get(name)) for _, row in rows]
+                    for column, name in zip(wanted, names, strict=True)
+                }
+                broken = [row for _, row in batch if isinstance(row, BrokenRow)]
+                yield RawRows([number for number, _ in rows], columns, broken)
+
+
+def _text(cell: Any) -> str:
+    return cell if type(cell) is str else plain(cell)
+
+
+def _lines(path: str, stream: io.BufferedReader) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while line := stream.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise ManifestError(f"{path}, line {number}: longer than {LONGEST_LINE:,} bytes. {_REMEDY}")
+        if not line.isspace():
+            yield number, line
+
+
+def _parse(number: int, line: bytes) -> dict[str, Any] | BrokenRow:
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        what = f"not JSON ({error})"
+    else:
+        if isinstance(row, dict):
+            return row
+        what = "not a JSON object"
+    return BrokenRow(number, line.decode("utf-8", "replace").strip(), what, _REMEDY)

@@ -1,0 +1,182 @@
+"""Rows out of cells: put together, checked, keyed and fingerprinted, a batch at a time.
+
+Rows stay columns as long as nothing is wrong with them, and what can be wrong is looked for in whole columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from json.encoder import encode_basestring_ascii as quoted
+from operator import attrgetter
+from typing import Any
+
+from reelbatch.domain import Fingerprint, Problem, Request, Row, RowKey, canonical_json
+from reelbatch.manifest import parsing
+from reelbatch.manifest.column_mapping import Layout
+from reelbatch.manifest.columns import Columns, Faults, clean
+from reelbatch.manifest.image_checks import ImageChecks, shown_image
+from reelbatch.manifest.options import KEY, CheckedRows, Checks
+from reelbatch.manifest.readers.base import BrokenRow, RawRows
+from reelbatch.manifest.settings_cache import Shape, Shapes
+from reelbatch.manifest.warnings import Notices
+from reelbatch.model_table import Finding
+from reelbatch.row_batch import RowColumns
+
+
+class RowChecker:
+    """Checks one reading of a manifest."""
+
+    def __init__(self, layout: Layout, checks: Checks, base: str) -> None:
+        self._layout = layout
+        self._shapes = Shapes(layout, checks)
+        self._images = ImageChecks(checks, base)
+        self.notices = Notices(layout)
+
+    @property
+    def assumed(self) -> list[str]:
+        """Models that the estimates of rows without a model took so far."""
+        return sorted(self._shapes.assumed)
+
+    def check(self, raw: RawRows) -> CheckedRows:
+        """Check one batch. Its warnings are kept for the end, in `notices`."""
+        faults = Faults()
+        columns = clean(raw, self._layout, self._shapes, faults)
+        self._judge(raw.numbers, columns, faults)
+        assembled = assemble(raw.numbers, columns, self._images.stats(columns.images, columns.ends))
+        if not (faults.found or raw.broken):
+            return CheckedRows(assembled, [], [])
+        rows = list(assembled)
+        problems = []
+        for index, found in faults.found.items():
+            key, row = columns.keys[index], rows[index]
+            if index in faults.garbled:
+                hashed = self._hash_of_cells(raw, index)
+                row = row._replace(row_key=RowKey(key or hashed), fingerprint=hashed)
+            unseen = all(fault.unseen for fault in found)
+            rows[index] = row._replace(credits_estimated=None, problem=self._listed(found), unseen=unseen)
+            problems += [self._problem(row.row_number, fault) for fault in found]
+        for broken in raw.broken:
+            rows.append(self._broken_row(broken))
+            problems.append(_broken_problem(broken))
+        if raw.broken:
+            rows.sort(key=lambda row: row.row_number)
+        problems.sort(key=lambda problem: problem.row_number or 0)
+        return CheckedRows(rows, problems, [])
+
+    def _judge(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
+        self._judge_settings(numbers, columns, faults)
+        if not all(columns.images):
+            missing = Finding(
+                "image_path", "", "missing", "Name a file, a URL, an api-assets/ or a saved-items/ path."
+            )
+            _note_empty(columns.images, missing, faults)
+        if not all(columns.prompts):
+            missing = Finding("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
+            _note_empty(columns.prompts, missing, faults)
+        for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
+            for index, finding in self._images.findings(column, stated):
+                if finding.column in faults.columns(index):
+                    continue
+                if finding.blocking:
+                    faults.add(index, finding)
+                else:
+                    self.notices.add(finding, numbers[index])
+
+    def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
+        for index, shape in enumerate(columns.shapes):
+            if not shape.remarkable:
+                continue
+            for fault in shape.faults:
+                # Of an end image, a shape knows that there is one, and not which.
+                value = shown_image(columns.ends[index]) if fault.column == "end_image_path" else fault.value
+                faults.add(index, fault._replace(value=value), garbled=not shape.parsed)
+            for notice in shape.notices:
+                self.notices.add(notice, numbers[index], per_value=notice.column == "model")
+            if shape.aspect_ratios and (wrong := self._images.aspect(columns.images[index], shape.aspect_ratios)):
+                faults.add(index, wrong)
+
+    def _hash_of_cells(self, raw: RawRows, index: int) -> Fingerprint:
+        """An identity for a row that makes no request: other cells, other identity."""
+        return _sha256(canonical_json({column: texts[index] for column, texts in raw.columns.items()}))
+
+    def _broken_row(self, broken: BrokenRow) -> Row:
+        """A row of which only the first cell is known: nothing in front of it can have moved it."""
+        hashed = _sha256(broken.text)
+        first = self._layout.first
+        cell = broken.first_cell if parsing.text_fault(KEY, broken.first_cell, parsing.MAX_KEY) is None else ""
+        request = Request(image_path=cell if first == "image_path" else "", prompt=None, end_seconds=None)
+        key = RowKey(cell if first == KEY and cell else hashed)
+        return Row(key, broken.number, request, hashed, None, f"{broken.what}. {broken.remedy}")
+
+    def _problem(self, number: int, fault: Finding) -> Problem:
+        return Problem(number, self._layout.shown(fault.column), fault.value, fault.what, fault.remedy)
+
+    def _listed(self, found: Sequence[Finding]) -> str:
+        return " ".join(
+            f'column "{self._layout.shown(fault.column)}": {fault.what}. {fault.remedy}' for fault in found
+        )
+
+
+def assemble(
+    numbers: Sequence[int], columns: Columns, stats: tuple[Sequence[str | None], Sequence[int | None]] | None = None
+) -> RowColumns:
+    """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
+    keys, images, prompts, ends, names, shapes = columns
+    sha256 = hashlib.sha256
+    fingerprints = [
+        sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
+        for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
+            _of_each(shapes, attrgetter("json")),
+            _pairs('"end_image_path":{},', ends),
+            map(quoted, images),
+            _pairs(',"name":{}', names),
+            _pairs(',"prompt":{}', prompts),
+            strict=True,
+        )
+    ]
+    settings = zip(*_of_each(shapes, attrgetter("settings")), strict=True)
+    _, _, seconds, resolution, model, audio, _, _, width, height = settings if shapes else [()] * 10
+    stated = (images, _or_none(prompts), seconds, resolution, model, audio, _or_none(names), _or_none(ends))
+    credits_ = list(_of_each(shapes, attrgetter("credits")))
+    keyed = keys if all(keys) else [key or own for key, own in zip(keys, fingerprints, strict=True)]
+    sound = ([None] * len(keys), [False] * len(keys))
+    nothing = [None] * len(keys)
+    return RowColumns(
+        (keyed, numbers, *stated, width, height, fingerprints, credits_, *sound, *(stats or (nothing, nothing)))
+    )
+
+
+def _of_each(shapes: Sequence[Shape], attribute: Callable[[Shape], Any]) -> Iterable[Any]:
+    """An attribute of each shape; mostly they are all the same one."""
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return [attribute(shapes[0])] * len(shapes)
+    return map(attribute, shapes)
+
+
+def _pairs(form: str, texts: Sequence[str]) -> Iterable[str]:
+    """A member of the JSON for each of `texts`; nothing for an empty one."""
+    if not any(texts):
+        return repeat("", len(texts))
+    before, after = form.split("{}")
+    return [f"{before}{quoted(text)}{after}" if text else "" for text in texts]
+
+
+def _or_none(texts: Sequence[str]) -> Sequence[str | None]:
+    return texts if all(texts) else [text or None for text in texts]
+
+
+def _note_empty(texts: Sequence[str], missing: Finding, faults: Faults) -> None:
+    for index, text in enumerate(texts):
+        if not text and missing.column not in faults.columns(index):
+            faults.add(index, missing)
+
+
+def _broken_problem(broken: BrokenRow) -> Problem:
+    value = parsing.storable(broken.text, parsing.MAX_SHOWN)
+    return Problem(broken.number, None, value, broken.what, broken.remedy)
+
+
+def _sha256(text: str) -> Fingerprint:
+    return Fingerprint(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

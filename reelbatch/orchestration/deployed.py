@@ -1,0 +1,46 @@
+"""What the parameters of a deployment's run may name: whoever may start one is not whoever set the worker up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.context import FlowRunContext
+
+from reelbatch.errors import SettingsError
+from reelbatch.settings import Settings
+from reelbatch.storage.files import scheme_of, shown
+
+_BOUNDS = "image_schemes"
+_ADDRESSES = ("manifest", "export", "downloads")
+
+
+def is_deployed() -> bool:
+    """Whether this is a deployment's run: its parameters came over Prefect's API, and nobody typed them here."""
+    run = FlowRunContext.get()
+    return run is not None and run.flow_run is not None and run.flow_run.deployment_id is not None
+
+
+def check_parameters(parameters: Mapping[str, Any], settings: Settings) -> None:
+    """See that addresses in the parameters of a deployment's run are such as the worker's settings allow.
+
+    Raises:
+        SettingsError: one is not, or the parameters would change what is allowed.
+    """
+    stated = {**parameters, **(parameters.get("overrides") or {})}
+    if not is_deployed():
+        return
+    if _BOUNDS in stated:
+        raise SettingsError(
+            f"{_BOUNDS}: bounds what the parameters of a deployment may name, so it is none of them; "
+            "state it in the worker's config file or in REELBATCH_IMAGE_SCHEMES"
+        )
+    for name in _ADDRESSES:
+        address = str(stated.get(name) or "")
+        scheme = scheme_of(address)
+        if scheme is not None and ("::" in address or scheme not in settings.image_schemes):
+            allowed = ", ".join(f"{each}://" for each in settings.image_schemes)
+            raise SettingsError(
+                f"{name} {shown(address)}: a deployment's run takes paths and {allowed or 'no addresses'}, and no "
+                f"chains (::). If {scheme}:// is meant, add it to the worker's setting {_BOUNDS}"
+            )

@@ -1,0 +1,288 @@
+"""The results table as a file or a DataFrame, with the same columns and types whatever the rows hold."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from reelbatch.domain import Batch
+from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.failpoints import point
+from reelbatch.ledger import Ledger, csv_stream, queries
+from reelbatch.ledger.csv_stream import Lines, Wanted
+from reelbatch.ledger.process_liveness import this_machine
+from reelbatch.memory import memory_given_back, one_ahead
+from reelbatch.pipeline.spreadsheets import FORMULA
+from reelbatch.storage.files import CloudProblem, check, file_part, put, scheme_of, shown
+from reelbatch.storage.private_files import replacing
+
+if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
+    import pandas as pd
+
+ROWS_AT_ONCE = 10_000
+
+SCHEMA = pa.schema(
+    [
+        pa.field("batch", pa.string(), nullable=False),
+        pa.field("row_key", pa.string(), nullable=False),
+        pa.field("row_number", pa.int64(), nullable=False),
+        pa.field("image_path", pa.string(), nullable=False),
+        pa.field("prompt", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("resolution", pa.string()),
+        pa.field("end_seconds", pa.float64()),
+        pa.field("audio", pa.bool_()),
+        pa.field("name", pa.string()),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("video_id", pa.string()),
+        pa.field("estimated_frame_cost", pa.int64()),
+        pa.field("credits_estimated", pa.int64()),
+        pa.field("credits_charged", pa.int64()),
+        pa.field("credits_final", pa.int64()),
+        pa.field("fps", pa.float64()),
+        pa.field("width", pa.int64()),
+        pa.field("height", pa.int64()),
+        pa.field("error_code", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("attempts", pa.int64(), nullable=False),
+        pa.field("token", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("submitted_at", pa.timestamp("us", tz="UTC")),
+        pa.field("settled_at", pa.timestamp("us", tz="UTC")),
+        pa.field("video_path", pa.string()),
+        pa.field("generation", pa.int64(), nullable=False),
+        pa.field("verdict", pa.string()),
+        pa.field("verdict_note", pa.string()),
+        pa.field("reviewed_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""Of every export. A column whose values are all null keeps its type."""
+
+_OFTEN_THE_SAME = [
+    name
+    for name in SCHEMA.names
+    if name not in {"row_key", "row_number", "image_path", "prompt", "name", "video_id", "token", "video_path"}
+]
+"""Columns that are worth a dictionary in Parquet."""
+
+
+def export(
+    ledger: Ledger, target: str, batch: Batch | None = None, *, all_videos: bool = False, excel: bool = False
+) -> int:
+    """Write the table (one batch of it) to `target`: .parquet, .csv or .jsonl, local or any fsspec URL.
+
+    One line for each row; with `all_videos` one for every video that a row was, or is to be, made into.
+
+    It appears whole or not at all: when anything fails, what was there before is still there. A new file is its
+    owner's to read; one that is replaced keeps its mode. With `excel` a CSV has the mark by which Excel knows UTF-8,
+    and no cell of it is a formula.
+
+    Returns:
+        Rows written.
+
+    Raises:
+        UsageError: the extension is not one of the three (`excel`: not .csv), or the file can't be written.
+    """
+    suffix = format_of(target)
+    if excel and suffix != ".csv":
+        raise UsageError(f"{shown(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv")
+    try:
+        rows = 0
+        with (
+            memory_given_back(),
+            _file(target) as file,
+            closing((_ExcelCsv if excel else _OPENERS[suffix])(file)) as writer,
+            closing(record_batches(ledger, batch, all_videos=all_videos)) as found,
+        ):
+            for record_batch in found:
+                point("export.write")
+                writer.write_batch(record_batch)
+                rows += record_batch.num_rows
+    except CloudProblem as problem:
+        raise UsageError(f"{shown(target)}: can't be written: {problem}") from problem
+    except OSError as error:
+        raise UsageError(f"{shown(target)}: can't be written: {error}") from error
+    return rows
+
+
+def is_behind(ledger: Ledger, target: str, batch: Batch) -> bool:
+    """Whether a local export lacks what was settled since: a run that is killed before its export leaves it so."""
+    settled_at = ledger.read(partial(queries.last_settled, batch=batch))
+    path = Path(target)
+    return settled_at is not None and (not path.exists() or path.stat().st_mtime < settled_at.timestamp())
+
+
+def format_of(target: str) -> str:
+    """The format that the target's ending says.
+
+    Raises:
+        UsageError: it is none of the three, or there is no driver for the target's kind of URL.
+    """
+    suffix = PurePosixPath(file_part(target)).suffix.lower()
+    if suffix not in _OPENERS:
+        raise UsageError(f"{shown(target)}: the ending says the format; use .parquet, .csv or .jsonl")
+    if scheme_of(target) is not None:
+        try:
+            check(target)
+        except CloudProblem as problem:
+            raise UsageError(f"{shown(target)}: can't be written: {problem}") from problem
+    return suffix
+
+
+def record_batches(
+    ledger: Ledger, batch: Batch | None = None, *, all_videos: bool = False
+) -> Generator[pa.RecordBatch, None, None]:
+    """The exported columns of all rows, in bounded memory.
+
+    Raises:
+        LedgerUnusable: something in the table is not what its column should hold.
+    """
+    with (
+        ledger.connection() as connection,
+        closing(one_ahead(csv_stream.lines(connection, Wanted(batch, all_videos), ROWS_AT_ONCE))) as found,
+    ):
+        for lines in found:
+            try:
+                yield _record_batch(lines)
+            except pa.ArrowInvalid as error:
+                raise LedgerUnusable(f"{ledger.shown_url}: holds a value that can't be exported: {error}") from error
+
+
+_PARSING = pa_csv.ParseOptions(quote_char="'", double_quote=True, newlines_in_values=True)
+_CONVERTING = {
+    "null_values": csv_stream.NULLS,
+    "strings_can_be_null": True,
+    "quoted_strings_can_be_null": False,
+    "true_values": csv_stream.TRUE,
+    "false_values": csv_stream.FALSE,
+}
+
+
+def _record_batch(lines: Lines) -> pa.RecordBatch:
+    types = {name: _zoneless(SCHEMA.field(name).type) for name in lines.columns}
+    table = pa_csv.read_csv(
+        pa.BufferReader(lines.text),
+        # As one block: where texts have line breaks, finding the ends of several would be work done twice.
+        pa_csv.ReadOptions(column_names=lines.columns, block_size=len(lines.text) + 1),
+        _PARSING,
+        pa_csv.ConvertOptions(column_types=types, **_CONVERTING),
+    ).combine_chunks()
+    arrays = [
+        pa.array(lines.apart[field.name], field.type)
+        if field.name in lines.apart
+        else table[field.name].chunk(0).view(field.type)
+        for field in SCHEMA
+    ]
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _zoneless(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
+
+
+def results(url: str, batch: str | None = None) -> pd.DataFrame:
+    """The results table as a DataFrame with nullable dtypes: Int64, Float64, boolean, string, UTC times.
+
+    Args:
+        url: of the table, for example `sqlite:///results/reelbatch.db`.
+        batch: only this batch; None: all.
+
+    Raises:
+        LedgerUnusable: there is no such table.
+    """
+    import pandas as pd
+
+    if not Ledger.exists(url):
+        raise LedgerUnusable(f"{url}: there is no results table here")
+    with Ledger.to_read(url) as ledger:
+        found = list(record_batches(ledger, Batch(batch) if batch is not None else None))
+    types = {
+        pa.int64(): pd.Int64Dtype(),
+        pa.float64(): pd.Float64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.string(): pd.StringDtype(),
+    }
+    frame: pd.DataFrame = pa.Table.from_batches(found, schema=SCHEMA).to_pandas(types_mapper=types.get)
+    return frame
+
+
+@contextmanager
+def _file(target: str) -> Iterator[Any]:
+    scheme = scheme_of(target)
+    if scheme is not None and scheme not in {"file", "local"}:
+        with tempfile.TemporaryDirectory(prefix="reelbatch-export-") as folder:
+            whole = Path(folder) / PurePosixPath(file_part(target)).name
+            with whole.open("wb") as file:
+                yield file
+            put(whole, target)
+        return
+    path = Path(target if scheme is None else target.partition("://")[2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, _mark(path)) as file:
+        yield file
+
+
+def _mark(path: Path) -> str:
+    """This process, for the name of what it writes; what killed processes of this machine left of `path` goes."""
+    machine = hashlib.sha256(this_machine().encode()).hexdigest()[:8]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{machine}-*.part"):
+        pid = left.stem.rpartition(f".{machine}-")[2].partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            left.unlink(missing_ok=True)
+    return f"{machine}-{os.getpid()}-"
+
+
+class _JsonLines:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        lines = (json.dumps(row, ensure_ascii=False, default=datetime.isoformat) for row in batch.to_pylist())
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+
+    def close(self) -> None:
+        """The file is closed by whoever opened it."""
+
+
+class _ExcelCsv:
+    """With a byte order mark; numbers, times and truth values are what they were."""
+
+    def __init__(self, file: Any) -> None:
+        file.write(codecs.BOM_UTF8)
+        self._writer = pa_csv.CSVWriter(file, SCHEMA)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        columns = [_inert(column) if pa.types.is_string(column.type) else column for column in batch.columns]
+        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+
+    def close(self) -> None:
+        """Write what is left; the file is closed by whoever opened it."""
+        self._writer.close()
+
+
+def _inert(texts: pa.Array) -> pa.Array:
+    marked = pc.binary_join_element_wise("'", texts, "")
+    return pc.if_else(pc.match_substring_regex(texts, FORMULA), marked, texts)
+
+
+_OPENERS: dict[str, Any] = {
+    ".parquet": lambda file: pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=_OFTEN_THE_SAME),
+    ".csv": lambda file: pa_csv.CSVWriter(file, SCHEMA),
+    ".jsonl": _JsonLines,
+}

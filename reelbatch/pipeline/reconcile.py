@@ -1,0 +1,193 @@
+"""Clearing up rows in doubt: by an id that was checked, or by somebody's word that nothing was created."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from reelbatch.client import Client, Video
+from reelbatch.domain import Batch, RowKey, Token, VideoId
+from reelbatch.errors import ApiError, SettingsError
+from reelbatch.ledger import Ledger, in_doubt, rescue_files, undoing, utc_now
+from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
+from reelbatch.ledger.runs import user_name
+from reelbatch.ledger.undoing import Undo
+from reelbatch.pipeline.findings import Finding
+from reelbatch.storage.files import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of a finding. `problem` None: the row is cleared up."""
+
+    row_key: RowKey
+    verdict: Verdict
+    video_id: VideoId | None
+    problem: str | None = None
+    unchanged: bool = False  # the row has this id already
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When "not created" is believed.
+
+    Args:
+        min_age_s: of the attempt, in seconds: a video may appear later than its request.
+        now: whatever its age.
+    """
+
+    min_age_s: float
+    now: bool = False
+
+
+def open_doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
+    """Rows in doubt, without what their images' addresses have of secrets."""
+    found = ledger.read(partial(in_doubt.doubts, batch=batch))
+    return [replace(doubt, image_path=shown(doubt.image_path)) for doubt in found]
+
+
+def is_known(ledger: Ledger, batch: Batch, finding: Finding) -> bool:
+    """Whether the row has this very id already, so that there is nothing to check."""
+    if finding.video_id is None:
+        return False
+    return any(owner == (batch, finding.row_key) for owner in _owners(ledger, finding.video_id))
+
+
+def _owners(ledger: Ledger, video_id: VideoId) -> list[tuple[Batch, RowKey]]:
+    return ledger.read(partial(in_doubt.owners_of, video_id=video_id))
+
+
+def refuse_unknown(ledger: Ledger, batch: Batch, keys: Iterable[RowKey]) -> None:
+    """Rows that are named have to exist.
+
+    Raises:
+        SettingsError: the batch has no such row; nothing was decided.
+    """
+    if missing := [key for key in keys if _state(ledger, batch, key) is None]:
+        raise SettingsError(_no_such_row(batch, ", ".join(missing)))
+
+
+async def reconcile(
+    ledger: Ledger, client: Client | None, findings: Iterable[tuple[Batch, Finding]], rules: Rules
+) -> list[Resolution]:
+    """Carry out `findings` one by one; an id is believed only when the API knows it under the row's token.
+
+    `client` may be None where no finding names an id that the row does not have yet.
+    """
+    open_ = {(doubt.batch, doubt.row_key): doubt for doubt in ledger.read(in_doubt.doubts)}
+    case = _Case(ledger, client, rules, secrets.token_hex(6))
+    return [await case.resolve(batch, finding, open_.get((batch, finding.row_key))) for batch, finding in findings]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that one command decides."""
+
+    ledger: Ledger
+    client: Client | None
+    rules: Rules
+    command: str
+
+    async def resolve(self, batch: Batch, finding: Finding, doubt: Doubt | None) -> Resolution:
+        verdict = Verdict.NOT_CREATED if finding.video_id is None else Verdict.FOUND
+        resolution = Resolution(finding.row_key, verdict, finding.video_id)
+        if is_known(self.ledger, batch, finding):
+            return replace(resolution, unchanged=True)
+        problem = _not_in_doubt(self.ledger, batch, finding.row_key) if doubt is None else None
+        if doubt is not None:
+            problem = await (self._not_created(doubt) if finding.video_id is None else self._found(doubt, finding))
+        return replace(resolution, problem=None if problem is None else f"{finding.where}{problem}")
+
+    async def _not_created(self, doubt: Doubt) -> str | None:
+        """Why it may not be said, or None: it was."""
+        if problem := rescue_files.objection(self.ledger):
+            return problem
+        age_s = (utc_now() - doubt.since).total_seconds()
+        if age_s < self.rules.min_age_s and not self.rules.now:
+            return (
+                f"the request left {max(age_s, 0):.0f} s ago, and its video may still appear: look again after "
+                f"{self.rules.min_age_s:.0f} s (doubt_min_age_s), or say so all the same with --now"
+            )
+        return self._decide(Decision(doubt, Verdict.NOT_CREATED, user_name(), utc_now(), doubt.token))
+
+    async def _found(self, doubt: Doubt, finding: Finding) -> str | None:
+        video_id = finding.video_id or VideoId("")
+        checked = await _check(self.ledger, self.client, doubt, video_id)
+        if isinstance(checked, str):
+            return checked
+        if owners := _owners(self.ledger, video_id):
+            other, key = owners[0]
+            return f'video {video_id} is that of row {key} of batch "{other}" already; a video belongs to one row'
+        token, charged = checked
+        return self._decide(Decision(doubt, Verdict.FOUND, user_name(), utc_now(), token, video_id, charged))
+
+    def _decide(self, decision: Decision) -> str | None:
+        decision = replace(decision, command=self.command)
+        if self.ledger.change(partial(in_doubt.decide, items=[decision])) == [True]:
+            return None
+        if decision.verdict is Verdict.NOT_CREATED:
+            return "it was cleared up in another way meanwhile; it is as it was"
+        return "the id belongs to an earlier attempt; it was kept, the row is as it was"
+
+
+def _state(ledger: Ledger, batch: Batch, key: RowKey) -> str | None:
+    return ledger.read(partial(in_doubt.state_of, batch=batch, row_key=key))
+
+
+def _no_such_row(batch: Batch, keys: str) -> str:
+    return f'batch "{batch}" has no row with the key {keys}'
+
+
+def _not_in_doubt(ledger: Ledger, batch: Batch, key: RowKey) -> str:
+    state = _state(ledger, batch, key)
+    return _no_such_row(batch, key) if state is None else f"the row is not in doubt (it is {state})"
+
+
+async def _check(
+    ledger: Ledger, client: Client | None, doubt: Doubt, video_id: VideoId
+) -> tuple[Token, int | None] | str:
+    """The attempt that made the video and what it was charged; or why the id can't be believed."""
+    if client is None:
+        return "an id can only be checked with an API key"
+    try:
+        video: Video = await client.get_video(video_id)
+    except ApiError as error:
+        return f"the API does not confirm {video_id}: {error}"
+    mark = (video.name or "").split()[-1:]
+    if not mark or Token(mark[0]) not in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
+        return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {doubt.token}'
+    return Token(mark[0]), video.credits_charged
+
+
+def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Resolution]:
+    """Take back what was decided last: about each of these rows, or all that the batch's last command decided.
+
+    Raises:
+        SettingsError: there is nothing to take back; nothing was changed.
+    """
+    asked: Sequence[RowKey | None] = keys or [None]
+    parts = [(key, ledger.read(partial(undoing.last_made, batch=batch, row_key=key))) for key in asked]
+    if nothing := [key or f'batch "{batch}"' for key, made in parts if not made]:
+        raise SettingsError(f"--undo: no decision about {', '.join(nothing)} is left to take back")
+    made = [each for _, some in parts for each in some]
+    problems = ledger.change(partial(undoing.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
+    return [
+        Resolution(each.row_key, Verdict.UNDONE, each.video_id, problem)
+        for each, problem in zip(made, problems, strict=True)
+    ]
+
+
+async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, say: Callable[[int], None]) -> None:
+    """Return when no row is in doubt any more: webhook events, or somebody else, clear them up.
+
+    `say` hears how many there are, again when that changes.
+    """
+    said = 0
+    while left := len(ledger.read(partial(in_doubt.doubts, batch=batch))):
+        if left != said:
+            say(left)
+            said = left
+        await asyncio.sleep(every_s)

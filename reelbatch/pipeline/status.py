@@ -1,0 +1,97 @@
+"""How a batch stands, by the results table alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reelbatch.domain import NEEDS_ATTENTION, Batch, Credits, RowState
+from reelbatch.ledger.quick_status import glance, plain_path
+from reelbatch.pipeline.resources import any_rescued
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.orders import OpenOrder
+    from reelbatch.ledger.queries import OddFigure
+
+ODD_FIGURES_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatus:
+    """A batch as the table has it."""
+
+    batch: Batch
+    rows: int
+    states: dict[RowState, int]
+    credits: Credits
+    by_model: dict[str, Credits]
+    gone: dict[RowState, int] = field(default_factory=dict)  # of `states`: rows that the manifest no longer has
+    order: OpenOrder | None = None  # rows that are being made again
+    earlier_videos: int = 0  # of rows that have a later one
+    odd_figure_rows: int = 0  # requests of which a figure of the API was not believed
+    odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
+
+    @property
+    def needs_attention(self) -> int:
+        """Rows of the manifest that are invalid, rejected, in error, canceled or in doubt."""
+        return sum(rows - self.gone.get(state, 0) for state, rows in self.states.items() if state in NEEDS_ATTENTION)
+
+    @property
+    def to_send(self) -> int:
+        """Rows of the manifest that the same command sends, those of an order aside."""
+        ordered = 0 if self.order is None else self.order.count(RowState.PENDING)
+        return self.count(RowState.PENDING) - self.gone.get(RowState.PENDING, 0) - ordered
+
+    def count(self, *states: RowState) -> int:
+        """Rows in one of `states`."""
+        return sum(self.states.get(state, 0) for state in states)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`: every state, also those without rows."""
+        states = {state.value: self.states.get(state, 0) for state in RowState}
+        by_model = {model: asdict(money) for model, money in self.by_model.items()}
+        money = {"credits": asdict(self.credits), "credits_by_model": by_model}
+        order = None if self.order is None else str(self.order)
+        more = {"gone": sum(self.gone.values()), "earlier_videos": self.earlier_videos, "order": order}
+        odd = {"odd_figure_rows": self.odd_figure_rows, "odd_figures": [asdict(one) for one in self.odd_figures]}
+        return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money, **odd}
+
+
+def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> BatchStatus:
+    """Counts by state, and the money; by model too where that is asked for."""
+    return ledger.read(lambda connection: _batch_status(connection, batch, by_model=by_model))
+
+
+def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> BatchStatus:
+    from reelbatch.ledger import orders, queries, selection
+
+    odd_rows, odd = queries.odd_figures(connection, batch, ODD_FIGURES_SHOWN)
+    return BatchStatus(
+        batch=batch,
+        odd_figure_rows=odd_rows,
+        odd_figures=odd,
+        rows=selection.rows_of(connection, batch),
+        states=queries.counts(connection, batch),
+        credits=queries.credits_of(connection, batch),
+        by_model=queries.credits_by_model(connection, batch) if by_model else {},
+        gone=queries.counts_of_gone(connection, batch),
+        order=orders.open_order(connection, batch),
+        earlier_videos=sum(selection.superseded(connection, batch).values()),
+    )
+
+
+def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus] | None:
+    """Each batch of a table, or one, without opening it as a ledger; None where that can't be avoided."""
+    path = plain_path(url)
+    if path is None or not path.exists() or any_rescued(path):
+        return None
+    found = glance(path, batch)
+    if found is None or (batch is not None and not found):
+        return None
+    return [
+        BatchStatus(batch=name, rows=sum(states.values()), states=states, credits=money, by_model={})
+        for name, (states, money) in found.items()
+    ]

@@ -1,0 +1,265 @@
+"""All settings: options over environment over config file over defaults. Built once, at the edge."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from reelbatch.domain import IMAGE_SCHEMES, Plan
+from reelbatch.errors import SettingsError
+from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
+from reelbatch.settings.table_urls import DEFAULT_RESULTS, anchored, sandbox_table
+from reelbatch.settings.variables import PREFIX, stated_variables, unknown_variables, variable
+
+LIVE_URL = "https://api.magichour.ai"
+
+typed_results: ContextVar[str | None] = ContextVar("typed_results", default=None)
+"""A results table with a password that was typed: no flow's parameter may hold it, since Prefect shows those."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether `host` is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def api_of(base_url: str) -> str:
+    """Which API a batch belongs to: its host, or `local` for any API on this machine."""
+    host = urlsplit(base_url).hostname
+    return "local" if is_loopback(host) else str(host)
+
+
+def may_hold_secret(base_url: str) -> bool:
+    """Whether an API's address has a user, a password or a query in it; it needs none of them."""
+    return "@" in base_url or "?" in base_url
+
+
+def _check_base_url(url: str) -> str:
+    if may_hold_secret(url):
+        raise ValueError(
+            "holds a user, a password or a query; state it without: the API asks for its key and no more"
+        )
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return url.rstrip("/")
+    if parts.scheme == "http" and is_loopback(parts.hostname):
+        return url.rstrip("/")
+    raise ValueError("must be https://…, or http://… on this machine (127.0.0.1), because the key goes there")
+
+
+def _none_if_blank(secret: SecretStr | None) -> SecretStr | None:
+    """An environment variable without content is as good as none: nothing can be signed or opened with it."""
+    return secret if secret is not None and secret.get_secret_value().strip() else None
+
+
+def _listed(stated: Any) -> Any:
+    """A list; in the environment, names between commas."""
+    return [name for name in stated.split(",") if name.strip()] if isinstance(stated, str) else stated
+
+
+def _check_schemes(names: tuple[str, ...]) -> tuple[str, ...]:
+    schemes = tuple(name.strip().lower().removesuffix("://") for name in names)
+    if wrong := [name for name in schemes if not _SCHEME.fullmatch(name)]:
+        raise ValueError(f'"{wrong[0]}" is no scheme; list names such as s3, gs, sftp')
+    return schemes
+
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
+_Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
+
+
+class ManifestSettings(BaseModel):
+    """How the manifest's columns become ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: dict[str, str] = Field(default_factory=dict, description="our column: the manifest's column")
+    defaults: dict[str, Any] = Field(default_factory=dict, description="our column: value where a cell is empty")
+    prompt_template: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. Times are in seconds, money in credits."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
+
+    api_key: _Secret = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
+    base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
+    results: str = DEFAULT_RESULTS
+    export: str | None = Field(
+        default=None, description="where a run exports the table; none: results/<batch>.parquet"
+    )
+    downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
+
+    concurrency: int = Field(default=16, ge=1, le=1000, description="creates in flight")
+    request_timeout_s: float = Field(default=60, gt=0)
+    retry_attempts: int = Field(default=5, ge=1)
+    retry_wait_s: float = Field(default=1, ge=0)
+    retry_max_wait_s: float = Field(default=60, ge=0)
+    bad_gateway_wait_s: float = Field(default=30, ge=0)
+    server_errors: Literal["retry", "hold"] = "retry"
+    identical_rejections: int = Field(default=20, ge=1)
+    doubts_in_a_row: int = Field(default=5, ge=1, description="rows in doubt without a success between")
+    doubt_probe_wait_s: float = Field(default=30, ge=0, description="before a single row is tried after them")
+    doubt_min_age_s: float = Field(
+        default=300, ge=0, description="after which the API's word counts that a video does not exist"
+    )
+    rate_limit: float | None = Field(default=None, gt=0, description="creates per second")
+
+    repeats: Literal["hold", "send", "skip"] = Field(
+        default="hold", description="rows whose request is paid for under another name"
+    )
+    max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")
+    price_drift: Literal["warn", "halt"] = Field(
+        default="warn", description="under a cap: videos that cost more than estimated, by their settled figures"
+    )
+    dollars_per_credit: float | None = Field(default=None, ge=0)
+    rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
+    plan: Plan | None = None
+    model_profile: Literal["legacy"] | None = None
+    models: Path | None = Field(default=None, description="another table of models")
+
+    render_window: int | None = Field(default=None, ge=1, description="videos rendering at once")
+    poll_interval_s: float = Field(default=5, gt=0)
+    poll_concurrency: int = Field(default=16, ge=1, le=1000)
+    settle_timeout_s: float | None = Field(default=None, gt=0)
+    unknown_state_holds_s: float = Field(
+        default=600, ge=0, description="how long a video in a state that is not known is waited for"
+    )
+    lease_s: float = Field(default=60, ge=1)
+    webhook_secret: _Secret = Field(default=None, description="signs the API's events")
+
+    image_schemes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_schemes)] = (
+        Field(default=IMAGE_SCHEMES, description="of the addresses that images are fetched from")
+    )
+    manifest: ManifestSettings = ManifestSettings()
+    sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
+
+    def dollar_rate(self, table: Mapping[Plan, float]) -> float | None:
+        """Dollars for one credit: stated, or the plan's."""
+        if self.dollars_per_credit is not None or self.plan is None:
+            return self.dollars_per_credit
+        return table.get(self.plan)
+
+
+def load_settings(
+    config: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    sandbox: bool = False,
+    told: Callable[[ConfigFile], None] | None = None,
+) -> Settings:
+    """Settings from `options` (None: not given), environment, config file and defaults.
+
+    Args:
+        config: a YAML file; default: the `reelbatch.yaml` in the current folder or above it, if there is one.
+        options: settings by their names, which come before all others.
+        sandbox: the sandbox's own results table, unless `options` state one.
+        told: hears of a `reelbatch.yaml` that was found, before anything is done.
+
+    Raises:
+        SettingsError: names the setting, what is wrong with it and where it came from.
+    """
+    file = named_config(Path(config)) if config else find_config()
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    settings = _built(given, file)
+    if file.found and "base_url" in file.stated and not _is_overruled("base_url", given):
+        _check_where_the_key_goes(settings.base_url, file)
+    if told is not None and (file.found or file.foreign or file.shared):
+        told(file)
+    if sandbox and "results" not in given:
+        default = type(settings).model_fields["results"].default
+        return settings.model_copy(update={"results": sandbox_table(settings.results, default)})
+    return settings
+
+
+def _built(given: Mapping[str, Any], file: ConfigFile) -> Settings:
+    """All sources put together.
+
+    Raises:
+        SettingsError: lists everything that is wrong.
+    """
+    wrong = unknown_variables(Settings.model_fields)
+    try:
+        settings = _with_file(file)(**given)
+    except ValidationError as error:
+        raise _explain([*wrong, *_lines(error)], file) from None
+    if wrong:
+        raise _explain(wrong, file)
+    return settings
+
+
+def _with_file(file: ConfigFile) -> type[Settings]:
+    """Settings that read `file` too; the default table of a found one lies beside it, wherever one stands below."""
+    default = anchored(DEFAULT_RESULTS, folder_of(file.path)) if file.found and file.path else DEFAULT_RESULTS
+
+    class WithFile(Settings):
+        results: str = default
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings  # a key in a file beside the manifest is a key that leaks
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(file.stated))
+
+    return WithFile
+
+
+def _is_overruled(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether an option or the environment states a setting, so that the file's word for it does not count."""
+    return name in given or variable(name) in stated_variables()
+
+
+def _check_where_the_key_goes(base_url: str, file: ConfigFile) -> None:
+    """A file that just lies about does not send the key to a stranger.
+
+    Raises:
+        SettingsError: the address is neither the vendor's nor this machine's.
+    """
+    if api_of(base_url) not in {"local", api_of(LIVE_URL)}:
+        raise SettingsError(
+            f"{file.path}: base_url {base_url} is neither {LIVE_URL} nor on this machine, "
+            f"and the key would go there. If that is meant, name the file: --config {file.path}"
+        )
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such setting"
+        lines.append(f"{name}: {message}")
+    return lines
+
+
+def _explain(lines: list[str], file: ConfigFile) -> SettingsError:
+    source = f"{file.path}, options or environment" if file.path else "options or environment"
+    return SettingsError("These settings can't be used:", *(f"  {line}" for line in lines), f"(from {source})")

@@ -1,0 +1,187 @@
+"""Finished videos into their folder: fetched, named, and written down; one file for a row, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from reelbatch.client import Client, Video
+from reelbatch.domain import VideoId
+from reelbatch.errors import ApiError, DownloadRefused, ReelbatchError
+from reelbatch.ledger import Ledger, settlements, utc_now
+from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger.settlements import Filed, Rendered
+from reelbatch.settle.file_names import marked_name, part_name, plain_name
+from reelbatch.settle.transfer import AddressExpired, Unfit, transfer
+from reelbatch.storage.target import Folder, FolderProblem, Part, PartGone, is_full, reason
+
+_TRIES = 5
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a download reaches the API: the GET of a video, and a wait that ends when everything stops.
+
+    `largest`: bytes of a video at most.
+    """
+
+    get: Callable[[VideoId], Awaitable[Video]]
+    sleep: Callable[[float], Awaitable[None]]
+    wait_s: float
+    largest: int
+
+
+class Downloads:
+    """Brings finished videos into `folder`."""
+
+    def __init__(self, ledger: Ledger, client: Client, folder: Folder, access: Access) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._folder = folder
+        self._access = access
+        self._placing: set[str] = set()
+        self._variants: asyncio.Task[frozenset[str]] | None = None
+
+    async def fetch(self, row: Rendered, video: Video | None, instead_of: str | None = None) -> bool:
+        """Download the row's video and write down where it lies; `video` is the last answer about it, if at hand.
+
+        `instead_of`: where it lay, and is not any more.
+
+        Returns:
+            Whether the row has this file now; False where it has another one, or another video, by now.
+
+        Raises:
+            ApiError: it could not be fetched in several tries, or is refused.
+            FolderProblem: it could not be written.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_may_work_again),
+            stop=stop_after_attempt(_TRIES),
+            wait=wait_random_exponential(self._access.wait_s, _LONGEST_WAIT_S),
+            sleep=self._access.sleep,
+            reraise=True,
+        )
+        part = self._folder.part(part_name(row.batch, row.row_key, row.video_id))
+        address = _Address(self._access, row.video_id, video)
+        size: int = await retrying(self._once, address, part)
+        try:
+            return await self._file(row, Part(part, size), instead_of)
+        except PartGone:
+            return False
+
+    async def _once(self, address: _Address, part: Path) -> int:
+        try:
+            url, largest = await address.current(), self._access.largest
+            return await transfer(self._client, url, part, resume=address.resume, largest=largest)
+        except DownloadRefused:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise
+        except AddressExpired:
+            address.forget()
+            raise
+        except Unfit:
+            address.resume = False
+            raise
+        except OSError as error:
+            if is_full(error):
+                await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise FolderProblem(f"{part.parent}: {reason(error)}") from error
+        except ReelbatchError:
+            raise
+        except Exception as error:  # an address that is none, for example
+            raise ApiError(f"the download failed ({type(error).__name__}: {error})") from error
+
+    async def _file(self, row: Rendered, part: Part, instead_of: str | None) -> bool:
+        """Give the video its name, then write it down; a file that turns out to be one too many goes again."""
+        name = await self._place(row, part)
+        try:
+            written = await write(
+                self._ledger, settlements.record_files, Filed(row, self._folder.path(name), instead_of)
+            )
+        finally:
+            self._placing.discard(name.lower())
+        if not written:
+            await asyncio.to_thread(self._folder.remove, name)
+        return written
+
+    async def _place(self, row: Rendered, part: Part) -> str:
+        name = plain_name(row.row_key) if row.generation == 1 else None
+        plain = name is not None and not await self._spelled_twice(row)
+        if name is not None and plain and name.lower() not in self._placing:  # nothing is awaited before it is taken
+            self._placing.add(name.lower())
+            try:
+                await self._place_plain(Filed(row, self._folder.path(name)), part, name)
+            except BaseException as error:
+                self._placing.discard(name.lower())
+                if not isinstance(error, FileExistsError):
+                    raise
+            else:
+                return name
+        name = marked_name(row.batch, row.row_key, row.generation)
+        await asyncio.to_thread(partial(self._folder.place, part, name, replace=True))
+        return name
+
+    async def _place_plain(self, filed: Filed, part: Part, name: str) -> None:
+        """Put a file under the row's own key, unless somebody else's file has that name.
+
+        Raises:
+            FileExistsError: it has.
+        """
+        there = await asyncio.to_thread(self._folder.size, name)
+        if there is not None and not await asyncio.to_thread(self._is_ours, filed, same=there == part.size):
+            raise FileExistsError(name)
+        await asyncio.to_thread(partial(self._folder.place, part, name, replace=there is not None))
+
+    def _is_ours(self, filed: Filed, *, same: bool) -> bool:
+        """A file that is there already is this row's if it has the video's size, or the row had a video before."""
+        if self._ledger.read(lambda connection: settlements.owned_elsewhere(connection, filed)):
+            return False
+        return same or self._ledger.read(lambda connection: settlements.had_earlier_video(connection, filed.row))
+
+    async def _spelled_twice(self, row: Rendered) -> bool:
+        """Whether the table has the row's key in another spelling too: on some file systems both are one name."""
+        if self._variants is None:
+            self._variants = asyncio.create_task(asyncio.to_thread(self._ledger.read, settlements.case_variants))
+        return row.row_key.lower() in await asyncio.shield(self._variants)
+
+
+class _Address:
+    """A video's download address, asked for when there is none or it has expired."""
+
+    def __init__(self, access: Access, video_id: VideoId, video: Video | None) -> None:
+        self.resume = True
+        self._get = access.get
+        self._video_id = video_id
+        self._video = video
+
+    def forget(self) -> None:
+        """Ask for a fresh one next time."""
+        self._video = None
+
+    async def current(self) -> str:
+        """An address that should work.
+
+        Raises:
+            ApiError: the API gives none.
+        """
+        if self._video is None or _expired(self._video):
+            self._video = await self._get(self._video_id)
+        if not self._video.downloads:
+            raise ApiError(f"the API gives no download address for video {self._video_id}")
+        return self._video.downloads[0].url
+
+
+def _may_work_again(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and not isinstance(error, DownloadRefused)
+
+
+def _expired(video: Video) -> bool:
+    """Whether an answer that was at hand is too old; a fresh one is believed whatever this machine's clock says."""
+    times = [download.expires_at for download in video.downloads]
+    return not times or (times[0] is not None and times[0].tzinfo is not None and times[0] <= utc_now())

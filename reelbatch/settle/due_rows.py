@@ -1,0 +1,166 @@
+"""Which rows come next, a page at a time: those that are due, then those whose videos were never downloaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from reelbatch.domain import Batch, RowKey
+from reelbatch.ledger import Ledger, looks, settlements, utc_now
+from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger.looks import TakeUnrefunded
+from reelbatch.ledger.settlements import Finished, FinishedPage, Rendered, RowId, TakeDue
+from reelbatch.settle.options import SettlePlan
+from reelbatch.settle.patience import LONGEST_WAIT_S
+from reelbatch.settle.presence import Presence
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_SEARCHED = 500  # complete rows that are looked through at once
+_PAGES_OF = 4
+_LARGEST_PAGE = 1000
+_SOON, _LATE = timedelta(seconds=0.3), timedelta(seconds=1)
+"""A page that is used up sooner is doubled, one that lasts for longer is halved: each is a commit that polls wait
+for, and what is taken must be asked about well before it is due again."""
+_BETWEEN_LOOKS = timedelta(seconds=5)
+_SHORTEST_INTERVAL_S = 0.001
+_SHORTEST_REST_S = 0.01
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+
+class Supply:
+    """Hands out rows to look at. However many there are, no more than a page of them is in memory."""
+
+    def __init__(self, ledger: Ledger, plan: SettlePlan) -> None:
+        self._ledger = ledger
+        self._plan = plan
+        self._interval = timedelta(seconds=max(plan.poll_interval_s, _SHORTEST_INTERVAL_S))
+        self._batches: list[Batch] = []
+        self._opened = utc_now()
+        self._quiet_until: datetime | None = None
+        self._taken: deque[Rendered] = deque()
+        self._page = _PAGES_OF * plan.concurrency
+        self._taken_at: datetime | None = None
+        self._refunds_at: datetime | None = None
+        self._unfiled: deque[Finished] = deque()
+        self._presence = Presence(plan.downloads)
+        self._to_search: deque[Batch] = deque()
+        self._after: tuple[RowKey, int] | None = None
+
+    async def open(self) -> None:
+        """See which batches there are, and that each of their unsettled rows has its time."""
+        await self._see_batches()
+        self._opened = utc_now()
+        if self._plan.downloads:
+            self._to_search = deque(self._batches)
+
+    async def due(self, limit: int) -> list[Rendered]:
+        """Up to `limit` rows to ask about now."""
+        if not self._taken:
+            self._taken.extend(await self._take())
+        return _popped(self._taken, limit)
+
+    async def _take(self) -> list[Rendered]:
+        """The next page; taken well before they are asked about, since each taking is a commit."""
+        now = utc_now()
+        if not self._batches or self._is_quiet(now):
+            return []
+        self._fit_page(now)
+        item = TakeDue(
+            batches=tuple(self._batches),
+            now=now if self._plan.wait else self._opened,
+            limit=self._page,
+            again=now + self._interval,
+            again_long=now + 2 * self._interval,
+            latest=now + max(2 * self._interval, timedelta(seconds=LONGEST_WAIT_S)),
+        )
+        self._batches.append(self._batches.pop(0))  # each batch is first in its turn
+        return await write(self._ledger, settlements.take_due, item)
+
+    def _is_quiet(self, now: datetime) -> bool:
+        """Whether nothing is due; a clock that was set back meanwhile does not make that last for hours."""
+        return self._quiet_until is not None and now < self._quiet_until <= now + self._interval
+
+    def _fit_page(self, now: datetime) -> None:
+        smallest = _PAGES_OF * self._plan.concurrency
+        if self._taken_at is not None:
+            lasted = now - self._taken_at
+            if lasted < min(_SOON, self._interval / 4):
+                self._page = min(2 * self._page, max(smallest, _LARGEST_PAGE))
+            elif lasted > min(_LATE, self._interval / 2):
+                self._page = max(self._page // 2, smallest)
+        self._taken_at = now
+
+    async def unrefunded(self, limit: int) -> list[Rendered]:
+        """Up to `limit` failed videos to look at again; the table is asked once in each interval."""
+        now = utc_now()
+        if not self._batches or (self._refunds_at is not None and now < self._refunds_at):
+            return []
+        by = now if self._plan.wait else self._opened
+        item = TakeUnrefunded(tuple(self._batches), by, limit, _BETWEEN_LOOKS)
+        found = await write(self._ledger, looks.take_unrefunded, item)
+        if len(found) < limit:
+            self._refunds_at = now + self._interval
+        return found
+
+    @property
+    def searching(self) -> bool:
+        """Whether there may be more videos to download than were handed out."""
+        return bool(self._unfiled or self._to_search)
+
+    async def without_file(self, limit: int) -> list[Finished]:
+        """Up to `limit` complete rows whose video is not where it should be, each once; looks through one page."""
+        if not self._unfiled and self._to_search:
+            wanted = FinishedPage(self._to_search[0], self._opened, self._after, _SEARCHED)
+            page = await self._read(partial(settlements.finished, page=wanted))
+            self._unfiled.extend(await asyncio.to_thread(self._presence.missing, page))
+            self._after = (page[-1].row.row_key, page[-1].row.generation) if page else None
+            if not page:
+                self._to_search.popleft()
+        return _popped(self._unfiled, limit)
+
+    async def rest_s(self, besides: set[RowId]) -> float | None:
+        """Seconds until the next row is due, not counting `besides`; None where there is nothing left to wait for."""
+        if not self._plan.wait:
+            return None
+        await self._see_batches()
+        names, others = tuple(self._batches), frozenset(besides)
+        now = utc_now()
+        time = await self._read(lambda connection: settlements.next_due(connection, names, others, now))
+        if time is None:
+            return None
+        self._quiet_until = min(time, now + self._interval)
+        return max(_SHORTEST_REST_S, (self._quiet_until - now).total_seconds())
+
+    async def unsettled(self) -> int:
+        """Rows that are not finished now."""
+        names = tuple(self._batches)
+        return await self._read(lambda connection: settlements.unsettled(connection, names))
+
+    async def _see_batches(self) -> None:
+        plan, known = self._plan, set(self._batches)
+        if plan.batch is not None:
+            found = [plan.batch]
+        else:
+            found = await self._read(lambda connection: settlements.batches_of(connection, plan.api))
+        for batch in found:
+            if batch not in known:
+                await write(self._ledger, settlements.schedule, (batch, utc_now()))
+                if plan.wait:  # whoever sits there and waits is told how they stand now
+                    await write(self._ledger, settlements.recall, (batch, utc_now()))
+                self._batches.append(batch)
+
+    async def _read(self, question: Callable[[Connection], Answer]) -> Answer:
+        """Off the event loop: a large table takes its time."""
+        return await asyncio.to_thread(self._ledger.read, question)
+
+
+def _popped(rows: deque[Item], limit: int) -> list[Item]:
+    return [rows.popleft() for _ in range(min(limit, len(rows)))]

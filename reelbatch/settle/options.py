@@ -1,0 +1,117 @@
+"""What a settle is to do, and what it has done so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.ledger.looks import Refund
+from reelbatch.ledger.queries import OddFigure
+from reelbatch.ledger.settlements import Settlement
+from reelbatch.settle.transfer import LARGEST_VIDEO
+
+FAILURES_KEPT = 100
+ODD_FIGURES_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlePlan:
+    """Which videos are followed, and how. Times in seconds.
+
+    Args:
+        batch: None: all batches of the table.
+        poll_interval_s: between two looks at one video; doubled for videos longer than 30 s.
+        concurrency: videos that are asked about or downloaded at once.
+        timeout_s: stop following after so long; what is not finished keeps its state.
+        wait: False: one pass over what is due now.
+        downloads: folder or fsspec URL for the videos; None: they are not downloaded.
+        largest_video: bytes of a video that are downloaded at most.
+        api: with `batch` None: only batches whose videos were made by this API.
+        unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
+    """
+
+    batch: Batch | None
+    poll_interval_s: float = 5
+    concurrency: int = 16
+    timeout_s: float | None = None
+    wait: bool = True
+    downloads: str | None = None
+    largest_video: int = LARGEST_VIDEO
+    api: str | None = None
+    unknown_state_holds_s: float = 600
+
+
+class SettleReason(StrEnum):
+    """Why a settle ended."""
+
+    DONE = "done"
+    TIMED_OUT = "timed_out"
+    INTERRUPTED = "interrupted"
+    BAD_KEY = "bad_key"
+    LEDGER_FAILED = "results_table_failed"
+    CRASHED = "crashed"
+
+
+@dataclass(slots=True)
+class SettleTally:
+    """Counts of one settle. Credits are those of the rows that it settled."""
+
+    polled: int = 0  # times that the API was asked how a video stands
+    failed_polls: int = 0
+    complete: int = 0
+    error: int = 0
+    canceled: int = 0
+    unsettled: int = 0  # rows left queued or rendering, counted at the end
+    downloaded: int = 0
+    downloads_failed: int = 0
+    download_failures: list[tuple[RowKey, str]] = field(default_factory=list)  # the first hundred
+    credits_estimated: int = 0
+    credits_charged: int = 0
+    credits_final: int = 0
+    credits_refunded: int = 0  # charged minus final, where the final figure is known; with what `refunds` brought
+    refunds: int = 0  # videos that had failed before, and whose credits have come back by now
+    cleared_up: int = 0  # rows in doubt before, of whose noted id the API could say by now what it is
+    odd_figure_rows: int = 0  # videos whose final figure was not believed: they count as before
+    odd_figures: list[OddFigure] = field(default_factory=list)  # the first hundred
+    reason: SettleReason = SettleReason.DONE
+    message: str | None = None
+
+    @property
+    def changed(self) -> int:
+        """Rows of which the results table knows more than before."""
+        return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
+
+    def settled(self, state: RowState, settlement: Settlement) -> None:
+        """A row reached its final state."""
+        self.complete += state is RowState.COMPLETE
+        self.error += state is RowState.ERROR
+        self.canceled += state is RowState.CANCELED
+        self.credits_estimated += settlement.estimated
+        self.credits_charged += settlement.charged
+        if settlement.final is not None:
+            self.credits_final += settlement.final
+            self.credits_refunded += settlement.charged - settlement.final
+
+    def refunded(self, refund: Refund, *, is_settled_here: bool) -> None:
+        """A look at a video that had failed before, perhaps in this settle, has brought this."""
+        self.refunds += 1
+        self.credits_refunded += refund.credits
+        self.credits_final += refund.final if is_settled_here else 0
+
+    def odd_figure(self, row_key: RowKey, why: str) -> None:
+        """A video's final figure was not believed."""
+        self.odd_figure_rows += 1
+        if len(self.odd_figures) < ODD_FIGURES_KEPT:
+            self.odd_figures.append(OddFigure(row_key, why))
+
+    def download_failed(self, row_key: RowKey, message: str) -> None:
+        """A video could not be downloaded; its row stays complete."""
+        self.downloads_failed += 1
+        if len(self.download_failures) < FAILURES_KEPT:
+            self.download_failures.append((row_key, message))
+
+    def end(self, reason: SettleReason, message: str | None = None) -> None:
+        """The settle stops; the first reason is the one that counts."""
+        if self.reason is SettleReason.DONE:
+            self.reason, self.message = reason, message

@@ -1,0 +1,214 @@
+"""One look at one video: what the API says about it, and what the results table is told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from reelbatch.client import Client, Video
+from reelbatch.domain import UNSETTLED, RowState, VideoId
+from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAnswer
+from reelbatch.ledger import Ledger, looks, settlements, utc_now
+from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger.settlements import FINAL, Final, Postponement, Rendered, RowId
+from reelbatch.settle.options import SettlePlan, SettleTally
+from reelbatch.settle.patience import Patience, backoff
+
+TRIES = 3
+"""Answers such as 404, or about another video, after which a row is not waited for any longer in this run."""
+_TEXT_LIMIT = 500
+_CODE_LIMIT = 100
+_LARGEST = 2**31 - 1
+_LATER = frozenset({408, 425, 429})
+_UNAUTHORIZED = 401
+
+
+class KeyRefused(ReelbatchError):  # noqa: N818 - a signal within the settler
+    """The API does not accept the key, for this video or any other."""
+
+
+def final_of(row: Rendered, video: Video) -> Final | None:
+    """The final answer in `video`; None while it is not finished. Odd figures are left out, never passed on."""
+    state = next((state for state in FINAL if state == video.status), None)
+    if state is None:
+        return None
+    failed = state is not RowState.COMPLETE
+    return Final(
+        row=row,
+        state=state,
+        at=utc_now(),
+        credits_final=video.credits_charged,
+        odd_figure=video.odd_charge,
+        fps=video.fps,
+        width=_whole(video.width),
+        height=_whole(video.height),
+        code=(_text(video.error_code) or state.value) if failed else None,
+        message=_text(video.error_message) if failed else None,
+    )
+
+
+class Poller:
+    """Asks about videos and writes down what it hears."""
+
+    def __init__(self, ledger: Ledger, client: Client, tally: SettleTally, plan: SettlePlan) -> None:
+        self.patience = Patience(plan.poll_interval_s)
+        self.given_up: set[RowId] = set()
+        self._ledger = ledger
+        self._client = client
+        self._tally = tally
+        self._interval_s = plan.poll_interval_s
+        self._holds = timedelta(seconds=plan.unknown_state_holds_s)
+        self._unrefunded: set[VideoId] = set()  # that failed in this run
+        self._failures: dict[RowId, tuple[int, float]] = {}  # how many in a row, and when the first of them was asked
+
+    async def get(self, video_id: VideoId) -> Video:
+        """The API's answer about a video.
+
+        Raises:
+            KeyRefused: the key is bad.
+            ApiError: there was no usable answer.
+        """
+        try:
+            return await self._client.get_video(video_id)
+        except ApiError as error:
+            if error.status == _UNAUTHORIZED:
+                raise KeyRefused(str(error)) from error
+            raise
+
+    async def poll(self, row: Rendered) -> Video | None:
+        """Look at a row's video; returns the answer where this look found it complete.
+
+        Raises:
+            KeyRefused: the key is bad.
+            LedgerError: what was seen could not be written.
+        """
+        started = asyncio.get_running_loop().time()
+        try:
+            video = await self._ask(row)
+        except ApiError as error:
+            await self._failed(row, error, started)
+            return None
+        self.patience.good()
+        self._failures.pop(row.id, None)
+        self.given_up.discard(row.id)
+        return await self._record(row, video)
+
+    async def look_for_refund(self, row: Rendered) -> None:
+        """Whether a failed video's credits have been given back by now; where nothing is heard, the next look tells.
+
+        Raises:
+            KeyRefused: the key is bad.
+            LedgerError: what was seen could not be written.
+        """
+        started = asyncio.get_running_loop().time()
+        try:
+            video = await self._ask(row)
+        except ApiError as error:
+            if _refusal(error) is None:
+                self.patience.failed(started)
+            return
+        self.patience.good()
+        if (final := final_of(row, video)) is None:
+            return
+        refund = await write(self._ledger, looks.record_refunds, final)
+        if refund is not None:
+            self._tally.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
+
+    async def _ask(self, row: Rendered) -> Video:
+        self._tally.polled += 1
+        try:
+            return await self.get(row.video_id)
+        except ApiError:
+            self._tally.failed_polls += 1
+            raise
+
+    async def _record(self, row: Rendered, video: Video) -> Video | None:
+        if (final := final_of(row, video)) is None:
+            await self._unfinished(row, video)
+            return None
+        settlement = await write(self._ledger, settlements.record_finals, final)
+        if settlement is None:  # another settle was faster, or the row has another video by now
+            return None
+        self._tally.settled(final.state, settlement)
+        if final.odd_figure is not None:
+            self._tally.odd_figure(row.row_key, final.odd_figure)
+        if final.state is not RowState.COMPLETE and settlement.final != 0:
+            self._unrefunded.add(row.video_id)
+        return video if final.state is RowState.COMPLETE else None
+
+    async def _unfinished(self, row: Rendered, video: Video) -> None:
+        """It still renders, as far as its state is one that we know."""
+        if (odd := _odd_state(video)) is not None:
+            await self._postpone(row, 0, *odd)
+        elif video.status == RowState.RENDERING and row.state != RowState.RENDERING:
+            await write(self._ledger, settlements.record_rendering, row)
+        elif row.waited_until is not None:
+            await write(self._ledger, settlements.record_understood, row)
+
+    async def _failed(self, row: Rendered, error: ApiError, started: float) -> None:
+        """Ask again later; a row that the API refuses to talk about is waited for only so many times."""
+        known, since = self._failures.get(row.id, (0, started))
+        failures = known + 1
+        self._failures[row.id] = failures, since
+        code = _refusal(error)
+        if code is not None:
+            self.patience.good()
+            if failures >= TRIES:
+                self.given_up.add(row.id)
+        else:
+            code = _own_trouble(error, others_are_well=self.patience.good_at >= since)
+            self.patience.failed(started)
+        await self._postpone(row, failures, code, _text(str(error)))
+
+    async def _postpone(self, row: Rendered, failures: int, code: str | None, message: str | None) -> None:
+        """Later; ever more rarely where the trouble is this row's own, and has a `code`."""
+        now = utc_now()
+        wait = timedelta(seconds=backoff(self._interval_s, failures))
+        until = row.waited_until or now + self._holds
+        if code is not None:
+            wait = max(wait, looks.rarer(now, until - self._holds, timedelta(seconds=self._interval_s)))
+        item = Postponement(row, now + wait, code, message, until)
+        await write(self._ledger, settlements.postpone, item)
+
+
+def _odd_state(video: Video) -> tuple[str, str] | None:
+    """Code and message of a state that no video should be in; None for the usual ones."""
+    if video.status not in UNSETTLED:
+        word = _text(video.status) or "?"
+        return word[:_CODE_LIMIT], f'the API says "{word}", which is no state that Reelbatch knows'
+    if not video.enabled:
+        return "deleted", f"the API says that the video is deleted (enabled: false) and {video.status}"
+    return None
+
+
+def _own_trouble(error: ApiError, *, others_are_well: bool) -> str | None:
+    """The code of a failure that others do not have; None for trouble that may be everybody's."""
+    if isinstance(error, UnreadableAnswer):
+        return "unreadable"
+    if not others_are_well or error.status in _LATER:
+        return None
+    return "no_answer" if error.status is None else f"http_{error.status}"
+
+
+def _refusal(error: ApiError) -> str | None:
+    """The code of an answer that concerns this row alone; None for trouble that the API has with all of them."""
+    if isinstance(error, OtherVideo):
+        return "other_video"
+    status = error.status
+    if status is None or not 400 <= status < 500 or status in _LATER:  # noqa: PLR2004 - HTTP
+        return None
+    return f"http_{status}"
+
+
+def _text(value: Any) -> str | None:
+    """A text that every database takes; the API's words may hold anything."""
+    if value is None:
+        return None
+    clean = str(value).replace("\x00", " ").encode("utf-8", "replace").decode()
+    return " ".join(clean.split())[:_TEXT_LIMIT] or None
+
+
+def _whole(value: int | None) -> int | None:
+    """A figure that the table's columns can hold."""
+    return value if value is not None and 0 <= value <= _LARGEST else None

@@ -1,0 +1,202 @@
+"""Follows every submitted video to its end: poll, settle, download."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from reelbatch.client import Client, Video
+from reelbatch.errors import ApiError, LedgerError
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.settlements import Rendered, RowId
+from reelbatch.memory import old_objects_spared
+from reelbatch.settle.downloads import Access, Downloads
+from reelbatch.settle.due_rows import Supply
+from reelbatch.settle.options import SettlePlan, SettleReason, SettleTally
+from reelbatch.settle.poller import KeyRefused, Poller
+from reelbatch.storage.target import Folder, FolderProblem, open_folder
+
+
+class Settler:
+    """Follows the videos of one batch, or of all; several at the same time do each other no harm.
+
+    Args:
+        ledger: the results table.
+        client: the API.
+        plan: which videos, and how.
+    """
+
+    def __init__(self, ledger: Ledger, client: Client, plan: SettlePlan) -> None:
+        self.tally = SettleTally()
+        self._ledger = ledger
+        self._client = client
+        self._plan = plan
+        self._supply = Supply(ledger, plan)
+        self._poller = Poller(ledger, client, self.tally, plan)
+        self._downloads: Downloads | None = None
+        self._at_work: dict[RowId, asyncio.Task[None]] = {}
+        self._ending = asyncio.Event()
+        self._deadline: float | None = None
+        self._crash: BaseException | None = None
+        self.ended = False  # whether it has followed what there was to follow
+
+    def stop(self) -> None:
+        """Start nothing more; what is under way is finished and written down."""
+        self._end(SettleReason.INTERRUPTED)
+
+    async def run(self) -> SettleTally:
+        """Follow until everything is settled (or, without `wait`, once over what is due); gives `tally`.
+
+        Cancelling it stops gently, like `stop`.
+
+        Raises:
+            SettingsError: the folder for the videos can't be used; nothing was asked yet.
+        """
+        folder = await self._open_folder()
+        try:
+            with old_objects_spared():
+                await self._run()
+            self.ended = True
+        finally:
+            if folder is not None:
+                await asyncio.to_thread(folder.close)
+        if self._crash is not None:
+            raise self._crash
+        return self.tally
+
+    async def _run(self) -> None:
+        if self._plan.timeout_s is not None:
+            self._deadline = asyncio.get_running_loop().time() + self._plan.timeout_s
+        try:
+            await self._supply.open()
+            await self._follow()
+            await self._finish()
+        except LedgerError as error:
+            self._end(SettleReason.LEDGER_FAILED, str(error))
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        finally:
+            await self._finish()
+            with suppress(LedgerError):
+                self.tally.unsettled = await self._supply.unsettled()
+
+    async def _open_folder(self) -> Folder | None:
+        if not self._plan.downloads:
+            return None
+        folder = await asyncio.to_thread(open_folder, self._plan.downloads)
+        await asyncio.to_thread(folder.prepare)
+        access = Access(
+            get=self._poller.get,
+            sleep=self._sleep,
+            wait_s=self._plan.poll_interval_s,
+            largest=self._plan.largest_video,
+        )
+        self._downloads = Downloads(self._ledger, self._client, folder, access)
+        return folder
+
+    async def _follow(self) -> None:
+        """Fill the free places with rows; where there are none to start, wait for the next one."""
+        while not self._ended():
+            if await self._start_rows():
+                continue
+            rest_s = self._poller.patience.left_s() or await self._rest_s()
+            if rest_s is None and not self._at_work:
+                return
+            await self._wait(rest_s)
+
+    async def _rest_s(self) -> float | None:
+        """Seconds until there may be something to start; None where only what is under way can bring it."""
+        if len(self._at_work) >= self._plan.concurrency:
+            return None
+        return await self._supply.rest_s(self._poller.given_up)
+
+    async def _start_rows(self) -> bool:
+        """Start as many rows as there are free places; whether there may be more to start at once."""
+        free = self._plan.concurrency - len(self._at_work)
+        if free < 1 or self._poller.patience.left_s():
+            return False
+        rows = [row for row in await self._supply.due(free) if row.id not in self._at_work]
+        for row in rows:
+            self._start(row, self._look(row))
+        if len(rows) < free:
+            again = await self._supply.unrefunded(free - len(rows))
+            rows += [row for row in again if self._start_idle(row, self._poller.look_for_refund)]
+        if len(rows) == free:
+            return True
+        for row, path in await self._supply.without_file(free - len(rows)):
+            if row.id not in self._at_work:
+                self._start(row, self._download(row, None, path))
+                rows.append(row)
+        return bool(rows) or self._supply.searching
+
+    def _start_idle(self, row: Rendered, look: Callable[[Rendered], Awaitable[None]]) -> bool:
+        """Start it, unless another video of the row is at work; this one is looked at later again."""
+        if row.id in self._at_work:
+            return False
+        self._start(row, look(row))
+        return True
+
+    def _start(self, row: Rendered, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._guarded(work))
+        self._at_work[row.id] = task
+        task.add_done_callback(lambda _: self._at_work.pop(row.id, None))
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Whatever one row meets, the others go on; what concerns all of them ends the run."""
+        try:
+            await work
+        except KeyRefused as error:
+            self._end(SettleReason.BAD_KEY, str(error))
+        except LedgerError as error:
+            self._end(SettleReason.LEDGER_FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - raised when what is under way has been written down
+            self._crash = self._crash or error
+            self._end(SettleReason.CRASHED, f"{type(error).__name__}: {error}")
+
+    async def _look(self, row: Rendered) -> None:
+        video = await self._poller.poll(row)
+        if video is not None and self._downloads is not None and not self._ending.is_set():
+            await self._download(row, video)
+
+    async def _download(self, row: Rendered, video: Video | None, instead_of: str | None = None) -> None:
+        assert self._downloads is not None  # noqa: S101 - only rows to download come here
+        try:
+            written = await self._downloads.fetch(row, video, instead_of)
+            self.tally.downloaded += written
+        except (ApiError, FolderProblem) as error:
+            self.tally.download_failed(row.row_key, str(error))
+
+    def _end(self, reason: SettleReason, message: str | None = None) -> None:
+        self.tally.end(reason, message)
+        self._ending.set()
+
+    def _ended(self) -> bool:
+        if self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline:
+            self._end(SettleReason.TIMED_OUT, f"stopped following after {self._plan.timeout_s:g} s")
+        return self._ending.is_set()
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until something under way is finished, `seconds` have passed or everything ends."""
+        if self._deadline is not None:
+            left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+            seconds = left if seconds is None else min(seconds, left)
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            await asyncio.wait(
+                {ending, *self._at_work.values()}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            ending.cancel()
+
+    async def _finish(self) -> None:
+        """Wait for what is under way; a cancellation in the meantime ends everything gently."""
+        while self._at_work:
+            await asyncio.wait(set(self._at_work.values()))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, unless everything ends first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()

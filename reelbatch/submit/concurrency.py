@@ -1,0 +1,233 @@
+"""How many creates are in flight, how fast they start, and when none may start at all. One for the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from reelbatch.submit.rate_limiter import Starts
+
+_SHRINK = 0.5
+_AHEAD = 4
+"""For each so many in flight, one more may make ready, so that a place that comes free is not empty meanwhile."""
+_NONE_AHEAD = 32
+"""With so few in flight none does: an empty place costs little, and each is one more row in doubt after a kill."""
+
+
+class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an error
+    """No further create may start."""
+
+
+class _Held(Exception):  # noqa: N818 - a signal within this module
+    """Nothing may start for a while: whoever is ready begins again later."""
+
+
+class Place:
+    """A create that makes ready, and then is in flight."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self.in_flight = False
+
+    async def take_off(self) -> float | None:
+        """Wait for a place among those in flight. Answers with when it was granted (loop time), for `slow_down`.
+
+        None: nothing may start for a while, and nobody stays ready so long; ask for leave again.
+
+        Raises:
+            Stopped: no further create may start.
+        """
+        try:
+            granted = await self._pace.acquire()
+        except _Held:
+            return None
+        self._pace.making_ready -= 1
+        self.in_flight = True
+        if self._pace.grounded:
+            raise Stopped
+        return granted
+
+
+class Pace:
+    """Grants slots in order of asking: up to `limit` at once, fewer after the API said "too fast".
+
+    The number in flight halves on such an answer (once for each round of requests) and climbs again by one for each
+    round of good answers. A pause that the API asked for holds for everybody, not just for the row that heard it.
+
+    Whoever is granted a slot should be able to send at once: what takes a while is done before, while making ready.
+
+    Args:
+        limit: creates in flight at most.
+        starts: when creates may start, shared with other workers; None: at any time.
+    """
+
+    def __init__(self, limit: int, starts: Starts | None = None) -> None:
+        self._ceiling = limit
+        self._allowed = float(limit)
+        self._held: int | None = None
+        self.on_empty: Callable[[], None] = lambda: None
+        """Called, perhaps more than once, when nothing is in flight while nothing may start."""
+        self._starts = starts
+        if starts is not None:
+            starts.on_more = self._grant
+        self._paused_until = 0.0
+        self._shrunk_at = -1.0
+        self._waiting: deque[asyncio.Future[float]] = deque()
+        self._unready: deque[asyncio.Future[float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stop = asyncio.Event()
+        self.grounded = False
+        """Nothing leaves any more, not even what is ready."""
+        self.in_flight = 0
+        self.making_ready = 0
+
+    @property
+    def allowed(self) -> int:
+        """Creates that may be in flight now; 0 only where `hold` says so."""
+        allowed = max(1, int(self._allowed))
+        return allowed if self._held is None else min(allowed, self._held)
+
+    @property
+    def slowed(self) -> bool:
+        """Whether the API has asked for less than the limit."""
+        return self.allowed < self._ceiling
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody may make ready any more."""
+        return self._stop.is_set()
+
+    def close(self) -> None:
+        """Let nobody make ready any more; whoever is ready still takes off."""
+        self._stop.set()
+        _send_home(self._unready)
+
+    def stop(self) -> None:
+        """Let no further create start; everybody who waits gets Stopped."""
+        self.grounded = True
+        self.close()
+        _send_home(self._waiting)
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[Place]:
+        """Leave to make one create ready, and then to wait for its slot; not while the API wants a pause.
+
+        Raises:
+            Stopped: no further create may start.
+        """
+        await self._stand_in(self._unready)
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            if place.in_flight:
+                self.in_flight -= 1
+            else:
+                self.making_ready -= 1
+            self._grant()
+
+    async def acquire(self) -> float:
+        """A place among those in flight; answers with when it was granted (loop time)."""
+        return await self._stand_in(self._waiting)
+
+    async def _stand_in(self, line: deque[asyncio.Future[float]]) -> float:
+        if self.grounded or (self.stopped and line is self._unready):
+            raise Stopped
+        if self._held == 0 and line is self._waiting:
+            raise _Held
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        line.append(future)
+        self._grant()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                if line is self._waiting:
+                    self.in_flight -= 1
+                else:
+                    self.making_ready -= 1
+                self._grant()
+            raise
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, unless everything stops first."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    def hold(self, most: int | None) -> None:
+        """Let at most `most` be in flight from now on, whatever else allows more; None: no such limit any more."""
+        self._held = most
+        if most == 0:
+            _send_home(self._waiting, _Held)
+        self._grant()
+
+    def good(self) -> None:
+        """The API took a create: climb again."""
+        self._allowed = min(self._ceiling, self._allowed + 1 / max(1.0, self._allowed))
+        self._grant()
+
+    def slow_down(self, started: float, wait_s: float | None) -> None:
+        """The API said "too fast" to a request granted at `started`; `wait_s` holds for the whole process."""
+        now = asyncio.get_running_loop().time()
+        if started > self._shrunk_at:  # requests of the same round say the same thing once
+            self._allowed = max(1.0, self._allowed * _SHRINK)
+            self._shrunk_at = now
+        if wait_s:
+            self._paused_until = max(self._paused_until, now + wait_s)
+
+    def _grant(self) -> None:
+        if self._held == 0 and not self.in_flight:
+            self.on_empty()
+        now = asyncio.get_running_loop().time()
+        if now < self._paused_until:
+            if self._waiting or self._unready:
+                self._grant_later(self._paused_until)
+            return
+        while self._unready and self._may_make_ready():
+            future = self._unready.popleft()
+            if not future.done():
+                self.making_ready += 1
+                future.set_result(now)
+        while self._waiting and self.in_flight < self.allowed:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+                continue
+            if self._starts is not None and not self._start(now):
+                return
+            self.in_flight += 1
+            self._waiting.popleft().set_result(now)
+
+    def _may_make_ready(self) -> bool:
+        if self._starts is not None and self.making_ready >= self._starts.may_make_ready:
+            return False
+        ahead = self.allowed // _AHEAD if self.allowed > _NONE_AHEAD else 0
+        return self.in_flight + self.making_ready < self.allowed + ahead
+
+    def _start(self, now: float) -> bool:
+        """Take a time to start; where none has come yet, `_grant` is called again when there is one."""
+        assert self._starts is not None  # noqa: S101 - asked by whoever calls
+        opens_at = self._starts.next(now)
+        if opens_at is None:
+            return False
+        if now < opens_at:
+            self._grant_later(opens_at)
+            return False
+        self._starts.take()
+        return True
+
+    def _grant_later(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._grant)
+
+
+def _send_home(line: deque[asyncio.Future[float]], signal: type[Exception] = Stopped) -> None:
+    while line:
+        future = line.popleft()
+        if not future.done():
+            future.set_exception(signal())
