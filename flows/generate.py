@@ -17,14 +17,14 @@ from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.generate import GenerateOptions, assignment, cancel_order, send_options
-from reelbatch.pipeline.run_context import open_session
+from reelbatch.pipeline.run_context import open_run
 from reelbatch.printable import one_line
-from reelbatch.storage.files import shown
+from reelbatch.storage.files import redact_url
 from tasks.load import load_manifest
 
 
 def _run_name() -> str:
-    return one_line(f"generate {shown(flow_run.parameters['manifest'])}")
+    return one_line(f"generate {redact_url(flow_run.parameters['manifest'])}")
 
 
 @flow(name="generate", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
@@ -75,9 +75,9 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         if which.regenerate is Regenerate.CANCEL:
             return Completed(message=one_line(cancel_order(ledger, assignment(options, settings).batch)))
         load = partial(load_manifest, manifest, strict=strict, send=which)
-        async with open_session(ledger, settings, assignment(options, settings)) as session:
-            await send(session, load, limit=limit, settle=settle)
-    return final_state(session)
+        async with open_run(ledger, settings, assignment(options, settings)) as context:
+            await send(context, load, limit=limit, settle=settle)
+    return final_state(context)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from flows.sending import final_state, send
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.pipeline.rerun import RerunOptions, rerun_assignment, selection
-from reelbatch.pipeline.run_context import open_session
+from reelbatch.pipeline.run_context import open_run
 from tasks.rerun import choose_failed_rows
 
 
@@ -67,9 +67,9 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
     )
     async with opened(given, must_exist=True) as (settings, ledger):
         chosen = selection(order, ledger)
-        async with open_session(ledger, settings, rerun_assignment(ledger, chosen)) as session:
-            await send(session, partial(choose_failed_rows, chosen, limit), limit=limit, settle=settle)
-    return final_state(session)
+        async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
+            await send(context, partial(choose_failed_rows, chosen, limit), limit=limit, settle=settle)
+    return final_state(context)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from reelbatch.pipeline.generate import send_all
-from reelbatch.pipeline.run_context import Session, on_session
+from reelbatch.pipeline.run_context import RunContext, on_run
 from reelbatch.printable import one_line
 from reelbatch.signals import stopping_gently
 from tasks.export import export_results
@@ -20,28 +20,28 @@ from tasks.submit import submit_rows
 
 
 async def send(
-    session: Session, take_up: Callable[[], Awaitable[object]], *, limit: int | None, settle: bool
+    context: RunContext, load: Callable[[], Awaitable[object]], *, limit: int | None, settle: bool
 ) -> None:
-    """`take_up` makes rows pending; they are sent, followed with `settle`, reported and exported."""
-    target = session.export_target  # one that can't be used is said before anything is spent
-    with stopping_gently(session.interrupt):
-        await take_up()
-        async with progress_artifact(session):
-            await send_all(session, submit_rows, limit=limit)
+    """`load` makes rows pending; they are sent, followed with `settle`, reported and exported."""
+    target = context.export_target  # one that can't be used is said before anything is spent
+    with stopping_gently(context.interrupt):
+        await load()
+        async with progress_artifact(context):
+            await send_all(context, submit_rows, limit=limit)
         if settle:
             await settle_videos()
     await report_run()
     await export_results(target)
-    if on_session.get() is None:  # else whoever watches prints the report first
-        await asyncio.to_thread(session.close_order)
+    if on_run.get() is None:  # else whoever watches prints the report first
+        await asyncio.to_thread(context.close_order)
 
 
-def final_state(session: Session) -> State[Any]:
+def final_state(context: RunContext) -> State[Any]:
     """Failed where the run was halted, so that a schedule shows red; otherwise completed, with the counts."""
-    report = session.report
-    if session.export_problem is not None:
+    report = context.report
+    if context.export_problem is not None:
         return Failed(
-            message=one_line(f"the rows were sent, but the table was not exported: {session.export_problem}")
+            message=one_line(f"the rows were sent, but the table was not exported: {context.export_problem}")
         )
     if report is None:
         return Failed(message="the run ended without a report")

@@ -57,13 +57,13 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):
                 await follow_videos(settler)
-        if to_export := names if settler.tally.changed else await asyncio.to_thread(behind, ledger, names):
+        if to_export := names if settler.stats.changed else await asyncio.to_thread(behind, ledger, names):
             await export_settled(ledger, to_export)
-    tally = settler.tally
-    message = f"{tally.complete} complete, {tally.error} failed, {tally.unsettled} still rendering"
-    if tally.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:
+    stats = settler.stats
+    message = f"{stats.complete} complete, {stats.error} failed, {stats.unsettled} still rendering"
+    if stats.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:
         return Completed(message=message)
-    return Failed(message=one_line(f"{tally.reason.value}: {tally.message or message}"))
+    return Failed(message=one_line(f"{stats.reason.value}: {stats.message or message}"))
 
 
 if __name__ == "__main__":

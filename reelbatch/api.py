@@ -14,9 +14,9 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.generate import GenerateOptions, Source, assignment, send_all, send_options
-from reelbatch.pipeline.load_manifest import take_up_manifest
+from reelbatch.pipeline.load_manifest import join_or_load
 from reelbatch.pipeline.resources import say_config
-from reelbatch.pipeline.run_context import open_session, opened_ledger
+from reelbatch.pipeline.run_context import open_run, opened_ledger
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.sandboxed import sandboxed
 from reelbatch.settings import Settings, load_settings
@@ -99,13 +99,13 @@ async def _generate(
     at: tuple[Settings, Ledger], order: GenerateOptions, *, limit: int | None, settle: bool
 ) -> RunReport:
     settings, ledger = at
-    async with open_session(ledger, settings, assignment(order, settings)) as session:
-        await take_up_manifest(session, order)
-        await send_all(session, lambda _, first, last: session.submit(first, last), limit=limit)
+    async with open_run(ledger, settings, assignment(order, settings)) as context:
+        await join_or_load(context, order)
+        await send_all(context, lambda _, first, last: context.submit(first, last), limit=limit)
         if settle:
-            await session.settle()
-        report = session.make_report()
-        session.close_order()
+            await context.settle()
+        report = context.make_report()
+        context.close_order()
         return report
 
 

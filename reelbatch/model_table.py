@@ -19,7 +19,7 @@ DEFAULT_MODEL = "default"
 """The name that leaves the choice to the API, as no name does."""
 
 
-class Finding(NamedTuple):
+class RequestIssue(NamedTuple):
     """Why a request does not fit its model. `blocking` False: a warning."""
 
     column: str
@@ -174,7 +174,7 @@ class ModelTable(_Frozen):
             return None
         return ceil(round(per_second * request.end_seconds, 6))  # 100 * 1.1 is a little more than 110 in floats
 
-    def check(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> list[Finding]:
+    def check(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> list[RequestIssue]:
         """Everything in `request` that its model does not accept, and warnings.
 
         What a model that is only assumed does not accept is a warning: the API may use another one.
@@ -189,7 +189,7 @@ class ModelTable(_Frozen):
         if self.min_seconds <= seconds <= self.max_seconds:
             return findings
         span = f"{self.min_seconds} to {self.max_seconds}"
-        outside = Finding("end_seconds", f"{seconds:g}", "outside the API's range", f"Use {span} seconds.")
+        outside = RequestIssue("end_seconds", f"{seconds:g}", "outside the API's range", f"Use {span} seconds.")
         return [outside, *(finding for finding in findings if finding.column != "end_seconds")]
 
     def dollars(self, credits_: int, *, per_credit: float) -> float:
@@ -208,10 +208,10 @@ def _spans(seconds: Iterable[int | str]) -> Iterator[int]:
         yield from range(int(first), int(last or first) + 1)
 
 
-def _unknown_model(name: str) -> Finding:
+def _unknown_model(name: str) -> RequestIssue:
     remedy = "The row is sent as it stands; add the model to configs/models.yaml to have it checked."
     what = "not in the table of models, so its cost is unknown"
-    return Finding("model", name, what, remedy, blocking=False)
+    return RequestIssue("model", name, what, remedy, blocking=False)
 
 
 def _rate(request: Request, resolved: Resolved, plan: Plan | None) -> int | None:
@@ -222,53 +222,53 @@ def _rate(request: Request, resolved: Resolved, plan: Plan | None) -> int | None
     return model.rate(resolved.resolution, audio=resolved.audio)
 
 
-def _findings(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
+def _findings(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[RequestIssue]:
     misfits = _misfits(request, resolved, model, plan)
     return map(_assumed, misfits) if resolved.assumed else misfits
 
 
-def _assumed(finding: Finding) -> Finding:
+def _assumed(finding: RequestIssue) -> RequestIssue:
     what = f"{finding.what}, and is assumed where no model is named; the cost is unknown"
     remedy = "The row is sent as it stands, and the API chooses; name a model to have it checked."
     return finding._replace(what=what, remedy=remedy, blocking=False)
 
 
-def _misfits(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
+def _misfits(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[RequestIssue]:
     yield from _check_resolution(resolved, model, plan)
     yield from _check_seconds(request, resolved, model)
     if resolved.audio and model.audio == "no":
-        yield Finding("audio", "true", f"{resolved.name} makes no audio", "Leave it empty or set it to false.")
+        yield RequestIssue("audio", "true", f"{resolved.name} makes no audio", "Leave it empty or set it to false.")
     if request.end_image_path:
         yield from _check_end_image(request, resolved, model)
 
 
-def _check_resolution(resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[Finding]:
+def _check_resolution(resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[RequestIssue]:
     if model.resolutions and resolved.resolution not in model.resolutions:
         what = f"{resolved.name} does not offer this resolution"
-        yield Finding("resolution", resolved.resolution, what, f"Use {either(model.resolutions)}.")
+        yield RequestIssue("resolution", resolved.resolution, what, f"Use {either(model.resolutions)}.")
     plans = model.plans.get(resolved.resolution)
     if plan and plans and plan not in plans:
         what = f"not included in the plan {plan}"
-        yield Finding("resolution", resolved.resolution, what, f"It needs the plan {either(plans)}.")
+        yield RequestIssue("resolution", resolved.resolution, what, f"It needs the plan {either(plans)}.")
 
 
-def _check_seconds(request: Request, resolved: Resolved, model: Model) -> Iterator[Finding]:
+def _check_seconds(request: Request, resolved: Resolved, model: Model) -> Iterator[RequestIssue]:
     allowed = frozenset(model.seconds_by_resolution.get(resolved.resolution, ())) or model.durations
     if allowed and request.end_seconds not in allowed:
         what = f"{resolved.name} does not make videos of this length"
-        yield Finding("end_seconds", f"{request.end_seconds or 0:g}", what, f"Use {_ranges(allowed)} seconds.")
+        yield RequestIssue("end_seconds", f"{request.end_seconds or 0:g}", what, f"Use {_ranges(allowed)} seconds.")
 
 
-def _check_end_image(request: Request, resolved: Resolved, model: Model) -> Iterator[Finding]:
+def _check_end_image(request: Request, resolved: Resolved, model: Model) -> Iterator[RequestIssue]:
     value = request.end_image_path or ""
     if model.end_image == "none":
-        yield Finding("end_image_path", value, f"{resolved.name} takes no end image", "Leave it empty.")
+        yield RequestIssue("end_image_path", value, f"{resolved.name} takes no end image", "Leave it empty.")
     elif model.end_image != "all" and resolved.resolution not in model.end_image:
         what = f"{resolved.name} takes an end image only at {either(model.end_image)}"
-        yield Finding("end_image_path", value, what, "Change the resolution or leave it empty.")
+        yield RequestIssue("end_image_path", value, what, "Change the resolution or leave it empty.")
     if model.end_image_max_seconds and (request.end_seconds or 0) > model.end_image_max_seconds:
         what = f"{resolved.name} takes an end image only up to {model.end_image_max_seconds} seconds"
-        yield Finding("end_image_path", value, what, "Shorten the video or leave it empty.")
+        yield RequestIssue("end_image_path", value, what, "Shorten the video or leave it empty.")
 
 
 def either(options: Iterable[str]) -> str:

@@ -13,9 +13,9 @@ from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.export import export, is_behind
-from reelbatch.pipeline.run_context import current_session
+from reelbatch.pipeline.run_context import current_run
 from reelbatch.printable import one_line
-from reelbatch.storage.files import shown
+from reelbatch.storage.files import redact_url
 
 
 @task(name="export settled", persist_result=False, cache_policy=NO_CACHE)
@@ -36,15 +36,15 @@ def _target(ledger: Ledger, name: Batch) -> str:
 
 
 def _run_name() -> str:
-    return one_line(f"export {shown(task_run.parameters['target'])}")
+    return one_line(f"export {redact_url(task_run.parameters['target'])}")
 
 
 @task(name="export results", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)
 async def export_results(target: str) -> int:
-    """Returns the number of rows written; where that fails, the session keeps why."""
-    session = current_session()
+    """Returns the number of rows written; where that fails, the run keeps why."""
+    context = current_run()
     try:
-        return await asyncio.to_thread(export, session.ledger, target, session.scope.batch)
+        return await asyncio.to_thread(export, context.ledger, target, context.scope.batch)
     except ReelbatchError as error:
-        session.export_problem = str(error)
+        context.export_problem = str(error)
         return 0

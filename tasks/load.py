@@ -8,19 +8,19 @@ from prefect.runtime import task_run
 
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.pipeline.generate import GenerateOptions
-from reelbatch.pipeline.load_manifest import take_up_manifest
-from reelbatch.pipeline.run_context import current_session
+from reelbatch.pipeline.load_manifest import join_or_load
+from reelbatch.pipeline.run_context import current_run
 from reelbatch.printable import one_line
-from reelbatch.storage.files import shown
+from reelbatch.storage.files import redact_url
 
 
 def _run_name() -> str:
-    return one_line(f"load {shown(task_run.parameters['manifest'])}")
+    return one_line(f"load {redact_url(task_run.parameters['manifest'])}")
 
 
 @task(name="load manifest", task_run_name=_run_name, persist_result=False, cache_policy=NO_CACHE)
 async def load_manifest(manifest: str, *, strict: bool, send: SendOptions) -> None:
-    """The session takes the plan."""
-    session = current_session()
-    options = GenerateOptions(source=manifest, batch=session.scope.batch, strict=strict, send=send)
-    await take_up_manifest(session, options)
+    """The run takes the plan."""
+    context = current_run()
+    options = GenerateOptions(source=manifest, batch=context.scope.batch, strict=strict, send=send)
+    await join_or_load(context, options)

@@ -19,7 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
-from reelbatch.pipeline.run_context import Session, current_session
+from reelbatch.pipeline.run_context import RunContext, current_run
 from reelbatch.pipeline.run_summary import markdown_summary
 from reelbatch.printable import markdown
 
@@ -30,13 +30,13 @@ _LOG_EVERY = 6  # updates
 
 @task(name="report", persist_result=False, cache_policy=NO_CACHE)
 async def report_run() -> None:
-    """The session keeps the report; it is left as artifacts too."""
-    session = current_session()
-    report = await asyncio.to_thread(session.make_report)
+    """The run keeps the report; it is left as artifacts too."""
+    context = current_run()
+    report = await asyncio.to_thread(context.make_report)
     get_run_logger().info("%s", report.as_json())
     # Prefect's UI takes each cell for Markdown, and a description as well.
     table = [
-        {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in session.failed
+        {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in context.failed
     ]
     async with best_effort():
         await acreate_markdown_artifact(
@@ -75,30 +75,30 @@ class _ProgressBar:
 
 
 @asynccontextmanager
-async def progress_artifact(session: Session) -> AsyncIterator[None]:
+async def progress_artifact(context: RunContext) -> AsyncIterator[None]:
     """Keep a progress bar and a log line up to date while rows are sent."""
     bar = _ProgressBar()
     await bar.show(0.0)
-    updater = asyncio.create_task(_update(session, bar))
+    updater = asyncio.create_task(_update(context, bar))
     try:
         yield
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
-        await bar.show(_percent(session))
+        await bar.show(_percent(context))
 
 
-async def _update(session: Session, bar: _ProgressBar) -> None:
+async def _update(context: RunContext, bar: _ProgressBar) -> None:
     logger, count = get_run_logger(), 0
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
-        await bar.show(_percent(session))
+        await bar.show(_percent(context))
         if count % _LOG_EVERY == 0:
-            progress = session.progress()
+            progress = context.progress()
             logger.info("%s of %s rows, %.1f rows/s", progress.done, progress.rows, progress.rows_per_second)
 
 
-def _percent(session: Session) -> float:
-    progress = session.progress()
+def _percent(context: RunContext) -> float:
+    progress = context.progress()
     return 100.0 if not progress.rows else min(100.0, 100.0 * progress.done / progress.rows)

@@ -9,24 +9,24 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from reelbatch.pipeline.run_context import current_session
+from reelbatch.pipeline.run_context import current_run
 from reelbatch.settle import Settler
 from tasks.report import best_effort
 
 
 @task(name="settle videos", persist_result=False, cache_policy=NO_CACHE)
 async def settle_videos() -> None:
-    """The session keeps what was settled."""
-    await current_session().settle()
+    """The run keeps what was settled."""
+    await current_run().settle()
 
 
 @task(name="follow videos", persist_result=False, cache_policy=NO_CACHE)
 async def follow_videos(settler: Settler) -> None:
     """Settle by itself, outside of a run that sends."""
     await settler.run()
-    tally = asdict(settler.tally)
-    get_run_logger().info("%s", tally)
-    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in tally.items() if isinstance(value, int)]
+    stats = asdict(settler.stats)
+    get_run_logger().info("%s", stats)
+    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in stats.items() if isinstance(value, int)]
     table = "\n".join(["| settled | |", "| --- | ---: |", *rows])
     async with best_effort():
         await acreate_markdown_artifact(table, key="reelbatch-settled")

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from reelbatch.pipeline.run_context import current_session
+from reelbatch.pipeline.run_context import current_run
 from reelbatch.printable import one_line
 
 
@@ -26,4 +26,4 @@ def _run_name() -> str:
 async def submit_rows(batch: str, first: int, last: int) -> int:
     """Returns how many rows this worker took."""
     del batch  # only for the run's name
-    return await current_session().submit(first, last)
+    return await current_run().submit(first, last)

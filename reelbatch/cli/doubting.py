@@ -14,7 +14,7 @@ from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.in_doubt import Doubt
-from reelbatch.pipeline.findings import Finding, FoundFile, findings_of, write_list
+from reelbatch.pipeline.findings import FoundFile, ListEntry, findings_of, write_list
 from reelbatch.pipeline.open_client import open_client
 from reelbatch.pipeline.reconcile import (
     Resolution,
@@ -73,7 +73,7 @@ def findings_asked(request: Request) -> FoundFile:
     return FoundFile(_typed(request), 0)
 
 
-def _typed(request: Request) -> list[Finding]:
+def _typed(request: Request) -> list[ListEntry]:
     if not request.rows:
         if request.video_id or request.not_created:
             raise SettingsError("--row says which row is meant")
@@ -83,7 +83,7 @@ def _typed(request: Request) -> list[Finding]:
     if request.video_id and len(set(request.rows)) > 1:
         raise SettingsError("a video belongs to one row: give --video-id with one --row")
     video_id = VideoId(request.video_id) if request.video_id else None
-    return [Finding(RowKey(key), video_id) for key in dict.fromkeys(request.rows)]
+    return [ListEntry(RowKey(key), video_id) for key in dict.fromkeys(request.rows)]
 
 
 def run(request: Request, stated: Settings, *, as_json: bool) -> int:
@@ -120,7 +120,7 @@ def _carried_out(
     return asyncio.run(_resolve(ledger, settings, placed, rules)) if placed else []
 
 
-def _batch_of(ledger: Ledger, finding: Finding, chosen: Batch | None, stated: str | None) -> Batch:
+def _batch_of(ledger: Ledger, finding: ListEntry, chosen: Batch | None, stated: str | None) -> Batch:
     """Where a finding belongs.
 
     Raises:
@@ -140,7 +140,7 @@ def _batch_of(ledger: Ledger, finding: Finding, chosen: Batch | None, stated: st
 
 
 async def _resolve(
-    ledger: Ledger, settings: Settings, findings: list[tuple[Batch, Finding]], rules: Rules
+    ledger: Ledger, settings: Settings, findings: list[tuple[Batch, ListEntry]], rules: Rules
 ) -> list[Resolution]:
     asks = any(found.video_id and not is_known(ledger, batch, found) for batch, found in findings)
     async with open_client(settings) if asks else nullcontext() as client:

@@ -137,15 +137,15 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     """Write the results table to a file."""
     from reelbatch.cli import render
     from reelbatch.pipeline.export import export as write
-    from reelbatch.storage.files import shown
+    from reelbatch.storage.files import redact_url
 
     with readable_table(settings_of(config, sandbox=sandbox, results=results)) as ledger:
         names = _batches(ledger, batch)
         rows = write(ledger, path, names[0] if batch else None, all_videos=all_videos, excel=excel)
     if as_json:
-        print_json({"path": shown(path), "rows": rows})
+        print_json({"path": redact_url(path), "rows": rows})
     else:
-        render.out.print(f"{rows:,} rows written to {render.cell(shown(path))}")
+        render.out.print(f"{rows:,} rows written to {render.cell(redact_url(path))}")
 
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
 from reelbatch.pipeline.plan import Plan, RerunPlan
-from reelbatch.pipeline.run_context import Session, on_done, on_session
+from reelbatch.pipeline.run_context import RunContext, on_done, on_run
 from reelbatch.pipeline.settle import on_settler
-from reelbatch.settle import Settler, SettleTally
+from reelbatch.settle import Settler, SettleStats
 from reelbatch.submit import ExitReason
 
 _REFRESH_S = 0.2
@@ -22,10 +22,10 @@ _PLAIN_EVERY_S = 10.0
 
 
 class ProgressLine:
-    """Follows the session that opens inside of `watching`."""
+    """Follows the run that opens inside of `watching`."""
 
     def __init__(self, *, show_plan: bool) -> None:
-        self.session: Session | None = None
+        self.context: RunContext | None = None
         self.settler: Settler | None = None
         self.done = asyncio.Event()
         self.server_lost = False
@@ -34,14 +34,14 @@ class ProgressLine:
     @property
     def reported(self) -> bool:
         """Whether there is something to print about what was done."""
-        if self.session is not None:
-            return self.session.report is not None
+        if self.context is not None:
+            return self.context.report is not None
         return self.settler is not None and self.settler.ended
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Show progress on standard error until the block ends."""
-        tokens = on_session.set(self._opened), on_settler.set(self._following)
+        tokens = on_run.set(self._opened), on_settler.set(self._following)
         done = on_done.set(self.done.set)
         show = asyncio.create_task(self._on_terminal() if err.is_terminal else self._as_lines())
         try:
@@ -49,13 +49,13 @@ class ProgressLine:
         finally:
             show.cancel()
             await asyncio.gather(show, return_exceptions=True)
-            on_session.reset(tokens[0])
+            on_run.reset(tokens[0])
             on_settler.reset(tokens[1])
             on_done.reset(done)
 
-    def _opened(self, session: Session) -> None:
-        self.session = session
-        session.on_plan = self._planned
+    def _opened(self, context: RunContext) -> None:
+        self.context = context
+        context.on_plan = self._planned
 
     def _following(self, settler: Settler) -> None:
         self.settler = settler
@@ -83,25 +83,25 @@ class ProgressLine:
 
     def text(self) -> str:
         """`312/2,000 rows · 48.2 rows/s · …`."""
-        session, settler = self.session, self.settler
-        if session is not None and session.settler is not None:
-            settler = session.settler
+        context, settler = self.context, self.settler
+        if context is not None and context.settler is not None:
+            settler = context.settler
         if settler is not None:
-            return _waiting(settler.tally)
-        if session is None:
+            return _waiting(settler.stats)
+        if context is None:
             return "starting Prefect"
-        if session.plan is None:
+        if context.plan is None:
             return "reading the manifest"
-        return _sending(session)
+        return _sending(context)
 
 
-def _waiting(tally: SettleTally) -> str:
-    downloaded = f", {tally.downloaded:,} downloaded" if tally.downloaded else ""
-    return f"waiting for videos: {tally.complete:,} complete, {tally.error:,} failed{downloaded}"
+def _waiting(stats: SettleStats) -> str:
+    downloaded = f", {stats.downloaded:,} downloaded" if stats.downloaded else ""
+    return f"waiting for videos: {stats.complete:,} complete, {stats.error:,} failed{downloaded}"
 
 
-def _sending(session: Session) -> str:
-    now = session.progress()
+def _sending(context: RunContext) -> str:
+    now = context.progress()
     parts = [
         f"{now.done:,}/{now.rows:,} rows",
         f"{now.rows_per_second:.1f} rows/s",
@@ -117,7 +117,7 @@ def _sending(session: Session) -> str:
         parts.append("waiting: row after row went into doubt")
     elif now.slowed_to is not None:
         parts.append(f"slowed to {now.slowed_to} in flight")
-    if session.tally.reason is not ExitReason.DONE:
+    if context.stats.reason is not ExitReason.DONE:
         parts.append(f"stopping, {now.in_flight} in flight")
     elif now.seconds_left is not None:
         parts.append(f"{_duration(now.seconds_left)} left")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reelbatch.pipeline.plan import Plan, RerunPlan
     from reelbatch.pipeline.run_summary import RunReport
     from reelbatch.pipeline.status import BatchStatus
-    from reelbatch.settle import SettleTally
+    from reelbatch.settle import SettleStats
 
 
 class Screen(Console):
@@ -190,22 +190,22 @@ def print_rerun_plan(plan: RerunPlan) -> None:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
 
 
-def print_settled(tally: SettleTally) -> None:
+def print_settled(stats: SettleStats) -> None:
     """What became of the videos."""
-    if tally.message:
-        err.print(f"[yellow]{cell(tally.message)}[/]")
+    if stats.message:
+        err.print(f"[yellow]{cell(stats.message)}[/]")
     out.print(
-        f"Videos: [bold]{tally.complete:,} complete[/], {tally.error:,} failed, {tally.canceled:,} canceled, "
-        f"{tally.unsettled:,} not finished, {tally.downloaded:,} downloaded"
+        f"Videos: [bold]{stats.complete:,} complete[/], {stats.error:,} failed, {stats.canceled:,} canceled, "
+        f"{stats.unsettled:,} not finished, {stats.downloaded:,} downloaded"
     )
     out.print(
-        f"Credits of these: estimated {tally.credits_estimated:,} · charged {tally.credits_charged:,} · "
-        f"final {tally.credits_final:,} · refunded {tally.credits_refunded:,}"
+        f"Credits of these: estimated {stats.credits_estimated:,} · charged {stats.credits_charged:,} · "
+        f"final {stats.credits_final:,} · refunded {stats.credits_refunded:,}"
     )
-    _print_cleared_up(tally.cleared_up)
-    if tally.odd_figure_rows:
-        _print_odd_figures("charged in the end", "they count as before", tally.odd_figure_rows, tally.odd_figures)
-    for key, message in tally.download_failures:
+    _print_cleared_up(stats.cleared_up)
+    if stats.odd_figure_rows:
+        _print_odd_figures("charged in the end", "they count as before", stats.odd_figure_rows, stats.odd_figures)
+    for key, message in stats.download_failures:
         err.print(f"[red]{cell(key)}: not downloaded:[/] {cell(message)}")
 
 

@@ -16,10 +16,10 @@ from reelbatch.cli.progress import ProgressLine
 from reelbatch.cli.shared import print_json
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
-from reelbatch.pipeline.run_context import Session, close_order
+from reelbatch.pipeline.run_context import RunContext, close_order
 from reelbatch.pipeline.run_summary import RunReport, advice
 from reelbatch.settle import SettleReason
-from reelbatch.storage.files import shown
+from reelbatch.storage.files import redact_url
 
 INTERRUPTED = 130
 _PATIENCE_S = 15.0
@@ -96,59 +96,59 @@ def leave(line: ProgressLine, code: int) -> NoReturn:
 
 def finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     """Print the report of a run that sent rows, with `options` for the next commands; answers with the exit code."""
-    session = line.session
-    if session is None or session.report is None:  # interrupted before there was anything to report
+    context = line.context
+    if context is None or context.report is None:  # interrupted before there was anything to report
         return INTERRUPTED
-    report = session.report
+    report = context.report
     point("report.write")
     if as_json:
-        settled = asdict(session.settler.tally) if session.settler else None
-        exported = {"export": shown(session.export_target), "export_problem": session.export_problem}
+        settled = asdict(context.settler.stats) if context.settler else None
+        exported = {"export": redact_url(context.export_target), "export_problem": context.export_problem}
         print_json({**report.as_json(), **exported, "settled": settled})
     else:
-        _print_run(session, report, options)
+        _print_run(context, report, options)
     sys.stdout.flush()
     point("report.written")
     # Not before it is reported: the same command goes on with an open order.
-    if report.status.order is not None and session.did_all:
-        with Ledger(session.settings.results) as ledger:
+    if report.status.order is not None and context.did_all:
+        with Ledger(context.settings.results) as ledger:
             close_order(ledger, report.batch)
-    return _exit_code(session, report)
+    return _exit_code(context, report)
 
 
-def _print_run(session: Session, report: RunReport, options: str) -> None:
-    render.print_report(report, session.failed)
-    if session.settler is not None:
-        render.print_settled(session.settler.tally)
-    if session.export_problem:
-        render.fail(f"The results table is complete, but was not exported. {session.export_problem}")
+def _print_run(context: RunContext, report: RunReport, options: str) -> None:
+    render.print_report(report, context.failed)
+    if context.settler is not None:
+        render.print_settled(context.settler.stats)
+    if context.export_problem:
+        render.fail(f"The results table is complete, but was not exported. {context.export_problem}")
     else:
         render.out.print(
-            f"Results: {render.cell(shown(session.export_target))}  ({render.cell(session.ledger.shown_url)})"
+            f"Results: {render.cell(redact_url(context.export_target))}  ({render.cell(context.ledger.shown_url)})"
         )
     for text in advice(report, options):
         render.out.print(f"→ {render.cell(text)}")
 
 
-def _exit_code(session: Session, report: RunReport) -> int:
+def _exit_code(context: RunContext, report: RunReport) -> int:
     """That of the run; a table that could not be exported is something to look at."""
-    return report.exit_code or (1 if session.export_problem else 0)
+    return report.exit_code or (1 if context.export_problem else 0)
 
 
 def finish_settle(line: ProgressLine, *, as_json: bool) -> int:
     """Print what was settled; answers with the exit code."""
     if line.settler is None:
         return INTERRUPTED
-    tally = line.settler.tally
+    stats = line.settler.stats
     if as_json:
-        print_json(asdict(tally))
+        print_json(asdict(stats))
     else:
-        render.print_settled(tally)
-    match tally.reason:
+        render.print_settled(stats)
+    match stats.reason:
         case SettleReason.INTERRUPTED:
             return INTERRUPTED
         case SettleReason.DONE | SettleReason.TIMED_OUT:
-            return 1 if tally.error or tally.canceled or tally.unsettled or tally.downloads_failed else 0
+            return 1 if stats.error or stats.canceled or stats.unsettled or stats.downloads_failed else 0
     return 3
 
 

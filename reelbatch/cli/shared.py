@@ -67,13 +67,13 @@ def repeated(
 ) -> str:
     """The options that a printed command repeats, so that it can be typed as it stands; none that holds a secret."""
     from reelbatch.ledger.engine import has_secret
-    from reelbatch.storage.files import shown
+    from reelbatch.storage.files import redact_url
 
     stated = {
         "--config": config,
         "--results": None if results is None or has_secret(results) else results,
         "--batch": batch,
-        "--base-url": None if base_url is None or shown(base_url) != base_url else base_url,
+        "--base-url": None if base_url is None or redact_url(base_url) != base_url else base_url,
     }
     words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
     return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])

@@ -74,7 +74,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Issue:
     """One thing that is wrong (or, as a warning, odd) in a manifest."""
 
     row_number: int | None  # None: concerns the whole file

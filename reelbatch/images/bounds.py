@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reelbatch.domain import IMAGE_SCHEMES, Plan
 from reelbatch.images.inspect import ImageProblem
 from reelbatch.storage.errors import Bound, Trouble, chained
-from reelbatch.storage.files import scheme_of, shown
+from reelbatch.storage.files import redact_url, scheme_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class ImageBounds:
         """
         for address in addresses:
             if trouble := self.trouble(address):
-                raise ImageProblem(f"{trouble.what}: {shown(address)}", trouble.remedy)
+                raise ImageProblem(f"{trouble.what}: {redact_url(address)}", trouble.remedy)
 
 
 def upload_bound(plan: Plan | None, limits: Mapping[Plan, int]) -> Bound:

@@ -70,7 +70,7 @@ class ImageKind(StrEnum):
     CLOUD = "cloud"  # any other fsspec URL
 
 
-class ImageProblem(ReelbatchError):  # noqa: N818 - it is what a row's Problem is made of
+class ImageProblem(ReelbatchError):  # noqa: N818 - it is what a row's Issue is made of
     """An image can't be used: what is wrong and what to do."""
 
     def __init__(self, what: str, remedy: str) -> None:

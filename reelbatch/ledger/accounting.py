@@ -149,7 +149,7 @@ _ADD_TO_RUN = (
 )
 
 
-class Sums:
+class BalanceChanges:
     """Changes to the running sums of batches and runs, gathered and written once.
 
     They are differences between what an attempt was worth before and after, so the same answer twice, or one that

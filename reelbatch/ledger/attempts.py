@@ -15,7 +15,7 @@ from reelbatch.domain.money import figure
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.failpoints import point
 from reelbatch.ledger import prices, shared_ids, shared_limits
-from reelbatch.ledger.accounting import Attempted, Ending, Sums, known_attempts
+from reelbatch.ledger.accounting import Attempted, BalanceChanges, Ending, known_attempts
 from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.selection import RepeatPolicy
@@ -206,7 +206,7 @@ def _without_repeats(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
 def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
     known = known_attempts(connection, [item.token for item in items])
     shared = shared_ids.owners(connection, items)
-    sums = Sums()
+    sums = BalanceChanges()
     news = []
     begun, closed = [], []
     for item in items:
@@ -335,7 +335,7 @@ def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
     standing = {batch: _standing(connection, batch) for batch in sorted(capped)}
     windows = {item.window for item in items if item.window is not None}
     free = {window: _free(connection, window) for window in windows}
-    sums = Sums()
+    sums = BalanceChanges()
     for item in items:
         batch = item.row.batch
         ruling = _admit(item, standing.get(batch), free)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, select, tuple_, update
 
 from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, Token
-from reelbatch.ledger.accounting import Ending, Sums, known_attempts
+from reelbatch.ledger.accounting import BalanceChanges, Ending, known_attempts
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Scope, claimable
 from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
@@ -177,7 +177,7 @@ def held(connection: Connection, by: Sequence[RunId]) -> int:
 
 def _doubt(connection: Connection, owners: Mapping[Token, tuple[Batch, RunId]], message: str) -> None:
     """What these attempts hold back is in doubt from now on, no longer under way."""
-    sums = Sums()
+    sums = BalanceChanges()
     known = known_attempts(connection, owners)
     for token, before in known.items():
         if before.outcome is None:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, insert, or_, select, update
 
 from reelbatch.domain import Batch, Request, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger.accounting import Sums, known_attempts
+from reelbatch.ledger.accounting import BalanceChanges, known_attempts
 from reelbatch.ledger.attempts import Answer, Ending, record_answers
 from reelbatch.ledger.schema import attempts, decisions, generations, results
 from reelbatch.ledger.transitions import NOT_CREATED, in_states
@@ -171,7 +171,7 @@ def _not_created(connection: Connection, item: Decision) -> bool:
     before = known_attempts(connection, [item.token])[item.token]
     ended = {"outcome": NOT_CREATED_OUTCOME, "ended_at": item.at}
     connection.execute(update(attempts).where(attempts.c.token == item.token).values(ended))
-    sums = Sums()
+    sums = BalanceChanges()
     sums.add(item.doubt.batch, item.doubt.run_id, before, before._replace(outcome=NOT_CREATED_OUTCOME))
     sums.write(connection)
     return True
@@ -197,7 +197,7 @@ def rate(connection: Connection, batch: Batch, estimate: Callable[[Request], int
     found = [
         (Token(token), RunId(run), estimate(Request(*asked))) for token, run, *asked in connection.execute(query)
     ]
-    sums, rated = Sums(), {token: (run, known) for token, run, known in found if known is not None}
+    sums, rated = BalanceChanges(), {token: (run, known) for token, run, known in found if known is not None}
     for token, before in known_attempts(connection, rated).items():
         run_id, credits_ = rated[token]
         counted = {"credits_reserved": credits_, "unrated": False}

@@ -137,7 +137,7 @@ class _Content:
     problem: str | None = None
 
 
-def take_up(ledger: Ledger) -> int:
+def replay(ledger: Ledger) -> int:
     """Bring what can be verified into the table, and report the rest; returns how many answers there were."""
     return sum(_take_up(ledger, path) for path in lying(ledger))
 
@@ -183,7 +183,7 @@ def unverified(ledger: Ledger) -> list[Path]:
 
 def objection(ledger: Ledger) -> str | None:
     """Why no row of the table may be declared not created now; None where nothing stands against it."""
-    take_up(ledger)
+    replay(ledger)
     if not (files := unverified(ledger)):
         return None
     names = ", ".join(str(path) for path in files)

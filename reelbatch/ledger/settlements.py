@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.errors import StateConflict
 from reelbatch.ledger import prices
-from reelbatch.ledger.accounting import Attempted, Sums, known_attempts
+from reelbatch.ledger.accounting import Attempted, BalanceChanges, known_attempts
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.transitions import RENDERING, SETTLED, in_states
 
@@ -307,7 +307,7 @@ def record_finals(connection: Connection, items: Sequence[Final]) -> list[Settle
         For each item what it came to; None where the row was settled before or has another video by now.
     """
     known = known_attempts(connection, [item.row.token for item in items if item.row.token])
-    sums, ends = Sums(), _Ends()
+    sums, ends = BalanceChanges(), _Ends()
     settlements = [_settle_attempt(item, known, sums, ends) for item in items]
     _execute_all(connection, _FINISH, [{"b_token": token, **ends[token]} for token in sorted(ends)])
     _keep_odd(connection, items, known)
@@ -339,7 +339,7 @@ def _keep_odd(connection: Connection, items: Sequence[Final], known: Collection[
     _execute_all(connection, _ODD, [{"b_token": token, "b_odd": odd[token]} for token in sorted(filter(None, odd))])
 
 
-def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: Sums, ends: _Ends) -> Settlement:
+def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: BalanceChanges, ends: _Ends) -> Settlement:
     """The final figure on the attempt; the worst case of its batch changes by what that differs."""
     token = item.row.token
     before = known.get(token) if token else None

@@ -119,7 +119,7 @@ class Kept:
         self.spans.append((first, last))
 
     def _count(self, rows: RowColumns, states: Sequence[str]) -> None:
-        self.counts.update(_tally(states, rows.column("model"), rows.column("credits_estimated")))
+        self.counts.update(_stats(states, rows.column("model"), rows.column("credits_estimated")))
 
     def _count_staged(self, rows: RowColumns) -> None:
         problems = rows.column("problem")
@@ -127,7 +127,7 @@ class Kept:
             actions = [Action.SEND] * len(rows)
         else:
             actions = [Action.SEND if problem is None else Action.INVALID for problem in problems]
-        self.staged.update(_tally(actions, rows.column("model"), rows.column("credits_estimated")))
+        self.staged.update(_stats(actions, rows.column("model"), rows.column("credits_estimated")))
 
     @property
     def rows(self) -> int:
@@ -166,7 +166,7 @@ class Kept:
         return [ActionCount(action, model, *sum_) for (action, model), sum_ in ordered]
 
 
-def _tally(*columns: Sequence[Any]) -> Counter[tuple[Any, ...]]:
+def _stats(*columns: Sequence[Any]) -> Counter[tuple[Any, ...]]:
     """How often each combination comes; mostly all rows say the same, and then none has to be looked at by itself."""
     rows = len(columns[0])
     if rows and all(column.count(column[0]) == rows for column in columns):

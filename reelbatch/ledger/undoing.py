@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, DateTime, Table, and_, insert, not_, or_, select, update
 
 from reelbatch.domain import Batch, RowKey, RunId, Token, VideoId
-from reelbatch.ledger.accounting import Attempted, Sums, known_attempts
+from reelbatch.ledger.accounting import Attempted, BalanceChanges, known_attempts
 from reelbatch.ledger.schema import attempts, decisions, generations, orders
 from reelbatch.ledger.transitions import FOUND_UNDONE, NOT_CREATED_UNDONE, Move
 
@@ -124,7 +124,7 @@ def _answered_since(connection: Connection, made: Made) -> bool:
 
 
 def _move_money(connection: Connection, made: Made, now: Attempted, was: Attempted) -> None:
-    sums = Sums()
+    sums = BalanceChanges()
     sums.add(made.batch, made.run_id, now, was)
     sums.write(connection)
 

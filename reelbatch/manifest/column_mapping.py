@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from reelbatch.domain import Problem
+from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.options import COLUMNS, KEY, ManifestOptions
 from reelbatch.manifest.parsing import CellError, flag, pixels, plain, seconds
@@ -32,7 +32,7 @@ class Layout:
     defaults: Mapping[str, str]
     template: PromptTemplate | None
     first: str | None  # our name of the manifest's first column
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Issue, ...]
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -115,12 +115,12 @@ def _unused(found: Sequence[str], sources: Mapping[str, str], template: PromptTe
     return [column for column in found if column not in used and column not in COLUMNS]
 
 
-def _near_misses(unused: Sequence[str], sources: Mapping[str, str]) -> Iterator[Problem]:
+def _near_misses(unused: Sequence[str], sources: Mapping[str, str]) -> Iterator[Issue]:
     open_columns = [column for column in COLUMNS if column not in sources]
     for theirs in unused:
         if ours := _closest(theirs, open_columns):
             remedy = f"Rename it, or map it (columns: {{{ours}: {theirs}}})."
-            yield Problem(None, theirs, "", f"looks like {ours}, but is not used under this name", remedy)
+            yield Issue(None, theirs, "", f"looks like {ours}, but is not used under this name", remedy)
 
 
 def _missing(name: str, column: str, found: Sequence[str], unused: Sequence[str]) -> ManifestError:

@@ -13,7 +13,7 @@ from reelbatch.manifest.column_mapping import Layout
 from reelbatch.manifest.options import KEY, SETTINGS, TEXTS
 from reelbatch.manifest.readers.base import RawRows
 from reelbatch.manifest.settings_cache import Shape, Shapes
-from reelbatch.model_table import Finding
+from reelbatch.model_table import RequestIssue
 
 
 class Columns(NamedTuple):
@@ -28,13 +28,13 @@ class Columns(NamedTuple):
 
 
 @dataclass(slots=True)
-class Faults:
+class BatchIssues:
     """What is wrong in one batch, by index."""
 
-    found: defaultdict[int, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+    found: defaultdict[int, list[RequestIssue]] = field(default_factory=lambda: defaultdict(list))
     garbled: set[int] = field(default_factory=set)  # rows whose cells can't be taken as they stand
 
-    def add(self, index: int, finding: Finding, *, garbled: bool = False) -> None:
+    def add(self, index: int, finding: RequestIssue, *, garbled: bool = False) -> None:
         """Note that the row at `index` can't be sent."""
         self.found[index].append(finding)
         if garbled:
@@ -45,7 +45,7 @@ class Faults:
         return {finding.column for finding in self.found.get(index, ())}
 
 
-def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: Faults) -> Columns:
+def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: BatchIssues) -> Columns:
     """Clean one batch; what can't be taken is noted in `faults` and replaced by something storable."""
     keys = _keys(raw, layout, faults)
     images, prompts, ends, names = (_texts(column, raw, layout, faults) for column in TEXTS)
@@ -64,19 +64,19 @@ def _shapes(settings: Sequence[Sequence[Any]], shapes: Shapes) -> list[Shape]:
     return [shapes[key] for key in zip(*settings, strict=True)]
 
 
-def _keys(raw: RawRows, layout: Layout, faults: Faults) -> Sequence[str]:
+def _keys(raw: RawRows, layout: Layout, faults: BatchIssues) -> Sequence[str]:
     if KEY not in layout.sources:
         return [""] * len(raw.numbers)
     keys = [key.strip() for key in _sound(KEY, raw.columns[layout.sources[KEY]], faults)]
     if "" in keys:
-        missing = Finding(KEY, "", "missing", "Give every row a key of its own.")
+        missing = RequestIssue(KEY, "", "missing", "Give every row a key of its own.")
         for index, key in enumerate(keys):
             if not key:
                 faults.add(index, missing, garbled=True)
     return keys
 
 
-def _texts(column: str, raw: RawRows, layout: Layout, faults: Faults) -> list[str]:
+def _texts(column: str, raw: RawRows, layout: Layout, faults: BatchIssues) -> list[str]:
     default = "" if column == "prompt" else layout.defaults.get(column, "")  # a template comes before it
     if column not in layout.sources:
         return [default] * len(raw.numbers)
@@ -86,7 +86,7 @@ def _texts(column: str, raw: RawRows, layout: Layout, faults: Faults) -> list[st
     return [text.strip() for text in texts]
 
 
-def _sound(column: str, texts: list[str], faults: Faults) -> list[str]:
+def _sound(column: str, texts: list[str], faults: BatchIssues) -> list[str]:
     limit = parsing.MAX_KEY if column == KEY else parsing.MAX_TEXT
     if parsing.all_sound(texts, limit):
         return texts
@@ -98,7 +98,7 @@ def _sound(column: str, texts: list[str], faults: Faults) -> list[str]:
     return texts
 
 
-def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: Faults) -> list[str]:
+def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: BatchIssues) -> list[str]:
     template = layout.template
     if template is None:
         return prompts
@@ -115,10 +115,10 @@ def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: Faults)
     return prompts
 
 
-def _template_fault(column: str, text: str) -> Finding | None:
+def _template_fault(column: str, text: str) -> RequestIssue | None:
     if not text or text.isspace():
         remedy = "Fill it in, or give the row a prompt of its own."
-        return Finding(column, "", "empty, and the prompt template needs it", remedy)
+        return RequestIssue(column, "", "empty, and the prompt template needs it", remedy)
     return parsing.text_fault(column, text)
 
 

@@ -22,8 +22,8 @@ from reelbatch.images.inspect import (
 )
 from reelbatch.manifest.options import Checks
 from reelbatch.manifest.parsing import MAX_SHOWN, storable
-from reelbatch.model_table import Finding
-from reelbatch.storage.files import CloudProblem, check, shown
+from reelbatch.model_table import RequestIssue
+from reelbatch.storage.files import CloudProblem, check, redact_url
 
 _REMEMBERED = 50_000
 _TOLERANCE = 0.02
@@ -56,7 +56,7 @@ class ImageChecks:
         self._bounds = ImageBounds(schemes=checks.image_schemes, upload=upload)
         self._verdict = lru_cache(_REMEMBERED)(self._look)
 
-    def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, Finding]]:
+    def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, RequestIssue]]:
         """What is wrong or odd with the images of one column, by index."""
         for index in _unclear(images, 0, len(images)):
             if images[index] and (found := self._finding(column, images[index])):
@@ -76,22 +76,22 @@ class ImageChecks:
     def _stat(self, stated: str) -> tuple[int, int] | None:
         return None if not stated or image_kind(stated) is ImageKind.URL else self._verdict(stated).stat
 
-    def aspect(self, stated: str, ratios: Sequence[str]) -> Finding | None:
+    def aspect(self, stated: str, ratios: Sequence[str]) -> RequestIssue | None:
         """Why a local image has none of the aspect `ratios` (`16:9`) that its model takes."""
         info = None if image_kind(stated) is ImageKind.URL else self._verdict(stated).info
         if info is None or any(_fits(info, ratio) for ratio in ratios):
             return None
         what = f"{info.width} x {info.height} pixels, but the model takes only {' and '.join(ratios)}"
-        return Finding("image_path", shown_image(stated), what, "Crop the image, or choose another model.")
+        return RequestIssue("image_path", shown_image(stated), what, "Crop the image, or choose another model.")
 
-    def _finding(self, column: str, stated: str) -> Finding | None:
+    def _finding(self, column: str, stated: str) -> RequestIssue | None:
         address = resolve_image(stated, self._base) if self._on_the_web else stated
         if image_kind(address) is ImageKind.URL:
             return _url_finding(column, address)
         verdict = self._verdict(stated)
         if not verdict.what:
             return None
-        return Finding(column, shown_image(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
+        return RequestIssue(column, shown_image(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
 
     def _look(self, stated: str) -> _Verdict:
         if not stated:
@@ -150,23 +150,23 @@ def _all_plain(images: Sequence[str]) -> bool:
     return False
 
 
-def _url_finding(column: str, url: str) -> Finding | None:
+def _url_finding(column: str, url: str) -> RequestIssue | None:
     try:
         parts = urlsplit(url)
         has_host = bool(parts.hostname)
     except ValueError:
         has_host = False
     if not has_host or _NOT_IN_URLS.search(url):
-        return Finding(column, shown_image(url), "not a web address", "Write blanks as %20 and name a host.")
+        return RequestIssue(column, shown_image(url), "not a web address", "Write blanks as %20 and name a host.")
     if parts.hostname == "magichour.ai" and parts.path.rstrip("/") == "/my-library":
         if parse_qs(parts.query).get("imageId"):
             return None
         what = "a library address without an imageId"
-        return Finding(column, shown_image(url), what, "Copy the address of one image: …/my-library?imageId=….")
+        return RequestIssue(column, shown_image(url), what, "Copy the address of one image: …/my-library?imageId=….")
     if parts.path.lower().endswith(tuple(f".{ending}" for ending in _ENDINGS)):
         return None
     what = "a web address whose path does not end in an image's extension; the API may refuse it"
-    return Finding(
+    return RequestIssue(
         column, shown_image(url), what, "Prefer a direct address such as https://…/vase.jpg.", blocking=False
     )
 
@@ -186,4 +186,4 @@ def _fits(info: ImageInfo, ratio: str) -> bool:
 
 def shown_image(stated: str) -> str:
     """An image's path or address as a message may have it: short, and without secrets."""
-    return storable(shown(stated), MAX_SHOWN)
+    return storable(redact_url(stated), MAX_SHOWN)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from reelbatch.domain import Problem
+from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.column_mapping import Layout, known_columns, plan_layout
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
@@ -16,7 +16,7 @@ from reelbatch.manifest.readers.base import Source
 from reelbatch.manifest.text_file import open_file
 from reelbatch.manifest.validation import RowChecker
 from reelbatch.storage.addresses import holds_password, what_instead, without_secrets
-from reelbatch.storage.files import CloudProblem, file_part, shown
+from reelbatch.storage.files import CloudProblem, file_part, redact_url
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ class Manifest:
         self._layout = layout
         self._checks = checks
         self._where = name
-        self.name = shown(name)
+        self.name = redact_url(name)
         self.stem = _stem(name)
         self.base = _base(name)
 
@@ -63,7 +63,7 @@ class Manifest:
                 rows += len(last.rows)
         warnings = checker.notices.problems()
         if not rows:
-            warnings.append(Problem(None, None, "", "has no rows", "Add some below the column names."))
+            warnings.append(Issue(None, None, "", "has no rows", "Add some below the column names."))
         yield last._replace(warnings=warnings, assumed=checker.assumed)
 
 
@@ -92,7 +92,7 @@ def open_manifest(
 
         name = "<DataFrame>"
         opened = FrameSource(source)
-    return Manifest(opened, plan_layout(shown(name), opened.columns, options), checks, name)
+    return Manifest(opened, plan_layout(redact_url(name), opened.columns, options), checks, name)
 
 
 def _refuse_password(path: str) -> None:
@@ -117,11 +117,11 @@ def _naming(path: str, done: str) -> Iterator[None]:
         yield
     except CloudProblem as problem:
         reason = str(problem) if problem.is_files_own else f"can't be {done}: {problem}"
-        raise ManifestError(f"{shown(path)}: {reason}") from problem
+        raise ManifestError(f"{redact_url(path)}: {reason}") from problem
     except ManifestError as error:
-        if shown(path) == path:
+        if redact_url(path) == path:
             raise
-        raise ManifestError(str(error).replace(path, shown(path))) from None
+        raise ManifestError(str(error).replace(path, redact_url(path))) from None
 
 
 def _open_file(path: str, options: ManifestOptions) -> Source:

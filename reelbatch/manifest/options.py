@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from reelbatch.domain import IMAGE_SCHEMES, Plan, Problem, Request, Row
+from reelbatch.domain import IMAGE_SCHEMES, Issue, Plan, Request, Row
 from reelbatch.model_table import ModelTable
 
 LARGEST_TEXT = 4 << 30
@@ -67,6 +67,6 @@ class CheckedRows(NamedTuple):
     """One batch of a manifest."""
 
     rows: Sequence[Row]  # all of them; an invalid one has its `problem` set
-    problems: list[Problem]  # blocking
-    warnings: list[Problem]  # with the last batch: each once for the whole file
+    problems: list[Issue]  # blocking
+    warnings: list[Issue]  # with the last batch: each once for the whole file
     assumed: Sequence[str] = ()  # with the last batch: models that estimates of rows without a model took

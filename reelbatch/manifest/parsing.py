@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from reelbatch.model_table import Finding
+from reelbatch.model_table import RequestIssue
 
 MAX_TEXT = 100_000
 """Characters in one cell; a longer prompt is a mistake in the file."""
@@ -103,7 +103,7 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
     return _UNSTORABLE.search(joined) is None
 
 
-def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> Finding | None:
+def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> RequestIssue | None:
     """Why `text` can't be sent or stored as it stands."""
     if isinstance(text, Nested):
         return finding(column, text, CellError("not one plain value", "Write text or a number."))
@@ -116,9 +116,9 @@ def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> Finding | None:
     return None
 
 
-def finding(column: str, value: str, fault: CellError) -> Finding:
+def finding(column: str, value: str, fault: CellError) -> RequestIssue:
     """`fault` as a finding on `column`."""
-    return Finding(column, storable(value, MAX_SHOWN), fault.what, fault.remedy)
+    return RequestIssue(column, storable(value, MAX_SHOWN), fault.what, fault.remedy)
 
 
 def seconds(text: str) -> float:

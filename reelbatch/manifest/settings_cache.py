@@ -10,7 +10,7 @@ from reelbatch.domain import Request
 from reelbatch.manifest import parsing
 from reelbatch.manifest.column_mapping import Layout
 from reelbatch.manifest.options import SETTINGS, Checks
-from reelbatch.model_table import Finding
+from reelbatch.model_table import RequestIssue
 
 _T = TypeVar("_T")
 _MOST_SHAPES = 20_000
@@ -22,8 +22,8 @@ class Shape(NamedTuple):
     """All that follows from a row's settings."""
 
     settings: Request  # without texts
-    faults: tuple[Finding, ...]
-    notices: tuple[Finding, ...]
+    faults: tuple[RequestIssue, ...]
+    notices: tuple[RequestIssue, ...]
     parsed: bool  # False: a cell could not be understood
     credits: int | None
     aspect_ratios: tuple[str, ...]
@@ -72,10 +72,10 @@ class Shapes(dict[ShapeKey, Shape]):
         parsed = not parser.faults
         if not stated["end_seconds"]:
             remedy = "Fill it in, or set a default (defaults: {end_seconds: 5})."
-            parser.faults.append(Finding("end_seconds", "", "missing", remedy))
+            parser.faults.append(RequestIssue("end_seconds", "", "missing", remedy))
         return self._judged(settings, parser.faults, parsed=parsed)
 
-    def _judged(self, settings: Request, faults: list[Finding], *, parsed: bool) -> Shape:
+    def _judged(self, settings: Request, faults: list[RequestIssue], *, parsed: bool) -> Shape:
         checks = self._checks
         findings = [] if faults else checks.models.check(settings, plan=checks.plan, profile=checks.profile)
         faults = faults + [finding for finding in findings if finding.blocking]
@@ -109,7 +109,7 @@ class Shapes(dict[ShapeKey, Shape]):
 class _Parser:
     def __init__(self, stated: dict[str, str]) -> None:
         self._stated = stated
-        self.faults: list[Finding] = []
+        self.faults: list[RequestIssue] = []
 
     def take(self, column: str, parse: Callable[[str], _T]) -> _T | None:
         text = self._stated[column]
@@ -132,12 +132,12 @@ def _word(text: str) -> str:
     return text
 
 
-def _deprecated(settings: Request) -> tuple[Finding, ...]:
+def _deprecated(settings: Request) -> tuple[RequestIssue, ...]:
     if settings.width is None and settings.height is None:
         return ()
     column = "height" if settings.width is None else "width"
     remedy = "Leave width and height out; resolution sets the size."
-    return (Finding(column, "", "deprecated: the API accepts it, without effect", remedy, blocking=False),)
+    return (RequestIssue(column, "", "deprecated: the API accepts it, without effect", remedy, blocking=False),)
 
 
 def _json_pieces(settings: Request) -> tuple[str, str, str, str]:

@@ -12,16 +12,16 @@ from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
 from typing import Any
 
-from reelbatch.domain import Fingerprint, Problem, Request, Row, RowKey, canonical_json
+from reelbatch.domain import Fingerprint, Issue, Request, Row, RowKey, canonical_json
 from reelbatch.manifest import parsing
 from reelbatch.manifest.column_mapping import Layout
-from reelbatch.manifest.columns import Columns, Faults, clean
+from reelbatch.manifest.columns import BatchIssues, Columns, clean
 from reelbatch.manifest.image_checks import ImageChecks, shown_image
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
 from reelbatch.manifest.readers.base import BrokenRow, RawRows
 from reelbatch.manifest.settings_cache import Shape, Shapes
-from reelbatch.manifest.warnings import Notices
-from reelbatch.model_table import Finding
+from reelbatch.manifest.warnings import FileWarnings
+from reelbatch.model_table import RequestIssue
 from reelbatch.row_batch import RowColumns
 
 
@@ -32,7 +32,7 @@ class RowChecker:
         self._layout = layout
         self._shapes = Shapes(layout, checks)
         self._images = ImageChecks(checks, base)
-        self.notices = Notices(layout)
+        self.notices = FileWarnings(layout)
 
     @property
     def assumed(self) -> list[str]:
@@ -41,7 +41,7 @@ class RowChecker:
 
     def check(self, raw: RawRows) -> CheckedRows:
         """Check one batch. Its warnings are kept for the end, in `notices`."""
-        faults = Faults()
+        faults = BatchIssues()
         columns = clean(raw, self._layout, self._shapes, faults)
         self._judge(raw.numbers, columns, faults)
         assembled = assemble(raw.numbers, columns, self._images.stats(columns.images, columns.ends))
@@ -65,15 +65,15 @@ class RowChecker:
         problems.sort(key=lambda problem: problem.row_number or 0)
         return CheckedRows(rows, problems, [])
 
-    def _judge(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
+    def _judge(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         self._judge_settings(numbers, columns, faults)
         if not all(columns.images):
-            missing = Finding(
+            missing = RequestIssue(
                 "image_path", "", "missing", "Name a file, a URL, an api-assets/ or a saved-items/ path."
             )
             _note_empty(columns.images, missing, faults)
         if not all(columns.prompts):
-            missing = Finding("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
+            missing = RequestIssue("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
             _note_empty(columns.prompts, missing, faults)
         for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
             for index, finding in self._images.findings(column, stated):
@@ -84,7 +84,7 @@ class RowChecker:
                 else:
                     self.notices.add(finding, numbers[index])
 
-    def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: Faults) -> None:
+    def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         for index, shape in enumerate(columns.shapes):
             if not shape.remarkable:
                 continue
@@ -110,10 +110,10 @@ class RowChecker:
         key = RowKey(cell if first == KEY and cell else hashed)
         return Row(key, broken.number, request, hashed, None, f"{broken.what}. {broken.remedy}")
 
-    def _problem(self, number: int, fault: Finding) -> Problem:
-        return Problem(number, self._layout.shown(fault.column), fault.value, fault.what, fault.remedy)
+    def _problem(self, number: int, fault: RequestIssue) -> Issue:
+        return Issue(number, self._layout.shown(fault.column), fault.value, fault.what, fault.remedy)
 
-    def _listed(self, found: Sequence[Finding]) -> str:
+    def _listed(self, found: Sequence[RequestIssue]) -> str:
         return " ".join(
             f'column "{self._layout.shown(fault.column)}": {fault.what}. {fault.remedy}' for fault in found
         )
@@ -167,15 +167,15 @@ def _or_none(texts: Sequence[str]) -> Sequence[str | None]:
     return texts if all(texts) else [text or None for text in texts]
 
 
-def _note_empty(texts: Sequence[str], missing: Finding, faults: Faults) -> None:
+def _note_empty(texts: Sequence[str], missing: RequestIssue, faults: BatchIssues) -> None:
     for index, text in enumerate(texts):
         if not text and missing.column not in faults.columns(index):
             faults.add(index, missing)
 
 
-def _broken_problem(broken: BrokenRow) -> Problem:
+def _broken_problem(broken: BrokenRow) -> Issue:
     value = parsing.storable(broken.text, parsing.MAX_SHOWN)
-    return Problem(broken.number, None, value, broken.what, broken.remedy)
+    return Issue(broken.number, None, value, broken.what, broken.remedy)
 
 
 def _sha256(text: str) -> Fingerprint:

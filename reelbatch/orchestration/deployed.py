@@ -9,7 +9,7 @@ from prefect.context import FlowRunContext
 
 from reelbatch.errors import SettingsError
 from reelbatch.settings import Settings
-from reelbatch.storage.files import scheme_of, shown
+from reelbatch.storage.files import redact_url, scheme_of
 
 _BOUNDS = "image_schemes"
 _ADDRESSES = ("manifest", "export", "downloads")
@@ -41,6 +41,6 @@ def check_parameters(parameters: Mapping[str, Any], settings: Settings) -> None:
         if scheme is not None and ("::" in address or scheme not in settings.image_schemes):
             allowed = ", ".join(f"{each}://" for each in settings.image_schemes)
             raise SettingsError(
-                f"{name} {shown(address)}: a deployment's run takes paths and {allowed or 'no addresses'}, and no "
-                f"chains (::). If {scheme}:// is meant, add it to the worker's setting {_BOUNDS}"
+                f"{name} {redact_url(address)}: a deployment's run takes paths and {allowed or 'no addresses'}, and "
+                f"no chains (::). If {scheme}:// is meant, add it to the worker's setting {_BOUNDS}"
             )

@@ -7,7 +7,7 @@ from prefect import get_client
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from reelbatch.errors import PipelineError
-from reelbatch.storage.files import shown
+from reelbatch.storage.files import redact_url
 
 _PATIENCE_S = 10.0
 _REMEDY = "Unset PREFECT_API_URL for a temporary server of this run's own."
@@ -45,4 +45,4 @@ def _refusal(status: int) -> str:
 
 
 def _unusable(url: str, what: str) -> PipelineError:
-    return PipelineError(f"Prefect's server {shown(url)} (PREFECT_API_URL) {what} {_REMEDY}")
+    return PipelineError(f"Prefect's server {redact_url(url)} (PREFECT_API_URL) {what} {_REMEDY}")

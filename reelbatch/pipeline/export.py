@@ -29,7 +29,7 @@ from reelbatch.ledger.csv_stream import Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back, one_ahead
 from reelbatch.pipeline.spreadsheets import FORMULA
-from reelbatch.storage.files import CloudProblem, check, file_part, put, scheme_of, shown
+from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
 
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
@@ -101,7 +101,9 @@ def export(
     """
     suffix = format_of(target)
     if excel and suffix != ".csv":
-        raise UsageError(f"{shown(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv")
+        raise UsageError(
+            f"{redact_url(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv"
+        )
     try:
         rows = 0
         with (
@@ -115,9 +117,9 @@ def export(
                 writer.write_batch(record_batch)
                 rows += record_batch.num_rows
     except CloudProblem as problem:
-        raise UsageError(f"{shown(target)}: can't be written: {problem}") from problem
+        raise UsageError(f"{redact_url(target)}: can't be written: {problem}") from problem
     except OSError as error:
-        raise UsageError(f"{shown(target)}: can't be written: {error}") from error
+        raise UsageError(f"{redact_url(target)}: can't be written: {error}") from error
     return rows
 
 
@@ -136,12 +138,12 @@ def format_of(target: str) -> str:
     """
     suffix = PurePosixPath(file_part(target)).suffix.lower()
     if suffix not in _OPENERS:
-        raise UsageError(f"{shown(target)}: the ending says the format; use .parquet, .csv or .jsonl")
+        raise UsageError(f"{redact_url(target)}: the ending says the format; use .parquet, .csv or .jsonl")
     if scheme_of(target) is not None:
         try:
             check(target)
         except CloudProblem as problem:
-            raise UsageError(f"{shown(target)}: can't be written: {problem}") from problem
+            raise UsageError(f"{redact_url(target)}: can't be written: {problem}") from problem
     return suffix
 
 

@@ -36,7 +36,7 @@ _REMEDY = f"Write a video's id, {Verdict.NOT_CREATED}, or nothing: then the row 
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ListEntry:
     """What somebody says about one row: the video's id, or None for "not created"."""
 
     row_key: RowKey
@@ -49,7 +49,7 @@ class Finding:
 class FoundFile:
     """What a file says. `blank`: rows about which it says nothing."""
 
-    findings: list[Finding]
+    findings: list[ListEntry]
     blank: int
 
 
@@ -161,7 +161,7 @@ def _found(file: Path, lines: Sequence[tuple[int, list[str]]]) -> FoundFile:
         else:
             video_id = None if said == Verdict.NOT_CREATED else VideoId(said)
             batch = Batch(meant(row["batch"])) if row.get("batch") else None
-            findings.append(Finding(RowKey(meant(row[_KEY])), video_id, f"{where}: ", batch))
+            findings.append(ListEntry(RowKey(meant(row[_KEY])), video_id, f"{where}: ", batch))
     problems += _contradictions(findings)
     if problems:
         more = [f"and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
@@ -186,10 +186,10 @@ def _problem(key: str, said: str, too_long: bool) -> str | None:
     return None
 
 
-def _contradictions(findings: Iterable[Finding]) -> Iterator[str]:
+def _contradictions(findings: Iterable[ListEntry]) -> Iterator[str]:
     """Lines that can't both be meant."""
-    rows: dict[tuple[Batch | None, RowKey], Finding] = {}
-    videos: dict[VideoId, Finding] = {}
+    rows: dict[tuple[Batch | None, RowKey], ListEntry] = {}
+    videos: dict[VideoId, ListEntry] = {}
     for finding in findings:
         before = rows.setdefault((finding.batch, finding.row_key), finding)
         if before.video_id != finding.video_id:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # `plan` needs neither, and both take a while to import
     import pandas as pd
     from sqlalchemy import Connection
 
-    from reelbatch.pipeline.run_context import Session
+    from reelbatch.pipeline.run_context import RunContext
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 RunChunk = Callable[[str, int, int], Awaitable[int]]
@@ -96,7 +96,7 @@ def named(batch: str | None, manifest: Manifest) -> Batch:
 
 
 def assignment(options: GenerateOptions, settings: Settings) -> Assignment:
-    """What a session for `options` works on; the manifest is opened, not read.
+    """What a run for `options` works on; the manifest is opened, not read.
 
     Raises:
         ManifestError: there is no such manifest, or it can't be opened.
@@ -180,41 +180,41 @@ def cancel_order(ledger: Ledger, batch: Batch) -> str:
     return f'batch "{batch}": {dropped:,} rows of {order.words} were dropped unsent; {kept:,} stay'
 
 
-async def send_all(session: Session, run_chunk: RunChunk, *, limit: int | None) -> None:
+async def send_all(context: RunContext, run_chunk: RunChunk, *, limit: int | None) -> None:
     """Send every pending row once, chunk by chunk; then what other workers left behind."""
     with old_objects_spared():
-        await _send_all(session, run_chunk, limit)
+        await _send_all(context, run_chunk, limit)
 
 
-async def _send_all(session: Session, run_chunk: RunChunk, limit: int | None) -> None:
-    lease = timedelta(seconds=session.settings.lease_s)
-    limit = session.bounded(limit)
-    session.submitter.allowance = limit
-    claimable = await asyncio.to_thread(session.claimable)
-    session.rows_to_send = claimable if limit is None else min(claimable, limit)
-    taken = await _send_chunks(session, run_chunk, session.rows_to_send, limit)
-    while not session.submitter.pace.stopped and (limit is None or taken < limit):
-        await asyncio.to_thread(session.ledger.recover, lease)
-        more = await asyncio.to_thread(session.claimable)
+async def _send_all(context: RunContext, run_chunk: RunChunk, limit: int | None) -> None:
+    lease = timedelta(seconds=context.settings.lease_s)
+    limit = context.bounded(limit)
+    context.submitter.allowance = limit
+    claimable = await asyncio.to_thread(context.claimable)
+    context.rows_to_send = claimable if limit is None else min(claimable, limit)
+    taken = await _send_chunks(context, run_chunk, context.rows_to_send, limit)
+    while not context.submitter.limiter.closed and (limit is None or taken < limit):
+        await asyncio.to_thread(context.ledger.recover, lease)
+        more = await asyncio.to_thread(context.claimable)
         if more:
-            session.rows_to_send += more
-            taken += await _send_chunks(session, run_chunk, more, None if limit is None else limit - taken)
-        elif await asyncio.to_thread(session.held_by_others):
-            await session.submitter.pace.sleep(_OTHERS_POLL_S)
+            context.rows_to_send += more
+            taken += await _send_chunks(context, run_chunk, more, None if limit is None else limit - taken)
+        elif await asyncio.to_thread(context.held_by_others):
+            await context.submitter.limiter.sleep(_OTHERS_POLL_S)
         else:
             return
 
 
-async def _send_chunks(session: Session, run_chunk: RunChunk, rows: int, limit: int | None) -> int:
+async def _send_chunks(context: RunContext, run_chunk: RunChunk, rows: int, limit: int | None) -> int:
     """One range of rows after the other, with just so many at once that no place stays empty."""
     rows_each = max(1, ceil(rows / MOST_CHUNKS))
-    spans = await asyncio.to_thread(session.chunks, rows_each, limit)
-    with_files = await asyncio.to_thread(session.names_files)
-    at_once = asyncio.Semaphore(1 + ceil(session.submitter.rows_at_once(with_files=with_files) / rows_each))
+    spans = await asyncio.to_thread(context.chunks, rows_each, limit)
+    with_files = await asyncio.to_thread(context.names_files)
+    at_once = asyncio.Semaphore(1 + ceil(context.submitter.rows_at_once(with_files=with_files) / rows_each))
 
     async def run(span: tuple[int, int]) -> int:
         async with at_once:
-            return 0 if session.submitter.pace.stopped else await run_chunk(session.scope.batch, *span)
+            return 0 if context.submitter.limiter.closed else await run_chunk(context.scope.batch, *span)
 
     # All of them end before this does, also when it is cancelled: creates in flight are recorded first.
     ends = await asyncio.gather(*(run(span) for span in spans), return_exceptions=True)

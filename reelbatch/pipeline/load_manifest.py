@@ -25,58 +25,58 @@ from reelbatch.storage import files
 from reelbatch.submit import ExitReason
 
 if TYPE_CHECKING:
-    from reelbatch.pipeline.run_context import Session
+    from reelbatch.pipeline.run_context import RunContext
 
 _ASK_EVERY_S = 0.5
 
 
-async def take_up_manifest(session: Session, options: GenerateOptions) -> None:
-    """The first worker reads the manifest; others wait, and join where it was the same. The session takes the plan.
+async def join_or_load(context: RunContext, options: GenerateOptions) -> None:
+    """The first worker reads the manifest; others wait, and join where it was the same. The context takes the plan.
 
-    Where the session is stopped while it waits, or somebody does not agree to what would be sent, it has no plan.
+    Where the run is stopped while it waits, or somebody does not agree to what would be sent, it has no plan.
 
     Raises:
         ManifestError: the manifest can't be used; nothing was changed.
         LedgerUnusable: the batch belongs to another API.
     """
     try:
-        await _take_up(session, options)
+        await _take_up(context, options)
     except NotAgreed as refusal:
         reason = ExitReason.DECLINED if refusal.asked else ExitReason.NOT_AGREED
-        session.submitter.stop(reason, str(refusal))
+        context.submitter.stop(reason, str(refusal))
     else:
-        await asyncio.to_thread(session.take_selection, options.send)
+        await asyncio.to_thread(context.take_selection, options.send)
 
 
-async def _take_up(session: Session, options: GenerateOptions) -> None:
-    settings, ledger, scope = session.settings, session.ledger, session.scope
+async def _take_up(context: RunContext, options: GenerateOptions) -> None:
+    settings, ledger, scope = context.settings, context.ledger, context.scope
     digest = await asyncio.to_thread(digest_of, options, settings)
     wanted = manifest_lock.Load(scope.batch, scope.run_id, digest, utc_now())
     told = False
-    while not session.submitter.pace.stopped:
+    while not context.submitter.limiter.closed:
         match await ledger.write(manifest_lock.begin, wanted):
             case manifest_lock.Joined(found):
                 plan = replace(plan_from_json(found), max_credits=settings.max_credits, joined=True)
-                await asyncio.to_thread(session.agree, plan)
-                session.take_plan(plan)
+                await asyncio.to_thread(context.agree, plan)
+                context.take_plan(plan)
                 return
             case manifest_lock.Mine():
-                if (read := await _read(session, options, wanted)) is not None:
-                    session.take_plan(read)
+                if (read := await _read(context, options, wanted)) is not None:
+                    context.take_plan(read)
                     return
             case manifest_lock.Wait():
                 if not told:
                     say(f'Another worker is reading a manifest into batch "{one_line(scope.batch)}"; waiting.')
                     told = True
-                await session.submitter.pace.sleep(_ASK_EVERY_S)
+                await context.submitter.limiter.sleep(_ASK_EVERY_S)
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
 
 
-async def _read(session: Session, options: GenerateOptions, wanted: manifest_lock.Load) -> Plan | None:
+async def _read(context: RunContext, options: GenerateOptions, wanted: manifest_lock.Load) -> Plan | None:
     """Read the manifest into the table; None where another worker has taken that over."""
-    ledger = session.ledger
+    ledger = context.ledger
     try:
-        plan = await asyncio.to_thread(_load, session, options, wanted)
+        plan = await asyncio.to_thread(_load, context, options, wanted)
     except manifest_lock.Overtaken:
         return None
     except BaseException:
@@ -87,17 +87,17 @@ async def _read(session: Session, options: GenerateOptions, wanted: manifest_loc
     return plan
 
 
-def _load(session: Session, options: GenerateOptions, wanted: manifest_lock.Load) -> Plan:
+def _load(context: RunContext, options: GenerateOptions, wanted: manifest_lock.Load) -> Plan:
     """Once more where the connection is lost, and the temporary table with it: what is merged already stays so."""
     check = partial(manifest_lock.still_mine, item=wanted)
-    who = LoadFor(run_id=wanted.run_id, payer=session.payer, check=check, agree=session.agree)
+    who = LoadFor(run_id=wanted.run_id, payer=context.payer, check=check, agree=context.agree)
     try:
-        return load(options, session.settings, session.ledger, who)
+        return load(options, context.settings, context.ledger, who)
     except LedgerError as error:
         if not is_lost(error.__cause__):
             raise
-        session.ledger.read(now)  # waits until the database is back
-        return load(options, session.settings, session.ledger, who)
+        context.ledger.read(now)  # waits until the database is back
+        return load(options, context.settings, context.ledger, who)
 
 
 def digest_of(options: GenerateOptions, settings: Settings) -> str:

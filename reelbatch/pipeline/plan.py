@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from reelbatch.domain import Batch, Problem, Row
+from reelbatch.domain import Batch, Issue, Row
 from reelbatch.errors import ManifestError, ReelbatchError
 from reelbatch.images.bounds import ImageBounds, upload_bound
 from reelbatch.ledger import Comparison, StagedManifest
@@ -31,8 +31,8 @@ class Findings:
     rows: int = 0
     problem_count: int = 0
     warning_count: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    problems: list[Issue] = field(default_factory=list)
+    warnings: list[Issue] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)  # models that estimates of rows without a model took
 
     def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
@@ -155,7 +155,7 @@ class RerunPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What a session is to work on. `base`: where the manifest's relative image paths start."""
+    """What a context is to work on. `base`: where the manifest's relative image paths start."""
 
     batch: Batch
     command: str

@@ -15,8 +15,8 @@ from reelbatch.ledger import Ledger, in_doubt, rescue_files, undoing, utc_now
 from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undoing import Undo
-from reelbatch.pipeline.findings import Finding
-from reelbatch.storage.files import shown
+from reelbatch.pipeline.findings import ListEntry
+from reelbatch.storage.files import redact_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Rules:
 def open_doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
     """Rows in doubt, without what their images' addresses have of secrets."""
     found = ledger.read(partial(in_doubt.doubts, batch=batch))
-    return [replace(doubt, image_path=shown(doubt.image_path)) for doubt in found]
+    return [replace(doubt, image_path=redact_url(doubt.image_path)) for doubt in found]
 
 
-def is_known(ledger: Ledger, batch: Batch, finding: Finding) -> bool:
+def is_known(ledger: Ledger, batch: Batch, finding: ListEntry) -> bool:
     """Whether the row has this very id already, so that there is nothing to check."""
     if finding.video_id is None:
         return False
@@ -71,7 +71,7 @@ def refuse_unknown(ledger: Ledger, batch: Batch, keys: Iterable[RowKey]) -> None
 
 
 async def reconcile(
-    ledger: Ledger, client: Client | None, findings: Iterable[tuple[Batch, Finding]], rules: Rules
+    ledger: Ledger, client: Client | None, findings: Iterable[tuple[Batch, ListEntry]], rules: Rules
 ) -> list[Resolution]:
     """Carry out `findings` one by one; an id is believed only when the API knows it under the row's token.
 
@@ -91,7 +91,7 @@ class _Case:
     rules: Rules
     command: str
 
-    async def resolve(self, batch: Batch, finding: Finding, doubt: Doubt | None) -> Resolution:
+    async def resolve(self, batch: Batch, finding: ListEntry, doubt: Doubt | None) -> Resolution:
         verdict = Verdict.NOT_CREATED if finding.video_id is None else Verdict.FOUND
         resolution = Resolution(finding.row_key, verdict, finding.video_id)
         if is_known(self.ledger, batch, finding):
@@ -113,7 +113,7 @@ class _Case:
             )
         return self._decide(Decision(doubt, Verdict.NOT_CREATED, user_name(), utc_now(), doubt.token))
 
-    async def _found(self, doubt: Doubt, finding: Finding) -> str | None:
+    async def _found(self, doubt: Doubt, finding: ListEntry) -> str | None:
         video_id = finding.video_id or VideoId("")
         checked = await _check(self.ledger, self.client, doubt, video_id)
         if isinstance(checked, str):

@@ -114,6 +114,6 @@ def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | 
 
 
 def rerun_assignment(ledger: Ledger, chosen: Selection) -> Assignment:
-    """What a session for the rerun works on."""
+    """What a context for the rerun works on."""
     base = ledger.read(lambda connection: runs.base_of(connection, chosen.batch)) or "."
     return Assignment(batch=chosen.batch, command="rerun", base=base, rerun=True)

@@ -121,9 +121,9 @@ def describe_config(file: ConfigFile) -> str:
 
 def _shown_parts(file: ConfigFile) -> Iterator[str]:
     if isinstance(base_url := file.stated.get("base_url"), str):
-        from reelbatch.storage.files import shown as shown_address
+        from reelbatch.storage.files import redact_url
 
-        yield f"base_url: {shown_address(base_url)}"
+        yield f"base_url: {redact_url(base_url)}"
     if isinstance(results := file.stated.get("results"), str):
         from reelbatch.ledger.engine import parse_url, shown
 
@@ -162,7 +162,7 @@ def _clear_up(ledger: Ledger, settings: Settings) -> None:
     if any_rescued(ledger.path):  # first: what is known of a row is worth more than that its worker is gone
         from reelbatch.ledger import rescue_files
 
-        rescue_files.take_up(ledger)
+        rescue_files.replay(ledger)
     ledger.recover(timedelta(seconds=settings.lease_s))
 
 

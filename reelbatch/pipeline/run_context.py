@@ -29,20 +29,29 @@ from reelbatch.pipeline.open_client import open_client
 from reelbatch.pipeline.plan import Agreement, Assignment, Plan, RerunPlan, image_bounds
 from reelbatch.pipeline.resources import opened_ledger
 from reelbatch.pipeline.run_summary import RunReport, failed_rows, run_report
-from reelbatch.pipeline.settle import keep_count, render_window, settle_plan
+from reelbatch.pipeline.settle import keep_count, render_window, settle_options
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import Settler, SettleReason
-from reelbatch.submit import ExitReason, Pace, Starts, SubmitPlan, Submitter, Tally, Uploader, UploadPlan
+from reelbatch.submit import (
+    ConcurrencyLimiter,
+    ExitReason,
+    RateLimiter,
+    RunStats,
+    SubmitOptions,
+    Submitter,
+    Uploader,
+    UploadOptions,
+)
 from reelbatch.submit.noted_ids import ask_about_noted_ids
 
 __all__ = [
     "HEARTBEAT_S",
     "Progress",
-    "Session",
-    "current_session",
+    "RunContext",
+    "current_run",
     "on_done",
-    "on_session",
-    "open_session",
+    "on_run",
+    "open_run",
     "opened_ledger",
 ]
 
@@ -72,7 +81,7 @@ class Progress:
     failed: int
 
 
-class Session:
+class RunContext:
     """Everything that the tasks of one run share."""
 
     def __init__(
@@ -99,9 +108,9 @@ class Session:
         self._started = time.monotonic()
 
     @property
-    def tally(self) -> Tally:
+    def stats(self) -> RunStats:
         """What this run has done."""
-        return self.submitter.tally
+        return self.submitter.stats
 
     def take_plan(self, plan: Plan | RerunPlan) -> None:
         """The manifest is in the table; whoever watches is told before anything is sent."""
@@ -133,7 +142,7 @@ class Session:
         Raises:
             LedgerError: the table could not be read or written.
         """
-        if not self.submitter.pace.stopped:
+        if not self.submitter.limiter.closed:
             of = [self.scope.batch]
             self.cleared_up = await ask_about_noted_ids(self.ledger, self.client, self.settings, of)
 
@@ -173,9 +182,9 @@ class Session:
     @property
     def did_all(self) -> bool:
         """Whether the run did what it was asked for. Otherwise the same command comes again, and means this order."""
-        settled = None if self.settler is None else self.settler.tally
+        settled = None if self.settler is None else self.settler.stats
         left = settled is not None and (settled.unsettled or settled.downloads_failed)
-        return self.tally.reason is ExitReason.DONE and self.export_problem is None and not left
+        return self.stats.reason is ExitReason.DONE and self.export_problem is None and not left
 
     def close_order(self) -> None:
         """The run is reported: an order of which every row has its new id is over, if there is nothing else to do."""
@@ -203,7 +212,7 @@ class Session:
 
     def make_report(self) -> RunReport:
         """How the run stands now; kept as its report."""
-        report = run_report(self.ledger, self.scope, self.tally, self.settings.max_credits)
+        report = run_report(self.ledger, self.scope, self.stats, self.settings.max_credits)
         self.report = replace(
             report,
             dearer=self.submitter.dearer,
@@ -220,12 +229,12 @@ class Session:
 
     async def settle(self) -> None:
         """Follow the batch's videos to their end; not after the run was stopped."""
-        if self.submitter.pace.stopped and self.tally.reason in _NO_MORE_CALLS:
+        if self.submitter.limiter.closed and self.stats.reason in _NO_MORE_CALLS:
             return
-        self.settler = Settler(self.ledger, self.client, settle_plan(self.settings, self.scope.batch))
-        tally = await self.settler.run()
-        if (reason := _ENDED.get(tally.reason)) is not None:
-            self.submitter.stop(reason, tally.message)
+        self.settler = Settler(self.ledger, self.client, settle_options(self.settings, self.scope.batch))
+        stats = await self.settler.run()
+        if (reason := _ENDED.get(stats.reason)) is not None:
+            self.submitter.stop(reason, stats.message)
 
     def chunks(self, rows_each: int, limit: int | None = None) -> list[tuple[int, int]]:
         """The pending rows as ranges of row numbers, `rows_each` rows apiece."""
@@ -247,21 +256,21 @@ class Session:
 
     def progress(self) -> Progress:
         """A glance at this run."""
-        tally, pace = self.tally, self.submitter.pace
-        running = time.monotonic() - (tally.first_sent or self._started)
-        rate = tally.done / running if running > 0 else 0.0
-        left = max(0, self.rows_to_send - tally.done)
+        stats, limiter = self.stats, self.submitter.limiter
+        running = time.monotonic() - (stats.first_sent or self._started)
+        rate = stats.done / running if running > 0 else 0.0
+        left = max(0, self.rows_to_send - stats.done)
         return Progress(
             rows=self.rows_to_send,
-            done=tally.done,
-            in_flight=pace.in_flight,
-            slowed_to=pace.allowed if pace.slowed else None,
+            done=stats.done,
+            in_flight=limiter.in_flight,
+            slowed_to=limiter.allowed if limiter.slowed else None,
             rows_per_second=rate,
             seconds_left=left / rate if rate else None,
-            credits_charged=tally.credits_charged,
-            credits_worst_case=tally.credits_charged + tally.credits_reserved + tally.credits_in_doubt,
-            in_doubt=tally.in_doubt,
-            failed=tally.rejected + tally.invalid + tally.unsent,
+            credits_charged=stats.credits_charged,
+            credits_worst_case=stats.credits_charged + stats.credits_reserved + stats.credits_in_doubt,
+            in_doubt=stats.in_doubt,
+            failed=stats.rejected + stats.invalid + stats.unsent,
         )
 
 
@@ -278,27 +287,27 @@ def close_order(ledger: Ledger, batch: Batch) -> None:
 Consent = Callable[[Plan | RerunPlan], Agreement | None]
 ask_consent: ContextVar[Consent | None] = ContextVar("ask_consent", default=None)
 """Shown each plan before it is carried out: how what was said yes to at the command line binds its run."""
-on_session: ContextVar[Callable[[Session], None] | None] = ContextVar("on_session", default=None)
-"""Told about each session that opens: how the command line comes by its progress line."""
+on_run: ContextVar[Callable[[RunContext], None] | None] = ContextVar("on_run", default=None)
+"""Told about each run that opens: how the command line comes by its progress line."""
 on_done: ContextVar[Callable[[], None] | None] = ContextVar("on_done", default=None)
 """Told when a flow has done its work and let go of the table: what is left then is only Prefect's own."""
-_current: ContextVar[Session | None] = ContextVar("session", default=None)
+_current: ContextVar[RunContext | None] = ContextVar("context", default=None)
 
 
-def current_session() -> Session:
-    """The session that this task belongs to.
+def current_run() -> RunContext:
+    """The run that this task belongs to.
 
     Raises:
         LookupError: called outside of a run.
     """
-    session = _current.get()
-    if session is None:
-        raise LookupError("no session is open here")
-    return session
+    context = _current.get()
+    if context is None:
+        raise LookupError("no context is open here")
+    return context
 
 
 @asynccontextmanager
-async def open_session(ledger: Ledger, settings: Settings, assignment: Assignment) -> AsyncIterator[Session]:
+async def open_run(ledger: Ledger, settings: Settings, assignment: Assignment) -> AsyncIterator[RunContext]:
     """A run from its first entry in the table to its last.
 
     Raises:
@@ -315,26 +324,26 @@ async def open_session(ledger: Ledger, settings: Settings, assignment: Assignmen
         await asyncio.to_thread(_rate_doubts, ledger, settings, assignment.batch)
         submitter = _submitter(ledger, client, settings, run_id)
         scope = Scope(assignment.batch, run_id, assignment.rerun)
-        session = Session(settings, (ledger, client), submitter, (scope, known, assignment.base))
-        session.consent = ask_consent.get()
+        context = RunContext(settings, (ledger, client), submitter, (scope, known, assignment.base))
+        context.consent = ask_consent.get()
         background = [asyncio.create_task(_beat(ledger, run_id, settings.lease_s))]
         if submitter.window.limit is not None:
             background.append(asyncio.create_task(keep_count(ledger, client, settings, submitter.window)))
-        token = _current.set(session)
+        token = _current.set(context)
         try:
-            if (listener := on_session.get()) is not None:
-                listener(session)
-            await session.identify()
-            await session.ask_about_noted_ids()
-            yield session
+            if (listener := on_run.get()) is not None:
+                listener(context)
+            await context.identify()
+            await context.ask_about_noted_ids()
+            yield context
         finally:
             _current.reset(token)
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await _end(ledger, run_id, submitter.tally)
-    if submitter.tally.crash is not None:
-        raise submitter.tally.crash
+            await _end(ledger, run_id, submitter.stats)
+    if submitter.stats.crash is not None:
+        raise submitter.stats.crash
 
 
 def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
@@ -348,8 +357,8 @@ def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
-    pace = Pace(settings.concurrency, _starts(ledger, settings))
-    upload_plan = UploadPlan(
+    limiter = ConcurrencyLimiter(settings.concurrency, _starts(ledger, settings))
+    upload_plan = UploadOptions(
         api=settings.base_url,
         run_id=run_id,
         attempts=settings.retry_attempts,
@@ -357,7 +366,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         max_wait_s=settings.retry_max_wait_s,
         images=image_bounds(settings),
     )
-    plan = SubmitPlan(
+    plan = SubmitOptions(
         run_id=run_id,
         concurrency=settings.concurrency,
         attempts=settings.retry_attempts,
@@ -374,10 +383,10 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         doubts_in_a_row=settings.doubts_in_a_row,
         doubt_probe_wait_s=settings.doubt_probe_wait_s,
     )
-    return Submitter(ledger, client, Uploader(client, ledger, upload_plan, pace.sleep), plan, pace)
+    return Submitter(ledger, client, Uploader(client, ledger, upload_plan, limiter.sleep), plan, limiter)
 
 
-def _starts(ledger: Ledger, settings: Settings) -> Starts | None:
+def _starts(ledger: Ledger, settings: Settings) -> RateLimiter | None:
     if settings.rate_limit is None:
         return None
     api = api_of(settings.base_url)
@@ -388,7 +397,7 @@ def _starts(ledger: Ledger, settings: Settings) -> Starts | None:
         except LedgerError:  # whatever ails the table, the run hears of it with its next write
             return 0.0
 
-    return Starts(settings.rate_limit, take_lot)
+    return RateLimiter(settings.rate_limit, take_lot)
 
 
 async def _beat(ledger: Ledger, run_id: RunId, lease_s: float) -> None:
@@ -399,8 +408,8 @@ async def _beat(ledger: Ledger, run_id: RunId, lease_s: float) -> None:
             await asyncio.to_thread(ledger.beat, runs.Heartbeat(run_id, utc_now()))
 
 
-async def _end(ledger: Ledger, run_id: RunId, tally: Tally) -> None:
+async def _end(ledger: Ledger, run_id: RunId, stats: RunStats) -> None:
     """The run's last entries; where the table fails, the next run finds a run whose process is gone."""
     with contextlib.suppress(LedgerError):
         await ledger.write(claims.release_all, run_id)
-        await ledger.write(runs.end, runs.End(run_id, utc_now(), tally.reason.value))
+        await ledger.write(runs.end, runs.End(run_id, utc_now(), stats.reason.value))

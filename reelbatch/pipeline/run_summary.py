@@ -14,8 +14,8 @@ from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.ledger.shared_ids import SharedId, shared_ids
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
-from reelbatch.storage.files import shown
-from reelbatch.submit import ExitReason, Tally
+from reelbatch.storage.files import redact_url
+from reelbatch.submit import ExitReason, RunStats
 
 FAILED_ROWS_SHOWN = 100
 
@@ -117,8 +117,8 @@ _COUNTED = (
 )
 
 
-def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | None) -> RunReport:
-    """The end of a run, as the table and the tally have it."""
+def run_report(ledger: Ledger, scope: Scope, stats: RunStats, max_credits: int | None) -> RunReport:
+    """The end of a run, as the table and the stats have it."""
     held_rows, held = ledger.read(lambda connection: queries.held(connection, scope.batch, FAILED_ROWS_SHOWN))
     shared_rows, shared = ledger.read(partial(shared_ids, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
     odd_rows, odd = ledger.read(
@@ -129,15 +129,15 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
         shared_ids=shared,
         batch=scope.batch,
         run_id=scope.run_id,
-        sent=tally.sent,
-        submitted=tally.submitted,
-        retries=tally.retries,
-        credits_charged=tally.credits_charged,
-        submit_seconds=tally.submit_seconds,
-        rows_per_second=tally.rows_per_second,
-        exit_reason=tally.reason,
-        message=tally.message,
-        unsent=dict(tally.failures),
+        sent=stats.sent,
+        submitted=stats.submitted,
+        retries=stats.retries,
+        credits_charged=stats.credits_charged,
+        submit_seconds=stats.submit_seconds,
+        rows_per_second=stats.rows_per_second,
+        exit_reason=stats.reason,
+        message=stats.message,
+        unsent=dict(stats.failures),
         status=batch_status(ledger, scope.batch),
         max_credits=max_credits,
         held_rows=held_rows,
@@ -151,7 +151,7 @@ def run_report(ledger: Ledger, scope: Scope, tally: Tally, max_credits: int | No
 def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) -> list[dict[str, Any]]:
     """The first rows that need somebody's attention, with their images' addresses as they may be printed."""
     rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
-    return [{**row, "image_path": shown(row["image_path"])} for row in rows]
+    return [{**row, "image_path": redact_url(row["image_path"])} for row in rows]
 
 
 def advice(report: RunReport, options: str = "") -> list[str]:

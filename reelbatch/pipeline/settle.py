@@ -16,7 +16,7 @@ from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.open_client import open_client
 from reelbatch.settings import Settings, api_of
-from reelbatch.settle import SettlePlan, Settler
+from reelbatch.settle import SettleOptions, Settler
 from reelbatch.submit import RenderWindow
 from reelbatch.submit.noted_ids import ask_about_noted_ids
 
@@ -40,9 +40,9 @@ async def open_settler(
     if batch is not None:
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
-        settler = Settler(ledger, client, replace(settle_plan(settings, batch), wait=wait, api=api))
+        settler = Settler(ledger, client, replace(settle_options(settings, batch), wait=wait, api=api))
         names = [batch] if batch is not None else ledger.read(partial(settlements.batches_of, api=api))
-        settler.tally.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
+        settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
         if (listener := on_settler.get()) is not None:
             listener(settler)
         yield settler
@@ -71,7 +71,7 @@ def render_window(settings: Settings) -> int | None:
 async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:
     """Settle what is finished while rows are sent, and tell the window how many videos are not. Until cancelled."""
     api = api_of(settings.base_url)
-    plan = replace(settle_plan(settings, None), wait=False, api=api, downloads=None)
+    plan = replace(settle_options(settings, None), wait=False, api=api, downloads=None)
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
@@ -81,9 +81,9 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, window:
             await Settler(ledger, client, plan).run()
 
 
-def settle_plan(settings: Settings, batch: Batch | None) -> SettlePlan:
+def settle_options(settings: Settings, batch: Batch | None) -> SettleOptions:
     """How videos are followed, by the settings."""
-    return SettlePlan(
+    return SettleOptions(
         batch=batch,
         poll_interval_s=settings.poll_interval_s,
         concurrency=settings.poll_concurrency,

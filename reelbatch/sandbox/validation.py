@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from reelbatch.domain import Request
-from reelbatch.model_table import Finding, load_models
+from reelbatch.model_table import RequestIssue, load_models
 from reelbatch.sandbox.config import RESOLUTIONS, SandboxConfig
 from reelbatch.sandbox.prices import PriceList
 
@@ -220,7 +220,7 @@ def _resolution(body: Mapping[str, Any]) -> str | None:
     return value
 
 
-def _message(finding: Finding) -> str:
+def _message(finding: RequestIssue) -> str:
     field = _FIELDS.get(finding.column, finding.column)
     return f"{field}: {finding.what} ({finding.value}). {finding.remedy}"
 

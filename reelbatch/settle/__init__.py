@@ -1,6 +1,6 @@
 """Every submitted video to its end, every credit to its place."""
 
-from reelbatch.settle.options import SettlePlan, SettleReason, SettleTally
+from reelbatch.settle.options import SettleOptions, SettleReason, SettleStats
 from reelbatch.settle.settler import Settler
 
-__all__ = ["SettlePlan", "SettleReason", "SettleTally", "Settler"]
+__all__ = ["SettleOptions", "SettleReason", "SettleStats", "Settler"]

@@ -18,7 +18,7 @@ from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.settlements import Filed, Rendered
 from reelbatch.settle.file_names import marked_name, part_name, plain_name
 from reelbatch.settle.transfer import AddressExpired, Unfit, transfer
-from reelbatch.storage.target import Folder, FolderProblem, Part, PartGone, is_full, reason
+from reelbatch.storage.target import DownloadTarget, Part, PartGone, TargetProblem, is_full, reason
 
 _TRIES = 5
 _LONGEST_WAIT_S = 60.0
@@ -40,7 +40,7 @@ class Access:
 class Downloads:
     """Brings finished videos into `folder`."""
 
-    def __init__(self, ledger: Ledger, client: Client, folder: Folder, access: Access) -> None:
+    def __init__(self, ledger: Ledger, client: Client, folder: DownloadTarget, access: Access) -> None:
         self._ledger = ledger
         self._client = client
         self._folder = folder
@@ -58,7 +58,7 @@ class Downloads:
 
         Raises:
             ApiError: it could not be fetched in several tries, or is refused.
-            FolderProblem: it could not be written.
+            TargetProblem: it could not be written.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception(_may_work_again),
@@ -91,7 +91,7 @@ class Downloads:
         except OSError as error:
             if is_full(error):
                 await asyncio.to_thread(part.unlink, missing_ok=True)
-            raise FolderProblem(f"{part.parent}: {reason(error)}") from error
+            raise TargetProblem(f"{part.parent}: {reason(error)}") from error
         except ReelbatchError:
             raise
         except Exception as error:  # an address that is none, for example

@@ -14,8 +14,8 @@ from reelbatch.ledger import Ledger, looks, settlements, utc_now
 from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.looks import TakeUnrefunded
 from reelbatch.ledger.settlements import Finished, FinishedPage, Rendered, RowId, TakeDue
-from reelbatch.settle.options import SettlePlan
-from reelbatch.settle.patience import LONGEST_WAIT_S
+from reelbatch.settle.backoff import LONGEST_WAIT_S
+from reelbatch.settle.options import SettleOptions
 from reelbatch.settle.presence import Presence
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 
-class Supply:
+class DueRowQueue:
     """Hands out rows to look at. However many there are, no more than a page of them is in memory."""
 
-    def __init__(self, ledger: Ledger, plan: SettlePlan) -> None:
+    def __init__(self, ledger: Ledger, plan: SettleOptions) -> None:
         self._ledger = ledger
         self._plan = plan
         self._interval = timedelta(seconds=max(plan.poll_interval_s, _SHORTEST_INTERVAL_S))

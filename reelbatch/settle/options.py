@@ -16,7 +16,7 @@ ODD_FIGURES_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettlePlan:
+class SettleOptions:
     """Which videos are followed, and how. Times in seconds.
 
     Args:
@@ -54,7 +54,7 @@ class SettleReason(StrEnum):
 
 
 @dataclass(slots=True)
-class SettleTally:
+class SettleStats:
     """Counts of one settle. Credits are those of the rows that it settled."""
 
     polled: int = 0  # times that the API was asked how a video stands

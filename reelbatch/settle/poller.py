@@ -12,8 +12,8 @@ from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAns
 from reelbatch.ledger import Ledger, looks, settlements, utc_now
 from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.settlements import FINAL, Final, Postponement, Rendered, RowId
-from reelbatch.settle.options import SettlePlan, SettleTally
-from reelbatch.settle.patience import Patience, backoff
+from reelbatch.settle.backoff import SharedBackoff, backoff
+from reelbatch.settle.options import SettleOptions, SettleStats
 
 TRIES = 3
 """Answers such as 404, or about another video, after which a row is not waited for any longer in this run."""
@@ -51,12 +51,12 @@ def final_of(row: Rendered, video: Video) -> Final | None:
 class Poller:
     """Asks about videos and writes down what it hears."""
 
-    def __init__(self, ledger: Ledger, client: Client, tally: SettleTally, plan: SettlePlan) -> None:
-        self.patience = Patience(plan.poll_interval_s)
+    def __init__(self, ledger: Ledger, client: Client, stats: SettleStats, plan: SettleOptions) -> None:
+        self.backoff = SharedBackoff(plan.poll_interval_s)
         self.given_up: set[RowId] = set()
         self._ledger = ledger
         self._client = client
-        self._tally = tally
+        self._stats = stats
         self._interval_s = plan.poll_interval_s
         self._holds = timedelta(seconds=plan.unknown_state_holds_s)
         self._unrefunded: set[VideoId] = set()  # that failed in this run
@@ -89,7 +89,7 @@ class Poller:
         except ApiError as error:
             await self._failed(row, error, started)
             return None
-        self.patience.good()
+        self.backoff.on_success()
         self._failures.pop(row.id, None)
         self.given_up.discard(row.id)
         return await self._record(row, video)
@@ -106,21 +106,21 @@ class Poller:
             video = await self._ask(row)
         except ApiError as error:
             if _refusal(error) is None:
-                self.patience.failed(started)
+                self.backoff.failed(started)
             return
-        self.patience.good()
+        self.backoff.on_success()
         if (final := final_of(row, video)) is None:
             return
         refund = await write(self._ledger, looks.record_refunds, final)
         if refund is not None:
-            self._tally.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
+            self._stats.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
 
     async def _ask(self, row: Rendered) -> Video:
-        self._tally.polled += 1
+        self._stats.polled += 1
         try:
             return await self.get(row.video_id)
         except ApiError:
-            self._tally.failed_polls += 1
+            self._stats.failed_polls += 1
             raise
 
     async def _record(self, row: Rendered, video: Video) -> Video | None:
@@ -130,9 +130,9 @@ class Poller:
         settlement = await write(self._ledger, settlements.record_finals, final)
         if settlement is None:  # another settle was faster, or the row has another video by now
             return None
-        self._tally.settled(final.state, settlement)
+        self._stats.settled(final.state, settlement)
         if final.odd_figure is not None:
-            self._tally.odd_figure(row.row_key, final.odd_figure)
+            self._stats.odd_figure(row.row_key, final.odd_figure)
         if final.state is not RowState.COMPLETE and settlement.final != 0:
             self._unrefunded.add(row.video_id)
         return video if final.state is RowState.COMPLETE else None
@@ -153,12 +153,12 @@ class Poller:
         self._failures[row.id] = failures, since
         code = _refusal(error)
         if code is not None:
-            self.patience.good()
+            self.backoff.on_success()
             if failures >= TRIES:
                 self.given_up.add(row.id)
         else:
-            code = _own_trouble(error, others_are_well=self.patience.good_at >= since)
-            self.patience.failed(started)
+            code = _own_trouble(error, others_are_well=self.backoff.good_at >= since)
+            self.backoff.failed(started)
         await self._postpone(row, failures, code, _text(str(error)))
 
     async def _postpone(self, row: Rendered, failures: int, code: str | None, message: str | None) -> None:

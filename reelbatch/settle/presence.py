@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reelbatch.ledger.settlements import Finished
 from reelbatch.storage import files
-from reelbatch.storage.files import CloudProblem, scheme_of, shown
+from reelbatch.storage.files import CloudProblem, redact_url, scheme_of
 
 
 class Presence:
@@ -29,7 +29,7 @@ class Presence:
         if scheme_of(path) is None:
             return _is_file(path)
         folder, _, name = path.rpartition("/")
-        if folder == shown(self._root):
+        if folder == redact_url(self._root):
             folder = self._root
         if folder not in self._names:
             self._names[folder] = _listed(folder)

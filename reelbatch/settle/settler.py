@@ -12,10 +12,10 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.settlements import Rendered, RowId
 from reelbatch.memory import old_objects_spared
 from reelbatch.settle.downloads import Access, Downloads
-from reelbatch.settle.due_rows import Supply
-from reelbatch.settle.options import SettlePlan, SettleReason, SettleTally
+from reelbatch.settle.due_rows import DueRowQueue
+from reelbatch.settle.options import SettleOptions, SettleReason, SettleStats
 from reelbatch.settle.poller import KeyRefused, Poller
-from reelbatch.storage.target import Folder, FolderProblem, open_folder
+from reelbatch.storage.target import DownloadTarget, TargetProblem, open_target
 
 
 class Settler:
@@ -27,13 +27,13 @@ class Settler:
         plan: which videos, and how.
     """
 
-    def __init__(self, ledger: Ledger, client: Client, plan: SettlePlan) -> None:
-        self.tally = SettleTally()
+    def __init__(self, ledger: Ledger, client: Client, plan: SettleOptions) -> None:
+        self.stats = SettleStats()
         self._ledger = ledger
         self._client = client
         self._plan = plan
-        self._supply = Supply(ledger, plan)
-        self._poller = Poller(ledger, client, self.tally, plan)
+        self._due_rows = DueRowQueue(ledger, plan)
+        self._poller = Poller(ledger, client, self.stats, plan)
         self._downloads: Downloads | None = None
         self._at_work: dict[RowId, asyncio.Task[None]] = {}
         self._ending = asyncio.Event()
@@ -45,8 +45,8 @@ class Settler:
         """Start nothing more; what is under way is finished and written down."""
         self._end(SettleReason.INTERRUPTED)
 
-    async def run(self) -> SettleTally:
-        """Follow until everything is settled (or, without `wait`, once over what is due); gives `tally`.
+    async def run(self) -> SettleStats:
+        """Follow until everything is settled (or, without `wait`, once over what is due); gives `stats`.
 
         Cancelling it stops gently, like `stop`.
 
@@ -63,13 +63,13 @@ class Settler:
                 await asyncio.to_thread(folder.close)
         if self._crash is not None:
             raise self._crash
-        return self.tally
+        return self.stats
 
     async def _run(self) -> None:
         if self._plan.timeout_s is not None:
             self._deadline = asyncio.get_running_loop().time() + self._plan.timeout_s
         try:
-            await self._supply.open()
+            await self._due_rows.open()
             await self._follow()
             await self._finish()
         except LedgerError as error:
@@ -80,12 +80,12 @@ class Settler:
         finally:
             await self._finish()
             with suppress(LedgerError):
-                self.tally.unsettled = await self._supply.unsettled()
+                self.stats.unsettled = await self._due_rows.unsettled()
 
-    async def _open_folder(self) -> Folder | None:
+    async def _open_folder(self) -> DownloadTarget | None:
         if not self._plan.downloads:
             return None
-        folder = await asyncio.to_thread(open_folder, self._plan.downloads)
+        folder = await asyncio.to_thread(open_target, self._plan.downloads)
         await asyncio.to_thread(folder.prepare)
         access = Access(
             get=self._poller.get,
@@ -101,7 +101,7 @@ class Settler:
         while not self._ended():
             if await self._start_rows():
                 continue
-            rest_s = self._poller.patience.left_s() or await self._rest_s()
+            rest_s = self._poller.backoff.left_s() or await self._rest_s()
             if rest_s is None and not self._at_work:
                 return
             await self._wait(rest_s)
@@ -110,26 +110,26 @@ class Settler:
         """Seconds until there may be something to start; None where only what is under way can bring it."""
         if len(self._at_work) >= self._plan.concurrency:
             return None
-        return await self._supply.rest_s(self._poller.given_up)
+        return await self._due_rows.rest_s(self._poller.given_up)
 
     async def _start_rows(self) -> bool:
         """Start as many rows as there are free places; whether there may be more to start at once."""
         free = self._plan.concurrency - len(self._at_work)
-        if free < 1 or self._poller.patience.left_s():
+        if free < 1 or self._poller.backoff.left_s():
             return False
-        rows = [row for row in await self._supply.due(free) if row.id not in self._at_work]
+        rows = [row for row in await self._due_rows.due(free) if row.id not in self._at_work]
         for row in rows:
             self._start(row, self._look(row))
         if len(rows) < free:
-            again = await self._supply.unrefunded(free - len(rows))
+            again = await self._due_rows.unrefunded(free - len(rows))
             rows += [row for row in again if self._start_idle(row, self._poller.look_for_refund)]
         if len(rows) == free:
             return True
-        for row, path in await self._supply.without_file(free - len(rows)):
+        for row, path in await self._due_rows.without_file(free - len(rows)):
             if row.id not in self._at_work:
                 self._start(row, self._download(row, None, path))
                 rows.append(row)
-        return bool(rows) or self._supply.searching
+        return bool(rows) or self._due_rows.searching
 
     def _start_idle(self, row: Rendered, look: Callable[[Rendered], Awaitable[None]]) -> bool:
         """Start it, unless another video of the row is at work; this one is looked at later again."""
@@ -164,12 +164,12 @@ class Settler:
         assert self._downloads is not None  # noqa: S101 - only rows to download come here
         try:
             written = await self._downloads.fetch(row, video, instead_of)
-            self.tally.downloaded += written
-        except (ApiError, FolderProblem) as error:
-            self.tally.download_failed(row.row_key, str(error))
+            self.stats.downloaded += written
+        except (ApiError, TargetProblem) as error:
+            self.stats.download_failed(row.row_key, str(error))
 
     def _end(self, reason: SettleReason, message: str | None = None) -> None:
-        self.tally.end(reason, message)
+        self.stats.end(reason, message)
         self._ending.set()
 
     def _ended(self) -> bool:

@@ -52,7 +52,7 @@ def scheme_of(path: str) -> str | None:
     return found[1].lower() if found else None
 
 
-def shown(address: str) -> str:
+def redact_url(address: str) -> str:
     """The address as it may be printed: without user, password, signature or any other query."""
     if scheme_of(address) is None:
         return address
@@ -61,7 +61,7 @@ def shown(address: str) -> str:
 
 def place_of(address: str) -> str:
     """The bucket or host that an address lies in: `s3://shop` of `s3://shop/a/b.png`."""
-    scheme, sign, rest = shown(address).rpartition("://")
+    scheme, sign, rest = redact_url(address).rpartition("://")
     return f"{scheme}{sign}{rest.partition('/')[0]}"
 
 
@@ -279,9 +279,9 @@ class _explained:  # noqa: N801 - used like a function
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, CloudProblem):
             return
-        trouble = explain(error, self._address, shown(self._address))
+        trouble = explain(error, self._address, redact_url(self._address))
         # A traceback shows what the library said, with the whole address in it.
-        raise CloudProblem(trouble) from (error if shown(self._address) == self._address else None)
+        raise CloudProblem(trouble) from (error if redact_url(self._address) == self._address else None)
 
 
 class _Guarded:

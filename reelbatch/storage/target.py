@@ -14,13 +14,13 @@ from typing import Protocol
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.failpoints import point
 from reelbatch.storage import files
-from reelbatch.storage.files import CloudProblem, scheme_of, shown
+from reelbatch.storage.files import CloudProblem, redact_url, scheme_of
 
 _LOCAL_SCHEMES = ("file://", "local://")
 _PROBE = ".reelbatch-probe"
 
 
-class FolderProblem(ReelbatchError):  # noqa: N818 - it is about the folder, and the message says what
+class TargetProblem(ReelbatchError):  # noqa: N818 - it is about the folder, and the message says what
     """A video could not be put into the folder."""
 
 
@@ -32,11 +32,11 @@ class Part:
     size: int
 
 
-class PartGone(FolderProblem):
+class PartGone(TargetProblem):
     """Another settle was faster: it has taken the video away under its name."""
 
 
-class Folder(Protocol):
+class DownloadTarget(Protocol):
     """A place for finished videos. Its methods block; they are called in threads."""
 
     def prepare(self) -> None:
@@ -61,7 +61,7 @@ class Folder(Protocol):
         Raises:
             FileExistsError: another file has the name, and `replace` is off.
             PartGone: another settle has put it into place.
-            FolderProblem: it can't be written.
+            TargetProblem: it can't be written.
         """
 
     def remove(self, name: str) -> None:
@@ -71,7 +71,7 @@ class Folder(Protocol):
         """Clear up what was only needed on the way."""
 
 
-def open_folder(stated: str) -> Folder:
+def open_target(stated: str) -> DownloadTarget:
     """The folder behind a path or URL.
 
     Raises:
@@ -79,11 +79,11 @@ def open_folder(stated: str) -> Folder:
     """
     for scheme in _LOCAL_SCHEMES:
         if stated.startswith(scheme):
-            return LocalFolder(stated.removeprefix(scheme))
-    return LocalFolder(stated) if scheme_of(stated) is None else RemoteFolder(stated)
+            return LocalTarget(stated.removeprefix(scheme))
+    return LocalTarget(stated) if scheme_of(stated) is None else RemoteTarget(stated)
 
 
-class LocalFolder:
+class LocalTarget:
     """A folder of this machine."""
 
     def __init__(self, stated: str) -> None:
@@ -131,7 +131,7 @@ class LocalFolder:
         except OSError as error:
             if isinstance(error, FileNotFoundError) and self._root.is_dir():
                 raise PartGone(f"{target}: another settle has this video") from error
-            raise FolderProblem(f"{target}: {reason(error)}") from error
+            raise TargetProblem(f"{target}: {reason(error)}") from error
 
     def remove(self, name: str) -> None:
         """Gone is gone."""
@@ -141,7 +141,7 @@ class LocalFolder:
         """Parts stay for the next run."""
 
 
-class RemoteFolder:
+class RemoteTarget:
     """A folder behind an fsspec URL; videos are collected in a temporary folder of this machine first."""
 
     def __init__(self, stated: str) -> None:
@@ -149,7 +149,7 @@ class RemoteFolder:
         try:
             files.check(self._root)
         except CloudProblem as problem:
-            raise _unusable(shown(stated), str(problem)) from problem
+            raise _unusable(redact_url(stated), str(problem)) from problem
         self._spool = tempfile.TemporaryDirectory(prefix="reelbatch-videos-")
 
     def prepare(self) -> None:
@@ -160,7 +160,7 @@ class RemoteFolder:
             files.put(probe, self._at(_PROBE))
         except (CloudProblem, OSError) as error:
             self.close()
-            raise _unusable(shown(self._root), reason(error)) from error
+            raise _unusable(redact_url(self._root), reason(error)) from error
         with contextlib.suppress(CloudProblem):
             files.remove(self._at(_PROBE))
 
@@ -170,14 +170,14 @@ class RemoteFolder:
 
     def path(self, name: str) -> str:
         """The URL, without a password that may be in it."""
-        return shown(self._at(name))
+        return redact_url(self._at(name))
 
     def size(self, name: str) -> int | None:
         """Bytes, as the storage says."""
         try:
             return files.size(self._at(name))
         except CloudProblem as problem:
-            raise FolderProblem(f"{self.path(name)}: {problem}") from problem
+            raise TargetProblem(f"{self.path(name)}: {problem}") from problem
 
     def place(self, part: Part, name: str, *, replace: bool) -> None:
         """Under its name only when all of it is there."""
@@ -186,14 +186,14 @@ class RemoteFolder:
             files.put(part.path, self._at(name))
             part.path.unlink()
         except (CloudProblem, OSError) as error:
-            raise FolderProblem(f"{self.path(name)}: {reason(error)}") from error
+            raise TargetProblem(f"{self.path(name)}: {reason(error)}") from error
 
     def remove(self, name: str) -> None:
         """Gone is gone."""
         try:
             files.remove(self._at(name))
         except CloudProblem as problem:
-            raise FolderProblem(f"{self.path(name)}: {problem}") from problem
+            raise TargetProblem(f"{self.path(name)}: {problem}") from problem
 
     def close(self) -> None:
         """Drop the temporary folder."""

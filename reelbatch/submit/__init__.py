@@ -1,21 +1,21 @@
 """Sending rows, each paid for once."""
 
-from reelbatch.submit.concurrency import Pace, Stopped
-from reelbatch.submit.rate_limiter import Starts
+from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
+from reelbatch.submit.rate_limiter import RateLimiter
 from reelbatch.submit.render_window import RenderWindow
-from reelbatch.submit.run_stats import ExitReason, Tally
-from reelbatch.submit.submitter import SubmitPlan, Submitter
-from reelbatch.submit.uploads import Uploader, UploadPlan
+from reelbatch.submit.run_stats import ExitReason, RunStats
+from reelbatch.submit.submitter import SubmitOptions, Submitter
+from reelbatch.submit.uploads import Uploader, UploadOptions
 
 __all__ = [
+    "ConcurrencyLimiter",
     "ExitReason",
-    "Pace",
+    "RateLimiter",
     "RenderWindow",
-    "Starts",
+    "RunStats",
     "Stopped",
-    "SubmitPlan",
+    "SubmitOptions",
     "Submitter",
-    "Tally",
-    "UploadPlan",
+    "UploadOptions",
     "Uploader",
 ]

@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 _GATHER_S = 0.005
 
 
-class Gathered(Generic[Question, Answer]):
+class BatchLoader(Generic[Question, Answer]):
     """Hands questions on together; whoever asked gets the answer to their own, or the error of them all.
 
     Args:

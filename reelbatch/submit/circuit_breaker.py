@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from reelbatch.outcome import Kind, Outcome
-from reelbatch.submit.concurrency import Pace
+from reelbatch.submit.concurrency import ConcurrencyLimiter
 
 _PROBES = 3
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after `limit` identical failures in a row with no success between them."""
 
     def __init__(self, limit: int) -> None:
@@ -39,15 +39,15 @@ class DoubtBreaker:
     all leave again; the third single row in doubt ends the run.
     """
 
-    def __init__(self, pace: Pace, limit: int, wait_s: float) -> None:
-        self._pace = pace
+    def __init__(self, limiter: ConcurrencyLimiter, limit: int, wait_s: float) -> None:
+        self._limiter = limiter
         self._limit = limit
         self._wait_s = wait_s
         self._in_a_row = 0
         self._lost_probes = 0
         self._is_probing = False
         self._timer: asyncio.TimerHandle | None = None
-        pace.on_empty = self._wait
+        limiter.on_empty = self._wait
 
     def learn(self, kind: Kind) -> bool:
         """Take in what a create ended in; True when the run should stop."""
@@ -63,7 +63,7 @@ class DoubtBreaker:
             self._is_probing = False
             self._lost_probes += 1
         if self._in_a_row >= self._limit:
-            self._pace.hold(0)
+            self._limiter.hold(0)
         return self._lost_probes >= _PROBES
 
     def _wait(self) -> None:
@@ -74,7 +74,7 @@ class DoubtBreaker:
     def _probe(self) -> None:
         self._timer = None
         self._is_probing = True
-        self._pace.hold(1)
+        self._limiter.hold(1)
 
     def _reset(self) -> None:
         self._in_a_row = self._lost_probes = 0
@@ -82,4 +82,4 @@ class DoubtBreaker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._pace.hold(None)
+        self._limiter.hold(None)

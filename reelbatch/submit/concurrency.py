@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from reelbatch.submit.rate_limiter import Starts
+from reelbatch.submit.rate_limiter import RateLimiter
 
 _SHRINK = 0.5
 _AHEAD = 4
@@ -24,14 +24,14 @@ class _Held(Exception):  # noqa: N818 - a signal within this module
     """Nothing may start for a while: whoever is ready begins again later."""
 
 
-class Place:
+class Slot:
     """A create that makes ready, and then is in flight."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self._limiter = limiter
         self.in_flight = False
 
-    async def take_off(self) -> float | None:
+    async def acquire(self) -> float | None:
         """Wait for a place among those in flight. Answers with when it was granted (loop time), for `slow_down`.
 
         None: nothing may start for a while, and nobody stays ready so long; ask for leave again.
@@ -40,17 +40,17 @@ class Place:
             Stopped: no further create may start.
         """
         try:
-            granted = await self._pace.acquire()
+            granted = await self._limiter.acquire()
         except _Held:
             return None
-        self._pace.making_ready -= 1
+        self._limiter.preparing -= 1
         self.in_flight = True
-        if self._pace.grounded:
+        if self._limiter.stopped:
             raise Stopped
         return granted
 
 
-class Pace:
+class ConcurrencyLimiter:
     """Grants slots in order of asking: up to `limit` at once, fewer after the API said "too fast".
 
     The number in flight halves on such an answer (once for each round of requests) and climbs again by one for each
@@ -60,28 +60,28 @@ class Pace:
 
     Args:
         limit: creates in flight at most.
-        starts: when creates may start, shared with other workers; None: at any time.
+        rate_limiter: when creates may start, shared with other workers; None: at any time.
     """
 
-    def __init__(self, limit: int, starts: Starts | None = None) -> None:
+    def __init__(self, limit: int, rate_limiter: RateLimiter | None = None) -> None:
         self._ceiling = limit
         self._allowed = float(limit)
         self._held: int | None = None
         self.on_empty: Callable[[], None] = lambda: None
         """Called, perhaps more than once, when nothing is in flight while nothing may start."""
-        self._starts = starts
-        if starts is not None:
-            starts.on_more = self._grant
+        self._rate_limiter = rate_limiter
+        if rate_limiter is not None:
+            rate_limiter.on_more = self._grant
         self._paused_until = 0.0
         self._shrunk_at = -1.0
         self._waiting: deque[asyncio.Future[float]] = deque()
-        self._unready: deque[asyncio.Future[float]] = deque()
+        self._preparing_line: deque[asyncio.Future[float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
-        self.grounded = False
+        self.stopped = False
         """Nothing leaves any more, not even what is ready."""
         self.in_flight = 0
-        self.making_ready = 0
+        self.preparing = 0
 
     @property
     def allowed(self) -> int:
@@ -95,45 +95,45 @@ class Pace:
         return self.allowed < self._ceiling
 
     @property
-    def stopped(self) -> bool:
+    def closed(self) -> bool:
         """Whether nobody may make ready any more."""
         return self._stop.is_set()
 
     def close(self) -> None:
         """Let nobody make ready any more; whoever is ready still takes off."""
         self._stop.set()
-        _send_home(self._unready)
+        _release_waiters(self._preparing_line)
 
     def stop(self) -> None:
         """Let no further create start; everybody who waits gets Stopped."""
-        self.grounded = True
+        self.stopped = True
         self.close()
-        _send_home(self._waiting)
+        _release_waiters(self._waiting)
 
     @asynccontextmanager
-    async def ready(self) -> AsyncIterator[Place]:
+    async def ready(self) -> AsyncIterator[Slot]:
         """Leave to make one create ready, and then to wait for its slot; not while the API wants a pause.
 
         Raises:
             Stopped: no further create may start.
         """
-        await self._stand_in(self._unready)
-        place = Place(self)
+        await self._wait_in(self._preparing_line)
+        place = Slot(self)
         try:
             yield place
         finally:
             if place.in_flight:
                 self.in_flight -= 1
             else:
-                self.making_ready -= 1
+                self.preparing -= 1
             self._grant()
 
     async def acquire(self) -> float:
         """A place among those in flight; answers with when it was granted (loop time)."""
-        return await self._stand_in(self._waiting)
+        return await self._wait_in(self._waiting)
 
-    async def _stand_in(self, line: deque[asyncio.Future[float]]) -> float:
-        if self.grounded or (self.stopped and line is self._unready):
+    async def _wait_in(self, line: deque[asyncio.Future[float]]) -> float:
+        if self.stopped or (self.closed and line is self._preparing_line):
             raise Stopped
         if self._held == 0 and line is self._waiting:
             raise _Held
@@ -147,7 +147,7 @@ class Pace:
                 if line is self._waiting:
                     self.in_flight -= 1
                 else:
-                    self.making_ready -= 1
+                    self.preparing -= 1
                 self._grant()
             raise
 
@@ -163,10 +163,10 @@ class Pace:
         """Let at most `most` be in flight from now on, whatever else allows more; None: no such limit any more."""
         self._held = most
         if most == 0:
-            _send_home(self._waiting, _Held)
+            _release_waiters(self._waiting, _Held)
         self._grant()
 
-    def good(self) -> None:
+    def on_success(self) -> None:
         """The API took a create: climb again."""
         self._allowed = min(self._ceiling, self._allowed + 1 / max(1.0, self._allowed))
         self._grant()
@@ -185,39 +185,39 @@ class Pace:
             self.on_empty()
         now = asyncio.get_running_loop().time()
         if now < self._paused_until:
-            if self._waiting or self._unready:
+            if self._waiting or self._preparing_line:
                 self._grant_later(self._paused_until)
             return
-        while self._unready and self._may_make_ready():
-            future = self._unready.popleft()
+        while self._preparing_line and self._may_prepare():
+            future = self._preparing_line.popleft()
             if not future.done():
-                self.making_ready += 1
+                self.preparing += 1
                 future.set_result(now)
         while self._waiting and self.in_flight < self.allowed:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
-            if self._starts is not None and not self._start(now):
+            if self._rate_limiter is not None and not self._start(now):
                 return
             self.in_flight += 1
             self._waiting.popleft().set_result(now)
 
-    def _may_make_ready(self) -> bool:
-        if self._starts is not None and self.making_ready >= self._starts.may_make_ready:
+    def _may_prepare(self) -> bool:
+        if self._rate_limiter is not None and self.preparing >= self._rate_limiter.may_prepare:
             return False
         ahead = self.allowed // _AHEAD if self.allowed > _NONE_AHEAD else 0
-        return self.in_flight + self.making_ready < self.allowed + ahead
+        return self.in_flight + self.preparing < self.allowed + ahead
 
     def _start(self, now: float) -> bool:
         """Take a time to start; where none has come yet, `_grant` is called again when there is one."""
-        assert self._starts is not None  # noqa: S101 - asked by whoever calls
-        opens_at = self._starts.next(now)
+        assert self._rate_limiter is not None  # noqa: S101 - asked by whoever calls
+        opens_at = self._rate_limiter.next(now)
         if opens_at is None:
             return False
         if now < opens_at:
             self._grant_later(opens_at)
             return False
-        self._starts.take()
+        self._rate_limiter.take()
         return True
 
     def _grant_later(self, when: float) -> None:
@@ -226,7 +226,7 @@ class Pace:
         self._timer = asyncio.get_running_loop().call_at(when, self._grant)
 
 
-def _send_home(line: deque[asyncio.Future[float]], signal: type[Exception] = Stopped) -> None:
+def _release_waiters(line: deque[asyncio.Future[float]], signal: type[Exception] = Stopped) -> None:
     while line:
         future = line.popleft()
         if not future.done():

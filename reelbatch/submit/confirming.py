@@ -27,7 +27,7 @@ class Asked(Protocol):
 
 
 class Waiting(Protocol):
-    """What knows whether the run goes on: the pace."""
+    """What knows whether the run goes on: the limiter."""
 
     @property
     def stopped(self) -> bool:

@@ -17,7 +17,7 @@ TakeLot = Callable[[int, float], Awaitable[float | None]]
 """Given a number of creates and the seconds between two: in how many seconds the first may start; None: never."""
 
 
-class Starts:
+class RateLimiter:
     """Start times for creates, fetched in lots shortly before they are needed.
 
     Args:
@@ -35,7 +35,7 @@ class Starts:
         self.on_more: Callable[[], None] = lambda: None
 
     @property
-    def may_make_ready(self) -> int:
+    def may_prepare(self) -> int:
         """Creates that start soon enough to be made ready now."""
         return 1 + int(max(_READY_S, 2 * self._lot_s) / self._spacing_s)
 

@@ -27,7 +27,7 @@ class ExitReason(StrEnum):
 
 
 @dataclass(slots=True)
-class Tally:
+class RunStats:
     """Counts of one run in this process. Credits are integers, times seconds of a monotonic clock."""
 
     requests: int = 0  # creates that left

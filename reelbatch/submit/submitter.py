@@ -23,14 +23,14 @@ from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.outcome import Kind, Outcome, Policy, classify
-from reelbatch.submit.circuit_breaker import Breaker, DoubtBreaker
-from reelbatch.submit.concurrency import Pace, Stopped
+from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
+from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
 from reelbatch.submit.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder
 from reelbatch.submit.render_window import RenderWindow
-from reelbatch.submit.run_stats import ExitReason, Tally
+from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.uploads import Asset, Uploader
 
 _RANDOM_BYTES = 7
@@ -47,7 +47,7 @@ _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitPlan:
+class SubmitOptions:
     """How rows are sent. Times in seconds, money in credits."""
 
     run_id: RunId
@@ -86,8 +86,10 @@ def sent_name(row: ClaimedRow, token: Token) -> str:
 class Submitter:
     """Sends rows; all tasks of a run share one, so the number in flight is global to the process."""
 
-    def __init__(self, ledger: Ledger, client: Client, uploader: Uploader, plan: SubmitPlan, pace: Pace) -> None:
-        self.tally = Tally()
+    def __init__(
+        self, ledger: Ledger, client: Client, uploader: Uploader, plan: SubmitOptions, limiter: ConcurrencyLimiter
+    ) -> None:
+        self.stats = RunStats()
         self.window = RenderWindow(plan.render_window)
         self.allowance: int | None = None  # rows that may still be claimed; None: any number
         self.repeats = RepeatPolicy.HOLD
@@ -95,11 +97,11 @@ class Submitter:
         self._ledger = ledger
         self._client = client
         self._plan = plan
-        self._pace = pace
+        self._limiter = limiter
         self._freshness = Freshness(plan.lease_s, plan.clocks)
         self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
-        self._breaker = Breaker(plan.identical_rejections)
-        self._doubts = DoubtBreaker(pace, plan.doubts_in_a_row, plan.doubt_probe_wait_s)
+        self._breaker = CircuitBreaker(plan.identical_rejections)
+        self._doubts = DoubtBreaker(limiter, plan.doubts_in_a_row, plan.doubt_probe_wait_s)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._prices = SeenPrices()
         self._turn = Turn(ledger, plan.lease_s)
@@ -107,7 +109,7 @@ class Submitter:
         confirm_plan = ConfirmPlan(
             attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s, min_age_s=plan.doubt_min_age_s
         )
-        self._confirmer = Confirmer(client, pace, confirm_plan)
+        self._confirmer = Confirmer(client, limiter, confirm_plan)
         self._places = asyncio.Semaphore(self.rows_at_once(with_files=True))
 
     def rows_at_once(self, *, with_files: bool) -> int:
@@ -123,19 +125,19 @@ class Submitter:
         return self._prices.warnings
 
     @property
-    def pace(self) -> Pace:
+    def limiter(self) -> ConcurrencyLimiter:
         """How many are in flight, and whether the API asked to slow down."""
-        return self._pace
+        return self._limiter
 
     def stop(self, reason: ExitReason, message: str | None = None) -> None:
         """Let no further create leave; those in flight are waited for and recorded."""
-        self._pace.stop()
+        self._limiter.stop()
         self._end(reason, message)
 
     def _end(self, reason: ExitReason, message: str | None) -> None:
-        """Take on nothing more; creates that are ready still leave, unless the pace was stopped before."""
-        self.tally.end(reason, message)
-        self._pace.close()
+        """Take on nothing more; creates that are ready still leave, unless the limiter was stopped before."""
+        self.stats.end(reason, message)
+        self._limiter.close()
         self.window.stop()
         self.uploader.stop()
 
@@ -161,7 +163,7 @@ class Submitter:
         return taken
 
     def _has_more(self, span: tuple[int, int], taken: int) -> bool:
-        return taken <= span[1] - span[0] and self.allowance != 0 and not self._pace.stopped
+        return taken <= span[1] - span[0] and self.allowance != 0 and not self._limiter.closed
 
     async def _finish(self, handling: set[asyncio.Task[None]]) -> None:
         try:
@@ -209,7 +211,7 @@ class Submitter:
         try:
             await self._send(row)
         except _Withdrawn as why:
-            self.tally.gave_back(code=why.code)
+            self.stats.gave_back(code=why.code)
         except Stopped:
             await self._give_back(row)
         except NoPrice as why:
@@ -221,11 +223,11 @@ class Submitter:
         except ApiError as error:
             await self._upload_failed(row, error)
         except StateConflict:  # taken from this worker, which was thought dead; whoever has it now goes on with it
-            self.tally.gave_back()
+            self.stats.gave_back()
         except ReelbatchError as error:
             self.stop(ExitReason.LEDGER_FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - kept and raised when what is in flight has been recorded
-            self.tally.crash = self.tally.crash or error
+            self.stats.crash = self.stats.crash or error
             self.stop(ExitReason.CRASHED, f"{type(error).__name__}: {error}")
         finally:
             self._places.release()
@@ -237,7 +239,7 @@ class Submitter:
         if outcome.code == _ASSET_GONE:
             for asset in assets:
                 await self.uploader.forget(asset)
-            fresh = [replace(asset, remembered=False) for asset in await self._assets(row)]
+            fresh = [replace(asset, from_cache=False) for asset in await self._assets(row)]
             outcome = await self._attempts(row, fresh)
         await self._conclude(row, outcome)
 
@@ -259,7 +261,7 @@ class Submitter:
             retry=retry_if_result(_worth_another),
             stop=stop_after_attempt(self._plan.attempts),
             wait=self._wait,
-            sleep=self._pace.sleep,
+            sleep=self._limiter.sleep,
             retry_error_callback=_last_outcome,
         )
         outcome: Outcome = await retrying(attempt)
@@ -293,19 +295,19 @@ class Submitter:
         outcome = await self._confirmer.resolve(doubt, intent.token)
         if is_cleared_up(outcome):
             self._doubts.learn(outcome.kind)
-            self.tally.clear_up(intent.reserved)
+            self.stats.clear_up(intent.reserved)
             await self._record(intent, outcome, ENDINGS[outcome.kind])
         return outcome
 
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[_Recorded, Outcome]:
-        async with self._pace.ready() as place:
+        async with self._limiter.ready() as place:
             if any(asset.is_old for asset in assets):
                 raise _OldUpload
             self._prices.check(row)
             written = self._freshness.now()  # before the commit: during it the process may be stopped as well
             intent = await self._record_intent(row, new_token(), assets)
             try:
-                started = await place.take_off()
+                started = await place.acquire()
             except Stopped:
                 await self._record(intent, Outcome(Kind.RETRY), Ending.WITHDRAWN)
                 raise _Withdrawn from None
@@ -314,7 +316,7 @@ class Submitter:
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
-            self.tally.leaving()
+            self.stats.leaving()
             exchange = await self._client.send_create(body, lambda: not self._freshness.is_over(written))
             outcome = _asset_gone(classify(exchange, self._plan.policy), assets)
             self._learn(outcome, started)
@@ -337,7 +339,7 @@ class Submitter:
         ruling = await self._ledger.write(attempts.record_intents, intent)
         if ruling.admission is not Admission.ADMITTED:
             self._refuse(row, ruling)
-        self.tally.reserve(ruling.reserved)
+        self.stats.reserve(ruling.reserved)
         self._prices.reserved(row, ruling.reserved)
         return _Recorded(row, token, ruling.reserved)
 
@@ -369,7 +371,7 @@ class Submitter:
         attempt = Attempt(row.batch, row.row_key, row.generation, self._plan.run_id, intent.token, intent.reserved)
         answer = attempt.answer(outcome, ending)
         await self._recorder.record(answer)
-        self.tally.record(answer)
+        self.stats.record(answer)
         self._prices.answered(row, answer)
         self._turn.come()
 
@@ -381,15 +383,15 @@ class Submitter:
         if said.kind is Kind.HALT:
             self.stop(_HALTING.get(said.status, ExitReason.BAD_KEY), said.message)
         elif said.status == 429:  # noqa: PLR2004 - HTTP
-            self._pace.slow_down(started, said.wait_s)
+            self._limiter.slow_down(started, said.wait_s)
         elif outcome.kind is Kind.SUBMITTED:
-            self._pace.good()
+            self._limiter.on_success()
 
     async def _conclude(self, row: ClaimedRow, outcome: Outcome) -> None:
         if self._breaker.learn(outcome):
             self.stop(ExitReason.SAME_FAILURE, outcome.message)
         if outcome.kind is Kind.RETRY and is_cleared_up(outcome):  # given back by its late answer
-            self.tally.gave_back(code=outcome.code)
+            self.stats.gave_back(code=outcome.code)
         elif outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
             await self._give_back(row, outcome.code, outcome.message)
 
@@ -412,7 +414,7 @@ class Submitter:
         self, row: ClaimedRow, code: str | None = None, message: str | None = None, *, invalid: bool = False
     ) -> None:
         await self._recorder.release(Release(row, self._plan.run_id, code, message, invalid))
-        self.tally.gave_back(invalid=invalid, code=code)
+        self.stats.gave_back(invalid=invalid, code=code)
 
 
 class _Withdrawn(Stopped):
@@ -479,7 +481,7 @@ def _worth_another(outcome: Outcome) -> bool:
 
 def _asset_gone(outcome: Outcome, assets: list[Asset]) -> Outcome:
     """A refusal because the API no longer has an image that was uploaded earlier: upload again, then send again."""
-    if outcome.kind is not Kind.REJECTED or not any(asset.remembered for asset in assets):
+    if outcome.kind is not Kind.REJECTED or not any(asset.from_cache for asset in assets):
         return outcome
     message = (outcome.message or "").lower()
     if "file_path" not in message and "not found" not in message:

@@ -36,8 +36,8 @@ from reelbatch.images.inspect import (
 )
 from reelbatch.ledger import Ledger, uploads, utc_now
 from reelbatch.storage.errors import Bound
-from reelbatch.storage.files import CloudProblem, fetch, place_of, shown
-from reelbatch.submit.batching import Gathered
+from reelbatch.storage.files import CloudProblem, fetch, place_of, redact_url
+from reelbatch.submit.batching import BatchLoader
 from reelbatch.submit.concurrency import Stopped
 
 Result = TypeVar("Result")
@@ -53,11 +53,11 @@ _FINAL_STATUSES = frozenset({400, 401, 402, 404, 405, 411, 413, 415, 422})
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """What a create is given for an image. `remembered`: the API got it in an earlier upload."""
+    """What a create is given for an image. `from_cache`: the API got it in an earlier upload."""
 
     path: str
     sha256: str | None = None
-    remembered: bool = False
+    from_cache: bool = False
     mark: str = ""  # what stands for it where requests are compared: a local file's SHA-256, else its address
     stat: tuple[int, int] | None = None  # a local file's size in bytes and time of change in ns, as it was hashed
     uploaded_at: datetime | None = None  # None: it is no upload
@@ -79,7 +79,7 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadPlan:
+class UploadOptions:
     """What uploads need to know.
 
     Args:
@@ -99,15 +99,15 @@ class Uploader:
     """Turns what the manifest states into what a create is given."""
 
     def __init__(
-        self, client: Client, ledger: Ledger, plan: UploadPlan, sleep: Callable[[float], Awaitable[None]]
+        self, client: Client, ledger: Ledger, plan: UploadOptions, sleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self.bases: dict[str, str] = {}  # where this machine has the images that a row's own base has elsewhere
         self._client = client
         self._ledger = ledger
         self._plan = plan
         self._sleep = sleep
-        self._slots = Gathered(self._ask_for_slots, _SLOTS_A_CALL)
-        self._known = Gathered(self._find, _LOOKUPS_AT_ONCE)
+        self._slots = BatchLoader(self._ask_for_slots, _SLOTS_A_CALL)
+        self._known = BatchLoader(self._find, _LOOKUPS_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[Asset]] = {}
         self._saving: dict[str, tuple[Asset, asyncio.Task[None]]] = {}  # uploaded, but not yet in the table
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
@@ -137,7 +137,7 @@ class Uploader:
             task.cancel()
 
     async def forget(self, asset: Asset) -> None:
-        """The API does not know a remembered path any more: the next call uploads it again.
+        """The API does not know a from_cache path any more: the next call uploads it again.
 
         Unless another row has done so meanwhile.
         """
@@ -194,9 +194,9 @@ class Uploader:
             return self._saving[sha256][0]
         known = await self._known.get(uploads.Lookup(api, sha256))
         if known is not None:
-            remembered = Asset(known.file_path, sha256, remembered=True, uploaded_at=known.uploaded_at)
-            if not remembered.is_old:
-                return remembered
+            from_cache = Asset(known.file_path, sha256, from_cache=True, uploaded_at=known.uploaded_at)
+            if not from_cache.is_old:
+                return from_cache
         begun = utc_now()
         slot = await self._upload(path, seen)
         asset = Asset(slot.file_path, sha256, uploaded_at=begun)
@@ -299,7 +299,7 @@ async def _fetch(source: str, copy: Path, bound: Bound) -> None:
         await fetch(source, copy, bound)
     except CloudProblem as problem:
         if problem.is_files_own:
-            raise ImageProblem(f"{problem.what}: {shown(source)}", problem.remedy) from problem
+            raise ImageProblem(f"{problem.what}: {redact_url(source)}", problem.remedy) from problem
         raise _NotFetchedError(f"images in {place_of(source)}: {problem}", may_pass=problem.may_pass) from problem
 
 
@@ -332,7 +332,7 @@ def _unseen(path: Path, reason: str) -> ImageUnseen:
 
 
 def _check_unchanged(path: Path, seen: _Seen) -> None:
-    """Other bytes must not be remembered under these bytes' hash, nor be tried again as if they were the same.
+    """Other bytes must not be from_cache under these bytes' hash, nor be tried again as if they were the same.
 
     Raises:
         ImageProblem: the file is another one by now, or gone.

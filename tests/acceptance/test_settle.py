@@ -14,10 +14,10 @@ from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, Request, Row, RowKey
 from reelbatch.ledger import Ledger, queries, runs
 from reelbatch.ledger.paid_requests import Payer
-from reelbatch.pipeline.run_context import Assignment, open_session
+from reelbatch.pipeline.run_context import Assignment, open_run
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import Settings
-from reelbatch.settle import SettlePlan, Settler, SettleReason, SettleTally
+from reelbatch.settle import SettleOptions, Settler, SettleReason, SettleStats
 
 BATCH = Batch("spring")
 POLL_S = 0.05
@@ -53,9 +53,9 @@ async def submit(ledger: Ledger, sandbox: RunningSandbox, *keys: str, prompt: st
         manifest.merge(BATCH)
     ledger.change(lambda connection: runs.open_batch(connection, BATCH, Payer("local"), "."))
     settings = Settings.model_validate({"MAGIC_HOUR_API_KEY": SecretStr(sandbox.key), "base_url": sandbox.url})
-    async with open_session(ledger, settings, Assignment(batch=BATCH, command="generate", base=".")) as session:
-        for span in session.chunks(len(rows)):
-            await session.submitter.submit(session.scope, span)
+    async with open_run(ledger, settings, Assignment(batch=BATCH, command="generate", base=".")) as context:
+        for span in context.chunks(len(rows)):
+            await context.submitter.submit(context.scope, span)
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
-async def settle(ledger: Ledger, client: Client, **plan: Any) -> SettleTally:
+async def settle(ledger: Ledger, client: Client, **plan: Any) -> SettleStats:
     """A settle of the batch, with a short poll interval."""
-    return await Settler(ledger, client, SettlePlan(batch=BATCH, **{"poll_interval_s": POLL_S, **plan})).run()
+    return await Settler(ledger, client, SettleOptions(batch=BATCH, **{"poll_interval_s": POLL_S, **plan})).run()
 
 
 def rows_of(ledger: Ledger) -> list[dict[str, Any]]:
@@ -84,9 +84,9 @@ async def test_videos_are_followed_to_their_files(
 ) -> None:
     """Every row ends complete, with its figures and a video under its own key; the storage never saw the API key."""
     await submit(ledger, sandbox, "TEA-001", "TEA-002", "a/b")
-    tally = await settle(ledger, client, downloads=str(videos))
-    assert tally.download_failures == []  # the sandbox's storage refuses a request that carries a key
-    assert (tally.reason, tally.complete, tally.downloaded, tally.unsettled) == (SettleReason.DONE, 3, 3, 0)
+    stats = await settle(ledger, client, downloads=str(videos))
+    assert stats.download_failures == []  # the sandbox's storage refuses a request that carries a key
+    assert (stats.reason, stats.complete, stats.downloaded, stats.unsettled) == (SettleReason.DONE, 3, 3, 0)
     rows = rows_of(ledger)
     assert {row["state"] for row in rows} == {"complete"}
     assert all(row["credits_final"] is not None and row["fps"] and row["settled_at"] for row in rows)
@@ -105,7 +105,7 @@ async def test_the_credits_are_those_of_the_accounts_books(
         keys = [f"r{n}" for n in range(12)]
         await submit(ledger, api, *keys)
         async with Client(api.key, Connection(base_url=api.url)) as its_client:
-            tally = await settle(ledger, its_client)
+            stats = await settle(ledger, its_client)
         books = api.books()
     charges = {charge["video_id"]: charge for charge in books["charges"]}
     for row in rows_of(ledger):
@@ -113,9 +113,9 @@ async def test_the_credits_are_those_of_the_accounts_books(
         assert (row["state"], row["credits_charged"]) == (charge["status"], charge["credits"])
         assert row["credits_final"] == charge["final"]
     assert not charges
-    assert tally.complete
-    assert tally.error
-    assert (tally.credits_charged, tally.credits_refunded) == (books["charged"], books["refunded"])
+    assert stats.complete
+    assert stats.error
+    assert (stats.credits_charged, stats.credits_refunded) == (books["charged"], books["refunded"])
     money = ledger.read(lambda connection: queries.credits_of(connection, BATCH))
     assert money.final == books["net"] == money.worst_case
     assert books["net"] == ledger.read(lambda connection: queries.committed(connection, BATCH))
@@ -128,9 +128,9 @@ async def test_a_video_canceled_by_its_owner_is_settled(ledger: Ledger) -> None:
         (row,) = rows_of(ledger)
         await asyncio.to_thread(api.cancel, row["video_id"])
         async with Client(api.key, Connection(base_url=api.url)) as its_client:
-            tally = await settle(ledger, its_client)
+            stats = await settle(ledger, its_client)
     (row,) = rows_of(ledger)
-    assert (tally.canceled, row["state"], row["credits_final"]) == (1, "canceled", 0)
+    assert (stats.canceled, row["state"], row["credits_final"]) == (1, "canceled", 0)
 
 
 async def test_a_bad_day_of_api_and_storage_is_survived(
@@ -143,8 +143,8 @@ async def test_a_bad_day_of_api_and_storage_is_survived(
         first={"get_fail": 3, "get_lost": 2, "get_rate_limited": 2},
         every={"download_expired": 10, "download_truncated": 4, "download_fail": 9},
     )
-    tally = await settle(ledger, client, downloads=str(videos))
-    assert (tally.complete, tally.downloaded, tally.download_failures) == (8, 8, [])
+    stats = await settle(ledger, client, downloads=str(videos))
+    assert (stats.complete, stats.downloaded, stats.download_failures) == (8, 8, [])
     assert sorted(sizes(videos)) == sorted(f"{key}.mp4" for key in keys)
     assert len(set(sizes(videos).values())) == 1  # without rendering every video is the same one
 
@@ -161,8 +161,8 @@ async def test_a_killed_settle_is_taken_up(
     process.kill()
     await process.wait()
     left = [row for row in rows_of(ledger) if not row["video_path"]]
-    tally = await settle(ledger, client, downloads=str(videos))
-    assert tally.downloaded == len(left)
+    stats = await settle(ledger, client, downloads=str(videos))
+    assert stats.downloaded == len(left)
     assert sorted(sizes(videos)) == sorted(f"{key}.mp4" for key in keys)
     rows = rows_of(ledger)
     assert {row["state"] for row in rows} == {"complete"}
@@ -175,12 +175,12 @@ _SCRIPT = """
 import asyncio
 from reelbatch.client import Client, Connection
 from reelbatch.ledger import Ledger
-from reelbatch.settle import SettlePlan, Settler
+from reelbatch.settle import SettleOptions, Settler
 
 async def main():
     with Ledger("sqlite:///{table}") as ledger:
         async with Client("{key}", Connection(base_url="{url}")) as client:
-            plan = SettlePlan(batch="spring", poll_interval_s={poll_s}, concurrency=2, downloads="{videos}")
+            plan = SettleOptions(batch="spring", poll_interval_s={poll_s}, concurrency=2, downloads="{videos}")
             await Settler(ledger, client, plan).run()
 
 asyncio.run(main())

@@ -31,9 +31,9 @@ from reelbatch.model_table import load_models
 from reelbatch.pipeline.export import export, format_of
 from reelbatch.storage import files
 from reelbatch.storage.errors import Bound
-from reelbatch.storage.files import CloudProblem, place_of, shown
-from reelbatch.storage.target import Part, open_folder
-from reelbatch.submit import Uploader, UploadPlan
+from reelbatch.storage.files import CloudProblem, place_of, redact_url
+from reelbatch.storage.target import Part, open_target
+from reelbatch.submit import Uploader, UploadOptions
 
 MEGABYTE = 1 << 20
 TWO_GIGABYTES = upload_bound("creator", load_models().upload_limits)
@@ -48,7 +48,7 @@ def rows_of(manifest: str) -> list[Any]:
 def uploader(upload: Bound = TWO_GIGABYTES) -> Uploader:
     """One that gets no further than the image: there is no API behind it."""
     images = ImageBounds(upload=upload)
-    plan = UploadPlan(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
+    plan = UploadOptions(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
     nothing: Any = None
     return Uploader(nothing, nothing, plan, asyncio.sleep)
 
@@ -162,7 +162,7 @@ def test_a_missing_extra_is_named(
     with pytest.raises(UsageError, match=said):
         format_of(f"{scheme}://shop/spring.parquet")
     with pytest.raises(SettingsError, match=said):
-        open_folder(f"{scheme}://shop/videos")
+        open_target(f"{scheme}://shop/videos")
     (row,) = rows_of(str(tmp_path / "local.csv"))
     assert f"pip install 'reelbatch[{extra}]'" in (row.problem or "")
 
@@ -219,11 +219,11 @@ def test_a_misspelt_bucket_is_not_made(bucket: Bucket, ledger: Ledger) -> None:
     with pytest.raises(UsageError, match=rf'there is no bucket "{bucket.name}x"'):
         export(ledger, f"{bucket.url}x/out.csv")
     with pytest.raises(SettingsError, match=rf'there is no bucket "{bucket.name}x"'):
-        open_folder(f"{bucket.url}x/videos").prepare()
+        open_target(f"{bucket.url}x/videos").prepare()
     assert bucket.all_buckets() == before
 
 
-@pytest.mark.parametrize("act", [format_of, lambda url: open_folder(url.rpartition("/")[0])])
+@pytest.mark.parametrize("act", [format_of, lambda url: open_target(url.rpartition("/")[0])])
 def test_a_target_that_cannot_be_is_refused_before_anything_is_sent(act: Callable[[str], object]) -> None:
     """A typo in the scheme is not found out after the money is spent."""
     with pytest.raises(UsageError, match='"s4" is no known kind of storage'):
@@ -233,7 +233,7 @@ def test_a_target_that_cannot_be_is_refused_before_anything_is_sent(act: Callabl
 def test_a_folder_in_a_bucket_holds_whole_files(bucket: Bucket, tmp_path: Path, gate: Gate) -> None:
     """A storage that lets nobody delete is good enough, and nothing is copied about in it."""
     gate.refuse = lambda call: 403 if call.method in {"DELETE", "POST"} else None
-    folder = open_folder(f"{bucket.url}/videos")
+    folder = open_target(f"{bucket.url}/videos")
     folder.prepare()
     part = folder.part("x.part")
     part.write_bytes(b"video")
@@ -273,7 +273,7 @@ def test_a_presigned_address_is_a_manifest_and_stays_secret(bucket: Bucket) -> N
 )
 def test_addresses_are_shown_without_secrets(address: str, seen: str, place: str) -> None:
     """Paths are left as they are."""
-    assert (shown(address), place_of(address)) == (seen, place)
+    assert (redact_url(address), place_of(address)) == (seen, place)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def test_what_belongs_to_another_api_is_said(
         check=False,
     )
     assert done.stdout, done.stderr
-    tally = json.loads(done.stdout)
-    assert (done.returncode, tally["polled"], tally["unsettled"]) == (0, 0, 0)
+    stats = json.loads(done.stdout)
+    assert (done.returncode, stats["polled"], stats["unsettled"]) == (0, 0, 0)
     said = done.stderr.splitlines()
     (line,) = [line for line in said if "another API" in line]  # a busy server may be late, which is said as well
     assert "3 of local (use --base-url with its address on this machine, or --sandbox with --results)" in line

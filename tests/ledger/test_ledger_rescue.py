@@ -35,7 +35,7 @@ from waiting import until
 
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.attempts import Answer, Ending, Intent
-from reelbatch.ledger.rescue_files import RescueFile, lying, objection, take_up, unverified
+from reelbatch.ledger.rescue_files import RescueFile, lying, objection, replay, unverified
 from reelbatch.pipeline.findings import Finding
 from reelbatch.pipeline.reconcile import Rules, reconcile
 from reelbatch.submit.recorder import Recorder
@@ -83,11 +83,11 @@ async def test_an_id_waits_in_a_file_until_the_next_run(
     assert {reason for reason, _ in stopped} == {ExitReason.LEDGER_FAILED}
     assert "kept in" in capsys.readouterr().err
     with Ledger(str(ledger.url)) as next_run:
-        assert take_up(next_run) == 1
+        assert replay(next_run) == 1
         assert states(next_run) == {"a": "queued"}
         assert attempt(next_run, intent.token)["video_id"] == f"vid-{intent.token}"
         assert committed(next_run) == ESTIMATE
-        assert take_up(next_run) == 0
+        assert replay(next_run) == 0
 
 
 async def test_an_answer_gets_in_once_the_lock_is_gone(ledger: Ledger, path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_an_answer_gets_in_once_the_lock_is_gone(ledger: Ledger, path: Pat
     for _ in range(2):
         assert states(ledger) == {"a": "queued"}
         assert committed(ledger) == ESTIMATE
-        take_up(ledger)  # whatever a file holds of it by now
+        replay(ledger)  # whatever a file holds of it by now
 
 
 @pytest.mark.parametrize("ending", Ending)
@@ -109,7 +109,7 @@ def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
     (intent,) = under_way(ledger, "a")
     said = answer(intent, ending, status=200, message="Ünïcode \u2028 line", raw_body='{"id"')
     RescueFile(ledger).keep([said])
-    take_up(ledger)
+    replay(ledger)
     kept = attempt(ledger, intent.token)
     assert (kept["outcome"], kept["message"], kept["raw_body"]) == (ending, said.message, said.raw_body)
     assert kept["ended_at"] == said.at
@@ -124,7 +124,7 @@ def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
     for _ in range(2):
         for path, lines in content.items():
             path.write_bytes(lines)
-        assert take_up(ledger) == 2
+        assert replay(ledger) == 2
     assert committed(ledger) == 60
     assert states(ledger) == {"a": "queued", "b": "rejected"}
 
@@ -136,7 +136,7 @@ def test_an_id_is_taken_up_after_its_row_came_into_doubt(ledger: Ledger) -> None
     set_run(Worker(ledger, intent.run_id), ended_at=utc_now())
     ledger.recover(LEASE)
     assert states(ledger) == {"a": "in_doubt"}
-    take_up(ledger)
+    replay(ledger)
     assert states(ledger) == {"a": "queued"}
 
 
@@ -145,7 +145,7 @@ def test_an_id_of_another_table_is_kept_in_this_one(ledger: Ledger) -> None:
     (intent,) = under_way(ledger, "a")
     ledger.change(lambda connection: connection.exec_driver_sql("DELETE FROM attempts"))
     RescueFile(ledger).keep([answer(intent)])
-    take_up(ledger)
+    replay(ledger)
     assert attempt(ledger, intent.token)["video_id"] == f"vid-{intent.token}"
 
 
@@ -154,7 +154,7 @@ def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None
     (intent,) = under_way(ledger, "a")
     RescueFile(ledger).keep([answer(intent)])
     with Ledger(f"sqlite:///{tmp_path / 'other.db'}") as other:
-        assert (lying(other), take_up(other)) == ([], 0)
+        assert (lying(other), replay(other)) == ([], 0)
 
 
 def test_a_file_is_found_however_the_table_is_spelt(ledger: Ledger, path: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_file_is_found_however_the_table_is_spelt(ledger: Ledger, path: Path, 
     link.parent.mkdir()
     link.symlink_to(path)
     with Ledger(f"sqlite:///{link}?timeout=3") as linked:
-        assert take_up(linked) == 1
+        assert replay(linked) == 1
     assert states(ledger) == {"a": "queued"}
 
 
@@ -233,7 +233,7 @@ def test_what_can_not_be_verified_is_reported_and_moves_nothing(
             (tmp_path / "elsewhere").write_text("")
             file.symlink_to(tmp_path / "elsewhere")
     for _ in range(2):
-        assert take_up(ledger) == 0
+        assert replay(ledger) == 0
         assert (states(ledger), committed(ledger)) == ({"a": "sending", "b": "sending"}, 2 * ESTIMATE)
         (left,) = unverified(ledger)
         assert str(left) in capsys.readouterr().err
@@ -310,5 +310,5 @@ def test_a_rescue_file_that_may_not_be_read_stays_for_whoever_may(ledger: Ledger
     run = reconcile_without("-dac_override,-dac_read_search,-fowner", ledger, theirs.parent)
     assert (run.returncode, "may not be read" in run.stderr) == (0, True)
     assert states(ledger) == {"a": "sending"}
-    assert take_up(ledger) == 1
+    assert replay(ledger) == 1
     assert states(ledger) == {"a": "queued"}

@@ -24,7 +24,7 @@ from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, queries
 from reelbatch.ledger.schema import attempts
 from reelbatch.pipeline.generate import GenerateOptions, assignment, load, send_all
-from reelbatch.pipeline.run_context import Session, open_session
+from reelbatch.pipeline.run_context import RunContext, open_run
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import RunningSandbox
 from reelbatch.settings import Settings, load_settings
@@ -70,18 +70,22 @@ class Bench:
         return generate(manifest, batch=self.batch, **self.settings(**settings))
 
     async def run(
-        self, ledger: Ledger, manifest: pd.DataFrame, prepare: Callable[[Session], None] | None = None, **stated: Any
+        self,
+        ledger: Ledger,
+        manifest: pd.DataFrame,
+        prepare: Callable[[RunContext], None] | None = None,
+        **stated: Any,
     ) -> RunReport:
-        """One run on a table that the test holds; `prepare` is given its session before anything is sent."""
+        """One run on a table that the test holds; `prepare` is given its run before anything is sent."""
         options = self.settings(**stated)
         settings: Settings = load_settings(options={**options, "api_key": SecretStr(options["api_key"])})
         order = GenerateOptions(source=manifest, batch=self.batch)
-        async with open_session(ledger, settings, assignment(order, settings)) as session:
-            session.take_plan(load(order, settings, ledger))
+        async with open_run(ledger, settings, assignment(order, settings)) as context:
+            context.take_plan(load(order, settings, ledger))
             if prepare:
-                prepare(session)
-            await send_all(session, lambda _, first, last: session.submit(first, last), limit=None)
-            return session.make_report()
+                prepare(context)
+            await send_all(context, lambda _, first, last: context.submit(first, last), limit=None)
+            return context.make_report()
 
     def table(self) -> list[Row]:
         """The batch's results, in the manifest's order."""

@@ -18,7 +18,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, attempts, queries
 from reelbatch.ledger.rescue_files import lying
-from reelbatch.pipeline.run_context import Session, opened_ledger
+from reelbatch.pipeline.run_context import RunContext, opened_ledger
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.settings import load_settings
 from reelbatch.submit import ExitReason, Uploader
@@ -62,21 +62,21 @@ class InFlight(NamedTuple):
     gate: Gate
     api: ScriptedApi
     bench: Bench
-    session: Session
+    context: RunContext
     run: asyncio.Task[RunReport]
 
 
 @asynccontextmanager
 async def in_flight(
-    folder: Path, rows: int, concurrency: int, prepare: Callable[[Session], None] = lambda _: None
+    folder: Path, rows: int, concurrency: int, prepare: Callable[[RunContext], None] = lambda _: None
 ) -> AsyncIterator[InFlight]:
     """So many rows on their way to an API that holds the creates; `prepare` as in Bench."""
     gate = Gate(concurrency)
-    sessions: list[Session] = []
+    sessions: list[RunContext] = []
 
-    def take(session: Session) -> None:
-        sessions.append(session)
-        prepare(session)
+    def take(context: RunContext) -> None:
+        sessions.append(context)
+        prepare(context)
 
     with scripted(gate) as api, Ledger(Bench(folder, api.url).results) as ledger:
         bench = Bench(folder, api.url)
@@ -103,9 +103,9 @@ def test_every_request_finds_its_intent_in_the_table(tmp_path: Path) -> None:
 
 async def test_what_was_ready_when_the_run_stops_never_leaves(tmp_path: Path) -> None:
     """Forty are in flight and ten have their intents on disk: these ten are taken back, and cost nothing."""
-    async with in_flight(tmp_path, 80, 40) as (gate, api, bench, session, run):
+    async with in_flight(tmp_path, 80, 40) as (gate, api, bench, context, run):
         await until(lambda: bench.states().get("sending", 0) >= 50, "ten more intents are on disk")
-        session.interrupt()
+        context.interrupt()
         await gate.open_late()
         report = await run
     assert len(api.arrivals) == 40
@@ -122,8 +122,8 @@ async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path) -> Non
     def clocks() -> Readings:
         return 0.0, slept  # the monotonic clock stands still while the machine sleeps
 
-    def prepare(session: Session) -> None:
-        session.submitter._freshness = Freshness(60, clocks)
+    def prepare(context: RunContext) -> None:
+        context.submitter._freshness = Freshness(60, clocks)
 
     async with in_flight(tmp_path, 80, 40, prepare) as (gate, api, bench, _, run):
         await until(lambda: bench.states().get("sending", 0) >= 50, "ten intents wait for their slots")
@@ -138,8 +138,8 @@ async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path) -> Non
 
 async def test_stop_lets_nothing_leave_and_records_what_is_in_flight(tmp_path: Path) -> None:
     """As on Ctrl-C: five are in flight, five end with their ids, the rest is pending."""
-    async with in_flight(tmp_path, 60, 5) as (gate, api, bench, session, run):
-        session.interrupt()
+    async with in_flight(tmp_path, 60, 5) as (gate, api, bench, context, run):
+        context.interrupt()
         await gate.open_late()
         report = await run
         assert len(api.arrivals) == 5
@@ -164,8 +164,8 @@ async def test_cancelling_one_span_while_it_waits_for_a_place(tmp_path: Path) ->
     """A task of a flow is cancelled alone: its rows that have not left do not leave."""
     spans: list[asyncio.Task[int]] = []
 
-    def one_span(session: Session) -> None:
-        spans.append(asyncio.create_task(session.submitter.submit(session.scope, (1, 10))))
+    def one_span(context: RunContext) -> None:
+        spans.append(asyncio.create_task(context.submitter.submit(context.scope, (1, 10))))
 
     async with in_flight(tmp_path, 10, 1, one_span) as (gate, api, bench, _, run):
         spans[0].cancel()
@@ -198,8 +198,8 @@ async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: P
         manifest = bench.rows(30)
         manifest.loc[3, "image_path"] = bad = "https://images.example.com/bad.png"
 
-        def spoil(session: Session) -> None:
-            session.submitter.uploader = _Broken(session.submitter.uploader, bad, api)
+        def spoil(context: RunContext) -> None:
+            context.submitter.uploader = _Broken(context.submitter.uploader, bad, api)
 
         with pytest.raises(ZeroDivisionError, match="nobody thought"):
             await bench.run(ledger, manifest, spoil, concurrency=8)
@@ -243,8 +243,8 @@ async def test_answers_that_the_table_never_takes_are_rescued(
         with FailingLedger(bench.results) as ledger:
             ledger.fails = lambda: LedgerError("disk full")
 
-            def no_patience(session: Session) -> None:
-                session.submitter._recorder._waits_s = (0.01,)
+            def no_patience(context: RunContext) -> None:
+                context.submitter._recorder._waits_s = (0.01,)
 
             await bench.run(ledger, bench.rows(60), no_patience, concurrency=6)
         assert recorded_ids(bench) == set()
@@ -262,8 +262,8 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
     with FailingLedger(bench.results) as ledger:
         ledger.fails = lambda: LedgerError("disk full")
 
-        def no_patience(session: Session) -> None:
-            session.submitter._recorder._waits_s = ()
+        def no_patience(context: RunContext) -> None:
+            context.submitter._recorder._waits_s = ()
 
         await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
         return bench, lying(ledger)[0]

@@ -20,7 +20,7 @@ from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, rescue_files
 from reelbatch.pipeline.settle import open_settler
 from reelbatch.settings import load_settings
-from reelbatch.settle import SettleTally
+from reelbatch.settle import SettleStats
 
 WORKER = """
 import json, sys
@@ -70,11 +70,11 @@ def first(bench: Bench) -> dict[str, Any]:
     return {name: row[name] for name in ("state", "video_id", "credits_charged")}
 
 
-def settled(bench: Bench, **stated: Any) -> SettleTally:
+def settled(bench: Bench, **stated: Any) -> SettleStats:
     """A settle of the batch by itself."""
     settings = load_settings(options={**bench.settings(**stated), "api_key": SecretStr(bench.key)})
 
-    async def run(ledger: Ledger) -> SettleTally:
+    async def run(ledger: Ledger) -> SettleStats:
         async with open_settler(ledger, settings, Batch(bench.batch), wait=False) as settler:
             return await settler.run()
 
@@ -96,8 +96,8 @@ def test_the_same_command_finds_the_video(killed: Bench, api: ScriptedApi) -> No
 def test_a_settle_finds_the_video_and_follows_it(killed: Bench, api: ScriptedApi) -> None:
     """To its end, in the same settle."""
     api.known = named(api, name=api.arrivals[0].name, **COMPLETE)
-    tally = settled(killed)
-    assert (tally.cleared_up, tally.complete) == (1, 2)
+    stats = settled(killed)
+    assert (stats.cleared_up, stats.complete) == (1, 2)
     assert first(killed) == {"state": "complete", "video_id": ID, "credits_charged": 50}
 
 

@@ -22,7 +22,7 @@ from waiting import until
 from reelbatch.client import PIECE_BYTES
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.schema import uploads
-from reelbatch.pipeline.run_context import Session
+from reelbatch.pipeline.run_context import RunContext
 from reelbatch.sandbox import RunningSandbox, start
 
 
@@ -105,16 +105,14 @@ def test_an_upload_that_fails_for_good_leaves_its_row_pending(
     assert bench.generate(manifest).exit_code == 0
 
 
-async def on_session(
-    bench: Bench, manifest: pd.DataFrame, prepare: Callable[[Session], None], **settings: Any
-) -> Any:
-    """A run with something done to its session before anything is sent."""
+async def on_run(bench: Bench, manifest: pd.DataFrame, prepare: Callable[[RunContext], None], **settings: Any) -> Any:
+    """A run with something done to its run before anything is sent."""
     with Ledger(bench.results) as ledger:
         return await bench.run(ledger, manifest, prepare, **settings)
 
 
 def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp_path: Path) -> None:
-    """The remembered path is refused; one upload helps all rows, also those that are refused later."""
+    """The from_cache path is refused; one upload helps all rows, also those that are refused later."""
     image, port = draw(tmp_path / "one.png", 5), free_port()
     with start(queue_seconds=600, render_video=False, port=port) as first:
         bench.url = first.url
@@ -133,7 +131,7 @@ def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp
 async def test_an_image_that_this_machine_can_not_see_leaves_its_row_pending(bench: Bench, tmp_path: Path) -> None:
     """It was there for whoever checked the manifest: another machine may see it. The row says which one did not."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(12)]
-    report = await on_session(bench, with_images(bench, paths), lambda _: paths[4].unlink())
+    report = await on_run(bench, with_images(bench, paths), lambda _: paths[4].unlink())
     assert bench.states() == {"queued": 11, "pending": 1}
     row = bench.table()[4]
     assert (row["state"], row["error_code"]) == ("pending", "image_unseen")
@@ -146,11 +144,11 @@ async def test_a_machine_that_sees_no_image_stops_early(bench: Bench, tmp_path: 
     """It does not take up a whole catalogue to give it back; every row stays for a machine that sees its image."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(100)]
 
-    def blind(_: Session) -> None:
+    def blind(_: RunContext) -> None:
         for path in paths:
             path.unlink()
 
-    report = await on_session(bench, with_images(bench, paths), blind)
+    report = await on_run(bench, with_images(bench, paths), blind)
     assert bench.states() == {"pending": 100}
     assert report.exit_reason == "same_failure"
     assert len([row for row in bench.table() if row["error_code"] == "image_unseen"]) < 100
@@ -179,7 +177,7 @@ def test_one_failed_upload_that_many_rows_share_does_not_stop_the_run(bench: Ben
 
 
 def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, tmp_path: Path) -> None:
-    """Something that is no image was not found, and the images are remembered: sent once more, then rejected."""
+    """Something that is no image was not found, and the images are from_cache: sent once more, then rejected."""
     manifest = with_images(bench, [draw(tmp_path / "one.png", 6)] * 8)
 
     def refuse(arrival: Arrival) -> Answer:
@@ -201,7 +199,7 @@ def test_a_refusal_for_another_reason_stays_a_refusal(bench: Bench, tmp_path: Pa
 def test_an_image_that_changes_during_its_upload_makes_its_row_invalid(
     bench: Bench, tmp_path: Path, act: Callable[[Path], object], late: bool, large: bool
 ) -> None:
-    """Bytes are not remembered as something that they are not; the run goes on.
+    """Bytes are not from_cache as something that they are not; the run goes on.
 
     A small file is in memory by the time its hash is known: what happens to it then changes nothing.
     """
@@ -232,7 +230,7 @@ async def test_stopping_does_not_wait_for_uploads(bench: Bench, sandbox: Running
     """They cost nothing: a storage that takes for ever does not keep anybody at the keyboard."""
     sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=60)
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(12)]
-    sessions: list[Session] = []
+    sessions: list[RunContext] = []
     with Ledger(bench.results) as ledger:
         run = asyncio.create_task(bench.run(ledger, with_images(bench, paths), sessions.append, request_timeout_s=60))
         before = puts(sandbox)
@@ -252,10 +250,10 @@ async def test_a_source_that_cannot_be_reached_is_its_rows_affair(bench: Bench, 
     names = ["here", "gone", "broken"]
     manifest = bench.rows(3).assign(image_path=[f"memory://{bench.batch}/{name}.png" for name in names])
 
-    def spoil(_: Session) -> None:
+    def spoil(_: RunContext) -> None:
         memory.rm(f"/{bench.batch}/gone.png")
 
-    await on_session(bench, manifest, spoil, image_schemes=("memory",))
+    await on_run(bench, manifest, spoil, image_schemes=("memory",))
     assert [row["state"] for row in bench.table()] == ["queued", "invalid", "queued"]
 
 

@@ -19,9 +19,9 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, settlements, utc_now
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settlements import Filed
-from reelbatch.settle import Settler, SettleReason, SettleTally
+from reelbatch.settle import Settler, SettleReason, SettleStats
 from reelbatch.settle.file_names import part_name
-from reelbatch.storage.target import LocalFolder, Part, PartGone
+from reelbatch.storage.target import LocalTarget, Part, PartGone
 
 AUTUMN = Batch("autumn")
 _numbers = count()
@@ -116,7 +116,7 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-async def download(ledger: Ledger, storage: FakeStorage, folder: Path | str, **stated: Any) -> SettleTally:
+async def download(ledger: Ledger, storage: FakeStorage, folder: Path | str, **stated: Any) -> SettleStats:
     """A settle of all batches with downloads."""
     async with client_of(storage) as client:
         return await Settler(ledger, client, plan(**{"batch": None, "downloads": str(folder), **stated})).run()
@@ -136,8 +136,8 @@ async def test_a_finished_video_lies_under_its_key(ledger: Ledger, storage: Fake
     """The file has all bytes, the row says where it is, and nothing else is left in the folder."""
     submit(ledger, "TEA-001")
     videos = videos / "not" / "yet"
-    tally = await download(ledger, storage, videos)
-    assert (tally.complete, tally.downloaded, tally.download_failures) == (1, 1, [])
+    stats = await download(ledger, storage, videos)
+    assert (stats.complete, stats.downloaded, stats.download_failures) == (1, 1, [])
     assert files(videos) == {"TEA-001.mp4": content_of(video_of("TEA-001"))}
     assert row_of(ledger, "TEA-001")["video_path"] == str(videos / "TEA-001.mp4")
 
@@ -157,8 +157,8 @@ async def test_videos_of_earlier_runs_are_fetched(ledger: Ledger, storage: FakeS
     settle(ledger, *(complete(row) for row in rows))
     have = update(generations).where(generations.c.row_number > 3).values(video_path=str(elsewhere))
     ledger.change(lambda connection: connection.execute(have))
-    tally = await download(ledger, storage, videos)
-    assert (tally.polled, tally.downloaded) == (0, 3)
+    stats = await download(ledger, storage, videos)
+    assert (stats.polled, stats.downloaded) == (0, 3)
     assert sorted(files(videos)) == ["r000.mp4", "r001.mp4", "r002.mp4"]
     assert (await download(ledger, storage, videos)).downloaded == 0
 
@@ -174,8 +174,8 @@ async def test_a_video_that_was_deleted_comes_back(
     for key in ("gone", "a/b"):
         files_, path = fsspec.core.url_to_fs(row_of(ledger, key)["video_path"])
         files_.rm(path)
-    tally = await download(ledger, storage, folder)
-    assert (tally.polled, tally.downloaded, tally.download_failures) == (0, 2, [])
+    stats = await download(ledger, storage, folder)
+    assert (stats.polled, stats.downloaded, stats.download_failures) == (0, 2, [])
     for key in ("gone", "here", "a/b"):
         with fsspec.open(row_of(ledger, key)["video_path"]) as file:
             assert file.read() == content_of(video_of(key))
@@ -224,7 +224,7 @@ async def test_each_generation_has_its_own_file(ledger: Ledger, storage: FakeSto
     assert plain == str(videos / "TEA-001.mp4")
     both = {"TEA-001.mp4": content_of(first), own.rpartition("/")[2]: content_of(second)}
     assert files(videos) == both
-    LocalFolder(str(videos)).remove(own)
+    LocalTarget(str(videos)).remove(own)
     assert (await download(ledger, storage, videos)).downloaded == 1
     assert files(videos) == both
 
@@ -241,8 +241,8 @@ async def test_an_expired_address_is_asked_for_again(ledger: Ledger, storage: Fa
     """A 403 of the storage costs another GET, not the video."""
     submit(ledger, "a")
     storage.statuses = [403, 403]
-    tally = await download(ledger, storage, videos)
-    assert tally.downloaded == 1
+    stats = await download(ledger, storage, videos)
+    assert stats.downloaded == 1
     assert [request.url.params["address"] for request in storage.gets] == ["1", "2", "3"]
 
 
@@ -282,9 +282,9 @@ async def test_a_video_that_never_comes_is_left_for_the_next_run(
     """A file that never comes whole never gets its name; the row stays complete and the next run fetches it."""
     submit(ledger, "a", "b")
     storage.statuses = [500] * 5  # all tries of the one that comes first
-    tally = await download(ledger, storage, videos, concurrency=1)
-    assert (tally.reason, tally.complete, tally.downloaded) == (SettleReason.DONE, 2, 1)
-    ((key, message),) = tally.download_failures
+    stats = await download(ledger, storage, videos, concurrency=1)
+    assert (stats.reason, stats.complete, stats.downloaded) == (SettleReason.DONE, 2, 1)
+    ((key, message),) = stats.download_failures
     assert "500" in message
     assert row_of(ledger, key)["state"] == "complete"
     assert row_of(ledger, key)["video_path"] is None
@@ -296,8 +296,8 @@ async def test_a_full_disk_is_said_and_the_others_go_on(ledger: Ledger, storage:
     """A video that finds no room leaves its row complete and no half file; other videos are not touched by it."""
     submit(ledger, "a", "b")
     (videos / part_name(SPRING, RowKey("a"), video_of("a"))).symlink_to("/dev/full")  # takes no byte
-    tally = await download(ledger, storage, videos)
-    assert tally.download_failures == [("a", f"{videos}: the disk is full")]
+    stats = await download(ledger, storage, videos)
+    assert stats.download_failures == [("a", f"{videos}: the disk is full")]
     assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["video_path"]) == ("complete", None)
     assert files(videos) == {"b.mp4": content_of(video_of("b"))}
 
@@ -384,8 +384,8 @@ async def test_two_settles_download_at_once(
     rows = submit(ledger, *(f"r{n}" for n in range(15)), "a/b")
     settle(ledger, *(complete(row) for row in rows))
     with Ledger(f"sqlite:///{tmp_path / 'results.db'}") as second:
-        tallies = await asyncio.gather(download(ledger, storage, videos), download(second, storage, videos))
-    assert [tally.download_failures for tally in tallies] == [[], []]
+        all_stats = await asyncio.gather(download(ledger, storage, videos), download(second, storage, videos))
+    assert [stats.download_failures for stats in all_stats] == [[], []]
     assert len(files(videos)) == 16
     for row in rows:
         assert file_of(ledger, row.row_key) == content_of(row.video_id)
@@ -397,7 +397,7 @@ def test_two_names_of_one_video_become_one(videos: Path) -> None:
     part = videos / ".video.part"
     part.write_bytes(b"a video")
     (videos / "a.mp4").hardlink_to(part)
-    LocalFolder(str(videos)).place(Part(part, 7), "a.mp4", replace=True)
+    LocalTarget(str(videos)).place(Part(part, 7), "a.mp4", replace=True)
     assert files(videos) == {"a.mp4": b"a video"}
 
 
@@ -406,7 +406,7 @@ def test_half_a_video_never_gets_a_name(videos: Path) -> None:
     part = videos / ".part"
     part.write_bytes(b"half")
     with pytest.raises(PartGone):
-        LocalFolder(str(videos)).place(Part(part, 8), "a.mp4", replace=True)
+        LocalTarget(str(videos)).place(Part(part, 8), "a.mp4", replace=True)
     assert files(videos) == {".part": b"half"}
 
 
@@ -416,8 +416,8 @@ async def test_a_file_that_is_one_too_many_goes_again(ledger: Ledger, storage: F
     settle(ledger, complete(row))
     elsewhere = Filed(row, "s3://bucket/TEA-001.mp4")
     storage.on_fetch = lambda: ledger.change(lambda connection: settlements.record_files(connection, [elsewhere]))
-    tally = await download(ledger, storage, videos)
-    assert (tally.downloaded, files(videos)) == (0, {})
+    stats = await download(ledger, storage, videos)
+    assert (stats.downloaded, files(videos)) == (0, {})
     assert row_of(ledger, "TEA-001")["video_path"] == "s3://bucket/TEA-001.mp4"
 
 
@@ -438,9 +438,9 @@ async def test_no_key_leads_out_of_the_folder(ledger: Ledger, storage: FakeStora
     """Whatever a manifest calls its rows, everything lies in the folder."""
     keys = ("../../x", "a/b", "..", "CON", "/etc/passwd", "茶" * 300, "🫖", "nul\x00", "trailing.", " ")
     submit(ledger, *keys)
-    tally = await download(ledger, storage, videos)
-    assert tally.download_failures == []
-    assert tally.downloaded == len(keys) == len(files(videos))
+    stats = await download(ledger, storage, videos)
+    assert stats.download_failures == []
+    assert stats.downloaded == len(keys) == len(files(videos))
     assert {Path(row_of(ledger, key)["video_path"]).parent for key in keys} == {videos}
 
 
@@ -467,10 +467,10 @@ async def test_a_download_that_is_larger_than_any_video_is_refused(
     submit(ledger, "much-longer-key", "a")
     storage.states_length = states_length
     largest = len(content_of(video_of("a")))
-    tally = await download(ledger, storage, videos, largest_video=largest)
+    stats = await download(ledger, storage, videos, largest_video=largest)
     assert files(videos) == {"a.mp4": content_of(video_of("a"))}
     said = f"the download is refused: it has more than {largest:,} bytes, which no video has"
-    assert tally.download_failures == [("much-longer-key", said)]
+    assert stats.download_failures == [("much-longer-key", said)]
     assert row_of(ledger, "much-longer-key")["state"] == "complete"
     assert len(storage.gets) == 2
 
@@ -482,8 +482,8 @@ async def test_what_was_left_of_a_refused_download_goes_too(
     submit(ledger, "a")
     content = content_of(video_of("a"))
     (videos / part_name(SPRING, RowKey("a"), video_of("a"))).write_bytes(content[:1000])
-    tally = await download(ledger, storage, videos, largest_video=len(content) - 1)
-    assert (tally.downloads_failed, files(videos)) == (1, {})
+    stats = await download(ledger, storage, videos, largest_video=len(content) - 1)
+    assert (stats.downloads_failed, files(videos)) == (1, {})
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "gzip, gzip", "zstd", "deflate"])
@@ -493,9 +493,9 @@ async def test_a_packed_download_is_refused(
     """It was asked for as it is; a few kilobytes could unpack to gigabytes."""
     submit(ledger, "a")
     storage.headers = {"Content-Encoding": encoding}
-    tally = await download(ledger, storage, videos)
+    stats = await download(ledger, storage, videos)
     said = f"the download is refused: it comes packed ({encoding.lower()}), which was not asked for"
-    assert tally.download_failures == [("a", said)]
+    assert stats.download_failures == [("a", said)]
     assert files(videos) == {}
     assert [request.headers["accept-encoding"] for request in storage.gets] == ["identity"]
 

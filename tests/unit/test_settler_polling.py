@@ -23,8 +23,8 @@ from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.pipeline.status import batch_status
-from reelbatch.settle import SettlePlan, Settler, SettleReason
-from reelbatch.settle.patience import Patience
+from reelbatch.settle import SettleOptions, Settler, SettleReason
+from reelbatch.settle.backoff import SharedBackoff
 
 POLL_S = 0.01
 TOMORROW = utc_now() + timedelta(days=1)
@@ -82,9 +82,9 @@ async def client_of(handler: Any) -> AsyncIterator[Client]:
         yield client
 
 
-def plan(**stated: Any) -> SettlePlan:
+def plan(**stated: Any) -> SettleOptions:
     """A plan with a short interval."""
-    return SettlePlan(**{"batch": SPRING, "poll_interval_s": POLL_S, **stated})
+    return SettleOptions(**{"batch": SPRING, "poll_interval_s": POLL_S, **stated})
 
 
 @pytest.fixture
@@ -101,11 +101,11 @@ async def test_a_video_is_followed_from_queued_to_complete(ledger: Ledger) -> No
     api = FakeApi(QUEUED, RENDERING, RENDERING, COMPLETE)
     api.on_ask = lambda _: states.append(row_of(ledger, "a")["state"])
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
+        stats = await Settler(ledger, client, plan()).run()
     assert states == ["queued", "queued", "rendering", "rendering"]
-    assert (tally.reason, tally.polled, tally.complete, tally.unsettled) == (SettleReason.DONE, 4, 1, 0)
-    assert (tally.credits_estimated, tally.credits_charged, tally.credits_final) == (ESTIMATE, ESTIMATE, 192)
-    assert tally.credits_refunded == ESTIMATE - 192
+    assert (stats.reason, stats.polled, stats.complete, stats.unsettled) == (SettleReason.DONE, 4, 1, 0)
+    assert (stats.credits_estimated, stats.credits_charged, stats.credits_final) == (ESTIMATE, ESTIMATE, 192)
+    assert stats.credits_refunded == ESTIMATE - 192
     assert committed(ledger) == 192
 
 
@@ -127,12 +127,12 @@ async def test_a_refunded_video_is_final(ledger: Ledger, answer: dict[str, Any],
     """Failed and canceled videos end the waiting and give their credits back."""
     submit(ledger, "a")
     async with client_of(FakeApi(answer)) as client:
-        tally = await Settler(ledger, client, plan()).run()
+        stats = await Settler(ledger, client, plan()).run()
     row = row_of(ledger, "a")
     assert (row["state"], row["credits_final"], committed(ledger)) == (state, 0, 0)
     assert row["error_code"] == {"error": "no_source_face", "canceled": "canceled"}[state]
-    assert tally.credits_refunded == ESTIMATE
-    assert getattr(tally, state) == 1
+    assert stats.credits_refunded == ESTIMATE
+    assert getattr(stats, state) == 1
 
 
 async def test_a_bad_key_stops_everything_at_once(ledger: Ledger) -> None:
@@ -140,8 +140,8 @@ async def test_a_bad_key_stops_everything_at_once(ledger: Ledger) -> None:
     submit(ledger, *(f"r{n}" for n in range(40)))
     api = FakeApi(401)
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(concurrency=4)).run()
-    assert (tally.reason, tally.unsettled) == (SettleReason.BAD_KEY, 40)
+        stats = await Settler(ledger, client, plan(concurrency=4)).run()
+    assert (stats.reason, stats.unsettled) == (SettleReason.BAD_KEY, 40)
     assert len(api.asked) <= 4
     assert row_of(ledger, "r0")["state"] == "queued"
     assert row_of(ledger, "r0")["error_code"] is None
@@ -153,8 +153,8 @@ async def test_a_video_that_the_api_does_not_know_is_given_up_for_this_run(ledge
     api = FakeApi(COMPLETE)
     api.scripts["vid-spring-lost"] = [404]
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 1)
+        stats = await Settler(ledger, client, plan()).run()
+    assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.DONE, 1, 1)
     assert api.asked.count("vid-spring-lost") == 3
     lost = row_of(ledger, "lost")
     assert (lost["state"], lost["error_code"]) == ("queued", "http_404")
@@ -167,8 +167,8 @@ async def test_an_answer_about_another_video_settles_nothing(ledger: Ledger) -> 
     api = FakeApi(COMPLETE)
     api.scripts["vid-spring-mixed"] = [COMPLETE | {"id": "vid-spring-known", "credits_charged": 999}]
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 1)
+        stats = await Settler(ledger, client, plan()).run()
+    assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.DONE, 1, 1)
     assert api.asked.count("vid-spring-mixed") == 3
     mixed = row_of(ledger, "mixed")
     assert (mixed["state"], mixed["error_code"], mixed["credits_final"]) == ("queued", "other_video", None)
@@ -198,8 +198,8 @@ async def test_a_state_that_nobody_knows_is_waited_for_no_longer_than_said(
     api = FakeApi(COMPLETE)
     api.scripts["vid-spring-odd"] = [RENDERING, reply]
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(unknown_state_holds_s=0.2)).run()
-    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 1)
+        stats = await Settler(ledger, client, plan(unknown_state_holds_s=0.2)).run()
+    assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.DONE, 1, 1)
     odd = row_of(ledger, "odd")
     assert (odd["state"], odd["error_code"], odd["credits_final"]) == ("rendering", code, None)
     assert message in odd["error_message"]
@@ -212,8 +212,8 @@ async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) 
     api = FakeApi(COMPLETE)
     api.scripts = {"vid-spring-odd": [EXPIRED], "vid-spring-later": [EXPIRED, RENDERING, EXPIRED, QUEUED]}
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(timeout_s=0.5)).run()
-    assert (tally.reason, tally.unsettled) == (SettleReason.TIMED_OUT, 2)
+        stats = await Settler(ledger, client, plan(timeout_s=0.5)).run()
+    assert (stats.reason, stats.unsettled) == (SettleReason.TIMED_OUT, 2)
     assert ledger.read(lambda connection: shared_limits.unfinished(connection, "local")) == 2
     later = row_of(ledger, "later")
     assert (later["state"], later["error_code"], later["error_message"]) == ("rendering", None, None)
@@ -249,8 +249,8 @@ async def test_a_video_that_the_api_can_say_nothing_of_is_not_waited_for_for_eve
     api.scripts["vid-spring-broken"] = [500]
     api.scripts["vid-spring-silent"] = [httpx.ReadTimeout("slow")]
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(unknown_state_holds_s=0.3)).run()
-    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.DONE, 1, 2)
+        stats = await Settler(ledger, client, plan(unknown_state_holds_s=0.3)).run()
+    assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.DONE, 1, 2)
     assert [row_of(ledger, key)["error_code"] for key in ("broken", "silent")] == ["http_500", "no_answer"]
     assert ledger.read(lambda connection: shared_limits.unfinished(connection, "local")) == 0
 
@@ -267,9 +267,9 @@ async def test_a_refund_that_comes_later_is_seen(ledger: Ledger, first: dict[str
         await Settler(ledger, client, plan(wait=False)).run()
         assert committed(ledger) == ESTIMATE
         api.scripts = {row.video_id: [FAILED]}
-        tally = await Settler(ledger, client, plan()).run()
+        stats = await Settler(ledger, client, plan()).run()
         again = await Settler(ledger, client, plan()).run()
-    assert (tally.refunds, tally.credits_refunded, tally.credits_final, tally.changed) == (1, ESTIMATE, 0, 1)
+    assert (stats.refunds, stats.credits_refunded, stats.credits_final, stats.changed) == (1, ESTIMATE, 0, 1)
     assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["credits_final"], committed(ledger)) == ("error", 0, 0)
     assert again.polled == 0
 
@@ -280,8 +280,8 @@ async def test_a_refund_is_looked_for_ever_more_rarely_and_for_a_day(ledger: Led
     async with client_of(FakeApi(UNREFUNDED)) as client:
         for age, polled in ((0, 1), (0, 1), (0, 0), (4, 1), (25, 1), (26, 0)):
             _let_pass(ledger, timedelta(hours=age))
-            tally = await Settler(ledger, client, plan(wait=False)).run()
-            assert (tally.polled, tally.reason, tally.refunds) == (polled, SettleReason.DONE, 0)
+            stats = await Settler(ledger, client, plan(wait=False)).run()
+            assert (stats.polled, stats.reason, stats.refunds) == (polled, SettleReason.DONE, 0)
     assert row_of(ledger, "a")["credits_final"] == ESTIMATE == committed(ledger)
     assert attempt_of(ledger, row)["refund_due_at"] is None
 
@@ -318,8 +318,8 @@ async def test_an_answer_about_another_video_may_pass(ledger: Ledger) -> None:
     """The next answer about the right one settles the row."""
     submit(ledger, "a")
     async with client_of(FakeApi({**COMPLETE, "id": "other"}, COMPLETE)) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert tally.complete == 1
+        stats = await Settler(ledger, client, plan()).run()
+    assert stats.complete == 1
     assert row_of(ledger, "a")["error_code"] is None
 
 
@@ -327,8 +327,8 @@ async def test_a_video_that_turns_up_again_is_settled(ledger: Ledger) -> None:
     """A 404 that passes leaves no trace in the end."""
     submit(ledger, "a")
     async with client_of(FakeApi(404, 404, COMPLETE)) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert tally.complete == 1
+        stats = await Settler(ledger, client, plan()).run()
+    assert stats.complete == 1
     assert row_of(ledger, "a")["error_code"] is None
 
 
@@ -337,8 +337,8 @@ async def test_an_api_that_is_down_is_waited_for(ledger: Ledger) -> None:
     submit(ledger, "a", "b", "c")
     api = FakeApi(500, httpx.ConnectError("refused"), 429, 503, httpx.ReadTimeout("slow"), COMPLETE)
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert (tally.reason, tally.complete, tally.failed_polls) == (SettleReason.DONE, 3, 15)
+        stats = await Settler(ledger, client, plan()).run()
+    assert (stats.reason, stats.complete, stats.failed_polls) == (SettleReason.DONE, 3, 15)
     assert row_of(ledger, "a")["error_code"] is None
 
 
@@ -347,8 +347,8 @@ async def test_an_api_that_is_down_is_not_hammered(ledger: Ledger) -> None:
     submit(ledger, *(f"r{n}" for n in range(60)))
     api = FakeApi(500)
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(concurrency=2, timeout_s=0.3)).run()
-    assert tally.reason is SettleReason.TIMED_OUT
+        stats = await Settler(ledger, client, plan(concurrency=2, timeout_s=0.3)).run()
+    assert stats.reason is SettleReason.TIMED_OUT
     assert len(api.asked) < 40
 
 
@@ -356,8 +356,8 @@ async def test_following_ends_after_its_time(ledger: Ledger) -> None:
     """What is not finished by then stays as it is, for the next settle."""
     submit(ledger, "a")
     async with client_of(FakeApi({"status": "draft"})) as client:
-        tally = await Settler(ledger, client, plan(timeout_s=0.1)).run()
-    assert (tally.reason, tally.unsettled) == (SettleReason.TIMED_OUT, 1)
+        stats = await Settler(ledger, client, plan(timeout_s=0.1)).run()
+    assert (stats.reason, stats.unsettled) == (SettleReason.TIMED_OUT, 1)
     assert row_of(ledger, "a")["state"] == "queued"
 
 
@@ -366,9 +366,9 @@ async def test_one_pass_looks_at_each_row_once(ledger: Ledger) -> None:
     submit(ledger, *(f"r{n}" for n in range(30)))
     api = FakeApi(RENDERING)
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(wait=False, concurrency=4)).run()
+        stats = await Settler(ledger, client, plan(wait=False, concurrency=4)).run()
     assert sorted(api.asked) == sorted(f"vid-spring-r{n}" for n in range(30))
-    assert (tally.reason, tally.unsettled) == (SettleReason.DONE, 30)
+    assert (stats.reason, stats.unsettled) == (SettleReason.DONE, 30)
 
 
 async def test_no_more_are_asked_about_at_once_than_allowed(ledger: Ledger) -> None:
@@ -376,8 +376,8 @@ async def test_no_more_are_asked_about_at_once_than_allowed(ledger: Ledger) -> N
     submit(ledger, *(f"r{n}" for n in range(50)))
     api = FakeApi(COMPLETE)
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan(concurrency=5)).run()
-    assert tally.complete == 50
+        stats = await Settler(ledger, client, plan(concurrency=5)).run()
+    assert stats.complete == 50
     assert api.most_in_flight == 5
 
 
@@ -393,8 +393,8 @@ async def test_stopping_finishes_what_is_under_way(ledger: Ledger) -> None:
             await api.held.acquire()
         settler.stop()
         api.hold.set()
-        tally = await running
-    assert (tally.reason, tally.complete, tally.unsettled) == (SettleReason.INTERRUPTED, 3, 7)
+        stats = await running
+    assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.INTERRUPTED, 3, 7)
 
 
 async def test_cancelling_is_a_gentle_stop(ledger: Ledger) -> None:
@@ -434,9 +434,9 @@ async def test_odd_figures_do_not_lose_an_ending(ledger: Ledger) -> None:
         {**FAILED, "error": {"code": {"no": 1}, "message": "\ud800 nul \x00 " + "x" * 9999}}
     ]
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert (tally.reason, tally.complete, tally.error) == (SettleReason.DONE, 1, 1)
-    assert (tally.odd_figure_rows, [odd.row_key for odd in tally.odd_figures]) == (1, ["a"])
+        stats = await Settler(ledger, client, plan()).run()
+    assert (stats.reason, stats.complete, stats.error) == (SettleReason.DONE, 1, 1)
+    assert (stats.odd_figure_rows, [odd.row_key for odd in stats.odd_figures]) == (1, ["a"])
     assert row_of(ledger, "a")["credits_final"] == ESTIMATE
     assert row_of(ledger, "b")["error_message"].startswith("? nul x")
 
@@ -448,9 +448,9 @@ async def test_a_final_figure_that_is_not_believed_is_named(ledger: Ledger, said
     api = FakeApi(COMPLETE)
     api.scripts["vid-spring-a"] = [{**COMPLETE, "credits_charged": said}]
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    (odd,) = tally.odd_figures
-    assert (tally.odd_figure_rows, odd) == (1, OddFigure(RowKey("a"), str(figure(said).odd)))
+        stats = await Settler(ledger, client, plan()).run()
+    (odd,) = stats.odd_figures
+    assert (stats.odd_figure_rows, odd) == (1, OddFigure(RowKey("a"), str(figure(said).odd)))
     status = batch_status(ledger, SPRING).as_json()
     assert (status["odd_figure_rows"], status["odd_figures"]) == (1, [{"row_key": "a", "why": odd.why}])
     assert committed(ledger) == ESTIMATE + 192
@@ -465,9 +465,9 @@ async def test_a_results_table_that_fails_ends_the_run(ledger: Ledger) -> None:
     )
     ledger.change(lambda connection: connection.execute(text(broken)))
     async with client_of(api) as client:
-        tally = await Settler(ledger, client, plan()).run()
-    assert tally.reason is SettleReason.LEDGER_FAILED
-    assert "broken" in (tally.message or "")
+        stats = await Settler(ledger, client, plan()).run()
+    assert stats.reason is SettleReason.LEDGER_FAILED
+    assert "broken" in (stats.message or "")
     assert committed(ledger) == 2 * ESTIMATE
 
 
@@ -495,14 +495,14 @@ async def test_a_settled_table_is_not_asked_about(ledger: Ledger) -> None:
 
 async def test_a_pause_grows_and_ends_with_the_first_good_answer() -> None:
     """Failures of one round make one pause; the next round's is longer; a good answer ends it at once."""
-    patience = Patience(10)
+    patience = SharedBackoff(10)
     start = asyncio.get_running_loop().time()
     patience.failed(start)
     patience.failed(start)
     assert 7 < patience.left_s() <= 10
     patience.failed(start + 11)
     assert 14 < patience.left_s() <= 20
-    patience.good()
+    patience.on_success()
     assert patience.left_s() == 0
     patience.failed(start + 40)
     assert patience.left_s() <= 10

@@ -48,7 +48,7 @@ class DelimitedSource:
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; one with too few or too many cells is `broken`, one without any content is left out."""
         places = {column: self.columns.index(column) for column in wanted}
-        pen = _Pen(self._header)
+        pen = _MalformedRows(self._header)
         last = None
         for batch in _record_batches(self._file, pen):
             if last is not None:
@@ -61,7 +61,7 @@ class DelimitedSource:
             yield RawRows((), {column: [] for column in wanted}, broken)
 
 
-class _Pen:
+class _MalformedRows:
     """Holds the rows that the parser refuses until their place in the file is reached, and counts rows."""
 
     def __init__(self, header: Header) -> None:
@@ -116,7 +116,7 @@ class _Pen:
         return [self._broken.pop(number) for number in numbers]
 
 
-def _record_batches(file: TextFile, pen: _Pen) -> Iterator[Any]:
+def _record_batches(file: TextFile, pen: _MalformedRows) -> Iterator[Any]:
     """Arrow's batches of text cells, no longer than BATCH_ROWS each.
 
     A row that is longer than a small block is found when it is reached: the file is read again, in large ones.
@@ -138,7 +138,7 @@ def _record_batches(file: TextFile, pen: _Pen) -> Iterator[Any]:
             return
 
 
-def _blocks(file: TextFile, pen: _Pen, size: int) -> Iterator[Any]:
+def _blocks(file: TextFile, pen: _MalformedRows, size: int) -> Iterator[Any]:
     names = [str(place) for place in range(len(pen.header.columns))]
     try:
         with (
@@ -169,7 +169,7 @@ def _straddles(error: Exception) -> bool:
     return "straddling" in str(error)
 
 
-def _unparsable(file: TextFile, pen: _Pen, error: Exception) -> ManifestError:
+def _unparsable(file: TextFile, pen: _MalformedRows, error: Exception) -> ManifestError:
     file.verify()  # the encoding is the likeliest cause, and this names the line
     row = pen.number(1)[0]
     if _straddles(error):
@@ -178,7 +178,7 @@ def _unparsable(file: TextFile, pen: _Pen, error: Exception) -> ManifestError:
     return ManifestError(f"{file.path}, row {row} or after: {error}. Correct the file or export it again.")
 
 
-def _raw_rows(batch: Any, pen: _Pen, places: dict[str, int]) -> RawRows:
+def _raw_rows(batch: Any, pen: _MalformedRows, places: dict[str, int]) -> RawRows:
     numbers = pen.number(batch.num_rows)
     columns = {column: texts(batch.column(place)) for column, place in places.items()}
     blank = _blank_rows(batch, next(iter(columns.values()), []))

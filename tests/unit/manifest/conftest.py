@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from reelbatch.domain import Problem, Row
+from reelbatch.domain import Issue, Row
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
 from reelbatch.model_table import load_models
 
@@ -19,8 +19,8 @@ class Outcome(NamedTuple):
     """A whole manifest, read."""
 
     rows: list[Row]
-    problems: list[Problem]
-    warnings: list[Problem]
+    problems: list[Issue]
+    warnings: list[Issue]
 
     @property
     def whats(self) -> list[tuple[int | None, str | None, str]]:
@@ -44,8 +44,8 @@ def read(checks: Checks) -> Read:
         options.setdefault("defaults", {"end_seconds": 5})
         manifest = open_manifest(source, ManifestOptions(**options), replace(checks, **(change or {})))
         rows: list[Row] = []
-        problems: list[Problem] = []
-        warnings: list[Problem] = []
+        problems: list[Issue] = []
+        warnings: list[Issue] = []
         for batch in manifest.batches():
             rows += batch.rows
             problems += batch.problems

@@ -28,7 +28,7 @@ from reelbatch.model_table import load_models
 from reelbatch.storage import files
 from reelbatch.storage.errors import Bound, Trouble
 from reelbatch.storage.files import CloudProblem
-from reelbatch.submit import Uploader, UploadPlan
+from reelbatch.submit import Uploader, UploadOptions
 
 ROOT = Path(__file__).parents[3]
 MEGABYTE = 1 << 20
@@ -53,7 +53,7 @@ def frame(*images: str) -> pd.DataFrame:
 def uploader(**bounds: Any) -> Uploader:
     """One that gets no further than the image: there is no API behind it."""
     images = ImageBounds(**{"upload": SMALL, **bounds})
-    plan = UploadPlan(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
+    plan = UploadOptions(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
     nothing: Any = None
     return Uploader(nothing, nothing, plan, asyncio.sleep)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from flows.steps import as_flow, opened, send
 from reelbatch.pipeline.generate import GenerateOptions, assignment, send_options
-from reelbatch.pipeline.load_manifest import take_up_manifest
-from reelbatch.pipeline.run_context import open_session
+from reelbatch.pipeline.load_manifest import join_or_load
+from reelbatch.pipeline.run_context import open_run
 
 
 @as_flow
@@ -19,6 +19,6 @@ async def generate(**given: Any) -> None:
             regenerate=given["regenerate"], rows=given["rows"], repeats=settings.repeats, limit=given["limit"]
         )
         options = GenerateOptions(source=given["manifest"], batch=given["batch"], strict=given["strict"], send=which)
-        async with open_session(ledger, settings, assignment(options, settings)) as session:
-            load = partial(take_up_manifest, session, options)
-            await send(session, load, limit=given["limit"], settle=given["settle"])
+        async with open_run(ledger, settings, assignment(options, settings)) as context:
+            load = partial(join_or_load, context, options)
+            await send(context, load, limit=given["limit"], settle=given["settle"])

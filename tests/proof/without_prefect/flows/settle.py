@@ -29,5 +29,5 @@ async def settle(**given: Any) -> None:
         folder = ledger.path.parent if ledger.path else Path("results")
         for name in names:
             target = str(folder / f"{name}.parquet")
-            if settler.tally.changed or is_behind(ledger, target, name):
+            if settler.stats.changed or is_behind(ledger, target, name):
                 await asyncio.to_thread(export, ledger, target, name)

@@ -12,7 +12,7 @@ from reelbatch.ledger import Ledger
 from reelbatch.pipeline.export import export
 from reelbatch.pipeline.generate import send_all
 from reelbatch.pipeline.resources import opened_ledger
-from reelbatch.pipeline.run_context import Session, on_done
+from reelbatch.pipeline.run_context import RunContext, on_done
 from reelbatch.settings import Settings, load_settings
 from reelbatch.signals import stopping_gently
 
@@ -60,17 +60,17 @@ async def opened(
 
 
 async def send(
-    session: Session, take_up: Callable[[], Awaitable[object]], *, limit: int | None, settle: bool
+    context: RunContext, load: Callable[[], Awaitable[object]], *, limit: int | None, settle: bool
 ) -> None:
     """The steps of every run that sends rows; whoever watches prints the report and closes the order."""
-    target = session.export_target
-    with stopping_gently(session.interrupt):
-        await take_up()
-        await send_all(session, lambda _, first, last: session.submit(first, last), limit=limit)
+    target = context.export_target
+    with stopping_gently(context.interrupt):
+        await load()
+        await send_all(context, lambda _, first, last: context.submit(first, last), limit=limit)
         if settle:
-            await session.settle()
-    await asyncio.to_thread(session.make_report)
+            await context.settle()
+    await asyncio.to_thread(context.make_report)
     try:
-        await asyncio.to_thread(export, session.ledger, target, session.scope.batch)
+        await asyncio.to_thread(export, context.ledger, target, context.scope.batch)
     except ReelbatchError as error:
-        session.export_problem = str(error)
+        context.export_problem = str(error)

@@ -15,7 +15,7 @@ def backoff(wait_s: float, failures: int) -> float:
     return longest * random.uniform(0.75, 1.0)
 
 
-class Patience:
+class SharedBackoff:
     """One pause for all polls. It grows with each round of failures and ends with the first good answer."""
 
     def __init__(self, wait_s: float) -> None:
@@ -33,7 +33,7 @@ class Patience:
         """Seconds until the next poll may start; 0 where it may start now."""
         return max(0.0, self._until - asyncio.get_running_loop().time())
 
-    def good(self) -> None:
+    def on_success(self) -> None:
         """The API answered."""
         self._rounds = 0
         self._until = 0.0
