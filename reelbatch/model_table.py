@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reelbatch.domain import Plan, Request
+from reelbatch.domain import Request, Tier
 from reelbatch.errors import SettingsError
 
 DEFAULT_MODEL = "default"
@@ -51,7 +51,7 @@ class Model(_Frozen):
     end_image_max_seconds: int | None = None
     audio: Literal["no", "free", "extra"] | None = None
     aspect_ratios: tuple[str, ...] = ()
-    plans: dict[str, tuple[Plan, ...]] = Field(default_factory=dict)
+    plans: dict[str, tuple[Tier, ...]] = Field(default_factory=dict)
     fps: dict[str, int] = Field(default_factory=dict)
     rates: dict[str, int] = Field(default_factory=dict)  # credits per second of output
     audio_rates: dict[str, int] = Field(default_factory=dict)  # credits per second that audio adds
@@ -100,9 +100,9 @@ class DefaultModel(ByTier):
     paid_by_resolution: dict[str, str] = Field(default_factory=dict)
     paid_long: LongVideos
 
-    def choose(self, tier: Literal["paid", "free"], resolution: str, seconds: float) -> str:
+    def choose(self, kind: Literal["paid", "free"], resolution: str, seconds: float) -> str:
         """By tier, resolution and length in seconds; length counts before resolution."""
-        if tier == "free":
+        if kind == "free":
             return self.free
         if seconds > self.paid_long.over_seconds:
             return self.paid_long.model
@@ -126,24 +126,24 @@ class ModelTable(_Frozen):
     default_resolution: ByTier
     min_seconds: int
     max_seconds: int
-    dollars_per_credit: dict[Plan, float]
+    dollars_per_credit: dict[Tier, float]
     dollar_bands: tuple[Band, ...]
-    upload_limits: dict[Plan, int]
-    render_windows: dict[Plan, int | None]
+    upload_limits: dict[Tier, int]
+    render_windows: dict[Tier, int | None]
     models: dict[str, Model]
     profiles: dict[str, Model]
     aliases: dict[str, Alias]
 
-    def resolve(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> Resolved:
+    def resolve(self, request: Request, *, tier: Tier | None = None, profile: str | None = None) -> Resolved:
         """The model that the API will use for `request`, its resolution and whether audio is on."""
-        tier: Literal["paid", "free"] = "free" if plan == "free" else "paid"
+        kind: Literal["paid", "free"] = "free" if tier == "free" else "paid"
         name = request.model or DEFAULT_MODEL
-        resolution = request.resolution or getattr(self.default_resolution, tier)
+        resolution = request.resolution or getattr(self.default_resolution, kind)
         audio = bool(request.audio)
         if profile:
             return Resolved(profile, self._profile(profile), resolution, audio)
         if name == DEFAULT_MODEL:
-            name = self.default_model.choose(tier, resolution, request.end_seconds or 0.0)
+            name = self.default_model.choose(kind, resolution, request.end_seconds or 0.0)
             return Resolved(name, self.models.get(name), resolution, audio, assumed=True)
         if alias := self.aliases.get(name):
             name, audio = alias.model, audio or alias.audio
@@ -159,7 +159,7 @@ class ModelTable(_Frozen):
         self,
         request: Request,
         *,
-        plan: Plan | None = None,
+        tier: Tier | None = None,
         profile: str | None = None,
         rate: int | None = None,
     ) -> int | None:
@@ -167,23 +167,23 @@ class ModelTable(_Frozen):
 
         `rate` (credits per second) stands in for rates that the table does not know.
         """
-        resolved = self.resolve(request, plan=plan, profile=profile)
-        per_second = _rate(request, resolved, plan)
+        resolved = self.resolve(request, tier=tier, profile=profile)
+        per_second = _rate(request, resolved, tier)
         per_second = rate if per_second is None else per_second
         if per_second is None or request.end_seconds is None:
             return None
         return ceil(round(per_second * request.end_seconds, 6))  # 100 * 1.1 is a little more than 110 in floats
 
-    def check(self, request: Request, *, plan: Plan | None = None, profile: str | None = None) -> list[RequestIssue]:
+    def check(self, request: Request, *, tier: Tier | None = None, profile: str | None = None) -> list[RequestIssue]:
         """Everything in `request` that its model does not accept, and warnings.
 
         What a model that is only assumed does not accept is a warning: the API may use another one.
         """
-        resolved = self.resolve(request, plan=plan, profile=profile)
+        resolved = self.resolve(request, tier=tier, profile=profile)
         findings = (
             [_unknown_model(resolved.name)]
             if resolved.model is None
-            else list(_findings(request, resolved, resolved.model, plan))
+            else list(_findings(request, resolved, resolved.model, tier))
         )
         seconds = request.end_seconds or 0
         if self.min_seconds <= seconds <= self.max_seconds:
@@ -214,16 +214,16 @@ def _unknown_model(name: str) -> RequestIssue:
     return RequestIssue("model", name, what, remedy, blocking=False)
 
 
-def _rate(request: Request, resolved: Resolved, plan: Plan | None) -> int | None:
+def _rate(request: Request, resolved: Resolved, tier: Tier | None) -> int | None:
     """Credits per second; unknown, too, where the assumed model can't make the video, so that another one will."""
     model = resolved.model
-    if model is None or (resolved.assumed and any(_misfits(request, resolved, model, plan))):
+    if model is None or (resolved.assumed and any(_misfits(request, resolved, model, tier))):
         return None
     return model.rate(resolved.resolution, audio=resolved.audio)
 
 
-def _findings(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[RequestIssue]:
-    misfits = _misfits(request, resolved, model, plan)
+def _findings(request: Request, resolved: Resolved, model: Model, tier: Tier | None) -> Iterator[RequestIssue]:
+    misfits = _misfits(request, resolved, model, tier)
     return map(_assumed, misfits) if resolved.assumed else misfits
 
 
@@ -233,8 +233,8 @@ def _assumed(finding: RequestIssue) -> RequestIssue:
     return finding._replace(what=what, remedy=remedy, blocking=False)
 
 
-def _misfits(request: Request, resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[RequestIssue]:
-    yield from _check_resolution(resolved, model, plan)
+def _misfits(request: Request, resolved: Resolved, model: Model, tier: Tier | None) -> Iterator[RequestIssue]:
+    yield from _check_resolution(resolved, model, tier)
     yield from _check_seconds(request, resolved, model)
     if resolved.audio and model.audio == "no":
         yield RequestIssue("audio", "true", f"{resolved.name} makes no audio", "Leave it empty or set it to false.")
@@ -242,14 +242,14 @@ def _misfits(request: Request, resolved: Resolved, model: Model, plan: Plan | No
         yield from _check_end_image(request, resolved, model)
 
 
-def _check_resolution(resolved: Resolved, model: Model, plan: Plan | None) -> Iterator[RequestIssue]:
+def _check_resolution(resolved: Resolved, model: Model, tier: Tier | None) -> Iterator[RequestIssue]:
     if model.resolutions and resolved.resolution not in model.resolutions:
         what = f"{resolved.name} does not offer this resolution"
         yield RequestIssue("resolution", resolved.resolution, what, f"Use {either(model.resolutions)}.")
     plans = model.plans.get(resolved.resolution)
-    if plan and plans and plan not in plans:
-        what = f"not included in the plan {plan}"
-        yield RequestIssue("resolution", resolved.resolution, what, f"It needs the plan {either(plans)}.")
+    if tier and plans and tier not in plans:
+        what = f"not included in the tier {tier}"
+        yield RequestIssue("resolution", resolved.resolution, what, f"It needs the tier {either(plans)}.")
 
 
 def _check_seconds(request: Request, resolved: Resolved, model: Model) -> Iterator[RequestIssue]:

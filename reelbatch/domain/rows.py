@@ -14,7 +14,7 @@ RunId = NewType("RunId", str)
 Token = NewType("Token", str)
 VideoId = NewType("VideoId", str)
 Fingerprint = NewType("Fingerprint", str)
-Plan = Literal["free", "creator", "pro", "business"]  # what an account may be subscribed to
+Tier = Literal["free", "creator", "pro", "business"]  # what an account may be subscribed to
 IMAGE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "file")
 """Of the addresses that images are fetched from, unless the setting `image_schemes` says otherwise."""
 

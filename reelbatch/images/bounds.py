@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from reelbatch.domain import IMAGE_SCHEMES, Plan
+from reelbatch.domain import IMAGE_SCHEMES, Tier
 from reelbatch.images.inspect import ImageProblem
 from reelbatch.storage.errors import Bound, Trouble, chained
 from reelbatch.storage.files import redact_url, scheme_of
@@ -47,15 +47,15 @@ class ImageBounds:
                 raise ImageProblem(f"{trouble.what}: {redact_url(address)}", trouble.remedy)
 
 
-def upload_bound(plan: Plan | None, limits: Mapping[Plan, int]) -> Bound:
-    """What the plan's `limits` allow; the smallest of them where the plan has none that is known."""
+def upload_bound(tier: Tier | None, limits: Mapping[Tier, int]) -> Bound:
+    """What the tier's `limits` allow; the smallest of them where the tier has none that is known."""
     size, remedy = min(limits.values()), "Shrink the image."
-    if plan is not None and plan in limits:
-        size, whose = limits[plan], f"the limit of the plan {plan}"
-    elif plan is None:
-        whose = "the smallest limit, since no plan is stated"
-        remedy = "Shrink the image, or state the plan if it allows more."
+    if tier is not None and tier in limits:
+        size, whose = limits[tier], f"the limit of the tier {tier}"
+    elif tier is None:
+        whose = "the smallest limit, since no tier is stated"
+        remedy = "Shrink the image, or state the tier if it allows more."
     else:
-        whose = f"the smallest limit, since none is known for the plan {plan}"
+        whose = f"the smallest limit, since none is known for the tier {tier}"
     what = f"more than the {size:,} bytes that may be uploaded ({whose})"
     return Bound(size, Trouble(what, remedy, is_files_own=True))

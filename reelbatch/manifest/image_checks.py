@@ -52,7 +52,7 @@ class ImageChecks:
         self._look_at_files = checks.images
         self._base = base
         self._on_the_web = image_kind(base) is ImageKind.URL
-        upload = upload_bound(checks.plan, checks.models.upload_limits)
+        upload = upload_bound(checks.tier, checks.models.upload_limits)
         self._bounds = ImageBounds(schemes=checks.image_schemes, upload=upload)
         self._verdict = lru_cache(_REMEMBERED)(self._look)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from reelbatch.domain import IMAGE_SCHEMES, Issue, Plan, Request, Row
+from reelbatch.domain import IMAGE_SCHEMES, Issue, Request, Row, Tier
 from reelbatch.model_table import ModelTable
 
 LARGEST_TEXT = 4 << 30
@@ -48,7 +48,7 @@ class Checks:
 
     Attributes:
         models: the table of models.
-        plan: sets the upload limit (None: the smallest) and which resolutions are included.
+        tier: sets the upload limit (None: the smallest) and which resolutions are included.
         profile: a profile of the table in place of the model that a row names, such as `legacy`.
         rate: credits per second for models whose rate is unknown.
         images: look at image files on this machine.
@@ -56,7 +56,7 @@ class Checks:
     """
 
     models: ModelTable
-    plan: Plan | None = None
+    tier: Tier | None = None
     profile: str | None = None
     rate: int | None = None
     images: bool = True

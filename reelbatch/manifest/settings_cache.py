@@ -77,9 +77,9 @@ class Shapes(dict[ShapeKey, Shape]):
 
     def _judged(self, settings: Request, faults: list[RequestIssue], *, parsed: bool) -> Shape:
         checks = self._checks
-        findings = [] if faults else checks.models.check(settings, plan=checks.plan, profile=checks.profile)
+        findings = [] if faults else checks.models.check(settings, tier=checks.tier, profile=checks.profile)
         faults = faults + [finding for finding in findings if finding.blocking]
-        resolved = checks.models.resolve(settings, plan=checks.plan, profile=checks.profile)
+        resolved = checks.models.resolve(settings, tier=checks.tier, profile=checks.profile)
         aspect_ratios = resolved.model.aspect_ratios if resolved.model else ()
         deprecated = _deprecated(settings)
         credits_ = None if faults else self._estimate(settings)
@@ -97,7 +97,7 @@ class Shapes(dict[ShapeKey, Shape]):
 
     def _estimate(self, settings: Request) -> int | None:
         checks = self._checks
-        return checks.models.estimate(settings, plan=checks.plan, profile=checks.profile, rate=checks.rate)
+        return checks.models.estimate(settings, tier=checks.tier, profile=checks.profile, rate=checks.rate)
 
     def _model(self, text: str) -> str:
         """A name as the table writes it, whatever the case; an unknown one as it stands."""

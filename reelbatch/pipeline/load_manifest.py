@@ -108,7 +108,7 @@ def digest_of(options: GenerateOptions, settings: Settings) -> str:
     how = {
         "manifest": settings.manifest.model_dump(mode="json"),
         "models": load_models(settings.models).model_dump(mode="json"),
-        "checks": [settings.plan, settings.model_profile, settings.rate, sorted(settings.image_schemes)],
+        "checks": [settings.tier, settings.model_profile, settings.rate, sorted(settings.image_schemes)],
         "send": asdict(replace(options.send, limit=None)),
         "strict": options.strict,
     }

@@ -167,7 +167,7 @@ def checks_of(settings: Settings) -> Checks:
     """The checks that the settings ask for."""
     return Checks(
         models=load_models(settings.models),
-        plan=settings.plan,
+        tier=settings.tier,
         profile=settings.model_profile,
         rate=settings.rate,
         image_schemes=settings.image_schemes,
@@ -176,7 +176,7 @@ def checks_of(settings: Settings) -> Checks:
 
 def image_bounds(settings: Settings) -> ImageBounds:
     """What may be fetched and uploaded for a row, by the settings."""
-    upload = upload_bound(settings.plan, load_models(settings.models).upload_limits)
+    upload = upload_bound(settings.tier, load_models(settings.models).upload_limits)
     return ImageBounds(schemes=settings.image_schemes, upload=upload)
 
 

@@ -104,7 +104,7 @@ def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | 
         credits_estimated=sum(count.credits_estimated for count in counts),
         unknown_rate=sum(count.unknown for count in counts),
         credits_assumed=sum(credits_ for _, credits_ in assumed),
-        assumed_models=sorted({models.resolve(request, plan=settings.plan).name for request, _ in assumed}),
+        assumed_models=sorted({models.resolve(request, tier=settings.tier).name for request, _ in assumed}),
         by_failure=counts,
         left_alone=[
             f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows

@@ -351,7 +351,7 @@ def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
 
     def estimate(request: Request) -> int | None:
         models = load_models(settings.models)
-        return models.estimate(request, plan=settings.plan, profile=settings.model_profile, rate=settings.rate)
+        return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
 
     ledger.change(lambda connection: in_doubt.rate(connection, batch, estimate))
 

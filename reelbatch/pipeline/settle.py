@@ -63,9 +63,9 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
 
 def render_window(settings: Settings) -> int | None:
     """Videos that may be unfinished at once: stated, or the plan's; None: any number."""
-    if settings.render_window is not None or settings.plan is None:
+    if settings.render_window is not None or settings.tier is None:
         return settings.render_window
-    return load_models(settings.models).render_windows.get(settings.plan)
+    return load_models(settings.models).render_windows.get(settings.tier)
 
 
 async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from reelbatch.domain import Plan
+from reelbatch.domain import Tier
 from reelbatch.errors import SettingsError
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
 from reelbatch.sandbox.prices import PROFILES, ChargeSays
@@ -126,7 +126,7 @@ class SandboxConfig(PricingSettings):
     port: int = Field(default=0, ge=0, le=65535)  # 0: a free one
     key: str = Field(default="sandbox", min_length=1)
     balance: int = Field(default=10_000_000, ge=0)  # credits of the account at the start
-    plan: Plan = "business"
+    plan: Tier = "business"
     account_id: str = Field(default="sandbox", min_length=1)
     account_email: str | None = "sandbox@example.com"
     subscription: SubscriptionSettings | None = None  # None: free, or billed by usage
@@ -159,7 +159,7 @@ class SandboxConfig(PricingSettings):
     webhook_faults: WebhookFaults = WebhookFaults()
 
     @property
-    def tier(self) -> Plan:
+    def tier(self) -> Tier:
         """The plan in effect: free while a payment is overdue."""
         overdue = self.subscription is not None and self.subscription.status == "past_due"
         return "free" if overdue else self.plan

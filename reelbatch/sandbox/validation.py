@@ -77,11 +77,11 @@ class Checker:
         table, config = load_models(), self.config
         if request.model not in {None, "default", *table.models, *table.aliases, *self.price_list().overrides}:
             raise Refused(400, f"model: {request.model!r} is not one of the models")
-        resolved = table.resolve(request, plan=config.tier, profile=config.model_profile)
+        resolved = table.resolve(request, tier=config.tier, profile=config.model_profile)
         plans = resolved.model.plans.get(resolved.resolution) if resolved.model else None
         if plans and config.tier not in plans:
             raise Refused(403, f"resolution: {resolved.resolution} is not included in the plan {config.tier}")
-        for finding in table.check(request, plan=config.tier, profile=config.model_profile):
+        for finding in table.check(request, tier=config.tier, profile=config.model_profile):
             if finding.blocking:
                 raise Refused(422, _message(finding))
 

@@ -19,11 +19,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from reelbatch.domain import IMAGE_SCHEMES, Plan
+from reelbatch.domain import IMAGE_SCHEMES, Tier
 from reelbatch.errors import SettingsError
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
 from reelbatch.settings.table_urls import DEFAULT_RESULTS, anchored, sandbox_table
-from reelbatch.settings.variables import PREFIX, stated_variables, unknown_variables, variable
+from reelbatch.settings.variables import PREFIX, RENAMED, stated_variables, unknown_variables, variable
 
 LIVE_URL = "https://api.magichour.ai"
 
@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     )
     dollars_per_credit: float | None = Field(default=None, ge=0)
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
-    plan: Plan | None = None
+    tier: Tier | None = None
     model_profile: Literal["legacy"] | None = None
     models: Path | None = Field(default=None, description="another table of models")
 
@@ -155,11 +155,11 @@ class Settings(BaseSettings):
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
 
-    def dollar_rate(self, table: Mapping[Plan, float]) -> float | None:
-        """Dollars for one credit: stated, or the plan's."""
-        if self.dollars_per_credit is not None or self.plan is None:
+    def dollar_rate(self, table: Mapping[Tier, float]) -> float | None:
+        """Dollars for one credit: stated, or the tier's."""
+        if self.dollars_per_credit is not None or self.tier is None:
             return self.dollars_per_credit
-        return table.get(self.plan)
+        return table.get(self.tier)
 
 
 def load_settings(
@@ -251,11 +251,13 @@ def _check_where_the_key_goes(base_url: str, file: ConfigFile) -> None:
 
 def _lines(error: ValidationError) -> list[str]:
     lines = []
-    for item in error.errors(include_url=False, include_input=False):
+    for item in error.errors(include_url=False):
         name = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "there is no such setting"
+            if renamed := RENAMED.get(name):
+                message = f"is called {renamed}; write {renamed}: {item['input']}"
         lines.append(f"{name}: {message}")
     return lines
 

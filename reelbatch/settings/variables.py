@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 
 PREFIX = "REELBATCH_"
 KEY_VARIABLE = "MAGIC_HOUR_API_KEY"
+RENAMED = {"plan": "tier"}
+"""Settings that had another name."""
 _OF_A_CLUSTER = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT|_PORT$|_PORT_")
 """Kubernetes sets these for each service; one may be called `reelbatch`."""
 
@@ -50,6 +52,8 @@ def unknown_variables(settings: Iterable[str]) -> list[str]:
 def _line(spelt: str, name: str, known: list[str]) -> str:
     import difflib
 
+    if name in RENAMED:
+        return f"{spelt}: the setting is called {RENAMED[name]}; set {variable(RENAMED[name])}"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     meant = f"did you mean {variable(close[0])}?" if close else "correct its name, or unset it"
     return f"{spelt}: there is no such setting; {meant}"

@@ -23,7 +23,7 @@ def test_never_more_than_the_plan_s_videos_are_unfinished(tmp_path: Path) -> Non
             results=f"sqlite:///{tmp_path}/r.db",
             base_url=api.url,
             api_key=api.key,
-            plan="creator",
+            tier="creator",
             poll_interval_s=0.1,
         )
     assert report.submitted == ROWS

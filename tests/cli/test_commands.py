@@ -150,7 +150,7 @@ def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:
 
 def test_plan_shows_dollars_for_a_plan_or_a_rate(tmp_path: Path) -> None:
     """By the plan's rate, or by the one that is set."""
-    by_plan = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_PLAN="creator")
+    by_plan = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_TIER="creator")
     assert "1,812 credits (about $2.17)" in by_plan.stdout
     by_rate = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_DOLLARS_PER_CREDIT="0.01")
     assert "(about $18.12)" in by_rate.stdout

@@ -335,7 +335,7 @@ async def test_an_object_that_is_too_large_is_not_fetched(
     address = bucket.write("a.png", image() + bytes(MEGABYTE))
     limit = upload_bound("creator", {"creator": MEGABYTE})
     said = (
-        rf"more than the 1,048,576 bytes that may be uploaded \(the limit of the plan creator\): {address}\. Shrink"
+        rf"more than the 1,048,576 bytes that may be uploaded \(the limit of the tier creator\): {address}\. Shrink"
     )
     with pytest.raises(ImageProblem, match=said):
         await uploader(limit).asset(address, ".")

@@ -95,7 +95,7 @@ def test_an_unknown_model_is_a_warning() -> None:
 )
 def test_estimates_follow_the_rates(fields: Any, plan: Any, credits_: Any) -> None:
     """Defaults of the plan, aliases, extra cost of audio; unknown stays unknown."""
-    assert TABLE.estimate(_request(**fields), plan=plan) == credits_
+    assert TABLE.estimate(_request(**fields), tier=plan) == credits_
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_the_default_model_is_assumed_by_plan_resolution_and_length(
 ) -> None:
     """Estimated as the vendor says that it chooses, marked, and no mistake."""
     request = _request(model=model, **fields)
-    resolved = TABLE.resolve(request, plan=plan)
+    resolved = TABLE.resolve(request, tier=plan)
     assert (resolved.name, resolved.assumed) == (name, True)
-    assert TABLE.estimate(request, plan=plan) == credits_
-    assert TABLE.check(request, plan=plan) == []
+    assert TABLE.estimate(request, tier=plan) == credits_
+    assert TABLE.check(request, tier=plan) == []
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_the_default_model_is_assumed_by_plan_resolution_and_length(
 def test_what_the_assumed_model_does_not_make_is_a_warning(fields: Any, plan: Any, columns: list[str]) -> None:
     """Another one may be used: the row is sent, and its cost is unknown."""
     request = _request(**fields)
-    findings = TABLE.check(request, plan=plan)
+    findings = TABLE.check(request, tier=plan)
     assert [(finding.column, finding.blocking) for finding in findings] == [(column, False) for column in columns]
     assert "assumed" in findings[0].what
-    assert TABLE.estimate(request, plan=plan) is None
-    assert TABLE.estimate(request, plan=plan, rate=10) == 10 * (request.end_seconds or 0)
+    assert TABLE.estimate(request, tier=plan) is None
+    assert TABLE.estimate(request, tier=plan, rate=10) == 10 * (request.end_seconds or 0)
 
 
 def test_a_model_that_is_named_is_not_assumed() -> None:
@@ -172,8 +172,8 @@ def test_the_older_table() -> None:
     assert TABLE.estimate(request, profile="legacy") == 120
     assert _columns(request._replace(end_seconds=6.0), profile="legacy") == ["end_seconds"]
     assert _columns(request._replace(resolution="720p", end_seconds=6.0), profile="legacy") == []
-    assert _columns(request._replace(resolution="1080p"), profile="legacy", plan="creator") == ["resolution"]
-    assert _columns(request._replace(resolution="1080p"), profile="legacy", plan="business") == []
+    assert _columns(request._replace(resolution="1080p"), profile="legacy", tier="creator") == ["resolution"]
+    assert _columns(request._replace(resolution="1080p"), profile="legacy", tier="business") == []
 
 
 def test_an_unknown_profile_is_an_error() -> None:

@@ -38,10 +38,10 @@ def typed(tmp_path: Path) -> Any:
     return run
 
 
-@pytest.mark.parametrize("plan", [None, "creator", "pro", "business"])
-def test_what_is_assumed_is_marked(typed: Any, plan: str | None) -> None:
+@pytest.mark.parametrize("tier", [None, "creator", "pro", "business"])
+def test_what_is_assumed_is_marked(typed: Any, tier: str | None) -> None:
     """How much of the estimate, and as which models; what the assumed model does not make is not estimated."""
-    config = "concurrency: 1" if plan is None else f"plan: {plan}"
+    config = "concurrency: 1" if tier is None else f"tier: {tier}"
     made = json.loads(typed(list(ROWS), config, "--json"))
     assert (made["credits_estimated"], made["unknown_rate"]) == (1950, 1)
     assert (made["credits_assumed"], made["assumed_models"]) == (1830, PAID)
@@ -50,12 +50,12 @@ def test_what_is_assumed_is_marked(typed: Any, plan: str | None) -> None:
     assert "of it 1,830 assumed: model default is taken to be kling-3.0, ltx-2.3 or seedance-1.5\n" in shown
 
 
-@pytest.mark.parametrize("plan", ["free", "creator", "pro", "business", None])
-def test_480p_without_a_model_is_no_mistake(typed: Any, plan: str | None) -> None:
-    """Nor is it warned of, on any plan; on the free one its rate is not known."""
-    made = json.loads(typed(["small"], "concurrency: 1" if plan is None else f"plan: {plan}", "--json"))
+@pytest.mark.parametrize("tier", ["free", "creator", "pro", "business", None])
+def test_480p_without_a_model_is_no_mistake(typed: Any, tier: str | None) -> None:
+    """Nor is it warned of, on any tier; on the free one its rate is not known."""
+    made = json.loads(typed(["small"], "concurrency: 1" if tier is None else f"tier: {tier}", "--json"))
     assert (made["problems"], made["warnings"]) == ([], [])
-    free = plan == "free"
+    free = tier == "free"
     assert (made["credits_estimated"], made["unknown_rate"]) == ((0, 1) if free else (150, 0))
     assert made["assumed_models"] == ([] if free else ["seedance-1.5"])
 

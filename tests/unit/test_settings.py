@@ -79,6 +79,19 @@ def test_everything_wrong_is_listed_at_once(tmp_path: Path) -> None:
     assert str(config) in str(error.value)
 
 
+def test_a_subscription_is_a_tier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its former name is an error that says what to write."""
+    config = tmp_path / "c.yaml"
+    config.write_text("plan: pro\n")
+    with pytest.raises(SettingsError, match="plan: is called tier; write tier: pro"):
+        load_settings(config)
+    config.write_text("tier: pro\n")
+    assert load_settings(config).tier == "pro"
+    monkeypatch.setenv("REELBATCH_PLAN", "pro")
+    with pytest.raises(SettingsError, match="REELBATCH_PLAN: the setting is called tier; set REELBATCH_TIER"):
+        load_settings()
+
+
 def test_a_key_in_a_config_file_is_refused(tmp_path: Path) -> None:
     """Files get committed; the message says where the key belongs, and not what it is."""
     config = tmp_path / "c.yaml"
@@ -117,7 +130,7 @@ def _documented() -> dict[str, str]:
     return {row[1].strip(" `"): row[3].strip(" `") for row in rows}
 
 
-IN_WORDS = {"dollars_per_credit": "the plan's", "render_window": "the plan's", "models": "configs/models.yaml"}
+IN_WORDS = {"dollars_per_credit": "the tier's", "render_window": "the tier's", "models": "configs/models.yaml"}
 IN_WORDS |= {"export": "<batch>.parquet` beside the table", "manifest": "", "sandbox": ""}
 IN_WORDS |= {"image_schemes": "` `".join(IMAGE_SCHEMES)}
 """Defaults that are no single value."""

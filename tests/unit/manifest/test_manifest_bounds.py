@@ -210,18 +210,18 @@ async def test_a_local_image_is_held_to_the_limit_as_it_is_uploaded(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("plan", "size", "whose"),
+    ("tier", "size", "whose"),
     [
-        ("creator", 2 << 30, "the limit of the plan creator"),
-        ("pro", 5 << 30, "the limit of the plan pro"),
-        ("business", 10 << 30, "the limit of the plan business"),
-        ("free", 2 << 30, "the smallest limit, since none is known for the plan free"),
-        (None, 2 << 30, "the smallest limit, since no plan is stated"),
+        ("creator", 2 << 30, "the limit of the tier creator"),
+        ("pro", 5 << 30, "the limit of the tier pro"),
+        ("business", 10 << 30, "the limit of the tier business"),
+        ("free", 2 << 30, "the smallest limit, since none is known for the tier free"),
+        (None, 2 << 30, "the smallest limit, since no tier is stated"),
     ],
 )
-def test_the_limit_is_the_accounts_and_says_so(plan: Any, size: int, whose: str) -> None:
+def test_the_limit_is_the_accounts_and_says_so(tier: Any, size: int, whose: str) -> None:
     """Where it is not known, the smallest one holds."""
-    bound = upload_bound(plan, load_models().upload_limits)
+    bound = upload_bound(tier, load_models().upload_limits)
     assert bound.size == size
     assert bound.trouble.what == f"more than the {size:,} bytes that may be uploaded ({whose})"
 

@@ -269,12 +269,12 @@ def test_an_image_that_many_rows_name_is_looked_at_once(beside: Any, image: Any)
 
 
 def test_the_upload_limit_is_that_of_the_plan(beside: Any, tmp_path: Path) -> None:
-    """Without a plan creator's two gigabytes hold; a sparse file is judged by its size alone."""
+    """Without a tier creator's two gigabytes hold; a sparse file is judged by its size alone."""
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(3 << 30)
-    for change in ({}, {"plan": "creator"}, {"plan": "free"}):
+    for change in ({}, {"tier": "creator"}, {"tier": "free"}):
         assert "more than the 2,147,483,648" in beside("huge.png", change=change).problems[0].what
-    assert "no image" in beside("huge.png", change={"plan": "pro"}).problems[0].what
+    assert "no image" in beside("huge.png", change={"tier": "pro"}).problems[0].what
 
 
 def test_end_images_are_checked(read: Any, tmp_path: Path, image: Any) -> None:

@@ -151,8 +151,8 @@ def test_the_profile_replaces_the_model(read: Any) -> None:
 def test_the_plan_is_checked(read: Any) -> None:
     """1080p of the older table is not for everyone."""
     frame = pd.DataFrame({"image_path": [URL], "prompt": "Pan", "resolution": "1080p"})
-    outcome = read(frame, change={"profile": "legacy", "plan": "creator"})
-    assert "not included in the plan creator" in outcome.problems[0].what
+    outcome = read(frame, change={"profile": "legacy", "tier": "creator"})
+    assert "not included in the tier creator" in outcome.problems[0].what
 
 
 def test_a_resolution_is_a_short_word(one: Any) -> None:
