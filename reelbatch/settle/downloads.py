@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from reelbatch.client import Client, Video
 from reelbatch.domain import VideoId
 from reelbatch.errors import ApiError, DownloadRefused, ReelbatchError
 from reelbatch.ledger import Ledger, settlements, utc_now
 from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.settlements import Filed, Rendered
+from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settle.file_names import marked_name, part_name, plain_name
 from reelbatch.settle.transfer import AddressExpired, Unfit, transfer
 from reelbatch.storage.target import DownloadTarget, Part, PartGone, TargetProblem, is_full, reason
 
 _TRIES = 5
-_LONGEST_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +58,11 @@ class Downloads:
             ApiError: it could not be fetched in several tries, or is refused.
             TargetProblem: it could not be written.
         """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(_may_work_again),
-            stop=stop_after_attempt(_TRIES),
-            wait=wait_random_exponential(self._access.wait_s, _LONGEST_WAIT_S),
-            sleep=self._access.sleep,
-            reraise=True,
-        )
+        policy = RetryPolicy(attempts=_TRIES, wait_s=self._access.wait_s)
         part = self._folder.part(part_name(row.batch, row.row_key, row.video_id))
         address = _Address(self._access, row.video_id, video)
-        size: int = await retrying(self._once, address, part)
+        once = partial(self._once, address, part)
+        size = await retry(once, policy, on_error(_may_work_again), self._access.sleep)
         try:
             return await self._file(row, Part(part, size), instead_of)
         except PartGone:
@@ -177,7 +170,7 @@ class _Address:
         return self._video.downloads[0].url
 
 
-def _may_work_again(error: BaseException) -> bool:
+def _may_work_again(error: Exception) -> bool:
     return isinstance(error, ApiError) and not isinstance(error, DownloadRefused)
 
 

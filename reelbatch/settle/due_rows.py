@@ -14,7 +14,7 @@ from reelbatch.ledger import Ledger, looks, settlements, utc_now
 from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.looks import TakeUnrefunded
 from reelbatch.ledger.settlements import Finished, FinishedPage, Rendered, RowId, TakeDue
-from reelbatch.settle.backoff import LONGEST_WAIT_S
+from reelbatch.retry import LONGEST_WAIT_S
 from reelbatch.settle.options import SettleOptions
 from reelbatch.settle.presence import Presence
 

@@ -30,8 +30,8 @@ class Waiting(Protocol):
     """What knows whether the run goes on: the limiter."""
 
     @property
-    def stopped(self) -> bool:
-        """Whether it stops."""
+    def closed(self) -> bool:
+        """Whether it ends: nothing new begins."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait, unless it stops first."""
@@ -77,7 +77,7 @@ class Confirmer:
             failures += not is_unknown
             if is_unknown and left_s <= 0:
                 return _not_created(doubt)
-            if self._run.stopped or failures >= self._plan.attempts:
+            if self._run.closed or failures >= self._plan.attempts:
                 return doubt
             await self._run.sleep(min(wait_s, max(left_s, 0)) if is_unknown else wait_s)
             wait_s = min(2 * wait_s, self._plan.max_wait_s)
