@@ -19,6 +19,7 @@ class Work:
         self.waits: list[float] = []
 
     async def __call__(self) -> object:
+        """One try."""
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
