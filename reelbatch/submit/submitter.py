@@ -25,7 +25,7 @@ from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
-from reelbatch.submit.confirming import Confirmer, ConfirmPlan, is_cleared_up
+from reelbatch.submit.confirmation import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder
