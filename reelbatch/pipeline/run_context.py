@@ -169,7 +169,7 @@ class RunContext:
         self.scope = self.scope._replace(
             order=_NO_ORDER if only and number is None else number, only_order=only, repeats=options.repeats
         )
-        self.submitter.repeats = options.repeats
+        self.submitter.sender.repeats = options.repeats
         self._find_images()
 
     def _find_images(self) -> None:
@@ -177,7 +177,7 @@ class RunContext:
         batch = self.scope.batch
         read_from = self.ledger.read(lambda connection: runs.base_of(connection, batch))
         if read_from is not None:
-            self.submitter.uploader.bases[read_from] = self._base
+            self.submitter.sender.uploader.bases[read_from] = self._base
 
     @property
     def did_all(self) -> bool:
@@ -215,7 +215,7 @@ class RunContext:
         report = run_report(self.ledger, self.scope, self.stats, self.settings.max_credits)
         self.report = replace(
             report,
-            dearer=self.submitter.dearer,
+            dearer=self.submitter.sender.dearer,
             cleared_up=self.cleared_up,
             credits_assumed=0 if self.plan is None else self.plan.credits_assumed,
             assumed_models=[] if self.plan is None else self.plan.assumed_models,
@@ -327,8 +327,8 @@ async def open_run(ledger: Ledger, settings: Settings, assignment: Assignment) -
         context = RunContext(settings, (ledger, client), submitter, (scope, known, assignment.base))
         context.consent = ask_consent.get()
         background = [asyncio.create_task(_beat(ledger, run_id, settings.lease_s))]
-        if submitter.window.limit is not None:
-            background.append(asyncio.create_task(keep_count(ledger, client, settings, submitter.window)))
+        if submitter.sender.window.limit is not None:
+            background.append(asyncio.create_task(keep_count(ledger, client, settings, submitter.sender.window)))
         token = _current.set(context)
         try:
             if (listener := on_run.get()) is not None:

@@ -4,7 +4,8 @@ from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
 from reelbatch.submit.rate_limiter import RateLimiter
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
-from reelbatch.submit.submitter import SubmitOptions, Submitter
+from reelbatch.submit.sender import SubmitOptions
+from reelbatch.submit.submitter import Submitter
 from reelbatch.submit.uploads import Uploader, UploadOptions
 
 __all__ = [

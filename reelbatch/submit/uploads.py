@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from reelbatch.client import PIECE_BYTES, Client, UploadSlot
-from reelbatch.domain import RunId
+from reelbatch.domain import ClaimedRow, RunId
 from reelbatch.errors import ApiError, UploadError
 from reelbatch.images.bounds import ImageBounds
 from reelbatch.images.inspect import (
@@ -33,6 +33,8 @@ from reelbatch.images.inspect import (
     resolve_image,
 )
 from reelbatch.ledger import Ledger, uploads, utc_now
+from reelbatch.ledger.attempts import Asked
+from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.storage.errors import Bound
 from reelbatch.storage.files import CloudProblem, fetch, place_of, redact_url
@@ -65,6 +67,17 @@ class Asset:
     def is_old(self) -> bool:
         """Whether the API may have deleted it by the time that the video is rendered."""
         return self.uploaded_at is not None and utc_now() - self.uploaded_at > uploads.KEPT
+
+
+def asked_of(row: ClaimedRow, assets: list[Asset]) -> Asked:
+    """What is sent for `row`, whatever it is called."""
+    stats = [asset.stat for asset in assets if asset.stat is not None]
+    return Asked(
+        request_sha256=row.request.content_sha256(asset.mark for asset in assets),
+        image_sha256=joined_marks([asset.mark for asset in assets]) if stats else None,
+        image_stat=" ".join(f"{size}:{time_ns}" for size, time_ns in stats) or None,
+        image_bytes=sum(size for size, _ in stats) if stats else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,7 @@ async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: P
         manifest.loc[3, "image_path"] = bad = "https://images.example.com/bad.png"
 
         def spoil(context: RunContext) -> None:
-            context.submitter.uploader = _Broken(context.submitter.uploader, bad, api)
+            context.submitter.sender.uploader = _Broken(context.submitter.sender.uploader, bad, api)
 
         with pytest.raises(ZeroDivisionError, match="nobody thought"):
             await bench.run(ledger, manifest, spoil, concurrency=8)
