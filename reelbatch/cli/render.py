@@ -93,6 +93,7 @@ def print_plan(plan: Plan) -> None:
         ("rendering", plan.later, "made again once their videos have settled; the same command again then"),
         ("limit", plan.beyond_limit, "left to the next run by --limit"),
         ("not chosen", plan.not_chosen, "left alone, since --rows names others"),
+        ("left out", plan.left_out, "rows of the manifest that `where` does not let through"),
         ("invalid", plan.invalid, "failed their checks; nothing is sent for them"),
         ("gone", plan.gone, "in the results table, but not in the manifest any more; left alone"),
     )

@@ -10,10 +10,15 @@ from typing import Any, NamedTuple
 
 from reelbatch.manifest import parsing
 from reelbatch.manifest.column_mapping import Layout
+from reelbatch.manifest.image_cells import IMAGE_COLUMNS
 from reelbatch.manifest.options import KEY, SETTINGS, TEXTS
 from reelbatch.manifest.readers.base import RawRows
 from reelbatch.manifest.settings_cache import Shape, Shapes
 from reelbatch.model_table import RequestIssue
+
+_EMPTY_IN_TEMPLATE = RequestIssue(
+    "", "", "empty, and the prompt template needs it", "Fill it in, or give the row a prompt of its own."
+)
 
 
 class Columns(NamedTuple):
@@ -54,6 +59,9 @@ def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: BatchIssues) -> 
     if fallback := layout.defaults.get("prompt"):
         prompts = [prompt or fallback for prompt in prompts]
     settings = [_settings(column, raw, layout) for column in SETTINGS]
+    if variants := layout.variants:
+        keys, prompts = variants.keys(keys), variants.prompts(prompts)
+        settings = [variants.settings(column, cells) for column, cells in zip(SETTINGS, settings, strict=True)]
     return Columns(keys, images, prompts, ends, names, _shapes((list(map(bool, ends)), *settings), shapes))
 
 
@@ -65,29 +73,45 @@ def _shapes(settings: Sequence[Sequence[Any]], shapes: Shapes) -> list[Shape]:
 
 
 def _keys(raw: RawRows, layout: Layout, faults: BatchIssues) -> Sequence[str]:
-    if KEY not in layout.sources:
+    if not layout.key:
         return [""] * len(raw.numbers)
-    keys = [key.strip() for key in _sound(KEY, raw.columns[layout.sources[KEY]], faults)]
-    if "" in keys:
-        missing = RequestIssue(KEY, "", "missing", "Give every row a key of its own.")
-        for index, key in enumerate(keys):
-            if not key:
-                faults.add(index, missing, garbled=True)
+    if len(layout.key) > 1:
+        return _joined_keys(raw, layout, faults)
+    keys = [key.strip() for key in _sound(KEY, raw.columns[layout.key[0]], faults, layout.longest_key)]
+    missing = RequestIssue(KEY, "", "missing", "Give every row a key of its own.")
+    _note_missing(keys, missing, faults)
     return keys
 
 
-def _texts(column: str, raw: RawRows, layout: Layout, faults: BatchIssues) -> list[str]:
+def _joined_keys(raw: RawRows, layout: Layout, faults: BatchIssues) -> Sequence[str]:
+    """Keys of several columns; where one of them is empty there is no key."""
+    parts = []
+    for column in layout.key:
+        parts.append([part.strip() for part in _sound(column, raw.columns[column], faults, layout.longest_key)])
+        remedy = "Fill it in, in the manifest or with fill_down, or leave such rows out with where."
+        _note_missing(parts[-1], RequestIssue(column, "", "empty, and a part of the key", remedy), faults)
+    keys = ["-".join(cells) if all(cells) else "" for cells in zip(*parts, strict=True)]
+    return _sound(KEY, keys, faults, layout.longest_key)
+
+
+def _note_missing(parts: Sequence[str], missing: RequestIssue, faults: BatchIssues) -> None:
+    if "" in parts:
+        for index, part in enumerate(parts):
+            if not part:
+                faults.add(index, missing, garbled=True)
+
+
+def _texts(column: str, raw: RawRows, layout: Layout, faults: BatchIssues) -> Sequence[str]:
     default = "" if column == "prompt" else layout.defaults.get(column, "")  # a template comes before it
     if column not in layout.sources:
         return [default] * len(raw.numbers)
-    texts = _sound(column, raw.columns[layout.sources[column]], faults)
-    if default:
-        return [text.strip() or default for text in texts]
-    return [text.strip() for text in texts]
+    texts: Sequence[str] = [text.strip() for text in _sound(column, raw.columns[layout.sources[column]], faults)]
+    if layout.images and column in IMAGE_COLUMNS:
+        texts = layout.images.addresses(column, texts)
+    return [text or default for text in texts] if default else texts
 
 
-def _sound(column: str, texts: list[str], faults: BatchIssues) -> list[str]:
-    limit = parsing.MAX_KEY if column == KEY else parsing.MAX_TEXT
+def _sound(column: str, texts: Sequence[str], faults: BatchIssues, limit: int = parsing.MAX_TEXT) -> Sequence[str]:
     if parsing.all_sound(texts, limit):
         return texts
     texts = list(texts)
@@ -98,28 +122,25 @@ def _sound(column: str, texts: list[str], faults: BatchIssues) -> list[str]:
     return texts
 
 
-def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: BatchIssues) -> list[str]:
+def _templated(prompts: Sequence[str], raw: RawRows, layout: Layout, faults: BatchIssues) -> Sequence[str]:
     template = layout.template
     if template is None:
         return prompts
-    prompts = list(prompts)
+    prompts, needed = list(prompts), template.needed
     for index in [index for index, prompt in enumerate(prompts) if not prompt]:
-        values = {column: raw.columns[column][index] for column in template.columns}
-        wrong = [fault for column, text in values.items() if (fault := _template_fault(column, text))]
+        values = {column: raw.columns[column][index].strip() for column in template.columns}
+        lacking = [column for column in template.columns if not values[column] and column in needed]
+        if lacking and layout.defaults.get("prompt"):
+            continue
+        wrong = [_EMPTY_IN_TEMPLATE._replace(column=column) for column in lacking]
+        wrong += [fault for column in values if (fault := parsing.text_fault(column, raw.columns[column][index]))]
         for fault in wrong:
             faults.add(index, fault, garbled=True)
-        prompt = template.fill({column: text.strip() for column, text in values.items()})
+        prompt = template.fill(values)
         if not wrong and (long := parsing.text_fault("prompt", prompt)):
             faults.add(index, long, garbled=True)
         prompts[index] = parsing.storable(prompt)
     return prompts
-
-
-def _template_fault(column: str, text: str) -> RequestIssue | None:
-    if not text or text.isspace():
-        remedy = "Fill it in, or give the row a prompt of its own."
-        return RequestIssue(column, "", "empty, and the prompt template needs it", remedy)
-    return parsing.text_fault(column, text)
 
 
 def _settings(column: str, raw: RawRows, layout: Layout) -> Sequence[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.column_mapping import Layout, known_columns, plan_layout
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
-from reelbatch.manifest.readers.base import Source
+from reelbatch.manifest.readers.base import RawRows, Source
+from reelbatch.manifest.row_shaping import RowShaper
 from reelbatch.manifest.text_file import open_file
 from reelbatch.manifest.validation import RowChecker
 from reelbatch.storage.addresses import holds_password, what_instead, without_secrets
@@ -54,17 +56,31 @@ class Manifest:
             ManifestError: the file turned out to be damaged on the way.
         """
         checker = RowChecker(self._layout, self._checks, self.base)
+        shaper = RowShaper(self._layout.shaping)
         last, rows = CheckedRows([], [], []), 0
         with _naming(self._where, "read"):
-            for raw in self._source.read(self._layout.wanted):
+            for raw in self._raw_rows(shaper):
                 if last.rows:
                     yield last
                 last = checker.check(raw)
                 rows += len(last.rows)
         warnings = checker.notices.problems()
         if not rows:
-            warnings.append(Issue(None, None, "", "has no rows", "Add some below the column names."))
-        yield last._replace(warnings=warnings, assumed=checker.assumed)
+            warnings.append(_no_rows(shaper.left_out))
+        yield last._replace(warnings=warnings, assumed=checker.assumed, left_out=shaper.left_out)
+
+    def _raw_rows(self, shaper: RowShaper) -> Iterator[RawRows]:
+        """The rows as they are checked: shaped, and each as often as it has variants."""
+        raw_rows = self._source.read(self._layout.wanted)
+        if self._layout.shaping.columns:
+            raw_rows = map(shaper.shape, raw_rows)
+        variants = self._layout.variants
+        return chain.from_iterable(map(variants.spread, raw_rows)) if variants else raw_rows
+
+    def rows_in_file(self, numbers: Iterable[int]) -> list[int]:
+        """The rows of the file that numbered rows come from; with variants, each becomes several."""
+        variants = self._layout.variants
+        return [variants.row_in_file(number) if variants else number for number in numbers]
 
 
 def open_manifest(
@@ -93,6 +109,13 @@ def open_manifest(
         name = "<DataFrame>"
         opened = FrameSource(source)
     return Manifest(opened, plan_layout(redact_url(name), opened.columns, options), checks, name)
+
+
+def _no_rows(left_out: int) -> Issue:
+    if left_out:
+        what = f"has no rows that `where` lets through, of {left_out:,}"
+        return Issue(None, None, "", what, "Compare its values with the cells.")
+    return Issue(None, None, "", "has no rows", "Add some below the column names.")
 
 
 def _refuse_password(path: str) -> None:

@@ -25,16 +25,30 @@ class ManifestOptions:
     """How to read a manifest.
 
     Attributes:
-        columns: our column name -> the manifest's column name.
+        columns: our column name -> the manifest's column name; None: that column of the manifest is not ours.
+        row_key: the manifest's columns whose cells make the key, joined with "-"; none: the column `row_key`.
+        fill_down: columns whose empty cells are filled from above, while the first column of the key stays the same.
+        where: column -> what its cell has to be in the rows that count: a value, a list, `empty`, `not empty`.
+        image_prefix: folder or address before images that are paths.
+        split: our image column -> what stands between several addresses in a cell; the first is taken.
+        strip_html: columns whose cells are HTML.
+        variants: what varies -> name of a variant -> its value.
         defaults: our column name -> value where the cell is empty or the column missing.
-        prompt_template: `Slow pan over {title}, {colour}` over the row's other columns; used where a row has
+        prompt_template: `Slow pan over {title}[, {colour}]` over the row's other columns; used where a row has
             no prompt of its own.
         delimiter: None: detected (comma, semicolon, tab, bar).
         encoding: None: UTF-8 with or without a byte order mark, UTF-16 by its mark.
         largest_text: bytes of text that are unpacked, or fetched from a URL, at most.
     """
 
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    row_key: Sequence[str] = ()
+    fill_down: Sequence[str] = ()
+    where: Mapping[str, Any] = field(default_factory=dict)
+    image_prefix: str | None = None
+    split: Mapping[str, str] = field(default_factory=dict)
+    strip_html: Sequence[str] = ()
+    variants: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     prompt_template: str | None = None
     delimiter: str | None = None
@@ -70,3 +84,4 @@ class CheckedRows(NamedTuple):
     problems: list[Issue]  # blocking
     warnings: list[Issue]  # with the last batch: each once for the whole file
     assumed: Sequence[str] = ()  # with the last batch: models that estimates of rows without a model took
+    left_out: int = 0  # with the last batch: rows that `where` did not let through

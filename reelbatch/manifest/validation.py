@@ -30,6 +30,7 @@ class RowChecker:
 
     def __init__(self, layout: Layout, checks: Checks, base: str) -> None:
         self._layout = layout
+        self._variants = layout.variants
         self._shapes = Shapes(layout, checks)
         self._images = ImageChecks(checks, base)
         self.notices = FileWarnings(layout)
@@ -53,17 +54,25 @@ class RowChecker:
             key, row = columns.keys[index], rows[index]
             if index in faults.garbled:
                 hashed = self._hash_of_cells(raw, index)
-                row = row._replace(row_key=RowKey(key or hashed), fingerprint=hashed)
+                row = row._replace(row_key=RowKey(key or self._own_key(hashed, row.row_number)), fingerprint=hashed)
             unseen = all(fault.unseen for fault in found)
             rows[index] = row._replace(credits_estimated=None, problem=self._listed(found), unseen=unseen)
-            problems += [self._problem(row.row_number, fault) for fault in found]
+            problems += [self._problem(self._in_file(row.row_number), fault) for fault in found]
         for broken in raw.broken:
             rows.append(self._broken_row(broken))
-            problems.append(_broken_problem(broken))
+            problems.append(_broken_problem(broken, self._in_file(broken.number)))
         if raw.broken:
             rows.sort(key=lambda row: row.row_number)
         problems.sort(key=lambda problem: problem.row_number or 0)
+        if self._variants:  # what is wrong with a row is wrong with each of its variants
+            problems = list(dict.fromkeys(problems))
         return CheckedRows(rows, problems, [])
+
+    def _in_file(self, number: int) -> int:
+        return self._variants.row_in_file(number) if self._variants else number
+
+    def _own_key(self, key: str, number: int) -> str:
+        return self._variants.key_of(key, number) if self._variants else key
 
     def _judge(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         self._judge_settings(numbers, columns, faults)
@@ -82,7 +91,7 @@ class RowChecker:
                 if finding.blocking:
                     faults.add(index, finding)
                 else:
-                    self.notices.add(finding, numbers[index])
+                    self.notices.add(finding, self._in_file(numbers[index]))
 
     def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         for index, shape in enumerate(columns.shapes):
@@ -93,7 +102,7 @@ class RowChecker:
                 value = shown_image(columns.ends[index]) if fault.column == "end_image_path" else fault.value
                 faults.add(index, fault._replace(value=value), garbled=not shape.parsed)
             for notice in shape.notices:
-                self.notices.add(notice, numbers[index], per_value=notice.column == "model")
+                self.notices.add(notice, self._in_file(numbers[index]), per_value=notice.column == "model")
             if shape.aspect_ratios and (wrong := self._images.aspect(columns.images[index], shape.aspect_ratios)):
                 faults.add(index, wrong)
 
@@ -107,8 +116,8 @@ class RowChecker:
         first = self._layout.first
         cell = broken.first_cell if parsing.text_fault(KEY, broken.first_cell, parsing.MAX_KEY) is None else ""
         request = Request(image_path=cell if first == "image_path" else "", prompt=None, end_seconds=None)
-        key = RowKey(cell if first == KEY and cell else hashed)
-        return Row(key, broken.number, request, hashed, None, f"{broken.what}. {broken.remedy}")
+        key = self._own_key(cell if first == KEY and cell else hashed, broken.number)
+        return Row(RowKey(key), broken.number, request, hashed, None, f"{broken.what}. {broken.remedy}")
 
     def _problem(self, number: int, fault: RequestIssue) -> Issue:
         return Issue(number, self._layout.shown(fault.column), fault.value, fault.what, fault.remedy)
@@ -173,9 +182,9 @@ def _note_empty(texts: Sequence[str], missing: RequestIssue, faults: BatchIssues
             faults.add(index, missing)
 
 
-def _broken_problem(broken: BrokenRow) -> Issue:
+def _broken_problem(broken: BrokenRow, number: int) -> Issue:
     value = parsing.storable(broken.text, parsing.MAX_SHOWN)
-    return Issue(broken.number, None, value, broken.what, broken.remedy)
+    return Issue(number, None, value, broken.what, broken.remedy)
 
 
 def _sha256(text: str) -> Fingerprint:

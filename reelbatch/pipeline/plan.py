@@ -34,6 +34,7 @@ class Findings:
     problems: list[Issue] = field(default_factory=list)
     warnings: list[Issue] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)  # models that estimates of rows without a model took
+    left_out: int = 0  # rows that `where` did not let through
 
     def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
         """Pass the manifest's rows on, and keep what was found."""
@@ -44,6 +45,7 @@ class Findings:
             self.problems += checked.problems[: KEPT_PROBLEMS - len(self.problems)]
             self.warnings += checked.warnings[: KEPT_PROBLEMS - len(self.warnings)]
             self.assumed += checked.assumed
+            self.left_out += checked.left_out
             yield checked.rows
 
 
@@ -92,6 +94,7 @@ class Plan:
     joined: bool = False  # another worker, which is still at work, has read the manifest
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
+    left_out: int = 0  # rows of the manifest that `where` does not let through
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -185,6 +188,13 @@ def options_of(settings: Settings) -> ManifestOptions:
     stated = settings.manifest
     return ManifestOptions(
         columns=stated.columns,
+        row_key=stated.row_key,
+        fill_down=stated.fill_down,
+        where=stated.where,
+        image_prefix=stated.image_prefix,
+        split=stated.split,
+        strip_html=stated.strip_html,
+        variants=stated.variants,
         defaults=stated.defaults,
         prompt_template=stated.prompt_template,
         delimiter=stated.delimiter,
@@ -200,10 +210,10 @@ def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compar
     """
     if not comparison.duplicates:
         return
-    lines = [
-        f'  row_key "{duplicate.row_key}" is in rows {", ".join(map(str, duplicate.row_numbers))}'
-        for duplicate in comparison.duplicates
-    ]
+    lines = []
+    for duplicate in comparison.duplicates:
+        rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers)))
+        lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
     if findings.problem_count:
         lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
@@ -250,7 +260,7 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
     }
     models = _by_model(count for count in comparison.counts if count.action is Action.SEND)
     credits_ = sum(model.credits or 0 for model in models)
-    same = [_same_request(first, last) for first, last in comparison.same_requests]
+    same = [_same_request(*manifest.rows_in_file(rows)) for rows in comparison.same_requests]
     by_action["held_rows"] = by_action.pop(Action.HELD.value)
     assumed = sum(model.credits or 0 for model in models if findings.assumed and model.model == DEFAULT_MODEL)
     return Plan(
@@ -275,6 +285,7 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
         warning_count=findings.warning_count + len(same),
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
+        left_out=findings.left_out,
     )
 
 
@@ -305,6 +316,8 @@ def look(manifest: Manifest, batch: Batch, settings: Settings, staged: tuple[Fin
 
 
 def _same_request(first: int, last: int) -> str:
+    if first == last:
+        return f"two variants of row {first} ask for the same video; both are sent and paid for"
     return f"rows {first} and {last} ask for the same video under different keys; both are sent and paid for"
 
 

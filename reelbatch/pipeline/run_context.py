@@ -219,6 +219,7 @@ class RunContext:
             cleared_up=self.cleared_up,
             credits_assumed=0 if self.plan is None else self.plan.credits_assumed,
             assumed_models=[] if self.plan is None else self.plan.assumed_models,
+            left_out=self.plan.left_out if isinstance(self.plan, Plan) else 0,
         )
         self.failed = failed_rows(self.ledger, self.scope.batch)
         return self.report

@@ -47,6 +47,7 @@ class RunReport:
     cleared_up: int = 0  # rows in doubt before this run, of whose noted id the API could say by now what it is
     credits_assumed: int = 0  # of what this run was to send: the estimate of rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
+    left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
 
     @property
@@ -98,6 +99,7 @@ class RunReport:
             "price_drift": self.dearer,
             "credits_assumed": self.credits_assumed,
             "assumed_models": self.assumed_models,
+            "left_out": self.left_out,
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),

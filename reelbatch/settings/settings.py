@@ -83,6 +83,7 @@ def _check_schemes(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
+_Names = Annotated[tuple[str, ...], BeforeValidator(lambda stated: (stated,) if isinstance(stated, str) else stated)]
 _Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
 
 
@@ -91,7 +92,18 @@ class ManifestSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: dict[str, str] = Field(default_factory=dict, description="our column: the manifest's column")
+    columns: dict[str, str | None] = Field(
+        default_factory=dict, description="our column: the manifest's column; null: that one is not ours"
+    )
+    row_key: _Names = Field(default=(), description="the columns that make the key, joined with -")
+    fill_down: _Names = Field(default=(), description="columns that are filled from above")
+    where: dict[str, Any] = Field(default_factory=dict, description="column: what its cell has to be")
+    split: dict[str, str] = Field(default_factory=dict, description="our image column: what is between addresses")
+    image_prefix: str | None = Field(default=None, description="folder or address before images that are paths")
+    strip_html: _Names = Field(default=(), description="columns whose cells are HTML")
+    variants: dict[str, dict[Any, Any]] = Field(
+        default_factory=dict, description="what varies: name of a variant: its value"
+    )
     defaults: dict[str, Any] = Field(default_factory=dict, description="our column: value where a cell is empty")
     prompt_template: str | None = None
     delimiter: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from reelbatch.domain import IMAGE_SCHEMES
 from reelbatch.errors import SettingsError
 from reelbatch.settings import Settings, load_settings
+from reelbatch.settings.settings import ManifestSettings
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +144,21 @@ def test_every_setting_is_documented_with_its_default() -> None:
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name not in secrets}
     shown = {name: "none" if default is None else str(default) for name, default in defaults.items()}
     assert _documented() == shown | IN_WORDS
+
+
+def test_every_setting_of_the_manifest_is_documented() -> None:
+    """In the table of docs/manifest.md."""
+    text = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text(encoding="utf-8")
+    table = text.split("All settings of `manifest`:")[1].split("\n\n")[1]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(ManifestSettings.model_fields)
+
+
+def test_a_single_column_needs_no_list(tmp_path: Path) -> None:
+    """`row_key: SKU` is the same as `row_key: [SKU]`."""
+    config = tmp_path / "c.yaml"
+    config.write_text("manifest: {row_key: SKU, fill_down: [Title], columns: {prompt: null}}", encoding="utf-8")
+    stated = load_settings(config).manifest
+    assert (stated.row_key, stated.fill_down, stated.columns) == (("SKU",), ("Title",), {"prompt": None})
 
 
 @pytest.mark.parametrize("stated", ["s3, GS ,sftp://,", "s3,gs,sftp"])

@@ -254,7 +254,10 @@ def test_defaults_fill_empty_cells(read: Any) -> None:
         ({"defaults": {"row_key": "x"}}, 'defaults: "row_key" can\'t be set'),
         ({"defaults": {"end_seconds": "5,0"}}, 'defaults: end_seconds "5,0": has a decimal comma'),
         ({"defaults": {"audio": "perhaps"}}, 'defaults: audio "perhaps"'),
-        ({"prompt_template": "{title}"}, 'no column "title". It has: image_path, prompt'),
+        (
+            {"prompt_template": "{title}"},
+            'no column "title", which the prompt template names. Found: image_path, prompt',
+        ),
         ({"prompt_template": "{prompt!r}"}, "more or less than a column's name"),
         ({"prompt_template": "{prompt:>10}"}, "more or less than a column's name"),
         ({"prompt_template": "{prompt.__class__}"}, 'no column "prompt.__class__"'),

@@ -1,0 +1,81 @@
+"""The columns that a manifest has, and those that it lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from reelbatch.errors import ManifestError
+from reelbatch.manifest.readers.base import bare_name
+
+_NEAR = 0.84
+_NEAR_NAME = 0.6
+
+
+class Missing(NamedTuple):
+    """A column that is not there: in what words, what may be meant, and what to do."""
+
+    what: str
+    hint: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Without what there is instead."""
+        return f"{self.what}.{self.hint} {self.remedy}".rstrip()
+
+
+class FoundColumns:
+    """The columns `found` in the manifest `name`; those that are missing are gathered, to be named all at once."""
+
+    def __init__(self, name: str, found: Sequence[str]) -> None:
+        self.name = name
+        self.found = found
+        self.missing: list[Missing] = []
+
+    def named(self, stated: str) -> str | None:
+        """The column of this name: just so, else the only one that differs in case, blanks or marks."""
+        if stated in self.found:
+            return stated
+        alike = [theirs for theirs in self.found if bare_name(theirs) == bare_name(stated)]
+        return alike[0] if len(alike) == 1 else None
+
+    def each(self, option: str, stated: Iterable[str]) -> tuple[str, ...]:
+        """The columns that a setting names; one that is missing is noted."""
+        return tuple(self._taken(option, column) for column in stated)
+
+    def _taken(self, option: str, stated: str) -> str:
+        theirs = self.named(stated.strip())
+        if theirs is None:
+            hint = self.did_you_mean(stated)
+            self.missing.append(Missing(f'there is no column "{stated}", which {option} names', hint))
+        return theirs or stated
+
+    def did_you_mean(self, stated: str, written: Callable[[str], str] = '"{}"'.format) -> str:
+        """A hint at the column whose name is nearest."""
+        alike = [theirs for theirs in self.found if bare_name(theirs) == bare_name(stated)]
+        lower = {theirs.casefold(): theirs for theirs in self.found}
+        near = alike or [lower[name] for name in get_close_matches(stated.casefold(), lower, 1, _NEAR_NAME)]
+        return f" Did you mean {written(near[0])}?" if near else ""
+
+    def refuse_missing(self) -> None:
+        """Name the columns that are missing.
+
+        Raises:
+            ManifestError: there are some.
+        """
+        once = list(dict.fromkeys(self.missing))
+        listed = f"Found: {', '.join(self.found) or 'none'}."
+        if len(once) == 1:
+            what, hint, remedy = once[0]
+            raise ManifestError(f"{self.name}: {what}.{hint} {listed} {remedy}".rstrip())
+        if once:
+            raise ManifestError(f"{self.name}: {len(once)} columns are missing:", *map("  {}".format, once), listed)
+
+
+def closest(theirs: str, ours: Iterable[str]) -> str | None:
+    """Which of our columns a manifest's own name is nearly the same as."""
+    bare = {re.sub(r"[\W_]", "", column): column for column in ours}
+    near = get_close_matches(re.sub(r"[\W_]", "", theirs.lower()), bare, 1, _NEAR)
+    return bare[near[0]] if near else None
