@@ -20,9 +20,17 @@ _APART += " section table tbody td tfoot th thead tr ul"
 _BREAK = re.compile(rf"< /? (?: {'|'.join(_APART.split())} ) \b (?: {_INSIDE} )", re.VERBOSE | re.IGNORECASE)
 _TAG = re.compile(rf"< [a-z/!?] (?: {_INSIDE} )", re.VERBOSE | re.IGNORECASE)
 
+_ENCODED = re.compile(r"&lt;[a-z/!]", re.IGNORECASE)
+
 
 def text_of(cell: str) -> str:
-    """`cell` without tags, comments, scripts and styles; entities and blanks as a browser shows them."""
+    r"""`cell` without tags, comments, scripts and styles; entities and blanks as a browser shows them.
+
+    OpenCart keeps HTML as text (`&lt;p&gt;`), and WooCommerce writes a line's end as `\n`.
+    """
+    cell = cell.replace("\\n", " ")
+    if "<" not in cell and _ENCODED.search(cell):
+        cell = html.unescape(cell)
     if "<" in cell:
         for opening, closing in _UNSEEN:
             cell = _without(cell, opening, closing)
