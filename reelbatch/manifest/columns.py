@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -123,24 +123,48 @@ def _sound(column: str, texts: Sequence[str], faults: BatchIssues, limit: int = 
 
 
 def _templated(prompts: Sequence[str], raw: RawRows, layout: Layout, faults: BatchIssues) -> Sequence[str]:
+    """The same with the template's prompts in rows that have none of their own."""
+    rows = [index for index, prompt in enumerate(prompts) if not prompt]
     template = layout.template
-    if template is None:
+    if template is None or not rows:
         return prompts
-    prompts, needed = list(prompts), template.needed
-    for index in [index for index, prompt in enumerate(prompts) if not prompt]:
-        values = {column: raw.columns[column][index].strip() for column in template.columns}
-        lacking = [column for column in template.columns if not values[column] and column in needed]
-        if lacking and layout.defaults.get("prompt"):
-            continue
-        wrong = [_EMPTY_IN_TEMPLATE._replace(column=column) for column in lacking]
-        wrong += [fault for column in values if (fault := parsing.text_fault(column, raw.columns[column][index]))]
-        for fault in wrong:
-            faults.add(index, fault, garbled=True)
-        prompt = template.fill(values)
-        if not wrong and (long := parsing.text_fault("prompt", prompt)):
-            faults.add(index, long, garbled=True)
-        prompts[index] = parsing.storable(prompt)
-    return prompts
+    cells = {column: [raw.columns[column][row] for row in rows] for column in template.columns}
+    values = {column: [cell.strip() for cell in of] for column, of in cells.items()}
+    made = dict(zip(rows, template.fill(values, len(rows)), strict=True))
+    wrong = _unfilled({column: values[column] for column in template.needed}, rows, layout, faults)
+    if layout.defaults.get("prompt"):
+        made |= dict.fromkeys(wrong, "")
+    for column, of in cells.items():
+        wrong |= _unsound(column, of, rows, faults)
+    for row in _unsound("prompt", list(made.values()), rows, faults, but=wrong):
+        made[row] = parsing.storable(made[row])
+    return [prompt or made[row] for row, prompt in enumerate(prompts)]
+
+
+def _unfilled(
+    needed: Mapping[str, Sequence[str]], rows: Sequence[int], layout: Layout, faults: BatchIssues
+) -> set[int]:
+    """The rows in which a column that the template needs is empty: a default comes next, or they are invalid."""
+    unfilled = set()
+    for column, values in needed.items():
+        empty = [] if all(values) else [row for row, value in zip(rows, values, strict=True) if not value]
+        unfilled.update(empty)
+        for row in () if layout.defaults.get("prompt") else empty:
+            faults.add(row, _EMPTY_IN_TEMPLATE._replace(column=column), garbled=True)
+    return unfilled
+
+
+def _unsound(
+    column: str, texts: Sequence[str], rows: Sequence[int], faults: BatchIssues, but: Collection[int] = ()
+) -> set[int]:
+    """Note the rows whose text can't be taken, `but` for those of which that is clear already."""
+    if parsing.all_sound(texts):
+        return set()
+    found = {row: parsing.text_fault(column, text) for row, text in zip(rows, texts, strict=True) if row not in but}
+    wrong = {row: fault for row, fault in found.items() if fault}
+    for row, fault in wrong.items():
+        faults.add(row, fault, garbled=True)
+    return set(wrong)
 
 
 def _settings(column: str, raw: RawRows, layout: Layout) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
@@ -54,18 +54,24 @@ class PromptTemplate(NamedTuple):
         return tuple(dict.fromkeys(column for section in self.sections for column in section.columns))
 
     @property
-    def needed(self) -> frozenset[str]:
+    def needed(self) -> tuple[str, ...]:
         """Those of them without which there is no prompt."""
-        return frozenset(column for section in self.sections if not section.optional for column in section.columns)
+        sections = [section for section in self.sections if not section.optional]
+        return tuple(dict.fromkeys(column for section in sections for column in section.columns))
 
-    def fill(self, values: Mapping[str, str]) -> str:
-        """The prompt for one row; `values` holds a text for each of `columns`."""
-        return "".join(
-            values[piece.text] if piece.is_column else piece.text
-            for section in self.sections
-            if not section.optional or all(values[column] for column in section.columns)
-            for piece in section.pieces
-        ).strip()
+    def fill(self, values: Mapping[str, Sequence[str]], rows: int) -> list[str]:
+        """The prompts for so many rows; `values` holds their texts for each of `columns`."""
+        sections = (_filled(section, values, rows) for section in self.sections)
+        return ["".join(parts).strip() for parts in zip(*sections, strict=True)]
+
+
+def _filled(section: Section, values: Mapping[str, Sequence[str]], rows: int) -> Iterable[str]:
+    pieces = [values[piece.text] if piece.is_column else [piece.text] * rows for piece in section.pieces]
+    texts = map("".join, zip(*pieces, strict=True)) if pieces else [""] * rows
+    if not section.optional:
+        return texts
+    there = map(all, zip(*(values[column] for column in section.columns), strict=True))
+    return [text if wanted else "" for text, wanted in zip(texts, there, strict=True)]
 
 
 def parse_template(template: str) -> PromptTemplate:

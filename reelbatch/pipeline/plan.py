@@ -215,6 +215,7 @@ def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compar
         rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers)))
         lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
+    lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
     if findings.problem_count:
         lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)

@@ -117,3 +117,18 @@ def test_a_default_stands_in_for_a_template_without_its_columns(read: Any) -> No
 def test_a_hint_can_be_pasted(column: str) -> None:
     """What a hint writes names that very column."""
     assert parse_template(field(column)).columns == (column,)
+
+
+def test_what_can_not_be_taken_in_a_template_is_said_of_its_row(read: Any) -> None:
+    """Only there, whatever rows have prompts of their own; the other rows are sent."""
+    frame = pd.DataFrame(
+        {
+            "image_path": URL,
+            "prompt": ["", "Own", ""],
+            "title": ["Tea\0", "Mug\0", "Pot"],
+            "colour": ["", "red", "red"],
+        }
+    )
+    outcome = read(frame, prompt_template="{title}[, {colour}]")
+    assert outcome.whats == [(1, "title", "contains a NUL character")]
+    assert [row.request.prompt for row in outcome.rows[1:]] == ["Own", "Pot, red"]
