@@ -133,7 +133,8 @@ def pixels(text: str) -> int:
     """A width or height."""
     value = _number(text)
     if value != int(value) or not 0 < value <= MAX_PIXELS:
-        raise CellError("not a whole number of pixels", f"Write 1 to {MAX_PIXELS}, or leave it empty.")
+        remedy = "leave it empty, or switch a shop's own column off (columns: {width: null, height: null})."
+        raise CellError("not a whole number of pixels", f"Write 1 to {MAX_PIXELS}, {remedy}")
     return int(value)
 
 
