@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reelbatch.errors import ManifestError
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
 from reelbatch.manifest.html_text import text_of
 from reelbatch.manifest.image_cells import ImageCells
-from reelbatch.manifest.readers.base import BATCH_ROWS
-from reelbatch.manifest.row_shaping import Condition
+from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows
+from reelbatch.manifest.row_shaping import Condition, RowShaper, RowShaping
 from reelbatch.pipeline.generate import GenerateOptions
 from reelbatch.pipeline.generate import plan as make_plan
 from reelbatch.settings import Settings
@@ -106,8 +109,35 @@ def test_nothing_is_filled_across_a_row_that_can_not_be_read(read: Any, csv_file
     assert [row.row_key for row in outcome.rows][-2:] == ["pot-1", "pot-2"]
 
 
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.sampled_from(["", " ", "x", "y"]), st.booleans())),
+    cuts=st.sets(st.integers(0, 12)),
+)
+@settings(deadline=None)
+def test_filling_does_not_depend_on_batches(rows: list[tuple[str, str, bool]], cuts: set[int]) -> None:
+    """However the rows are cut into batches, it comes to what one look at row after row gives."""
+    expected, key, last, lost = [], "", "", False
+    for cell_key, cell, broken in rows:
+        if broken:
+            lost = True
+            continue
+        new = cell_key != key if cell_key else lost
+        key = cell_key if cell_key or lost else key
+        last, lost = cell if new or cell.strip() else last, False
+        expected.append(last)
+    shaper = RowShaper(RowShaping(fill_down=("title",), group="key"))
+    filled = []
+    for first, end in pairwise([0, *sorted(cut for cut in cuts if 0 < cut < len(rows)), len(rows)]):
+        part = list(enumerate(rows[first:end], start=first + 1))
+        sound = [(number, *cells) for number, (*cells, broken) in part if not broken]
+        columns = {"key": [row[1] for row in sound], "title": [row[2] for row in sound]}
+        broken_rows = [BrokenRow(number, "", "", "") for number, (*_, broken) in part if broken]
+        filled += shaper.shape(RawRows([row[0] for row in sound], columns, broken_rows)).columns["title"]
+    assert filled == expected
+
+
 def test_filling_goes_on_from_batch_to_batch(read: Any, csv_file: Callable[..., Path]) -> None:
-    """A product's rows may lie in two of them; and its broken row at the end of one is not forgotten in the next."""
+    """A product's rows may lie in two of them."""
     rows = [f"tea,{'' if number else 'Teapot'},,{number}" for number in range(BATCH_ROWS + 3)]
     outcome = read(csv_file(_shop(*rows)), **SHOP)
     assert {row.request.prompt for row in outcome.rows} == {"Pan over Teapot"}
@@ -127,9 +157,9 @@ def test_where_leaves_other_rows_out(checks: Checks, csv_file: Callable[..., Pat
 def test_the_plan_counts_rows_that_are_left_out(csv_file: Callable[..., Path], tmp_path: Path) -> None:
     """Beside those that count."""
     stated = {**SHOP, "where": {"Status": "active"}, "defaults": {"end_seconds": 5}}
-    settings = Settings(results=f"sqlite:///{tmp_path}/x.db", manifest=stated)
+    used = Settings(results=f"sqlite:///{tmp_path}/x.db", manifest=stated)
     path = csv_file(_shop("tea,Teapot,active,1", "mug,Mug,draft,1", "pot,Pot,draft,1"))
-    said = make_plan(GenerateOptions(source=path), settings).as_json()
+    said = make_plan(GenerateOptions(source=path), used).as_json()
     assert (said["rows"], said["send"], said["left_out"]) == (1, 1, 2)
 
 
