@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reelbatch.errors import ManifestError
@@ -40,7 +40,9 @@ def _shop(*rows: str) -> str:
 
 def test_a_column_that_is_switched_off_is_not_ours(read: Any) -> None:
     """OpenCart's `model` and `width` are a product's own: nothing of them reaches the request, nor a warning."""
-    frame = pd.DataFrame({"image_path": [URL], "prompt": ["x"], "model": ["LT-200"], "width": ["12.50"]})
+    frame = pd.DataFrame(
+        {"image_path": [URL], "prompt": ["x"], "model": ["LT-200"], "Models": ["x"], "width": ["12.50"]}
+    )
     options = {"columns": {"model": None, "width": None, "prompt": None}, "prompt_template": "Pan over {model}"}
     outcome = read(frame, **options)
     assert outcome.rows[0].request[:5] == (URL, "Pan over LT-200", 5.0, None, None)
@@ -113,6 +115,7 @@ def test_nothing_is_filled_across_a_row_that_can_not_be_read(read: Any, csv_file
     rows=st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.sampled_from(["", " ", "x", "y"]), st.booleans())),
     cuts=st.sets(st.integers(0, 12)),
 )
+@example(rows=[("a", "x", False), ("", "", True), ("", "", False)], cuts={2})
 @settings(deadline=None)
 def test_filling_does_not_depend_on_batches(rows: list[tuple[str, str, bool]], cuts: set[int]) -> None:
     """However the rows are cut into batches, it comes to what one look at row after row gives."""
@@ -165,8 +168,9 @@ def test_the_plan_counts_rows_that_are_left_out(csv_file: Callable[..., Path], t
 
 def test_rows_that_can_not_be_read_are_never_left_out(read: Any, csv_file: Callable[..., Path]) -> None:
     """It can't be known what they would be."""
-    outcome = read(csv_file(_shop("tea,Teapot,draft,1", "mug,Mug,draft,x,y,z")), where={"Status": "active"}, **SHOP)
-    assert [row.row_number for row in outcome.rows] == [2]
+    path = csv_file(_shop("tea,Teapot,draft,1", "mug,Mug,draft,x,y,z", "pot,Pot,active,1"))
+    outcome = read(path, where={"Status": "active"}, **SHOP)
+    assert [row.row_number for row in outcome.rows] == [2, 3]
 
 
 def test_a_condition_that_no_row_meets_is_said(read: Any, csv_file: Callable[..., Path]) -> None:

@@ -79,6 +79,14 @@ def test_a_row_that_can_not_be_read_keeps_its_keys(read: Any, csv_file: Callable
     assert [number for number, *_ in outcome.whats] == [1]
 
 
+def test_a_row_that_can_not_be_read_keeps_its_place(read: Any, csv_file: Callable[..., Path]) -> None:
+    """Also far down in a batch that becomes several."""
+    sound = [f"{number},https://x.test/a.png,x\n" for number in range(BATCH_ROWS - 100)]
+    path = csv_file("".join(["sku,image_path,prompt\n", *sound, "A,https://x.test/a.png,x,y,z\n", *sound[:50]]))
+    numbers = [row.row_number for row in read(path, variants=VARIANTS, **KEY).rows]
+    assert numbers == list(range(1, 3 * (BATCH_ROWS - 49) + 1))
+
+
 def test_a_missing_prompt_stays_missing(read: Any) -> None:
     """A suffix is no prompt."""
     outcome = read(_table(1, prompt=""), variants={"prompt_suffix": {"a": "slow"}}, **KEY)
