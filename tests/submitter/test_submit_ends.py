@@ -123,7 +123,7 @@ async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path) -> Non
         return 0.0, slept  # the monotonic clock stands still while the machine sleeps
 
     def prepare(context: RunContext) -> None:
-        context.submitter._freshness = Freshness(60, clocks)
+        context.submitter.sender._freshness = Freshness(60, clocks)
 
     async with in_flight(tmp_path, 80, 40, prepare) as (gate, api, bench, _, run):
         await until(lambda: bench.states().get("sending", 0) >= 50, "ten intents wait for their slots")
@@ -244,7 +244,7 @@ async def test_answers_that_the_table_never_takes_are_rescued(
             ledger.fails = lambda: LedgerError("disk full")
 
             def no_patience(context: RunContext) -> None:
-                context.submitter._recorder._waits_s = (0.01,)
+                context.submitter.sender._recorder._waits_s = (0.01,)
 
             await bench.run(ledger, bench.rows(60), no_patience, concurrency=6)
         assert recorded_ids(bench) == set()
@@ -263,7 +263,7 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
         ledger.fails = lambda: LedgerError("disk full")
 
         def no_patience(context: RunContext) -> None:
-            context.submitter._recorder._waits_s = ()
+            context.submitter.sender._recorder._waits_s = ()
 
         await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
         return bench, lying(ledger)[0]
