@@ -68,8 +68,8 @@ bench: dev
 
 # Needs uv (https://docs.astral.sh/uv): writes exact versions with hashes, and names no index.
 lock:
-	uv pip compile pyproject.toml --extra build --universal --generate-hashes --no-annotate --no-header -o requirements.lock
-	uv pip compile pyproject.toml --extra build --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
+	uv pip compile --upgrade pyproject.toml --extra build --universal --generate-hashes --no-annotate --no-header -o requirements.lock
+	uv pip compile --upgrade pyproject.toml --extra build --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .demo results
