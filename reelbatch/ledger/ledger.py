@@ -34,6 +34,7 @@ from reelbatch.ledger.engine import (
     sqlite_path,
     unchanging,
     writing,
+    written,
 )
 from reelbatch.ledger.group_commit import GroupWriter, Item, Result, Work
 from reelbatch.ledger.merge import Merge
@@ -124,7 +125,7 @@ class Ledger:
             still = unchanging(stated)
             if still is None or not is_unwritable(error):
                 raise
-            ledger = cls(still.render_as_string(hide_password=False))
+            ledger = cls(written(still, hide_password=False))
             ledger.url = stated
             return ledger
 
@@ -142,7 +143,7 @@ class Ledger:
     @property
     def label(self) -> str:
         """A short name for messages and files beside the table."""
-        digest = hashlib.sha256(self.url.render_as_string(hide_password=True).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(written(self.url).encode()).hexdigest()[:8]
         return f"{Path(self.url.database or 'memory').stem}-{digest}"
 
     @property

@@ -67,7 +67,7 @@ def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
     """The same for every API but this one, where there are any."""
     query = select(batches.c.api, func.count()).join(generations, batches.c.batch == generations.c.batch)
     query = query.where(batches.c.api != api, in_states(UNSETTLED), _KNOWN).group_by(batches.c.api)
-    return dict(connection.execute(query.order_by(batches.c.api)).tuples().all())
+    return dict(connection.execute(query.order_by(batches.c.api)).all())
 
 
 def leaving(connection: Connection, api: str) -> int:
