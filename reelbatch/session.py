@@ -16,6 +16,7 @@ from typing import Any
 
 from reelbatch.accounts import KeyRefused, identify, payer
 from reelbatch.client import Client
+from reelbatch.client.outcome import Policy
 from reelbatch.connecting import open_client
 from reelbatch.domain import Batch, Request, RunId
 from reelbatch.errors import LedgerError
@@ -27,7 +28,6 @@ from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.manifest.images import ImageKind, image_kind
 from reelbatch.models import load_models
 from reelbatch.opening import opened_ledger
-from reelbatch.outcome import Policy
 from reelbatch.planning import Agreement, Assignment, Plan, RerunPlan, image_bounds
 from reelbatch.reporting import RunReport, failed_rows, run_report
 from reelbatch.settings import Settings, api_of

@@ -1,8 +1,8 @@
 """The API's client."""
 
-from reelbatch.client.answers import Account, Created, Price, Subscription, UploadSlot, Video, create_body
-from reelbatch.client.api import Client, Connection
-from reelbatch.client.files import PIECE_BYTES
+from reelbatch.client.client import Client, Connection
+from reelbatch.client.file_chunks import PIECE_BYTES
+from reelbatch.client.payloads import Account, Created, Price, Subscription, UploadSlot, Video, create_body
 
 __all__ = [
     "PIECE_BYTES",

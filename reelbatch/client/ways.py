@@ -7,8 +7,8 @@ from urllib.request import getproxies
 
 import httpx
 
-from reelbatch.client.lines import Lines
-from reelbatch.client.pools import Pools
+from reelbatch.client.httpx_pools import Pools
+from reelbatch.client.transport import Lines
 from reelbatch.client.wire import Waits, Wire
 
 

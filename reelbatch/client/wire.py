@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol, Self
 import httpx
 
 from reelbatch.client.masking import KeyMask
+from reelbatch.client.outcome import Exchange
 from reelbatch.errors import TooLate
-from reelbatch.outcome import Exchange
 
 ANSWER_LIMIT = 5_000_000
 """Bytes of an answer that are read; a create's answer has some hundred."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reelbatch.client import Video
+from reelbatch.client.outcome import Kind, Outcome
 from reelbatch.domain import RowState, Token
 from reelbatch.errors import ApiError
-from reelbatch.outcome import Kind, Outcome
 
 _NOT_FOUND = 404
 _REFUNDED = frozenset({RowState.ERROR, RowState.CANCELED})

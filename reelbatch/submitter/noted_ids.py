@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from reelbatch.client import Client
+from reelbatch.client.outcome import Exchange, Kind, Outcome, Policy, classify
 from reelbatch.domain import Batch
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, doubts, rescue_files, sending, utc_now
 from reelbatch.ledger.doubts import Doubt
-from reelbatch.outcome import Exchange, Kind, Outcome, Policy, classify
 from reelbatch.settings import Settings
 from reelbatch.submitter.confirming import ask_once, is_cleared_up
 from reelbatch.submitter.recorder import ENDINGS, Attempt

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from reelbatch.client.outcome import Kind, Outcome
 from reelbatch.domain import Batch, RowKey, RunId, Token
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, claims, sending, utc_now
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.rescue_files import RescueFile
 from reelbatch.ledger.sending import Answer, Ending
-from reelbatch.outcome import Kind, Outcome
 from reelbatch.submitter.tally import ExitReason
 
 ENDINGS = {

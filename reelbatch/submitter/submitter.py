@@ -13,6 +13,7 @@ from weakref import WeakSet
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from reelbatch.client import Client, create_body
+from reelbatch.client.outcome import Kind, Outcome, Policy, classify
 from reelbatch.domain import ClaimedRow, RunId, Token
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.ledger import Ledger, claims, sending, utc_now
@@ -22,7 +23,6 @@ from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.ledger.sending import Admission, Asked, Ending, Intent, Ruling, Window
 from reelbatch.manifest.images import ImageProblem, ImageUnseen
-from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.submitter.breaker import Breaker, DoubtBreaker
 from reelbatch.submitter.confirming import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submitter.freshness import Clocks, Freshness, read_clocks

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from reelbatch.client import Video
-from reelbatch.client.answers import lenient_object
-from reelbatch.client.answers import video as video_of
+from reelbatch.client.payloads import lenient_object
+from reelbatch.client.payloads import video as video_of
 from reelbatch.domain import Token
 from reelbatch.errors import ReelbatchError
 

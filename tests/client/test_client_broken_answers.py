@@ -9,7 +9,7 @@ import pytest
 from raw_server import KEY, Serve, answer, read_request
 
 from reelbatch.client import Client, Connection
-from reelbatch.outcome import Exchange, Kind, Outcome, classify
+from reelbatch.client.outcome import Exchange, Kind, Outcome, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w","credits_charged":450}'

@@ -26,12 +26,12 @@ from cryptography.x509.oid import NameOID
 from raw_server import KEY, Behaviour, Serve, answer, keeping, read_request, reset
 from waiting import until
 
-from reelbatch.client import Client, Connection, link, reading
-from reelbatch.client.files import one_piece
-from reelbatch.client.lines import Lines
+from reelbatch.client import Client, Connection, connection, response_parser
+from reelbatch.client.file_chunks import one_piece
+from reelbatch.client.outcome import Kind, classify
+from reelbatch.client.transport import Lines
 from reelbatch.client.wire import Call, Origin, Seen, Waits
 from reelbatch.errors import ApiError
-from reelbatch.outcome import Kind, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w"}'
@@ -159,7 +159,7 @@ async def test_of_another_event_loop_a_refused_write_is_in_doubt(monkeypatch: py
 
 def _end_writing_unseen() -> None:
     """The system will refuse the next write on the kept connection, as if its end came just after it was asked."""
-    (kept,) = [thing for thing in gc.get_objects() if type(thing) is link.Link and not thing.is_closing()]
+    (kept,) = [thing for thing in gc.get_objects() if type(thing) is connection.Link and not thing.is_closing()]
     with socket.socket(fileno=os.dup(kept._transport.get_extra_info("socket").fileno())) as same:
         same.shutdown(socket.SHUT_WR)
     kept._watched.has_news = lambda: False
@@ -195,7 +195,7 @@ async def test_a_connection_that_rested_long_is_not_used_again(serve: Serve, mon
         await client.send_create(BODY)
         await client.send_create(BODY)
         assert server.connections == 1
-        monkeypatch.setattr(reading, "KEEPALIVE_S", 0.05)
+        monkeypatch.setattr(response_parser, "KEEPALIVE_S", 0.05)
         await asyncio.sleep(0.1)  # longer than that
         assert await kind_of(client) is Kind.SUBMITTED
     assert server.connections == 2
@@ -242,7 +242,7 @@ async def test_a_stated_time_that_is_long_or_odd_changes_nothing(serve: Serve, s
 async def test_connections_that_rested_long_are_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though nobody asks for one: those of a burst do not stay open to the end of the run."""
     server = await serve(patient)
-    monkeypatch.setattr(reading, "KEEPALIVE_S", 0.2)
+    monkeypatch.setattr(response_parser, "KEEPALIVE_S", 0.2)
     async with client_of(server.url, concurrency=5) as client:
         kinds = await asyncio.gather(*(kind_of(client) for _ in range(5)))
         assert kinds == [Kind.SUBMITTED] * 5

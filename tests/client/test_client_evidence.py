@@ -14,7 +14,7 @@ from ports import free_port
 from raw_server import KEY, Behaviour, Connect, Serve, answer, keeping, read_request, reset
 
 from reelbatch.client import Client, Connection
-from reelbatch.outcome import Exchange, Kind, Outcome, classify
+from reelbatch.client.outcome import Exchange, Kind, Outcome, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w","credits_charged":450,"estimated_frame_cost":450}'

@@ -11,8 +11,8 @@ import pytest
 from raw_server import KEY, Connect, Serve, answer, keeping
 
 from reelbatch.client import Client, Connection
+from reelbatch.client.outcome import Kind, classify
 from reelbatch.errors import ApiError
-from reelbatch.outcome import Kind, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 MASK = "[the API key]"

@@ -9,10 +9,10 @@ import pytest
 from raw_server import Behaviour, Serve, answer, read_request
 
 from reelbatch.client import Client, Connection
-from reelbatch.client.pools import CONNECTIONS_EACH, Pools
+from reelbatch.client.httpx_pools import CONNECTIONS_EACH, Pools
+from reelbatch.client.outcome import Kind, classify
 from reelbatch.client.wire import Waits
 from reelbatch.errors import SettingsError
-from reelbatch.outcome import Kind, classify
 
 KEY = "mhk_live_0123456789abcdef"
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}

@@ -11,8 +11,8 @@ import pytest
 from raw_server import KEY, Connect, RawServer, Serve, answer, keeping
 
 from reelbatch.client import Client, Connection, UploadSlot
+from reelbatch.client.outcome import classify
 from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
-from reelbatch.outcome import classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 

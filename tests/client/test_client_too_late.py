@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from raw_server import Connect, Serve, answer, keeping
 
-from reelbatch.outcome import Kind, classify
+from reelbatch.client.outcome import Kind, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from reelbatch.outcome import Kind
+from reelbatch.client.outcome import Kind
 from reelbatch.submitter.breaker import DoubtBreaker
 from reelbatch.submitter.pace import Pace
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelbatch.outcome import NEVER_SENT, Exchange, Kind, Policy, classify, retry_after
+from reelbatch.client.outcome import NEVER_SENT, Exchange, Kind, Policy, classify, retry_after
 
 HOLD = Policy(server_errors="hold")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from reelbatch.client.link import Link, written
+from reelbatch.client.connection import Link, written
 from reelbatch.client.wire import Call, Origin, Seen, Waits
 from reelbatch.errors import TooLate
 

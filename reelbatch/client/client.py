@@ -17,7 +17,11 @@ import httpx
 from pydantic import SecretStr
 
 from reelbatch.addresses import without_secrets
-from reelbatch.client.answers import (
+from reelbatch.client.downloads import streamed
+from reelbatch.client.file_chunks import one_piece, open_pieces
+from reelbatch.client.masking import KeyMask
+from reelbatch.client.outcome import Exchange, Kind, classify
+from reelbatch.client.payloads import (
     Account,
     Created,
     UploadSlot,
@@ -28,16 +32,12 @@ from reelbatch.client.answers import (
     upload_slot,
     video,
 )
-from reelbatch.client.files import one_piece, open_pieces
-from reelbatch.client.masking import KeyMask
-from reelbatch.client.streaming import streamed
 from reelbatch.client.ways import Ways
 from reelbatch.client.wire import Call, Origin, Seen, Waits, always
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.failpoints import point
 from reelbatch.log_filters import guard_logs
-from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 
 _WRITE_TIMEOUT_S = 300.0

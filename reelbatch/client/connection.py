@@ -14,7 +14,7 @@ from typing import cast
 
 import httpx
 
-from reelbatch.client.reading import AnswerReader
+from reelbatch.client.response_parser import AnswerReader
 from reelbatch.client.wire import Call, Seen
 from reelbatch.failpoints import point
 
