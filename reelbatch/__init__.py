@@ -10,16 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reelbatch.client import Account, Client, Connection, Created, Video
+    from reelbatch.client import Account, Client, ClientOptions, Created, Video
     from reelbatch.exporting import results
     from reelbatch.python import create, generate
 
-__all__ = ["Account", "Client", "Connection", "Created", "Video", "create", "generate", "results"]
+__all__ = ["Account", "Client", "ClientOptions", "Created", "Video", "create", "generate", "results"]
 
 _HOMES = {
     "Account": "reelbatch.client",
     "Client": "reelbatch.client",
-    "Connection": "reelbatch.client",
+    "ClientOptions": "reelbatch.client",
     "Created": "reelbatch.client",
     "Video": "reelbatch.client",
     "create": "reelbatch.python",

@@ -1,6 +1,6 @@
 """The API's client."""
 
-from reelbatch.client.client import Client, Connection
+from reelbatch.client.client import Client, ClientOptions
 from reelbatch.client.file_chunks import PIECE_BYTES
 from reelbatch.client.payloads import Account, Created, Price, Subscription, UploadSlot, Video, create_body
 
@@ -8,7 +8,7 @@ __all__ = [
     "PIECE_BYTES",
     "Account",
     "Client",
-    "Connection",
+    "ClientOptions",
     "Created",
     "Price",
     "Subscription",

@@ -48,7 +48,7 @@ _HEADERS = [("User-Agent", "reelbatch"), ("Accept", "*/*")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ClientOptions:
     """How to reach the API.
 
     Args:
@@ -75,27 +75,27 @@ class Client:
 
     Args:
         api_key: the API key; it is never logged.
-        connection: where the API is and how it is reached.
+        options: where the API is and how it is reached.
     """
 
-    def __init__(self, api_key: str | SecretStr, connection: Connection = Connection()) -> None:
+    def __init__(self, api_key: str | SecretStr, options: ClientOptions = ClientOptions()) -> None:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         _check_key(self._key)
         self._mask = KeyMask(self._key)
-        _check_address(connection.base_url)
+        _check_address(options.base_url)
         guard_logs()
-        self._base = httpx.URL(connection.base_url)
-        self._longest_download_s = connection.download_s
-        self._origin, path = Origin.split(connection.base_url)
+        self._base = httpx.URL(options.base_url)
+        self._longest_download_s = options.download_s
+        self._origin, path = Origin.split(options.base_url)
         self._path = path.rstrip("/")
         self._creating = 0
         self._idle = asyncio.Event()
         self._idle.set()
         # A proxy has no business between this process and its own machine.
-        ways = Ways(connection.transport, trust_env=not is_loopback(urlsplit(connection.base_url).hostname))
-        waits = Waits.of(connection.timeout_s)
-        self._creates = ways.wire(connection.concurrency, waits)
-        self._questions = ways.wire(connection.questions, waits)
+        ways = Ways(options.transport, trust_env=not is_loopback(urlsplit(options.base_url).hostname))
+        waits = Waits.of(options.timeout_s)
+        self._creates = ways.wire(options.concurrency, waits)
+        self._questions = ways.wire(options.questions, waits)
         # A file may wait for a connection as long as the files before it take.
         waits = replace(waits, place=None, write=_WRITE_TIMEOUT_S)
         self._uploads = ways.wire(_TRANSFERS, waits)

@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from raw_server import KEY, Behaviour, Serve, answer, keeping, read_request, reset
 from waiting import until
 
-from reelbatch.client import Client, Connection, connection, response_parser
+from reelbatch.client import Client, ClientOptions, connection, response_parser
 from reelbatch.client.file_chunks import one_piece
 from reelbatch.client.outcome import Kind, classify
 from reelbatch.client.transport import Lines
@@ -40,7 +40,7 @@ WAITS = Waits(answer=5, connect=5, place=5, write=5)
 
 def client_of(url: str, concurrency: int = 1, timeout_s: float = 5.0) -> Client:
     """A client over connections of our own."""
-    return Client(KEY, Connection(base_url=url, concurrency=concurrency, timeout_s=timeout_s, questions=1))
+    return Client(KEY, ClientOptions(base_url=url, concurrency=concurrency, timeout_s=timeout_s, questions=1))
 
 
 async def kind_of(client: Client, **more: Any) -> Kind:
@@ -153,7 +153,7 @@ async def test_of_another_event_loop_a_refused_write_is_in_doubt(monkeypatch: py
             await client.send_create(BODY)
             _end_writing_unseen()
             exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (True, Kind.IN_DOUBT)
+    assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
     assert server.requests == 1
 
 
@@ -289,7 +289,7 @@ async def test_a_body_that_was_taken_in_part_is_in_doubt(serve: Serve) -> None:
     server = await serve(half)
     async with client_of(server.url) as client:
         exchange = await client.send_create(BODY | {"prompt": "a" * 20_000_000})
-    assert (exchange.left, classify(exchange).kind) == (True, Kind.IN_DOUBT)
+    assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
     assert server.connections == 1
 
 
@@ -314,7 +314,7 @@ async def test_headers_without_measure_are_in_doubt(serve: Serve, raw: bytes) ->
     server = await serve(behave)
     async with client_of(server.url) as client:
         exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (True, Kind.IN_DOUBT)
+    assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
 
 
 async def test_headers_that_come_twice_are_joined(serve: Serve) -> None:
@@ -386,7 +386,7 @@ async def test_a_closed_client_sends_nothing(serve: Serve) -> None:
     async with asyncio.timeout(5):
         await server.until_open(0)
     exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, classify(exchange).kind) == (False, Kind.RETRY)
     assert server.connections == 1
 
 
@@ -485,7 +485,7 @@ async def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_lef
     async with client_of(f"https://localhost:{server.port}") as client:
         exchange = await client.send_create(BODY)
     outcome = classify(exchange)
-    assert (exchange.left, outcome.kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, outcome.kind) == (False, Kind.RETRY)
     assert "certificate" in (outcome.message or "").lower()
 
 
@@ -496,7 +496,7 @@ async def test_a_certificate_for_another_name_ends_it_before_anything_left(
     server = await serve(patient, tls=tls)
     async with client_of(f"https://127.0.0.1:{server.port}") as client:
         exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, classify(exchange).kind) == (False, Kind.RETRY)
 
 
 async def test_an_authority_of_the_environment_is_trusted(serve: Serve, tls: ssl.SSLContext, trusted: None) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from raw_server import Behaviour, Serve, answer, read_request
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.client.httpx_pools import CONNECTIONS_EACH, Pools
 from reelbatch.client.outcome import Kind, classify
 from reelbatch.client.wire import Waits
@@ -38,7 +38,7 @@ async def test_connections_are_bounded(serve: Serve, concurrency: int) -> None:
             writer.write(answer(b'{"id": "c1"}'))
 
     server = await serve(patient)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=concurrency, timeout_s=20)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, concurrency=concurrency, timeout_s=20)) as client:
         exchanges = await asyncio.gather(*(client.send_create(BODY) for _ in range(60)))
     assert {classify(exchange).kind for exchange in exchanges} == {Kind.SUBMITTED}
     assert server.most_open == server.connections == concurrency
@@ -87,11 +87,11 @@ async def test_a_proxy_of_the_environment_is_used(
     heard: list[bytes] = []
     proxy = await serve(_proxy(refuse, heard))
     monkeypatch.setenv(name, proxy.url)
-    async with Client(KEY, Connection(base_url="https://api.reelbatch.invalid", timeout_s=5)) as client:
+    async with Client(KEY, ClientOptions(base_url="https://api.reelbatch.invalid", timeout_s=5)) as client:
         exchange = await client.send_create(BODY)
     assert heard[0].startswith(b"CONNECT api.reelbatch.invalid:443 ")
     assert KEY.encode() not in b"".join(heard)
-    assert (exchange.left, classify(exchange).kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, classify(exchange).kind) == (False, Kind.RETRY)
     assert refuse or heard[1] == b"\x16"
 
 
@@ -109,7 +109,7 @@ async def test_no_proxy_stands_between_this_machine_and_itself(
     heard: list[bytes] = []
     proxy, server = await serve(_proxy(True, heard)), await serve(good)
     monkeypatch.setenv(name, proxy.url)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, concurrency=1, timeout_s=5)) as client:
         assert classify(await client.send_create(BODY)).kind is Kind.SUBMITTED
     assert heard == []
 
