@@ -32,8 +32,7 @@ from reelbatch.client.payloads import (
     upload_slot,
     video,
 )
-from reelbatch.client.ways import Ways
-from reelbatch.client.wire import Call, Origin, Seen, Waits, always
+from reelbatch.client.transport import Evidence, Timeouts, TransportFactory, always, send
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.failpoints import point
@@ -44,7 +43,7 @@ _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16
 _HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
-_HEADERS = [("User-Agent", "reelbatch"), ("Accept", "*/*")]
+_HEADERS = [(b"User-Agent", b"reelbatch"), (b"Accept", b"*/*")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,8 @@ class ClientOptions:
         timeout_s: longest wait for the answer to one call, in seconds.
         questions: calls in flight that cost nothing, such as those about a video.
         download_s: longest time that one try to download a video takes, in seconds; the next one goes on from there.
-        transport: in place of the network, for tests.
+        transport: in place of the network. It reports by the `trace` extension when it connects and when it begins
+            to send, as httpx's own do. Of one that does not, each request counts as sent.
     """
 
     base_url: str = LIVE_URL
@@ -84,22 +84,24 @@ class Client:
         self._mask = KeyMask(self._key)
         _check_address(options.base_url)
         guard_logs()
-        self._base = httpx.URL(options.base_url)
+        base = httpx.URL(options.base_url)
+        self._base = base
+        self._host = base.netloc
+        self._address = f"{base.scheme}://{base.netloc.decode()}{base.raw_path.decode().rstrip('/')}"
+        self._create_url = httpx.URL(f"{self._address}/v1/image-to-video")
         self._longest_download_s = options.download_s
-        self._origin, path = Origin.split(options.base_url)
-        self._path = path.rstrip("/")
         self._creating = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        # A proxy has no business between this process and its own machine.
-        ways = Ways(options.transport, trust_env=not is_loopback(urlsplit(options.base_url).hostname))
-        waits = Waits.of(options.timeout_s)
-        self._creates = ways.wire(options.concurrency, waits)
-        self._questions = ways.wire(options.questions, waits)
+        self._timeouts = Timeouts.of(options.timeout_s)
         # A file may wait for a connection as long as the files before it take.
-        waits = replace(waits, place=None, write=_WRITE_TIMEOUT_S)
-        self._uploads = ways.wire(_TRANSFERS, waits)
-        self._downloads = ways.pools(_TRANSFERS, waits)
+        self._file_timeouts = replace(self._timeouts, pool=None, write=_WRITE_TIMEOUT_S)
+        # A proxy has no business between this process and its own machine.
+        transports = TransportFactory(options.transport, trust_env=not is_loopback(base.host))
+        self._creates = transports.for_answers(options.concurrency)
+        self._questions = transports.for_answers(options.questions)
+        self._uploads = transports.for_answers(_TRANSFERS)
+        self._downloads = transports.for_downloads(_TRANSFERS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,8 +114,8 @@ class Client:
     async def close(self) -> None:
         """Close all connections, once creates under way have their answers: each may have been paid for."""
         await self._idle.wait()
-        for wire in (self._creates, self._questions, self._uploads, self._downloads):
-            await wire.close()
+        for transport in (self._creates, self._questions, self._uploads, self._downloads):
+            await transport.aclose()
 
     async def create(
         self,
@@ -154,20 +156,20 @@ class Client:
 
         `may_leave` is asked just before the first byte; where it says no, nothing leaves.
         """
-        seen = Seen()
-        call = replace(self._call("POST", "/v1/image-to-video", body), may_leave=may_leave)
+        evidence = Evidence()
+        request = self._request("POST", self._create_url, body)
         self._creating += 1
         self._idle.clear()
         try:
-            await self._creates.exchange(call, seen)
+            await send(self._creates, request, evidence, may_leave)
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
-            return seen.exchange(error, self._mask)
+            return evidence.exchange(error, self._mask)
         finally:
             self._creating -= 1
             if not self._creating:
                 self._idle.set()
             point("create.answered")
-        return seen.exchange(None, self._mask)
+        return evidence.exchange(None, self._mask)
 
     async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
         """Ask for one upload address for each of `extensions`, in the same order. Costs nothing.
@@ -206,15 +208,17 @@ class Client:
         await self._put(slot, len(content), one_piece(content))
 
     async def _put(self, slot: UploadSlot, size: int, pieces: AsyncIterator[bytes]) -> None:
+        evidence = Evidence()
         try:
-            origin, target = Origin.split(slot.upload_url)
-            headers = [*_HEADERS, ("Content-Length", str(size))]
-            status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
+            headers = [*_HEADERS, (b"Content-Length", b"%d" % size)]
+            timeout = {"timeout": self._file_timeouts.as_extension()}
+            request = httpx.Request("PUT", slot.upload_url, headers=headers, content=pieces, extensions=timeout)
+            await send(self._uploads, request, evidence)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({_words(error)})") from error
         point("upload.answered")
-        if status >= 300:  # noqa: PLR2004 - anything but success
-            raise UploadError(f"the storage answered with status {status}", status=status)
+        if evidence.status is None or evidence.status >= 300:  # noqa: PLR2004 - anything but success
+            raise UploadError(f"the storage answered with status {evidence.status}", status=evidence.status)
 
     async def asset(self, path: str) -> str:
         """What a create is given for `path`: a URL or path of the API as it stands, else the uploaded file's path."""
@@ -265,47 +269,51 @@ class Client:
             DownloadRefused: the address, or where it redirects to, is none that a video may come from.
             ApiError: the storage could not be reached, or the transfer broke off.
         """
-        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        headers = [*_HEADERS, (b"Accept-Encoding", b"identity")]
+        if offset:
+            headers.append((b"Range", b"bytes=%d-" % offset))
+        timeouts = replace(self._file_timeouts, answer=None)  # `streamed` has a limit of its own
         point("download.leave")
         try:
-            with self._downloads.client() as client:
-                request = client.build_request("GET", url, headers=headers)
-                async with streamed(client, request, self._base, self._longest_download_s) as response:
-                    point("download.answered")
-                    yield response
+            request = httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts.as_extension()})
+            async with streamed(self._downloads, request, self._base, self._longest_download_s) as response:
+                point("download.answered")
+                yield response
         except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({_words(error)})") from error
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that costs nothing and may be repeated."""
-        seen = Seen()
+        evidence = Evidence()
         try:
-            await self._questions.exchange(self._call(method, path, body), seen)
+            await send(self._questions, self._request(method, httpx.URL(f"{self._address}{path}"), body), evidence)
         except _HTTP_ERRORS as error:
             self._mask.error(error)
             raise ApiError(f"{method} {path}: {_words(error)}") from error
         point("question.answered")
-        content = self._mask.body(seen.content())
-        if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
+        content = self._mask.body(evidence.content())
+        if evidence.status != 200:  # noqa: PLR2004 - the only success of these calls
             message = lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
-            raise ApiError(f"{method} {path}: status {seen.status}: {message}", status=seen.status)
+            raise ApiError(f"{method} {path}: status {evidence.status}: {message}", status=evidence.status)
         answer = lenient_object(content)
         if not answer:
             raise UnreadableAnswer(f"{method} {path}: the answer is not the JSON that was expected")
         return answer
 
-    def _call(self, method: str, path: str, body: Any = None) -> Call:
+    def _request(self, method: str, url: httpx.URL, body: Any = None) -> httpx.Request:
         """Uncompressed, an answer that breaks off can still be read."""
         headers = [
+            (b"Host", self._host),
             *_HEADERS,
-            ("Authorization", f"Bearer {self._key.get_secret_value()}"),
-            ("Accept-Encoding", "identity"),
+            (b"Authorization", f"Bearer {self._key.get_secret_value()}".encode()),
+            (b"Accept-Encoding", b"identity"),
         ]
         content = b""
         if body is not None:
             content = _ENCODE(body).encode("utf-8", "replace")
-            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
-        return Call(method, self._origin, f"{self._path}{path}", headers, content)
+            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
+        timeout = {"timeout": self._timeouts.as_extension()}
+        return httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(content), extensions=timeout)
 
 
 def _words(error: Exception) -> str:

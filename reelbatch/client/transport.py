@@ -1,193 +1,208 @@
-"""Kept connections of our own: cheaper than httpx by four fifths, and sure of what left.
+"""How a request leaves, and what is known about it afterwards.
 
-See docs/adr/0011-own-connections.md for the measurement, and link.py for a connection itself.
+The client speaks httpx: it hands an `httpx.Request` to an `httpx.AsyncBaseTransport`. That is our own connections, or
+httpx's where a proxy stands between, or a test's. What is known about a request comes from `trace` events.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
+import os
 import ssl
-from collections.abc import AsyncIterator
-from typing import Any
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.request import getproxies
 
 import httpx
 
-from reelbatch.client.connection import Link, written
-from reelbatch.client.wire import Call, Origin, Seen, Waits
-from reelbatch.errors import TooLate
+from reelbatch.client.connection_pool import REFUSED, SENDING, UNREADABLE, ConnectionPool
+from reelbatch.client.httpx_pools import HttpxPools
+from reelbatch.client.masking import KeyMask
+from reelbatch.client.outcome import Exchange
+from reelbatch.client.salvage import ANSWER_LIMIT
+from reelbatch.errors import SettingsError, TooLate
 
-_HAPPY_EYEBALLS_S = 0.25
+_CONNECT_TIMEOUT_S = 15.0
+_GZIP_OR_ZLIB = 47
 
 
-class Lines:
-    """Connections for up to `size` requests at once; whoever comes later waits in line.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Longest waits in seconds. None: as long as it takes.
 
     Args:
-        size: requests in flight, and connections.
-        waits: longest waits of one request.
-        context: for TLS.
+        pool: until one of the connections is free.
+        connect: until a connection stands, TLS included.
+        write: until the other side takes more of a body.
+        read: until more of an answer comes.
+        answer: for the whole answer, from the end of the request on.
     """
 
-    def __init__(self, size: int, waits: Waits, context: ssl.SSLContext | None) -> None:
-        self._size = size
-        self._waits = waits
-        self._context = context
-        self._places = asyncio.Semaphore(size)
-        self._resting: list[tuple[Origin, Link]] = []  # the one used last is last
-        self._open: set[Link] = set()
-        self._sweeping: asyncio.TimerHandle | None = None
-        self._closed = False
+    pool: float | None
+    connect: float
+    write: float
+    read: float
+    answer: float | None
 
-    async def exchange(self, call: Call, seen: Seen) -> None:
-        """Send `call` once; `seen` is kept up to date, so that it tells the truth whatever ends the call.
+    @classmethod
+    def of(cls, timeout_s: float) -> Timeouts:
+        """The timeouts of a call whose answer may take so many seconds."""
+        connect = min(_CONNECT_TIMEOUT_S, timeout_s)
+        return cls(pool=timeout_s, connect=connect, write=timeout_s, read=timeout_s, answer=timeout_s)
 
-        Raises:
-            httpx.TransportError: it did not come to its end.
-        """
-        await self._place()
-        try:
-            link = await self._started(call, seen)
-            await link.answer(self._waits.answer)
-            self._rest(call.origin, link)
-        finally:
-            self._places.release()
+    def as_extension(self) -> dict[str, float | None]:
+        """As httpx's `timeout` extension has them; `answer` is ours."""
+        return {
+            "pool": self.pool,
+            "connect": self.connect,
+            "write": self.write,
+            "read": self.read,
+            "answer": self.answer,
+        }
 
-    async def put(self, call: Call, pieces: AsyncIterator[bytes]) -> int:
-        """Send `call` with a body in pieces, whose length its headers state; returns the answer's status.
 
-        Raises:
-            httpx.TransportError: it did not come to its end.
-        """
-        seen = Seen()
-        await self._place()
-        try:
-            link = await self._started(call, seen)
-            try:
-                await link.write(pieces, self._waits.write)
-                await link.answer(self._waits.answer)
-            except BaseException:
-                link.abort()
-                raise
-            self._rest(call.origin, link)
-        finally:
-            self._places.release()
-        return seen.status or 0
+class Evidence:
+    """What is known about one request: its outcome rests on that."""
 
-    async def close(self) -> None:
-        """Close all connections. Whoever still waits for one is told so; nothing of theirs left."""
-        self._closed = True
-        self._resting.clear()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        lost = [link.lost for link in self._open]
-        for link in self._open:
-            link.abort()
-        if lost:
-            await asyncio.wait(lost)
+    __slots__ = ("body", "headers", "request_sent", "status")
 
-    async def _place(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
-        try:
-            async with asyncio.timeout(self._waits.place):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise httpx.PoolTimeout("no connection became free in time") from error
+    def __init__(self) -> None:
+        self.request_sent = False  # whether it may have begun to leave; False is certain
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.body = bytearray()
 
-    async def _started(self, call: Call, seen: Seen) -> Link:
-        """A connection that `call` was written to. One that surely took nothing of it is replaced by a new one.
+    def content(self) -> bytes:
+        """The body, uncompressed where it came compressed."""
+        return _uncompressed(bytes(self.body), self.headers.get("content-encoding", ""))
+
+    def exchange(self, error: Exception | None, mask: KeyMask) -> Exchange:
+        """All of it. A server that repeats the key, in a success too, does not bring it into tables and logs."""
+        body, headers = mask.body(self.content()), mask.headers(self.headers)
+        return Exchange(self.status, headers, body, mask.error(error), self.request_sent)
+
+
+class SendTracer:
+    """Takes the `trace` events of one request, and has the last word on whether it may leave.
+
+    Args:
+        evidence: kept up to date, so that it tells the truth whatever ends the request.
+        may_leave: asked when a connection stands and the first byte is about to be written: until then a process may
+            have been stopped for any time.
+    """
+
+    def __init__(self, evidence: Evidence, may_leave: Callable[[], bool]) -> None:
+        self._evidence = evidence
+        self._may_leave = may_leave
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """One event, by httpcore's names.
 
         Raises:
-            TooLate: its time to leave was over; the connection is kept, so that the next attempt needs none.
+            TooLate: the request may not leave any more. Nothing of it is written.
         """
-        request, owed = written(call)
-        while (link := self._kept(call.origin)) is not None:
-            self._check(call, link)
-            if link.start(request, owed, seen):
-                return link
-            link.abort()
-        link = await self._connect(call.origin)
-        self._check(call, link)
-        if not link.start(request, owed, seen):
-            raise httpx.ConnectError("the server closed the connection before anything was sent")
-        return link
-
-    def _check(self, call: Call, link: Link) -> None:
-        try:
-            call.check()
-        except TooLate:
-            self._rest(call.origin, link)
-            raise
-
-    def _kept(self, origin: Origin) -> Link | None:
-        resting = self._resting
-        for index in range(len(resting) - 1, -1, -1):
-            if resting[index][0] == origin:
-                _, link = resting.pop(index)
-                if link.is_fit():
-                    return link
-                link.abort()
-        return None
-
-    def _rest(self, origin: Origin, link: Link) -> None:
-        if link.is_at_rest() and not self._closed:
-            self._resting.append((origin, link))
-            if self._sweeping is None:
-                self._sweep_at(link.fit_until)
-        else:
-            link.abort()
-
-    def _sweep_at(self, when: float) -> None:
-        self._sweeping = asyncio.get_running_loop().call_at(when, self._sweep)
-
-    def _sweep(self) -> None:
-        """Close what has rested for too long: nobody would use it again."""
-        resting, self._resting, self._sweeping = self._resting, [], None
-        for origin, link in resting:
-            if link.is_fit():
-                self._resting.append((origin, link))
-            else:
-                link.abort()
-        if self._resting:
-            self._sweep_at(min(link.fit_until for _, link in self._resting))
-
-    async def _connect(self, origin: Origin) -> Link:
-        """A new connection, TLS included.
-
-        Raises:
-            httpx.ConnectError, httpx.ConnectTimeout: there is none; nothing of any request left.
-        """
-        if self._closed:
-            raise httpx.ConnectError("the client is closed")
-        if len(self._open) >= self._size and self._resting:  # connections to other servers make room
-            self._resting.pop(0)[1].abort()
-        try:
-            async with asyncio.timeout(self._waits.connect):
-                link = await self._connected(origin)
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout("no connection came about in time") from error
-        except Exception as error:
-            raise httpx.ConnectError(str(error) or type(error).__name__) from error
-        if self._closed:
-            link.abort()
-            raise httpx.ConnectError("the client is closed")
-        self._open.add(link)
-        link.lost.add_done_callback(lambda _: self._open.discard(link))
-        return link
-
-    async def _connected(self, origin: Origin) -> Link:
-        options: dict[str, Any] = {} if _is_number(origin.host) else {"happy_eyeballs_delay": _HAPPY_EYEBALLS_S}
-        if origin.scheme == "https":
-            options["ssl"] = self._context
-        _, link = await asyncio.get_running_loop().create_connection(Link, origin.host, origin.port, **options)
-        return link
+        if event.endswith(SENDING):
+            if getattr(info.get("request"), "method", "") == b"CONNECT":  # that is only the proxy being asked
+                return
+            if not self._may_leave():
+                raise TooLate("it had been ready for too long when a connection stood")
+            self._evidence.request_sent = True
+        elif event == REFUSED:
+            self._evidence.request_sent = False
+        elif event == UNREADABLE:
+            self._evidence.body[:] = info["body"]
 
 
-def _is_number(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
+def always() -> bool:
+    """A request that may leave at any time."""
     return True
+
+
+async def send(
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    evidence: Evidence,
+    may_leave: Callable[[], bool] = always,
+) -> None:
+    """Send `request` once; `evidence` is kept up to date. At most some five million bytes of an answer are read.
+
+    Raises:
+        TooLate: `may_leave` said no; nothing left.
+        httpx.TransportError: it did not come to its end.
+        TimeoutError: nor in time, though bytes kept coming.
+    """
+    request.extensions["trace"] = SendTracer(evidence, may_leave)
+    response = await transport.handle_async_request(request)
+    evidence.status, evidence.headers = response.status_code, response.headers
+    try:
+        # Not `aiter_raw`, which refuses a response that a test's transport made of bytes.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            evidence.body += chunk
+            if len(evidence.body) > ANSWER_LIMIT:
+                break
+    finally:
+        await response.aclose()
+
+
+class TransportFactory:
+    """Makes the transports of one client: our own connections, or httpx's where they are needed.
+
+    Args:
+        transport: in place of the network.
+        trust_env: whether proxy settings of the environment are honoured.
+
+    Raises:
+        SettingsError: the authorities that the environment names can't be read.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None, *, trust_env: bool) -> None:
+        self._transport = transport
+        self._proxied = trust_env and _has_proxies()
+        # Shared: loading the authorities takes time and memory.
+        self._context = _ssl_context() if transport is None else None
+
+    def for_answers(self, size: int) -> httpx.AsyncBaseTransport:
+        """For so many requests at once, whose answers are read whole.
+
+        Raises:
+            SettingsError: a proxy setting of the environment can't be used.
+        """
+        if self._transport is not None or self._proxied:
+            return self.for_downloads(size)
+        return ConnectionPool(size, self._context)
+
+    def for_downloads(self, size: int) -> httpx.AsyncBaseTransport:
+        """For so many answers that are read as they come.
+
+        Raises:
+            SettingsError: a proxy setting of the environment can't be used.
+        """
+        return HttpxPools(size, context=self._context, proxied=self._proxied, transport=self._transport)
+
+
+def _has_proxies() -> bool:
+    """Where httpx itself looks: the environment, and on macOS and Windows the system's settings."""
+    return any(address for scheme, address in getproxies().items() if scheme in {"http", "https", "all"})
+
+
+def _ssl_context() -> ssl.SSLContext:
+    """Trusts what httpx trusts (its own bundle, or SSL_CERT_FILE) and what this machine trusts."""
+    try:
+        context = httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        why = error.strerror if error.errno and error.strerror else "it holds no certificates in PEM form"
+        raise SettingsError(f"SSL_CERT_FILE: {os.environ.get('SSL_CERT_FILE')}: {why}") from error
+    context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _uncompressed(body: bytes, encoding: str) -> bytes:
+    """What of a compressed body can be read; the body itself where that is not what its header says."""
+    if not encoding or encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
+        return body
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, ANSWER_LIMIT)
+    except zlib.error:
+        return body

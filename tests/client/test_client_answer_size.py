@@ -15,7 +15,7 @@ from raw_server import Connect, Serve, answer, keeping, read_request
 
 from reelbatch.client import UploadSlot
 from reelbatch.client.outcome import Kind, classify
-from reelbatch.client.wire import ANSWER_LIMIT
+from reelbatch.client.salvage import ANSWER_LIMIT
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 START = b'{"id":"clx7uu86w","credits_charged":450,"padding":"'
