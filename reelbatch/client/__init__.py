@@ -3,6 +3,7 @@
 from reelbatch.client.client import Client, ClientOptions
 from reelbatch.client.file_chunks import PIECE_BYTES
 from reelbatch.client.payloads import Account, Created, Price, Subscription, UploadSlot, Video, create_body
+from reelbatch.client.transport import ssl_context
 
 __all__ = [
     "PIECE_BYTES",
@@ -15,4 +16,5 @@ __all__ = [
     "UploadSlot",
     "Video",
     "create_body",
+    "ssl_context",
 ]

@@ -43,7 +43,8 @@ _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16
 _HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
-_HEADERS = [(b"User-Agent", b"reelbatch"), (b"Accept", b"*/*")]
+_HEADERS = [(b"User-Agent", b"reelbatch"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
+"""Uncompressed, an answer that breaks off can still be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +87,19 @@ class Client:
         guard_logs()
         base = httpx.URL(options.base_url)
         self._base = base
-        self._host = base.netloc
         self._address = f"{base.scheme}://{base.netloc.decode()}{base.raw_path.decode().rstrip('/')}"
         self._create_url = httpx.URL(f"{self._address}/v1/image-to-video")
         self._longest_download_s = options.download_s
         self._creating = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._timeouts = Timeouts.of(options.timeout_s)
-        # A file may wait for a connection as long as the files before it take.
-        self._file_timeouts = replace(self._timeouts, pool=None, write=_WRITE_TIMEOUT_S)
+        self._headers = httpx.Headers([(b"Host", base.netloc), *_HEADERS, (b"Authorization", self._authorization())])
+        timeouts = Timeouts.of(options.timeout_s)
+        # A file may wait for a connection as long as the files before it take; a download has a limit of its own.
+        file_timeouts = replace(timeouts, pool=None, write=_WRITE_TIMEOUT_S)
+        self._timeouts = timeouts.as_extension()
+        self._upload_timeouts = file_timeouts.as_extension()
+        self._download_timeouts = replace(file_timeouts, answer=None).as_extension()
         # A proxy has no business between this process and its own machine.
         transports = TransportFactory(options.transport, trust_env=not is_loopback(base.host))
         self._creates = transports.for_answers(options.concurrency)
@@ -211,8 +215,9 @@ class Client:
         evidence = Evidence()
         try:
             headers = [*_HEADERS, (b"Content-Length", b"%d" % size)]
-            timeout = {"timeout": self._file_timeouts.as_extension()}
-            request = httpx.Request("PUT", slot.upload_url, headers=headers, content=pieces, extensions=timeout)
+            request = httpx.Request(
+                "PUT", slot.upload_url, headers=headers, content=pieces, extensions=self._upload_timeouts
+            )
             await send(self._uploads, request, evidence)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({_words(error)})") from error
@@ -269,13 +274,10 @@ class Client:
             DownloadRefused: the address, or where it redirects to, is none that a video may come from.
             ApiError: the storage could not be reached, or the transfer broke off.
         """
-        headers = [*_HEADERS, (b"Accept-Encoding", b"identity")]
-        if offset:
-            headers.append((b"Range", b"bytes=%d-" % offset))
-        timeouts = replace(self._file_timeouts, answer=None)  # `streamed` has a limit of its own
+        headers = [*_HEADERS, (b"Range", b"bytes=%d-" % offset)] if offset else _HEADERS
         point("download.leave")
         try:
-            request = httpx.Request("GET", url, headers=headers, extensions={"timeout": timeouts.as_extension()})
+            request = httpx.Request("GET", url, headers=headers, extensions=self._download_timeouts)
             async with streamed(self._downloads, request, self._base, self._longest_download_s) as response:
                 point("download.answered")
                 yield response
@@ -301,19 +303,16 @@ class Client:
         return answer
 
     def _request(self, method: str, url: httpx.URL, body: Any = None) -> httpx.Request:
-        """Uncompressed, an answer that breaks off can still be read."""
-        headers = [
-            (b"Host", self._host),
-            *_HEADERS,
-            (b"Authorization", f"Bearer {self._key.get_secret_value()}".encode()),
-            (b"Accept-Encoding", b"identity"),
-        ]
-        content = b""
+        headers, content = self._headers, b""
         if body is not None:
             content = _ENCODE(body).encode("utf-8", "replace")
-            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
-        timeout = {"timeout": self._timeouts.as_extension()}
-        return httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(content), extensions=timeout)
+            headers = httpx.Headers(headers)
+            headers["Content-Type"], headers["Content-Length"] = "application/json", str(len(content))
+        stream = httpx.ByteStream(content)
+        return httpx.Request(method, url, headers=headers, stream=stream, extensions=self._timeouts)
+
+    def _authorization(self) -> bytes:
+        return f"Bearer {self._key.get_secret_value()}".encode()
 
 
 def _words(error: Exception) -> str:

@@ -58,7 +58,9 @@ class HttpxPools(httpx.AsyncBaseTransport):
                 for _ in range(ceil(size / CONNECTIONS_EACH))
             ]
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise SettingsError(f"A proxy of the environment ({_PROXY_NAMES}) can't be used: {error}") from error
+            raise SettingsError(
+                f"a proxy setting of the environment ({_PROXY_NAMES}) can't be used: {error}"
+            ) from error
         self._busy = [0] * len(self._clients)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -10,7 +10,7 @@ import os
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 from urllib.request import getproxies
 
@@ -51,15 +51,9 @@ class Timeouts:
         connect = min(_CONNECT_TIMEOUT_S, timeout_s)
         return cls(pool=timeout_s, connect=connect, write=timeout_s, read=timeout_s, answer=timeout_s)
 
-    def as_extension(self) -> dict[str, float | None]:
-        """As httpx's `timeout` extension has them; `answer` is ours."""
-        return {
-            "pool": self.pool,
-            "connect": self.connect,
-            "write": self.write,
-            "read": self.read,
-            "answer": self.answer,
-        }
+    def as_extension(self) -> dict[str, Any]:
+        """As a request's extensions have them; `answer` is ours, the others are httpx's."""
+        return {"timeout": asdict(self)}
 
 
 class Evidence:
@@ -135,14 +129,14 @@ async def send(
     request.extensions["trace"] = SendTracer(evidence, may_leave)
     response = await transport.handle_async_request(request)
     evidence.status, evidence.headers = response.status_code, response.headers
+    stream = cast("httpx.AsyncByteStream", response.stream)  # `aiter_raw` refuses what a test's transport has made
     try:
-        # Not `aiter_raw`, which refuses a response that a test's transport made of bytes.
-        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+        async for chunk in stream:
             evidence.body += chunk
             if len(evidence.body) > ANSWER_LIMIT:
                 break
     finally:
-        await response.aclose()
+        await stream.aclose()
 
 
 class TransportFactory:
@@ -160,7 +154,7 @@ class TransportFactory:
         self._transport = transport
         self._proxied = trust_env and _has_proxies()
         # Shared: loading the authorities takes time and memory.
-        self._context = _ssl_context() if transport is None else None
+        self._context = ssl_context() if transport is None else None
 
     def for_answers(self, size: int) -> httpx.AsyncBaseTransport:
         """For so many requests at once, whose answers are read whole.
@@ -186,8 +180,12 @@ def _has_proxies() -> bool:
     return any(address for scheme, address in getproxies().items() if scheme in {"http", "https", "all"})
 
 
-def _ssl_context() -> ssl.SSLContext:
-    """Trusts what httpx trusts (its own bundle, or SSL_CERT_FILE) and what this machine trusts."""
+def ssl_context() -> ssl.SSLContext:
+    """Trusts what httpx trusts (its own bundle, or SSL_CERT_FILE) and what this machine trusts.
+
+    Raises:
+        SettingsError: SSL_CERT_FILE can't be read, or holds no certificate.
+    """
     try:
         context = httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one

@@ -550,7 +550,7 @@ async def put(
 ) -> int | None:
     """Put what is stated to be so many bytes; the status of the answer."""
     evidence = Evidence()
-    headers, extensions = {"Content-Length": str(size)}, {"timeout": timeouts.as_extension()}
+    headers, extensions = {"Content-Length": str(size)}, timeouts.as_extension()
     request = httpx.Request("PUT", url, headers=headers, content=pieces, extensions=extensions)
     await send(pool, request, evidence)
     return evidence.status
