@@ -77,7 +77,9 @@ class _BehindClient(httpx.AsyncBaseTransport):
 def run(bench: Bench) -> Found:
     """Requests by themselves, then the whole of `generate`; by turns."""
     with raw_server() as server:
-        lines = [_line(case, _by_turns(bench, lambda way, one=case: _requests(server, way, one))) for case in CASES]
+        lines = [
+            _line(case, _by_turns(bench, lambda way, one=case: _requests(bench, server, way, one))) for case in CASES
+        ]
         rates = _by_turns(bench, lambda way: _generate(bench, server, way), (OWN, POOLS))
     show("One request: share of the bound or requests/s, and µs of processor time", lines)
     shares = {way: median(rates[way]) for way in rates}
@@ -100,9 +102,10 @@ def _by_turns(bench: Bench, work: Any, ways: tuple[str, ...] = (OWN, CLIENT, POO
     return found
 
 
-def _requests(server: Server, way: str, case: Case) -> dict[str, float]:
+def _requests(bench: Bench, server: Server, way: str, case: Case) -> dict[str, float]:
     server.reset(latency_ms=case.latency_ms)
-    job = json.dumps({"url": server.url, **case._asdict()})
+    requests = bench.size(case.requests, 2 * case.in_flight)
+    job = json.dumps({"url": server.url, **case._replace(requests=requests)._asdict()})
     return run_process(module("benchmarks.transports", way, job), environment(), LONG_S).answer
 
 

@@ -152,7 +152,7 @@ class TransportFactory:
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None, *, trust_env: bool) -> None:
         self._transport = transport
-        self._proxied = trust_env and _has_proxies()
+        self._proxied = transport is None and trust_env and _has_proxies()
         # Shared: loading the authorities takes time and memory.
         self._context = ssl_context() if transport is None else None
 
