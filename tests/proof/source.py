@@ -37,6 +37,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("manifest/text_file.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "put"): (2, _BUCKET),
+    ("orchestration/prefect_server.py", "_temporary_server"): (1, "the log of a server that goes with the process"),
     ("storage/target.py", "_rename"): (1, "called by `place`, which has the points"),
     ("storage/target.py", "_sync"): (1, "opened to be synced; nothing is written"),
     ("storage/target.py", "prepare"): (1, _BUCKET),
