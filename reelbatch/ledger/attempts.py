@@ -271,36 +271,23 @@ _WHERE_ROW = (
     generations.c.generation == bindparam("b_generation"),
 )
 
-_SEND = (
-    update(generations)
-    .where(
-        *_WHERE_ROW,
-        generations.c.run_id == bindparam("b_run_id"),
-        generations.c.fingerprint
-        == bindparam("b_fingerprint"),  # claimed anew meanwhile, it may ask for something else
-        SEND.expected,
-    )
-    .values(
-        state=SEND.target,
-        token=bindparam("b_token"),
-        attempts=generations.c.attempts + 1,
-        paid_as=None,
-        request_sha256=bindparam("b_request_sha256"),
-        image_sha256=bindparam("b_image_sha256"),
-        image_stat=func.coalesce(bindparam("b_image_stat", type_=Text), generations.c.image_stat),
-        image_bytes=func.coalesce(bindparam("b_image_bytes", type_=BigInteger), generations.c.image_bytes),
-    )
+_OWN_CLAIM = (*_WHERE_ROW, generations.c.run_id == bindparam("b_run_id"))
+_SAME_REQUEST = generations.c.fingerprint == bindparam("b_fingerprint")
+"""Claimed anew meanwhile, the row may ask for something else."""
+_SEND = SEND.update(*_OWN_CLAIM, _SAME_REQUEST).values(
+    token=bindparam("b_token"),
+    attempts=generations.c.attempts + 1,
+    paid_as=None,
+    request_sha256=bindparam("b_request_sha256"),
+    image_sha256=bindparam("b_image_sha256"),
+    image_stat=func.coalesce(bindparam("b_image_stat", type_=Text), generations.c.image_stat),
+    image_bytes=func.coalesce(bindparam("b_image_bytes", type_=BigInteger), generations.c.image_bytes),
 )
 
-_HOLD = (
-    update(generations)
-    .where(*_WHERE_ROW, generations.c.run_id == bindparam("b_run_id"), RELEASE.expected)
-    .values(
-        state=RELEASE.target,
-        paid_as=bindparam("b_mark"),
-        error_code=HELD_CODE,
-        error_message=bindparam("b_message"),
-    )
+_HOLD = RELEASE.update(*_OWN_CLAIM).values(
+    paid_as=bindparam("b_mark"),
+    error_code=HELD_CODE,
+    error_message=bindparam("b_message"),
 )
 
 
@@ -508,9 +495,7 @@ class _Change:
 
 def _moving(move: Move, **values: Any) -> _Change:
     own = generations.c.token == bindparam("b_token")
-    return _Change(
-        move, update(generations).where(*_WHERE_ROW, own, move.expected).values(state=move.target, **values)
-    )
+    return _Change(move, move.update(*_WHERE_ROW, own).values(**values))
 
 
 _FAILURE: Mapping[str, Any] = {"error_code": bindparam("b_code"), "error_message": bindparam("b_message")}

@@ -88,12 +88,7 @@ def _take(kind: Scope) -> Any:
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
         .cte("free")  # found once: as a subquery, Postgres may look again for each row, past the limit
     )
-    return (
-        update(generations)
-        .where(_KEY.in_(select(free)), CLAIM.expected)
-        .values(state=CLAIM.target, run_id=bindparam("b_run_id"))
-        .returning(*_CLAIMED_COLUMNS)
-    )
+    return CLAIM.update(_KEY.in_(select(free))).values(run_id=bindparam("b_run_id")).returning(*_CLAIMED_COLUMNS)
 
 
 def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:
@@ -131,23 +126,19 @@ def release(connection: Connection, items: Sequence[Release]) -> list[bool]:
 def _release_one(connection: Connection, item: Release) -> bool:
     move = UNREADABLE if item.invalid else RELEASE
     changed = connection.execute(
-        update(generations)
-        .where(
+        move.update(
             generations.c.batch == item.row.batch,
             generations.c.row_key == item.row.row_key,
             generations.c.generation == item.row.generation,
             generations.c.run_id == item.run_id,
-            move.expected,
-        )
-        .values(state=move.target, error_code=item.code, error_message=item.message)
+        ).values(error_code=item.code, error_message=item.message)
     )
     return changed.rowcount == 1
 
 
 def release_all(connection: Connection, items: Sequence[RunId]) -> list[int]:
     """At a run's end: rows that it still held, of which no request is under way. Answers with how many."""
-    returned = update(generations).where(RELEASE.expected).values(state=RELEASE.target)
-    return [connection.execute(returned.where(generations.c.run_id == run_id)).rowcount for run_id in items]
+    return [connection.execute(RELEASE.update(generations.c.run_id == run_id)).rowcount for run_id in items]
 
 
 def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
@@ -156,12 +147,11 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
         return 0, 0
     # All that is held, in these words: a narrower condition would hide the partial index from SQLite.
     theirs = and_(generations.c.run_id.in_(dead), in_states(HELD))
-    returned = connection.execute(update(generations).where(theirs, RELEASE.expected).values(state=RELEASE.target))
+    returned = connection.execute(RELEASE.update(theirs))
     message = "the worker ended while the request was under way; it may have been charged"
     doubtful = connection.execute(
-        update(generations)
-        .where(theirs, DOUBTFUL.expected)
-        .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
+        DOUBTFUL.update(theirs)
+        .values(error_code="in_doubt", error_message=message)
         .returning(generations.c.token, generations.c.batch, generations.c.run_id)
     )
     owners = {token: (batch, run_id) for token, batch, run_id in doubtful}

@@ -162,9 +162,9 @@ def _found(connection: Connection, item: Decision) -> bool:
 
 def _not_created(connection: Connection, item: Decision) -> bool:
     moved = connection.execute(
-        update(generations)
-        .where(_row(item.doubt), generations.c.token == item.token, NOT_CREATED.expected)
-        .values(state=NOT_CREATED.target, error_code=None, error_message=None, run_id=None)
+        NOT_CREATED.update(_row(item.doubt), generations.c.token == item.token).values(
+            error_code=None, error_message=None, run_id=None
+        )
     )
     if moved.rowcount != 1:
         return False

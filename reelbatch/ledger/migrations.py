@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, bindparam, func, inspect, select, upd
 from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import queries
+from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import is_postgres, shown, writing
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
@@ -29,7 +30,6 @@ from reelbatch.ledger.schema import (
     writers,
 )
 from reelbatch.ledger.transitions import in_states
-from reelbatch.ledger.version import VERSION
 
 Step = Callable[[Connection], None]
 

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or
 
 from reelbatch.domain import HELD, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.paid_requests import Held, PaidAs
-from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, generations, results
+from reelbatch.ledger.schema import attempts, batches, generations, results
 from reelbatch.ledger.selection import Scope, further, last, superseded
 from reelbatch.ledger.transitions import in_states
 

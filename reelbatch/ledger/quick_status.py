@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState
-from reelbatch.ledger.version import VERSION
+from reelbatch.ledger.columns import VERSION
 
 Standing = tuple[dict[RowState, int], Credits]
 

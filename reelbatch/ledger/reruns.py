@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
-from reelbatch.ledger.merge import OF_A_VIDEO
+from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import last
-from reelbatch.ledger.transitions import NOT_CREATED, RERUN, in_states
+from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
 from reelbatch.model_table import DEFAULT_MODEL
 
 _KEYS_AT_ONCE = 500
@@ -90,10 +90,10 @@ def request(connection: Connection, selection: Selection, limit: int | None = No
     """Move the selected rows to `pending`, at most `limit` with those that wait already; answers with how many."""
     if limit is not None:
         return request(connection, _first_of(connection, selection, limit, waiting=True))
-    cleared = dict.fromkeys((*OF_A_VIDEO, "error_code", "error_message", "paid_as"))
-    fresh = {"state": RowState.PENDING, "rerun_wanted": True}
+    again = Move(selection.states, RowState.PENDING)
+    values = {**dict.fromkeys(CLEARED), "rerun_wanted": True}
     return sum(
-        connection.execute(update(generations).where(part, ~_left_over()).values({**cleared, **fresh})).rowcount
+        connection.execute(again.update(part, ~_left_over()).values(values)).rowcount
         for part in _conditions(selection)
     )
 

@@ -218,11 +218,7 @@ def _row_values(row: Rendered) -> dict[str, Any]:
     return {**key, "b_video_id": row.video_id}
 
 
-_RENDER = (
-    update(generations)
-    .where(*_WHERE_VIDEO, RENDERING.expected)
-    .values(state=RENDERING.target, error_code=None, error_message=None, waited_until=None)
-)
+_RENDER = RENDERING.update(*_WHERE_VIDEO).values(error_code=None, error_message=None, waited_until=None)
 _UNDERSTOOD = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED), _g.waited_until.is_not(None))
 _UNDERSTOOD = _UNDERSTOOD.values(error_code=None, error_message=None, waited_until=None)
 _POSTPONE = update(generations).where(*_WHERE_VIDEO, in_states(UNSETTLED)).values(due_at=bindparam("b_due_at"))
@@ -394,10 +390,7 @@ _NO_RUN = RunId("")
 """Settling changes what a batch costs, not what a run has spent."""
 
 _SETTLE = {
-    state: update(generations)
-    .where(*_WHERE_VIDEO, move.expected)
-    .values(
-        state=move.target,
+    state: move.update(*_WHERE_VIDEO).values(
         credits_final=bindparam("b_final"),
         fps=bindparam("b_fps"),
         width=bindparam("b_width"),

@@ -106,8 +106,8 @@ def _undo(connection: Connection, item: Undo) -> str | None:
     way = _WAYS[made.verdict]
     if _answered_since(connection, made):
         return f"its attempt was answered since ({known.outcome}); what the API said stands"
-    fresh = {"state": way.move.target, "token": made.token, "video_id": None, "paid_as": None}
-    back = update(generations).where(_row(made), way.move.expected, way.unsent(made))
+    fresh = {"token": made.token, "video_id": None, "paid_as": None}
+    back = way.move.update(_row(made), way.unsent(made))
     if connection.execute(back.values({**_read(generations, before["row"]), **fresh})).rowcount != 1:
         return _why_not(connection, made)
     attempt = _read(attempts, before["attempt"])

@@ -20,10 +20,10 @@ from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, attempts, migrations, queries
 from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.attempts import Admission
+from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import open_engine, parse_url, shown
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.schema import metadata
-from reelbatch.ledger.version import VERSION
 
 OPENER = """
 import sys

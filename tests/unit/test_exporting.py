@@ -25,8 +25,9 @@ from reelbatch import failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, runs
+from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.paid_requests import Payer
-from reelbatch.ledger.schema import RESULT_COLUMNS, generations
+from reelbatch.ledger.schema import generations
 from reelbatch.pipeline import export as exporting
 from reelbatch.pipeline.export import SCHEMA, export, is_behind
 from reelbatch.pipeline.spreadsheets import meant
