@@ -37,8 +37,7 @@ from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, U
 from reelbatch.failpoints import point
 from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
-from reelbatch.storage.addresses import without_secrets
-from reelbatch.storage.log_filters import guard_logs
+from reelbatch.storage.addresses import guard_logs, without_secrets
 
 _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16

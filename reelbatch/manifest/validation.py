@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
@@ -20,7 +21,6 @@ from reelbatch.manifest.image_checks import ImageChecks, shown_image
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
 from reelbatch.manifest.readers.base import BrokenRow, RawRows
 from reelbatch.manifest.settings_cache import Shape, Shapes
-from reelbatch.manifest.warnings import FileWarnings
 from reelbatch.model_table import RequestIssue
 from reelbatch.row_batch import RowColumns
 
@@ -180,3 +180,40 @@ def _broken_problem(broken: BrokenRow) -> Issue:
 
 def _sha256(text: str) -> Fingerprint:
     return Fingerprint(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+_MOST = 1000
+
+
+@dataclass(slots=True)
+class _Warning:
+    finding: RequestIssue
+    first_row: int
+    rows: int = 0
+
+
+class FileWarnings:
+    """Counts the rows of every warning."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._notices: dict[tuple[str, str, str], _Warning] = {}
+
+    def add(self, finding: RequestIssue, row: int, *, per_value: bool = False) -> None:
+        """Note `finding` for a row; `per_value`: a warning of its own for each value."""
+        key = (finding.column, finding.what, finding.value if per_value else "")
+        if key not in self._notices:
+            if len(self._notices) >= _MOST:
+                return
+            self._notices[key] = _Warning(finding, row)
+        self._notices[key].rows += 1
+
+    def problems(self) -> list[Issue]:
+        """The warnings about columns, then those about rows, with how many rows each concerns."""
+        return [*self._layout.warnings, *map(self._problem, self._notices.values())]
+
+    def _problem(self, notice: _Warning) -> Issue:
+        column, value, what, remedy, *_ = notice.finding
+        if notice.rows > 1:
+            what = f"{what} (so in {notice.rows:,} rows)"
+        return Issue(notice.first_row, self._layout.shown(column), value, what, remedy)

@@ -6,13 +6,12 @@ import asyncio
 import hashlib
 from functools import partial
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
-
 from reelbatch.client import Account, Client
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, accounts, utc_now
 from reelbatch.ledger.accounts import SeenAccount
 from reelbatch.ledger.paid_requests import Payer
+from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, api_of
 
 PATIENCE_S = 10.0
@@ -53,18 +52,12 @@ async def identify(ledger: Ledger, client: Client, settings: Settings) -> Payer:
 
 
 async def _asked(client: Client, settings: Settings) -> Account:
-    retrying = AsyncRetrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(settings.retry_attempts) | stop_after_delay(PATIENCE_S),
-        wait=wait_random_exponential(settings.retry_wait_s, PATIENCE_S / 4),
-        reraise=True,
-    )
+    policy = RetryPolicy(attempts=settings.retry_attempts, wait_s=settings.retry_wait_s, max_wait_s=PATIENCE_S / 4)
     async with asyncio.timeout(PATIENCE_S):
-        account: Account = await retrying(client.get_account)
-    return account
+        return await retry(client.get_account, policy, on_error(_may_pass))
 
 
-def _may_pass(error: BaseException) -> bool:
+def _may_pass(error: Exception) -> bool:
     """An API that is away or too busy is asked again; one that does not know the question is not."""
     return isinstance(error, ApiError) and (error.status is None or error.status >= 500 or error.status == 429)  # noqa: PLR2004 - HTTP
 

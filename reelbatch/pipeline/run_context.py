@@ -42,7 +42,7 @@ from reelbatch.submit import (
     Uploader,
     UploadOptions,
 )
-from reelbatch.submit.noted_ids import ask_about_noted_ids
+from reelbatch.submit.confirmation import ask_about_noted_ids
 
 __all__ = [
     "HEARTBEAT_S",

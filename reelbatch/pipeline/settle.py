@@ -18,7 +18,7 @@ from reelbatch.pipeline.open_client import open_client
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import SettleOptions, Settler
 from reelbatch.submit import RenderWindow
-from reelbatch.submit.noted_ids import ask_about_noted_ids
+from reelbatch.submit.confirmation import ask_about_noted_ids
 
 _COUNT_EVERY_S = 2.0
 

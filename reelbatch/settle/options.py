@@ -9,7 +9,7 @@ from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.ledger.looks import Refund
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.settlements import Settlement
-from reelbatch.settle.transfer import LARGEST_VIDEO
+from reelbatch.settle.downloads import LARGEST_VIDEO
 
 FAILURES_KEPT = 100
 ODD_FIGURES_KEPT = 100

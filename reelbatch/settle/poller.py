@@ -12,7 +12,7 @@ from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAns
 from reelbatch.ledger import Ledger, looks, settlements, utc_now
 from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.settlements import FINAL, Final, Postponement, Rendered, RowId
-from reelbatch.settle.backoff import SharedBackoff, backoff
+from reelbatch.retry import SharedBackoff, backoff
 from reelbatch.settle.options import SettleOptions, SettleStats
 
 TRIES = 3

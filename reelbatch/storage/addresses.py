@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -74,3 +75,44 @@ def refuse_in_parameters(parameters: Mapping[str, Any]) -> None:
                 f"{name} {without_secrets(address)}: holds credentials or a signature, and Prefect keeps parameters "
                 f"where everybody who may look at a run can read them. {what_instead(address)}"
             )
+
+
+_LIBRARIES = frozenset(
+    {"adlfs", "aiobotocore", "aiohttp", "azure", "boto3", "botocore", "fsspec"}
+    | {"gcsfs", "google", "httpcore", "httpx", "requests", "s3fs", "urllib3"}
+)
+_PARAMETER = re.compile(
+    r"([?&;][\w%.-]*(?:sig|signature|credential|token|secret|password|policy|key-pair-id|accesskeyid)[\w%.-]*=)"
+    r"[^&;\s'\"<>]+",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(
+    r"((?<![\w-])(?:authorization|cookie|set-cookie|x-amz-security-token|signature)['\"]?\)?\s*[:,=]\s*b?['\"]?)"
+    r"[^'\"\r\n]+",
+    re.IGNORECASE,
+)
+
+
+class _WithoutSecrets(logging.Filter):
+    """Lets every record through, in words without secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True; the record is changed where its words had a secret."""
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError):  # arguments that do not fit: logging reports it itself
+            return True
+        shown = _HEADER.sub(r"\1…", _PARAMETER.sub(r"\1…", without_secrets(said)))
+        if shown != said:
+            record.msg, record.args = shown, ()
+        return True
+
+
+_FILTER = _WithoutSecrets()
+
+
+def guard_logs() -> None:
+    """Put the filter on the loggers of all libraries that are loaded by now; again is harmless."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.partition(".")[0] in _LIBRARIES and isinstance(logger, logging.Logger):
+            logger.addFilter(_FILTER)  # which adds it once

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from reelbatch.errors import ReelbatchError
+from reelbatch.storage.addresses import guard_logs
 from reelbatch.storage.errors import Bound, Trouble, chained, explain, missing_extra, unknown_scheme
-from reelbatch.storage.log_filters import guard_logs
 
 LONGEST_TRANSFER_S = 900.0
 """One file's way from or to a storage, at most: the libraries' own limits hold for single reads only."""

@@ -7,10 +7,9 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn
 from weakref import WeakSet
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from reelbatch.client import Client, create_body
 from reelbatch.domain import ClaimedRow, RunId, Token
@@ -23,9 +22,10 @@ from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.outcome import Kind, Outcome, Policy, classify
+from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
-from reelbatch.submit.confirming import Confirmer, ConfirmPlan, is_cleared_up
+from reelbatch.submit.confirmation import Confirmer, ConfirmPlan, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder
@@ -98,6 +98,7 @@ class Submitter:
         self._client = client
         self._plan = plan
         self._limiter = limiter
+        self._retries = RetryPolicy(attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s)
         self._freshness = Freshness(plan.lease_s, plan.clocks)
         self._shared_window = None if plan.render_window is None else Window(plan.api, plan.render_window)
         self._breaker = CircuitBreaker(plan.identical_rejections)
@@ -249,28 +250,7 @@ class Submitter:
         return [await self.uploader.asset(path, row.image_base) for path in stated]
 
     async def _attempts(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
-        first = await self._attempt(row, assets)
-        if not _worth_another(first):  # nearly always: no machinery for what needs none
-            return first
-        told = iter([first])
-
-        async def attempt() -> Outcome:
-            return next(told, None) or await self._attempt(row, assets)
-
-        retrying = AsyncRetrying(
-            retry=retry_if_result(_worth_another),
-            stop=stop_after_attempt(self._plan.attempts),
-            wait=self._wait,
-            sleep=self._limiter.sleep,
-            retry_error_callback=_last_outcome,
-        )
-        outcome: Outcome = await retrying(attempt)
-        return outcome
-
-    def _wait(self, state: RetryCallState) -> float:
-        """As long as the API asked for, and never less than the backoff: its clock may be another than ours."""
-        backoff = wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s)
-        return max(backoff(state), _last_outcome(state).wait_s or 0.0)
+        return await retry(partial(self._attempt, row, assets), self._retries, _another_try, self._limiter.sleep)
 
     async def _attempt(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
         while True:
@@ -469,14 +449,11 @@ def _asked(row: ClaimedRow, assets: list[Asset]) -> Asked:
     )
 
 
-def _last_outcome(state: RetryCallState) -> Outcome:
-    assert state.outcome is not None  # noqa: S101 - tenacity calls this only after an attempt
-    outcome: Outcome = state.outcome.result()
-    return outcome
-
-
-def _worth_another(outcome: Outcome) -> bool:
-    return outcome.kind is Kind.RETRY and outcome.code != _ASSET_GONE and not is_cleared_up(outcome)
+def _another_try(outcome: Outcome | Exception) -> float | None:
+    """The seconds that the API asked for before another try; None where there is none."""
+    if isinstance(outcome, Exception) or outcome.kind is not Kind.RETRY:
+        return None
+    return None if outcome.code == _ASSET_GONE or is_cleared_up(outcome) else outcome.wait_s or 0.0
 
 
 def _asset_gone(outcome: Outcome, assets: list[Asset]) -> Outcome:

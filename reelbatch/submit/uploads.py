@@ -18,8 +18,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from reelbatch.client import PIECE_BYTES, Client, UploadSlot
 from reelbatch.domain import RunId
 from reelbatch.errors import ApiError, UploadError
@@ -35,6 +33,7 @@ from reelbatch.images.inspect import (
     resolve_image,
 )
 from reelbatch.ledger import Ledger, uploads, utc_now
+from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.storage.errors import Bound
 from reelbatch.storage.files import CloudProblem, fetch, place_of, redact_url
 from reelbatch.submit.batching import BatchLoader
@@ -220,31 +219,10 @@ class Uploader:
         """Each attempt asks for a fresh address, so one that expired while it waited does no harm."""
         return await self._tried(partial(self._upload_once, path, seen), _may_work_later)
 
-    async def _tried(
-        self, work: Callable[[], Awaitable[Result]], is_worth_it: Callable[[BaseException], bool]
-    ) -> Result:
-        """Nearly always the first attempt is the only one: no machinery for what needs none."""
-        try:
-            return await work()
-        except Exception as error:
-            if not is_worth_it(error):
-                raise
-            failures = iter([error])
-
-        async def attempt() -> Result:
-            if (failure := next(failures, None)) is not None:
-                raise failure
-            return await work()
-
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(is_worth_it),
-            stop=stop_after_attempt(self._plan.attempts),
-            wait=wait_random_exponential(self._plan.wait_s, self._plan.max_wait_s),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        result: Result = await retrying(attempt)
-        return result
+    async def _tried(self, work: Callable[[], Awaitable[Result]], is_worth_it: Callable[[Exception], bool]) -> Result:
+        plan = self._plan
+        policy = RetryPolicy(attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s)
+        return await retry(work, policy, on_error(is_worth_it), self._sleep)
 
     async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:
         slot = await self._slots.get(seen.info.extension)
@@ -266,7 +244,7 @@ def _retrieved(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _may_work_later(error: BaseException) -> bool:
+def _may_work_later(error: Exception) -> bool:
     if not isinstance(error, ApiError):
         return False
     if isinstance(error, UploadError) and error.status in {400, 401, 403, 404}:
@@ -286,7 +264,7 @@ class _NotFetchedError(UploadError):
         self.may_pass = may_pass
 
 
-def _may_be_there_later(error: BaseException) -> bool:
+def _may_be_there_later(error: Exception) -> bool:
     return isinstance(error, _NotFetchedError) and error.may_pass
 
 

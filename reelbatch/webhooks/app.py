@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pydantic import SecretStr
@@ -20,9 +20,8 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.webhook_events import Effect, record_events, token_of
 from reelbatch.printable import Printable
-from reelbatch.webhooks.counts import Counts
 from reelbatch.webhooks.events import Event, Malformed, read_event
-from reelbatch.webhooks.seldom import Seldom
+from reelbatch.webhooks.guard import Seldom
 from reelbatch.webhooks.signature import Seal
 
 log = logging.getLogger("reelbatch.webhooks")
@@ -145,3 +144,15 @@ class Receiver:
         else:
             log.info("%s: %s %s", effect, event.type, event.video.id)
         return Response(status_code=204) if effect is Effect.UNKNOWN else JSONResponse({"message": effect})
+
+
+@dataclass(slots=True)
+class Counts:
+    """Each request that is received ends in exactly one of the other counts."""
+
+    received: int = 0
+    applied: int = 0  # the results table changed
+    repeated: int = 0  # ours, but nothing new
+    ignored: int = 0  # not ours, or of a sort that tells us nothing
+    refused: int = 0  # not signed, too large, malformed
+    failed: int = 0  # the results table could not be written; the API sends it again

@@ -18,10 +18,8 @@ from starlette.applications import Starlette
 
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
-from reelbatch.webhooks.app import log, webhook_app
-from reelbatch.webhooks.counts import Counts
-from reelbatch.webhooks.guard import Gate, GuardedProtocol, Limits
-from reelbatch.webhooks.seldom import Seldom
+from reelbatch.webhooks.app import Counts, log, webhook_app
+from reelbatch.webhooks.guard import Gate, GuardedProtocol, Limits, Seldom
 
 _QUIET: Mapping[str, Any] = {
     "ws": "none",

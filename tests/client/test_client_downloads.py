@@ -13,7 +13,7 @@ from raw_server import KEY, RawServer, Serve, answer, keeping, read_request
 
 from reelbatch.client import Client, Connection
 from reelbatch.errors import ApiError, DownloadRefused
-from reelbatch.settle.transfer import transfer
+from reelbatch.settle.downloads import transfer
 
 VIDEO = b"video" * 1000
 BOMB = gzip.compress(bytes(200 << 20), 9)

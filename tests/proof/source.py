@@ -40,7 +40,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("storage/target.py", "_rename"): (1, "called by `place`, which has the points"),
     ("storage/target.py", "_sync"): (1, "opened to be synced; nothing is written"),
     ("storage/target.py", "prepare"): (1, _BUCKET),
-    ("settle/transfer.py", "_open"): (1, "called by `transfer`, which has the point"),
+    ("settle/downloads.py", "_open"): (1, "called by `transfer`, which has the point"),
 }
 
 

@@ -134,6 +134,18 @@ async def test_the_row_is_in_doubt_with_its_id_while_the_api_is_asked(tmp_path: 
     assert (report.exit_reason, report.status.credits.in_doubt) == (ExitReason.INTERRUPTED, PRICE)
 
 
+async def test_a_run_that_reached_its_cap_does_not_wait_for_the_api_s_word(tmp_path: Path) -> None:
+    """Nothing more is sent, so the question is left to the next run, and the id is noted."""
+    with scripted(refusing(409)) as api, Ledger(Bench(tmp_path, api.url).results) as ledger:
+        bench = Bench(tmp_path, api.url)
+        api.known = lambda _: Answer(404)
+        rows = bench.rows(4)
+        running = bench.run(ledger, rows, lambda _: None, doubt_min_age_s=600, max_credits=2 * PRICE)
+        report = await asyncio.wait_for(running, 60)
+    assert report.exit_reason is ExitReason.CAP
+    assert bench.states() == {"in_doubt": 1, "queued": 1, "pending": 2}
+
+
 def test_a_bad_key_stops_the_run_whatever_else_it_says(tmp_path: Path) -> None:
     """An id in the answer holds nothing up."""
     with scripted(lambda _: Answer(401, {"id": ID, "message": "Unauthorized"})) as api:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from reelbatch.storage.log_filters import guard_logs
+from reelbatch.storage.addresses import guard_logs
 
 
 @pytest.mark.parametrize(

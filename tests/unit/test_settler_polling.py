@@ -23,8 +23,8 @@ from reelbatch.ledger.idempotent_write import write
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.pipeline.status import batch_status
+from reelbatch.retry import SharedBackoff
 from reelbatch.settle import SettleOptions, Settler, SettleReason
-from reelbatch.settle.backoff import SharedBackoff
 
 POLL_S = 0.01
 TOMORROW = utc_now() + timedelta(days=1)

@@ -15,11 +15,9 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.arrowtexts import texts
-from reelbatch.manifest.header import LONGEST, Header, read_header
 from reelbatch.manifest.options import ManifestOptions
-from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows
-from reelbatch.manifest.text_file import TextFile, damaged
+from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows, texts
+from reelbatch.manifest.text_file import LONGEST, Header, TextFile, damaged, read_header
 
 SMALL_BLOCK, BLOCK = 1 << 18, 1 << 20
 """Bytes parsed at a time: the longest row there can be. Arrow reads 32 blocks ahead, so the small ones come first."""

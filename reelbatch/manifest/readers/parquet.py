@@ -10,9 +10,8 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.arrowtexts import texts
 from reelbatch.manifest.parsing import plain
-from reelbatch.manifest.readers.base import BATCH_ROWS, RawRows, unique_names
+from reelbatch.manifest.readers.base import BATCH_ROWS, RawRows, texts, unique_names
 from reelbatch.manifest.text_file import open_file
 
 

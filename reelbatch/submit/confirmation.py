@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
-from reelbatch.client import Video
-from reelbatch.domain import RowState, Token
+from reelbatch.client import Client, Video
+from reelbatch.domain import Batch, RowState, Token
 from reelbatch.errors import ApiError
-from reelbatch.outcome import Kind, Outcome
+from reelbatch.ledger import Ledger, attempts, in_doubt, rescue_files, utc_now
+from reelbatch.ledger.in_doubt import Doubt
+from reelbatch.outcome import Exchange, Kind, Outcome, Policy, classify
+from reelbatch.settings import Settings
+from reelbatch.submit.recorder import ENDINGS, Attempt
 
 _NOT_FOUND = 404
 _REFUNDED = frozenset({RowState.ERROR, RowState.CANCELED})
@@ -30,8 +37,8 @@ class Waiting(Protocol):
     """What knows whether the run goes on: the limiter."""
 
     @property
-    def stopped(self) -> bool:
-        """Whether it stops."""
+    def closed(self) -> bool:
+        """Whether it ends: nothing new begins."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait, unless it stops first."""
@@ -77,7 +84,7 @@ class Confirmer:
             failures += not is_unknown
             if is_unknown and left_s <= 0:
                 return _not_created(doubt)
-            if self._run.stopped or failures >= self._plan.attempts:
+            if self._run.closed or failures >= self._plan.attempts:
                 return doubt
             await self._run.sleep(min(wait_s, max(left_s, 0)) if is_unknown else wait_s)
             wait_s = min(2 * wait_s, self._plan.max_wait_s)
@@ -129,3 +136,74 @@ def _not_created(doubt: Outcome) -> Outcome:
 
 def _what(doubt: Outcome) -> str:
     return f"status {doubt.status}" if doubt.status is not None else "an answer that can't be read"
+
+
+_AT_ONCE = 16
+_FAILURES = 3
+"""Questions without a usable answer, after which no more are asked: the next run does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """A row in doubt, and what its answer came to; that has an id."""
+
+    doubt: Doubt
+    outcome: Outcome
+
+
+async def ask_about_noted_ids(ledger: Ledger, client: Client, settings: Settings, batches: Iterable[Batch]) -> int:
+    """Ask once about each noted id, and bring into the table what is known then; answers with how many rows.
+
+    Raises:
+        LedgerError: the table could not be read or written.
+    """
+    policy = Policy(settings.server_errors, settings.bad_gateway_wait_s)
+    noted = [each for batch in batches for each in await asyncio.to_thread(_noted, ledger, batch, policy)]
+    if not noted:
+        return 0
+    inquiry = _Inquiry(ledger, client, settings.doubt_min_age_s)
+    return sum(await asyncio.gather(*map(inquiry.clear_up, noted)))
+
+
+def _noted(ledger: Ledger, batch: Batch, policy: Policy) -> list[_Noted]:
+    """The kept answer is read as it was when it came."""
+    answered = ledger.read(partial(in_doubt.answered, batch=batch))
+    outcomes = ((each, classify(Exchange(each.status, body=each.body.encode()), policy)) for each in answered)
+    return [_Noted(each.doubt, outcome) for each, outcome in outcomes if outcome.claimed_id is not None]
+
+
+class _Inquiry:
+    """All questions of one run."""
+
+    def __init__(self, ledger: Ledger, client: Client, min_age_s: float) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._min_age_s = min_age_s
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._failures = 0
+
+    async def clear_up(self, noted: _Noted) -> bool:
+        """Whether the row is in doubt no longer."""
+        async with self._places:
+            if self._failures >= _FAILURES:
+                return False
+            age_s = (utc_now() - noted.doubt.since).total_seconds()
+            try:
+                outcome = await ask_once(
+                    self._client, noted.outcome, noted.doubt.token, believe_unknown=age_s >= self._min_age_s
+                )
+            except ApiError:
+                self._failures += 1
+                return False
+        if not is_cleared_up(outcome) or (outcome.kind is not Kind.SUBMITTED and await self._may_not_be_said()):
+            return False
+        answer = _attempt(noted.doubt).answer(outcome, ENDINGS[outcome.kind])
+        return await self._ledger.write(attempts.record_answers, answer)
+
+    async def _may_not_be_said(self) -> bool:
+        """A rescue file that can't be read may know of the video."""
+        return await asyncio.to_thread(rescue_files.objection, self._ledger) is not None
+
+
+def _attempt(doubt: Doubt) -> Attempt:
+    return Attempt(doubt.batch, doubt.row_key, doubt.generation, doubt.run_id, doubt.token, doubt.credits_reserved)
