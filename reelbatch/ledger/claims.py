@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, select, 
 
 from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, Token
 from reelbatch.ledger.accounting import BalanceChanges, Ending, known_attempts
+from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Scope, claimable
 from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
@@ -36,25 +37,19 @@ class Release:
     invalid: bool = False
 
 
-_CLAIMED_COLUMNS = (
-    generations.c.batch,
-    generations.c.row_key,
-    generations.c.row_number,
-    generations.c.image_path,
-    generations.c.prompt,
-    generations.c.end_seconds,
-    generations.c.resolution,
-    generations.c.model,
-    generations.c.audio,
-    generations.c.name,
-    generations.c.end_image_path,
-    generations.c.request_width,
-    generations.c.request_height,
-    generations.c.credits_estimated,
-    generations.c.attempts,
-    generations.c.fingerprint,
-    generations.c.generation,
-    generations.c.image_base,
+_CLAIMED_COLUMNS = tuple(
+    generations.c[name]
+    for name in (
+        *REQUEST_COLUMNS,
+        "batch",
+        "row_key",
+        "row_number",
+        "credits_estimated",
+        "attempts",
+        "fingerprint",
+        "generation",
+        "image_base",
+    )
 )
 
 
@@ -91,25 +86,13 @@ def _take(kind: Scope) -> Any:
     return CLAIM.update(_KEY.in_(select(free))).values(run_id=bindparam("b_run_id")).returning(*_CLAIMED_COLUMNS)
 
 
-def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:
+def _claimed(row: Row[Any]) -> ClaimedRow:
     values = row._mapping  # noqa: SLF001 - the public name of SQLAlchemy's mapping view
-    request = Request(
-        image_path=values["image_path"],
-        prompt=values["prompt"],
-        end_seconds=values["end_seconds"],
-        resolution=values["resolution"],
-        model=values["model"],
-        audio=values["audio"],
-        name=values["name"],
-        end_image_path=values["end_image_path"],
-        width=values["request_width"],
-        height=values["request_height"],
-    )
     return ClaimedRow(
         batch=Batch(values["batch"]),
         row_key=RowKey(values["row_key"]),
         row_number=values["row_number"],
-        request=request,
+        request=Request(*row[: len(REQUEST_COLUMNS)]),
         credits_estimated=values["credits_estimated"],
         attempts=values["attempts"],
         fingerprint=values["fingerprint"],

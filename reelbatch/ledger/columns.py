@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from reelbatch.domain import REQUEST_FIELDS
+
 VERSION = 4
 """Of the schema. A table of an older version is migrated, one of a newer version refused."""
 
@@ -153,5 +155,7 @@ COLUMNS = (
 EXPORTED = tuple(column for column in COLUMNS if column.exported)
 RESULT_COLUMNS = tuple(column.name for column in EXPORTED)
 """The names of the columns that are exported, in their order."""
+REQUEST_COLUMNS = tuple(field.column for field in REQUEST_FIELDS)
+"""What a row asks for, in the order of `Request`."""
 CLEARED = tuple(column.name for column in COLUMNS if column.cleared)
 """What is known of a row's video, or of why there is none, and starts anew when the row is sent again."""

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, insert, or_, sel
 from reelbatch.domain import Batch, Request, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger.accounting import BalanceChanges, known_attempts
 from reelbatch.ledger.attempts import Answer, Ending, record_answers
+from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, decisions, generations, results
 from reelbatch.ledger.transitions import NOT_CREATED, in_states
 from reelbatch.ledger.undoing import snapshot
@@ -188,9 +189,8 @@ def rate(connection: Connection, batch: Batch, estimate: Callable[[Request], int
     g, a = generations.c, attempts.c
     own = and_(g.batch == a.batch, g.row_key == a.row_key, g.generation == a.generation)
     may_cost = or_(a.video_id.is_not(None), a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value)
-    stated = (g.image_path, g.prompt, g.end_seconds, g.resolution, g.model, g.audio)
     query = (
-        select(a.token, a.run_id, *stated)
+        select(a.token, a.run_id, *(g[name] for name in REQUEST_COLUMNS))
         .select_from(attempts.join(generations, own))
         .where(a.batch == batch, a.unrated, a.credits_charged.is_(None), a.credits_final.is_(None), may_cost)
     )

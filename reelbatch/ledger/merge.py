@@ -27,11 +27,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import FAILED, HELD, Batch, RowState
 from reelbatch.ledger import transitions
-from reelbatch.ledger.columns import CLEARED
+from reelbatch.ledger.columns import CLEARED, REQUEST_COLUMNS
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, explanation
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Choice, OrderId, last, rows_of
-from reelbatch.ledger.staging import REQUEST_COLUMNS, changed, joined, made_again, rows_staged, staged
+from reelbatch.ledger.staging import changed, joined, made_again, rows_staged, staged
 from reelbatch.ledger.transitions import in_states
 from reelbatch.ledger.unchanged_rows import Kept
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from reelbatch.domain import Batch, Request, RowKey, RowState, VideoId
+from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import batches, generations
 from reelbatch.ledger.selection import Action, Choice
 from reelbatch.ledger.staging import action, joined, staged
@@ -173,13 +174,12 @@ class RepeatSearch:
         marks = [self.mark(stated) for stated in (row.image_path, row.end_image_path) if stated]
         if None in marks:
             return None
-        request = Request(row.image_path, row.prompt, row.end_seconds, row.resolution, row.model, row.audio)
+        request = Request(*row[: len(REQUEST_COLUMNS)])
         return request.content_sha256(mark for mark in marks if mark is not None)
 
 
 def _request_columns(c: Any) -> list[Any]:
-    names = ("image_path", "end_image_path", "prompt", "end_seconds", "resolution", "model", "audio")
-    return [_typed(c, name) for name in names]
+    return [_typed(c, name) for name in REQUEST_COLUMNS]
 
 
 def _typed(c: Any, name: str) -> Any:

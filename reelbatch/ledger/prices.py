@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import Request, Token
+from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import batches, generations, prices
 
@@ -65,9 +66,7 @@ _FIND = select(prices.c.charged, prices.c.settled, prices.c.seen_at).where(
 _g = generations.c
 PAYER = func.coalesce(batches.c.account, batches.c.key_hash, "")
 _ASKED = (
-    select(
-        batches.c.api, PAYER, _g.token, _g.image_path, _g.prompt, _g.end_seconds, _g.resolution, _g.model, _g.audio
-    )
+    select(batches.c.api, PAYER, _g.token, *(_g[name] for name in REQUEST_COLUMNS))
     .select_from(generations.join(batches, batches.c.batch == _g.batch))
     .where(_g.token.in_(bindparam("tokens", expanding=True)))
 )
