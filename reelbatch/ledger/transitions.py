@@ -29,14 +29,14 @@ class Move:
             if self.target not in TRANSITIONS[source]:
                 raise ValueError(f"no row may move from {source} to {self.target}")
 
+    def update(self, *where: ColumnElement[bool]) -> Update:
+        """The UPDATE that moves the rows `where` that are in one of the states expected, and no others."""
+        return update(generations).where(*where, self.expected).values(state=self.target)
+
     @property
     def expected(self) -> ColumnElement[bool]:
         """The condition that every UPDATE of this move carries."""
         return in_states(self.sources)
-
-    def update(self, *where: ColumnElement[bool]) -> Update:
-        """The UPDATE that moves the rows `where` that are in one of the states expected, and no others."""
-        return update(generations).where(*where, self.expected).values(state=self.target)
 
 
 def in_states(states: Iterable[RowState]) -> ColumnElement[bool]:
