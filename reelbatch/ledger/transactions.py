@@ -6,13 +6,14 @@ writer; on a new connection that counter says which. SQLite has no connection to
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
@@ -20,8 +21,13 @@ from reelbatch.errors import LedgerError
 from reelbatch.ledger.engine import is_collision, is_lost, is_postgres, now, reading, writing
 from reelbatch.ledger.schema import writers
 
-Answer = TypeVar("Answer")
+if TYPE_CHECKING:
+    from reelbatch.ledger.group_commit import Work
+    from reelbatch.ledger.ledger import Ledger
 
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PATIENCE_S = 30.0
 """How long a lost database is waited for; less than a lease, so that nobody else takes over meanwhile."""
 _POLL_S = 0.25
@@ -152,3 +158,21 @@ class Transactor:
         if self._entered:
             with writing(self._engine) as connection:
                 connection.execute(delete(writers).where(writers.c.writer == self._writer))
+
+
+WAITS_S = (0.1, 0.4)
+"""Between tries: enough for a deadlock that the database broke up, or a connection that it closed."""
+
+
+async def write(ledger: Ledger, work: Work[Item, Result], item: Item) -> Result:
+    """Run `work` for `item` in the table's next group of writes.
+
+    Raises:
+        LedgerError: it failed several times.
+    """
+    for wait_s in WAITS_S:
+        try:
+            return await ledger.write(work, item)
+        except LedgerError:
+            await asyncio.sleep(wait_s)
+    return await ledger.write(work, item)

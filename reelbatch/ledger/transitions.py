@@ -11,9 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Update, and_, case, literal, literal_column, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    literal,
+    literal_column,
+    update,
+)
 
 from reelbatch.domain import FAILED, TRANSITIONS, RowState
+from reelbatch.errors import StateConflict
 from reelbatch.ledger.schema import generations
 
 
@@ -102,3 +115,21 @@ def or_replace(insert: Any, values: Mapping[str, Any], where: ColumnElement[bool
 def update_fresh(good: ColumnElement[bool], *where: ColumnElement[bool]) -> Update:
     """The UPDATE by which rows are as their manifest states them now."""
     return update(generations).where(*where, in_states(REPLACEABLE)).values(state=_fresh(good))
+
+
+THIS_ROW = (
+    generations.c.batch == bindparam("b_batch"),
+    generations.c.row_key == bindparam("b_row_key"),
+    generations.c.generation == bindparam("b_generation"),
+)
+"""The row that a statement's parameters name."""
+
+
+def execute_each(connection: Connection, statement: Any, values: Sequence[Mapping[str, Any]]) -> None:
+    """Run `statement` for each of `values`.
+
+    Raises:
+        StateConflict: one of them changed nothing.
+    """
+    if values and (changed := connection.execute(statement, values).rowcount) != len(values):
+        raise StateConflict(f"{len(values) - changed} of {len(values)} rows were not in the state expected")

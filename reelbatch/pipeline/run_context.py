@@ -18,8 +18,8 @@ from reelbatch.client import Client
 from reelbatch.domain import Batch, Request, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.inspect import ImageKind, image_kind
-from reelbatch.ledger import Ledger, claims, in_doubt, orders, queries, runs, shared_limits, utc_now
-from reelbatch.ledger.paid_requests import Payer, payer_of
+from reelbatch.ledger import Ledger, accounting, claims, orders, queries, runs, shared_limits, utc_now
+from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.model_table import load_models
 from reelbatch.outcome import Policy
@@ -353,7 +353,7 @@ def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
         models = load_models(settings.models)
         return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
 
-    ledger.change(lambda connection: in_doubt.rate(connection, batch, estimate))
+    ledger.change(lambda connection: accounting.rate(connection, batch, estimate))
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:

@@ -11,7 +11,7 @@ from functools import partial
 
 from reelbatch.client import Client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, runs, settlements, shared_limits
+from reelbatch.ledger import Ledger, due, runs, shared_limits
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.open_client import open_client
@@ -41,7 +41,7 @@ async def open_settler(
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
         settler = Settler(ledger, client, replace(settle_options(settings, batch), wait=wait, api=api))
-        names = [batch] if batch is not None else ledger.read(partial(settlements.batches_of, api=api))
+        names = [batch] if batch is not None else ledger.read(partial(due.batches_of, api=api))
         settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
         if (listener := on_settler.get()) is not None:
             listener(settler)

@@ -13,7 +13,7 @@ from waiting import until
 from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, Request, Row, RowKey
 from reelbatch.ledger import Ledger, queries, runs
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.run_context import Assignment, open_run
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import Settings

@@ -34,7 +34,8 @@ from acting import (
 from waiting import until
 
 from reelbatch.ledger import Ledger, utc_now
-from reelbatch.ledger.attempts import Answer, Ending, Intent
+from reelbatch.ledger.attempts import Answer, Ending
+from reelbatch.ledger.intents import Intent
 from reelbatch.ledger.rescue_files import RescueFile, lying, objection, replay, unverified
 from reelbatch.pipeline.findings import ListEntry
 from reelbatch.pipeline.reconcile import Rules, reconcile

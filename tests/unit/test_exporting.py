@@ -25,8 +25,8 @@ from reelbatch import failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, runs
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.columns import RESULT_COLUMNS
-from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.schema import generations
 from reelbatch.pipeline import export as exporting
 from reelbatch.pipeline.export import SCHEMA, export, is_behind

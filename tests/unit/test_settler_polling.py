@@ -18,10 +18,10 @@ from reelbatch.client import Client, Connection
 from reelbatch.domain import Batch, RowKey
 from reelbatch.domain.money import figure
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, looks, shared_limits, utc_now
-from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger import Ledger, due, shared_limits, utc_now
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.schema import attempts, generations
+from reelbatch.ledger.transactions import write
 from reelbatch.pipeline.status import batch_status
 from reelbatch.retry import SharedBackoff
 from reelbatch.settle import SettleOptions, Settler, SettleReason
@@ -238,7 +238,7 @@ def test_the_longer_it_lasts_the_rarer_are_the_looks() -> None:
     """Nobody asks every five seconds for days; nor less than every hour."""
     now = utc_now()
     ages, shortest = (0, 60, 600, 86_400), timedelta(seconds=5)
-    waits = [looks.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]
+    waits = [due.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]
     assert waits == [5, 15, 150, 3600]
 
 
