@@ -194,13 +194,13 @@ async def _ask_prefect(stated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _ask_table(stated: Mapping[str, Any]) -> dict[str, Any]:
-    from reelbatch.ledger import Ledger, shared_limits
+    from reelbatch.ledger import Ledger, accounts
 
     with Ledger(stated["where"]) as ledger:
-        wanted = shared_limits.Lot(_API, stated["each"], 1 / NO_LIMIT)
+        wanted = accounts.Lot(_API, stated["each"], 1 / NO_LIMIT)
 
         async def once() -> None:
-            await ledger.write(shared_limits.take_lots, wanted)
+            await ledger.write(accounts.take_lots, wanted)
 
         return await _timed(once, stated["seconds"], at_once=1)  # the product has one question under way
 

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Connection, Text, bindparam, func, insert, se
 from reelbatch.domain import Batch, ClaimedRow, RunId, Token
 from reelbatch.errors import LedgerError
 from reelbatch.failpoints import point
-from reelbatch.ledger import accounts, shared_limits
+from reelbatch.ledger import accounts
 from reelbatch.ledger.accounting import Attempted, BalanceChanges
 from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
 from reelbatch.ledger.schema import attempts, batches, generations
@@ -257,12 +257,8 @@ def _standing(connection: Connection, batch: Batch) -> _Standing | None:
 
 def _free(connection: Connection, window: Window) -> int:
     """Places in the render window; nobody else counts until the commit."""
-    shared_limits.lock(connection, window.api)
-    return (
-        window.limit
-        - shared_limits.unfinished(connection, window.api)
-        - shared_limits.leaving(connection, window.api)
-    )
+    accounts.lock(connection, window.api)
+    return window.limit - accounts.unfinished(connection, window.api) - accounts.leaving(connection, window.api)
 
 
 def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int]) -> Ruling:

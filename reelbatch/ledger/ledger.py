@@ -30,11 +30,10 @@ from reelbatch.ledger.engine import (
     unchanging,
     writing,
 )
-from reelbatch.ledger.group_commit import GroupWriter, Item, Result, Work
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
-from reelbatch.ledger.transactions import PATIENCE_S, Transactor
+from reelbatch.ledger.transactions import PATIENCE_S, GroupWriter, Item, Result, Transactor, Work
 from reelbatch.ledger.unchanged_rows import Kept
 from reelbatch.memory import memory_given_back, no_collection
 from reelbatch.row_batch import RowColumns

@@ -18,7 +18,7 @@ from reelbatch.client import Client
 from reelbatch.domain import Batch, Request, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.inspect import ImageKind, image_kind
-from reelbatch.ledger import Ledger, accounting, claims, orders, queries, runs, shared_limits, utc_now
+from reelbatch.ledger import Ledger, accounting, accounts, claims, orders, queries, runs, utc_now
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.model_table import load_models
@@ -393,7 +393,7 @@ def _starts(ledger: Ledger, settings: Settings) -> RateLimiter | None:
 
     async def take_lot(creates: int, spacing_s: float) -> float | None:
         try:
-            return await ledger.write(shared_limits.take_lots, shared_limits.Lot(api, creates, spacing_s))
+            return await ledger.write(accounts.take_lots, accounts.Lot(api, creates, spacing_s))
         except LedgerError:  # whatever ails the table, the run hears of it with its next write
             return 0.0
 
