@@ -15,10 +15,10 @@ from reelbatch.client import Client, create_body
 from reelbatch.domain import ClaimedRow, RunId, Token
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
-from reelbatch.ledger import Ledger, claims, intents, utc_now
+from reelbatch.ledger import Ledger, claims, utc_now
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Claim, Release
-from reelbatch.ledger.intents import Admission, Asked, Intent, Ruling, Window
+from reelbatch.ledger.intents import Admission, Asked, Intent, Ruling, Window, record_intents
 from reelbatch.ledger.paid_requests import HELD_CODE, joined_marks
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.outcome import Kind, Outcome, Policy, classify
@@ -316,7 +316,7 @@ class Submitter:
             repeats=self.repeats,
             halts_on_drift=plan.halts_on_drift,
         )
-        ruling = await self._ledger.write(intents.record_intents, intent)
+        ruling = await self._ledger.write(record_intents, intent)
         if ruling.admission is not Admission.ADMITTED:
             self._refuse(row, ruling)
         self.stats.reserve(ruling.reserved)

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger import Comparison, Ledger, Origin, attempts, claims, intents, queries, runs, schema, utc_now
+from reelbatch.ledger import Comparison, Ledger, Origin, attempts, claims, queries, runs, schema, utc_now
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim, Release
-from reelbatch.ledger.intents import Admission, Asked, Intent
+from reelbatch.ledger.intents import Admission, Asked, Intent, record_intents
 from reelbatch.ledger.schema import batches, generations, results
 from reelbatch.ledger.schema import runs as runs_table
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
@@ -119,7 +119,7 @@ class Worker:
 
     def admit(self, intent: Intent) -> Admission:
         """Record an intent, if the cap allows."""
-        return self.ledger.change(lambda connection: intents.record_intents(connection, [intent]))[0].admission
+        return self.ledger.change(lambda connection: record_intents(connection, [intent]))[0].admission
 
     def send(self, taken: ClaimedRow, ending: Ending = Ending.SUBMITTED, **answered: Any) -> Intent:
         """From claimed to the answer."""

@@ -26,9 +26,9 @@ from sqlalchemy import update
 
 from reelbatch.domain import RowState, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.ledger import Ledger, attempts, intents, queries, reruns, schema
+from reelbatch.ledger import Ledger, attempts, queries, reruns, schema
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.intents import Admission, Intent
+from reelbatch.ledger.intents import Admission, Intent, record_intents
 from reelbatch.ledger.reruns import Selection
 
 AFTER = {
@@ -132,7 +132,7 @@ def test_a_row_is_sent_by_its_holder_only_and_once(worker: Worker) -> None:
     assert committed(worker.ledger) == ESTIMATE
     together = [worker.intent(second), worker.intent(first)]
     with pytest.raises(StateConflict, match="1 of 2 rows"):
-        worker.ledger.change(lambda connection: intents.record_intents(connection, together))
+        worker.ledger.change(lambda connection: record_intents(connection, together))
     assert states(worker.ledger)["b"] == "claimed"
 
 

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, event
 
 from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, intents, migrations, queries
+from reelbatch.ledger import Ledger, migrations, queries
 from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import open_engine, parse_url, shown
-from reelbatch.ledger.intents import Admission
+from reelbatch.ledger.intents import Admission, record_intents
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.schema import metadata
 
@@ -267,7 +267,7 @@ async def test_a_short_lock_is_waited_for(path: Path) -> None:
         worker = begin(ledger)
         intent = worker.intent(worker.claim()[0])
         with locked(path) as other:
-            waiting = asyncio.create_task(ledger.write(intents.record_intents, intent))
+            waiting = asyncio.create_task(ledger.write(record_intents, intent))
             done, _ = await asyncio.wait({waiting}, timeout=0.2)
             assert not done
             other.execute("COMMIT")
@@ -281,9 +281,9 @@ async def test_a_long_lock_is_an_error_and_nothing_is_sent(url: str, path: Path)
         worker = begin(ledger)
         taken = worker.claim()[0]
         with locked(path), pytest.raises(LedgerError, match="kept it locked for too long"):
-            await ledger.write(intents.record_intents, worker.intent(taken))
+            await ledger.write(record_intents, worker.intent(taken))
         assert states(ledger) == {"a": "claimed"}
-        assert (await ledger.write(intents.record_intents, worker.intent(taken))).admission is Admission.ADMITTED
+        assert (await ledger.write(record_intents, worker.intent(taken))).admission is Admission.ADMITTED
 
 
 def test_a_table_that_is_locked_when_opened_says_so(url: str, path: Path) -> None:
@@ -309,7 +309,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         worker = begin(ledger)
         intents = [worker.intent(taken) for taken in worker.claim()]
         fill_disk(ledger)
-        writes = (ledger.write(intents.record_intents, intent) for intent in intents)
+        writes = (ledger.write(record_intents, intent) for intent in intents)
         told = await asyncio.gather(*writes, return_exceptions=True)
         refused = [error for error in told if isinstance(error, LedgerError)]
         assert refused
@@ -319,7 +319,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         assert committed(ledger) == len(admitted) * ESTIMATE
     with Ledger(url) as again:
         late = next(intent for intent, said in zip(intents, told, strict=True) if isinstance(said, LedgerError))
-        assert (await again.write(intents.record_intents, late)).admission is Admission.ADMITTED
+        assert (await again.write(record_intents, late)).admission is Admission.ADMITTED
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")

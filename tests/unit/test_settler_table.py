@@ -13,7 +13,7 @@ from reelbatch.ledger import Ledger, attempts, claims, due, queries, runs, schem
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.due import Postponement, Rendered, TakeDue
-from reelbatch.ledger.intents import Intent
+from reelbatch.ledger.intents import Intent, record_intents
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settlements import Filed, Final, FinishedPage
 
@@ -63,7 +63,7 @@ def send(
         for row in claimed
     ]  # fmt: skip
     intents = [Intent(row, run_id, video.token, utc_now(), None) for row, video in zip(claimed, sent, strict=True)]
-    ledger.change(lambda connection: intents.record_intents(connection, intents))
+    ledger.change(lambda connection: record_intents(connection, intents))
     answers = [
         Answer(batch, row.row_key, run_id, video.token, utc_now(), Ending.SUBMITTED, row.credits_estimated or 0,
                video_id=video.video_id, credits_charged=charged)

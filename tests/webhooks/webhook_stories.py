@@ -14,11 +14,11 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RunId, Token, VideoId
-from reelbatch.ledger import Ledger, attempts, claims, intents, orders, queries, runs, schema, utc_now
+from reelbatch.ledger import Ledger, attempts, claims, orders, queries, runs, schema, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim
-from reelbatch.ledger.intents import Intent
+from reelbatch.ledger.intents import Intent, record_intents
 from reelbatch.ledger.schema import results
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.webhooks import Counts
@@ -59,7 +59,7 @@ def resend(ledger: Ledger, token: str, *, rerun: bool = True, order: int | None 
     claim = Claim(Scope(SPRING, RUN, rerun and order is None, order), (1, 10**6), 1)
     ((claimed,),) = ledger.change(lambda connection: claims.claim(connection, [claim]))
     intent = Intent(claimed, RUN, Token(token), utc_now(), None)
-    ledger.change(lambda connection: intents.record_intents(connection, [intent]))
+    ledger.change(lambda connection: record_intents(connection, [intent]))
     return intent
 
 
