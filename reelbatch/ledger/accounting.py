@@ -35,7 +35,7 @@ class Money(NamedTuple):
     reserved: int = 0  # requests under way
     in_doubt: int = 0
     unknown: int = 0  # attempts that cost something, or may, and nobody knows how much
-    committed: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
+    worst_case: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
 
 
 class Attempted(NamedTuple):
@@ -94,7 +94,7 @@ class Attempted(NamedTuple):
             reserved=held if self.outcome is None else 0,
             in_doubt=0 if self.outcome is None else held,
             unknown=int(self.unknown),
-            committed=self.worst,
+            worst_case=self.worst,
         )
 
     def ended(self, final: int | None, refund_until: datetime | None) -> Self:

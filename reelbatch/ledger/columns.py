@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 from reelbatch.domain import REQUEST_FIELDS
 
-VERSION = 4
+VERSION = 5
 """Of the schema. A table of an older version is migrated, one of a newer version refused."""
 
 
@@ -123,7 +123,7 @@ COLUMNS = (
     _Needed("request_width", Kind.INTEGER, "the manifest's `width`", unit="pixels"),
     _Needed("request_height", Kind.INTEGER, "the manifest's `height`", unit="pixels"),
     _Needed("fingerprint", Kind.WORD, "hash of the request as the manifest states it", nullable=False),
-    _Needed("listed", Kind.BOOLEAN, "in the manifest as last read", nullable=False),
+    _Needed("in_manifest", Kind.BOOLEAN, "in the manifest as last read", nullable=False),
     _Needed(
         "rerun_wanted", Kind.BOOLEAN, "a rerun asked for the row and has not sent it", nullable=False, default="false"
     ),

@@ -202,9 +202,9 @@ class _Standing:
     """What a batch under a cap has cost and has under way. Credits are integers."""
 
     def __init__(self, connection: Connection, batch: Batch, found: Any) -> None:
-        self.committed: int = found.committed
+        self.worst_case: int = found.worst_case
         self.in_flight: int = found.reserved
-        self.unknown: int = found.unknown  # requests that `committed` leaves out: nobody knows what they cost
+        self.unknown: int = found.unknown  # requests that `worst_case` leaves out: nobody knows what they cost
         self._connection = connection
         self._batch = batch
         self._payer: tuple[str, str] = (found.api, found.payer)
@@ -222,11 +222,11 @@ class _Standing:
         """A price that was not seen is found out by one row at a time; near the cap, all rows go one at a time."""
         if not price.is_fresh and self._is_probing:
             return True
-        return self.in_flight > 0 and cap - self.committed < 2 * self.in_flight
+        return self.in_flight > 0 and cap - self.worst_case < 2 * self.in_flight
 
     def take(self, item: Intent, price: accounts.Price, reserve: int) -> None:
         """The row is admitted; where its price was not seen, it is the one that finds it out."""
-        self.committed += reserve
+        self.worst_case += reserve
         self.in_flight += reserve
         if not price.is_fresh:
             self._is_probing = True
@@ -237,7 +237,7 @@ class _Standing:
 _AT_WORK = select(attempts.c.token).where(attempts.c.token == batches.c.probe, attempts.c.outcome.is_(None)).exists()
 _STANDING = (
     select(
-        batches.c.committed,
+        batches.c.worst_case,
         batches.c.reserved,
         batches.c.unknown,
         batches.c.api,
@@ -280,7 +280,7 @@ def _admit_under_cap(item: Intent, standing: _Standing, cap: int) -> Ruling:
     reserve = max(item.reserve, price.larger)
     if item.halts_on_drift and (price.settled or 0) > item.reserve:
         admission = Admission.DRIFTED
-    elif standing.committed + reserve > cap:
+    elif standing.worst_case + reserve > cap:
         admission = Admission.OVER_CAP
     elif standing.must_wait(cap, price):
         admission = Admission.WAIT

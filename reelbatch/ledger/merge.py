@@ -65,8 +65,8 @@ def unlist_gone(connection: Connection, batch: Batch, kept: Kept) -> None:
     known = select(staged.c.row_key).where(staged.c.row_key == generations.c.row_key).exists()
     connection.execute(
         update(generations)
-        .where(generations.c.batch == batch, generations.c.listed, not_(known), not_(kept.condition()))
-        .values(listed=False)
+        .where(generations.c.batch == batch, generations.c.in_manifest, not_(known), not_(kept.condition()))
+        .values(in_manifest=False)
     )
 
 
@@ -94,12 +94,12 @@ def _move(connection: Connection, batch: Batch, span: tuple[int, int], base: str
             generations.c.batch == batch,
             generations.c.row_key.in_(here),
             or_(
-                not_(generations.c.listed),
+                not_(generations.c.in_manifest),
                 generations.c.row_number != number,
                 generations.c.image_base.is_distinct_from(base),
             ),
         )
-        .values(listed=True, row_number=number, image_base=base)
+        .values(in_manifest=True, row_number=number, image_base=base)
     )
 
 
@@ -132,7 +132,7 @@ def _unlist_overtaken(connection: Connection, batch: Batch, span: tuple[int, int
             in_states(HELD),
             changed(),
         )
-        .values(listed=False)
+        .values(in_manifest=False)
     )
 
 
@@ -154,7 +154,7 @@ def upsert(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
     batch = merge.batch
     elsewhere = false() if merge.new else _fine_elsewhere(batch)
     columns = ["batch", "row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
-    names = [*columns, "error_code", "error_message", "listed", *_LINE]
+    names = [*columns, "error_code", "error_message", "in_manifest", *_LINE]
     source = select(
         literal(batch),
         *(staged.c[name] for name in columns[1:]),
@@ -265,7 +265,7 @@ def place_order(connection: Connection, merge: Merge, order: OrderId) -> None:
         g.generation + 1,
         literal(order),
     ).select_from(joined(merge.batch, merge.choice))
-    last_columns = ["error_code", "error_message", "listed", *_LINE, "generation", "order_id"]
+    last_columns = ["error_code", "error_message", "in_manifest", *_LINE, "generation", "order_id"]
     names = ["batch", *columns, *last_columns]
     again = source.where(made_again(merge.choice))
     connection.execute(transitions.insert_fresh(insert(generations), names, again, _good()))

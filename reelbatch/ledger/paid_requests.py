@@ -197,7 +197,7 @@ def paid_elsewhere(connection: Connection, batch: Batch, hashes: Iterable[str]) 
     payer = payer_of(connection, batch)
     g = generations.c
     elsewhere = g.batch.in_(relatives(connection, batch, payer)) if payer is not None else not_(true())
-    gone = and_(g.batch == batch, not_(g.listed))
+    gone = and_(g.batch == batch, not_(g.in_manifest))
     return dict(_paid_for(connection, hashes, and_(or_(gone, elsewhere), in_states(PAID))))
 
 

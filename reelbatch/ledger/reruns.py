@@ -126,7 +126,7 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     g = generations.c
     chosen = or_(and_(in_states(selection.states), by_code), _left_over())
     # Rows that left the manifest are left alone, and so is each row's history.
-    wanted = and_(g.batch == selection.batch, g.listed, chosen, last())
+    wanted = and_(g.batch == selection.batch, g.in_manifest, chosen, last())
     if selection.row_keys is None:
         yield wanted
         return

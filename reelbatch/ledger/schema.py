@@ -120,8 +120,8 @@ Index(
     "results_gone",
     generations.c.batch,
     generations.c.state,
-    sqlite_where=text("listed = 0"),
-    postgresql_where=text("NOT listed"),
+    sqlite_where=text("in_manifest = 0"),
+    postgresql_where=text("NOT in_manifest"),
 )
 
 results = table("results", *(column(name, each.type) for name, each in generations.columns.items()))
@@ -237,7 +237,7 @@ batches = Table(
     Column("batch", String, primary_key=True),
     Column("api", String, nullable=False),  # which API its ids belong to
     Column("base", Text, nullable=False),  # where relative image paths start: the manifest's folder, as last read
-    Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
+    Column("worst_case", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
     Column("account", String),  # the account's id; null: not known yet
     Column("probe", String),  # token of the request that finds out a price; over once that has its answer

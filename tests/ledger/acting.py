@@ -221,7 +221,7 @@ def run_entry(worker: Worker) -> dict[str, Any]:
 
 def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
     """The worst case that caps are counted against, checked against the sum over all attempts."""
-    running = ledger.read(lambda connection: queries.committed(connection, batch))
+    running = ledger.read(lambda connection: queries.worst_case(connection, batch))
     credits_ = ledger.read(lambda connection: queries.credits_of(connection, batch))
     assert credits_ == ledger.read(lambda connection: queries.added_up(connection, batch))
     assert running == credits_.worst_case

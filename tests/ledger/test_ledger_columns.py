@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from acting import entry, load, rows_of, states
+
+from reelbatch.ledger import Ledger
 from reelbatch.ledger.columns import CLEARED, COLUMNS, EXPORTED, Kind, ResultColumn
 from reelbatch.ledger.schema import generations
 
@@ -61,3 +66,19 @@ def test_what_a_row_is_and_asks_for_never_starts_anew() -> None:
     """Its key, its request and the count of its attempts stay when it is sent again."""
     kept = {"batch", "row_key", "row_number", "image_path", "prompt", "fingerprint", "attempts", "generation"}
     assert not kept & set(CLEARED)
+
+
+def test_a_column_that_an_older_table_lacks_is_added(tmp_path: Path) -> None:
+    """A new column needs no migration of its own: rows that were there have null, or its default."""
+    url = f"sqlite:///{tmp_path}/r.db"
+    with Ledger(url) as ledger:
+        load(ledger, rows_of("a"))
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection, connection:
+        connection.execute("DROP VIEW results")
+        connection.execute("ALTER TABLE generations DROP COLUMN waited_until")
+        connection.execute("ALTER TABLE generations DROP COLUMN rerun_wanted")
+        connection.execute("UPDATE reelbatch_schema SET version = version - 1")
+    with Ledger(url) as ledger:
+        row = entry(ledger, "a")
+        assert (row["waited_until"], row["rerun_wanted"]) == (None, False)
+        assert states(ledger) == {"a": "pending"}

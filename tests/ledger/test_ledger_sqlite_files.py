@@ -48,11 +48,12 @@ AS_THIRD_VERSION = (
     "DROP INDEX attempts_same",
     "DROP VIEW results",
     *(f"DROP INDEX {name}" for name in ("attempts_odd", "attempts_unrated")),
-    f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
+    f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3}, in_manifest AS listed FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts", "prices")),
     "DROP INDEX attempts_refund",
     *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in _OF_VERSION_4),
     "CREATE INDEX results_state ON results (batch, state, row_number)",
+    "ALTER TABLE batches RENAME COLUMN worst_case TO committed",
     "UPDATE reelbatch_schema SET version = 3",
 )
 AS_SECOND_VERSION = (

@@ -141,7 +141,7 @@ def _odd_row(number: int) -> dict[str, Any]:
         "generation": 1,
     }
     sure = {"image_path": "a,b'.png", "state": RowState.ERROR.value, "attempts": 1}
-    return {**row, **key, **sure, "fingerprint": "f", "listed": True}
+    return {**row, **key, **sure, "fingerprint": "f", "in_manifest": True}
 
 
 def test_a_large_table_comes_out_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

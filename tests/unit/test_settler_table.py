@@ -94,7 +94,7 @@ def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
     """The running worst case, the sums beside it checked against what the attempts add up to."""
     credits_ = ledger.read(lambda connection: queries.credits_of(connection, batch))
     assert credits_ == ledger.read(lambda connection: queries.added_up(connection, batch))
-    return ledger.read(lambda connection: queries.committed(connection, batch))
+    return ledger.read(lambda connection: queries.worst_case(connection, batch))
 
 
 def settle(ledger: Ledger, *items: Final) -> list[Any]:

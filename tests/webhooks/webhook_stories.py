@@ -160,7 +160,7 @@ def everything(ledger: Ledger) -> list[Any]:
 
 def worst_case(ledger: Ledger) -> int:
     """The running worst case of the batch, its sums checked against what the attempts add up to."""
-    running = ledger.read(lambda connection: queries.committed(connection, SPRING))
+    running = ledger.read(lambda connection: queries.worst_case(connection, SPRING))
     credits_ = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
     assert credits_ == ledger.read(lambda connection: queries.added_up(connection, SPRING))
     assert running == credits_.worst_case
