@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.ledger import settlements
+from reelbatch.ledger import due
 from reelbatch.pipeline.rerun import the_batch
 from reelbatch.pipeline.settle import left_elsewhere, open_settler
 from reelbatch.printable import one_line
@@ -53,7 +53,7 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
         chosen = the_batch(ledger, batch) if batch else None
         if not chosen and (left := left_elsewhere(ledger, api_of(settings.base_url))):
             get_run_logger().warning("%s", left)
-        names = [chosen] if chosen else ledger.read(partial(settlements.batches_of, api=api_of(settings.base_url)))
+        names = [chosen] if chosen else ledger.read(partial(due.batches_of, api=api_of(settings.base_url)))
         async with open_settler(ledger, settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):
                 await follow_videos(settler)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelbatch.client.outcome import whole_number
-from reelbatch.domain import Request, VideoId
+from reelbatch.domain import REQUEST_FIELDS, Request, VideoId
 from reelbatch.domain.money import figure
 
 _LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact
@@ -100,23 +100,16 @@ class Account:
 
 def create_body(request: Request, image: str, end_image: str | None, name: str | None) -> dict[str, Any]:
     """The JSON of a create call. What is not set is left out, never null."""
-    assets = _stated(image_file_path=image, end_image_file_path=end_image)
-    style = _stated(prompt=request.prompt)
-    return _stated(
-        assets=assets,
-        end_seconds=request.end_seconds,
-        style=style or None,
-        name=name,
-        resolution=request.resolution,
-        model=request.model,
-        audio=request.audio,
-        height=request.height,
-        width=request.width,
-    )
-
-
-def _stated(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+    stated = request._replace(image_path=image, end_image_path=end_image, name=name)
+    body: dict[str, Any] = {}
+    for field_, value in zip(REQUEST_FIELDS, stated, strict=True):
+        if value is not None:
+            *objects, member = field_.api.split(".")
+            place = body
+            for each in objects:
+                place = place.setdefault(each, {})
+            place[member] = value
+    return body
 
 
 def upload_slot(item: dict[str, Any]) -> UploadSlot:

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.process_liveness import is_dead, started, this_machine
 from reelbatch.ledger.schema import batches, generations, runs
 from reelbatch.ledger.transitions import in_states

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from reelbatch.domain import Issue
+from reelbatch.domain import REQUEST_FIELDS, Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.options import COLUMNS, KEY, ManifestOptions
-from reelbatch.manifest.parsing import CellError, flag, pixels, plain, seconds
+from reelbatch.manifest.parsing import PARSERS, CellError, plain
 from reelbatch.manifest.readers.base import bare_name
 from reelbatch.manifest.template import PromptTemplate, parse_template
 
 _NEAR = 0.84
-_PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "end_seconds": seconds,
-    "audio": flag,
-    "width": pixels,
-    "height": pixels,
-}
+_PARSERS = {each.name: PARSERS[each.kind] for each in REQUEST_FIELDS if not each.is_text}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, csv_stream, queries
+from reelbatch.ledger.columns import EXPORTED, Kind
 from reelbatch.ledger.csv_stream import Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back, one_ahead
@@ -37,40 +38,17 @@ if TYPE_CHECKING:  # most of the program gets by without it, and it takes a whil
 
 ROWS_AT_ONCE = 10_000
 
+_ARROW_TYPES = {
+    Kind.WORD: pa.string(),
+    Kind.TEXT: pa.string(),
+    Kind.INTEGER: pa.int64(),
+    Kind.LARGE_INTEGER: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TIME: pa.timestamp("us", tz="UTC"),
+}
 SCHEMA = pa.schema(
-    [
-        pa.field("batch", pa.string(), nullable=False),
-        pa.field("row_key", pa.string(), nullable=False),
-        pa.field("row_number", pa.int64(), nullable=False),
-        pa.field("image_path", pa.string(), nullable=False),
-        pa.field("prompt", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("resolution", pa.string()),
-        pa.field("end_seconds", pa.float64()),
-        pa.field("audio", pa.bool_()),
-        pa.field("name", pa.string()),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("video_id", pa.string()),
-        pa.field("estimated_frame_cost", pa.int64()),
-        pa.field("credits_estimated", pa.int64()),
-        pa.field("credits_charged", pa.int64()),
-        pa.field("credits_final", pa.int64()),
-        pa.field("fps", pa.float64()),
-        pa.field("width", pa.int64()),
-        pa.field("height", pa.int64()),
-        pa.field("error_code", pa.string()),
-        pa.field("error_message", pa.string()),
-        pa.field("attempts", pa.int64(), nullable=False),
-        pa.field("token", pa.string()),
-        pa.field("run_id", pa.string()),
-        pa.field("submitted_at", pa.timestamp("us", tz="UTC")),
-        pa.field("settled_at", pa.timestamp("us", tz="UTC")),
-        pa.field("video_path", pa.string()),
-        pa.field("generation", pa.int64(), nullable=False),
-        pa.field("verdict", pa.string()),
-        pa.field("verdict_note", pa.string()),
-        pa.field("reviewed_at", pa.timestamp("us", tz="UTC")),
-    ]
+    [pa.field(column.name, _ARROW_TYPES[column.kind], nullable=column.nullable) for column in EXPORTED]
 )
 """Of every export. A column whose values are all null keeps its type."""
 

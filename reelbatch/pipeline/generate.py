@@ -15,7 +15,7 @@ from reelbatch.domain import Batch, RowKey, RunId
 from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Ledger, Origin, in_memory, orders, runs, utc_now
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Regenerate, RepeatPolicy, SendOptions
 from reelbatch.manifest import Manifest, open_manifest
 from reelbatch.memory import old_objects_spared

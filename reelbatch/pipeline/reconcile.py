@@ -11,10 +11,9 @@ from functools import partial
 from reelbatch.client import Client, Video
 from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, in_doubt, rescue_files, undoing, utc_now
-from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
+from reelbatch.ledger import Ledger, in_doubt, rescue_files, utc_now
+from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
 from reelbatch.ledger.runs import user_name
-from reelbatch.ledger.undoing import Undo
 from reelbatch.pipeline.findings import ListEntry
 from reelbatch.storage.files import redact_url
 
@@ -169,11 +168,11 @@ def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Reso
         SettingsError: there is nothing to take back; nothing was changed.
     """
     asked: Sequence[RowKey | None] = keys or [None]
-    parts = [(key, ledger.read(partial(undoing.last_made, batch=batch, row_key=key))) for key in asked]
+    parts = [(key, ledger.read(partial(in_doubt.last_made, batch=batch, row_key=key))) for key in asked]
     if nothing := [key or f'batch "{batch}"' for key, made in parts if not made]:
         raise SettingsError(f"--undo: no decision about {', '.join(nothing)} is left to take back")
     made = [each for _, some in parts for each in some]
-    problems = ledger.change(partial(undoing.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
+    problems = ledger.change(partial(in_doubt.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
     return [
         Resolution(each.row_key, Verdict.UNDONE, each.video_id, problem)
         for each, problem in zip(made, problems, strict=True)

@@ -19,8 +19,8 @@ from reelbatch.client.outcome import Policy
 from reelbatch.domain import Batch, Request, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.inspect import ImageKind, image_kind
-from reelbatch.ledger import Ledger, claims, in_doubt, orders, queries, runs, shared_limits, utc_now
-from reelbatch.ledger.paid_requests import Payer, payer_of
+from reelbatch.ledger import Ledger, accounting, accounts, claims, orders, queries, runs, utc_now
+from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import KeyRefused, identify, payer
@@ -353,7 +353,7 @@ def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
         models = load_models(settings.models)
         return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
 
-    ledger.change(lambda connection: in_doubt.rate(connection, batch, estimate))
+    ledger.change(lambda connection: accounting.rate(connection, batch, estimate))
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
@@ -393,7 +393,7 @@ def _starts(ledger: Ledger, settings: Settings) -> RateLimiter | None:
 
     async def take_lot(creates: int, spacing_s: float) -> float | None:
         try:
-            return await ledger.write(shared_limits.take_lots, shared_limits.Lot(api, creates, spacing_s))
+            return await ledger.write(accounts.take_lots, accounts.Lot(api, creates, spacing_s))
         except LedgerError:  # whatever ails the table, the run hears of it with its next write
             return 0.0
 

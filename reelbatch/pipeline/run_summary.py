@@ -8,10 +8,9 @@ from typing import Any
 
 from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger import Ledger, queries
-from reelbatch.ledger.paid_requests import HELD_CODE, Held
+from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy, Scope
-from reelbatch.ledger.shared_ids import SharedId, shared_ids
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
 from reelbatch.storage.files import redact_url

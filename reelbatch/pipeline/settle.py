@@ -11,7 +11,7 @@ from functools import partial
 
 from reelbatch.client import Client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, runs, settlements, shared_limits
+from reelbatch.ledger import Ledger, accounts, due, runs
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.open_client import open_client
@@ -41,7 +41,7 @@ async def open_settler(
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
         settler = Settler(ledger, client, replace(settle_options(settings, batch), wait=wait, api=api))
-        names = [batch] if batch is not None else ledger.read(partial(settlements.batches_of, api=api))
+        names = [batch] if batch is not None else ledger.read(partial(due.batches_of, api=api))
         settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
         if (listener := on_settler.get()) is not None:
             listener(settler)
@@ -50,7 +50,7 @@ async def open_settler(
 
 def left_elsewhere(ledger: Ledger, api: str) -> str | None:
     """What a settle at `api` leaves alone since another API made it, and how to follow that; None: nothing."""
-    others = ledger.read(partial(shared_limits.unfinished_elsewhere, api=api))
+    others = ledger.read(partial(accounts.unfinished_elsewhere, api=api))
     if not others:
         return None
     local = "--base-url with its address on this machine, or --sandbox with --results"
@@ -75,7 +75,7 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, window:
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
-            window.count(await asyncio.to_thread(ledger.read, partial(shared_limits.unfinished, api=api)))
+            window.count(await asyncio.to_thread(ledger.read, partial(accounts.unfinished, api=api)))
         await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
         with suppress(Exception):
             await Settler(ledger, client, plan).run()

@@ -13,7 +13,7 @@ from waiting import until
 from reelbatch.client import Client, ClientOptions
 from reelbatch.domain import Batch, Request, Row, RowKey
 from reelbatch.ledger import Ledger, queries, runs
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.run_context import Assignment, open_run
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import Settings
@@ -118,7 +118,7 @@ async def test_the_credits_are_those_of_the_accounts_books(
     assert (stats.credits_charged, stats.credits_refunded) == (books["charged"], books["refunded"])
     money = ledger.read(lambda connection: queries.credits_of(connection, BATCH))
     assert money.final == books["net"] == money.worst_case
-    assert books["net"] == ledger.read(lambda connection: queries.committed(connection, BATCH))
+    assert books["net"] == ledger.read(lambda connection: queries.worst_case(connection, BATCH))
 
 
 async def test_a_video_canceled_by_its_owner_is_settled(ledger: Ledger) -> None:
@@ -167,7 +167,7 @@ async def test_a_killed_settle_is_taken_up(
     rows = rows_of(ledger)
     assert {row["state"] for row in rows} == {"complete"}
     assert sum(row["credits_final"] for row in rows) == ledger.read(
-        lambda connection: queries.committed(connection, BATCH)
+        lambda connection: queries.worst_case(connection, BATCH)
     )
 
 

@@ -301,4 +301,4 @@ async def test_an_answer_that_is_taken_up_twice_counts_once(tmp_path: Path) -> N
 
 
 def _committed(connection: Any, bench: Bench) -> int:
-    return queries.committed(connection, Batch(bench.batch))
+    return queries.worst_case(connection, Batch(bench.batch))

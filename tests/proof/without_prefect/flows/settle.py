@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.steps import as_flow, opened
-from reelbatch.ledger import settlements
+from reelbatch.ledger import due
 from reelbatch.pipeline.export import export, is_behind
 from reelbatch.pipeline.rerun import the_batch
 from reelbatch.pipeline.settle import open_settler
@@ -22,7 +22,7 @@ async def settle(**given: Any) -> None:
     async with opened(given, must_exist=True) as (settings, ledger):
         batch = given["batch"]
         chosen = the_batch(ledger, batch) if batch else None
-        names = [chosen] if chosen else ledger.read(partial(settlements.batches_of, api=api_of(settings.base_url)))
+        names = [chosen] if chosen else ledger.read(partial(due.batches_of, api=api_of(settings.base_url)))
         async with open_settler(ledger, settings, chosen, wait=given["wait"]) as settler:
             with stopping_gently(settler.stop):
                 await settler.run()
