@@ -15,8 +15,8 @@ from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadErro
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.intents import Admission, Intent, Ruling, Window, record_intents
 from reelbatch.ledger.claims import Release
+from reelbatch.ledger.intents import Admission, Intent, Ruling, Window, record_intents
 from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.retry import RetryPolicy, retry
