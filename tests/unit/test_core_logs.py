@@ -19,13 +19,15 @@ COMMANDS = ("cli/", "sandbox/__main__.py")
 """What is typed: the command line, and `python -m reelbatch.sandbox`, whose first line says where it listens."""
 
 
+_STREAMS = {"sys.stdout", "sys.stderr", "sys.__stdout", "sys.__stderr"}
+
+
 def _written(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
             yield f"line {node.lineno}: print"
-        if isinstance(node, ast.Attribute) and node.attr in {"stdout", "stderr", "__stdout__", "__stderr__"}:
-            if isinstance(node.value, ast.Name) and node.value.id == "sys":
-                yield f"line {node.lineno}: sys.{node.attr}"
+        if isinstance(node, ast.Attribute) and ast.unparse(node).strip("_") in _STREAMS:
+            yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
 def test_only_the_command_line_writes_to_standard_output_or_error() -> None:
