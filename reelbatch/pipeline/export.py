@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reelbatch.domain import Batch
-from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.errors import LedgerUnusable, ReelbatchError, UsageError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, csv_stream, queries
 from reelbatch.ledger.columns import EXPORTED, Kind
@@ -35,6 +36,8 @@ from reelbatch.storage.private_files import replacing
 
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
     import pandas as pd
+
+    from reelbatch.pipeline.run_context import RunContext
 
 ROWS_AT_ONCE = 10_000
 
@@ -106,6 +109,54 @@ def is_behind(ledger: Ledger, target: str, batch: Batch) -> bool:
     settled_at = ledger.read(partial(queries.last_settled, batch=batch))
     path = Path(target)
     return settled_at is not None and (not path.exists() or path.stat().st_mtime < settled_at.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of the export after a run. `problem` None: the file is written."""
+
+    target: str
+    rows: int = 0
+    problem: str | None = None
+
+
+def export_target(context: RunContext) -> str:
+    """Where the table is exported to after the run.
+
+    Raises:
+        UsageError: the ending says no format.
+    """
+    if context.settings.export:
+        format_of(context.settings.export)
+        return context.settings.export
+    return beside_table(context.ledger, context.batch)
+
+
+def export_results(context: RunContext, target: str) -> Exported:
+    """Write the run's batch to `target`; where that fails, the run goes on, and its end says why."""
+    try:
+        exported = Exported(target, export(context.ledger, target, context.batch))
+    except ReelbatchError as error:
+        exported = Exported(target, problem=str(error))
+    context.listener.exported(exported)
+    return exported
+
+
+def export_settled(ledger: Ledger, batches: Iterable[Batch]) -> None:
+    """Bring the files that earlier runs left beside the table up to date."""
+    for batch in batches:
+        export(ledger, beside_table(ledger, batch), batch)
+
+
+def behind(ledger: Ledger, batches: Iterable[Batch]) -> list[Batch]:
+    """The batches whose files beside the table lack what was settled since."""
+    return [batch for batch in batches if is_behind(ledger, beside_table(ledger, batch), batch)]
+
+
+def beside_table(ledger: Ledger, batch: Batch) -> str:
+    """Where a batch is exported to by itself: beside a table that is a file."""
+    folder = ledger.path.parent if ledger.path else Path("results")
+    return str(folder / f"{batch}.parquet")
 
 
 def format_of(target: str) -> str:

@@ -54,8 +54,7 @@ async def submit(ledger: Ledger, sandbox: RunningSandbox, *keys: str, prompt: st
     ledger.change(lambda connection: runs.open_batch(connection, BATCH, Payer("local"), "."))
     settings = Settings.model_validate({"MAGIC_HOUR_API_KEY": SecretStr(sandbox.key), "base_url": sandbox.url})
     async with open_run(ledger, settings, Assignment(batch=BATCH, command="generate", base=".")) as context:
-        for span in context.chunks(len(rows)):
-            await context.submitter.submit(context.scope, span)
+        await context.submit(1, len(rows))
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.intents import Intent, record_intents
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope
-from reelbatch.pipeline.generate import GenerateOptions, load
+from reelbatch.pipeline.load_manifest import load
+from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.settings import load_settings
 
 CLEAR = "\x1b[2J\x1b[1;1H"

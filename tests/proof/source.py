@@ -25,7 +25,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("pipeline/export.py", "_file"): (1, _BUCKET),
     ("failpoints.py", "__init__"): (1, "the record of the points"),
     ("failpoints.py", "passed"): (1, "the record of the points"),
-    ("pipeline/findings.py", "_place"): (1, "in place of the link, whose point it has"),
+    ("pipeline/reconcile_list.py", "_place"): (1, "in place of the link, whose point it has"),
     ("ledger/engine.py", "_on_connect"): (1, "ends the settings of a connection; nothing is written"),
     ("ledger/duplicate_filter.py", "__init__"): (1, _PRIVATE),
     ("ledger/ledger.py", "_drop_staged"): (1, _TEMPORARY),

@@ -18,7 +18,8 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, attempts, queries
 from reelbatch.ledger.rescue_files import lying
-from reelbatch.pipeline.run_context import RunContext, opened_ledger
+from reelbatch.pipeline.resources import opened_ledger
+from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.settings import load_settings
 from reelbatch.submit import ExitReason, Uploader
@@ -235,7 +236,7 @@ async def test_answers_outlast_a_table_that_fails_for_a_while(tmp_path: Path, er
 
 
 async def test_answers_that_the_table_never_takes_are_rescued(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They wait in a file beside it, and the next run takes them up: every id, nothing sent again."""
     with scripted(lambda _: Answer(delay_s=0.1)) as api:
@@ -248,7 +249,7 @@ async def test_answers_that_the_table_never_takes_are_rescued(
 
             await bench.run(ledger, bench.rows(60), no_patience, concurrency=6)
         assert recorded_ids(bench) == set()
-        assert "kept in" in capsys.readouterr().err
+        assert "kept in" in caplog.text
         first = set(api.ids.values())
         report = await asyncio.to_thread(bench.generate, bench.rows(60))
     assert report.exit_code == 0

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reelbatch.cli import render
-from reelbatch.cli.shared import print_json
+from reelbatch.cli.json_output import print_json
 from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.in_doubt import Doubt
-from reelbatch.pipeline.findings import FoundFile, ListEntry, findings_of, write_list
-from reelbatch.pipeline.open_client import open_client
 from reelbatch.pipeline.reconcile import (
+    Placed,
     Resolution,
     Rules,
     is_known,
@@ -26,9 +25,8 @@ from reelbatch.pipeline.reconcile import (
     take_back,
     wait_until_clear,
 )
-from reelbatch.pipeline.rerun import the_batch
-from reelbatch.pipeline.resources import opened_ledger
-from reelbatch.pipeline.sandboxed import sandboxed
+from reelbatch.pipeline.reconcile_list import FoundFile, ListEntry, findings_of, write_list
+from reelbatch.pipeline.resources import open_client, opened_ledger, sandboxed, the_batch
 from reelbatch.settings import Settings
 
 _ASK_EVERY_S = 1.0
@@ -115,7 +113,7 @@ def _carried_out(
         refuse_unknown(ledger, chosen, keys)
     if request.undo and chosen is not None:
         return take_back(ledger, chosen, keys)
-    placed = [(_batch_of(ledger, finding, chosen, request.batch), finding) for finding in found.findings]
+    placed = [Placed(_batch_of(ledger, finding, chosen, request.batch), finding) for finding in found.findings]
     rules = Rules(settings.doubt_min_age_s, request.now)
     return asyncio.run(_resolve(ledger, settings, placed, rules)) if placed else []
 
@@ -139,12 +137,10 @@ def _batch_of(ledger: Ledger, finding: ListEntry, chosen: Batch | None, stated: 
         raise SettingsError(f"--from {finding.where}{error}") from error
 
 
-async def _resolve(
-    ledger: Ledger, settings: Settings, findings: list[tuple[Batch, ListEntry]], rules: Rules
-) -> list[Resolution]:
-    asks = any(found.video_id and not is_known(ledger, batch, found) for batch, found in findings)
+async def _resolve(ledger: Ledger, settings: Settings, placed: list[Placed], rules: Rules) -> list[Resolution]:
+    asks = any(each.entry.video_id and not is_known(ledger, each.batch, each.entry) for each in placed)
     async with open_client(settings) if asks else nullcontext() as client:
-        return await reconcile(ledger, client, findings, rules)
+        return await reconcile(ledger, client, placed, rules)
 
 
 def _say_left(left: int) -> None:

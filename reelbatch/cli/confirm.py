@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import typer
 
 from reelbatch.cli import render
-from reelbatch.cli.shared import print_json
+from reelbatch.cli.json_output import print_json
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
-from reelbatch.pipeline.generate import GenerateOptions, cancel_order, plan
-from reelbatch.pipeline.plan import Agreement, NotAgreed, Plan, RerunPlan
-from reelbatch.pipeline.rerun import RerunOptions, preview, selection
+from reelbatch.pipeline.generate import cancel_order
+from reelbatch.pipeline.plan import GenerateOptions, Plan, plan
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
 from reelbatch.pipeline.resources import opened_ledger, table_notice
-from reelbatch.pipeline.run_context import ask_consent
+from reelbatch.pipeline.run_listener import Agreement, NotAgreed
 from reelbatch.settings import Settings, api_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
+class Spending:
     """What was typed about spending."""
 
     given: bool  # --yes
@@ -30,41 +29,71 @@ class Consent:
     sandbox: bool  # --sandbox, where nothing is spent
 
 
-def allow_spending(options: GenerateOptions, settings: Settings, consent: Consent) -> None:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked at a terminal, and what the yes to it covers."""
+
+    text: str
+    agreement: Agreement
+
+    def bind(self, made: Plan | RerunPlan) -> Agreement:
+        """What binds the run: the yes that was given, or another one if there is more to send by now.
+
+        Raises:
+            NotAgreed: there is more, and nobody said yes to it.
+        """
+        agreed = self.agreement
+        if agreed.covers(made):
+            return agreed
+        more = (
+            f"{made.send:,} rows for {made.credits_estimated:,} credits are to be sent by now, more than the "
+            f"{agreed.rows:,} rows for {agreed.credits_estimated:,} credits that were said yes to"
+        )
+        if not sys.stdin.isatty():
+            raise NotAgreed(more, asked=False)
+        render.warn(f"{more}.")
+        render.print_any_plan(made)
+        if not typer.confirm(self.text):
+            raise NotAgreed("more was to be sent than was said yes to", asked=True)
+        return Agreement.to(made)
+
+
+def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spending) -> Question | None:
     """Somebody at a terminal is asked before the live API is used; a script or a schedule is not.
 
-    What was said yes to binds the run: were there more to send by then, it asks again.
+    Returns:
+        The question that was answered with yes, which binds the run; None where nothing had to be asked.
 
     Raises:
         ManifestError: the manifest can't be used.
         SettingsError: there is nobody to ask at a terminal, since the answer is to be JSON.
         typer.Exit: the answer was no.
     """
-    if not _asks(settings, consent):
+    if not _asks(settings, spending):
         if notice := table_notice(settings):
             render.note(notice)
-        return
+        return None
     made = plan(options, settings)
     render.print_findings(made)
     render.print_plan(made)
-    if made.send:
-        _ask("Send these rows?", Agreement.to(made))
+    return _ask("Send these rows?", made) if made.send else None
 
 
-def allow_rerun(options: RerunOptions, settings: Settings, consent: Consent, limit: int | None) -> None:
+def confirm_rerun(
+    options: RerunOptions, settings: Settings, spending: Spending, limit: int | None
+) -> Question | None:
     """The same for failed rows.
 
     Raises:
         SettingsError: the options can't be carried out, or nobody can be asked.
         typer.Exit: the answer was no.
     """
-    if not _asks(settings, consent):
-        return
+    if not _asks(settings, spending):
+        return None
     with opened_ledger(settings, must_exist=True) as ledger:
         made = preview(ledger, selection(options, ledger), settings, limit)
     render.print_rerun_plan(made)
-    if made.send:
-        _ask("Send these rows again?", Agreement.to(made))
+    return _ask("Send these rows again?", made) if made.send else None
 
 
 def show_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, as_json: bool) -> None:
@@ -87,31 +116,10 @@ def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
         render.out.print(said, markup=False)
 
 
-def _ask(question: str, agreement: Agreement) -> None:
-    if not typer.confirm(question):
+def _ask(text: str, made: Plan | RerunPlan) -> Question:
+    if not typer.confirm(text):
         raise typer.Exit(0)
-    ask_consent.set(partial(_bound, agreement, question))
-
-
-def _bound(agreement: Agreement, question: str, made: Plan | RerunPlan) -> Agreement:
-    """What binds the run: the yes that was given, or another one if there is more to send by now.
-
-    Raises:
-        NotAgreed: there is more, and nobody who says yes to it.
-    """
-    if agreement.covers(made):
-        return agreement
-    more = (
-        f"{made.send:,} rows for {made.credits_estimated:,} credits are to be sent by now, more than the "
-        f"{agreement.rows:,} rows for {agreement.credits_estimated:,} credits that were said yes to"
-    )
-    if not sys.stdin.isatty():
-        raise NotAgreed(more, asked=False)
-    render.warn(f"{more}.")
-    render.print_any_plan(made)
-    if not typer.confirm(question):
-        raise NotAgreed("more was to be sent than was said yes to", asked=True)
-    return Agreement.to(made)
+    return Question(text, Agreement.to(made))
 
 
 def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
@@ -131,9 +139,9 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def _asks(settings: Settings, consent: Consent) -> bool:
-    live = not consent.sandbox and api_of(settings.base_url) != "local"
-    asks = live and not consent.given and sys.stdin.isatty()
-    if asks and consent.as_json:
+def _asks(settings: Settings, spending: Spending) -> bool:
+    live = not spending.sandbox and api_of(settings.base_url) != "local"
+    asks = live and not spending.given and sys.stdin.isatty()
+    if asks and spending.as_json:
         raise SettingsError("--json can't ask before credits are spent. Add --yes to spend them without a question.")
     return asks

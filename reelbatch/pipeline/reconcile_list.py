@@ -113,8 +113,16 @@ def findings_of(file: Path) -> FoundFile:
         raise SettingsError(f"--from {error}") from error
 
 
-def _lines(file: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells, the column names first."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of the file, by its number."""
+
+    number: int
+    cells: list[str]
+
+
+def _lines(file: Path) -> list[_Line]:
+    """The column names first."""
     name = str(file)
     with open_file(name) as stream:
         if stream.read(8).startswith(_NOT_TEXT):
@@ -130,29 +138,30 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
         text = stream.read()
     header = read_header(name, text[:LONGEST], None, (_KEY, _ID))
     first = 1 + text[: header.size].count(b"\n")
-    return [(first, list(header.columns)), *_rows(name, header, text[header.size :].decode(), first)]
+    return [_Line(first, list(header.columns)), *_rows(name, header, text[header.size :].decode(), first)]
 
 
-def _rows(name: str, header: Header, text: str, first: int) -> Iterator[tuple[int, list[str]]]:
+def _rows(name: str, header: Header, text: str, first: int) -> Iterator[_Line]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=header.delimiter, strict=True)
     line = first
     try:
         for cells in reader:
-            yield line, cells
+            yield _Line(line, cells)
             line = first + reader.line_num
     except csv.Error as error:
         raise ManifestError(f"{name}, line {line}: {error}. Look at its quotation marks.") from error
 
 
-def _found(file: Path, lines: Sequence[tuple[int, list[str]]]) -> FoundFile:
-    names = [_plain(name) for name in lines[0][1]]
+def _found(file: Path, lines: Sequence[_Line]) -> FoundFile:
+    names = [_plain(name) for name in lines[0].cells]
     if missing := [column for column in (_KEY, _ID) if column not in names]:
-        has = ", ".join(lines[0][1])
+        has = ", ".join(lines[0].cells)
         raise SettingsError(f"--from {file}: lacks the column {' and '.join(missing)}. It has: {has}")
     findings, problems, blank = [], [], 0
-    for line, cells in lines[1:]:
+    for line in lines[1:]:
+        cells = line.cells
         row = dict(zip(names, (cell.strip() for cell in cells), strict=False))
-        where, said = f"{file}, line {line}", row.get(_ID, "")
+        where, said = f"{file}, line {line.number}", row.get(_ID, "")
         if problem := _problem(row.get(_KEY, ""), said, len(cells) > len(names) and any(cells[len(names) :])):
             problems.append(f"{where}{problem}")
         elif not said:
