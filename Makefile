@@ -66,10 +66,10 @@ mutants: dev
 bench: dev
 	$(BIN)/python -m benchmarks
 
-# Needs uv (https://docs.astral.sh/uv): writes exact versions with hashes, and names no index.
+# Needs uv (https://docs.astral.sh/uv): the newest of everything that installs together, with hashes; names no index.
 lock:
-	uv pip compile pyproject.toml --extra build --universal --generate-hashes --no-annotate --no-header -o requirements.lock
-	uv pip compile pyproject.toml --extra build --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
+	uv pip compile --upgrade pyproject.toml --extra build --universal --generate-hashes --no-annotate --no-header -o requirements.lock
+	uv pip compile --upgrade pyproject.toml --extra build --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .demo results

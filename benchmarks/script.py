@@ -24,9 +24,9 @@ def generate(stated: Stated) -> Stated:
 
 def load(stated: Stated) -> Stated:
     """The first step of it by itself: check every row, compare it with the table, store it."""
-    from reelbatch.pipeline.generate import GenerateOptions
-    from reelbatch.pipeline.generate import load as load_manifest
-    from reelbatch.pipeline.run_context import opened_ledger
+    from reelbatch.pipeline.load_manifest import load as load_manifest
+    from reelbatch.pipeline.plan import GenerateOptions
+    from reelbatch.pipeline.resources import opened_ledger
     from reelbatch.settings import load_settings
 
     def work() -> Stated:
@@ -40,13 +40,13 @@ def load(stated: Stated) -> Stated:
 def rerun_plan(stated: Stated) -> Stated:
     """What `reelbatch rerun` shows before it asks."""
     from reelbatch.pipeline.rerun import RerunOptions, preview, selection
-    from reelbatch.pipeline.run_context import opened_ledger
+    from reelbatch.pipeline.resources import opened_ledger
     from reelbatch.settings import load_settings
 
     def work() -> Stated:
         settings = load_settings(options=stated["options"])
         with opened_ledger(settings) as ledger:
-            plan = preview(ledger, selection(RerunOptions(), ledger))
+            plan = preview(ledger, selection(RerunOptions(), ledger), settings)
         return {"send": plan.send, "credits_estimated": plan.credits_estimated}
 
     return _timed(work)

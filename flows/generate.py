@@ -5,6 +5,7 @@ python -m flows.generate manifest=data/catalogue.csv sandbox=true
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any, Literal
 
@@ -13,14 +14,22 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.sending import final_state, send
+from flows.final_state import final_state
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.ledger.selection import Regenerate
-from reelbatch.pipeline.generate import GenerateOptions, assignment, cancel_order, send_options
+from reelbatch.pipeline.export import export_target
+from reelbatch.pipeline.generate import assignment, cancel_order, submit_all
+from reelbatch.pipeline.plan import GenerateOptions, send_options
 from reelbatch.pipeline.run_context import open_run
+from reelbatch.pipeline.run_summary import finish_order
 from reelbatch.printable import one_line
+from reelbatch.signals import stopping_gently
 from reelbatch.storage.files import redact_url
+from tasks.export import export_results
 from tasks.load import load_manifest
+from tasks.report import progress_artifact, report_run
+from tasks.settle import settle_videos
+from tasks.submit import submit_rows
 
 
 def _run_name() -> str:
@@ -70,14 +79,23 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     """
     given = locals()
     options = GenerateOptions(source=manifest, batch=batch)
-    async with opened(given) as (settings, ledger):
-        which = send_options(regenerate=regenerate, rows=rows, repeats=settings.repeats, limit=limit)
+    async with opened(given) as at:
+        which = send_options(regenerate=regenerate, rows=rows, repeats=at.settings.repeats, limit=limit)
+        work = assignment(options, at.settings)
         if which.regenerate is Regenerate.CANCEL:
-            return Completed(message=one_line(cancel_order(ledger, assignment(options, settings).batch)))
-        load = partial(load_manifest, manifest, strict=strict, send=which)
-        async with open_run(ledger, settings, assignment(options, settings)) as context:
-            await send(context, load, limit=limit, settle=settle)
-    return final_state(context)
+            return Completed(message=one_line(cancel_order(at.ledger, work.batch)))
+        async with open_run(at.ledger, at.settings, work) as context:
+            target = export_target(context)  # one that can't be used is said before anything is spent
+            with stopping_gently(context.interrupt):
+                await load_manifest(manifest, strict=strict, send=which)
+                async with progress_artifact(context):
+                    await submit_all(context, partial(submit_rows, context.batch), limit=limit)
+                if settle:
+                    await settle_videos()
+            summary = await report_run()
+            exported = await export_results(target)
+            await asyncio.to_thread(finish_order, context, exported)
+    return final_state(summary.report, exported)
 
 
 if __name__ == "__main__":

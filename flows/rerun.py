@@ -5,17 +5,26 @@ python -m flows.rerun batch=catalogue sandbox=true
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.sending import final_state, send
+from flows.final_state import final_state
 from flows.setting_up import opened, run_from_command_line
+from reelbatch.pipeline.export import export_target
+from reelbatch.pipeline.generate import submit_all
 from reelbatch.pipeline.rerun import RerunOptions, rerun_assignment, selection
 from reelbatch.pipeline.run_context import open_run
+from reelbatch.pipeline.run_summary import finish_order
+from reelbatch.signals import stopping_gently
+from tasks.export import export_results
+from tasks.report import progress_artifact, report_run
 from tasks.rerun import choose_failed_rows
+from tasks.settle import settle_videos
+from tasks.submit import submit_rows
 
 
 @flow(name="rerun", persist_result=False, validate_parameters=True)
@@ -58,18 +67,27 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         overrides: any further settings by their names.
     """
     given = locals()
-    order = RerunOptions(
+    options = RerunOptions(
         batch=batch,
         states=tuple(states or ()),
         error_codes=tuple(error_codes) if error_codes else None,
         row_keys=tuple(rows) if rows is not None else None,
         accept_double_charge=accept_double_charge,
     )
-    async with opened(given, must_exist=True) as (settings, ledger):
-        chosen = selection(order, ledger)
-        async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
-            await send(context, partial(choose_failed_rows, chosen, limit), limit=limit, settle=settle)
-    return final_state(context)
+    async with opened(given, must_exist=True) as at:
+        chosen = selection(options, at.ledger)
+        async with open_run(at.ledger, at.settings, rerun_assignment(at.ledger, chosen)) as context:
+            target = export_target(context)  # one that can't be used is said before anything is spent
+            with stopping_gently(context.interrupt):
+                await choose_failed_rows(chosen, limit)
+                async with progress_artifact(context):
+                    await submit_all(context, partial(submit_rows, context.batch), limit=limit)
+                if settle:
+                    await settle_videos()
+            summary = await report_run()
+            exported = await export_results(target)
+            await asyncio.to_thread(finish_order, context, exported)
+    return final_state(summary.report, exported)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from prefect import Flow
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
-from prefect.exceptions import ParameterBindError
+from prefect.exceptions import MissingContextError, ParameterBindError
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
@@ -22,9 +23,8 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.engine import has_secret, shown
 from reelbatch.orchestration.deployed import check_parameters, is_deployed
 from reelbatch.orchestration.prefect_server import prefect_api
-from reelbatch.pipeline.resources import describe_config, opened_ledger, table_notice, table_shown
-from reelbatch.pipeline.run_context import on_done
-from reelbatch.pipeline.sandboxed import sandboxed
+from reelbatch.pipeline.resources import describe_config, opened_ledger, sandboxed, table_notice, table_shown
+from reelbatch.pipeline.run_listener import listening
 from reelbatch.printable import Printable, one_line, printable
 from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
 from reelbatch.settings.config_file import SECRETS, ConfigFile
@@ -32,18 +32,37 @@ from reelbatch.storage.addresses import refuse_in_parameters
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
+
+
+class _ToRunLog(logging.Handler):
+    """Passes what the core logs to the log of the run that it works for, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(MissingContextError):
+            get_run_logger().log(record.levelno, "%s", record.getMessage())
+
+
 # What Prefect writes of a run, its own lines and tracebacks included, holds names, paths and answers from outside.
 for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(Printable())
+_core = logging.getLogger("reelbatch")
+_core.addHandler(_ToRunLog())
+_core.setLevel(logging.INFO)
 
 _SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")
 """Parameters of the flows that are settings; `overrides` has any others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a flow works with."""
+
+    settings: Settings
+    ledger: Ledger
+
+
 @asynccontextmanager
-async def opened(
-    parameters: Mapping[str, Any], *, must_exist: bool = False
-) -> AsyncIterator[tuple[Settings, Ledger]]:
+async def opened(parameters: Mapping[str, Any], *, must_exist: bool = False) -> AsyncIterator[Opened]:
     """The settings that a flow's parameters make, and the results table; with `sandbox`, while a sandbox runs.
 
     Raises:
@@ -64,9 +83,8 @@ async def opened(
         sandboxed(stated, enabled=parameters["sandbox"]) as settings,
         opened_ledger(settings, must_exist=must_exist) as ledger,
     ):
-        yield settings, ledger
-    if (listener := on_done.get()) is not None:
-        listener()
+        yield Opened(settings, ledger)
+    listening.get().finished()
 
 
 async def _settings(config: str | None, options: Mapping[str, Any], *, sandbox: bool) -> Settings:

@@ -6,7 +6,6 @@ python -m flows.settle sandbox=true downloads=videos
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -15,14 +14,13 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.setting_up import opened, run_from_command_line
-from reelbatch.ledger import settlements
-from reelbatch.pipeline.rerun import the_batch
-from reelbatch.pipeline.settle import left_elsewhere, open_settler
+from reelbatch.pipeline.resources import the_batch
+from reelbatch.pipeline.settle import left_elsewhere, open_settler, to_export
 from reelbatch.printable import one_line
 from reelbatch.settings import api_of
 from reelbatch.settle import SettleReason
 from reelbatch.signals import stopping_gently
-from tasks.export import behind, export_settled
+from tasks.export import export_settled
 from tasks.settle import follow_videos
 
 
@@ -49,16 +47,15 @@ async def settle(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form i
         sandbox: ask a local sandbox.
         overrides: any further settings by their names.
     """
-    async with opened(locals(), must_exist=True) as (settings, ledger):
-        chosen = the_batch(ledger, batch) if batch else None
-        if not chosen and (left := left_elsewhere(ledger, api_of(settings.base_url))):
+    async with opened(locals(), must_exist=True) as at:
+        chosen = the_batch(at.ledger, batch) if batch else None
+        if not chosen and (left := left_elsewhere(at.ledger, api_of(at.settings.base_url))):
             get_run_logger().warning("%s", left)
-        names = [chosen] if chosen else ledger.read(partial(settlements.batches_of, api=api_of(settings.base_url)))
-        async with open_settler(ledger, settings, chosen, wait=wait) as settler:
+        async with open_settler(at.ledger, at.settings, chosen, wait=wait) as settler:
             with stopping_gently(settler.stop):
                 await follow_videos(settler)
-        if to_export := names if settler.stats.changed else await asyncio.to_thread(behind, ledger, names):
-            await export_settled(ledger, to_export)
+        if names := await asyncio.to_thread(to_export, at.ledger, at.settings, chosen, settler.stats):
+            await export_settled(at.ledger, names)
     stats = settler.stats
     message = f"{stats.complete} complete, {stats.error} failed, {stats.unsettled} still rendering"
     if stats.reason in {SettleReason.DONE, SettleReason.TIMED_OUT}:

@@ -9,16 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reelbatch.client import Client, Connection, Created
+from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.selection import Regenerate
-from reelbatch.pipeline.generate import GenerateOptions, Source, assignment, send_all, send_options
-from reelbatch.pipeline.load_manifest import join_or_load
-from reelbatch.pipeline.resources import say_config
-from reelbatch.pipeline.run_context import open_run, opened_ledger
-from reelbatch.pipeline.run_summary import RunReport
-from reelbatch.pipeline.sandboxed import sandboxed
+from reelbatch.pipeline.generate import RunSteps, assignment, submit_all
+from reelbatch.pipeline.load_manifest import load_manifest
+from reelbatch.pipeline.plan import GenerateOptions, Source, send_options
+from reelbatch.pipeline.resources import log_config, opened_ledger, sandboxed
+from reelbatch.pipeline.run_context import open_run
+from reelbatch.pipeline.run_summary import RunReport, finish_order, report
+from reelbatch.pipeline.settle import settle_videos
 from reelbatch.settings import Settings, load_settings
 
 Answer = TypeVar("Answer")
@@ -46,11 +47,11 @@ def create(
         UploadError: the image could not be uploaded; nothing was charged.
         SettingsError: there is no key, or the address can't be used.
     """
-    settings = load_settings(options={"api_key": api_key, "base_url": base_url}, told=say_config)
+    settings = load_settings(options={"api_key": api_key, "base_url": base_url}, told=log_config)
 
     async def work() -> Created:
-        connection = Connection(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
-        async with Client(_key(settings), connection) as client:
+        reaching = ClientOptions(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
+        async with Client(_key(settings), reaching) as client:
             return await client.create(image_path=image_path, end_seconds=end_seconds, **options)
 
     return _run(work())
@@ -86,27 +87,26 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     Raises:
         UsageError: the manifest, a setting or the results table can't be used.
     """
-    stated = load_settings(config, settings, sandbox=sandbox, told=say_config)
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
     send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
     if send.regenerate is Regenerate.CANCEL:
         raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")
-    order = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
+    options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
+    steps = RunSteps(limit=limit, settle=settle)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
-        return _run(_generate((ready, ledger), order, limit=limit, settle=settle))
+        return _run(_generate(ledger, ready, options, steps))
 
 
-async def _generate(
-    at: tuple[Settings, Ledger], order: GenerateOptions, *, limit: int | None, settle: bool
-) -> RunReport:
-    settings, ledger = at
-    async with open_run(ledger, settings, assignment(order, settings)) as context:
-        await join_or_load(context, order)
-        await send_all(context, lambda _, first, last: context.submit(first, last), limit=limit)
-        if settle:
-            await context.settle()
-        report = context.make_report()
-        context.close_order()
-        return report
+async def _generate(ledger: Ledger, settings: Settings, options: GenerateOptions, steps: RunSteps) -> RunReport:
+    """Without an export, for which there is `results`, and without a word to signals, which are the program's own."""
+    async with open_run(ledger, settings, assignment(options, settings)) as context:
+        await load_manifest(context, options)
+        await submit_all(context, limit=steps.limit)
+        if steps.settle:
+            await settle_videos(context)
+        summary = report(context)
+        finish_order(context)
+        return summary.report
 
 
 def _key(settings: Settings) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from typing import IO
 
 _ACTING = "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but for tab and line feed; 0x80 to 0x9f act in 8-bit terminals
@@ -38,11 +37,6 @@ def markdown(text: str) -> str:
 def json_text(text: str) -> str:
     """JSON in which the same characters are escaped, as JSON escapes them; it means what it meant."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def say(text: str) -> None:
-    """A line on standard error, from what knows nothing of the command line."""
-    sys.stderr.write(f"{printable(text)}\n")
 
 
 def replace_unprintable(*streams: IO[str]) -> None:

@@ -20,7 +20,8 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
 from reelbatch.pipeline.run_context import RunContext, current_run
-from reelbatch.pipeline.run_summary import markdown_summary
+from reelbatch.pipeline.run_summary import RunSummary, markdown_summary
+from reelbatch.pipeline.run_summary import report as make_report
 from reelbatch.printable import markdown
 
 _UPDATE_S = 5.0
@@ -29,14 +30,14 @@ _LOG_EVERY = 6  # updates
 
 
 @task(name="report", persist_result=False, cache_policy=NO_CACHE)
-async def report_run() -> None:
-    """The run keeps the report; it is left as artifacts too."""
-    context = current_run()
-    report = await asyncio.to_thread(context.make_report)
+async def report_run() -> RunSummary:
+    """Returns the report; it is left as artifacts too."""
+    summary = await asyncio.to_thread(make_report, current_run())
+    report = summary.report
     get_run_logger().info("%s", report.as_json())
     # Prefect's UI takes each cell for Markdown, and a description as well.
     table = [
-        {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in context.failed
+        {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in summary.failed
     ]
     async with best_effort():
         await acreate_markdown_artifact(
@@ -44,6 +45,7 @@ async def report_run() -> None:
         )
         if table:
             await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
+    return summary
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from reelbatch.pipeline import settle as pipeline
 from reelbatch.pipeline.run_context import current_run
 from reelbatch.settle import Settler
 from tasks.report import best_effort
@@ -16,8 +17,8 @@ from tasks.report import best_effort
 
 @task(name="settle videos", persist_result=False, cache_policy=NO_CACHE)
 async def settle_videos() -> None:
-    """The run keeps what was settled."""
-    await current_run().settle()
+    """Until all videos of the run's batch are finished."""
+    await pipeline.settle_videos(current_run())
 
 
 @task(name="follow videos", persist_result=False, cache_policy=NO_CACHE)

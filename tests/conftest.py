@@ -143,7 +143,7 @@ def _start_if_needed(config: pytest.Config, ids: Iterable[str]) -> None:
         config.stash[_SERVER].start()
 
 
-def pytest_collection_finish(session: pytest.RunContext) -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Without xdist: the tests are known now."""
     if not session.config.option.collectonly:
         _start_if_needed(session.config, [item.nodeid for item in session.items])

@@ -14,7 +14,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from reelbatch.cli import looking, sending, serving
+from reelbatch.cli.commands.export import export
+from reelbatch.cli.commands.generate import generate
+from reelbatch.cli.commands.plan import plan
+from reelbatch.cli.commands.reconcile import reconcile
+from reelbatch.cli.commands.rerun import rerun
+from reelbatch.cli.commands.sandbox import sandbox
+from reelbatch.cli.commands.settle import settle
+from reelbatch.cli.commands.status import status
+from reelbatch.cli.commands.webhook import webhook
+from reelbatch.cli.log_lines import log_on_stderr
 from reelbatch.errors import ReelbatchError
 from reelbatch.printable import one_line, replace_unprintable
 
@@ -52,17 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be among them
     add_completion=False,
 )
-for command in (
-    looking.plan,
-    sending.generate,
-    sending.rerun,
-    sending.settle,
-    looking.status,
-    looking.export,
-    looking.reconcile,
-    serving.webhook,
-    serving.sandbox,
-):
+for command in (plan, generate, rerun, settle, status, export, reconcile, webhook, sandbox):
     app.command()(command)
 
 _COLLECT_AFTER = (100_000, 50, 50)
@@ -80,7 +79,8 @@ def main() -> None:
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:
         try:
-            app()
+            with log_on_stderr():
+                app()
         finally:
             sys.stdout.flush()
     except ReelbatchError as error:

@@ -1,11 +1,19 @@
-"""Options that more than one command has."""
+"""Options that more than one command has, and the settings that they make."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
+
+from reelbatch.storage.addresses import refuse_in_parameters
+
+if TYPE_CHECKING:
+    from reelbatch.settings import Settings
 
 _SETTINGS = "Settings"
 _RUN = "Run"
@@ -123,3 +131,119 @@ Download = Annotated[
 ]
 Settle = Annotated[bool, typer.Option("--settle", help="Wait for the videos as well.", rich_help_panel=_RUN)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own messages.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What generate and rerun are both told."""
+
+    config: Path | None
+    results: str | None
+    batch: str | None
+    sandbox: bool
+    base_url: str | None
+    concurrency: int | None
+    max_credits: int | None
+    limit: int | None
+    rate: int | None
+    settle: bool
+    download: str | None
+    export: str | None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """From the command's own parameters, which have the same names."""
+        return cls(**{field.name: given[field.name] for field in fields(cls)})
+
+    @property
+    def settles(self) -> bool:
+        """Whether the videos are waited for: to download them, they have to be."""
+        return self.settle or self.download is not None
+
+    def settings(self, **more: Any) -> Settings:
+        """The settings that the options change.
+
+        Raises:
+            SettingsError: a setting can't be used, or an option holds a secret, which Prefect would keep.
+        """
+        refuse_in_parameters(self._stated())
+        return settings_of(self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate, **more)
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that the flows have in common."""
+        return {
+            "batch": self.batch,
+            "config": str(self.config) if self.config else None,
+            **self._stated(),
+            "results": as_parameter(self.results),
+            "limit": self.limit,
+            "settle": self.settles,
+            "sandbox": self.sandbox,
+            "overrides": {"rate": self.rate},
+        }
+
+    def repeated(self) -> str:
+        """Those that the commands of a hint need as well."""
+        return repeated(
+            config=self.config,
+            results=self.results,
+            batch=self.batch,
+            base_url=self.base_url,
+            sandbox=self.sandbox,
+        )
+
+    def _stated(self) -> dict[str, Any]:
+        names = ("results", "base_url", "concurrency", "max_credits", "export")
+        return {**{name: getattr(self, name) for name in names}, "downloads": self.download}
+
+
+def settings_of(config: Any, *, sandbox: bool = False, **options: Any) -> Settings:
+    """Options over environment over config file over defaults; with `sandbox` its own table.
+
+    Raises:
+        SettingsError: a setting can't be used.
+        LedgerUnusable: the table that the sandbox would use holds rows of the live API.
+    """
+    from reelbatch.pipeline.resources import log_config, refuse_live_rows
+    from reelbatch.settings import load_settings
+
+    settings = load_settings(config, options, sandbox=sandbox, told=log_config)
+    if sandbox:
+        refuse_live_rows(settings)
+    return settings
+
+
+def as_parameter(results: str | None) -> str | None:
+    """The results table's URL as a flow's parameter.
+
+    Prefect keeps parameters for everybody to read, so one with a password reaches the flow beside them.
+    """
+    from reelbatch.ledger.engine import has_secret
+    from reelbatch.settings import typed_results
+
+    if results is None or not has_secret(results):
+        return results
+    typed_results.set(results)
+    return None
+
+
+def repeated(
+    *, config: Path | None, results: str | None, batch: str | None, base_url: str | None, sandbox: bool
+) -> str:
+    """The options that a printed command repeats, so that it can be typed as it stands; none that holds a secret."""
+    from reelbatch.ledger.engine import has_secret
+    from reelbatch.storage.files import redact_url
+
+    stated = {
+        "--config": config,
+        "--results": None if results is None or has_secret(results) else results,
+        "--batch": batch,
+        "--base-url": None if base_url is None or redact_url(base_url) != base_url else base_url,
+    }
+    words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
+    return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])
+
+
+def words(stated: str | None) -> tuple[str, ...] | None:
+    """`a,b` as ("a", "b"); None where nothing was stated."""
+    return tuple(part.strip() for part in stated.split(",") if part.strip()) if stated is not None else None

@@ -10,10 +10,14 @@ from contextlib import asynccontextmanager
 from rich.live import Live
 from rich.text import Text
 
+from reelbatch.cli.confirm import Question
 from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
-from reelbatch.pipeline.plan import Plan, RerunPlan
-from reelbatch.pipeline.run_context import RunContext, on_done, on_run
-from reelbatch.pipeline.settle import on_settler
+from reelbatch.pipeline.export import Exported
+from reelbatch.pipeline.plan import Plan
+from reelbatch.pipeline.rerun import RerunPlan
+from reelbatch.pipeline.run_context import RunContext
+from reelbatch.pipeline.run_listener import Agreement, RunListener, listening
+from reelbatch.pipeline.run_summary import RunSummary
 from reelbatch.settle import Settler, SettleStats
 from reelbatch.submit import ExitReason
 
@@ -21,50 +25,76 @@ _REFRESH_S = 0.2
 _PLAIN_EVERY_S = 10.0
 
 
-class ProgressLine:
-    """Follows the run that opens inside of `watching`."""
+class ProgressLine(RunListener):
+    """Follows the run that opens inside of `watching`, and asks once more where there is more to send than before."""
 
-    def __init__(self, *, show_plan: bool) -> None:
+    prints_report = True
+
+    def __init__(self, question: Question | None, *, show_plan: bool) -> None:
         self.context: RunContext | None = None
+        self.summary: RunSummary | None = None
+        self.export: Exported | None = None
         self.settler: Settler | None = None
         self.done = asyncio.Event()
         self.server_lost = False
+        self.waits_for = "starting"
+        self._question = question
         self._show_plan = show_plan
 
     @property
-    def reported(self) -> bool:
+    def has_report(self) -> bool:
         """Whether there is something to print about what was done."""
         if self.context is not None:
-            return self.context.report is not None
+            return self.summary is not None
         return self.settler is not None and self.settler.ended
+
+    @property
+    def export_problem(self) -> str | None:
+        """Why the table was not exported."""
+        return None if self.export is None else self.export.problem
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Show progress on standard error until the block ends."""
-        tokens = on_run.set(self._opened), on_settler.set(self._following)
-        done = on_done.set(self.done.set)
+        token = listening.set(self)
         show = asyncio.create_task(self._on_terminal() if err.is_terminal else self._as_lines())
         try:
             yield
         finally:
             show.cancel()
             await asyncio.gather(show, return_exceptions=True)
-            on_run.reset(tokens[0])
-            on_settler.reset(tokens[1])
-            on_done.reset(done)
+            listening.reset(token)
 
-    def _opened(self, context: RunContext) -> None:
+    def started(self, context: RunContext) -> None:
+        """There is a run to show."""
         self.context = context
-        context.on_plan = self._planned
 
-    def _following(self, settler: Settler) -> None:
-        self.settler = settler
+    def asked(self, plan: Plan | RerunPlan) -> Agreement | None:
+        """What was said yes to before the run binds it."""
+        return None if self._question is None else self._question.bind(plan)
 
-    def _planned(self, plan: Plan | RerunPlan) -> None:
+    def planned(self, plan: Plan | RerunPlan) -> None:
+        """Show what is to be sent."""
         if isinstance(plan, Plan):
             print_findings(plan)
         if self._show_plan:
             print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
+
+    def settling(self, settler: Settler) -> None:
+        """There are videos to show."""
+        self.settler = settler
+
+    def reported(self, summary: RunSummary) -> None:
+        """Keep what is printed at the end."""
+        self.summary = summary
+
+    def exported(self, exported: Exported) -> None:
+        """Keep what to say of it."""
+        self.export = exported
+
+    def finished(self) -> None:
+        """All that is left is Prefect's own."""
+        self.done.set()
 
     async def _on_terminal(self) -> None:
         with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as live:
@@ -83,16 +113,13 @@ class ProgressLine:
 
     def text(self) -> str:
         """`312/2,000 rows · 48.2 rows/s · …`."""
-        context, settler = self.context, self.settler
-        if context is not None and context.settler is not None:
-            settler = context.settler
-        if settler is not None:
-            return _waiting(settler.stats)
-        if context is None:
-            return "starting Prefect"
-        if context.plan is None:
+        if self.settler is not None:
+            return _waiting(self.settler.stats)
+        if self.context is None:
+            return self.waits_for
+        if self.context.state.plan is None:
             return "reading the manifest"
-        return _sending(context)
+        return _sending(self.context)
 
 
 def _waiting(stats: SettleStats) -> str:

@@ -19,7 +19,8 @@ from reelbatch.printable import one_line, printable
 if TYPE_CHECKING:
     from reelbatch.ledger.in_doubt import Doubt
     from reelbatch.ledger.queries import OddFigure
-    from reelbatch.pipeline.plan import Plan, RerunPlan
+    from reelbatch.pipeline.plan import Plan
+    from reelbatch.pipeline.rerun import RerunPlan
     from reelbatch.pipeline.run_summary import RunReport
     from reelbatch.pipeline.status import BatchStatus
     from reelbatch.settle import SettleStats
@@ -116,7 +117,7 @@ def print_plan(plan: Plan) -> None:
 
 def print_any_plan(plan: Plan | RerunPlan) -> None:
     """What a run would do."""
-    from reelbatch.pipeline.plan import RerunPlan
+    from reelbatch.pipeline.rerun import RerunPlan
 
     if isinstance(plan, RerunPlan):
         print_rerun_plan(plan)

@@ -1,20 +1,18 @@
 """The words of the project as types: rows, requests, attempts, states and the moves between them."""
 
+from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
 from reelbatch.domain.money import LARGEST, MISSING, SUMS, Credits, Figure, figure
 from reelbatch.domain.rows import (
     IMAGE_SCHEMES,
     Batch,
     ClaimedRow,
-    Fingerprint,
     Issue,
-    Request,
     Row,
     RowKey,
     RunId,
     Tier,
     Token,
     VideoId,
-    canonical_json,
 )
 from reelbatch.domain.states import FAILED, HAS_ID, HELD, NEEDS_ATTENTION, TRANSITIONS, UNSETTLED, RowState, sources
 
@@ -26,16 +24,19 @@ __all__ = [
     "LARGEST",
     "MISSING",
     "NEEDS_ATTENTION",
+    "REQUEST_FIELDS",
     "SUMS",
     "TRANSITIONS",
     "UNSETTLED",
     "Batch",
     "ClaimedRow",
     "Credits",
+    "FieldKind",
     "Figure",
     "Fingerprint",
     "Issue",
     "Request",
+    "RequestField",
     "Row",
     "RowKey",
     "RowState",

@@ -5,17 +5,19 @@ It is imported on first use, so that quick_status.py can do without SQLAlchemy.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reelbatch.ledger.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory, utc_now
+    from reelbatch.ledger.ledger import Ledger, in_memory, utc_now
+    from reelbatch.ledger.staged_manifest import Comparison, Origin, StagedManifest
 
 __all__ = ["Comparison", "Ledger", "Origin", "StagedManifest", "in_memory", "utc_now"]
+_OF_A_MANIFEST = frozenset({"Comparison", "Origin", "StagedManifest"})
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'reelbatch.ledger' has no attribute {name!r}")
-    from reelbatch.ledger import ledger
-
-    return getattr(ledger, name)
+    module = "staged_manifest" if name in _OF_A_MANIFEST else "ledger"
+    return getattr(import_module(f"reelbatch.ledger.{module}"), name)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, or_, select, update
 
-from reelbatch.domain import Batch, RunId, Token, VideoId
-from reelbatch.ledger.schema import attempts, batches, runs
+from reelbatch.domain import Batch, Request, RunId, Token, VideoId
+from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.schema import attempts, batches, generations, runs
 
 
 class Ending(StrEnum):
@@ -34,7 +35,7 @@ class Money(NamedTuple):
     reserved: int = 0  # requests under way
     in_doubt: int = 0
     unknown: int = 0  # attempts that cost something, or may, and nobody knows how much
-    committed: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
+    worst_case: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
 
 
 class Attempted(NamedTuple):
@@ -93,7 +94,7 @@ class Attempted(NamedTuple):
             reserved=held if self.outcome is None else 0,
             in_doubt=0 if self.outcome is None else held,
             unknown=int(self.unknown),
-            committed=self.worst,
+            worst_case=self.worst,
         )
 
     def ended(self, final: int | None, refund_until: datetime | None) -> Self:
@@ -177,3 +178,34 @@ class BalanceChanges:
         for run_id, (held, spent) in sorted(self._runs.items()):
             if held or spent:
                 connection.execute(_ADD_TO_RUN, {"b_run_id": run_id, "b_held": held, "b_spent": spent})
+
+
+def rate(connection: Connection, batch: Batch, estimate: Callable[[Request], int | None]) -> int:
+    """Requests of unknown rate that have, or may have, cost something count with `estimate` from now on.
+
+    It answers with the credits of a request, or None where they are still not known.
+
+    Returns:
+        How many requests that was.
+    """
+    g, a = generations.c, attempts.c
+    own = and_(g.batch == a.batch, g.row_key == a.row_key, g.generation == a.generation)
+    may_cost = or_(a.video_id.is_not(None), a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value)
+    query = (
+        select(a.token, a.run_id, *(g[name] for name in REQUEST_COLUMNS))
+        .select_from(attempts.join(generations, own))
+        .where(a.batch == batch, a.unrated, a.credits_charged.is_(None), a.credits_final.is_(None), may_cost)
+    )
+    found = [
+        (Token(token), RunId(run), estimate(Request(*asked))) for token, run, *asked in connection.execute(query)
+    ]
+    sums, rated = BalanceChanges(), {token: (run, known) for token, run, known in found if known is not None}
+    for token, before in known_attempts(connection, rated).items():
+        run_id, credits_ = rated[token]
+        counted = {"credits_reserved": credits_, "unrated": False}
+        connection.execute(update(attempts).where(a.token == token).values(counted))
+        own_row = and_(g.batch == batch, g.token == token)
+        connection.execute(update(generations).where(own_row).values(credits_estimated=credits_))
+        sums.add(batch, run_id, before, before._replace(reserved=credits_, unrated=False))
+    sums.write(connection)
+    return len(rated)

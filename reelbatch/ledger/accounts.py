@@ -1,14 +1,33 @@
-"""Accounts whose keys were used: what was last seen of each."""
+"""Accounts: whose keys were used, who pays for a batch, what videos cost in truth, and what all workers share.
+
+A cap is reserved against the prices that were seen, by price class. Workers of one API share its start times, and
+count the videos that are unfinished together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from reelbatch.ledger.schema import accounts, schema_version
+from reelbatch.domain import UNSETTLED, Batch, Request, RowState, Token
+from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.engine import now
+from reelbatch.ledger.schema import accounts, apis, batches, generations, prices, schema_version
+from reelbatch.ledger.transitions import in_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +62,186 @@ def see(connection: Connection, seen: SeenAccount) -> None:
     told = {"account": seen.account, "tier": seen.tier, "credits": seen.credits_, "seen_at": seen.seen_at}
     entry = dialect.insert(accounts).values(api=seen.api, key_hash=seen.key_hash, **told)
     connection.execute(entry.on_conflict_do_update(index_elements=[accounts.c.api, accounts.c.key_hash], set_=told))
+
+
+class Payer(NamedTuple):
+    """Who pays for a batch. `key_hash` stands for the account where that is not known."""
+
+    api: str
+    account: str | None = None
+    key_hash: str | None = None
+
+    def may_be(self, other: Payer) -> bool:
+        """Whether both may be one account; what is not known does not tell them apart."""
+        if self.api != other.api:
+            return False
+        if self.account and other.account:
+            return self.account == other.account
+        return not (self.key_hash and other.key_hash) or self.key_hash == other.key_hash
+
+
+def payer_of(connection: Connection, batch: Batch) -> Payer | None:
+    """Who pays for a batch, as far as the table knows; None for a batch that it does not have."""
+    query = select(batches.c.api, batches.c.account, batches.c.key_hash).where(batches.c.batch == batch)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else Payer(*found)
+
+
+def relatives(connection: Connection, batch: Batch, payer: Payer) -> list[Batch]:
+    """The other batches that the same account may have paid for."""
+    query = select(batches.c.batch, batches.c.api, batches.c.account, batches.c.key_hash)
+    found = connection.execute(query.where(batches.c.batch != batch, batches.c.api == payer.api))
+    return [Batch(name) for name, *who in found if payer.may_be(Payer(*who))]
+
+
+KEPT = timedelta(days=30)
+"""How long a price counts as seen."""
+_REFRESHED = timedelta(hours=1)
+"""A price that stays the same is written again after so long, not with each answer."""
+
+
+class PriceClass(NamedTuple):
+    """Requests that cost the same."""
+
+    api: str
+    account: str  # its id, or what stands for it while that is not known
+    model: str
+    resolution: str
+    audio: bool
+    seconds: float
+
+
+class Price(NamedTuple):
+    """Credits of one video. `charged`: what the last create said; `settled`: what the last finished video cost."""
+
+    charged: int | None = None
+    settled: int | None = None
+    is_fresh: bool = False
+
+    @property
+    def larger(self) -> int:
+        """What has to be reckoned with; 0 where nothing was seen."""
+        return max(self.charged or 0, self.settled or 0)
+
+
+UNSEEN = Price()
+_CLASS = tuple(prices.c[name] for name in PriceClass._fields)
+
+
+def class_of(api: str, account: str, request: Request) -> PriceClass:
+    """The price class of a request, by what it states."""
+    stated = (request.model or "default", request.resolution or "default")
+    return PriceClass(api, account, *stated, bool(request.audio), request.end_seconds or 0.0)
+
+
+def price_of(connection: Connection, wanted: PriceClass) -> Price:
+    """What was seen of a class."""
+    found = connection.execute(_FIND, {f"b_{name}": value for name, value in wanted._asdict().items()}).one_or_none()
+    return UNSEEN if found is None else Price(found[0], found[1], now(connection) - found[2] < KEPT)
+
+
+_FIND = select(prices.c.charged, prices.c.settled, prices.c.seen_at).where(
+    and_(*(each == bindparam(f"b_{each.name}", type_=each.type) for each in _CLASS))
+)
+_g = generations.c
+PAYER = func.coalesce(batches.c.account, batches.c.key_hash, "")
+_ASKED = (
+    select(batches.c.api, PAYER, _g.token, *(_g[name] for name in REQUEST_COLUMNS))
+    .select_from(generations.join(batches, batches.c.batch == _g.batch))
+    .where(_g.token.in_(bindparam("tokens", expanding=True)))
+)
+
+
+def see_charged(connection: Connection, figures: Mapping[Token, int]) -> None:
+    """Keep what creates were answered with."""
+    _see(connection, figures, "charged")
+
+
+def see_settled(connection: Connection, figures: Mapping[Token, int]) -> None:
+    """Keep what finished videos cost."""
+    _see(connection, figures, "settled")
+
+
+def _see(connection: Connection, figures: Mapping[Token, int], column: str) -> None:
+    if not figures:
+        return
+    seen: dict[PriceClass, int] = {}
+    for api, account, token, *asked in connection.execute(_ASKED, {"tokens": list(figures)}):
+        wanted = class_of(api, account, Request(*asked))
+        seen[wanted] = max(seen.get(wanted, 0), figures[token])
+    for wanted in sorted(seen):  # everybody locks in this order
+        _keep(connection, wanted, column, seen[wanted])
+
+
+def _keep(connection: Connection, wanted: PriceClass, column: str, credits_: int) -> None:
+    at = now(connection)
+    own = and_(*(each == value for each, value in zip(_CLASS, wanted, strict=True)))
+    query = select(prices.c[column], prices.c.seen_at).where(own)
+    known = connection.execute(query).one_or_none()
+    if known is not None and known[0] == credits_ and at - known[1] < _REFRESHED:
+        return
+    told: dict[str, Any] = {column: credits_, "seen_at": at}
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    entry = dialect.insert(prices).values(**wanted._asdict(), **told)
+    connection.execute(entry.on_conflict_do_update(index_elements=list(_CLASS), set_=told))
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """So many creates at one API, one every `spacing_s` seconds."""
+
+    api: str
+    creates: int
+    spacing_s: float
+
+
+def take_lots(connection: Connection, items: Sequence[Lot]) -> list[float]:
+    """Hand out time: no two lots of one API overlap, whoever asks. Answers with the seconds until each lot begins."""
+    return [_take_lot(connection, item) for item in items]
+
+
+def _take_lot(connection: Connection, item: Lot) -> float:
+    next_start = lock(connection, item.api)
+    at = now(connection)
+    taken_at = connection.scalar(select(apis.c.taken_at).where(apis.c.api == item.api))
+    if taken_at is None or taken_at > at:  # the clock was ahead then: only what was handed out beyond it counts
+        next_start = at + (next_start - taken_at if taken_at else timedelta())
+    start = max(next_start, at)
+    end = start + timedelta(seconds=item.creates * item.spacing_s)
+    connection.execute(update(apis).where(apis.c.api == item.api).values(next_start=end, taken_at=at))
+    return (start - at).total_seconds()
+
+
+def lock(connection: Connection, api: str) -> datetime:
+    """Nobody else hands out or counts until the commit. Answers with when the next create may start."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    entry = select(apis.c.next_start).where(apis.c.api == api).with_for_update()
+    while (found := connection.scalar(entry)) is None:
+        new = dialect.insert(apis).values(api=api, next_start=now(connection))
+        connection.execute(new.on_conflict_do_nothing())
+    next_start: datetime = found
+    return next_start
+
+
+_KNOWN = or_(generations.c.error_code.is_(None), not_(generations.c.error_code.startswith("http_4")))
+
+
+def unfinished(connection: Connection, api: str) -> int:
+    """Videos of one API that are queued or rendering, as far as it says so, or has said so a while ago."""
+    g = generations.c
+    hoped_for = or_(g.waited_until.is_(None), g.waited_until > now(connection))
+    query = select(func.count()).select_from(generations.join(batches, batches.c.batch == g.batch))
+    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), _KNOWN, hoped_for)) or 0
+
+
+def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
+    """The same for every API but this one, where there are any."""
+    query = select(batches.c.api, func.count()).join(generations, batches.c.batch == generations.c.batch)
+    query = query.where(batches.c.api != api, in_states(UNSETTLED), _KNOWN).group_by(batches.c.api)
+    return dict(connection.execute(query.order_by(batches.c.api)).all())
+
+
+def leaving(connection: Connection, api: str) -> int:
+    """Creates of one API that are under way: each may be a video in a moment."""
+    query = select(func.count()).select_from(generations.join(batches, batches.c.batch == generations.c.batch))
+    return connection.scalar(query.where(batches.c.api == api, in_states({RowState.SENDING}))) or 0

@@ -1,106 +1,36 @@
-"""The order of writes around a create: intent before the request leaves, answer before the row counts."""
+"""What came of requests: the answer is on disk before the row counts as done."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Integer, Text, bindparam, func, insert, select, update
 
-from reelbatch.domain import Batch, ClaimedRow, RowKey, RowState, RunId, Token, VideoId
+from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.domain.money import figure
-from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.failpoints import point
-from reelbatch.ledger import prices, shared_ids, shared_limits
+from reelbatch.ledger import accounts, paid_requests
 from reelbatch.ledger.accounting import Attempted, BalanceChanges, Ending, known_attempts
-from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
-from reelbatch.ledger.schema import attempts, batches, generations
-from reelbatch.ledger.selection import RepeatPolicy
-from reelbatch.ledger.shared_ids import Owner
+from reelbatch.ledger.paid_requests import Owner
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.transitions import (
     DOUBTFUL,
     NOT_CREATED,
     REFUSED_LATE,
     REJECTED,
-    RELEASE,
     RETRY,
-    SEND,
     SUBMITTED,
+    THIS_ROW,
     WITHDRAWN,
     Move,
+    execute_each,
 )
 
-__all__ = ["Admission", "Answer", "Asked", "Ending", "Intent", "Ruling", "Window", "record_answers", "record_intents"]
-
+__all__ = ["Answer", "Ending", "record_answers"]
 _LARGEST_NUMBER = 2**31 - 1  # of an INTEGER column in Postgres
-
-
-class Admission(StrEnum):
-    """Whether an intent was recorded."""
-
-    ADMITTED = "admitted"
-    OVER_CAP = "over_cap"
-    UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
-    UNKNOWN_COST = "unknown_cost"  # a cap is set, and nobody knows what earlier requests of the batch have cost
-    DRIFTED = "drifted"  # such videos cost more than estimated, and the run is to stop at that
-    WAIT = "wait"  # another request of the batch has to be answered first: a price is found out, or the cap is near
-    WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
-    HELD = "held"  # the request is paid for under another name; the row waits, and says so
-
-
-class Ruling(NamedTuple):
-    """What an intent was told, and the credits that are held back for it."""
-
-    admission: Admission
-    reserved: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """At most `limit` videos of one API may be unfinished, counting those of all workers."""
-
-    api: str
-    limit: int
-
-
-class Asked(NamedTuple):
-    """What is sent, whatever it is called: by it the same request is known again, and an image that was replaced."""
-
-    request_sha256: str | None = None
-    image_sha256: str | None = None
-    image_stat: str | None = None
-    image_bytes: int | None = None
-
-
-_NOTHING_KNOWN = Asked()
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is on disk before a request leaves."""
-
-    row: ClaimedRow
-    run_id: RunId
-    token: Token
-    at: datetime
-    max_credits: int | None
-    window: Window | None = None
-    asked: Asked = _NOTHING_KNOWN
-    repeats: RepeatPolicy = RepeatPolicy.HOLD
-    halts_on_drift: bool = False
-
-    @property
-    def reserve(self) -> int:
-        """Credits held back until the answer is known, by the table of models; more where more was seen."""
-        return self.row.credits_estimated or 0
-
-    @property
-    def is_unrated(self) -> bool:
-        """Whether nobody knows what it costs."""
-        return self.row.credits_estimated is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,50 +62,6 @@ class Answer:
         return self.reserved if self.ending is Ending.IN_DOUBT else 0
 
 
-def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
-    """Reserve credits and move rows to `sending`, or say why not.
-
-    Raises:
-        StateConflict: a row was no longer claimed by this run.
-    """
-    held = _hold(connection, items)
-    reserved = iter(_reserve(connection, [item for item in items if item.token not in held]))
-    rulings = [Ruling(Admission.HELD) if item.token in held else next(reserved) for item in items]
-    told = zip(items, rulings, strict=True)
-    admitted = [(item, ruling) for item, ruling in told if ruling.admission is Admission.ADMITTED]
-    if admitted:
-        _execute_all(connection, _SEND, [_send_values(item) for item, _ in admitted])
-        connection.execute(insert(attempts), [_attempt_values(item, ruling.reserved) for item, ruling in admitted])
-    point("table.intents.write")
-    return rulings
-
-
-def _hold(connection: Connection, items: Sequence[Intent]) -> set[Token]:
-    """Rows whose requests are paid for under another name wait, and name it; answers with their tokens."""
-    asking: dict[Batch, dict[Token, Intent]] = {}
-    for item in items:
-        if item.repeats is not RepeatPolicy.SEND and item.asked.request_sha256 is not None:
-            asking.setdefault(item.row.batch, {})[item.token] = item
-    hashes = [item.asked.request_sha256 for some in asking.values() for item in some.values()]
-    serialize(connection, filter(None, hashes))
-    held: dict[Token, dict[str, Any]] = {}
-    for batch, some in asking.items():
-        paid = paid_elsewhere(connection, batch, {item.asked.request_sha256 or "" for item in some.values()})
-        found = ((item, paid.get(item.asked.request_sha256 or "")) for item in some.values())
-        held |= {item.token: {**_key_values(item.row), **_held_values(item, of)} for item, of in found if of}
-    if held:
-        _execute_all(connection, _HOLD, list(held.values()))
-    return set(held)
-
-
-def _held_values(item: Intent, paid: PaidAs) -> dict[str, Any]:
-    return {"b_run_id": item.run_id, "b_mark": paid.mark, "b_message": explanation(paid.mark)}
-
-
-def _key_values(row: ClaimedRow) -> dict[str, Any]:
-    return {"b_batch": row.batch, "b_row_key": row.row_key, "b_generation": row.generation}
-
-
 def record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
     """Write what the API answered; the attempt keeps it even where the row has moved on.
 
@@ -205,7 +91,7 @@ def _without_repeats(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
 
 def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[bool]:
     known = known_attempts(connection, [item.token for item in items])
-    shared = shared_ids.owners(connection, items)
+    shared = paid_requests.owners(connection, items)
     sums = BalanceChanges()
     news = []
     begun, closed = [], []
@@ -226,7 +112,7 @@ def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[boo
     moved = _move_rows(connection, [item for item, new in zip(items, news, strict=True) if new])
     sums.write(connection)
     charged = {item.token: item.credits_charged for item in items if item.ending is Ending.SUBMITTED}
-    prices.see_charged(connection, {token: said for token, said in charged.items() if said is not None})
+    accounts.see_charged(connection, {token: said for token, said in charged.items() if said is not None})
     return [new and item.token in moved for item, new in zip(items, news, strict=True)]
 
 
@@ -263,191 +149,6 @@ def _answered(before: Attempted | None, item: Answer) -> Attempted | None:
         return None
     charged = known.charged if item.credits_charged is None else item.credits_charged
     return known._replace(outcome=item.ending.value, video_id=item.video_id, charged=charged)
-
-
-_WHERE_ROW = (
-    generations.c.batch == bindparam("b_batch"),
-    generations.c.row_key == bindparam("b_row_key"),
-    generations.c.generation == bindparam("b_generation"),
-)
-
-_SEND = (
-    update(generations)
-    .where(
-        *_WHERE_ROW,
-        generations.c.run_id == bindparam("b_run_id"),
-        generations.c.fingerprint
-        == bindparam("b_fingerprint"),  # claimed anew meanwhile, it may ask for something else
-        SEND.expected,
-    )
-    .values(
-        state=SEND.target,
-        token=bindparam("b_token"),
-        attempts=generations.c.attempts + 1,
-        paid_as=None,
-        request_sha256=bindparam("b_request_sha256"),
-        image_sha256=bindparam("b_image_sha256"),
-        image_stat=func.coalesce(bindparam("b_image_stat", type_=Text), generations.c.image_stat),
-        image_bytes=func.coalesce(bindparam("b_image_bytes", type_=BigInteger), generations.c.image_bytes),
-    )
-)
-
-_HOLD = (
-    update(generations)
-    .where(*_WHERE_ROW, generations.c.run_id == bindparam("b_run_id"), RELEASE.expected)
-    .values(
-        state=RELEASE.target,
-        paid_as=bindparam("b_mark"),
-        error_code=HELD_CODE,
-        error_message=bindparam("b_message"),
-    )
-)
-
-
-def _send_values(item: Intent) -> dict[str, Any]:
-    row = item.row
-    own = {"b_run_id": item.run_id, "b_token": item.token, "b_fingerprint": row.fingerprint}
-    asked = {f"b_{name}": value for name, value in item.asked._asdict().items()}
-    return {**_key_values(row), **own, **asked}
-
-
-def _attempt_values(item: Intent, reserved: int) -> dict[str, Any]:
-    return {
-        "token": item.token,
-        "batch": item.row.batch,
-        "row_key": item.row.row_key,
-        "run_id": item.run_id,
-        "started_at": item.at,
-        "credits_reserved": reserved,
-        "unrated": item.is_unrated,
-        "generation": item.row.generation,
-    }
-
-
-def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
-    """Admit in order as many as the cap allows; the batch's row is locked until the commit where there is a cap.
-
-    Raises:
-        LedgerError: a cap is set, and the batch has no entry to count against.
-    """
-    rulings: list[Ruling] = []
-    capped = {item.row.batch for item in items if item.max_credits is not None}
-    standing = {batch: _standing(connection, batch) for batch in sorted(capped)}
-    windows = {item.window for item in items if item.window is not None}
-    free = {window: _free(connection, window) for window in windows}
-    sums = BalanceChanges()
-    for item in items:
-        batch = item.row.batch
-        ruling = _admit(item, standing.get(batch), free)
-        rulings.append(ruling)
-        if ruling.admission is Admission.ADMITTED:
-            if item.window is not None:
-                free[item.window] -= 1
-            sums.add(batch, item.run_id, None, Attempted(ruling.reserved, unrated=item.is_unrated))
-    sums.write(connection)
-    return rulings
-
-
-class _Standing:
-    """What a batch under a cap has cost and has under way. Credits are integers."""
-
-    def __init__(self, connection: Connection, batch: Batch, found: Any) -> None:
-        self.committed: int = found.committed
-        self.in_flight: int = found.reserved
-        self.unknown: int = found.unknown  # requests that `committed` leaves out: nobody knows what they cost
-        self._connection = connection
-        self._batch = batch
-        self._payer: tuple[str, str] = (found.api, found.payer)
-        self._is_probing: bool = found.probe_at_work
-        self._prices: dict[prices.PriceClass, prices.Price] = {}
-
-    def price(self, row: ClaimedRow) -> prices.Price:
-        """What was seen of the row's price class."""
-        wanted = prices.class_of(*self._payer, row.request)
-        if wanted not in self._prices:
-            self._prices[wanted] = prices.find(self._connection, wanted)
-        return self._prices[wanted]
-
-    def must_wait(self, cap: int, price: prices.Price) -> bool:
-        """A price that was not seen is found out by one row at a time; near the cap, all rows go one at a time."""
-        if not price.is_fresh and self._is_probing:
-            return True
-        return self.in_flight > 0 and cap - self.committed < 2 * self.in_flight
-
-    def take(self, item: Intent, price: prices.Price, reserve: int) -> None:
-        """The row is admitted; where its price was not seen, it is the one that finds it out."""
-        self.committed += reserve
-        self.in_flight += reserve
-        if not price.is_fresh:
-            self._is_probing = True
-            entry = update(batches).where(batches.c.batch == self._batch)
-            self._connection.execute(entry.values(probe=item.token))
-
-
-_AT_WORK = select(attempts.c.token).where(attempts.c.token == batches.c.probe, attempts.c.outcome.is_(None)).exists()
-_STANDING = (
-    select(
-        batches.c.committed,
-        batches.c.reserved,
-        batches.c.unknown,
-        batches.c.api,
-        prices.PAYER.label("payer"),
-        _AT_WORK.label("probe_at_work"),
-    )
-    .where(batches.c.batch == bindparam("b_batch"))
-    .with_for_update()
-)
-
-
-def _standing(connection: Connection, batch: Batch) -> _Standing | None:
-    """What the batch has cost; nobody else adds to it until the commit."""
-    found = connection.execute(_STANDING, {"b_batch": batch}).one_or_none()
-    return None if found is None else _Standing(connection, batch, found)
-
-
-def _free(connection: Connection, window: Window) -> int:
-    """Places in the render window; nobody else counts until the commit."""
-    shared_limits.lock(connection, window.api)
-    return (
-        window.limit
-        - shared_limits.unfinished(connection, window.api)
-        - shared_limits.leaving(connection, window.api)
-    )
-
-
-def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int]) -> Ruling:
-    if item.window is not None and free[item.window] <= 0:
-        return Ruling(Admission.WINDOW_FULL)
-    if item.max_credits is None:
-        return Ruling(Admission.ADMITTED, item.reserve)
-    if standing is None:
-        raise LedgerError(f'batch "{item.row.batch}" has no entry in `batches` that a cap could be counted against')
-    return _admit_under_cap(item, standing, item.max_credits)
-
-
-def _admit_under_cap(item: Intent, standing: _Standing, cap: int) -> Ruling:
-    if standing.unknown:
-        return Ruling(Admission.UNKNOWN_COST)
-    if item.is_unrated:
-        return Ruling(Admission.UNKNOWN_RATE)
-    price = standing.price(item.row)
-    reserve = max(item.reserve, price.larger)
-    if item.halts_on_drift and (price.settled or 0) > item.reserve:
-        admission = Admission.DRIFTED
-    elif standing.committed + reserve > cap:
-        admission = Admission.OVER_CAP
-    elif standing.must_wait(cap, price):
-        admission = Admission.WAIT
-    else:
-        standing.take(item, price, reserve)
-        admission = Admission.ADMITTED
-    return Ruling(admission, reserve)
-
-
-def _execute_all(connection: Connection, statement: Any, values: list[dict[str, Any]]) -> None:
-    changed = connection.execute(statement, values).rowcount
-    if changed != len(values):
-        raise StateConflict(f"{len(values) - changed} of {len(values)} rows were not in the state expected")
 
 
 _CLOSE_ATTEMPT = (
@@ -508,9 +209,7 @@ class _Change:
 
 def _moving(move: Move, **values: Any) -> _Change:
     own = generations.c.token == bindparam("b_token")
-    return _Change(
-        move, update(generations).where(*_WHERE_ROW, own, move.expected).values(state=move.target, **values)
-    )
+    return _Change(move, move.update(*THIS_ROW, own).values(**values))
 
 
 _FAILURE: Mapping[str, Any] = {"error_code": bindparam("b_code"), "error_message": bindparam("b_message")}
@@ -532,6 +231,7 @@ _MOVES: Mapping[Ending, _Change] = {
     Ending.HALTED: _moving(WITHDRAWN, **_FAILURE),
     Ending.WITHDRAWN: _moving(WITHDRAWN),
 }
+
 # The worker was taken for dead, and answered after all: surely not created, so the row is in doubt no longer.
 _LATE_MOVES: Mapping[Ending, _Change] = {
     Ending.RETRY: _moving(NOT_CREATED, **_FAILURE),
@@ -539,13 +239,9 @@ _LATE_MOVES: Mapping[Ending, _Change] = {
     Ending.HALTED: _moving(NOT_CREATED, **_FAILURE),
     Ending.WITHDRAWN: _moving(NOT_CREATED, error_code=None, error_message=None),
 }
-
-
 _COMPLETE_FIGURES = (
     update(generations)
-    .where(
-        *_WHERE_ROW, generations.c.token == bindparam("b_token"), generations.c.video_id == bindparam("b_video_id")
-    )
+    .where(*THIS_ROW, generations.c.token == bindparam("b_token"), generations.c.video_id == bindparam("b_video_id"))
     .values(
         credits_charged=func.coalesce(bindparam("b_charged", type_=Integer), generations.c.credits_charged),
         estimated_frame_cost=func.coalesce(
@@ -553,8 +249,6 @@ _COMPLETE_FIGURES = (
         ),
     )
 )
-
-
 _r = generations.c
 _ROWS_OF_TOKENS = (
     select(_r.token, _r.batch, _r.row_key, _r.generation, _r.state, _r.video_id)
@@ -582,7 +276,7 @@ def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
             changes.setdefault(id(statement), (statement, []))[1].append(values)
             moved.add(item.token)
     for statement, values_of in changes.values():
-        _execute_all(connection, statement, values_of)
+        execute_each(connection, statement, values_of)
     return moved
 
 

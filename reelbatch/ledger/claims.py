@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, select, 
 
 from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, Token
 from reelbatch.ledger.accounting import BalanceChanges, Ending, known_attempts
+from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Scope, claimable
 from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
@@ -36,25 +37,19 @@ class Release:
     invalid: bool = False
 
 
-_CLAIMED_COLUMNS = (
-    generations.c.batch,
-    generations.c.row_key,
-    generations.c.row_number,
-    generations.c.image_path,
-    generations.c.prompt,
-    generations.c.end_seconds,
-    generations.c.resolution,
-    generations.c.model,
-    generations.c.audio,
-    generations.c.name,
-    generations.c.end_image_path,
-    generations.c.request_width,
-    generations.c.request_height,
-    generations.c.credits_estimated,
-    generations.c.attempts,
-    generations.c.fingerprint,
-    generations.c.generation,
-    generations.c.image_base,
+_CLAIMED_COLUMNS = tuple(
+    generations.c[name]
+    for name in (
+        *REQUEST_COLUMNS,
+        "batch",
+        "row_key",
+        "row_number",
+        "credits_estimated",
+        "attempts",
+        "fingerprint",
+        "generation",
+        "image_base",
+    )
 )
 
 
@@ -88,33 +83,16 @@ def _take(kind: Scope) -> Any:
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
         .cte("free")  # found once: as a subquery, Postgres may look again for each row, past the limit
     )
-    return (
-        update(generations)
-        .where(_KEY.in_(select(free)), CLAIM.expected)
-        .values(state=CLAIM.target, run_id=bindparam("b_run_id"))
-        .returning(*_CLAIMED_COLUMNS)
-    )
+    return CLAIM.update(_KEY.in_(select(free))).values(run_id=bindparam("b_run_id")).returning(*_CLAIMED_COLUMNS)
 
 
-def _claimed(row: Row[tuple[object, ...]]) -> ClaimedRow:
+def _claimed(row: Row[Any]) -> ClaimedRow:
     values = row._mapping  # noqa: SLF001 - the public name of SQLAlchemy's mapping view
-    request = Request(
-        image_path=values["image_path"],
-        prompt=values["prompt"],
-        end_seconds=values["end_seconds"],
-        resolution=values["resolution"],
-        model=values["model"],
-        audio=values["audio"],
-        name=values["name"],
-        end_image_path=values["end_image_path"],
-        width=values["request_width"],
-        height=values["request_height"],
-    )
     return ClaimedRow(
         batch=Batch(values["batch"]),
         row_key=RowKey(values["row_key"]),
         row_number=values["row_number"],
-        request=request,
+        request=Request(*row[: len(REQUEST_COLUMNS)]),
         credits_estimated=values["credits_estimated"],
         attempts=values["attempts"],
         fingerprint=values["fingerprint"],
@@ -131,23 +109,19 @@ def release(connection: Connection, items: Sequence[Release]) -> list[bool]:
 def _release_one(connection: Connection, item: Release) -> bool:
     move = UNREADABLE if item.invalid else RELEASE
     changed = connection.execute(
-        update(generations)
-        .where(
+        move.update(
             generations.c.batch == item.row.batch,
             generations.c.row_key == item.row.row_key,
             generations.c.generation == item.row.generation,
             generations.c.run_id == item.run_id,
-            move.expected,
-        )
-        .values(state=move.target, error_code=item.code, error_message=item.message)
+        ).values(error_code=item.code, error_message=item.message)
     )
     return changed.rowcount == 1
 
 
 def release_all(connection: Connection, items: Sequence[RunId]) -> list[int]:
     """At a run's end: rows that it still held, of which no request is under way. Answers with how many."""
-    returned = update(generations).where(RELEASE.expected).values(state=RELEASE.target)
-    return [connection.execute(returned.where(generations.c.run_id == run_id)).rowcount for run_id in items]
+    return [connection.execute(RELEASE.update(generations.c.run_id == run_id)).rowcount for run_id in items]
 
 
 def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
@@ -156,12 +130,11 @@ def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
         return 0, 0
     # All that is held, in these words: a narrower condition would hide the partial index from SQLite.
     theirs = and_(generations.c.run_id.in_(dead), in_states(HELD))
-    returned = connection.execute(update(generations).where(theirs, RELEASE.expected).values(state=RELEASE.target))
+    returned = connection.execute(RELEASE.update(theirs))
     message = "the worker ended while the request was under way; it may have been charged"
     doubtful = connection.execute(
-        update(generations)
-        .where(theirs, DOUBTFUL.expected)
-        .values(state=DOUBTFUL.target, error_code="in_doubt", error_message=message)
+        DOUBTFUL.update(theirs)
+        .values(error_code="in_doubt", error_message=message)
         .returning(generations.c.token, generations.c.batch, generations.c.run_id)
     )
     owners = {token: (batch, run_id) for token, batch, run_id in doubtful}

@@ -10,18 +10,17 @@ from collections.abc import Generator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Float, String, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DatabaseError
 
 from reelbatch.domain import Batch
-from reelbatch.ledger.schema import RESULT_COLUMNS, SHOWN, UtcDateTime, generations
+from reelbatch.ledger.columns import EXPORTED, RESULT_COLUMNS, Kind
+from reelbatch.ledger.schema import SHOWN
 
 NULLS = ("", "NULL")
 TRUE, FALSE = ("1", "t"), ("0", "f")
 
-_COLUMNS = tuple(generations.c[name] for name in RESULT_COLUMNS)
-_APART = tuple(column.name for column in _COLUMNS if isinstance(column.type, Float))
-"""SQLite may write a float with too few digits, so it hands these over as they are."""
+_TEXTS = frozenset({Kind.WORD, Kind.TEXT})
 _ORDER, _SQLITE_ORDER = "batch, row_number, row_key, generation", "batch, row_number, rowid"
 """SQLite finds the second one in an index, without reading the rows."""
 
@@ -49,14 +48,16 @@ def lines(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generato
 
 def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
     batch = wanted.batch
-    inside = tuple(column for column in _COLUMNS if column.name not in _APART)
-    line = ",".join("%Q" if isinstance(column.type, String) else "%s" for column in inside)
+    # It may write a float with too few digits, so it hands these over as they are.
+    apart = tuple(column.name for column in EXPORTED if column.kind is Kind.FLOAT)
+    inside = tuple(column for column in EXPORTED if column.name not in apart)
+    line = ",".join("%Q" if column.kind in _TEXTS else "%s" for column in inside)
     values = ", ".join(f"generations.{column.name}" for column in inside)
     where = "" if batch is None else "WHERE batch = :batch"
     shown = "" if wanted.all_videos else f"WHERE {SHOWN}"
     # Whole rows are never sorted, only their numbers. LIMIT -1 keeps SQLite from leaving the inner order out.
     query = text(
-        f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(_APART)} "  # noqa: S608 - our own columns
+        f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(apart)} "  # noqa: S608 - our own columns
         f"FROM (SELECT rowid AS number FROM generations {where} ORDER BY {_SQLITE_ORDER} LIMIT -1) AS in_order "
         f"CROSS JOIN generations ON generations.rowid = in_order.number {shown}"
     )
@@ -64,20 +65,20 @@ def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Gen
     names = tuple(column.name for column in inside)
     try:
         while rows := found.cursor.fetchmany(rows_at_once):  # the driver's own tuples: SQLAlchemy's rows cost as much
-            written, *apart = zip(*rows, strict=True)
-            yield Lines(b"\n".join(written), names, dict(zip(_APART, apart, strict=True)))
+            written, *values_apart = zip(*rows, strict=True)
+            yield Lines(b"\n".join(written), names, dict(zip(apart, values_apart, strict=True)))
     except sqlite3.Error as error:
         raise DatabaseError(None, None, error) from error
 
 
 def _of_postgres(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
     batch, source = wanted.batch, "generations" if wanted.all_videos else "results"
-    quoted = ", ".join(column.name for column in _COLUMNS if isinstance(column.type, String))
+    quoted = ", ".join(column.name for column in EXPORTED if column.kind in _TEXTS)
     values = ", ".join(
         f"to_char({column.name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-        if isinstance(column.type, UtcDateTime)
+        if column.kind is Kind.TIME
         else column.name
-        for column in _COLUMNS
+        for column in EXPORTED
     )
     where = "" if batch is None else "WHERE batch = %s"
     query = (

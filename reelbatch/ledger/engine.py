@@ -38,10 +38,10 @@ def parse_url(url: str) -> URL:
         LedgerUnusable: it is no URL, or names a database that is not supported.
     """
     try:
-        parsed = make_url(url)
+        parsed = _as_written(url)
     except (ArgumentError, ValueError) as error:  # ValueError: the port is no number
-        remedy = "Use for example sqlite:///results/reelbatch.db (three slashes, then the path)."
-        raise LedgerUnusable(f'--results "{_without_password(url)}" is no database URL. {remedy}') from error
+        remedy = "is no database URL. Use for example sqlite:///results/reelbatch.db (three slashes, then the path)."
+        raise LedgerUnusable(f'--results "{_without_password(url)}" {remedy}') from error
     if parsed.drivername in {"postgres", "postgresql"}:  # as hosting providers write it
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
@@ -52,6 +52,14 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
+def _as_written(url: URL | str) -> URL:
+    """The URL with a SQLite path as it is written: SQLAlchemy 2.1 would decode it, and open another table."""
+    parsed = make_url(url)
+    if isinstance(url, URL) or parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return parsed
+    return parsed.set(database=url.partition(":///")[2].partition("?")[0])
+
+
 def _without_password(text: str) -> str:
     """Something that only looks like a URL: what stands before an @, or in a query, may be a password."""
     return text.partition("?")[0].rpartition("@")[2]
@@ -59,8 +67,17 @@ def _without_password(text: str) -> str:
 
 def shown(url: URL | str) -> str:
     """The URL as it may be printed: without the passwords in it."""
-    parsed = make_url(url)
-    return parsed.difference_update_query(_secret_fields(parsed)).render_as_string(hide_password=True)
+    parsed = _as_written(url)
+    return written(parsed.difference_update_query(_secret_fields(parsed)))
+
+
+def written(url: URL, *, hide_password: bool = True) -> str:
+    """The URL as text that `parse_url` reads back: a SQLite path is not encoded."""
+    text = url.render_as_string(hide_password=hide_password)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return text
+    start, _, rest = text.partition(":///")
+    return f"{start}:///{url.database}{''.join(rest.partition('?')[1:])}"
 
 
 def has_secret(url: str) -> bool:

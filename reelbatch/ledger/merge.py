@@ -26,10 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import FAILED, HELD, Batch, RowState
+from reelbatch.ledger import transitions
+from reelbatch.ledger.columns import CLEARED, REQUEST_COLUMNS
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, explanation
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Choice, OrderId, last, rows_of
-from reelbatch.ledger.staging import REQUEST_COLUMNS, changed, joined, made_again, rows_staged, staged
+from reelbatch.ledger.staging import changed, joined, made_again, rows_staged, staged
 from reelbatch.ledger.transitions import in_states
 from reelbatch.ledger.unchanged_rows import Kept
 
@@ -38,25 +40,6 @@ MERGE_ROWS = 100_000
 
 _LINE = ("image_base", "image_stat", "image_bytes", "paid_as")
 """Beside the request: where its images are, how they were last seen, and who has paid for it."""
-OF_A_VIDEO = (
-    "video_id",
-    "estimated_frame_cost",
-    "credits_charged",
-    "credits_final",
-    "fps",
-    "width",
-    "height",
-    "token",
-    "run_id",
-    "submitted_at",
-    "settled_at",
-    "video_path",
-    "due_at",
-    "waited_until",
-    "image_sha256",
-    "request_sha256",
-)
-"""What is known of a row's video, and starts anew when the row is sent again; its attempts keep ids and costs."""
 
 
 def spans(connection: Connection) -> Iterator[tuple[int, int]]:
@@ -82,8 +65,8 @@ def unlist_gone(connection: Connection, batch: Batch, kept: Kept) -> None:
     known = select(staged.c.row_key).where(staged.c.row_key == generations.c.row_key).exists()
     connection.execute(
         update(generations)
-        .where(generations.c.batch == batch, generations.c.listed, not_(known), not_(kept.condition()))
-        .values(listed=False)
+        .where(generations.c.batch == batch, generations.c.in_manifest, not_(known), not_(kept.condition()))
+        .values(in_manifest=False)
     )
 
 
@@ -111,12 +94,12 @@ def _move(connection: Connection, batch: Batch, span: tuple[int, int], base: str
             generations.c.batch == batch,
             generations.c.row_key.in_(here),
             or_(
-                not_(generations.c.listed),
+                not_(generations.c.in_manifest),
                 generations.c.row_number != number,
                 generations.c.image_base.is_distinct_from(base),
             ),
         )
-        .values(listed=True, row_number=number, image_base=base)
+        .values(in_manifest=True, row_number=number, image_base=base)
     )
 
 
@@ -149,7 +132,7 @@ def _unlist_overtaken(connection: Connection, batch: Batch, span: tuple[int, int
             in_states(HELD),
             changed(),
         )
-        .values(listed=False)
+        .values(in_manifest=False)
     )
 
 
@@ -171,35 +154,33 @@ def upsert(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
     batch = merge.batch
     elsewhere = false() if merge.new else _fine_elsewhere(batch)
     columns = ["batch", "row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
-    names = [*columns, "state", "error_code", "error_message", "listed", *_LINE]
+    names = [*columns, "error_code", "error_message", "in_manifest", *_LINE]
     source = select(
         literal(batch),
         *(staged.c[name] for name in columns[1:]),
-        *_fresh_state(),
+        *_fresh_error(),
         literal(value=True),
         *_fresh_line(merge.base),
     ).where(staged.c.row_number.between(*span), not_(elsewhere))
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(generations).from_select(names, source)
+    statement = transitions.insert_fresh(dialect.insert(generations), names, source, _good())
     new = statement.excluded
     fresh = {name: getattr(new, name) for name in names[2:]}
-    cleared = dict.fromkeys(OF_A_VIDEO)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[generations.c.batch, generations.c.row_key, generations.c.generation],
-            set_={**fresh, **cleared, "rerun_wanted": False},
-            where=_replaceable(new, merge),
-        )
-    )
+    values = {**dict.fromkeys(CLEARED), **fresh, "rerun_wanted": False}
+    connection.execute(transitions.or_replace(statement, values, _replaceable(new, merge)))
     if merge.choice.further:
         _revise(connection, merge, span)
 
 
-def _fresh_state() -> list[Any]:
-    """State, error code and message of a row that was never sent, as staged."""
-    good, held = staged.c.problem.is_(None), staged.c.paid_as.is_not(None)
+def _good() -> ColumnElement[bool]:
+    """Whether the staged row passed its checks."""
+    return staged.c.problem.is_(None)
+
+
+def _fresh_error() -> list[Any]:
+    """Error code and message of a row that was never sent, as staged."""
+    good, held = _good(), staged.c.paid_as.is_not(None)
     return [
-        case((good, literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value)),
         case((not_(good), literal("invalid")), (held, literal(HELD_CODE)), else_=None),
         case((not_(good), staged.c.problem), (held, explanation(staged.c.paid_as)), else_=None),
     ]
@@ -212,29 +193,29 @@ def _fresh_line(base: str) -> list[Any]:
 def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
     """What is to be made again and was not sent yet: as the manifest states it now."""
     g = generations.c
-    state, code, message = _fresh_state()
+    code, message = _fresh_error()
     line = dict(zip(_LINE, _fresh_line(merge.base), strict=True))
     request = {name: staged.c[name] for name in (*REQUEST_COLUMNS, "fingerprint", "credits_estimated")}
     unsent = in_states({RowState.PENDING, RowState.INVALID})
     still = false() if merge.choice.open_order is None else g.order_id == merge.choice.open_order
     connection.execute(
-        update(generations)
-        .where(
+        transitions.update_fresh(
+            _good(),
             g.batch == merge.batch,
             g.generation > literal_column("1"),
             g.row_key == staged.c.row_key,
             staged.c.row_number.between(*span),
             or_(and_(unsent, not_(g.rerun_wanted)), and_(in_states(FAILED), changed())),
             last(),
-        )
-        .values(
-            **request,
-            **line,
-            **dict.fromkeys(OF_A_VIDEO),
-            state=state,
-            error_code=code,
-            error_message=message,
-            order_id=case((still, g.order_id), else_=None),
+        ).values(
+            {
+                **dict.fromkeys(CLEARED),
+                **request,
+                **line,
+                "error_code": code,
+                "error_message": message,
+                "order_id": case((still, g.order_id), else_=None),
+            }
         )
     )
 
@@ -275,19 +256,16 @@ def place_order(connection: Connection, merge: Merge, order: OrderId) -> None:
     """A further line for every row that is to be made again."""
     g = generations.c
     columns = ["row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated"]
-    state, code, message = _fresh_state()
     source = select(
         literal(merge.batch),
         *(staged.c[name] for name in columns),
-        state,
-        code,
-        message,
+        *_fresh_error(),
         literal(value=True),
         *_fresh_line(merge.base),
         g.generation + 1,
         literal(order),
     ).select_from(joined(merge.batch, merge.choice))
-    last_columns = ["state", "error_code", "error_message", "listed", *_LINE, "generation", "order_id"]
+    last_columns = ["error_code", "error_message", "in_manifest", *_LINE, "generation", "order_id"]
     names = ["batch", *columns, *last_columns]
-    statement = insert(generations).from_select(names, source.where(made_again(merge.choice)))
-    connection.execute(statement)
+    again = source.where(made_again(merge.choice))
+    connection.execute(transitions.insert_fresh(insert(generations), names, again, _good()))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from sqlalchemy import Connection, Engine, bindparam, func, inspect, select, update
+from sqlalchemy.schema import CreateColumn
 
 from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import queries
+from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import is_postgres, shown, writing
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
@@ -29,7 +31,6 @@ from reelbatch.ledger.schema import (
     writers,
 )
 from reelbatch.ledger.transitions import in_states
-from reelbatch.ledger.version import VERSION
 
 Step = Callable[[Connection], None]
 
@@ -52,7 +53,7 @@ _COLUMNS_3 = (
     "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, video_id, "
     "estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, error_code, "
     "error_message, attempts, token, run_id, submitted_at, settled_at, video_path, end_image_path, request_width, "
-    "request_height, fingerprint, listed, rerun_wanted, due_at"
+    "request_height, fingerprint, rerun_wanted, due_at"
 )
 
 
@@ -73,12 +74,13 @@ def _generations(connection: Connection) -> None:
     """A row may have more than one video: `results` becomes a view of `generations`. Rows know their images' base."""
     for name in ("results_held", "results_due", "results_token", "results_state"):
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+    _rename(connection, "batches", "committed", "worst_case")
     connection.exec_driver_sql("ALTER TABLE results RENAME TO results_of_version_3")
     metadata.create_all(connection, [generations, orders, accounts, prices])
     base = "SELECT base FROM batches WHERE batches.batch = results_of_version_3.batch"
     connection.exec_driver_sql(
-        f"INSERT INTO generations ({_COLUMNS_3}, image_base) "  # noqa: S608 - our own columns
-        f"SELECT {_COLUMNS_3}, ({base}) FROM results_of_version_3 ORDER BY batch, row_number"
+        f"INSERT INTO generations ({_COLUMNS_3}, in_manifest, image_base) "  # noqa: S608 - our own columns
+        f"SELECT {_COLUMNS_3}, listed, ({base}) FROM results_of_version_3 ORDER BY batch, row_number"
     )
     connection.exec_driver_sql("DROP TABLE results_of_version_3")
     connection.exec_driver_sql("ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 1")
@@ -95,7 +97,6 @@ def _generations(connection: Connection) -> None:
     connection.execute(schema_version.update().values(identity=_new_identity()))
     _recognise_requests(connection)
     _figures(connection)
-    connection.exec_driver_sql(VIEW)
 
 
 _ADDRESS = re.compile(r"https?://|api-assets/", re.IGNORECASE)
@@ -138,16 +139,41 @@ def _figures(connection: Connection) -> None:
     connection.execute(update(attempts).where(a.credits_reserved == 0, unrated).values(unrated=True))
     for batch in queries.batch_names(connection):
         sums = asdict(queries.added_up(connection, batch))
-        known = {name: sums[name] for name in SUMS} | {"committed": sums["worst_case"]}
+        known = {name: sums[name] for name in SUMS} | {"worst_case": sums["worst_case"]}
         connection.execute(batches.update().where(batches.c.batch == batch).values(known))
+
+
+def _renamed(connection: Connection) -> None:
+    """Columns by the names of what they hold."""
+    _rename(connection, "batches", "committed", "worst_case")
+    _rename(connection, "generations", "listed", "in_manifest")
+
+
+def _rename(connection: Connection, table: str, old: str, new: str) -> None:
+    """Where it still has its old name: an earlier step may have made the table anew."""
+    if old in _columns_of(connection, table):
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
+
+
+def _columns_of(connection: Connection, table: str) -> set[str]:
+    return {column["name"] for column in inspect(connection).get_columns(table)}
+
+
+def _add_columns(connection: Connection) -> None:
+    """The columns of columns.py that rows did not have yet; they are null there, or have their default."""
+    known = _columns_of(connection, generations.name)
+    for column in generations.columns:
+        if column.name not in known:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {generations.name} ADD COLUMN {definition}")
 
 
 def _new_identity() -> str:
     return secrets.token_hex(16)
 
 
-MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations}
-"""From version n to n + 1."""
+MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed}
+"""From version n to n + 1. A version that only has further columns in columns.py needs none."""
 
 
 def prepare(engine: Engine, steps: Mapping[int, Step] = MIGRATIONS, version: int = VERSION) -> None:
@@ -189,7 +215,16 @@ def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) ->
         raise LedgerUnusable(
             f"{where}: was written by a newer Reelbatch (schema {found}, this one knows {version}); {remedy}"
         )
-    for step in range(found, version):
-        steps[step](connection)
     if found < version:
+        _migrate(connection, steps, range(found, version))
         connection.execute(schema_version.update().values(version=version))
+
+
+def _migrate(connection: Connection, steps: Mapping[int, Step], versions: Iterable[int]) -> None:
+    if "results" in inspect(connection).get_view_names():  # before version 4 it is a table
+        connection.exec_driver_sql("DROP VIEW results")
+    for version in versions:
+        if version in steps:
+            steps[version](connection)
+    _add_columns(connection)
+    connection.exec_driver_sql(VIEW)

@@ -1,21 +1,24 @@
-"""Requests that were paid for under another name: a renamed file, a key that Excel rewrote, another batch.
+"""What is known by its content: requests that were paid for under another name, ids and images that came twice.
 
-A row to send is held where its request equals that of a row that is paid for, or may be, (a) under a key of its batch
-that the manifest no longer has, or (b) in another batch of the same account. Rows that stand in one manifest together
-never hold each other.
+A row to send is held where its request equals that of a row that is paid for, or may be, (a) under a key of its
+batch that the manifest no longer has, or (b) in another batch of the same account: a renamed file, a key that Excel
+rewrote. Rows that stand in one manifest together never hold each other. An id that several rows were told is said to
+be. A local image that was replaced under its old name makes its row another request.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     cast,
@@ -29,8 +32,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from reelbatch.domain import Batch, Request, RowKey, RowState, VideoId
-from reelbatch.ledger.schema import batches, generations
+from reelbatch.domain import Batch, Request, RowKey, RowState, Token, VideoId
+from reelbatch.ledger.accounts import Payer, payer_of, relatives
+from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Action, Choice
 from reelbatch.ledger.staging import action, joined, staged
 from reelbatch.ledger.transitions import in_states
@@ -39,25 +44,8 @@ PAID = frozenset({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE, RowSta
 """States in which a request is paid for, or may be."""
 HELD_CODE = "held"
 _PAGE = 500
-
 Mark = Callable[[str], "str | None"]
 """What stands for an image where requests are compared: the hash of a local file, else its address."""
-
-
-class Payer(NamedTuple):
-    """Who pays for a batch. `key_hash` stands for the account where that is not known."""
-
-    api: str
-    account: str | None = None
-    key_hash: str | None = None
-
-    def may_be(self, other: Payer) -> bool:
-        """Whether both may be one account; what is not known does not tell them apart."""
-        if self.api != other.api:
-            return False
-        if self.account and other.account:
-            return self.account == other.account
-        return not (self.key_hash and other.key_hash) or self.key_hash == other.key_hash
 
 
 class PaidAs(NamedTuple):
@@ -91,20 +79,6 @@ class Held(NamedTuple):
 def explanation(mark: Any) -> Any:
     """Why a row is held, in words; `mark` may be a column."""
     return "its request is paid for as " + mark + "; --repeats send sends it all the same"
-
-
-def payer_of(connection: Connection, batch: Batch) -> Payer | None:
-    """Who pays for a batch, as far as the table knows; None for a batch that it does not have."""
-    query = select(batches.c.api, batches.c.account, batches.c.key_hash).where(batches.c.batch == batch)
-    found = connection.execute(query).one_or_none()
-    return None if found is None else Payer(*found)
-
-
-def relatives(connection: Connection, batch: Batch, payer: Payer) -> list[Batch]:
-    """The other batches that the same account may have paid for."""
-    query = select(batches.c.batch, batches.c.api, batches.c.account, batches.c.key_hash)
-    found = connection.execute(query.where(batches.c.batch != batch, batches.c.api == payer.api))
-    return [Batch(name) for name, *who in found if payer.may_be(Payer(*who))]
 
 
 @dataclass(slots=True)
@@ -173,13 +147,12 @@ class RepeatSearch:
         marks = [self.mark(stated) for stated in (row.image_path, row.end_image_path) if stated]
         if None in marks:
             return None
-        request = Request(row.image_path, row.prompt, row.end_seconds, row.resolution, row.model, row.audio)
+        request = Request(*row[: len(REQUEST_COLUMNS)])
         return request.content_sha256(mark for mark in marks if mark is not None)
 
 
 def _request_columns(c: Any) -> list[Any]:
-    names = ("image_path", "end_image_path", "prompt", "end_seconds", "resolution", "model", "audio")
-    return [_typed(c, name) for name in names]
+    return [_typed(c, name) for name in REQUEST_COLUMNS]
 
 
 def _typed(c: Any, name: str) -> Any:
@@ -224,5 +197,119 @@ def paid_elsewhere(connection: Connection, batch: Batch, hashes: Iterable[str]) 
     payer = payer_of(connection, batch)
     g = generations.c
     elsewhere = g.batch.in_(relatives(connection, batch, payer)) if payer is not None else not_(true())
-    gone = and_(g.batch == batch, not_(g.listed))
+    gone = and_(g.batch == batch, not_(g.in_manifest))
     return dict(_paid_for(connection, hashes, and_(or_(gone, elsewhere), in_states(PAID))))
+
+
+class Told(Protocol):
+    """An answer: whose attempt, and the id that it brought."""
+
+    @property
+    def token(self) -> Token:
+        """Of the attempt."""
+
+    @property
+    def batch(self) -> Batch:
+        """Of its row."""
+
+    @property
+    def row_key(self) -> RowKey:
+        """Of its row."""
+
+    @property
+    def video_id(self) -> VideoId | None:
+        """None where there was none."""
+
+
+class Owner(NamedTuple):
+    """The attempt that has the id already."""
+
+    token: Token
+    batch: Batch
+    row_key: RowKey
+
+    def note(self, video_id: VideoId | None) -> str:
+        """For the message of the attempt that was told the same."""
+        return f'video {video_id} is that of row {self.row_key} of batch "{self.batch}" too'
+
+
+class SharedId(NamedTuple):
+    """A row whose id another one had before it."""
+
+    row_key: RowKey
+    video_id: VideoId
+    other_batch: Batch
+    other_row_key: RowKey
+
+
+_a = attempts.c
+_OWNERS = (
+    select(_a.video_id, _a.token, _a.batch, _a.row_key)
+    .where(_a.video_id.in_(bindparam("ids", expanding=True)))
+    .order_by(_a.started_at)
+)
+
+
+def owners(connection: Connection, told: Sequence[Told]) -> Mapping[Token, Owner]:
+    """By the token of each answer whose id another attempt has: that attempt.
+
+    Two workers that are told the same id at one moment see each other: the second waits for the commit of the first.
+    """
+    ids = sorted({item.video_id for item in told if item.video_id is not None})
+    if not ids:
+        return {}
+    serialize(connection, [hashlib.sha256(f"video {video_id}".encode()).hexdigest() for video_id in ids])
+    known: dict[str, list[Owner]] = {}
+    for video_id, *owner in connection.execute(_OWNERS, {"ids": ids}):
+        known.setdefault(video_id, []).append(Owner(*owner))
+    found: dict[Token, Owner] = {}
+    for item in told:
+        if item.video_id is None:
+            continue
+        others = known.setdefault(item.video_id, [])
+        if other := next((owner for owner in others if owner.token != item.token), None):
+            found[item.token] = other
+        others.append(Owner(item.token, item.batch, item.row_key))
+    return found
+
+
+def shared_ids(connection: Connection, batch: Batch, limit: int) -> tuple[int, list[SharedId]]:
+    """Rows of the batch whose id another row had before them: how many, and the first of them."""
+    other = attempts.alias("other")
+    own: Any = (_a.batch == batch, _a.same_as.is_not(None), _a.video_id.is_not(None))
+    query = (
+        select(_a.row_key, _a.video_id, other.c.batch, other.c.row_key)
+        .join_from(attempts, other, other.c.token == _a.same_as)
+        .where(*own)
+        .order_by(_a.started_at)
+        .limit(limit)
+    )
+    found = [SharedId(*row) for row in connection.execute(query)]
+    return connection.scalar(select(func.count()).select_from(attempts).where(*own)) or 0, found
+
+
+def mark_replaced(connection: Connection, batch: Batch, choice: Choice, of_image: Mark) -> None:
+    """Note the images of staged rows whose bytes are others than those that were sent.
+
+    Size and time of change are looked at first, the bytes only where they differ.
+    """
+    files: Select[Any] = select(literal_column("1")).where(staged.c.image_stat.is_not(None)).limit(1)
+    if connection.execute(files).first() is None:
+        return
+    g = generations.c
+    query = (
+        select(staged.c.row_number, staged.c.image_path, staged.c.end_image_path, g.image_sha256)
+        .select_from(joined(batch, choice))
+        .where(g.image_sha256.is_not(None), staged.c.problem.is_(None), staged.c.image_stat.is_not(None))
+        .where(g.image_stat.is_distinct_from(staged.c.image_stat))
+    )
+    for number, image, end_image, known in connection.execute(query).all():
+        marks = [of_image(stated) for stated in (image, end_image) if stated]
+        if None not in marks and (now := joined_marks(marks)) != known:
+            row = update(staged).where(staged.c.row_number == number)
+            connection.execute(row.values(image_sha256=now))
+
+
+def joined_marks(marks: Sequence[str | None]) -> str:
+    """What a line keeps of its images: what stands for each, the end image last."""
+    return " ".join(mark or "" for mark in marks)

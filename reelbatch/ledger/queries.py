@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or
 
 from reelbatch.domain import HELD, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.paid_requests import Held, PaidAs
-from reelbatch.ledger.schema import RESULT_COLUMNS, attempts, batches, generations, results
+from reelbatch.ledger.schema import attempts, batches, generations, results
 from reelbatch.ledger.selection import Scope, further, last, superseded
 from reelbatch.ledger.transitions import in_states
 
@@ -37,14 +38,14 @@ def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
 def counts_of_gone(connection: Connection, batch: Batch) -> dict[RowState, int]:
     """Of `counts`, the rows that the manifest no longer has."""
     g = generations.c
-    query = select(g.state, func.count()).where(g.batch == batch, not_(g.listed), last()).group_by(g.state)
+    query = select(g.state, func.count()).where(g.batch == batch, not_(g.in_manifest), last()).group_by(g.state)
     return {RowState(state): rows for state, rows in connection.execute(query)}
 
 
 def held(connection: Connection, batch: Batch, limit: int) -> tuple[int, list[Held]]:
     """Rows that wait because their request is paid for under another name: how many, and the first of them."""
     g = generations.c
-    own = (g.batch == batch, in_states({RowState.PENDING}), g.paid_as.is_not(None), g.listed)
+    own = (g.batch == batch, in_states({RowState.PENDING}), g.paid_as.is_not(None), g.in_manifest)
     query = select(g.row_key, g.row_number, g.paid_as).where(*own).order_by(g.row_number).limit(limit)
     rows = [Held(key, number, _paid_as(connection, mark)) for key, number, mark in connection.execute(query).all()]
     whole = len(rows)
@@ -137,9 +138,9 @@ def last_settled(connection: Connection, batch: Batch) -> datetime | None:
     return at
 
 
-def committed(connection: Connection, batch: Batch) -> int:
+def worst_case(connection: Connection, batch: Batch) -> int:
     """The running worst case that a cap is reserved against."""
-    return connection.scalar(select(batches.c.committed).where(batches.c.batch == batch)) or 0
+    return connection.scalar(select(batches.c.worst_case).where(batches.c.batch == batch)) or 0
 
 
 def claimable(connection: Connection, scope: Scope) -> int:
@@ -188,7 +189,7 @@ def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, A
     columns = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token")
     query = (
         select(*(generations.c[name] for name in columns))
-        .where(generations.c.batch == batch, in_states(states), generations.c.listed)
+        .where(generations.c.batch == batch, in_states(states), generations.c.in_manifest)
         .order_by(generations.c.row_number)
         .limit(limit)
     )

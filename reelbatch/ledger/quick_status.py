@@ -12,18 +12,17 @@ from contextlib import closing
 from pathlib import Path
 
 from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState
-from reelbatch.ledger.version import VERSION
+from reelbatch.ledger.columns import VERSION
 
 Standing = tuple[dict[RowState, int], Credits]
 
 _SPECIAL = (
     "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
-    "SELECT 1 FROM generations WHERE listed = 0 LIMIT 1",
+    "SELECT 1 FROM generations WHERE in_manifest = 0 LIMIT 1",
     "SELECT 1 FROM attempts INDEXED BY attempts_odd WHERE odd_figure IS NOT NULL LIMIT 1",
 )
 """What takes more than a glance: rows that were made again, have left the manifest, or were charged an odd figure."""
 _PREFIX = "sqlite:///"
-_HELD = ", ".join(f"'{state}'" for state in sorted(HELD))
 
 
 def plain_path(url: str) -> Path | None:
@@ -48,7 +47,8 @@ def _is_in_order(connection: sqlite3.Connection) -> bool:
         return False
     if any(connection.execute(question).fetchone() is not None for question in _SPECIAL):
         return False
-    holders = connection.execute(f"SELECT DISTINCT run_id FROM generations WHERE state IN ({_HELD})").fetchall()  # noqa: S608 - our states
+    held = ", ".join(f"'{state}'" for state in sorted(HELD))
+    holders = connection.execute(f"SELECT DISTINCT run_id FROM generations WHERE state IN ({held})").fetchall()  # noqa: S608 - our states
     runs = connection.execute("SELECT run_id, host, pid, pid_started FROM runs WHERE ended_at IS NULL").fetchall()
     known = {run_id for run_id, *_ in runs}
     return all(run_id in known for (run_id,) in holders) and all(_is_at_work(*process) for _, *process in runs)

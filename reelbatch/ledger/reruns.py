@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
-from reelbatch.ledger.merge import OF_A_VIDEO
+from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import last
-from reelbatch.ledger.transitions import NOT_CREATED, RERUN, in_states
+from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
 from reelbatch.model_table import DEFAULT_MODEL
 
 _KEYS_AT_ONCE = 500
@@ -90,10 +90,10 @@ def request(connection: Connection, selection: Selection, limit: int | None = No
     """Move the selected rows to `pending`, at most `limit` with those that wait already; answers with how many."""
     if limit is not None:
         return request(connection, _first_of(connection, selection, limit, waiting=True))
-    cleared = dict.fromkeys((*OF_A_VIDEO, "error_code", "error_message", "paid_as"))
-    fresh = {"state": RowState.PENDING, "rerun_wanted": True}
+    again = Move(selection.states, RowState.PENDING)
+    values = {**dict.fromkeys(CLEARED), "rerun_wanted": True}
     return sum(
-        connection.execute(update(generations).where(part, ~_left_over()).values({**cleared, **fresh})).rowcount
+        connection.execute(again.update(part, ~_left_over()).values(values)).rowcount
         for part in _conditions(selection)
     )
 
@@ -126,7 +126,7 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     g = generations.c
     chosen = or_(and_(in_states(selection.states), by_code), _left_over())
     # Rows that left the manifest are left alone, and so is each row's history.
-    wanted = and_(g.batch == selection.batch, g.listed, chosen, last())
+    wanted = and_(g.batch == selection.batch, g.in_manifest, chosen, last())
     if selection.row_keys is None:
         yield wanted
         return

@@ -11,10 +11,10 @@ import glob
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -29,8 +29,8 @@ from reelbatch.ledger import attempts, schema
 from reelbatch.ledger.attempts import Answer
 from reelbatch.ledger.ledger import Ledger
 from reelbatch.ledger.schema import runs
-from reelbatch.printable import say
 
+_log = logging.getLogger("reelbatch")
 _RESCUE, _TAKING, _TAKEN = ".rescue.jsonl", ".taking", ".taken"
 _LARGEST = 1 << 30
 _PARTS = 3
@@ -74,7 +74,7 @@ class RescueFile:
                 self._kept |= {answer.token for answer in answers}
                 return True
         text = "\n".join(lines)
-        sys.stderr.write(f"The results table could not be written, nor any file. Keep these lines:\n{text}\n")
+        _log.critical("The results table could not be written, nor any file. Keep these lines:\n%s", text)
         return False
 
     def _signed(self, answer: Answer) -> str:
@@ -84,9 +84,9 @@ class RescueFile:
 
     def _say(self, path: Path, lines: Sequence[str]) -> None:
         if not self._kept:
-            say(f"The results table could not be written. Answers are kept in {path} for the next run.")
+            _log.error("The results table could not be written. Answers are kept in %s for the next run.", path)
         if self._ledger.path is None:  # a container's folder for temporary files may go with it
-            sys.stderr.write("".join(f"{line}\n" for line in lines))
+            _log.critical("%s", "\n".join(lines))
 
     def committed(self, answer: Answer) -> None:
         """The table has it now."""
@@ -148,7 +148,7 @@ def _take_up(ledger: Ledger, path: Path) -> int:
     if content.answers:
         ledger.change(partial(attempts.record_answers, items=content.answers))
     if content.problem is not None:
-        say(f"{path}: {content.problem}. {_REMEDY}")
+        _log.warning("%s: %s. %s", path, content.problem, _REMEDY)
         return len(content.answers)
     with contextlib.suppress(FileNotFoundError, PermissionError):  # another process was quicker, or it is not ours
         point("rescue_taken.rename")

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.paid_requests import Payer
 from reelbatch.ledger.process_liveness import is_dead, started, this_machine
 from reelbatch.ledger.schema import batches, generations, runs
 from reelbatch.ledger.transitions import in_states
@@ -189,7 +189,7 @@ def base_of(connection: Connection, batch: Batch) -> str | None:
 def live_batches(connection: Connection) -> list[tuple[str, str]]:
     """Batches whose videos are not of this machine, each with its API."""
     query = select(batches.c.batch, batches.c.api).where(batches.c.api != "local").order_by(batches.c.batch)
-    return [(batch, api) for batch, api in connection.execute(query).tuples()]
+    return [(batch, api) for batch, api in connection.execute(query)]
 
 
 def check_batch(connection: Connection, batch: Batch, payer: Payer) -> None:

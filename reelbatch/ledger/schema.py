@@ -17,6 +17,7 @@ writers   a counter for each process at work in Postgres, by which it knows whet
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,8 +41,10 @@ from sqlalchemy import (
     table,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 from reelbatch.domain import SUMS, RowState
+from reelbatch.ledger.columns import COLUMNS, Kind, ResultColumn
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -68,6 +71,21 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+_SQL_TYPES: Mapping[Kind, type[TypeEngine[Any]]] = {
+    Kind.WORD: String,
+    Kind.TEXT: Text,
+    Kind.INTEGER: Integer,
+    Kind.LARGE_INTEGER: BigInteger,
+    Kind.FLOAT: Float,
+    Kind.BOOLEAN: Boolean,
+    Kind.TIME: UtcDateTime,
+}
+
+
+def _column(each: ResultColumn) -> Column[Any]:
+    default = None if each.default is None else text(each.default)
+    return Column(each.name, _SQL_TYPES[each.kind](), nullable=each.nullable, server_default=default)
+
 
 def _partial_index(name: str, where: str, *columns: Column[Any]) -> None:
     Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
@@ -84,56 +102,7 @@ _WITHOUT_ID = _none_of(RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE)
 generations = Table(
     "generations",
     metadata,
-    Column("batch", String, nullable=False),
-    Column("row_key", String, nullable=False),
-    Column("row_number", Integer, nullable=False),
-    Column("image_path", Text, nullable=False),
-    Column("prompt", Text),
-    Column("model", String),
-    Column("resolution", String),
-    Column("end_seconds", Float),
-    Column("audio", Boolean),
-    Column("name", Text),
-    Column("state", String, nullable=False),
-    Column("video_id", String),
-    Column("estimated_frame_cost", Integer),
-    Column("credits_estimated", Integer),
-    Column("credits_charged", Integer),
-    Column("credits_final", Integer),
-    Column("fps", Float),
-    Column("width", Integer),
-    Column("height", Integer),
-    Column("error_code", String),
-    Column("error_message", Text),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("token", String),
-    Column("run_id", String),
-    Column("submitted_at", UtcDateTime),
-    Column("settled_at", UtcDateTime),
-    Column("video_path", Text),
-    Column("generation", Integer, nullable=False, server_default=text("1")),  # 2: the row's video made anew, once
-    Column("verdict", String),
-    Column("verdict_note", Text),
-    Column("reviewed_at", UtcDateTime),
-    # Not exported: what the work needs.
-    Column("end_image_path", Text),
-    Column("request_width", Integer),
-    Column("request_height", Integer),
-    Column("fingerprint", String, nullable=False),
-    Column("listed", Boolean, nullable=False),  # in the manifest as last read
-    Column("rerun_wanted", Boolean, nullable=False, server_default=text("false")),
-    Column("due_at", UtcDateTime),  # when settle should look at it next
-    Column(
-        "order_id", Integer
-    ),  # of the order that this generation is part of; null: none, plain `generate` sends it
-    Column("image_base", Text),  # where the row's relative image paths start
-    Column("image_stat", Text),  # size and time of change of its local images, as last seen
-    Column("image_bytes", BigInteger),  # their size
-    Column("image_sha256", Text),  # of the images' bytes as they were sent
-    Column("request_sha256", String),  # of what was asked for, whatever its name and its paths; set by the intent
-    Column("paid_as", Text),  # JSON [batch, row_key]: the row is held, since that one has paid for the same request
-    # How long it is waited for and holds a render window, where the API says nothing that we know; null: to the end.
-    Column("waited_until", UtcDateTime),
+    *(_column(each) for each in COLUMNS),
     PrimaryKeyConstraint("batch", "row_key", "generation"),
     CheckConstraint(_KNOWN, name="state_is_known"),
     CheckConstraint(f"video_id IS NOT NULL OR ({_WITHOUT_ID})", name="id_is_known"),
@@ -151,8 +120,8 @@ Index(
     "results_gone",
     generations.c.batch,
     generations.c.state,
-    sqlite_where=text("listed = 0"),
-    postgresql_where=text("NOT listed"),
+    sqlite_where=text("in_manifest = 0"),
+    postgresql_where=text("NOT in_manifest"),
 )
 
 results = table("results", *(column(name, each.type) for name, each in generations.columns.items()))
@@ -268,7 +237,7 @@ batches = Table(
     Column("batch", String, primary_key=True),
     Column("api", String, nullable=False),  # which API its ids belong to
     Column("base", Text, nullable=False),  # where relative image paths start: the manifest's folder, as last read
-    Column("committed", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
+    Column("worst_case", BigInteger, nullable=False, server_default=text("0")),  # charged + reserved + in doubt
     Column("created_at", UtcDateTime, nullable=False),
     Column("account", String),  # the account's id; null: not known yet
     Column("probe", String),  # token of the request that finds out a price; over once that has its answer
@@ -353,6 +322,3 @@ schema_version = Table(
     Column("version", Integer, primary_key=True),
     Column("identity", String),  # of this table, however its URL is spelt; salts the hashes of keys
 )
-
-RESULT_COLUMNS: tuple[str, ...] = tuple(each.name for each in generations.columns)[:31]
-"""The columns that are exported, in their order."""

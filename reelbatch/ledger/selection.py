@@ -130,7 +130,7 @@ def claimable(scope: Scope, batch: Any, run_id: Any, order: Any) -> ColumnElemen
     conditions = [
         g.batch == batch,
         in_states({RowState.PENDING}),
-        g.listed,
+        g.in_manifest,
         or_(g.run_id.is_(None), g.run_id != run_id),
     ]
     if scope.rerun:
@@ -203,7 +203,7 @@ def superseded(connection: Connection, batch: Batch) -> dict[RowState, int]:
 
 
 def rows_of(connection: Connection, batch: Batch) -> int:
-    """How many rows the results table has of a batch, listed or not."""
+    """How many rows the results table has of a batch, in the manifest or not."""
     own = select(func.count()).select_from(generations).where(generations.c.batch == batch)
     more = connection.scalar(own.where(_further())) or 0
     return (connection.scalar(own) or 0) - more

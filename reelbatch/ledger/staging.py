@@ -34,25 +34,15 @@ from sqlalchemy import (
     update,
 )
 
-from reelbatch.domain import FAILED, HELD, UNSETTLED, Batch, RowKey, RowState
+from reelbatch.domain import FAILED, HELD, UNSETTLED, Batch, Request, RowKey, RowState
+from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, last, rows_of, settled_before
 from reelbatch.ledger.transitions import in_states
 from reelbatch.row_batch import FIELDS, RowColumns
 
-REQUEST_COLUMNS = (
-    "image_path",
-    "prompt",
-    "end_seconds",
-    "resolution",
-    "model",
-    "audio",
-    "name",
-    "end_image_path",
-    "request_width",
-    "request_height",
-)
-_STAGED_COLUMNS = tuple({"width": "request_width", "height": "request_height"}.get(name, name) for name in FIELDS)
+_COLUMN_OF = dict(zip(Request._fields, REQUEST_COLUMNS, strict=True))
+_STAGED_COLUMNS = tuple(_COLUMN_OF.get(name, name) for name in FIELDS)
 _OWN_COLUMNS = ("image_sha256", "paid_as", "chosen")
 """What is found out about a row once it is staged: its image was replaced, its request is paid for, it was chosen."""
 _DEFAULTS = {"unseen": False}

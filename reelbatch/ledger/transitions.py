@@ -1,13 +1,32 @@
-"""The moves that the results table makes, each checked against TRANSITIONS when it is defined."""
+"""The moves that the results table makes, each checked against TRANSITIONS when it is defined.
+
+Every statement that writes a row's state is begun here: by `Move.update` where rows move, and by the three functions
+at the end where a manifest brings rows, or states anew what has not been paid for. The callers add what else is
+written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, literal_column
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    literal,
+    literal_column,
+    update,
+)
 
 from reelbatch.domain import FAILED, TRANSITIONS, RowState
+from reelbatch.errors import StateConflict
 from reelbatch.ledger.schema import generations
 
 
@@ -22,6 +41,10 @@ class Move:
         for source in self.sources:
             if self.target not in TRANSITIONS[source]:
                 raise ValueError(f"no row may move from {source} to {self.target}")
+
+    def update(self, *where: ColumnElement[bool]) -> Update:
+        """The UPDATE that moves the rows `where` that are in one of the states expected, and no others."""
+        return update(generations).where(*where, self.expected).values(state=self.target)
 
     @property
     def expected(self) -> ColumnElement[bool]:
@@ -65,3 +88,48 @@ SETTLED = {
     state: _move(state, RowState.QUEUED, RowState.RENDERING)
     for state in (RowState.COMPLETE, RowState.ERROR, RowState.CANCELED)
 }
+
+REPLACEABLE = CORRECTED.sources | SPOILED.sources
+"""States in which a manifest may state a row anew: it becomes, or stays, `pending` or `invalid`."""
+
+
+def _fresh(good: ColumnElement[bool]) -> ColumnElement[str]:
+    """The state of a row that was never sent. `good`: whether it passed its checks."""
+    return case((good, literal(RowState.PENDING.value)), else_=literal(RowState.INVALID.value))
+
+
+def insert_fresh(insert: Any, names: Sequence[str], source: Select[Any], good: ColumnElement[bool]) -> Any:
+    """`insert` of new rows: the columns `names` as `source` has them."""
+    return insert.from_select([*names, "state"], source.add_columns(_fresh(good)))
+
+
+def or_replace(insert: Any, values: Mapping[str, Any], where: ColumnElement[bool]) -> Any:
+    """`insert`, where a row that is there already and may be replaced takes the new one's state, and `values`."""
+    return insert.on_conflict_do_update(
+        index_elements=list(generations.primary_key),
+        set_={**values, "state": insert.excluded.state},
+        where=and_(in_states(REPLACEABLE), where),
+    )
+
+
+def update_fresh(good: ColumnElement[bool], *where: ColumnElement[bool]) -> Update:
+    """The UPDATE by which rows are as their manifest states them now."""
+    return update(generations).where(*where, in_states(REPLACEABLE)).values(state=_fresh(good))
+
+
+THIS_ROW = (
+    generations.c.batch == bindparam("b_batch"),
+    generations.c.row_key == bindparam("b_row_key"),
+    generations.c.generation == bindparam("b_generation"),
+)
+"""The row that a statement's parameters name."""
+
+
+def execute_each(connection: Connection, statement: Any, values: Sequence[Mapping[str, Any]]) -> None:
+    """Run `statement` for each of `values`.
+
+    Raises:
+        StateConflict: one of them changed nothing.
+    """
+    if values and (changed := connection.execute(statement, values).rowcount) != len(values):
+        raise StateConflict(f"{len(values) - changed} of {len(values)} rows were not in the state expected")

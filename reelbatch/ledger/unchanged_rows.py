@@ -91,7 +91,7 @@ class Kept:
         state = case((_settled(), r.state), else_=literal("")).label("state")
         rows = (
             select(*(r[name] for name in columns), state)
-            .where(r.batch == self.batch, r.listed, in_states(RowState), r.row_number.between(first, last))
+            .where(r.batch == self.batch, r.in_manifest, in_states(RowState), r.row_number.between(first, last))
             .where(shown() if self.further else true())
             .order_by(r.row_number)
             .subquery()
@@ -146,7 +146,7 @@ class Kept:
             return generations.c.batch.is_(None)
         within = or_(*(generations.c.row_number.between(*span) for span in self.spans))
         restaged = exists().where(staged.c.row_number == generations.c.row_number)
-        return and_(generations.c.batch == self.batch, generations.c.listed, within, not_(restaged))
+        return and_(generations.c.batch == self.batch, generations.c.in_manifest, within, not_(restaged))
 
     def added_to(self, counts: Iterable[ActionCount], *, staged: bool) -> list[ActionCount]:
         """What was counted here beside `counts`, by action and model; of a new batch also what is `staged`."""

@@ -13,8 +13,9 @@ from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId, Token, V
 from reelbatch.ledger import attempts, schema, settlements, utc_now
 from reelbatch.ledger.accounting import Attempted, Ending, known_attempts
 from reelbatch.ledger.attempts import Answer
+from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.settlements import Final, Rendered
+from reelbatch.ledger.settlements import Final
 from reelbatch.ledger.transitions import in_states
 
 TOLD = "told by a webhook event"

@@ -25,11 +25,18 @@ class Columns(NamedTuple):
     """One batch: "" where there is nothing."""
 
     keys: Sequence[str]
-    images: Sequence[str]
-    prompts: Sequence[str]
-    ends: Sequence[str]
-    names: Sequence[str]
+    texts: Mapping[str, Sequence[str]]  # by column
     shapes: Sequence[Shape]
+
+    @property
+    def images(self) -> Sequence[str]:
+        """The images' paths and addresses."""
+        return self.texts["image_path"]
+
+    @property
+    def ends(self) -> Sequence[str]:
+        """Those of the end images."""
+        return self.texts["end_image_path"]
 
 
 @dataclass(slots=True)
@@ -53,16 +60,17 @@ class BatchIssues:
 def clean(raw: RawRows, layout: Layout, shapes: Shapes, faults: BatchIssues) -> Columns:
     """Clean one batch; what can't be taken is noted in `faults` and replaced by something storable."""
     keys = _keys(raw, layout, faults)
-    images, prompts, ends, names = (_texts(column, raw, layout, faults) for column in TEXTS)
+    texts = {column: _texts(column, raw, layout, faults) for column in TEXTS}
     if layout.template:
-        prompts = _templated(prompts, raw, layout, faults)
+        texts["prompt"] = _templated(texts["prompt"], raw, layout, faults)
     if fallback := layout.defaults.get("prompt"):
-        prompts = [prompt or fallback for prompt in prompts]
+        texts["prompt"] = [prompt or fallback for prompt in texts["prompt"]]
     settings = [_settings(column, raw, layout) for column in SETTINGS]
     if variants := layout.variants:
-        keys, prompts = variants.keys(keys), variants.prompts(prompts)
+        keys, texts["prompt"] = variants.keys(keys), variants.prompts(texts["prompt"])
         settings = [variants.settings(column, cells) for column, cells in zip(SETTINGS, settings, strict=True)]
-    return Columns(keys, images, prompts, ends, names, _shapes((list(map(bool, ends)), *settings), shapes))
+    ends = list(map(bool, texts["end_image_path"]))
+    return Columns(keys, texts, _shapes((ends, *settings), shapes))
 
 
 def _shapes(settings: Sequence[Sequence[Any]], shapes: Shapes) -> list[Shape]:

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from reelbatch.domain import REQUEST_FIELDS
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.image_cells import IMAGE_COLUMNS
 from reelbatch.manifest.options import COLUMNS, KEY, ManifestOptions
-from reelbatch.manifest.parsing import CellError, flag, pixels, plain, seconds
+from reelbatch.manifest.parsing import PARSERS, CellError, plain
 from reelbatch.manifest.variants import Variants
 from reelbatch.storage.addresses import holds_secret
 
-_PARSERS = {"end_seconds": seconds, "audio": flag, "width": pixels, "height": pixels}
+_PARSERS = {each.name: PARSERS[each.kind] for each in REQUEST_FIELDS if not each.is_text}
 
 
 def refuse_contradictions(options: ManifestOptions, variants: Variants | None) -> None:

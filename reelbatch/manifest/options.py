@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from reelbatch.domain import IMAGE_SCHEMES, Issue, Request, Row, Tier
+from reelbatch.domain import IMAGE_SCHEMES, REQUEST_FIELDS, Issue, Row, Tier
 from reelbatch.model_table import ModelTable
 
 LARGEST_TEXT = 4 << 30
 """Bytes of text that a packed manifest, or one behind a URL, may have: much of it goes to a temporary file."""
 KEY = "row_key"
-TEXTS = ("image_path", "prompt", "end_image_path", "name")
+TEXTS = tuple(each.name for each in REQUEST_FIELDS if each.is_text)
 """Columns that are taken as they stand."""
-SETTINGS = ("end_seconds", "resolution", "model", "audio", "width", "height")
+SETTINGS = tuple(each.name for each in REQUEST_FIELDS if not each.is_text)
 """Columns with few distinct values, parsed once for each combination."""
-COLUMNS = (KEY, *Request._fields)
+COLUMNS = (KEY, *(each.name for each in REQUEST_FIELDS))
 """Every column that a manifest may have."""
 
 

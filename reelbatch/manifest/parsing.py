@@ -6,13 +6,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from reelbatch.domain import FieldKind
 from reelbatch.model_table import RequestIssue
 
 MAX_TEXT = 100_000
@@ -22,6 +23,8 @@ MAX_KEY = 500
 MAX_SHOWN = 200
 """Characters of a cell that a message quotes."""
 MAX_PIXELS = 100_000
+_MAX_NAME = 200
+"""Characters of a model's or resolution's name."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -143,6 +146,28 @@ def flag(text: str) -> bool:
     if (value := _FLAGS.get(text.lower())) is not None:
         return value
     raise CellError("neither yes nor no", "Write true or false (or yes, no, 1, 0).")
+
+
+def word(text: str) -> str:
+    """A name of the API's, as it is written."""
+    if len(text) > _MAX_NAME or not text.isprintable():
+        raise CellError("not a name", "Write a short name such as those in configs/models.yaml.")
+    return text
+
+
+def name(text: str) -> str:
+    """The same in small letters."""
+    return word(text).lower()
+
+
+PARSERS: Mapping[FieldKind, Callable[[str], Any]] = {
+    FieldKind.SECONDS: seconds,
+    FieldKind.NAME: name,
+    FieldKind.MODEL: word,
+    FieldKind.FLAG: flag,
+    FieldKind.PIXELS: pixels,
+}
+"""How a cell becomes what its field holds; texts are taken as they stand."""
 
 
 def _number(text: str) -> float:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from reelbatch.domain import Request
+from reelbatch.domain import REQUEST_FIELDS, FieldKind, Request
 from reelbatch.manifest import parsing
 from reelbatch.manifest.column_mapping import Layout
 from reelbatch.manifest.options import SETTINGS, Checks
@@ -14,8 +14,9 @@ from reelbatch.model_table import RequestIssue
 
 _T = TypeVar("_T")
 _MOST_SHAPES = 20_000
-_MAX_WORD = 200
-"""Characters of a model's or resolution's name."""
+_IN_JSON = sorted(REQUEST_FIELDS, key=lambda each: each.name)
+"""The fields in the order of canonical JSON."""
+TEXTS_IN_JSON = tuple(each.name for each in _IN_JSON if each.is_text)
 
 
 class Shape(NamedTuple):
@@ -29,10 +30,10 @@ class Shape(NamedTuple):
     aspect_ratios: tuple[str, ...]
     remarkable: bool  # there are faults, notices or aspect ratios to look at
     assumed: str | None  # the model that the estimate takes the API's default to be
-    json: tuple[str, str, str, str]  # what the fingerprint's JSON has before, between and after the texts
+    json: tuple[str, ...]  # what the fingerprint's JSON has before, between and after TEXTS_IN_JSON
 
 
-ShapeKey = tuple[bool, str, str, str, str, str, str]
+ShapeKey = tuple[Any, ...]
 """Whether there is an end image, then the raw cells of SETTINGS."""
 
 
@@ -43,6 +44,7 @@ class Shapes(dict[ShapeKey, Shape]):
         super().__init__()
         self._layout = layout
         self._checks = checks
+        self._parsers = {each.name: self._parser(each.kind) for each in REQUEST_FIELDS if not each.is_text}
         self.assumed: set[str] = set()  # models that estimates of rows without a model took
 
     def __missing__(self, key: ShapeKey) -> Shape:
@@ -61,13 +63,8 @@ class Shapes(dict[ShapeKey, Shape]):
         settings = Request(
             image_path="",
             prompt=None,
-            end_seconds=parser.take("end_seconds", parsing.seconds),
-            resolution=parser.take("resolution", _resolution),
-            model=parser.take("model", self._model),
-            audio=parser.take("audio", parsing.flag),
             end_image_path="-" if has_end else None,
-            width=parser.take("width", parsing.pixels),
-            height=parser.take("height", parsing.pixels),
+            **{column: parser.take(column, parse) for column, parse in self._parsers.items()},
         )
         parsed = not parser.faults
         if not stated["end_seconds"]:
@@ -99,11 +96,14 @@ class Shapes(dict[ShapeKey, Shape]):
         checks = self._checks
         return checks.models.estimate(settings, tier=checks.tier, profile=checks.profile, rate=checks.rate)
 
+    def _parser(self, kind: FieldKind) -> Callable[[str], Any]:
+        return self._model if kind is FieldKind.MODEL else parsing.PARSERS[kind]
+
     def _model(self, text: str) -> str:
         """A name as the table writes it, whatever the case; an unknown one as it stands."""
         table, lower = self._checks.models, text.lower()
         known = lower in table.models or lower in table.aliases or lower == "default"
-        return lower if known else _word(text)
+        return lower if known else parsing.word(text)
 
 
 class _Parser:
@@ -122,16 +122,6 @@ class _Parser:
             return None
 
 
-def _resolution(text: str) -> str:
-    return _word(text).lower()
-
-
-def _word(text: str) -> str:
-    if len(text) > _MAX_WORD or not text.isprintable():
-        raise parsing.CellError("not a name", "Write a short name such as those in configs/models.yaml.")
-    return text
-
-
 def _deprecated(settings: Request) -> tuple[RequestIssue, ...]:
     if settings.width is None and settings.height is None:
         return ()
@@ -140,20 +130,30 @@ def _deprecated(settings: Request) -> tuple[RequestIssue, ...]:
     return (RequestIssue(column, "", "deprecated: the API accepts it, without effect", remedy, blocking=False),)
 
 
-def _json_pieces(settings: Request) -> tuple[str, str, str, str]:
-    """The canonical JSON, cut where texts go: before the end image, the image, the name and prompt, the end."""
-    seconds = None if settings.end_seconds is None else float(settings.end_seconds)
-    return (
-        "{" + _before("audio", settings.audio),
-        _before("end_seconds", seconds) + _before("height", settings.height) + '"image_path":',
-        _after("model", settings.model),
-        _after("resolution", settings.resolution) + _after("width", settings.width) + "}",
-    )
+def _json_pieces(settings: Request) -> tuple[str, ...]:
+    """The canonical JSON, cut where texts go: a piece before each of TEXTS_IN_JSON, and one after the last.
+
+    The image is always there: what comes before it ends with a comma, and what comes after it begins with one.
+    """
+    pieces, written = [], "{"
+    for each in _IN_JSON:
+        if each.is_text:
+            pieces.append(written + ('"image_path":' if each.name == "image_path" else ""))
+            written = ""
+        else:
+            written += member(each.name, _json_value(settings, each.name))
+    return (*pieces, written + "}")
 
 
-def _before(key: str, value: Any) -> str:
-    return "" if value is None else f'"{key}":{json.dumps(value)},'
+def _json_value(settings: Request, column: str) -> str:
+    value = getattr(settings, column)
+    if value is None:
+        return ""
+    return json.dumps(float(value) if column == "end_seconds" else value)
 
 
-def _after(key: str, value: Any) -> str:
-    return "" if value is None else f',"{key}":{json.dumps(value)}'
+def member(column: str, written: str) -> str:
+    """A member of the JSON, with its comma; nothing for an empty one. `written`: its value as JSON."""
+    if not written:
+        return ""
+    return f'"{column}":{written},' if column < "image_path" else f',"{column}":{written}'

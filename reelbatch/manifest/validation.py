@@ -6,9 +6,9 @@ Rows stay columns as long as nothing is wrong with them, and what can be wrong i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
 from typing import Any
@@ -20,7 +20,7 @@ from reelbatch.manifest.columns import BatchIssues, Columns, clean
 from reelbatch.manifest.image_checks import ImageChecks, shown_image
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
 from reelbatch.manifest.readers.base import BrokenRow, RawRows
-from reelbatch.manifest.settings_cache import Shape, Shapes
+from reelbatch.manifest.settings_cache import TEXTS_IN_JSON, Shape, Shapes, member
 from reelbatch.model_table import RequestIssue
 from reelbatch.row_batch import RowColumns
 
@@ -81,9 +81,9 @@ class RowChecker:
                 "image_path", "", "missing", "Name a file, a URL, an api-assets/ or a saved-items/ path."
             )
             _note_empty(columns.images, missing, faults)
-        if not all(columns.prompts):
+        if not all(columns.texts["prompt"]):
             missing = RequestIssue("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
-            _note_empty(columns.prompts, missing, faults)
+            _note_empty(columns.texts["prompt"], missing, faults)
         for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
             for index, finding in self._images.findings(column, stated):
                 if finding.column in faults.columns(index):
@@ -132,28 +132,24 @@ def assemble(
     numbers: Sequence[int], columns: Columns, stats: tuple[Sequence[str | None], Sequence[int | None]] | None = None
 ) -> RowColumns:
     """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
-    keys, images, prompts, ends, names, shapes = columns
+    keys, texts, shapes = columns
+    pieces = zip(*_of_each(shapes, attrgetter("json")), strict=True)
+    written = (_in_json(column, texts[column]) for column in TEXTS_IN_JSON)
     sha256 = hashlib.sha256
-    fingerprints = [
-        sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
-        for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
-            _of_each(shapes, attrgetter("json")),
-            _pairs('"end_image_path":{},', ends),
-            map(quoted, images),
-            _pairs(',"name":{}', names),
-            _pairs(',"prompt":{}', prompts),
-            strict=True,
-        )
-    ]
-    settings = zip(*_of_each(shapes, attrgetter("settings")), strict=True)
-    _, _, seconds, resolution, model, audio, _, _, width, height = settings if shapes else [()] * 10
-    stated = (images, _or_none(prompts), seconds, resolution, model, audio, _or_none(names), _or_none(ends))
+    texts_of_rows = map("".join, zip(*_between(pieces, written), strict=True))
+    fingerprints = [sha256(text).hexdigest() for text in map(str.encode, texts_of_rows)]
+    settings = zip(Request._fields, zip(*_of_each(shapes, attrgetter("settings")), strict=True), strict=False)
+    stated = (
+        dict.fromkeys(Request._fields, ())
+        | dict(settings)
+        | {column: cells if column == "image_path" else _or_none(cells) for column, cells in texts.items()}
+    )
     credits_ = list(_of_each(shapes, attrgetter("credits")))
     keyed = keys if all(keys) else [key or own for key, own in zip(keys, fingerprints, strict=True)]
     sound = ([None] * len(keys), [False] * len(keys))
     nothing = [None] * len(keys)
     return RowColumns(
-        (keyed, numbers, *stated, width, height, fingerprints, credits_, *sound, *(stats or (nothing, nothing)))
+        (keyed, numbers, *stated.values(), fingerprints, credits_, *sound, *(stats or (nothing, nothing)))
     )
 
 
@@ -164,11 +160,22 @@ def _of_each(shapes: Sequence[Shape], attribute: Callable[[Shape], Any]) -> Iter
     return map(attribute, shapes)
 
 
-def _pairs(form: str, texts: Sequence[str]) -> Iterable[str]:
-    """A member of the JSON for each of `texts`; nothing for an empty one."""
+def _between(pieces: Iterable[Sequence[str]], texts: Iterable[Iterable[str]]) -> Iterator[Iterable[str]]:
+    """A piece, a text, a piece, and so on, each for all rows; without those that are empty in every row."""
+    following = iter(texts)
+    for piece in pieces:
+        if any(piece):
+            yield piece
+        yield from filter(None, islice(following, 1))
+
+
+def _in_json(column: str, texts: Sequence[str]) -> Iterable[str]:
+    """What the JSON has of each of `texts`: the image's address, of another column its member; nothing for none."""
+    if column == "image_path":
+        return map(quoted, texts)
     if not any(texts):
-        return repeat("", len(texts))
-    before, after = form.split("{}")
+        return ()
+    before, after = member(column, "{}").split("{}")
     return [f"{before}{quoted(text)}{after}" if text else "" for text in texts]
 
 

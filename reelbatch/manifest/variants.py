@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reelbatch.domain import REQUEST_FIELDS
 from reelbatch.manifest.parsing import plain, text_fault
 from reelbatch.manifest.readers.base import BATCH_ROWS, RawRows
 
 PROMPT_SUFFIX = "prompt_suffix"
-VARIED = ("end_seconds", "resolution", "model", "audio")
-"""Settings of a row that a variant may replace."""
+VARIED = tuple(each.name for each in REQUEST_FIELDS if not each.is_text and each.compared)
+"""Settings of a row that a variant may replace: those that make another video."""
 MOST = 100
 _NAME = re.compile(r"\w[\w.-]{0,39}")
 _LONGEST_SUFFIX = 10_000

@@ -121,7 +121,7 @@ def _temporary_api() -> Iterator[None]:
 def _temporary_server(place: _Place) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(place.port)],
+            [sys.executable, "-P", "-m", "reelbatch.orchestration.prefect_server", str(place.port)],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,

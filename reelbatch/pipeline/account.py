@@ -9,8 +9,7 @@ from functools import partial
 from reelbatch.client import Account, Client
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, accounts, utc_now
-from reelbatch.ledger.accounts import SeenAccount
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.accounts import Payer, SeenAccount
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, api_of
 

@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -22,9 +23,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reelbatch.domain import Batch
-from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.errors import LedgerUnusable, ReelbatchError, UsageError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, csv_stream, queries
+from reelbatch.ledger.columns import EXPORTED, Kind
 from reelbatch.ledger.csv_stream import Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back, one_ahead
@@ -35,42 +37,21 @@ from reelbatch.storage.private_files import replacing
 if TYPE_CHECKING:  # most of the program gets by without it, and it takes a while to import
     import pandas as pd
 
+    from reelbatch.pipeline.run_context import RunContext
+
 ROWS_AT_ONCE = 10_000
 
+_ARROW_TYPES = {
+    Kind.WORD: pa.string(),
+    Kind.TEXT: pa.string(),
+    Kind.INTEGER: pa.int64(),
+    Kind.LARGE_INTEGER: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TIME: pa.timestamp("us", tz="UTC"),
+}
 SCHEMA = pa.schema(
-    [
-        pa.field("batch", pa.string(), nullable=False),
-        pa.field("row_key", pa.string(), nullable=False),
-        pa.field("row_number", pa.int64(), nullable=False),
-        pa.field("image_path", pa.string(), nullable=False),
-        pa.field("prompt", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("resolution", pa.string()),
-        pa.field("end_seconds", pa.float64()),
-        pa.field("audio", pa.bool_()),
-        pa.field("name", pa.string()),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("video_id", pa.string()),
-        pa.field("estimated_frame_cost", pa.int64()),
-        pa.field("credits_estimated", pa.int64()),
-        pa.field("credits_charged", pa.int64()),
-        pa.field("credits_final", pa.int64()),
-        pa.field("fps", pa.float64()),
-        pa.field("width", pa.int64()),
-        pa.field("height", pa.int64()),
-        pa.field("error_code", pa.string()),
-        pa.field("error_message", pa.string()),
-        pa.field("attempts", pa.int64(), nullable=False),
-        pa.field("token", pa.string()),
-        pa.field("run_id", pa.string()),
-        pa.field("submitted_at", pa.timestamp("us", tz="UTC")),
-        pa.field("settled_at", pa.timestamp("us", tz="UTC")),
-        pa.field("video_path", pa.string()),
-        pa.field("generation", pa.int64(), nullable=False),
-        pa.field("verdict", pa.string()),
-        pa.field("verdict_note", pa.string()),
-        pa.field("reviewed_at", pa.timestamp("us", tz="UTC")),
-    ]
+    [pa.field(column.name, _ARROW_TYPES[column.kind], nullable=column.nullable) for column in EXPORTED]
 )
 """Of every export. A column whose values are all null keeps its type."""
 
@@ -128,6 +109,54 @@ def is_behind(ledger: Ledger, target: str, batch: Batch) -> bool:
     settled_at = ledger.read(partial(queries.last_settled, batch=batch))
     path = Path(target)
     return settled_at is not None and (not path.exists() or path.stat().st_mtime < settled_at.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of the export after a run. `problem` None: the file is written."""
+
+    target: str
+    rows: int = 0
+    problem: str | None = None
+
+
+def export_target(context: RunContext) -> str:
+    """Where the table is exported to after the run.
+
+    Raises:
+        UsageError: the ending says no format.
+    """
+    if context.settings.export:
+        format_of(context.settings.export)
+        return context.settings.export
+    return beside_table(context.ledger, context.batch)
+
+
+def export_results(context: RunContext, target: str) -> Exported:
+    """Write the run's batch to `target`; where that fails, the run goes on, and its end says why."""
+    try:
+        exported = Exported(target, export(context.ledger, target, context.batch))
+    except ReelbatchError as error:
+        exported = Exported(target, problem=str(error))
+    context.listener.exported(exported)
+    return exported
+
+
+def export_settled(ledger: Ledger, batches: Iterable[Batch]) -> None:
+    """Bring the files that earlier runs left beside the table up to date."""
+    for batch in batches:
+        export(ledger, beside_table(ledger, batch), batch)
+
+
+def behind(ledger: Ledger, batches: Iterable[Batch]) -> list[Batch]:
+    """The batches whose files beside the table lack what was settled since."""
+    return [batch for batch in batches if is_behind(ledger, beside_table(ledger, batch), batch)]
+
+
+def beside_table(ledger: Ledger, batch: Batch) -> str:
+    """Where a batch is exported to by itself: beside a table that is a file."""
+    folder = ledger.path.parent if ledger.path else Path("results")
+    return str(folder / f"{batch}.parquet")
 
 
 def format_of(target: str) -> str:

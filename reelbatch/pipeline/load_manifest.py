@@ -5,50 +5,70 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import secrets
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import manifest_lock, utc_now
+from reelbatch.ledger import Ledger, manifest_lock, orders, runs, utc_now
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
+from reelbatch.ledger.selection import SendOptions
 from reelbatch.model_table import load_models
-from reelbatch.pipeline.generate import GenerateOptions, LoadFor, load
-from reelbatch.pipeline.plan import NotAgreed, Plan, plan_from_json
-from reelbatch.printable import one_line, say
+from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.plan import (
+    Findings,
+    GenerateOptions,
+    Plan,
+    batch_name,
+    make_plan,
+    manifest_of,
+    origin_of,
+    plan_from_json,
+    refuse_problems,
+    refuse_unusable,
+)
+from reelbatch.pipeline.run_listener import NotAgreed
+from reelbatch.printable import one_line
 from reelbatch.settings import Settings
 from reelbatch.storage import files
-from reelbatch.submit import ExitReason
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from reelbatch.pipeline.run_context import RunContext
 
+_log = logging.getLogger("reelbatch")
+_NO_ORDER = 0
+"""The number of no order: nothing was chosen, so nothing is sent."""
 _ASK_EVERY_S = 0.5
 
 
-async def join_or_load(context: RunContext, options: GenerateOptions) -> None:
-    """The first worker reads the manifest; others wait, and join where it was the same. The context takes the plan.
+async def load_manifest(context: RunContext, options: GenerateOptions) -> None:
+    """The first worker reads the manifest; others wait, and join where it was the same. The run is told the plan.
 
-    Where the run is stopped while it waits, or somebody does not agree to what would be sent, it has no plan.
+    Where it is stopped while it waits, or somebody does not agree to what would be sent, it has no plan.
 
     Raises:
         ManifestError: the manifest can't be used; nothing was changed.
         LedgerUnusable: the batch belongs to another API.
     """
     try:
-        await _take_up(context, options)
+        await _join_or_read(context, options)
     except NotAgreed as refusal:
-        reason = ExitReason.DECLINED if refusal.asked else ExitReason.NOT_AGREED
-        context.submitter.stop(reason, str(refusal))
+        context.decline(refusal)
     else:
-        await asyncio.to_thread(context.take_selection, options.send)
+        await asyncio.to_thread(_choose, context, options.send)
 
 
-async def _take_up(context: RunContext, options: GenerateOptions) -> None:
+async def _join_or_read(context: RunContext, options: GenerateOptions) -> None:
     settings, ledger, scope = context.settings, context.ledger, context.scope
     digest = await asyncio.to_thread(digest_of, options, settings)
     wanted = manifest_lock.Load(scope.batch, scope.run_id, digest, utc_now())
@@ -58,15 +78,15 @@ async def _take_up(context: RunContext, options: GenerateOptions) -> None:
             case manifest_lock.Joined(found):
                 plan = replace(plan_from_json(found), max_credits=settings.max_credits, joined=True)
                 await asyncio.to_thread(context.agree, plan)
-                context.take_plan(plan)
+                context.planned(plan)
                 return
             case manifest_lock.Mine():
                 if (read := await _read(context, options, wanted)) is not None:
-                    context.take_plan(read)
+                    context.planned(read)
                     return
             case manifest_lock.Wait():
                 if not told:
-                    say(f'Another worker is reading a manifest into batch "{one_line(scope.batch)}"; waiting.')
+                    _log.info('Another worker is reading a manifest into batch "%s"; waiting.', one_line(scope.batch))
                     told = True
                 await context.submitter.limiter.sleep(_ASK_EVERY_S)
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
@@ -98,6 +118,63 @@ def _load(context: RunContext, options: GenerateOptions, wanted: manifest_lock.L
             raise
         context.ledger.read(now)  # waits until the database is back
         return load(options, context.settings, context.ledger, who)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFor:
+    """Who loads a manifest.
+
+    Args:
+        check: begins each transaction that changes rows, and may raise.
+        agree: is shown the plan before anything is changed, and may raise.
+    """
+
+    run_id: RunId = RunId("")  # noqa: RUF009 - a name for a text
+    payer: Payer | None = None  # None: as far as the table knows
+    check: Callable[[Connection], None] | None = None
+    agree: Callable[[Plan], None] | None = None
+
+
+def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: LoadFor = LoadFor()) -> Plan:
+    """Check the manifest and bring it into the results table.
+
+    Raises:
+        ManifestError: the manifest can't be used; nothing was changed.
+        LedgerUnusable: the batch belongs to another API.
+        OrderOpen: videos are to be made again, and another order is open.
+        NotAgreed: more would be sent than somebody said yes to.
+    """
+    manifest = manifest_of(options, settings)
+    batch = batch_name(options.batch, manifest)
+    findings = Findings()
+    payer_ = who.payer or payer(ledger, settings)
+    with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
+        comparison = staged.compare(batch)
+        refuse_unusable(manifest, findings, comparison)
+        if options.strict:
+            refuse_problems(manifest, findings)
+        made = make_plan(manifest, batch, settings, findings, comparison)
+        if who.agree is not None:
+            who.agree(made)
+        ledger.change(lambda connection: runs.open_batch(connection, batch, payer_, manifest.base))
+        staged.merge(batch, who.run_id, who.check)
+    return made
+
+
+def _choose(context: RunContext, options: SendOptions) -> None:
+    """Once the manifest is in the table: which of its rows this run takes, and where their images are."""
+    batch, state = context.batch, context.state
+    order = context.ledger.read(partial(orders.going_on, batch=batch, options=options))
+    only = options.makes_again and options.row_keys is not None
+    number = None if order is None else order.order_id
+    state.scope = state.scope._replace(
+        order=_NO_ORDER if only and number is None else number, only_order=only, repeats=options.repeats
+    )
+    context.submitter.sender.repeats = options.repeats
+    # The machine that read the manifest may have it elsewhere; this one has its images beside its own copy.
+    read_from = context.ledger.read(partial(runs.base_of, batch=batch))
+    if read_from is not None:
+        context.submitter.sender.uploader.bases[read_from] = context.assignment.base
 
 
 def digest_of(options: GenerateOptions, settings: Settings) -> str:

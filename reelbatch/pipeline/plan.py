@@ -3,25 +3,66 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reelbatch.domain import Batch, Issue, Row
-from reelbatch.errors import ManifestError, ReelbatchError
-from reelbatch.images.bounds import ImageBounds, upload_bound
-from reelbatch.ledger import Comparison, StagedManifest
-from reelbatch.ledger.reruns import RerunCount
-from reelbatch.ledger.selection import Action
+from reelbatch.domain import Batch, Issue, Row, RowKey
+from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.images.inspect import content_mark
+from reelbatch.ledger import Comparison, Ledger, Origin, in_memory
+from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.ledger.staging import ActionCount
-from reelbatch.manifest import Checks, Manifest, ManifestOptions
+from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, load_models
+from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.resources import table_is_new, table_shown
 from reelbatch.settings import Settings
+
+if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
+    import pandas as pd
+
+Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
 KEYS_SHOWN = 10
 KEPT_PROBLEMS = 1000
 """Problems and warnings that are listed; beyond that they are only counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions:
+    """What is to be generated, and from what."""
+
+    source: Source
+    batch: str | None = None  # None: the manifest's stem
+    strict: bool = False
+    send: SendOptions = field(default_factory=SendOptions)  # which rows
+
+
+def send_options(
+    *, regenerate: str = "none", rows: Iterable[str] | None = None, repeats: str = "hold", limit: int | None = None
+) -> SendOptions:
+    """Which rows are sent, by the words of the command line.
+
+    Raises:
+        SettingsError: no such word, or rows are named although none are made again.
+    """
+    if regenerate not in set(Regenerate):
+        raise SettingsError(f'--regenerate "{regenerate}": use none, changed or all; cancel drops an order')
+    if repeats not in set(RepeatPolicy):
+        raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
+    options = SendOptions(
+        regenerate=Regenerate(regenerate),
+        row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
+        repeats=RepeatPolicy(repeats),
+        limit=limit,
+    )
+    if options.row_keys is not None and not options.makes_again:
+        raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
+    return options
 
 
 @dataclass(slots=True)
@@ -108,62 +149,52 @@ def plan_from_json(text: str) -> Plan:
     return Plan(**known, by_model=models)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """What somebody said yes to. Credits are integers."""
+def plan(options: GenerateOptions, settings: Settings) -> Plan:
+    """Check the manifest and compare it with the results table; spends nothing and changes nothing.
 
-    rows: int
-    credits_estimated: int
-    unknown_rate: int
-
-    @classmethod
-    def to(cls, plan: Plan | RerunPlan) -> Self:
-        """What `plan` shows."""
-        return cls(rows=plan.send, credits_estimated=plan.credits_estimated, unknown_rate=plan.unknown_rate)
-
-    def covers(self, plan: Plan | RerunPlan) -> bool:
-        """Whether `plan` sends no more, and costs no more."""
-        known = (self.rows, self.credits_estimated, self.unknown_rate)
-        return all(
-            now <= then
-            for now, then in zip((plan.send, plan.credits_estimated, plan.unknown_rate), known, strict=True)
-        )
+    Raises:
+        ManifestError: the manifest can't be used.
+        LedgerUnusable: the results table can't be opened.
+        OrderOpen: videos are to be made again, and another order is open.
+    """
+    manifest = manifest_of(options, settings)
+    batch = batch_name(options.batch, manifest)
+    findings = Findings()
+    table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
+    with table as ledger:
+        origin = origin_of(manifest, payer(ledger, settings))
+        with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
+            comparison = staged.compare(batch)
+            refuse_unusable(manifest, findings, comparison)
+            return make_plan(manifest, batch, settings, findings, comparison)
 
 
-class NotAgreed(ReelbatchError):  # noqa: N818 - a signal within a run
-    """More would be sent than somebody said yes to. `asked`: they were asked again, and said no."""
+def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
+    """The manifest, opened and not read yet.
 
-    def __init__(self, message: str, *, asked: bool) -> None:
-        super().__init__(message)
-        self.asked = asked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RerunPlan:
-    """What a rerun would do. Credits are integers."""
-
-    batch: Batch
-    send: int
-    credits_estimated: int
-    unknown_rate: int
-    by_failure: list[RerunCount]
-    left_alone: list[str]
-    credits_assumed: int = 0  # of the estimate: rows without a model
-    assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
+    Raises:
+        ManifestError: there is no such manifest, or it can't be opened.
+    """
+    return open_manifest(options.source, options_of(settings), checks_of(settings))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What a context is to work on. `base`: where the manifest's relative image paths start."""
+def batch_name(batch: str | None, manifest: Manifest) -> Batch:
+    """The batch's name: stated, or the manifest's stem.
 
-    batch: Batch
-    command: str
-    base: str
-    rerun: bool = False
+    Raises:
+        SettingsError: it could not be a file name, which the export needs.
+    """
+    name = (batch or manifest.stem).strip()
+    if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
+        raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
+    if any("\ud800" <= char <= "\udfff" for char in name):  # as Python holds bytes of a file's name that are no UTF-8
+        raise SettingsError(f'--batch "{name}": is no UTF-8, and no table holds it; state another name')
+    return Batch(name)
+
+
+def origin_of(manifest: Manifest, who: Payer) -> Origin:
+    """Where the manifest's images are, and who would pay for its videos."""
+    return Origin(manifest.base, partial(content_mark, base=manifest.base), who)
 
 
 def checks_of(settings: Settings) -> Checks:
@@ -175,12 +206,6 @@ def checks_of(settings: Settings) -> Checks:
         rate=settings.rate,
         image_schemes=settings.image_schemes,
     )
-
-
-def image_bounds(settings: Settings) -> ImageBounds:
-    """What may be fetched and uploaded for a row, by the settings."""
-    upload = upload_bound(settings.tier, load_models(settings.models).upload_limits)
-    return ImageBounds(schemes=settings.image_schemes, upload=upload)
 
 
 def options_of(settings: Settings) -> ManifestOptions:
@@ -202,12 +227,18 @@ def options_of(settings: Settings) -> ManifestOptions:
     )
 
 
-def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """A key names one row.
+def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
+    """A key names one row, and rows that are named are there.
 
     Raises:
-        ManifestError: two rows have the same key; lists them all, and whatever else is wrong.
+        ManifestError: two rows have the same key, or keys were named that the manifest does not have.
     """
+    _refuse_duplicates(manifest, findings, comparison)
+    _refuse_unknown_keys(manifest, comparison)
+
+
+def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
+    """Lists them all, and whatever else is wrong."""
     if not comparison.duplicates:
         return
     lines = []
@@ -221,12 +252,7 @@ def refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compar
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
 
 
-def refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
-    """Whoever names a row means one that there is.
-
-    Raises:
-        ManifestError: keys were named that the manifest does not have.
-    """
+def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
     if unknown := comparison.unknown_keys:
         names = ", ".join(unknown[:KEYS_SHOWN]) + (
             f" and {len(unknown) - KEYS_SHOWN} more" if len(unknown) > KEYS_SHOWN else ""
@@ -253,9 +279,10 @@ def refuse_problems(manifest: Manifest, findings: Findings) -> None:
     raise ManifestError(*lines)
 
 
-def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tuple[Findings, Comparison]) -> Plan:
+def make_plan(
+    manifest: Manifest, batch: Batch, settings: Settings, findings: Findings, comparison: Comparison
+) -> Plan:
     """Put what was found into one report."""
-    findings, comparison = compared
     by_action: dict[str, Any] = {
         action.value: sum(count.rows for count in comparison.counts if count.action is action) for action in Action
     }
@@ -292,28 +319,14 @@ def make_plan(manifest: Manifest, batch: Batch, settings: Settings, compared: tu
 
 def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:
     """Rows that name no model, and those that name `default`, ask for the same."""
-    sums: dict[str, tuple[int, int, int]] = {}
+    sums: dict[str, ModelEstimate] = {}
     for count in counts:
-        rows, credits_, unknown = sums.get(count.model or DEFAULT_MODEL, (0, 0, 0))
-        more = (rows + count.rows, credits_ + count.credits_estimated, unknown + count.unknown)
-        sums[count.model or DEFAULT_MODEL] = more
-    return [
-        ModelEstimate(model=name, rows=rows, credits=None if unknown == rows else credits_, unknown=unknown)
-        for name, (rows, credits_, unknown) in sums.items()
-    ]
-
-
-def look(manifest: Manifest, batch: Batch, settings: Settings, staged: tuple[Findings, StagedManifest]) -> Plan:
-    """The plan for a staged manifest, without changing anything.
-
-    Raises:
-        ManifestError: two rows have the same key.
-    """
-    findings, table = staged
-    comparison = table.compare(batch)
-    refuse_duplicates(manifest, findings, comparison)
-    refuse_unknown_keys(manifest, comparison)
-    return make_plan(manifest, batch, settings, (findings, comparison))
+        name = count.model or DEFAULT_MODEL
+        before = sums.get(name, ModelEstimate(model=name, rows=0, credits=None, unknown=0))
+        rows, unknown = before.rows + count.rows, before.unknown + count.unknown
+        credits_ = None if unknown == rows else (before.credits or 0) + count.credits_estimated
+        sums[name] = ModelEstimate(model=name, rows=rows, credits=credits_, unknown=unknown)
+    return list(sums.values())
 
 
 def _same_request(first: int, last: int) -> str:

@@ -11,11 +11,10 @@ from functools import partial
 from reelbatch.client import Client, Video
 from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, in_doubt, rescue_files, undoing, utc_now
-from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
+from reelbatch.ledger import Ledger, in_doubt, rescue_files, utc_now
+from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
 from reelbatch.ledger.runs import user_name
-from reelbatch.ledger.undoing import Undo
-from reelbatch.pipeline.findings import ListEntry
+from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
 
 
@@ -28,6 +27,14 @@ class Resolution:
     video_id: VideoId | None
     problem: str | None = None
     unchanged: bool = False  # the row has this id already
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What somebody says about a row, and the batch that the row is in."""
+
+    batch: Batch
+    entry: ListEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,15 @@ def refuse_unknown(ledger: Ledger, batch: Batch, keys: Iterable[RowKey]) -> None
 
 
 async def reconcile(
-    ledger: Ledger, client: Client | None, findings: Iterable[tuple[Batch, ListEntry]], rules: Rules
+    ledger: Ledger, client: Client | None, placed: Iterable[Placed], rules: Rules
 ) -> list[Resolution]:
-    """Carry out `findings` one by one; an id is believed only when the API knows it under the row's token.
+    """Carry out what is said of rows, one by one; an id is believed only when the API knows it under the row's token.
 
-    `client` may be None where no finding names an id that the row does not have yet.
+    `client` may be None where nothing names an id that the row does not have yet.
     """
     open_ = {(doubt.batch, doubt.row_key): doubt for doubt in ledger.read(in_doubt.doubts)}
     case = _Case(ledger, client, rules, secrets.token_hex(6))
-    return [await case.resolve(batch, finding, open_.get((batch, finding.row_key))) for batch, finding in findings]
+    return [await case.resolve(each, open_.get((each.batch, each.entry.row_key))) for each in placed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,8 @@ class _Case:
     rules: Rules
     command: str
 
-    async def resolve(self, batch: Batch, finding: ListEntry, doubt: Doubt | None) -> Resolution:
+    async def resolve(self, placed: Placed, doubt: Doubt | None) -> Resolution:
+        batch, finding = placed.batch, placed.entry
         verdict = Verdict.NOT_CREATED if finding.video_id is None else Verdict.FOUND
         resolution = Resolution(finding.row_key, verdict, finding.video_id)
         if is_known(self.ledger, batch, finding):
@@ -121,8 +129,9 @@ class _Case:
         if owners := _owners(self.ledger, video_id):
             other, key = owners[0]
             return f'video {video_id} is that of row {key} of batch "{other}" already; a video belongs to one row'
-        token, charged = checked
-        return self._decide(Decision(doubt, Verdict.FOUND, user_name(), utc_now(), token, video_id, charged))
+        return self._decide(
+            Decision(doubt, Verdict.FOUND, user_name(), utc_now(), checked.token, video_id, checked.charged)
+        )
 
     def _decide(self, decision: Decision) -> str | None:
         decision = replace(decision, command=self.command)
@@ -146,10 +155,16 @@ def _not_in_doubt(ledger: Ledger, batch: Batch, key: RowKey) -> str:
     return _no_such_row(batch, key) if state is None else f"the row is not in doubt (it is {state})"
 
 
-async def _check(
-    ledger: Ledger, client: Client | None, doubt: Doubt, video_id: VideoId
-) -> tuple[Token, int | None] | str:
-    """The attempt that made the video and what it was charged; or why the id can't be believed."""
+@dataclass(frozen=True, slots=True)
+class _Confirmed:
+    """The attempt that made a video, and what it was charged."""
+
+    token: Token
+    charged: int | None
+
+
+async def _check(ledger: Ledger, client: Client | None, doubt: Doubt, video_id: VideoId) -> _Confirmed | str:
+    """What the API confirms, or why the id can't be believed."""
     if client is None:
         return "an id can only be checked with an API key"
     try:
@@ -159,7 +174,7 @@ async def _check(
     mark = (video.name or "").split()[-1:]
     if not mark or Token(mark[0]) not in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
         return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {doubt.token}'
-    return Token(mark[0]), video.credits_charged
+    return _Confirmed(Token(mark[0]), video.credits_charged)
 
 
 def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Resolution]:
@@ -169,25 +184,25 @@ def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Reso
         SettingsError: there is nothing to take back; nothing was changed.
     """
     asked: Sequence[RowKey | None] = keys or [None]
-    parts = [(key, ledger.read(partial(undoing.last_made, batch=batch, row_key=key))) for key in asked]
+    parts = [(key, ledger.read(partial(in_doubt.last_made, batch=batch, row_key=key))) for key in asked]
     if nothing := [key or f'batch "{batch}"' for key, made in parts if not made]:
         raise SettingsError(f"--undo: no decision about {', '.join(nothing)} is left to take back")
     made = [each for _, some in parts for each in some]
-    problems = ledger.change(partial(undoing.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
+    problems = ledger.change(partial(in_doubt.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
     return [
         Resolution(each.row_key, Verdict.UNDONE, each.video_id, problem)
         for each, problem in zip(made, problems, strict=True)
     ]
 
 
-async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, say: Callable[[int], None]) -> None:
+async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, told: Callable[[int], None]) -> None:
     """Return when no row is in doubt any more: webhook events, or somebody else, clear them up.
 
-    `say` hears how many there are, again when that changes.
+    `told` is called with how many there are, again when that changes.
     """
     said = 0
     while left := len(ledger.read(partial(in_doubt.doubts, batch=batch))):
         if left != said:
-            say(left)
+            told(left)
             said = left
         await asyncio.sleep(every_s)

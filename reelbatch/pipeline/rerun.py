@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 from reelbatch.domain import FAILED, Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, queries, reruns, runs
-from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.reruns import RerunCount, Selection
 from reelbatch.model_table import load_models
-from reelbatch.pipeline.plan import Assignment, RerunPlan
+from reelbatch.pipeline.generate import RunSteps, carry_out
+from reelbatch.pipeline.resources import the_batch
+from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
+from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.settings import Settings
 
 _LEFT_ALONE = {
@@ -25,6 +31,24 @@ _LEFT_ALONE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RerunPlan:
+    """What a rerun would do. Credits are integers."""
+
+    batch: Batch
+    send: int
+    credits_estimated: int
+    unknown_rate: int
+    by_failure: list[RerunCount]
+    left_alone: list[str]
+    credits_assumed: int = 0  # of the estimate: rows without a model
+    assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RerunOptions:
     """What is to be sent again. None: no restriction."""
 
@@ -35,17 +59,17 @@ class RerunOptions:
     accept_double_charge: bool = False
 
 
-def selection(order: RerunOptions, ledger: Ledger) -> Selection:
-    """The rows that the order names.
+def selection(options: RerunOptions, ledger: Ledger) -> Selection:
+    """The rows that the options name.
 
     Raises:
         SettingsError: no such batch, state or key, or rows in doubt without consent.
     """
     chosen = Selection(
-        batch=the_batch(ledger, order.batch),
-        states=_states(order),
-        error_codes=frozenset(order.error_codes) if order.error_codes else None,
-        row_keys=tuple(RowKey(key) for key in order.row_keys) if order.row_keys is not None else None,
+        batch=the_batch(ledger, options.batch),
+        states=_states(options),
+        error_codes=frozenset(options.error_codes) if options.error_codes else None,
+        row_keys=tuple(RowKey(key) for key in options.row_keys) if options.row_keys is not None else None,
     )
     if missing := ledger.read(lambda connection: reruns.unknown_keys(connection, chosen)):
         names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")  # noqa: PLR2004 - as many as are shown
@@ -53,30 +77,13 @@ def selection(order: RerunOptions, ledger: Ledger) -> Selection:
     return chosen
 
 
-def the_batch(ledger: Ledger, stated: str | None) -> Batch:
-    """The batch that is named, or the only one there is.
-
-    Raises:
-        SettingsError: there is no such batch, or more than one to choose from.
-    """
-    known = ledger.read(queries.batch_names)
-    if stated is None and len(known) == 1:
-        return known[0]
-    if stated in known:
-        return Batch(stated)
-    names = ", ".join(known) or "none"
-    if stated is None:
-        raise SettingsError(f"--batch says which batch; the results table has: {names}")
-    raise SettingsError(f'--batch "{stated}": the results table has no such batch. It has: {names}')
-
-
-def _states(order: RerunOptions) -> frozenset[RowState]:
+def _states(options: RerunOptions) -> frozenset[RowState]:
     allowed = {*FAILED, RowState.IN_DOUBT}
-    if unknown := [state for state in order.states if state not in allowed]:
+    if unknown := [state for state in options.states if state not in allowed]:
         names = ", ".join(sorted(allowed))
         raise SettingsError(f'--state "{unknown[0]}": a rerun takes up rows in {names}')
-    states = frozenset(RowState(state) for state in order.states) or FAILED
-    if RowState.IN_DOUBT in states and not order.accept_double_charge:
+    states = frozenset(RowState(state) for state in options.states) or FAILED
+    if RowState.IN_DOUBT in states and not options.accept_double_charge:
         raise SettingsError(
             "Rows in doubt may have been charged already. Clear them up with `reelbatch reconcile`, or add "
             "--accept-double-charge to pay for them a second time if need be."
@@ -113,7 +120,34 @@ def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | 
     )
 
 
+async def choose_failed_rows(context: RunContext, chosen: Selection, limit: int | None) -> RerunPlan:
+    """The chosen rows become pending, unless somebody does not agree: then the run is stopped.
+
+    Safe to repeat: rows that wait already are found again.
+    """
+    plan = await asyncio.to_thread(preview, context.ledger, chosen, context.settings, limit)
+    try:
+        await asyncio.to_thread(context.agree, plan)
+    except NotAgreed as refusal:
+        context.decline(refusal)
+        return plan
+    context.planned(plan)
+    await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
+    return plan
+
+
 def rerun_assignment(ledger: Ledger, chosen: Selection) -> Assignment:
-    """What a context for the rerun works on."""
-    base = ledger.read(lambda connection: runs.base_of(connection, chosen.batch)) or "."
+    """What a run of it works on."""
+    base = ledger.read(partial(runs.base_of, batch=chosen.batch)) or "."
     return Assignment(batch=chosen.batch, command="rerun", base=base, rerun=True)
+
+
+async def rerun(ledger: Ledger, settings: Settings, options: RerunOptions, steps: RunSteps) -> None:
+    """Send failed rows again; `listening` is told what comes of it.
+
+    Raises:
+        UsageError: an option, a setting or the results table can't be used.
+    """
+    chosen = selection(options, ledger)
+    async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
+        await carry_out(context, partial(choose_failed_rows, context, chosen, steps.limit), steps)

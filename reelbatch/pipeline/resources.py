@@ -1,23 +1,27 @@
-"""Opening the results table for a command. It imports no more than a look at the table needs."""
+"""What a command works with: the results table, the API's client, a sandbox. It imports no more than each needs."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.printable import one_line, say
-from reelbatch.settings.table_urls import file_of, sandbox_table
+from reelbatch.errors import LedgerError, LedgerUnusable, SettingsError
+from reelbatch.printable import one_line
+from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 
 if TYPE_CHECKING:
+    from reelbatch.client import Client
+    from reelbatch.domain import Batch
     from reelbatch.ledger import Ledger
     from reelbatch.settings import Settings
     from reelbatch.settings.config_file import ConfigFile
 
+_log = logging.getLogger("reelbatch")
 _RESCUED, _TAKEN = "*.rescue.jsonl*", ".taken"
 
 
@@ -58,6 +62,47 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
                 raise
             _tell_what_is_left(ledger, settings, warn)
         yield ledger
+
+
+def the_batch(ledger: Ledger, stated: str | None) -> Batch:
+    """The batch that is named, or the only one there is.
+
+    Raises:
+        SettingsError: there is no such batch, or more than one to choose from.
+    """
+    from reelbatch.domain import Batch
+    from reelbatch.ledger import queries
+
+    known = ledger.read(queries.batch_names)
+    if stated is None and len(known) == 1:
+        return known[0]
+    if stated in known:
+        return Batch(stated)
+    if stated is not None:
+        raise _no_such_batch(stated, known)
+    raise SettingsError(f"--batch says which batch; the results table has: {', '.join(known) or 'none'}")
+
+
+def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
+    """The batch that is named, or all of the table.
+
+    Raises:
+        SettingsError: there is no such batch.
+    """
+    from reelbatch.domain import Batch
+    from reelbatch.ledger import queries
+
+    known = ledger.read(queries.batch_names)
+    if stated is None:
+        return known
+    if stated not in known:
+        raise _no_such_batch(stated, known)
+    return [Batch(stated)]
+
+
+def _no_such_batch(stated: str, known: Sequence[Batch]) -> SettingsError:
+    names = ", ".join(known) or "none"
+    return SettingsError(f'--batch "{stated}": the results table has no such batch. It has: {names}')
 
 
 def table_shown(settings: Settings) -> str:
@@ -107,6 +152,52 @@ def refuse_live_rows(settings: Settings) -> None:
         )
 
 
+@contextmanager
+def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]:
+    """Settings that point to a sandbox of its own process, which ends with this block.
+
+    What it stores lies beside the results table, so that a later command finds its videos again.
+
+    Raises:
+        LedgerUnusable: the results table holds rows of the live API.
+    """
+    if not enabled:
+        yield settings
+        return
+    from pydantic import SecretStr
+
+    from reelbatch.ledger.engine import parse_url, sqlite_path
+    from reelbatch.sandbox import SandboxConfig, start
+
+    refuse_live_rows(settings)
+    stated = dict(settings.sandbox)
+    if "data" not in stated and (path := sqlite_path(parse_url(settings.results))):
+        stated["data"] = str(sandbox_data(path))
+    with start(SandboxConfig(**{**stated, "port": stated.get("port", 0)})) as sandbox:
+        yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
+
+
+def open_client(settings: Settings) -> Client:
+    """The API's client.
+
+    Raises:
+        SettingsError: there is no key.
+    """
+    from reelbatch.client import Client, ClientOptions
+
+    if settings.api_key is None:
+        raise SettingsError(
+            "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
+        )
+    connection = ClientOptions(
+        base_url=settings.base_url,
+        concurrency=settings.concurrency,
+        timeout_s=settings.request_timeout_s,
+        questions=settings.poll_concurrency,
+    )
+    return Client(settings.api_key, connection)
+
+
 def describe_config(file: ConfigFile) -> str:
     """What to know of a `reelbatch.yaml` that was found: where it is, and what it says of API and results table."""
     lines = [
@@ -130,15 +221,15 @@ def _shown_parts(file: ConfigFile) -> Iterator[str]:
         yield f"results: {shown(parse_url(results))}"
 
 
-def say_config(file: ConfigFile) -> None:
-    """The same on standard error, once in each process."""
+def log_config(file: ConfigFile) -> None:
+    """The same to the log, once in each process; a file that is passed over is a warning."""
     text = describe_config(file)
-    if text not in _said:
-        _said.add(text)
-        say(text)
+    if text and text not in _logged:
+        _logged.add(text)
+        _log.log(logging.WARNING if file.foreign or file.shared else logging.INFO, "%s", text)
 
 
-_said: set[str] = set()
+_logged: set[str] = set()
 
 
 def any_rescued(path: Path | None) -> bool:

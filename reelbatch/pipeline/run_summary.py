@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reelbatch.domain import Batch, RowState, RunId
-from reelbatch.ledger import Ledger, queries
-from reelbatch.ledger.paid_requests import HELD_CODE, Held
+from reelbatch.errors import LedgerError
+from reelbatch.ledger import Ledger, orders, queries, utc_now
+from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
-from reelbatch.ledger.selection import RepeatPolicy, Scope
-from reelbatch.ledger.shared_ids import SharedId, shared_ids
+from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
 from reelbatch.storage.files import redact_url
-from reelbatch.submit import ExitReason, RunStats
+from reelbatch.submit import ExitReason
+
+if TYPE_CHECKING:
+    from reelbatch.pipeline.export import Exported
+    from reelbatch.pipeline.run_context import RunContext
 
 FAILED_ROWS_SHOWN = 100
 
@@ -119,9 +125,25 @@ _COUNTED = (
 )
 
 
-def run_report(ledger: Ledger, scope: Scope, stats: RunStats, max_credits: int | None) -> RunReport:
-    """The end of a run, as the table and the stats have it."""
-    held_rows, held = ledger.read(lambda connection: queries.held(connection, scope.batch, FAILED_ROWS_SHOWN))
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The report of a run, and the first rows that need attention."""
+
+    report: RunReport
+    failed: list[dict[str, Any]]
+
+
+def report(context: RunContext) -> RunSummary:
+    """How the run stands now, at its end; whoever listens is told."""
+    summary = RunSummary(_report(context), failed_rows(context.ledger, context.batch))
+    context.listener.reported(summary)
+    return summary
+
+
+def _report(context: RunContext) -> RunReport:
+    """As the table and the stats have it."""
+    ledger, scope, stats, plan = context.ledger, context.scope, context.stats, context.state.plan
+    held_rows, held = ledger.read(partial(queries.held, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
     shared_rows, shared = ledger.read(partial(shared_ids, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
     odd_rows, odd = ledger.read(
         lambda connection: queries.odd_figures(connection, scope.batch, FAILED_ROWS_SHOWN, scope.run_id)
@@ -141,13 +163,38 @@ def run_report(ledger: Ledger, scope: Scope, stats: RunStats, max_credits: int |
         message=stats.message,
         unsent=dict(stats.failures),
         status=batch_status(ledger, scope.batch),
-        max_credits=max_credits,
+        max_credits=context.settings.max_credits,
         held_rows=held_rows,
         held=held,
         repeats=scope.repeats,
         odd_figure_rows=odd_rows,
         odd_figures=odd,
+        dearer=context.submitter.sender.dearer,
+        cleared_up=context.cleared_up,
+        credits_assumed=0 if plan is None else plan.credits_assumed,
+        assumed_models=[] if plan is None else plan.assumed_models,
+        left_out=plan.left_out if isinstance(plan, Plan) else 0,
     )
+
+
+def did_all(context: RunContext, exported: Exported | None = None) -> bool:
+    """Whether the run did what it was asked for. Otherwise the same command comes again, and means this order."""
+    settler = context.state.settler
+    left = settler is not None and (settler.stats.unsettled or settler.stats.downloads_failed)
+    failed = exported is not None and exported.problem is not None
+    return context.stats.reason is ExitReason.DONE and not failed and not left
+
+
+def finish_order(context: RunContext, exported: Exported | None = None) -> None:
+    """Close the order that is done, unless whoever listens prints the report: then it is closed after that."""
+    if not context.listener.prints_report and did_all(context, exported):
+        close_order(context.ledger, context.batch)
+
+
+def close_order(ledger: Ledger, batch: Batch) -> None:
+    """Close the batch's open order if every row of it has its new id; where that fails, the next run does."""
+    with suppress(LedgerError):
+        ledger.change(lambda connection: orders.close(connection, batch, utc_now()))
 
 
 def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) -> list[dict[str, Any]]:

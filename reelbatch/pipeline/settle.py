@@ -3,27 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from reelbatch.client import Client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, runs, settlements, shared_limits
+from reelbatch.ledger import Ledger, accounts, due, runs
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
-from reelbatch.pipeline.open_client import open_client
+from reelbatch.pipeline.export import behind, export_settled
+from reelbatch.pipeline.resources import open_client, the_batch
+from reelbatch.pipeline.run_listener import listening
 from reelbatch.settings import Settings, api_of
-from reelbatch.settle import SettleOptions, Settler
-from reelbatch.submit import RenderWindow
+from reelbatch.settle import SettleOptions, Settler, SettleReason, SettleStats
+from reelbatch.signals import stopping_gently
+from reelbatch.submit import ExitReason, RenderWindow
 from reelbatch.submit.confirmation import ask_about_noted_ids
+
+if TYPE_CHECKING:
+    from reelbatch.pipeline.run_context import RunContext
 
 _COUNT_EVERY_S = 2.0
 
-on_settler: ContextVar[Callable[[Settler], None] | None] = ContextVar("on_settler", default=None)
-"""Told about each settler that works outside of a run."""
+_ENDED = {
+    SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
+    SettleReason.BAD_KEY: ExitReason.BAD_KEY,
+    SettleReason.LEDGER_FAILED: ExitReason.LEDGER_FAILED,
+}
+_NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
+
+
+async def settle_videos(context: RunContext) -> None:
+    """Follow the videos of a run's batch to their end; not after the run was stopped."""
+    if context.submitter.limiter.closed and context.stats.reason in _NO_MORE_CALLS:
+        return
+    settler = Settler(context.ledger, context.client, settle_options(context.settings, context.batch))
+    context.state.settler = settler
+    context.listener.settling(settler)
+    stats = await settler.run()
+    if (reason := _ENDED.get(stats.reason)) is not None:
+        context.submitter.stop(reason, stats.message)
+
+
+async def settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait: bool) -> None:
+    """Follow videos to their end outside of a run: settle, then export what changed; `listening` is told.
+
+    Raises:
+        SettingsError: there is no key, or no such batch.
+        LedgerUnusable: the batch belongs to another API.
+    """
+    chosen = the_batch(ledger, batch) if batch else None
+    async with open_settler(ledger, settings, chosen, wait=wait) as settler:
+        with stopping_gently(settler.stop):
+            await settler.run()
+    names = await asyncio.to_thread(to_export, ledger, settings, chosen, settler.stats)
+    await asyncio.to_thread(export_settled, ledger, names)
+
+
+def to_export(ledger: Ledger, settings: Settings, batch: Batch | None, stats: SettleStats) -> list[Batch]:
+    """Batches whose exported files lack what was settled."""
+    names = batches_of(ledger, settings, batch)
+    return names if stats.changed else behind(ledger, names)
+
+
+def batches_of(ledger: Ledger, settings: Settings, batch: Batch | None) -> list[Batch]:
+    """The batch that is named, or all of this API."""
+    return [batch] if batch else ledger.read(partial(due.batches_of, api=api_of(settings.base_url)))
 
 
 @asynccontextmanager
@@ -41,16 +89,15 @@ async def open_settler(
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
         settler = Settler(ledger, client, replace(settle_options(settings, batch), wait=wait, api=api))
-        names = [batch] if batch is not None else ledger.read(partial(settlements.batches_of, api=api))
+        names = batches_of(ledger, settings, batch)
         settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
-        if (listener := on_settler.get()) is not None:
-            listener(settler)
+        listening.get().settling(settler)
         yield settler
 
 
 def left_elsewhere(ledger: Ledger, api: str) -> str | None:
     """What a settle at `api` leaves alone since another API made it, and how to follow that; None: nothing."""
-    others = ledger.read(partial(shared_limits.unfinished_elsewhere, api=api))
+    others = ledger.read(partial(accounts.unfinished_elsewhere, api=api))
     if not others:
         return None
     local = "--base-url with its address on this machine, or --sandbox with --results"
@@ -62,7 +109,7 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
 
 
 def render_window(settings: Settings) -> int | None:
-    """Videos that may be unfinished at once: stated, or the plan's; None: any number."""
+    """Videos that may be unfinished at once: stated, or the tier's; None: any number."""
     if settings.render_window is not None or settings.tier is None:
         return settings.render_window
     return load_models(settings.models).render_windows.get(settings.tier)
@@ -75,7 +122,7 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, window:
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
-            window.count(await asyncio.to_thread(ledger.read, partial(shared_limits.unfinished, api=api)))
+            window.count(await asyncio.to_thread(ledger.read, partial(accounts.unfinished, api=api)))
         await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
         with suppress(Exception):
             await Settler(ledger, client, plan).run()

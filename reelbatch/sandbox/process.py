@@ -85,7 +85,7 @@ def _spawn(settings: SandboxConfig, file: Path) -> subprocess.Popen[bytes]:
         stated["data"] = str(settings.data.absolute())
     file.write_text(json.dumps({"sandbox": stated}), encoding="utf-8")  # is YAML too
     return subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)],
+        [sys.executable, "-P", "-m", "reelbatch.sandbox", "--stop-with-stdin", "--config", str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=child_environment(),

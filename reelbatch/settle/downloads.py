@@ -17,8 +17,9 @@ from reelbatch.domain import VideoId
 from reelbatch.errors import ApiError, DownloadRefused, ReelbatchError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, settlements, utc_now
-from reelbatch.ledger.idempotent_write import write
-from reelbatch.ledger.settlements import Filed, Rendered
+from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.settlements import Filed
+from reelbatch.ledger.transactions import write
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settle.file_names import marked_name, part_name, plain_name
 from reelbatch.storage.target import DownloadTarget, Part, PartGone, TargetProblem, is_full, reason

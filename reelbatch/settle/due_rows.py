@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from reelbatch.domain import Batch, RowKey
-from reelbatch.ledger import Ledger, looks, settlements, utc_now
-from reelbatch.ledger.idempotent_write import write
-from reelbatch.ledger.looks import TakeUnrefunded
-from reelbatch.ledger.settlements import Finished, FinishedPage, Rendered, RowId, TakeDue
+from reelbatch.ledger import Ledger, due, settlements, utc_now
+from reelbatch.ledger.due import Rendered, RowId, TakeDue, TakeUnrefunded
+from reelbatch.ledger.settlements import Finished, FinishedPage
+from reelbatch.ledger.transactions import write
 from reelbatch.retry import LONGEST_WAIT_S
 from reelbatch.settle.options import SettleOptions
 from reelbatch.storage import files
@@ -85,7 +85,7 @@ class DueRowQueue:
             latest=now + max(2 * self._interval, timedelta(seconds=LONGEST_WAIT_S)),
         )
         self._batches.append(self._batches.pop(0))  # each batch is first in its turn
-        return await write(self._ledger, settlements.take_due, item)
+        return await write(self._ledger, due.take_due, item)
 
     def _is_quiet(self, now: datetime) -> bool:
         """Whether nothing is due; a clock that was set back meanwhile does not make that last for hours."""
@@ -108,7 +108,7 @@ class DueRowQueue:
             return []
         by = now if self._plan.wait else self._opened
         item = TakeUnrefunded(tuple(self._batches), by, limit, _BETWEEN_LOOKS)
-        found = await write(self._ledger, looks.take_unrefunded, item)
+        found = await write(self._ledger, due.take_unrefunded, item)
         if len(found) < limit:
             self._refunds_at = now + self._interval
         return found
@@ -136,7 +136,7 @@ class DueRowQueue:
         await self._see_batches()
         names, others = tuple(self._batches), frozenset(besides)
         now = utc_now()
-        time = await self._read(lambda connection: settlements.next_due(connection, names, others, now))
+        time = await self._read(lambda connection: due.next_due(connection, names, others, now))
         if time is None:
             return None
         self._quiet_until = min(time, now + self._interval)
@@ -145,19 +145,19 @@ class DueRowQueue:
     async def unsettled(self) -> int:
         """Rows that are not finished now."""
         names = tuple(self._batches)
-        return await self._read(lambda connection: settlements.unsettled(connection, names))
+        return await self._read(lambda connection: due.unsettled(connection, names))
 
     async def _see_batches(self) -> None:
         plan, known = self._plan, set(self._batches)
         if plan.batch is not None:
             found = [plan.batch]
         else:
-            found = await self._read(lambda connection: settlements.batches_of(connection, plan.api))
+            found = await self._read(lambda connection: due.batches_of(connection, plan.api))
         for batch in found:
             if batch not in known:
-                await write(self._ledger, settlements.schedule, (batch, utc_now()))
+                await write(self._ledger, due.schedule, (batch, utc_now()))
                 if plan.wait:  # whoever sits there and waits is told how they stand now
-                    await write(self._ledger, settlements.recall, (batch, utc_now()))
+                    await write(self._ledger, due.recall, (batch, utc_now()))
                 self._batches.append(batch)
 
     async def _read(self, question: Callable[[Connection], Answer]) -> Answer:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reelbatch.domain import Batch, RowKey, RowState
-from reelbatch.ledger.looks import Refund
 from reelbatch.ledger.queries import OddFigure
-from reelbatch.ledger.settlements import Settlement
+from reelbatch.ledger.settlements import Refund, Settlement
 from reelbatch.settle.downloads import LARGEST_VIDEO
 
 FAILURES_KEPT = 100

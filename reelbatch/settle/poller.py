@@ -9,9 +9,10 @@ from typing import Any
 from reelbatch.client import Client, Video
 from reelbatch.domain import UNSETTLED, RowState, VideoId
 from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAnswer
-from reelbatch.ledger import Ledger, looks, settlements, utc_now
-from reelbatch.ledger.idempotent_write import write
-from reelbatch.ledger.settlements import FINAL, Final, Postponement, Rendered, RowId
+from reelbatch.ledger import Ledger, due, settlements, utc_now
+from reelbatch.ledger.due import Postponement, Rendered, RowId
+from reelbatch.ledger.settlements import FINAL, Final
+from reelbatch.ledger.transactions import write
 from reelbatch.retry import SharedBackoff, backoff
 from reelbatch.settle.options import SettleOptions, SettleStats
 
@@ -111,7 +112,7 @@ class Poller:
         self.backoff.on_success()
         if (final := final_of(row, video)) is None:
             return
-        refund = await write(self._ledger, looks.record_refunds, final)
+        refund = await write(self._ledger, settlements.record_refunds, final)
         if refund is not None:
             self._stats.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
 
@@ -144,7 +145,7 @@ class Poller:
         elif video.status == RowState.RENDERING and row.state != RowState.RENDERING:
             await write(self._ledger, settlements.record_rendering, row)
         elif row.waited_until is not None:
-            await write(self._ledger, settlements.record_understood, row)
+            await write(self._ledger, due.record_understood, row)
 
     async def _failed(self, row: Rendered, error: ApiError, started: float) -> None:
         """Ask again later; a row that the API refuses to talk about is waited for only so many times."""
@@ -167,9 +168,9 @@ class Poller:
         wait = timedelta(seconds=backoff(self._interval_s, failures))
         until = row.waited_until or now + self._holds
         if code is not None:
-            wait = max(wait, looks.rarer(now, until - self._holds, timedelta(seconds=self._interval_s)))
+            wait = max(wait, due.rarer(now, until - self._holds, timedelta(seconds=self._interval_s)))
         item = Postponement(row, now + wait, code, message, until)
-        await write(self._ledger, settlements.postpone, item)
+        await write(self._ledger, due.postpone, item)
 
 
 def _odd_state(video: Video) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from reelbatch.client import Client, Video
 from reelbatch.errors import ApiError, LedgerError
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.settlements import Rendered, RowId
+from reelbatch.ledger.due import Rendered, RowId
 from reelbatch.memory import old_objects_spared
 from reelbatch.settle.downloads import Access, Downloads
 from reelbatch.settle.due_rows import DueRowQueue

@@ -11,8 +11,8 @@ from reelbatch.domain import ClaimedRow
 from reelbatch.domain.money import MISSING
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.accounts import PriceClass, class_of
 from reelbatch.ledger.attempts import Answer
-from reelbatch.ledger.prices import PriceClass, class_of
 
 _LONGEST_WAIT_S = 0.25
 _RECOVER_EVERY_S = 2.0

@@ -9,15 +9,16 @@ from typing import NoReturn
 from weakref import WeakSet
 
 from reelbatch.client import Client, create_body
+from reelbatch.client.outcome import Kind, Outcome, Policy, classify
 from reelbatch.domain import ClaimedRow, RunId, Token
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
-from reelbatch.ledger import Ledger, attempts, utc_now
-from reelbatch.ledger.attempts import Admission, Ending, Intent, Ruling, Window
+from reelbatch.ledger import Ledger, utc_now
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Release
+from reelbatch.ledger.intents import Admission, Intent, Ruling, Window, record_intents
 from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.selection import RepeatPolicy
-from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
@@ -214,7 +215,7 @@ class RowSender:
             repeats=self.repeats,
             halts_on_drift=options.halts_on_drift,
         )
-        ruling = await self._ledger.write(attempts.record_intents, intent)
+        ruling = await self._ledger.write(record_intents, intent)
         if ruling.admission is not Admission.ADMITTED:
             self._refuse(row, ruling)
         self.stats.reserve(ruling.reserved)

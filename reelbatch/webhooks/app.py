@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger.transactions import write
 from reelbatch.ledger.webhook_events import Effect, record_events, token_of
 from reelbatch.printable import Printable
 from reelbatch.webhooks.events import Event, Malformed, read_event

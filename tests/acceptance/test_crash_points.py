@@ -1,4 +1,4 @@
-"""What `make proof` kills is what users run: its stand-ins without Prefect pass the crash points of the flows."""
+"""What `make proof` kills is what users run: a wheel's commands pass the crash points of the flows."""
 
 import sys
 from collections.abc import Iterator
@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Workplace, working
+from proof.wheel import as_from_a_wheel
 
 from reelbatch import failpoints
 from reelbatch.sandbox import RunningSandbox, start
 
-STAND_INS = Path(__file__).parents[1] / "proof" / "without_prefect"
-WITHOUT_PREFECT = f"import sys; sys.path.insert(0, {str(STAND_INS)!r}); from reelbatch.cli import main; main()"
 ROWS = "row_key,image_path,prompt,end_seconds,model,resolution\n" + "".join(
     f"{key},https://images.example.com/{key}.png,Slow pan,2,ltx-2.3,480p\n" for key in ("good", "refused", "dud")
 )
@@ -25,26 +24,28 @@ def running() -> Iterator[RunningSandbox]:
         yield sandbox
 
 
-def passed(place: Workplace, command: str, *options: str, prefect: bool) -> list[str]:
+def passed(place: Workplace, command: str, *options: str, clone: bool) -> list[str]:
     """The points that a command passes, each once."""
-    record = place.folder / f"points-{command}-{prefect}"
-    before = [sys.executable, "-m", "reelbatch"] if prefect else [sys.executable, "-c", WITHOUT_PREFECT]
-    folder = place.folder / str(prefect)
+    record = place.folder / f"points-{command}-{clone}"
+    folder = place.folder / str(clone)
     where = ("--results", f"sqlite:///{folder / 'r.db'}", "--base-url", place.sandbox.url)
     videos = ("--download", str(folder / "videos"))
+    path = {} if clone else {"PYTHONPATH": str(place.folder / "wheel")}
     done = place._spawn(
-        [*before, command, *options, *where, *videos], {failpoints.VARIABLE: f"record@{record}"}
+        [sys.executable, "-m", "reelbatch", command, *options, *where, *videos],
+        {failpoints.VARIABLE: f"record@{record}", **path},
     ).finish()
     assert done.code in {0, 1}, done.err  # a row is refused, and one fails to render
     return sorted(set(record.read_text().split()))
 
 
 @pytest.mark.slow
-def test_flows_and_their_stand_ins_pass_the_same_points(
+def test_flows_and_a_wheels_commands_pass_the_same_points(
     tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, str]
 ) -> None:
     """`generate`, `rerun` and `settle`: a step that only the flow has would be proven by nothing."""
     with working(tmp_path, sandbox, {**prefect_env, "REELBATCH_CONCURRENCY": "1"}) as place:
+        as_from_a_wheel(place.folder / "wheel")
         place.manifest.write_text(ROWS)
         sandbox.set_faults(match=FAULTS)
         for command, options in {
@@ -52,5 +53,5 @@ def test_flows_and_their_stand_ins_pass_the_same_points(
             "rerun": ("--settle", "--json"),
             "settle": (),
         }.items():
-            flow, stand_in = (passed(place, command, *options, prefect=prefect) for prefect in (True, False))
-            assert flow == stand_in
+            flow, wheel = (passed(place, command, *options, clone=clone) for clone in (True, False))
+            assert flow == wheel

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import psutil
 import psycopg
 import pytest
 from conftest import HAS_ID
 from databases import postgres_url
-from ports import free_port
-from waiting import until, wait_until
+from deployments import POOL, Server, free_url, kill
+from waiting import until
 
 from reelbatch.ledger.engine import parse_url
 from reelbatch.sandbox import RunningSandbox, start
@@ -28,7 +25,6 @@ from reelbatch.sandbox import RunningSandbox, start
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-ROOT = Path(__file__).parents[2]
 KEY = "marked-key-0815-of-the-api"
 PASSWORD = "marked-password-4711"  # noqa: S105 - of a database that asks for none
 ROWS, AT_ONCE = 120, 4
@@ -36,11 +32,9 @@ LEASE_S = 4.0
 
 
 @dataclass(frozen=True)
-class Site:
-    """A server, a work pool, and a folder for everything that is said."""
+class Site(Server):
+    """A server, a work pool, and the results table of all who work for it."""
 
-    url: str
-    folder: Path
     results: str
 
     def query(self, question: str, *values: Any) -> list[dict[str, Any]]:
@@ -51,55 +45,6 @@ class Site:
                 return connection.execute(question, values).fetchall()
             except psycopg.errors.UndefinedTable:
                 return []
-
-    @property
-    def env(self) -> dict[str, str]:
-        """For Prefect's own commands; no key and no password."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PREFECT_", "REELBATCH_", "MAGIC_HOUR_"))
-        }
-        quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PWD": str(ROOT)}
-        home = {"PREFECT_HOME": str(self.folder / "home"), "PREFECT_API_URL": self.url}
-        often = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1"}
-        return {**kept, **quiet, **home, **often}
-
-    def prefect(self, *arguments: str) -> str:
-        """Run one of Prefect's commands; answers with what it printed."""
-        command = [sys.executable, "-m", "prefect", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    @contextmanager
-    def background(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """One of Prefect's long-running commands; what it says goes to a file."""
-        with (self.folder / f"{name}.log").open("wb") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *arguments],
-                cwd=ROOT,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-            )
-        try:
-            yield process
-        finally:
-            kill(process)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """`kill -9` of a process and everything that it started: the machine is gone."""
-    if process.poll() is None:
-        victims = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        for victim in victims:
-            victim.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -114,33 +59,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[Sit
     """`prefect server start`, a process work pool and `prefect deploy --all`, as the documentation says."""
     folder = tmp_path_factory.mktemp("site")
     prefect.home(folder / "home")
-    port = free_port()
     results = parse_url(postgres_url()).set(password=PASSWORD).render_as_string(hide_password=False)
-    site = Site(f"http://127.0.0.1:{port}/api", folder, results)
-    with site.background("server", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"):
-        wait_until(lambda: answers(f"{site.url}/health"), "Prefect's server answers")
-        site.prefect("work-pool", "create", "reelbatch", "--type", "process")
+    site = Site(free_url(), folder, results)
+    with site.running():
         site.prefect("--no-prompt", "deploy", "--all")
         yield site
-
-
-def answers(url: str) -> bool:
-    """Whether anything good comes back."""
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
-@asynccontextmanager
-async def prefect_client(site: Site) -> AsyncIterator[PrefectClient]:
-    """The server's API."""
-    from prefect import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    with temporary_settings({PREFECT_API_URL: site.url}):
-        async with get_client() as client:
-            yield client
 
 
 async def state_of(client: PrefectClient, run: Any) -> str:
@@ -192,7 +115,7 @@ async def test_two_workers_share_a_batch_and_one_may_be_killed(
         "config": None,
         "sandbox": False,
     }
-    async with prefect_client(site) as client:
+    async with site.client() as client:
         await keep_secrets(site)
         found = {deployment.name: deployment for deployment in await client.read_deployments()}
         assert set(found) == {"generate", "settle", "rerun"}
@@ -204,7 +127,7 @@ async def test_two_workers_share_a_batch_and_one_may_be_killed(
             for schedule in deployment.schedules:
                 await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
         with ExitStack() as stack:
-            pool = ("worker", "start", "--pool", "reelbatch", "--type", "process", "--limit", "1")
+            pool = ("worker", "start", *POOL, "--limit", "1")
             workers = [stack.enter_context(site.background(f"worker-{n}", *pool, "--name", f"w{n}")) for n in (1, 2)]
             runs = [
                 await client.create_flow_run_from_deployment(found["generate"].id, parameters=parameters)

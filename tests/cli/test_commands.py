@@ -14,7 +14,7 @@ import pytest
 from reelbatch.cli import main
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.accounts import Payer
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data"

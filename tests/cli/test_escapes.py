@@ -19,11 +19,13 @@ from terminal import WAIT_S, environment, typed
 
 from reelbatch.domain import Batch, RunId, Token
 from reelbatch.ledger import Ledger, attempts, claims, utc_now
-from reelbatch.ledger.attempts import Answer, Ending, Intent
+from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim
+from reelbatch.ledger.intents import Intent, record_intents
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope
-from reelbatch.pipeline.generate import GenerateOptions, load
+from reelbatch.pipeline.load_manifest import load
+from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.settings import load_settings
 
 CLEAR = "\x1b[2J\x1b[1;1H"
@@ -113,7 +115,7 @@ def table(tmp_path: Path) -> str:
         ((row,),) = ledger.change(lambda connection: claims.claim(connection, [claim]))
         token = Token("rb_0123456789abcdef0123")
         intent = Intent(row, RunId("run-1"), token, utc_now(), None)
-        ledger.change(lambda connection: attempts.record_intents(connection, [intent]))
+        ledger.change(lambda connection: record_intents(connection, [intent]))
         known = {"batch": BATCH, "row_key": row.row_key, "generation": 1, "run_id": RunId("run-1"), "token": token}
         lost = Answer(**known, at=utc_now(), ending=Ending.IN_DOUBT, reserved=1, message=f"m{EVIL}")
         ledger.change(lambda connection: attempts.record_answers(connection, [lost]))

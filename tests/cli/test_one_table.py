@@ -16,7 +16,7 @@ import reelbatch
 from reelbatch.cli import main
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.accounts import Payer
 
 MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
 Run = Callable[..., tuple[int, str, str]]

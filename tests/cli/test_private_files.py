@@ -17,8 +17,9 @@ from reelbatch.errors import UsageError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.rescue_files import RescueFile
 from reelbatch.pipeline.export import export
-from reelbatch.pipeline.findings import write_list
-from reelbatch.pipeline.generate import GenerateOptions, load
+from reelbatch.pipeline.load_manifest import load
+from reelbatch.pipeline.plan import GenerateOptions
+from reelbatch.pipeline.reconcile_list import write_list
 from reelbatch.sandbox import start
 from reelbatch.settings import load_settings
 

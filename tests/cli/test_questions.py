@@ -11,7 +11,8 @@ from terminal import environment, typed
 
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import generations
-from reelbatch.pipeline.generate import GenerateOptions, load
+from reelbatch.pipeline.load_manifest import load
+from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.settings import load_settings
 
 API = "https://api.example.invalid"

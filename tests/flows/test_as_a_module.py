@@ -41,6 +41,17 @@ def test_the_last_lines_of_the_log_arrive(tmp_path: Path, home: Path) -> None:
     assert "Error logging to API" not in run.stderr
 
 
+def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, home: Path) -> None:
+    """Whoever looks at the run finds it there: of an answer that can't be brought in, for example."""
+    left = tmp_path / "results" / "sandbox" / "reelbatch.rescue.jsonl"
+    left.parent.mkdir(parents=True)
+    left.write_text("what somebody else wrote")
+    manifest = str(ROOT / "data" / "catalogue.csv")
+    run = _module(f"manifest={manifest}", "sandbox=true", "limit=1", folder=tmp_path, home=home)
+    said = [line for line in run.stderr.splitlines() if left.name in line and "Flow run" in line]
+    assert len(said) == 1, run.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reelbatch.cli.shared import repeated
+from reelbatch.cli.options import repeated
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,9 @@ from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger import Comparison, Ledger, Origin, attempts, claims, queries, runs, schema, utc_now
-from reelbatch.ledger.attempts import Admission, Answer, Asked, Ending, Intent
+from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim, Release
+from reelbatch.ledger.intents import Admission, Asked, Intent, record_intents
 from reelbatch.ledger.schema import batches, generations, results
 from reelbatch.ledger.schema import runs as runs_table
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
@@ -118,7 +119,7 @@ class Worker:
 
     def admit(self, intent: Intent) -> Admission:
         """Record an intent, if the cap allows."""
-        return self.ledger.change(lambda connection: attempts.record_intents(connection, [intent]))[0].admission
+        return self.ledger.change(lambda connection: record_intents(connection, [intent]))[0].admission
 
     def send(self, taken: ClaimedRow, ending: Ending = Ending.SUBMITTED, **answered: Any) -> Intent:
         """From claimed to the answer."""
@@ -220,7 +221,7 @@ def run_entry(worker: Worker) -> dict[str, Any]:
 
 def committed(ledger: Ledger, batch: Batch = SPRING) -> int:
     """The worst case that caps are counted against, checked against the sum over all attempts."""
-    running = ledger.read(lambda connection: queries.committed(connection, batch))
+    running = ledger.read(lambda connection: queries.worst_case(connection, batch))
     credits_ = ledger.read(lambda connection: queries.credits_of(connection, batch))
     assert credits_ == ledger.read(lambda connection: queries.added_up(connection, batch))
     assert running == credits_.worst_case

@@ -11,10 +11,12 @@ from sqlalchemy import delete, select
 
 from reelbatch.domain import ClaimedRow, Credits, RowState
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, attempts, claims, in_doubt, queries, schema, settlements, utc_now
-from reelbatch.ledger.attempts import Admission, Ending, Intent
+from reelbatch.ledger import Ledger, accounting, claims, queries, schema, settlements, utc_now
+from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.intents import Admission, Intent, record_intents
 from reelbatch.ledger.schema import batches, prices
-from reelbatch.ledger.settlements import Final, Rendered
+from reelbatch.ledger.settlements import Final
 
 ROWS = 100
 
@@ -38,9 +40,7 @@ async def test_a_hundred_at_once_never_pass_the_cap(tables: tuple[Ledger, Ledger
     told: list[Admission] = []
     while claimed:
         intents = [(run, run.intent(taken)) for run, taken in claimed]
-        rulings = await asyncio.gather(
-            *(run.ledger.write(attempts.record_intents, intent) for run, intent in intents)
-        )
+        rulings = await asyncio.gather(*(run.ledger.write(record_intents, intent) for run, intent in intents))
         told += [ruling.admission for ruling in rulings if ruling.admission is not Admission.WAIT]
         left = zip(claimed, rulings, strict=True)
         claimed = [row for row, ruling in left if ruling.admission is Admission.WAIT]
@@ -225,8 +225,8 @@ def test_a_doubt_of_unknown_rate_makes_the_worst_case_unknown(ledger: Ledger) ->
     assert credits_of(ledger).unknown == 1
     capped_run = begin(ledger, "run-2", max_credits=1000)
     assert admissions(capped_run, 1) == ["unknown_cost"]
-    assert ledger.change(lambda connection: in_doubt.rate(connection, SPRING, lambda _: None)) == 0
-    assert ledger.change(lambda connection: in_doubt.rate(connection, SPRING, lambda _: 960)) == 1
+    assert ledger.change(lambda connection: accounting.rate(connection, SPRING, lambda _: None)) == 0
+    assert ledger.change(lambda connection: accounting.rate(connection, SPRING, lambda _: 960)) == 1
     assert credits_of(ledger) == ledger.read(lambda connection: queries.added_up(connection, SPRING))
     assert (credits_of(ledger).unknown, credits_of(ledger).in_doubt) == (0, 960)
     assert capped_run.admit(capped_run.intent(claimed_again(capped_run))) == "over_cap"
@@ -295,7 +295,7 @@ def test_intents_of_two_batches_in_one_group_are_counted_apart(ledger: Ledger) -
     autumn = begin(ledger, "run-2", max_credits=ESTIMATE, batch="autumn")
     pairs = zip(spring.claim(), autumn.claim(), strict=True)
     intents = [intent for one, other in pairs for intent in (spring.intent(one), autumn.intent(other))]
-    rulings = ledger.change(lambda connection: attempts.record_intents(connection, intents))
+    rulings = ledger.change(lambda connection: record_intents(connection, intents))
     told = [ruling.admission for ruling in rulings]
     assert told == ["admitted", "admitted", "admitted", "over_cap", "wait", "over_cap"]
     assert committed(ledger) == 2 * ESTIMATE

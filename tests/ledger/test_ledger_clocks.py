@@ -7,15 +7,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from reelbatch.ledger import Ledger, shared_limits
+from reelbatch.ledger import Ledger, accounts
 from reelbatch.ledger.schema import apis
 
 
 def take(ledger: Ledger, creates: int = 4) -> float:
     """Seconds until a lot begins, at one create a second."""
-    return ledger.change(
-        lambda connection: shared_limits.take_lots(connection, [shared_limits.Lot("local", creates, 1.0)])
-    )[0]
+    return ledger.change(lambda connection: accounts.take_lots(connection, [accounts.Lot("local", creates, 1.0)]))[0]
 
 
 def test_start_times_of_a_clock_that_was_ahead_are_brought_back(ledger: Ledger) -> None:

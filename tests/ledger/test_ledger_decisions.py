@@ -26,12 +26,13 @@ from acting import (
 from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, attempts, in_doubt, settlements, undoing, utc_now
-from reelbatch.ledger.attempts import Ending, Intent
-from reelbatch.ledger.in_doubt import Decision, Verdict
+from reelbatch.ledger import Ledger, attempts, in_doubt, settlements, utc_now
+from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.in_doubt import Decision, Undo, Verdict
+from reelbatch.ledger.intents import Intent
 from reelbatch.ledger.schema import decisions
-from reelbatch.ledger.settlements import Final, Rendered
-from reelbatch.ledger.undoing import Undo
+from reelbatch.ledger.settlements import Final
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ def decide(ledger: Ledger, key: str, video_id: str | None = None, command: str =
 
 def undo(ledger: Ledger, key: str | None = None) -> list[str | None]:
     """Take the last decision back; what stood in the way of each row, None where nothing did."""
-    made = ledger.read(lambda connection: undoing.last_made(connection, SPRING, RowKey(key) if key else None))
+    made = ledger.read(lambda connection: in_doubt.last_made(connection, SPRING, RowKey(key) if key else None))
     items = [Undo(each, "somebody", utc_now()) for each in made]
-    return ledger.change(partial(undoing.undo, items=items))
+    return ledger.change(partial(in_doubt.undo, items=items))
 
 
 def standing(worker: Worker, intent: Intent) -> tuple[Any, ...]:

@@ -155,3 +155,5 @@ def test_a_file_with_an_odd_name_is_found(tmp_path: Path) -> None:
     with Ledger(url) as ledger:
         sent(ledger)
         assert statuses_at_a_glance(url) == [batch_status(ledger, batch) for batch in (AUTUMN, SPRING)]
+        assert ledger.shown_url == url
+        assert (tmp_path / "50%20 off #1 é.db").exists()

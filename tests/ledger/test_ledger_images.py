@@ -9,7 +9,7 @@ from acting import SPRING, begin, entry, keys, load, row, set_row, tell
 
 from reelbatch.domain import Row, RowState
 from reelbatch.ledger import Ledger, Origin
-from reelbatch.ledger.attempts import Asked
+from reelbatch.ledger.intents import Asked
 from reelbatch.ledger.selection import Action, Regenerate
 
 

@@ -27,11 +27,12 @@ from reelbatch.domain import Row, RowState, VideoId
 from reelbatch.errors import OrderOpen
 from reelbatch.ledger import Ledger, orders, queries, reruns, settlements, utc_now
 from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Regenerate
-from reelbatch.ledger.settlements import Final, Rendered
+from reelbatch.ledger.settlements import Final
 
 ALL, CHANGED, NONE = Regenerate.ALL, Regenerate.CHANGED, Regenerate.NONE
 KEYS = ("a", "b", "c")

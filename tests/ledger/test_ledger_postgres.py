@@ -17,13 +17,13 @@ from sqlalchemy import Connection, event, select, text, update
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, attempts, claims, runs, schema
-from reelbatch.ledger.attempts import Admission
+from reelbatch.ledger import Ledger, claims, runs, schema
 from reelbatch.ledger.claims import Claim
+from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import has_secret, parse_url, shown
+from reelbatch.ledger.intents import Admission, record_intents
 from reelbatch.ledger.schema import generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
-from reelbatch.ledger.version import VERSION
 
 KEYS = [f"key-{number:03}" for number in range(40)]
 PASSWORD = "s3cret"  # noqa: S105 - of nobody
@@ -93,7 +93,7 @@ async def test_a_group_in_flight_survives_a_lost_connection(ledger: Ledger, gate
     load(ledger, rows_of(*KEYS))
     worker = begin(ledger)
     intents = [worker.intent(row) for row in worker.claim()]
-    writes = (ledger.write(attempts.record_intents, intent) for intent in intents)
+    writes = (ledger.write(record_intents, intent) for intent in intents)
     _, *admitted = await asyncio.gather(asyncio.to_thread(flicker, gate), *writes)
     assert {ruling.admission for ruling in admitted} == {Admission.ADMITTED}
     assert set(states(ledger).values()) == {"sending"}

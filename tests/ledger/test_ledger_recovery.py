@@ -30,8 +30,8 @@ from acting import (
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerUnusable, StateConflict
 from reelbatch.ledger import Ledger, runs, utc_now
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.paid_requests import Payer
 
 HOUR = timedelta(hours=1)
 

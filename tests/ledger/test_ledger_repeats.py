@@ -11,8 +11,9 @@ from acting import HERE, SPRING, begin, entry, keys, lines, load, row, rows_of, 
 
 from reelbatch.domain import Batch, Row, RowState
 from reelbatch.ledger import Ledger, Origin, queries
-from reelbatch.ledger.attempts import Admission
-from reelbatch.ledger.paid_requests import PAID, Payer
+from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.intents import Admission
+from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy
 
 AUTUMN = Batch("autumn")

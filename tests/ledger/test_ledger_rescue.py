@@ -34,10 +34,11 @@ from acting import (
 from waiting import until
 
 from reelbatch.ledger import Ledger, utc_now
-from reelbatch.ledger.attempts import Answer, Ending, Intent
+from reelbatch.ledger.attempts import Answer, Ending
+from reelbatch.ledger.intents import Intent
 from reelbatch.ledger.rescue_files import RescueFile, lying, objection, replay, unverified
-from reelbatch.pipeline.findings import Finding
-from reelbatch.pipeline.reconcile import Rules, reconcile
+from reelbatch.pipeline.reconcile import Placed, Rules, reconcile
+from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.submit.recorder import Recorder
 from reelbatch.submit.run_stats import ExitReason
 
@@ -71,7 +72,7 @@ def under_way(ledger: Ledger, *keys: str) -> list[Intent]:
 
 
 async def test_an_id_waits_in_a_file_until_the_next_run(
-    ledger: Ledger, path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The table is locked when the answer comes: the run stops, the id goes to a file, the next run takes it up."""
     (intent,) = under_way(ledger, "a")
@@ -81,7 +82,7 @@ async def test_an_id_waits_in_a_file_until_the_next_run(
         await recorder.record(answer(intent))
     assert states(ledger) == {"a": "sending"}
     assert {reason for reason, _ in stopped} == {ExitReason.LEDGER_FAILED}
-    assert "kept in" in capsys.readouterr().err
+    assert "kept in" in caplog.text
     with Ledger(str(ledger.url)) as next_run:
         assert replay(next_run) == 1
         assert states(next_run) == {"a": "queued"}
@@ -211,7 +212,7 @@ def in_old_form(ledger: Ledger, said: Answer) -> None:
 
 @pytest.mark.parametrize("forged", ["credits", "other row", "old form", "noise", "pipe", "link"])
 def test_what_can_not_be_verified_is_reported_and_moves_nothing(
-    ledger: Ledger, forged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Ledger, forged: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It stays there, and nobody can say of a row that it was not created: the file may hold its id."""
     intent, other = under_way(ledger, "a", "b")
@@ -236,7 +237,7 @@ def test_what_can_not_be_verified_is_reported_and_moves_nothing(
         assert replay(ledger) == 0
         assert (states(ledger), committed(ledger)) == ({"a": "sending", "b": "sending"}, 2 * ESTIMATE)
         (left,) = unverified(ledger)
-        assert str(left) in capsys.readouterr().err
+        assert str(left) in caplog.messages[-1]
     assert "see to them first" in (objection(ledger) or "")
     left.unlink()
     assert objection(ledger) is None
@@ -248,12 +249,12 @@ async def test_no_row_is_declared_not_created_while_a_file_can_not_be_read(ledge
     tell(ledger, intent, Ending.IN_DOUBT)
     file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
     file.write_text("what somebody else wrote")
-    finding = Finding(intent.row.row_key, None)
-    (refused,) = await reconcile(ledger, None, [(SPRING, finding)], Rules(0))
+    finding = ListEntry(intent.row.row_key, None)
+    (refused,) = await reconcile(ledger, None, [Placed(SPRING, finding)], Rules(0))
     assert file.name in (refused.problem or "")
     assert states(ledger) == {"a": "in_doubt"}
     unverified(ledger)[0].unlink()
-    (done,) = await reconcile(ledger, None, [(SPRING, finding)], Rules(0))
+    (done,) = await reconcile(ledger, None, [Placed(SPRING, finding)], Rules(0))
     assert done.problem is None
     assert states(ledger) == {"a": "pending"}
 

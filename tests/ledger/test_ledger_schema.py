@@ -8,7 +8,8 @@ from acting import begin, load, rows_of, set_row, states
 from reelbatch.domain import HAS_ID, TRANSITIONS, RowState
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, transitions
-from reelbatch.ledger.schema import RESULT_COLUMNS, generations, results
+from reelbatch.ledger.columns import RESULT_COLUMNS
+from reelbatch.ledger.schema import generations, results
 from reelbatch.ledger.transitions import Move
 
 MOVES = {name: value for name, value in vars(transitions).items() if isinstance(value, Move)} | {

@@ -27,7 +27,8 @@ from sqlalchemy import update
 from reelbatch.domain import RowState, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.ledger import Ledger, attempts, queries, reruns, schema
-from reelbatch.ledger.attempts import Admission, Ending, Intent
+from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.intents import Admission, Intent, record_intents
 from reelbatch.ledger.reruns import Selection
 
 AFTER = {
@@ -131,7 +132,7 @@ def test_a_row_is_sent_by_its_holder_only_and_once(worker: Worker) -> None:
     assert committed(worker.ledger) == ESTIMATE
     together = [worker.intent(second), worker.intent(first)]
     with pytest.raises(StateConflict, match="1 of 2 rows"):
-        worker.ledger.change(lambda connection: attempts.record_intents(connection, together))
+        worker.ledger.change(lambda connection: record_intents(connection, together))
     assert states(worker.ledger)["b"] == "claimed"
 
 
@@ -216,9 +217,9 @@ def test_an_answer_after_the_final_cost_changes_no_sum(worker: Worker) -> None:
     """The settled figure stands, whatever is recorded again."""
     intent = worker.send(worker.claim(1)[0], credits_charged=60)
     settled(worker.ledger, intent, 0)
-    before = worker.ledger.read(lambda connection: queries.committed(connection, SPRING))
+    before = worker.ledger.read(lambda connection: queries.worst_case(connection, SPRING))
     tell(worker.ledger, intent, credits_charged=60)
-    assert worker.ledger.read(lambda connection: queries.committed(connection, SPRING)) == before
+    assert worker.ledger.read(lambda connection: queries.worst_case(connection, SPRING)) == before
 
 
 def test_an_id_whose_attempt_the_table_lacks_is_kept(ledger: Ledger) -> None:

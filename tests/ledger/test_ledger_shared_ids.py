@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from reelbatch.domain import VideoId
 from reelbatch.ledger import Ledger, attempts
-from reelbatch.ledger.shared_ids import SharedId, shared_ids
+from reelbatch.ledger.paid_requests import SharedId, shared_ids
 
 _WAITS = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 

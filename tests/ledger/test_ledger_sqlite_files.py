@@ -17,13 +17,13 @@ from sqlalchemy import Connection, event
 
 from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, attempts, migrations, queries
+from reelbatch.ledger import Ledger, migrations, queries
 from reelbatch.ledger.accounting import Ending
-from reelbatch.ledger.attempts import Admission
+from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import open_engine, parse_url, shown
+from reelbatch.ledger.intents import Admission, record_intents
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.schema import metadata
-from reelbatch.ledger.version import VERSION
 
 OPENER = """
 import sys
@@ -48,11 +48,12 @@ AS_THIRD_VERSION = (
     "DROP INDEX attempts_same",
     "DROP VIEW results",
     *(f"DROP INDEX {name}" for name in ("attempts_odd", "attempts_unrated")),
-    f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3} FROM generations",  # noqa: S608 - our columns
+    f"CREATE TABLE results AS SELECT {migrations._COLUMNS_3}, in_manifest AS listed FROM generations",  # noqa: S608 - our columns
     *(f"DROP TABLE {table}" for table in ("generations", "orders", "accounts", "prices")),
     "DROP INDEX attempts_refund",
     *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in _OF_VERSION_4),
     "CREATE INDEX results_state ON results (batch, state, row_number)",
+    "ALTER TABLE batches RENAME COLUMN worst_case TO committed",
     "UPDATE reelbatch_schema SET version = 3",
 )
 AS_SECOND_VERSION = (
@@ -267,7 +268,7 @@ async def test_a_short_lock_is_waited_for(path: Path) -> None:
         worker = begin(ledger)
         intent = worker.intent(worker.claim()[0])
         with locked(path) as other:
-            waiting = asyncio.create_task(ledger.write(attempts.record_intents, intent))
+            waiting = asyncio.create_task(ledger.write(record_intents, intent))
             done, _ = await asyncio.wait({waiting}, timeout=0.2)
             assert not done
             other.execute("COMMIT")
@@ -281,9 +282,9 @@ async def test_a_long_lock_is_an_error_and_nothing_is_sent(url: str, path: Path)
         worker = begin(ledger)
         taken = worker.claim()[0]
         with locked(path), pytest.raises(LedgerError, match="kept it locked for too long"):
-            await ledger.write(attempts.record_intents, worker.intent(taken))
+            await ledger.write(record_intents, worker.intent(taken))
         assert states(ledger) == {"a": "claimed"}
-        assert (await ledger.write(attempts.record_intents, worker.intent(taken))).admission is Admission.ADMITTED
+        assert (await ledger.write(record_intents, worker.intent(taken))).admission is Admission.ADMITTED
 
 
 def test_a_table_that_is_locked_when_opened_says_so(url: str, path: Path) -> None:
@@ -309,7 +310,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         worker = begin(ledger)
         intents = [worker.intent(taken) for taken in worker.claim()]
         fill_disk(ledger)
-        writes = (ledger.write(attempts.record_intents, intent) for intent in intents)
+        writes = (ledger.write(record_intents, intent) for intent in intents)
         told = await asyncio.gather(*writes, return_exceptions=True)
         refused = [error for error in told if isinstance(error, LedgerError)]
         assert refused
@@ -319,7 +320,7 @@ async def test_a_full_disk_admits_no_intent(url: str) -> None:
         assert committed(ledger) == len(admitted) * ESTIMATE
     with Ledger(url) as again:
         late = next(intent for intent, said in zip(intents, told, strict=True) if isinstance(said, LedgerError))
-        assert (await again.write(attempts.record_intents, late)).admission is Admission.ADMITTED
+        assert (await again.write(record_intents, late)).admission is Admission.ADMITTED
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")

@@ -9,7 +9,7 @@ from acting import load, rows_of
 from sqlalchemy import Connection, event
 
 from reelbatch.domain import RowState, RunId
-from reelbatch.ledger import Ledger, claims, in_doubt, queries, settlements, shared_ids, utc_now
+from reelbatch.ledger import Ledger, claims, due, in_doubt, paid_requests, queries, utc_now
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.selection import Scope
 
@@ -62,7 +62,7 @@ def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:
 def test_settling_reads_only_what_is_due(ledger: Ledger) -> None:
     """Rows that are due are found by time, without a sort."""
     load(ledger, rows_of("a"))
-    plan = plan_of(ledger, lambda connection: connection.execute(settlements.due("spring", utc_now(), 10)).all())
+    plan = plan_of(ledger, lambda connection: connection.execute(due.due("spring", utc_now(), 10)).all())
     assert "results_due (batch=? AND due_at<?)" in plan
     assert "TEMP B-TREE" not in plan
 
@@ -87,6 +87,6 @@ def test_the_owner_of_an_id_is_found_by_an_index(ledger: Ledger) -> None:
     load(ledger, rows_of("a"))
     plan = plan_of(ledger, lambda connection: in_doubt.owners_of(connection, "vid-1"))
     assert "USING INDEX attempts_video (video_id=?)" in plan
-    plan = plan_of(ledger, lambda connection: shared_ids.shared_ids(connection, "spring", 10))
+    plan = plan_of(ledger, lambda connection: paid_requests.shared_ids(connection, "spring", 10))
     assert "attempts_same (batch=?)" in plan
     assert "SCAN" not in plan

@@ -113,7 +113,7 @@ def test_what_is_done_is_what_was_counted(ledger: Ledger, small_spans: int, rege
         else:
             # Should its worker die, nobody sends what the manifest no longer says.
             overtaken = action is Action.AT_WORK and case.changed
-            assert now == {**before[case.key], "listed": not overtaken}, case
+            assert now == {**before[case.key], "in_manifest": not overtaken}, case
 
 
 @pytest.mark.parametrize("regenerate", Regenerate)
@@ -135,8 +135,8 @@ def test_rows_that_are_gone_are_left_alone(ledger: Ledger) -> None:
     before = entries(ledger)
     load(ledger, [row("new", 1)])
     after = entries(ledger)
-    assert {key: found | {"listed": True} for key, found in after.items() if key != "new"} == before
-    assert not any(found["listed"] for key, found in after.items() if key != "new")
+    assert {key: found | {"in_manifest": True} for key, found in after.items() if key != "new"} == before
+    assert not any(found["in_manifest"] for key, found in after.items() if key != "new")
     with ledger.staged([[row("new", 1)]]) as manifest:
         assert manifest.compare(SPRING).gone == len(CASES)
     assert keys(begin(ledger).claim()) == ["new"]
@@ -219,7 +219,7 @@ def test_batches_do_not_touch_each_other(ledger: Ledger) -> None:
     autumn = Batch("autumn")
     load(ledger, rows_of("a", "b"))
     load(ledger, rows_of("a"), batch=autumn)
-    assert [found["listed"] for found in entries(ledger).values()] == [True, True]
+    assert [found["in_manifest"] for found in entries(ledger).values()] == [True, True]
     assert keys(begin(ledger, batch=autumn).claim()) == ["a"]
     assert set(states(ledger).values()) == {RowState.PENDING}
 

@@ -10,9 +10,9 @@ from acting import begin, committed, load, rows_of, states
 from sqlalchemy import Connection, event, insert, select
 
 from reelbatch.errors import LedgerError, StateConflict
-from reelbatch.ledger import Ledger, attempts, uploads, utc_now
+from reelbatch.ledger import Ledger, uploads, utc_now
 from reelbatch.ledger import schema as tables
-from reelbatch.ledger.attempts import Admission
+from reelbatch.ledger.intents import Admission, record_intents
 
 KEYS = [f"key-{number:03}" for number in range(200)]
 
@@ -101,7 +101,7 @@ async def test_intents_and_answers_go_in_groups(ledger: Ledger) -> None:
     worker = begin(ledger)
     intents = [worker.intent(taken) for taken in worker.claim()]
     with counted_commits(ledger) as commits:
-        admissions = await asyncio.gather(*(ledger.write(attempts.record_intents, intent) for intent in intents))
+        admissions = await asyncio.gather(*(ledger.write(record_intents, intent) for intent in intents))
     assert {ruling.admission for ruling in admissions} == {Admission.ADMITTED}
     assert len(commits) < 20
 
@@ -139,7 +139,7 @@ async def test_a_row_that_was_taken_over_stops_no_other(ledger: Ledger) -> None:
     intents = [worker.intent(row) for row in taken]
     held = Held()
     first = await held.hold(ledger)
-    tasks = [asyncio.create_task(ledger.write(attempts.record_intents, intent)) for intent in intents]
+    tasks = [asyncio.create_task(ledger.write(record_intents, intent)) for intent in intents]
     await asyncio.sleep(0)
     held.go_on.set()
     await first

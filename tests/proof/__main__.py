@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "without_prefect"))
-
-from proof.campaign import Campaign, replay, report
+from proof.wheel import as_from_a_wheel
 
 
 def main() -> int:
@@ -21,6 +20,14 @@ def main() -> int:
     for name in [name for name in os.environ if name.upper().startswith("REELBATCH_")]:
         del os.environ[name]
     os.environ.update(MAGIC_HOUR_API_KEY="sandbox", REELBATCH_WEBHOOK_SECRET="proof", COLUMNS="120")  # noqa: S106 - of servers on loopback
+    with tempfile.TemporaryDirectory(prefix="reelbatch-proof-") as folder:
+        sys.path.insert(0, str(as_from_a_wheel(Path(folder))))  # no Prefect: it would take most of the time
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from proof.campaign import Campaign, replay, report  # with all of reelbatch
+
     if options.only:
         return replay(options.only)
     campaign = Campaign(

@@ -27,7 +27,7 @@ class Table:
     @property
     def worst_case(self) -> int | None:
         """Credits that all batches may have cost, in the program's own words; None before there is a batch."""
-        return sum(batch["committed"] for batch in self.batches) if self.batches else None
+        return sum(batch["worst_case"] for batch in self.batches) if self.batches else None
 
     @property
     def open_orders(self) -> int:

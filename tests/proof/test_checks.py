@@ -32,7 +32,7 @@ SOUND = Table(
     rows=[row("a", "complete", video_id="v1"), row("b", "in_doubt")],
     attempts=[attempt("a", "v1"), attempt("b", None)],
     runs=[{"run_id": "r", "ended_at": "now"}],
-    batches=[{"committed": 96}],
+    batches=[{"worst_case": 96}],
 )
 BOOKS = [charge("a", "v1"), charge("b", "v2")]
 ENDS = {"a": "complete", "b": "complete"}
@@ -52,7 +52,7 @@ def test_a_sound_table_passes() -> None:
         (replace(SOUND, rows=[*SOUND.rows[:1], row("b", "pending")]), BOOKS, "video v2 of b is lost"),
         (replace(SOUND, rows=[*SOUND.rows[:1], row("b", "sending")]), BOOKS, "row b is left sending"),
         (replace(SOUND, rows=[*SOUND.rows[:1], row("b", "claimed")]), BOOKS, "row b is left claimed"),
-        (replace(SOUND, batches=[{"committed": 48}]), BOOKS, "the worst case is 48, and the books say 96"),
+        (replace(SOUND, batches=[{"worst_case": 48}]), BOOKS, "the worst case is 48, and the books say 96"),
         (replace(SOUND, runs=[{"run_id": "r", "ended_at": None}]), BOOKS, "run r was never closed"),
         (SOUND, [*BOOKS, charge("a", "v1")], "token rb_a was sent 2 times"),
     ],
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_found(table: Table, books: list[dict[str, Any]], says:
 
 def test_a_row_that_is_paid_for_twice_is_found() -> None:
     """Two attempts of one generation with two videos; a refunded one does not count."""
-    table = replace(SOUND, attempts=[*SOUND.attempts, attempt("a", "v3", token=AGAIN)], batches=[{"committed": 144}])
+    table = replace(SOUND, attempts=[*SOUND.attempts, attempt("a", "v3", token=AGAIN)], batches=[{"worst_case": 144}])
     again = charge("a", "v3", token=AGAIN)
     assert settled_accounts(table, [*BOOKS, again]) == ["row a, generation 1: paid for 2 times"]
     assert settled_accounts(table, [*BOOKS, {**again, "refunded": 48}]) == []
@@ -76,7 +76,7 @@ def test_a_row_that_is_paid_for_twice_is_found() -> None:
         (replace(SOUND, rows=[*SOUND.rows[:1], row("b", "rejected")]), "row b is rejected, and should be complete"),
         (replace(SOUND, rows=SOUND.rows[:1]), "row b is missing"),
         (replace(SOUND, attempts=[attempt("a", None), attempt("b", None)]), "id v1 of a is not in the table"),
-        (replace(SOUND, batches=[{"committed": 144}]), "the worst case is 144"),
+        (replace(SOUND, batches=[{"worst_case": 144}]), "the worst case is 144"),
     ],
 )
 def test_unfinished_work_is_found(table: Table, says: str) -> None:
@@ -89,7 +89,7 @@ def test_unfinished_work_is_found(table: Table, says: str) -> None:
     [
         ("table.intents.write table.commit", 1),
         ("table.intents.write", 0),
-        ("table.intents.write table.commit table.committed link.send create.answered", 1),
+        ("table.intents.write table.commit table.committed connection.send create.answered", 1),
         ("table.intents.write table.commit table.committed table.answers.write table.commit", 1),
         ("table.intents.write table.commit table.committed table.answers.write table.commit table.committed", 0),
         ("table.intents.write table.commit table.committed table.answers.write rescue.fsync rescue.synced", 0),

@@ -23,9 +23,11 @@ from reelbatch import generate
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, queries
 from reelbatch.ledger.schema import attempts
-from reelbatch.pipeline.generate import GenerateOptions, assignment, load, send_all
+from reelbatch.pipeline.generate import assignment, submit_all
+from reelbatch.pipeline.load_manifest import load
+from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.pipeline.run_context import RunContext, open_run
-from reelbatch.pipeline.run_summary import RunReport
+from reelbatch.pipeline.run_summary import RunReport, report
 from reelbatch.sandbox import RunningSandbox
 from reelbatch.settings import Settings, load_settings
 
@@ -81,11 +83,11 @@ class Bench:
         settings: Settings = load_settings(options={**options, "api_key": SecretStr(options["api_key"])})
         order = GenerateOptions(source=manifest, batch=self.batch)
         async with open_run(ledger, settings, assignment(order, settings)) as context:
-            context.take_plan(load(order, settings, ledger))
+            context.planned(load(order, settings, ledger))
             if prepare:
                 prepare(context)
-            await send_all(context, lambda _, first, last: context.submit(first, last), limit=None)
-            return context.make_report()
+            await submit_all(context, limit=None)
+            return report(context).report
 
     def table(self) -> list[Row]:
         """The batch's results, in the manifest's order."""

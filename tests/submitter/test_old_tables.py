@@ -29,11 +29,11 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a table that version 3 of the schema wrote."""
+@pytest.fixture(params=sorted(path.name for path in GOLDEN.glob("version-*.sql")))
+def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a table that an earlier version of the schema wrote."""
     with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
-        connection.executescript((GOLDEN / "version-3.sql").read_text(encoding="utf-8"))
+        connection.executescript((GOLDEN / request.param).read_text(encoding="utf-8"))
     monkeypatch.chdir(DATA)
     return f"sqlite:///{tmp_path}/r.db"
 
@@ -81,3 +81,18 @@ def test_rows_whose_images_have_addresses_are_known_under_other_names(old: str) 
         )
     assert sorted(held.row_key for held in report.held) == ["new-done-url", "new-doubtful", "new-failed"]
     assert report.sent == 1
+
+
+def test_an_older_table_has_the_columns_of_a_new_one(old: str, tmp_path: Path) -> None:
+    """Every table has each column under its name of today, whichever version made it."""
+    Ledger(old).close()
+    new = f"sqlite:///{tmp_path}/new.db"
+    Ledger(new).close()
+    assert columns(tmp_path / "r.db") == columns(tmp_path / "new.db")
+
+
+def columns(path: Path) -> dict[str, set[str]]:
+    """The names of the columns by table and view."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type <> 'index'")]
+        return {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}

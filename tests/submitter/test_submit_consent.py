@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 import reelbatch
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, orders
-from reelbatch.pipeline.generate import GenerateOptions, plan, send_options
-from reelbatch.pipeline.plan import Agreement, NotAgreed, Plan, RerunPlan
-from reelbatch.pipeline.run_context import ask_consent
+from reelbatch.pipeline.plan import GenerateOptions, Plan, plan, send_options
+from reelbatch.pipeline.rerun import RerunPlan
+from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.settings import load_settings
 
 SPRING = "spring"
@@ -28,6 +29,25 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield Bench(tmp_path, api.url, batch=SPRING)
 
 
+class _Asked(RunListener):
+    def __init__(self, answer: Callable[[Plan | RerunPlan], Agreement]) -> None:
+        self._answer = answer
+
+    def asked(self, plan: Plan | RerunPlan) -> Agreement:
+        """Before the run binds it."""
+        return self._answer(plan)
+
+
+@contextmanager
+def asking(answer: Callable[[Plan | RerunPlan], Agreement]) -> Iterator[None]:
+    """Runs within it ask somebody who answers so."""
+    token = listening.set(_Asked(answer))
+    try:
+        yield
+    finally:
+        listening.reset(token)
+
+
 def test_a_run_that_would_send_more_than_was_agreed_sends_nothing(bench: Bench) -> None:
     """The manifest grew while somebody thought about it, and there is nobody to ask again."""
     shown: list[int] = []
@@ -36,11 +56,8 @@ def test_a_run_that_would_send_more_than_was_agreed_sends_nothing(bench: Bench) 
         shown.append(made.send)
         raise NotAgreed("3 rows were said yes to", asked=False)
 
-    token = ask_consent.set(refuse)
-    try:
+    with asking(refuse):
         report = bench.generate(bench.rows(12))
-    finally:
-        ask_consent.reset(token)
     assert (report.exit_reason, report.exit_code, report.sent) == ("not_agreed", 3, 0)
     assert shown == [12]
     assert bench.table() == []
@@ -54,11 +71,8 @@ def test_an_order_is_not_placed_without_a_yes(bench: Bench) -> None:
     def refuse(made: Plan | RerunPlan) -> Agreement:
         raise NotAgreed("no", asked=True)
 
-    token = ask_consent.set(refuse)
-    try:
+    with asking(refuse):
         report = bench.generate(bench.rows(2), regenerate="all")
-    finally:
-        ask_consent.reset(token)
     assert (report.exit_reason, report.exit_code) == ("declined", 0)
     with Ledger(bench.results) as ledger:
         assert ledger.read(lambda connection: orders.open_order(connection, Batch(SPRING))) is None
@@ -66,11 +80,8 @@ def test_an_order_is_not_placed_without_a_yes(bench: Bench) -> None:
 
 def test_rows_that_another_worker_adds_are_not_sent_by_a_run_that_was_allowed_fewer(bench: Bench) -> None:
     """The number that was said yes to bounds the run, whatever the table holds by then."""
-    token = ask_consent.set(lambda _: Agreement(rows=2, credits_estimated=10_000, unknown_rate=0))
-    try:
+    with asking(lambda _: Agreement(rows=2, credits_estimated=10_000, unknown_rate=0)):
         report = bench.generate(bench.rows(5))
-    finally:
-        ask_consent.reset(token)
     assert (report.sent, bench.states()) == (2, {"queued": 2, "pending": 3})
 
 

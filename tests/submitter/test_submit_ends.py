@@ -18,7 +18,8 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, attempts, queries
 from reelbatch.ledger.rescue_files import lying
-from reelbatch.pipeline.run_context import RunContext, opened_ledger
+from reelbatch.pipeline.resources import opened_ledger
+from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.settings import load_settings
 from reelbatch.submit import ExitReason, Uploader
@@ -123,7 +124,7 @@ async def test_a_row_that_was_ready_for_long_begins_again(tmp_path: Path) -> Non
         return 0.0, slept  # the monotonic clock stands still while the machine sleeps
 
     def prepare(context: RunContext) -> None:
-        context.submitter._freshness = Freshness(60, clocks)
+        context.submitter.sender._freshness = Freshness(60, clocks)
 
     async with in_flight(tmp_path, 80, 40, prepare) as (gate, api, bench, _, run):
         await until(lambda: bench.states().get("sending", 0) >= 50, "ten intents wait for their slots")
@@ -235,7 +236,7 @@ async def test_answers_outlast_a_table_that_fails_for_a_while(tmp_path: Path, er
 
 
 async def test_answers_that_the_table_never_takes_are_rescued(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They wait in a file beside it, and the next run takes them up: every id, nothing sent again."""
     with scripted(lambda _: Answer(delay_s=0.1)) as api:
@@ -244,11 +245,11 @@ async def test_answers_that_the_table_never_takes_are_rescued(
             ledger.fails = lambda: LedgerError("disk full")
 
             def no_patience(context: RunContext) -> None:
-                context.submitter._recorder._waits_s = (0.01,)
+                context.submitter.sender._recorder._waits_s = (0.01,)
 
             await bench.run(ledger, bench.rows(60), no_patience, concurrency=6)
         assert recorded_ids(bench) == set()
-        assert "kept in" in capsys.readouterr().err
+        assert "kept in" in caplog.text
         first = set(api.ids.values())
         report = await asyncio.to_thread(bench.generate, bench.rows(60))
     assert report.exit_code == 0
@@ -263,7 +264,7 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
         ledger.fails = lambda: LedgerError("disk full")
 
         def no_patience(context: RunContext) -> None:
-            context.submitter._recorder._waits_s = ()
+            context.submitter.sender._recorder._waits_s = ()
 
         await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
         return bench, lying(ledger)[0]
@@ -301,4 +302,4 @@ async def test_an_answer_that_is_taken_up_twice_counts_once(tmp_path: Path) -> N
 
 
 def _committed(connection: Any, bench: Bench) -> int:
-    return queries.committed(connection, Batch(bench.batch))
+    return queries.worst_case(connection, Batch(bench.batch))

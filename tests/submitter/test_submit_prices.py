@@ -66,7 +66,7 @@ def count(engine: Engine) -> int:
 def states(engine: Engine) -> dict[str, int]:
     """Rows by state."""
     with engine.connect() as connection:
-        return dict(connection.execute(_STATES).tuples().all())
+        return dict(connection.execute(_STATES).all())
 
 
 @contextmanager

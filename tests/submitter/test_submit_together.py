@@ -24,7 +24,8 @@ from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger import manifest_lock as load_entries
 from reelbatch.ledger.schema import attempts, generations, loads
 from reelbatch.pipeline import load_manifest
-from reelbatch.pipeline.generate import GenerateOptions, LoadFor, load
+from reelbatch.pipeline.load_manifest import LoadFor, load
+from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import start
 from reelbatch.settings import load_settings

@@ -1,11 +1,117 @@
-"""Flow runs as they come to be: of a deployment, or typed by somebody."""
+"""Flow runs as they come to be, of a deployment or typed by somebody, and the servers and workers that start them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+import httpx
+import psutil
+from ports import free_port
+from waiting import wait_until
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+ROOT = Path(__file__).parents[2]
+OURS = ("PREFECT_", "REELBATCH_", "MAGIC_HOUR_")
+POOL = ("--pool", "reelbatch", "--type", "process")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server of a test's own, and a folder for everything that is said."""
+
+    url: str
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For Prefect's own commands; no key and no password."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PWD": str(ROOT)}
+        home = {"PREFECT_HOME": str(self.folder / "home"), "PREFECT_API_URL": self.url}
+        often = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1"}
+        return {**kept, **quiet, **home, **often}
+
+    def prefect(self, *arguments: str) -> str:
+        """Run one of Prefect's commands, and return what it printed."""
+        command = [sys.executable, "-m", "prefect", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def background(self, name: str, *arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One of Prefect's long-running commands; what it says goes to a file."""
+        with self.log(name).open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", *arguments],
+                cwd=ROOT,
+                env={**self.env, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+        try:
+            yield process
+        finally:
+            kill(process)
+
+    def log(self, name: str) -> Path:
+        """Where a command in the background says what it says."""
+        return self.folder / f"{name}.log"
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """`prefect server start` and a process work pool, as the documentation says."""
+        port = str(httpx.URL(self.url).port)
+        with self.background("server", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"):
+            wait_until(lambda: answers(f"{self.url}/health"), "Prefect's server answers")
+            self.prefect("work-pool", "create", "reelbatch", "--type", "process")
+            yield
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[PrefectClient]:
+        """The server's API."""
+        from prefect import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: self.url}):
+            async with get_client() as client:
+                yield client
+
+
+def free_url() -> str:
+    """An address for a server that is still to be started."""
+    return f"http://127.0.0.1:{free_port()}/api"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """`kill -9` of a process and everything that it started: the machine is gone."""
+    if process.poll() is None:
+        victims = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for victim in victims:
+            victim.kill()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether anything good comes back."""
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 @asynccontextmanager

@@ -25,8 +25,9 @@ from reelbatch import failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
 from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, runs
-from reelbatch.ledger.paid_requests import Payer
-from reelbatch.ledger.schema import RESULT_COLUMNS, generations
+from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.columns import RESULT_COLUMNS
+from reelbatch.ledger.schema import generations
 from reelbatch.pipeline import export as exporting
 from reelbatch.pipeline.export import SCHEMA, export, is_behind
 from reelbatch.pipeline.spreadsheets import meant
@@ -140,7 +141,7 @@ def _odd_row(number: int) -> dict[str, Any]:
         "generation": 1,
     }
     sure = {"image_path": "a,b'.png", "state": RowState.ERROR.value, "attempts": 1}
-    return {**row, **key, **sure, "fingerprint": "f", "listed": True}
+    return {**row, **key, **sure, "fingerprint": "f", "in_manifest": True}
 
 
 def test_a_large_table_comes_out_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

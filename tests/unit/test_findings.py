@@ -13,7 +13,7 @@ from reelbatch import failpoints
 from reelbatch.domain import Batch, RowKey, RunId, Token
 from reelbatch.errors import SettingsError
 from reelbatch.ledger.in_doubt import Doubt
-from reelbatch.pipeline.findings import findings_of, write_list
+from reelbatch.pipeline.reconcile_list import findings_of, write_list
 
 PLAIN = "row_key,video_id\n007,not_created\nb,\n"
 ODD_HEADERS = " Row_Key ;PROMPT;Video_ID\n007;a;not_created\nb;b;\n"

@@ -14,14 +14,14 @@ import pytest
 from sqlalchemy import select, text, update
 from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, row_of, send, submit
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.domain import Batch, RowKey
 from reelbatch.domain.money import figure
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, looks, shared_limits, utc_now
-from reelbatch.ledger.idempotent_write import write
+from reelbatch.ledger import Ledger, accounts, due, utc_now
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.schema import attempts, generations
+from reelbatch.ledger.transactions import write
 from reelbatch.pipeline.status import batch_status
 from reelbatch.retry import SharedBackoff
 from reelbatch.settle import SettleOptions, Settler, SettleReason
@@ -78,7 +78,7 @@ class FakeApi:
 @asynccontextmanager
 async def client_of(handler: Any) -> AsyncIterator[Client]:
     """A client that talks to a handler."""
-    async with Client("key", Connection(transport=httpx.MockTransport(handler))) as client:
+    async with Client("key", ClientOptions(transport=httpx.MockTransport(handler))) as client:
         yield client
 
 
@@ -203,7 +203,7 @@ async def test_a_state_that_nobody_knows_is_waited_for_no_longer_than_said(
     odd = row_of(ledger, "odd")
     assert (odd["state"], odd["error_code"], odd["credits_final"]) == ("rendering", code, None)
     assert message in odd["error_message"]
-    assert ledger.read(lambda connection: shared_limits.unfinished(connection, "local")) == 0
+    assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 0
 
 
 async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) -> None:
@@ -214,7 +214,7 @@ async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) 
     async with client_of(api) as client:
         stats = await Settler(ledger, client, plan(timeout_s=0.5)).run()
     assert (stats.reason, stats.unsettled) == (SettleReason.TIMED_OUT, 2)
-    assert ledger.read(lambda connection: shared_limits.unfinished(connection, "local")) == 2
+    assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 2
     later = row_of(ledger, "later")
     assert (later["state"], later["error_code"], later["error_message"]) == ("rendering", None, None)
     assert later["waited_until"] is None
@@ -238,7 +238,7 @@ def test_the_longer_it_lasts_the_rarer_are_the_looks() -> None:
     """Nobody asks every five seconds for days; nor less than every hour."""
     now = utc_now()
     ages, shortest = (0, 60, 600, 86_400), timedelta(seconds=5)
-    waits = [looks.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]
+    waits = [due.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]
     assert waits == [5, 15, 150, 3600]
 
 
@@ -252,7 +252,7 @@ async def test_a_video_that_the_api_can_say_nothing_of_is_not_waited_for_for_eve
         stats = await Settler(ledger, client, plan(unknown_state_holds_s=0.3)).run()
     assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.DONE, 1, 2)
     assert [row_of(ledger, key)["error_code"] for key in ("broken", "silent")] == ["http_500", "no_answer"]
-    assert ledger.read(lambda connection: shared_limits.unfinished(connection, "local")) == 0
+    assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 0
 
 
 UNREFUNDED: dict[str, Any] = {**FAILED, "credits_charged": ESTIMATE}

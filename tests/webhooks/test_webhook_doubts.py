@@ -148,7 +148,7 @@ async def test_events_that_race_clear_up_a_row_once(receive: Callable[..., Recei
 def test_a_locked_out_worker_finds_its_row_settled(receiving: Receiving) -> None:
     """The row was renumbered and unlisted meanwhile; the event still finds it by its key."""
     intent = in_doubt(receiving.ledger)
-    moved = update(generations).values(row_number=99, listed=False)
+    moved = update(generations).values(row_number=99, in_manifest=False)
     receiving.ledger.change(lambda connection: connection.execute(moved))
     assert receiving.send("video.completed", intent) == 200
     assert entry(receiving.ledger)["state"] == "complete"

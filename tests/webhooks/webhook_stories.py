@@ -15,9 +15,10 @@ from starlette.applications import Starlette
 
 from reelbatch.domain import Batch, Request, Row, RowKey, RunId, Token, VideoId
 from reelbatch.ledger import Ledger, attempts, claims, orders, queries, runs, schema, utc_now
-from reelbatch.ledger.attempts import Answer, Ending, Intent
+from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim
-from reelbatch.ledger.paid_requests import Payer
+from reelbatch.ledger.intents import Intent, record_intents
 from reelbatch.ledger.schema import results
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.webhooks import Counts
@@ -58,7 +59,7 @@ def resend(ledger: Ledger, token: str, *, rerun: bool = True, order: int | None 
     claim = Claim(Scope(SPRING, RUN, rerun and order is None, order), (1, 10**6), 1)
     ((claimed,),) = ledger.change(lambda connection: claims.claim(connection, [claim]))
     intent = Intent(claimed, RUN, Token(token), utc_now(), None)
-    ledger.change(lambda connection: attempts.record_intents(connection, [intent]))
+    ledger.change(lambda connection: record_intents(connection, [intent]))
     return intent
 
 
@@ -159,7 +160,7 @@ def everything(ledger: Ledger) -> list[Any]:
 
 def worst_case(ledger: Ledger) -> int:
     """The running worst case of the batch, its sums checked against what the attempts add up to."""
-    running = ledger.read(lambda connection: queries.committed(connection, SPRING))
+    running = ledger.read(lambda connection: queries.worst_case(connection, SPRING))
     credits_ = ledger.read(lambda connection: queries.credits_of(connection, SPRING))
     assert credits_ == ledger.read(lambda connection: queries.added_up(connection, SPRING))
     assert running == credits_.worst_case

@@ -19,8 +19,8 @@ from reelbatch.manifest.html_text import text_of
 from reelbatch.manifest.image_cells import ImageCells
 from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows
 from reelbatch.manifest.row_shaping import Condition, RowShaper, RowShaping
-from reelbatch.pipeline.generate import GenerateOptions
-from reelbatch.pipeline.generate import plan as make_plan
+from reelbatch.pipeline.plan import GenerateOptions
+from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.settings import Settings
 
 URL = "https://x.test/a.png"

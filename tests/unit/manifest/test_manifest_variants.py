@@ -13,8 +13,8 @@ import pytest
 from reelbatch.errors import ManifestError
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
 from reelbatch.manifest.readers.base import BATCH_ROWS
-from reelbatch.pipeline.generate import GenerateOptions
-from reelbatch.pipeline.generate import plan as make_plan
+from reelbatch.pipeline.plan import GenerateOptions
+from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.settings import Settings
 
 URL = "https://x.test/a.png"

@@ -1,0 +1,61 @@
+"""`reelbatch plan`."""
+
+from __future__ import annotations
+
+import typer
+
+from reelbatch.cli import options as opt
+from reelbatch.cli.json_output import print_json
+
+
+def plan(  # noqa: PLR0913, PLR0917 - options of a command
+    manifest: opt.Manifest,
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.BatchName = None,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    concurrency: opt.Concurrency = None,
+    max_credits: opt.MaxCredits = None,
+    limit: opt.Limit = None,
+    rate: opt.Rate = None,
+    regenerate: opt.Regenerate = "none",
+    rows: opt.Rows = None,
+    repeats: opt.Repeats = None,
+    strict: opt.Strict = False,
+    settle: opt.Settle = False,
+    download: opt.Download = None,
+    export: opt.Export = None,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Check the manifest, compare it, estimate the cost. Takes the options of `generate`, and spends nothing."""
+    del settle, yes, verbose  # they change nothing of what is sent
+    from reelbatch.cli import render
+    from reelbatch.cli.confirm import keys_of
+    from reelbatch.pipeline.plan import GenerateOptions, send_options
+    from reelbatch.pipeline.plan import plan as make_plan
+    from reelbatch.storage.addresses import refuse_in_parameters
+
+    refuse_in_parameters({"manifest": manifest, "export": export, "downloads": download})  # as `generate` would
+    settings = opt.settings_of(
+        config,
+        sandbox=sandbox,
+        results=results,
+        base_url="http://127.0.0.1" if sandbox else base_url,
+        concurrency=concurrency,
+        max_credits=max_credits,
+        rate=rate,
+        repeats=repeats,
+        downloads=download,
+        export=export,
+    )
+    which = send_options(regenerate=regenerate, rows=keys_of(rows, None), repeats=settings.repeats, limit=limit)
+    made = make_plan(GenerateOptions(source=manifest, batch=batch, strict=strict, send=which), settings)
+    if as_json:
+        print_json(made.as_json())
+    else:
+        render.print_findings(made)
+        render.print_plan(made)
+    raise typer.Exit(1 if made.problem_count else 0)

@@ -1,0 +1,94 @@
+"""`reelbatch rerun`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reelbatch.cli import options as opt
+
+if TYPE_CHECKING:
+    from reelbatch.cli.confirm import Spending
+    from reelbatch.pipeline.rerun import RerunOptions
+    from reelbatch.settings import Settings
+
+State = Annotated[
+    str | None, typer.Option(help="rejected, error, canceled; in_doubt needs consent.", metavar="STATE,…")
+]
+ErrorCode = Annotated[str | None, typer.Option(help="Only rows that failed with these.", metavar="CODE,…")]
+Rows = Annotated[str | None, typer.Option(help="Only rows with these keys.", metavar="KEY,…")]
+RowsFrom = Annotated[Path | None, typer.Option(help="Only rows whose keys a file lists.", metavar="FILE")]
+DoubleCharge = Annotated[
+    bool, typer.Option("--accept-double-charge", help="Send rows in doubt again, even if they are paid for twice.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which rows would be sent again, and send nothing.")]
+
+
+def rerun(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.OneBatch = None,
+    state: State = None,
+    error_code: ErrorCode = None,
+    rows: Rows = None,
+    rows_from: RowsFrom = None,
+    accept_double_charge: DoubleCharge = False,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    concurrency: opt.Concurrency = None,
+    max_credits: opt.MaxCredits = None,
+    limit: opt.Limit = None,
+    rate: opt.Rate = None,
+    settle: opt.Settle = False,
+    download: opt.Download = None,
+    export: opt.Export = None,
+    dry_run: DryRun = False,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Failed rows again, without paying for the others: rejected, in error or canceled."""
+    run = opt.RunOptions.of(locals())
+    from reelbatch.cli.confirm import Spending, keys_of, show_rerun
+    from reelbatch.pipeline.rerun import RerunOptions, selection
+    from reelbatch.pipeline.resources import opened_ledger
+
+    options = RerunOptions(
+        batch=batch,
+        states=opt.words(state) or (),
+        error_codes=opt.words(error_code),
+        row_keys=keys_of(rows, rows_from),
+        accept_double_charge=accept_double_charge,
+    )
+    settings = run.settings()
+    with opened_ledger(settings, must_exist=True) as ledger:
+        selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
+    if dry_run:
+        show_rerun(options, settings, limit, as_json=as_json)
+        return
+    spending = Spending(given=yes, as_json=as_json, sandbox=sandbox)
+    _send(run, options, settings, spending, verbose=verbose)
+
+
+def _send(
+    run: opt.RunOptions, options: RerunOptions, settings: Settings, spending: Spending, *, verbose: bool
+) -> None:
+    from reelbatch.cli.confirm import confirm_rerun
+    from reelbatch.cli.runner import Work, run_to_end
+    from reelbatch.pipeline.generate import RunSteps
+    from reelbatch.pipeline.rerun import rerun as send
+
+    question = confirm_rerun(options, settings, spending, run.limit)
+    which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
+    work = Work(
+        flow="rerun",
+        parameters={**which, "accept_double_charge": options.accept_double_charge, **run.parameters()},
+        steps=partial(send, options=options, steps=RunSteps(limit=run.limit, settle=run.settles)),
+        settings=settings,
+        sandbox=run.sandbox,
+        must_exist=True,
+    )
+    run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=verbose)

@@ -1,0 +1,56 @@
+"""`reelbatch settle`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from reelbatch.cli import options as opt
+from reelbatch.storage.addresses import refuse_in_parameters
+
+
+def settle(  # noqa: PLR0913, PLR0917 - options of a command
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.AnyBatch = None,
+    download: opt.Download = None,
+    wait: Annotated[bool, typer.Option(help="Stay until all are finished, or look once at what is due.")] = True,
+    sandbox: opt.Sandbox = False,
+    base_url: opt.BaseUrl = None,
+    as_json: opt.Json = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Follow videos to their end: final states, final credits, downloads."""
+    from reelbatch.cli import render
+    from reelbatch.cli.runner import Work, settle_to_end
+    from reelbatch.pipeline.resources import opened_ledger
+    from reelbatch.pipeline.settle import left_elsewhere
+    from reelbatch.pipeline.settle import settle as follow
+    from reelbatch.settings import api_of
+
+    refuse_in_parameters({"downloads": download})
+    settings = opt.settings_of(config, sandbox=sandbox, results=results, base_url=base_url, downloads=download)
+    with opened_ledger(settings, must_exist=True) as ledger:  # that there is none is said before Prefect starts
+        left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))
+    if left and not batch:
+        render.warn(left)
+    parameters = {
+        "batch": batch,
+        "downloads": download,
+        "wait": wait,
+        "config": str(config) if config else None,
+        "results": opt.as_parameter(results),
+        "base_url": base_url,
+        "sandbox": sandbox,
+    }
+    work = Work(
+        flow="settle",
+        parameters=parameters,
+        steps=partial(follow, batch=batch, wait=wait),
+        settings=settings,
+        sandbox=sandbox,
+        must_exist=True,
+    )
+    settle_to_end(work, as_json=as_json, verbose=verbose)

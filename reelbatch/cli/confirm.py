@@ -1,0 +1,147 @@
+"""Before anything is spent: show what will be, and ask."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from reelbatch.cli import render
+from reelbatch.cli.json_output import print_json
+from reelbatch.domain import Batch
+from reelbatch.errors import SettingsError
+from reelbatch.pipeline.generate import cancel_order
+from reelbatch.pipeline.plan import GenerateOptions, Plan, plan
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
+from reelbatch.pipeline.resources import opened_ledger, table_notice
+from reelbatch.pipeline.run_listener import Agreement, NotAgreed
+from reelbatch.settings import Settings, api_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What was typed about spending."""
+
+    given: bool  # --yes
+    as_json: bool  # --json, which leaves no place for a question
+    sandbox: bool  # --sandbox, where nothing is spent
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked at a terminal, and what the yes to it covers."""
+
+    text: str
+    agreement: Agreement
+
+    def bind(self, made: Plan | RerunPlan) -> Agreement:
+        """What binds the run: the yes that was given, or another one if there is more to send by now.
+
+        Raises:
+            NotAgreed: there is more, and nobody said yes to it.
+        """
+        agreed = self.agreement
+        if agreed.covers(made):
+            return agreed
+        more = (
+            f"{made.send:,} rows for {made.credits_estimated:,} credits are to be sent by now, more than the "
+            f"{agreed.rows:,} rows for {agreed.credits_estimated:,} credits that were said yes to"
+        )
+        if not sys.stdin.isatty():
+            raise NotAgreed(more, asked=False)
+        render.warn(f"{more}.")
+        render.print_any_plan(made)
+        if not typer.confirm(self.text):
+            raise NotAgreed("more was to be sent than was said yes to", asked=True)
+        return Agreement.to(made)
+
+
+def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spending) -> Question | None:
+    """Somebody at a terminal is asked before the live API is used; a script or a schedule is not.
+
+    Returns:
+        The question that was answered with yes, which binds the run; None where nothing had to be asked.
+
+    Raises:
+        ManifestError: the manifest can't be used.
+        SettingsError: there is nobody to ask at a terminal, since the answer is to be JSON.
+        typer.Exit: the answer was no.
+    """
+    if not _asks(settings, spending):
+        if notice := table_notice(settings):
+            render.note(notice)
+        return None
+    made = plan(options, settings)
+    render.print_findings(made)
+    render.print_plan(made)
+    return _ask("Send these rows?", made) if made.send else None
+
+
+def confirm_rerun(
+    options: RerunOptions, settings: Settings, spending: Spending, limit: int | None
+) -> Question | None:
+    """The same for failed rows.
+
+    Raises:
+        SettingsError: the options can't be carried out, or nobody can be asked.
+        typer.Exit: the answer was no.
+    """
+    if not _asks(settings, spending):
+        return None
+    with opened_ledger(settings, must_exist=True) as ledger:
+        made = preview(ledger, selection(options, ledger), settings, limit)
+    render.print_rerun_plan(made)
+    return _ask("Send these rows again?", made) if made.send else None
+
+
+def show_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, as_json: bool) -> None:
+    """What a rerun would send; nothing is changed."""
+    with opened_ledger(settings, must_exist=True) as ledger:
+        made = preview(ledger, selection(options, ledger), settings, limit)
+    if as_json:
+        print_json(made.as_json())
+    else:
+        render.print_rerun_plan(made)
+
+
+def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
+    """What an open order has not sent is dropped."""
+    with opened_ledger(settings, must_exist=True) as ledger:
+        said = cancel_order(ledger, batch)
+    if as_json:
+        print_json({"batch": batch, "message": said})
+    else:
+        render.out.print(said, markup=False)
+
+
+def _ask(text: str, made: Plan | RerunPlan) -> Question:
+    if not typer.confirm(text):
+        raise typer.Exit(0)
+    return Question(text, Agreement.to(made))
+
+
+def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
+    """The keys that `--rows` and `--rows-from` name; None where neither was given.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    if stated is None and file is None:
+        return None
+    keys = [key.strip() for key in (stated or "").split(",")]
+    if file is not None:
+        try:
+            keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--rows-from {file}: can't be read: {error}") from error
+    return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _asks(settings: Settings, spending: Spending) -> bool:
+    live = not spending.sandbox and api_of(settings.base_url) != "local"
+    asks = live and not spending.given and sys.stdin.isatty()
+    if asks and spending.as_json:
+        raise SettingsError("--json can't ask before credits are spent. Add --yes to spend them without a question.")
+    return asks

@@ -1,0 +1,171 @@
+"""`reelbatch reconcile`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reelbatch.cli import render
+from reelbatch.cli.json_output import print_json
+from reelbatch.domain import Batch, RowKey, VideoId
+from reelbatch.errors import SettingsError
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.in_doubt import Doubt
+from reelbatch.pipeline.reconcile import (
+    Placed,
+    Resolution,
+    Rules,
+    is_known,
+    open_doubts,
+    reconcile,
+    refuse_unknown,
+    take_back,
+    wait_until_clear,
+)
+from reelbatch.pipeline.reconcile_list import FoundFile, ListEntry, findings_of, write_list
+from reelbatch.pipeline.resources import open_client, opened_ledger, sandboxed, the_batch
+from reelbatch.settings import Settings
+
+_ASK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was typed."""
+
+    batch: str | None
+    rows: tuple[str, ...]
+    video_id: str | None
+    not_created: bool
+    now: bool
+    undo: bool
+    file: Path | None
+    to: Path | None
+    wait: bool
+    sandbox: bool
+    repeated: str  # the options that a printed command repeats
+
+
+def findings_asked(request: Request) -> FoundFile:
+    """What the options say about rows; nothing where they only ask for the list.
+
+    Raises:
+        SettingsError: they contradict each other.
+    """
+    decides = bool(request.video_id) or request.not_created
+    if request.to is not None and (decides or request.rows or request.undo or request.file):
+        raise SettingsError("--csv writes the list; leave out what decides: --row, --video-id, --from, --undo, …")
+    if request.now and not (request.not_created or request.file):
+        raise SettingsError("--now goes with --not-created or --from")
+    if request.undo:
+        if decides or request.file:
+            raise SettingsError("--undo takes a decision back; leave out --video-id, --not-created and --from")
+        return FoundFile([], 0)
+    if request.file is not None:
+        if request.rows or decides:
+            raise SettingsError("--from takes its rows from the file; leave out --row, --video-id and --not-created")
+        return findings_of(request.file)
+    return FoundFile(_typed(request), 0)
+
+
+def _typed(request: Request) -> list[ListEntry]:
+    if not request.rows:
+        if request.video_id or request.not_created:
+            raise SettingsError("--row says which row is meant")
+        return []
+    if bool(request.video_id) == request.not_created:
+        raise SettingsError("say what became of the row: either --video-id ID or --not-created")
+    if request.video_id and len(set(request.rows)) > 1:
+        raise SettingsError("a video belongs to one row: give --video-id with one --row")
+    video_id = VideoId(request.video_id) if request.video_id else None
+    return [ListEntry(RowKey(key), video_id) for key in dict.fromkeys(request.rows)]
+
+
+def run(request: Request, stated: Settings, *, as_json: bool) -> int:
+    """List rows in doubt or resolve them; answers with the exit code."""
+    found = findings_asked(request)
+    with sandboxed(stated, enabled=request.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+        one = request.batch or request.undo or any(finding.batch is None for finding in found.findings)
+        chosen = the_batch(ledger, request.batch) if one else None
+        resolutions = _carried_out(ledger, settings, request, found, chosen)
+        if request.wait:
+            asyncio.run(wait_until_clear(ledger, chosen, _ASK_EVERY_S, _say_left))
+        left = open_doubts(ledger, chosen)
+    if request.to is not None:
+        write_list(request.to, left)
+    if as_json:
+        known = {"in_doubt": [asdict(doubt) for doubt in left], "resolved": [asdict(r) for r in resolutions]}
+        print_json(known if request.file is None else {**known, "blank": found.blank})
+    else:
+        _print(left, resolutions, found.blank, request)
+    failed = any(resolution.problem for resolution in resolutions)
+    return 1 if left or failed else 0
+
+
+def _carried_out(
+    ledger: Ledger, settings: Settings, request: Request, found: FoundFile, chosen: Batch | None
+) -> list[Resolution]:
+    keys = [RowKey(key) for key in dict.fromkeys(request.rows)]
+    if chosen is not None:
+        refuse_unknown(ledger, chosen, keys)
+    if request.undo and chosen is not None:
+        return take_back(ledger, chosen, keys)
+    placed = [Placed(_batch_of(ledger, finding, chosen, request.batch), finding) for finding in found.findings]
+    rules = Rules(settings.doubt_min_age_s, request.now)
+    return asyncio.run(_resolve(ledger, settings, placed, rules)) if placed else []
+
+
+def _batch_of(ledger: Ledger, finding: ListEntry, chosen: Batch | None, stated: str | None) -> Batch:
+    """Where a finding belongs.
+
+    Raises:
+        SettingsError: the file says another batch than --batch, or one that the table does not have.
+    """
+    if finding.batch is None:
+        return the_batch(ledger, chosen)
+    if stated is not None and finding.batch != stated:
+        raise SettingsError(
+            f'--from {finding.where}is of batch "{finding.batch}", and --batch says "{stated}". '
+            "Leave --batch out, or take such lines out of the file."
+        )
+    try:
+        return the_batch(ledger, finding.batch)
+    except SettingsError as error:
+        raise SettingsError(f"--from {finding.where}{error}") from error
+
+
+async def _resolve(ledger: Ledger, settings: Settings, placed: list[Placed], rules: Rules) -> list[Resolution]:
+    asks = any(each.entry.video_id and not is_known(ledger, each.batch, each.entry) for each in placed)
+    async with open_client(settings) if asks else nullcontext() as client:
+        return await reconcile(ledger, client, placed, rules)
+
+
+def _say_left(left: int) -> None:
+    render.err.print(f"{left} in doubt, waiting for events")
+
+
+def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, request: Request) -> None:
+    unchanged = 0
+    for resolution in resolutions:
+        unchanged += resolution.unchanged
+        done = f"{resolution.verdict.replace('_', ' ')} {resolution.video_id or ''}".strip()
+        if resolution.problem:
+            render.err.print(f"[red]{render.cell(resolution.row_key)}:[/] {render.cell(resolution.problem)}")
+        elif not resolution.unchanged:
+            render.out.print(render.cell(f"{resolution.row_key}: {done}"))
+    if unchanged:
+        render.out.print(f"Nothing to decide: {unchanged:,} that have this id already.")
+    if blank:
+        render.out.print(f"Nothing was said of {blank:,} with an empty video_id; rows in doubt stay in doubt.")
+    if not left:
+        render.out.print("No rows are in doubt.")
+        return
+    if request.to is not None:
+        render.out.print(
+            f"{len(left):,} in doubt, written to {render.cell(str(request.to))}. Fill in video_id, then --from."
+        )
+        return
+    render.print_doubts(left, request.repeated)

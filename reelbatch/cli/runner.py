@@ -1,0 +1,238 @@
+"""Carrying out a command's work: as a flow of Prefect in a clone, by the core itself where a wheel is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+import reelbatch
+from reelbatch.cli import render
+from reelbatch.cli.confirm import Question
+from reelbatch.cli.json_output import print_json
+from reelbatch.cli.progress import ProgressLine
+from reelbatch.failpoints import point
+from reelbatch.ledger import Ledger
+from reelbatch.pipeline.export import export_target
+from reelbatch.pipeline.resources import opened_ledger, sandboxed
+from reelbatch.pipeline.run_context import RunContext
+from reelbatch.pipeline.run_summary import RunSummary, advice, close_order, did_all
+from reelbatch.settings import Settings
+from reelbatch.settle import SettleReason
+from reelbatch.storage.files import redact_url
+
+INTERRUPTED = 130
+_PATIENCE_S = 15.0
+"""How long Prefect's server may take to hear of the end; Prefect's client would try for minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a command does, in its two forms.
+
+    Args:
+        flow: the flow's name, which is its module's too.
+        parameters: of the flow.
+        steps: the same work of the core, on the table and with the settings that it is given.
+        must_exist: whether the results table has to be there already.
+    """
+
+    flow: str
+    parameters: Mapping[str, Any]
+    steps: Callable[[Ledger, Settings], Coroutine[Any, Any, None]]
+    settings: Settings
+    sandbox: bool
+    must_exist: bool = False
+
+
+def run_to_end(work: Work, question: Question | None, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
+    """Send rows, show how it goes, print the report with `options` for the next commands, and end.
+
+    Raises:
+        typer.Exit: in the usual case.
+        ReelbatchError: what ended the work before it had anything to report.
+    """
+    line = ProgressLine(question, show_plan=not as_json)
+    _carry_out(work, line, verbose=verbose)
+    _leave(line, _finish_run(line, options, as_json=as_json))
+
+
+def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
+    """The same for videos that are followed.
+
+    Raises:
+        typer.Exit: in the usual case.
+        ReelbatchError: what ended the work before it had anything to report.
+    """
+    line = ProgressLine(None, show_plan=False)
+    _carry_out(work, line, verbose=verbose)
+    _leave(line, _finish_settle(line, as_json=as_json))
+
+
+def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
+    root = clone_root()
+    if root is None:
+        _by_the_core(work, line)
+    else:
+        line.waits_for = "starting Prefect"
+        _as_a_flow(root, work, line, verbose=verbose)
+
+
+def clone_root() -> Path | None:
+    """The clone that this program runs from, which has flows; None: it was installed from a wheel, which has none."""
+    root = Path(reelbatch.__file__).absolute().parents[1]
+    return root if (root / "prefect.yaml").is_file() and (root / "flows").is_dir() else None
+
+
+def _by_the_core(work: Work, line: ProgressLine) -> None:
+    with (
+        sandboxed(work.settings, enabled=work.sandbox) as settings,
+        opened_ledger(settings, must_exist=work.must_exist) as ledger,
+    ):
+        try:
+            asyncio.run(_followed(work.steps(ledger, settings), line))
+        except Exception:
+            if not line.has_report:  # else the report says what became of the rows, as it does for a flow
+                raise
+    line.finished()
+
+
+async def _followed(steps: Coroutine[Any, Any, None], line: ProgressLine) -> None:
+    async with line.watching():
+        await steps
+
+
+def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> None:
+    quiet_prefect(verbose=verbose)
+    from reelbatch.orchestration.prefect_server import prefect_api
+
+    flow = _flow(root, work.flow)
+    with prefect_api():
+        runner = asyncio.Runner()
+        try:
+            runner.run(_watched(flow, work.parameters, line))
+        except BaseException:
+            runner.close()
+            raise
+        if not line.server_lost:  # else it would wait for what Prefect still tries; `_leave` ends all of it
+            runner.close()
+
+
+def _flow(root: Path, name: str) -> Any:
+    """Our own flow, also where the user's folder has a package of the name `flows` or `tasks`."""
+    if sys.path[:1] != [str(root)]:
+        pass
+    return getattr(importlib.import_module(f"flows.{name}"), name)
+
+
+async def _watched(flow: Any, parameters: Mapping[str, Any], line: ProgressLine) -> None:
+    async with line.watching():
+        run = asyncio.ensure_future(flow(**parameters, return_state=True))
+        await _until_over(run, line)
+        if line.has_report and (not run.done() or run.exception() is not None):
+            line.server_lost = True  # the work is done and written down; only Prefect could not be told
+            return
+    state = await run
+    if not line.has_report:
+        await state.result()  # raises what ended the flow
+
+
+async def _until_over(run: asyncio.Future[Any], line: ProgressLine) -> None:
+    """Return when the flow has ended; or its work has, and Prefect was not told of it for so long."""
+    done = asyncio.ensure_future(line.done.wait())
+    try:
+        await asyncio.wait({run, done}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({run}, timeout=_PATIENCE_S if line.has_report else None)
+    except asyncio.CancelledError:  # Ctrl-C
+        if line.done.is_set() and line.has_report:
+            return
+        run.cancel()
+        await asyncio.wait({run})
+        raise
+    finally:
+        done.cancel()
+
+
+def _leave(line: ProgressLine, code: int) -> NoReturn:
+    """End with `code`; where Prefect's server is gone, without what Prefect would still try."""
+    if line.server_lost:
+        render.warn("Prefect's server has not heard of the run's end; it may have gone away. The table has it all.")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
+
+
+def _finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
+    """Print the report of a run that sent rows; returns the exit code."""
+    context, summary = line.context, line.summary
+    if context is None or summary is None:  # interrupted before there was anything to report
+        return INTERRUPTED
+    point("report.write")
+    if as_json:
+        _print_json(line, context, summary)
+    else:
+        _print_run(line, context, summary, options)
+    sys.stdout.flush()
+    point("report.written")
+    report = summary.report
+    # Not before it is reported: the same command goes on with an open order.
+    if report.status.order is not None and did_all(context, line.export):
+        with Ledger(context.settings.results) as ledger:
+            close_order(ledger, report.batch)
+    return report.exit_code or (1 if line.export_problem else 0)
+
+
+def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary) -> None:
+    settler = context.state.settler
+    exported = {"export": redact_url(export_target(context)), "export_problem": line.export_problem}
+    settled = {"settled": asdict(settler.stats) if settler else None}
+    print_json({**summary.report.as_json(), **exported, **settled})
+
+
+def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, options: str) -> None:
+    render.print_report(summary.report, summary.failed)
+    if context.state.settler is not None:
+        render.print_settled(context.state.settler.stats)
+    if line.export_problem:
+        render.fail(f"The results table is complete, but was not exported. {line.export_problem}")
+    else:
+        render.out.print(
+            f"Results: {render.cell(redact_url(export_target(context)))}  ({render.cell(context.ledger.shown_url)})"
+        )
+    for text in advice(summary.report, options):
+        render.out.print(f"→ {render.cell(text)}")
+
+
+def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
+    """Print what was settled; returns the exit code."""
+    if line.settler is None:
+        return INTERRUPTED
+    stats = line.settler.stats
+    if as_json:
+        print_json(asdict(stats))
+    else:
+        render.print_settled(stats)
+    match stats.reason:
+        case SettleReason.INTERRUPTED:
+            return INTERRUPTED
+        case SettleReason.DONE | SettleReason.TIMED_OUT:
+            return 1 if stats.error or stats.canceled or stats.unsettled or stats.downloads_failed else 0
+    return 3
+
+
+def quiet_prefect(*, verbose: bool) -> None:
+    """Before Prefect is imported: no telemetry, and no messages of its own unless they are asked for."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")

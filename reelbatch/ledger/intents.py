@@ -1,0 +1,290 @@
+"""What is on disk before a request leaves: the intent, and the credits and places that it reserves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Text, bindparam, func, insert, select, update
+
+from reelbatch.domain import Batch, ClaimedRow, RunId, Token
+from reelbatch.errors import LedgerError
+from reelbatch.failpoints import point
+from reelbatch.ledger import accounts
+from reelbatch.ledger.accounting import Attempted, BalanceChanges
+from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
+from reelbatch.ledger.schema import attempts, batches, generations
+from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.ledger.transitions import (
+    RELEASE,
+    SEND,
+    THIS_ROW,
+    execute_each,
+)
+
+
+class Admission(StrEnum):
+    """Whether an intent was recorded."""
+
+    ADMITTED = "admitted"
+    OVER_CAP = "over_cap"
+    UNKNOWN_RATE = "unknown_rate"  # a cap is set and nobody knows what this row costs
+    UNKNOWN_COST = "unknown_cost"  # a cap is set, and nobody knows what earlier requests of the batch have cost
+    DRIFTED = "drifted"  # such videos cost more than estimated, and the run is to stop at that
+    WAIT = "wait"  # another request of the batch has to be answered first: a price is found out, or the cap is near
+    WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
+    HELD = "held"  # the request is paid for under another name; the row waits, and says so
+
+
+class Ruling(NamedTuple):
+    """What an intent was told, and the credits that are held back for it."""
+
+    admission: Admission
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` videos of one API may be unfinished, counting those of all workers."""
+
+    api: str
+    limit: int
+
+
+class Asked(NamedTuple):
+    """What is sent, whatever it is called: by it the same request is known again, and an image that was replaced."""
+
+    request_sha256: str | None = None
+    image_sha256: str | None = None
+    image_stat: str | None = None
+    image_bytes: int | None = None
+
+
+_NOTHING_KNOWN = Asked()
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is on disk before a request leaves."""
+
+    row: ClaimedRow
+    run_id: RunId
+    token: Token
+    at: datetime
+    max_credits: int | None
+    window: Window | None = None
+    asked: Asked = _NOTHING_KNOWN
+    repeats: RepeatPolicy = RepeatPolicy.HOLD
+    halts_on_drift: bool = False
+
+    @property
+    def reserve(self) -> int:
+        """Credits held back until the answer is known, by the table of models; more where more was seen."""
+        return self.row.credits_estimated or 0
+
+    @property
+    def is_unrated(self) -> bool:
+        """Whether nobody knows what it costs."""
+        return self.row.credits_estimated is None
+
+
+def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
+    """Reserve credits and move rows to `sending`, or say why not.
+
+    Raises:
+        StateConflict: a row was no longer claimed by this run.
+    """
+    held = _hold(connection, items)
+    reserved = iter(_reserve(connection, [item for item in items if item.token not in held]))
+    rulings = [Ruling(Admission.HELD) if item.token in held else next(reserved) for item in items]
+    told = zip(items, rulings, strict=True)
+    admitted = [(item, ruling) for item, ruling in told if ruling.admission is Admission.ADMITTED]
+    if admitted:
+        execute_each(connection, _SEND, [_send_values(item) for item, _ in admitted])
+        connection.execute(insert(attempts), [_attempt_values(item, ruling.reserved) for item, ruling in admitted])
+    point("table.intents.write")
+    return rulings
+
+
+def _hold(connection: Connection, items: Sequence[Intent]) -> set[Token]:
+    """Rows whose requests are paid for under another name wait, and name it; answers with their tokens."""
+    asking: dict[Batch, dict[Token, Intent]] = {}
+    for item in items:
+        if item.repeats is not RepeatPolicy.SEND and item.asked.request_sha256 is not None:
+            asking.setdefault(item.row.batch, {})[item.token] = item
+    hashes = [item.asked.request_sha256 for some in asking.values() for item in some.values()]
+    serialize(connection, filter(None, hashes))
+    held: dict[Token, dict[str, Any]] = {}
+    for batch, some in asking.items():
+        paid = paid_elsewhere(connection, batch, {item.asked.request_sha256 or "" for item in some.values()})
+        found = ((item, paid.get(item.asked.request_sha256 or "")) for item in some.values())
+        held |= {item.token: {**_key_values(item.row), **_held_values(item, of)} for item, of in found if of}
+    if held:
+        execute_each(connection, _HOLD, list(held.values()))
+    return set(held)
+
+
+def _held_values(item: Intent, paid: PaidAs) -> dict[str, Any]:
+    return {"b_run_id": item.run_id, "b_mark": paid.mark, "b_message": explanation(paid.mark)}
+
+
+def _key_values(row: ClaimedRow) -> dict[str, Any]:
+    return {"b_batch": row.batch, "b_row_key": row.row_key, "b_generation": row.generation}
+
+
+_OWN_CLAIM = (*THIS_ROW, generations.c.run_id == bindparam("b_run_id"))
+_SAME_REQUEST = generations.c.fingerprint == bindparam("b_fingerprint")
+"""Claimed anew meanwhile, the row may ask for something else."""
+_SEND = SEND.update(*_OWN_CLAIM, _SAME_REQUEST).values(
+    token=bindparam("b_token"),
+    attempts=generations.c.attempts + 1,
+    paid_as=None,
+    request_sha256=bindparam("b_request_sha256"),
+    image_sha256=bindparam("b_image_sha256"),
+    image_stat=func.coalesce(bindparam("b_image_stat", type_=Text), generations.c.image_stat),
+    image_bytes=func.coalesce(bindparam("b_image_bytes", type_=BigInteger), generations.c.image_bytes),
+)
+_HOLD = RELEASE.update(*_OWN_CLAIM).values(
+    paid_as=bindparam("b_mark"),
+    error_code=HELD_CODE,
+    error_message=bindparam("b_message"),
+)
+
+
+def _send_values(item: Intent) -> dict[str, Any]:
+    row = item.row
+    own = {"b_run_id": item.run_id, "b_token": item.token, "b_fingerprint": row.fingerprint}
+    asked = {f"b_{name}": value for name, value in item.asked._asdict().items()}
+    return {**_key_values(row), **own, **asked}
+
+
+def _attempt_values(item: Intent, reserved: int) -> dict[str, Any]:
+    return {
+        "token": item.token,
+        "batch": item.row.batch,
+        "row_key": item.row.row_key,
+        "run_id": item.run_id,
+        "started_at": item.at,
+        "credits_reserved": reserved,
+        "unrated": item.is_unrated,
+        "generation": item.row.generation,
+    }
+
+
+def _reserve(connection: Connection, items: Sequence[Intent]) -> list[Ruling]:
+    """Admit in order as many as the cap allows; the batch's row is locked until the commit where there is a cap.
+
+    Raises:
+        LedgerError: a cap is set, and the batch has no entry to count against.
+    """
+    rulings: list[Ruling] = []
+    capped = {item.row.batch for item in items if item.max_credits is not None}
+    standing = {batch: _standing(connection, batch) for batch in sorted(capped)}
+    windows = {item.window for item in items if item.window is not None}
+    free = {window: _free(connection, window) for window in windows}
+    sums = BalanceChanges()
+    for item in items:
+        batch = item.row.batch
+        ruling = _admit(item, standing.get(batch), free)
+        rulings.append(ruling)
+        if ruling.admission is Admission.ADMITTED:
+            if item.window is not None:
+                free[item.window] -= 1
+            sums.add(batch, item.run_id, None, Attempted(ruling.reserved, unrated=item.is_unrated))
+    sums.write(connection)
+    return rulings
+
+
+class _Standing:
+    """What a batch under a cap has cost and has under way. Credits are integers."""
+
+    def __init__(self, connection: Connection, batch: Batch, found: Any) -> None:
+        self.worst_case: int = found.worst_case
+        self.in_flight: int = found.reserved
+        self.unknown: int = found.unknown  # requests that `worst_case` leaves out: nobody knows what they cost
+        self._connection = connection
+        self._batch = batch
+        self._payer: tuple[str, str] = (found.api, found.payer)
+        self._is_probing: bool = found.probe_at_work
+        self._prices: dict[accounts.PriceClass, accounts.Price] = {}
+
+    def price(self, row: ClaimedRow) -> accounts.Price:
+        """What was seen of the row's price class."""
+        wanted = accounts.class_of(*self._payer, row.request)
+        if wanted not in self._prices:
+            self._prices[wanted] = accounts.price_of(self._connection, wanted)
+        return self._prices[wanted]
+
+    def must_wait(self, cap: int, price: accounts.Price) -> bool:
+        """A price that was not seen is found out by one row at a time; near the cap, all rows go one at a time."""
+        if not price.is_fresh and self._is_probing:
+            return True
+        return self.in_flight > 0 and cap - self.worst_case < 2 * self.in_flight
+
+    def take(self, item: Intent, price: accounts.Price, reserve: int) -> None:
+        """The row is admitted; where its price was not seen, it is the one that finds it out."""
+        self.worst_case += reserve
+        self.in_flight += reserve
+        if not price.is_fresh:
+            self._is_probing = True
+            entry = update(batches).where(batches.c.batch == self._batch)
+            self._connection.execute(entry.values(probe=item.token))
+
+
+_AT_WORK = select(attempts.c.token).where(attempts.c.token == batches.c.probe, attempts.c.outcome.is_(None)).exists()
+_STANDING = (
+    select(
+        batches.c.worst_case,
+        batches.c.reserved,
+        batches.c.unknown,
+        batches.c.api,
+        accounts.PAYER.label("payer"),
+        _AT_WORK.label("probe_at_work"),
+    )
+    .where(batches.c.batch == bindparam("b_batch"))
+    .with_for_update()
+)
+
+
+def _standing(connection: Connection, batch: Batch) -> _Standing | None:
+    """What the batch has cost; nobody else adds to it until the commit."""
+    found = connection.execute(_STANDING, {"b_batch": batch}).one_or_none()
+    return None if found is None else _Standing(connection, batch, found)
+
+
+def _free(connection: Connection, window: Window) -> int:
+    """Places in the render window; nobody else counts until the commit."""
+    accounts.lock(connection, window.api)
+    return window.limit - accounts.unfinished(connection, window.api) - accounts.leaving(connection, window.api)
+
+
+def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int]) -> Ruling:
+    if item.window is not None and free[item.window] <= 0:
+        return Ruling(Admission.WINDOW_FULL)
+    if item.max_credits is None:
+        return Ruling(Admission.ADMITTED, item.reserve)
+    if standing is None:
+        raise LedgerError(f'batch "{item.row.batch}" has no entry in `batches` that a cap could be counted against')
+    return _admit_under_cap(item, standing, item.max_credits)
+
+
+def _admit_under_cap(item: Intent, standing: _Standing, cap: int) -> Ruling:
+    if standing.unknown:
+        return Ruling(Admission.UNKNOWN_COST)
+    if item.is_unrated:
+        return Ruling(Admission.UNKNOWN_RATE)
+    price = standing.price(item.row)
+    reserve = max(item.reserve, price.larger)
+    if item.halts_on_drift and (price.settled or 0) > item.reserve:
+        admission = Admission.DRIFTED
+    elif standing.worst_case + reserve > cap:
+        admission = Admission.OVER_CAP
+    elif standing.must_wait(cap, price):
+        admission = Admission.WAIT
+    else:
+        standing.take(item, price, reserve)
+        admission = Admission.ADMITTED
+    return Ruling(admission, reserve)
