@@ -128,7 +128,7 @@ def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> 
 def _flow(root: Path, name: str) -> Any:
     """Our own flow, also where the user's folder has a package of the name `flows` or `tasks`."""
     if sys.path[:1] != [str(root)]:
-        pass
+        sys.path.insert(0, str(root))
     return getattr(importlib.import_module(f"flows.{name}"), name)
 
 

@@ -43,7 +43,7 @@ def test_the_last_lines_of_the_log_arrive(tmp_path: Path, home: Path) -> None:
 
 def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, home: Path) -> None:
     """Whoever looks at the run finds it there: of an answer that can't be brought in, for example."""
-    left = tmp_path / "results" / "sandbox" / "reelbatch.rescue.jsonl"
+    left = tmp_path / "results" / "sandbox" / "reelbatch-left.rescue.jsonl"
     left.parent.mkdir(parents=True)
     left.write_text("what somebody else wrote")
     manifest = str(ROOT / "data" / "catalogue.csv")
