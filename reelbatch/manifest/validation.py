@@ -103,7 +103,7 @@ class RowChecker:
 
     def _broken_row(self, broken: BrokenRow) -> Row:
         """A row of which only the first cell is known: nothing in front of it can have moved it."""
-        hashed = _sha256(broken.text)
+        hashed = _sha256(f"{broken.number} {broken.text}")  # two may have the same text
         first = self._layout.first
         cell = broken.first_cell if parsing.text_fault(KEY, broken.first_cell, parsing.MAX_KEY) is None else ""
         request = Request(image_path=cell if first == "image_path" else "", prompt=None, end_seconds=None)
@@ -124,18 +124,7 @@ def assemble(
 ) -> RowColumns:
     """Put rows together; the fingerprint's JSON is written out here, equal to `Request.fingerprint`'s."""
     keys, images, prompts, ends, names, shapes = columns
-    sha256 = hashlib.sha256
-    fingerprints = [
-        sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
-        for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
-            _of_each(shapes, attrgetter("json")),
-            _pairs('"end_image_path":{},', ends),
-            map(quoted, images),
-            _pairs(',"name":{}', names),
-            _pairs(',"prompt":{}', prompts),
-            strict=True,
-        )
-    ]
+    fingerprints = _fingerprints(columns)
     settings = zip(*_of_each(shapes, attrgetter("settings")), strict=True)
     _, _, seconds, resolution, model, audio, _, _, width, height = settings if shapes else [()] * 10
     stated = (images, _or_none(prompts), seconds, resolution, model, audio, _or_none(names), _or_none(ends))
@@ -146,6 +135,30 @@ def assemble(
     return RowColumns(
         (keyed, numbers, *stated, width, height, fingerprints, credits_, *sound, *(stats or (nothing, nothing)))
     )
+
+
+def _fingerprints(columns: Columns) -> list[str]:
+    """The hash of each row's JSON; where rows differ in image and prompt only, with the rest put together once."""
+    _, images, prompts, ends, names, shapes = columns
+    sha256 = hashlib.sha256
+    if shapes and shapes.count(shapes[0]) == len(shapes) and all(prompts) and not any(ends) and not any(names):
+        lead, before_image, before_texts, tail = shapes[0].json
+        before, between = lead + before_image, f'{before_texts},"prompt":'
+        return [
+            sha256(f"{before}{quoted(image)}{between}{quoted(prompt)}{tail}".encode()).hexdigest()
+            for image, prompt in zip(images, prompts, strict=True)
+        ]
+    return [
+        sha256(f"{lead}{end}{before_image}{image}{before_texts}{name}{prompt}{tail}".encode()).hexdigest()
+        for (lead, before_image, before_texts, tail), end, image, name, prompt in zip(
+            _of_each(shapes, attrgetter("json")),
+            _pairs('"end_image_path":{},', ends),
+            map(quoted, images),
+            _pairs(',"name":{}', names),
+            _pairs(',"prompt":{}', prompts),
+            strict=True,
+        )
+    ]
 
 
 def _of_each(shapes: Sequence[Shape], attribute: Callable[[Shape], Any]) -> Iterable[Any]:
@@ -174,7 +187,8 @@ def _note_empty(texts: Sequence[str], missing: RequestIssue, faults: BatchIssues
 
 
 def _broken_problem(broken: BrokenRow) -> Issue:
-    value = parsing.storable(broken.text, parsing.MAX_SHOWN)
+    where = "" if broken.line is None else f"line {broken.line:,}: "
+    value = parsing.storable(f"{where}{broken.text}", parsing.MAX_SHOWN)
     return Issue(broken.number, None, value, broken.what, broken.remedy)
 
 

@@ -34,7 +34,6 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("ledger/ledger.py", "complete"): (1, _TEMPORARY),
     ("ledger/ledger.py", "create"): (1, _TEMPORARY),
     ("ledger/ledger.py", "merge"): (1, "reads; what it merges is committed by `_transact`"),
-    ("manifest/text_file.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "put"): (2, _BUCKET),
     ("storage/target.py", "_rename"): (1, "called by `place`, which has the points"),
