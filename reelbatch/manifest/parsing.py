@@ -26,11 +26,19 @@ MAX_PIXELS = 100_000
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_INEXACT = 2.0**53
+"""From here on not every whole number is one in floating point."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Nested(str):
     """The text of a cell that is a list, a mapping or another thing without one obvious text."""
+
+    __slots__ = ()
+
+
+class Rounded(str):
+    """The text of a number too long for floating point: its last digits may be other ones than were meant."""
 
     __slots__ = ()
 
@@ -76,7 +84,8 @@ def _decimal(cell: float | Decimal) -> str:
     if math.isinf(cell):
         return str(cell)
     if cell == int(cell):
-        return str(int(cell))
+        exact = isinstance(cell, Decimal) or abs(cell) < _INEXACT
+        return str(int(cell)) if exact else Rounded(int(cell))
     return format(cell, "f") if isinstance(cell, Decimal) else repr(cell)
 
 
@@ -107,6 +116,9 @@ def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> RequestIssue | 
     """Why `text` can't be sent or stored as it stands."""
     if isinstance(text, Nested):
         return finding(column, text, CellError("not one plain value", "Write text or a number."))
+    if isinstance(text, Rounded):
+        fault = CellError("a number so long that its last digits are lost", "Keep the column as text, all the way.")
+        return finding(column, text, fault)
     if len(text) > limit:
         fault = CellError(f"{len(text):,} characters long, more than {limit:,}", "Shorten it.")
         return finding(column, text, fault)

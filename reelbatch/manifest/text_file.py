@@ -6,12 +6,14 @@ import codecs
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.options import LARGEST_TEXT
 from reelbatch.storage.files import open_remote, scheme_of
@@ -59,6 +61,7 @@ class TextFile(NamedTuple):
     encoding: str  # as Python calls it
     mark: int  # bytes of a UTF-8 byte order mark
     largest: int  # bytes that are unpacked, or fetched from a URL, at most
+    warnings: tuple[Issue, ...] = ()
 
     @classmethod
     def look_at(cls, path: str, encoding: str | None, largest: int = LARGEST_TEXT) -> TextFile:
@@ -70,7 +73,8 @@ class TextFile(NamedTuple):
         with open_file(path) as file:
             codec = _codec(path, file)
             first = next(_chunks(path, file, codec), b"")
-        return cls(path, codec, _encoding(path, first, encoding), len(first) - len(_unmarked(first)), largest)
+        found = _encoding(path, first, encoding)
+        return cls(path, codec, found, len(first) - len(_unmarked(first)), largest, tuple(_doubts(first, found)))
 
     def open(self) -> io.BufferedReader:
         """The text as UTF-8 without a byte order mark.
@@ -196,21 +200,31 @@ def _unmarked(utf8: bytes) -> bytes:
 
 
 def _encoding(path: str, first: bytes, stated: str | None) -> str:
+    for mark, name in _MARKS.items():
+        if first.startswith(mark):
+            return name
     if stated is not None:
         try:
             "".encode(stated)  # raises for codecs that are not about text as well
             return codecs.lookup(stated).name
         except LookupError as error:
             raise ManifestError(f'The encoding "{stated}" is not known. Write utf-8, cp1252 or alike.') from error
-    for mark, name in _MARKS.items():
-        if first.startswith(mark):
-            return name
     sample = first[:1000]
     if sample.count(0) > _ENOUGH_NULS * len(sample):
         order = "utf-16-be" if sample.startswith(b"\0") else "utf-16-le"
         remedy = f'Set encoding to "{order}", or save it as UTF-8.'
         raise ManifestError(f"{path}: looks like UTF-16 without a byte order mark. {remedy}")
     return "utf-8"
+
+
+def _doubts(first: bytes, encoding: str) -> Iterator[Issue]:
+    """Text in another encoding is hardly ever UTF-8 by chance."""
+    if first.isascii() or encoding.startswith("utf"):
+        return
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(first)
+        what = f"is UTF-8 by its bytes, but is read as {encoding}, as the setting encoding says"
+        yield Issue(None, None, "", what, "Leave encoding out, unless letters look right in the plan.")
 
 
 def _undecodable(file: TextFile, lines: int, error: UnicodeDecodeError) -> ManifestError:

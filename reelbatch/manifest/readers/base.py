@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.options import COLUMNS
 
@@ -41,6 +42,10 @@ class Source(Protocol):
     @property
     def columns(self) -> Sequence[str]:
         """The names of the columns, stripped."""
+
+    @property
+    def warnings(self) -> Sequence[Issue]:
+        """What is odd about the whole file."""
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows from the beginning, with the cells of the `wanted` columns.

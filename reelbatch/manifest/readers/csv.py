@@ -33,6 +33,7 @@ class DelimitedSource:
     def __init__(self, path: str, options: ManifestOptions, known: Collection[str]) -> None:
         """Read the header; of several possible delimiters the one that yields most `known` columns wins."""
         self._file = TextFile.look_at(path, options.encoding, options.largest_text)
+        self.warnings = self._file.warnings
         marks = Dialect(
             ",",
             quoted=options.quoting == "strict",
