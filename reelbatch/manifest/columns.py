@@ -90,7 +90,7 @@ def _sound(column: str, texts: list[str], faults: BatchIssues) -> list[str]:
     limit = parsing.MAX_KEY if column == KEY else parsing.MAX_TEXT
     if parsing.all_sound(texts, limit):
         return texts
-    texts = list(texts)
+    texts = [text if type(text) is not str else parsing.trimmed(text) for text in texts]
     for index, text in enumerate(texts):
         if fault := parsing.text_fault(column, text, limit):
             faults.add(index, fault, garbled=True)
@@ -108,7 +108,7 @@ def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: BatchIs
         wrong = [fault for column, text in values.items() if (fault := _template_fault(column, text))]
         for fault in wrong:
             faults.add(index, fault, garbled=True)
-        prompt = template.fill({column: text.strip() for column, text in values.items()})
+        prompt = template.fill({column: parsing.trimmed(text) for column, text in values.items()})
         if not wrong and (long := parsing.text_fault("prompt", prompt)):
             faults.add(index, long, garbled=True)
         prompts[index] = parsing.storable(prompt)
@@ -116,7 +116,7 @@ def _templated(prompts: list[str], raw: RawRows, layout: Layout, faults: BatchIs
 
 
 def _template_fault(column: str, text: str) -> RequestIssue | None:
-    if not text or text.isspace():
+    if not parsing.trimmed(text):
         remedy = "Fill it in, or give the row a prompt of its own."
         return RequestIssue(column, "", "empty, and the prompt template needs it", remedy)
     return parsing.text_fault(column, text)

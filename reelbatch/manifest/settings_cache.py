@@ -56,7 +56,7 @@ class Shapes(dict[ShapeKey, Shape]):
 
     def _shape(self, has_end: bool, raw: dict[str, str]) -> Shape:
         defaults = self._layout.defaults
-        stated = {column: cell.strip() or defaults.get(column, "") for column, cell in raw.items()}
+        stated = {column: parsing.trimmed(cell) or defaults.get(column, "") for column, cell in raw.items()}
         parser = _Parser(stated)
         settings = Request(
             image_path="",
@@ -127,7 +127,7 @@ def _resolution(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    if len(text) > _MAX_WORD or not text.isprintable():
+    if len(text) > _MAX_WORD or not text.isprintable() or text in parsing.ERROR_VALUES:
         raise parsing.CellError("not a name", "Write a short name such as those in configs/models.yaml.")
     return text
 

@@ -53,7 +53,8 @@ class RowChecker:
             key, row = columns.keys[index], rows[index]
             if index in faults.garbled:
                 hashed = self._hash_of_cells(raw, index)
-                row = row._replace(row_key=RowKey(key or hashed), fingerprint=hashed)
+                own = key and KEY not in {fault.column for fault in found}  # a key that can't be taken is none
+                row = row._replace(row_key=RowKey(key if own else hashed), fingerprint=hashed)
             unseen = all(fault.unseen for fault in found)
             rows[index] = row._replace(credits_estimated=None, problem=self._listed(found), unseen=unseen)
             problems += [self._problem(row.row_number, fault) for fault in found]
@@ -75,6 +76,7 @@ class RowChecker:
         if not all(columns.prompts):
             missing = RequestIssue("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
             _note_empty(columns.prompts, missing, faults)
+        self._note_nothings(numbers, columns.prompts)
         for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
             for index, finding in self._images.findings(column, stated):
                 if finding.column in faults.columns(index):
@@ -83,6 +85,14 @@ class RowChecker:
                     faults.add(index, finding)
                 else:
                     self.notices.add(finding, numbers[index])
+
+    def _note_nothings(self, numbers: Sequence[int], prompts: Sequence[str]) -> None:
+        if parsing.NOTHINGS.isdisjoint(prompts):
+            return
+        what, remedy = "a word that scripts write where there is nothing", "Empty the cell if it is not meant."
+        for number, prompt in zip(numbers, prompts, strict=True):
+            if prompt in parsing.NOTHINGS:
+                self.notices.add(RequestIssue("prompt", prompt, what, remedy, blocking=False), number, per_value=True)
 
     def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         for index, shape in enumerate(columns.shapes):

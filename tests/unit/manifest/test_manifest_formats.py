@@ -195,7 +195,7 @@ def test_a_dataframe_is_read(read: Any) -> None:
     """Numbers, flags, nothings and objects of pandas arrive as in any file."""
     frame = pd.DataFrame(
         {
-            "image_path": [Path("https://x.test/a.png"), URL, URL],
+            "image_path": [Path("x.test/a.png"), URL, URL],
             "prompt": pd.Series(["a", "b", "c"], dtype="string"),
             "row_key": [1.0, 2.0, 3.0],
             "end_seconds": [5, None, 10],
