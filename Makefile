@@ -68,8 +68,8 @@ bench: dev
 
 # Needs uv (https://docs.astral.sh/uv): the newest of everything that installs together, with hashes; names no index.
 lock:
-	uv pip compile --upgrade pyproject.toml --extra build --universal --generate-hashes --no-annotate --no-header -o requirements.lock
-	uv pip compile --upgrade pyproject.toml --extra build --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
+	uv pip compile --upgrade pyproject.toml --extra build --extra excel --universal --generate-hashes --no-annotate --no-header -o requirements.lock
+	uv pip compile --upgrade pyproject.toml --extra build --extra excel --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .demo results

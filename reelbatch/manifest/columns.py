@@ -122,7 +122,7 @@ def _texts(column: str, raw: RawRows, layout: Layout, faults: BatchIssues) -> Se
 def _sound(column: str, texts: Sequence[str], faults: BatchIssues, limit: int = parsing.MAX_TEXT) -> Sequence[str]:
     if parsing.all_sound(texts, limit):
         return texts
-    texts = list(texts)
+    texts = [text if type(text) is not str else parsing.trimmed(text) for text in texts]
     for index, text in enumerate(texts):
         if fault := parsing.text_fault(column, text, limit):
             faults.add(index, fault, garbled=True)
@@ -137,7 +137,7 @@ def _templated(prompts: Sequence[str], raw: RawRows, layout: Layout, faults: Bat
     if template is None or not rows:
         return prompts
     cells = {column: [raw.columns[column][row] for row in rows] for column in template.columns}
-    values = {column: [cell.strip() for cell in of] for column, of in cells.items()}
+    values = {column: [parsing.trimmed(cell) for cell in of] for column, of in cells.items()}
     made = dict(zip(rows, template.fill(values, len(rows)), strict=True))
     wrong = _unfilled({column: values[column] for column in template.needed}, rows, layout, faults)
     if layout.defaults.get("prompt"):

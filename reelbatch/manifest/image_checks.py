@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from reelbatch.images.bounds import ImageBounds, upload_bound
 from reelbatch.images.inspect import (
@@ -20,19 +20,26 @@ from reelbatch.images.inspect import (
     inspect_image,
     resolve_image,
 )
+from reelbatch.manifest.image_addresses import address_trouble
 from reelbatch.manifest.options import Checks
-from reelbatch.manifest.parsing import MAX_SHOWN, storable
+from reelbatch.manifest.parsing import MAX_SHOWN, storable, visible
 from reelbatch.model_table import RequestIssue
 from reelbatch.storage.files import CloudProblem, check, redact_url
 
 _REMEMBERED = 50_000
+_SHORTEST = 32
+"""Pixels of an image's shorter side; below is a tracking pixel or an icon."""
+_LONGEST_RATIO = 20
+_SIZES = (
+    f"Use one whose shorter side has {_SHORTEST} pixels or more, and the longer at most {_LONGEST_RATIO} times that."
+)
 _TOLERANCE = 0.02
 _FEW = 16
 _ENDINGS = ("jpg", "png", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
 _WITH_DOT = tuple(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
 _WITHOUT_PATH = re.compile(" https?://[^/ ]* ")
 _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
-_MORE_THAN_A_PATH = (*'?#\\@<>"{}|^`[]', ":///", "magichour.ai")
+_MORE_THAN_A_PATH = (*'?#\\@<>"{}|^`[]', ":///", ",http", ";http", "magichour.ai", "drive.google", "dropbox.com")
 
 
 class _Verdict(NamedTuple):
@@ -85,6 +92,8 @@ class ImageChecks:
         return RequestIssue("image_path", shown_image(stated), what, "Crop the image, or choose another model.")
 
     def _finding(self, column: str, stated: str) -> RequestIssue | None:
+        if trouble := address_trouble(stated):
+            return RequestIssue(column, shown_image(stated), *trouble)
         address = resolve_image(stated, self._base) if self._on_the_web else stated
         if image_kind(address) is ImageKind.URL:
             return _url_finding(column, address)
@@ -108,9 +117,34 @@ class ImageChecks:
 
     def _look_into(self, where: str) -> _Verdict:
         try:
-            return _Verdict(inspect_image(where, bound=self._bounds.upload), stat=_stat(where))
+            info = inspect_image(where, bound=self._bounds.upload)
         except ImageProblem as problem:
-            return _Verdict(None, problem.what, problem.remedy, isinstance(problem, ImageUnseen))
+            near = _near(where) if problem.what == "no such file" else None
+            remedy = f'Did you mean "{near}"? Names differ by case and signs.' if near else problem.remedy
+            return _Verdict(None, problem.what, remedy, isinstance(problem, ImageUnseen))
+        if not _can_be_animated(info):
+            return _Verdict(None, f"{info.width} x {info.height} pixels, which is no picture to animate", _SIZES)
+        return _Verdict(info, stat=_stat(where))
+
+
+def _can_be_animated(info: ImageInfo) -> bool:
+    shorter, longer = sorted((info.width, info.height))
+    return shorter >= _SHORTEST and longer <= _LONGEST_RATIO * shorter
+
+
+def _near(path: str) -> str | None:
+    """A file beside a missing one whose name is the same but for case, or for %20 and alike."""
+    folder, name = os.path.split(unquote(path))
+    try:
+        beside = _names(folder)
+    except OSError:
+        return None
+    return beside.get(name.casefold())
+
+
+@lru_cache(8)
+def _names(folder: str) -> dict[str, str]:
+    return {name.casefold(): name for name in os.listdir(folder)}  # noqa: PTH208 - a large folder, and names only
 
 
 def _stat(path: str) -> tuple[int, int] | None:
@@ -186,4 +220,4 @@ def _fits(info: ImageInfo, ratio: str) -> bool:
 
 def shown_image(stated: str) -> str:
     """An image's path or address as a message may have it: short, and without secrets."""
-    return storable(redact_url(stated), MAX_SHOWN)
+    return storable(visible(redact_url(stated)), MAX_SHOWN)

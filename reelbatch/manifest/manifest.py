@@ -23,12 +23,13 @@ from reelbatch.storage.files import CloudProblem, file_part, redact_url
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEXT = frozenset({".csv", ".tsv"})
+_TEXT = frozenset({".csv", ".tsv", ".txt"})
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _PARQUET = frozenset({".parquet"})
+_EXCEL = frozenset({".xlsx", ".xlsm"})
 _PACKED = frozenset({".gz", ".zst", ".bz2"})
-_READABLE = ".csv, .tsv, .jsonl, .ndjson (each also .gz, .zst, .bz2) and .parquet"
-_SAVE_AS = 'Save the sheet as "CSV UTF-8" and give that file.'
+_READABLE = ".csv, .tsv, .txt, .jsonl, .ndjson (each also .gz, .zst, .bz2), .parquet and .xlsx"
+_SAVE_AS = 'Save the sheet as .xlsx without a password, or as "CSV UTF-8", and give that file.'
 
 
 class Manifest:
@@ -64,7 +65,7 @@ class Manifest:
                     yield last
                 last = checker.check(raw)
                 rows += len(last.rows)
-        warnings = checker.notices.problems()
+        warnings = [*self._source.warnings, *checker.notices.problems()]
         if not rows:
             warnings.append(_no_rows(shaper.left_out))
         yield last._replace(warnings=warnings, assumed=checker.assumed, left_out=shaper.left_out)
@@ -151,9 +152,13 @@ def _open_file(path: str, options: ManifestOptions) -> Source:
     suffix = _suffix(path)
     with open_file(path, scattered=True) as file:
         start = file.read(8)
-    if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        kind = "an Excel file" if suffix in {".xlsx", ".xlsm", ".xls"} else "a zip or Office file"
-        raise ManifestError(f"{path}: is {kind}, not text. {_SAVE_AS}")
+    if start.startswith(b"PK\x03\x04") and suffix in _EXCEL:
+        from reelbatch.manifest.readers.excel import ExcelSource
+
+        return ExcelSource(path, known_columns(options))
+    if suffix in _EXCEL | {".xls"} or start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        kind = "no workbook of today's Excel" if suffix in _EXCEL | {".xls"} else "a zip or Office file, not text"
+        raise ManifestError(f"{path}: is {kind}. {_SAVE_AS}")
     if suffix in _PARQUET or start.startswith(b"PAR1"):
         from reelbatch.manifest.readers.parquet import ParquetSource
 
@@ -180,7 +185,7 @@ def _stem(name: str) -> str:
     if name == "<DataFrame>":
         return "dataframe"
     stem = PurePosixPath(file_part(name).replace(os.sep, "/"))
-    while stem.suffix.lower() in _TEXT | _JSON_LINES | _PARQUET | _PACKED:
+    while stem.suffix.lower() in _TEXT | _JSON_LINES | _PARQUET | _EXCEL | _PACKED:
         stem = stem.with_suffix("")
     return stem.name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from reelbatch.domain import IMAGE_SCHEMES, REQUEST_FIELDS, Issue, Row, Tier
 from reelbatch.model_table import ModelTable
@@ -37,7 +37,10 @@ class ManifestOptions:
         prompt_template: `Slow pan over {title}[, {colour}]` over the row's other columns; used where a row has
             no prompt of its own.
         delimiter: None: detected (comma, semicolon, tab, bar).
-        encoding: None: UTF-8 with or without a byte order mark, UTF-16 by its mark.
+        encoding: None: UTF-8 with or without a byte order mark, UTF-16 by its mark; a mark outranks it.
+        quoting: of CSV: `strict`, or `none` where quotation marks are text like any other.
+        escape: of CSV: `backslash` where one takes the meaning off the character behind it.
+        multiline: of CSV: `allow` cells with line ends though one of their lines could be a row.
         largest_text: bytes of text that are unpacked, or fetched from a URL, at most.
     """
 
@@ -53,6 +56,9 @@ class ManifestOptions:
     prompt_template: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    quoting: Literal["strict", "none"] = "strict"
+    escape: Literal["none", "backslash"] = "none"
+    multiline: Literal["refuse", "allow"] = "refuse"
     largest_text: int = LARGEST_TEXT
 
 

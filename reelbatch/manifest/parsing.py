@@ -29,11 +29,28 @@ _MAX_NAME = 200
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_INEXACT = 2.0**53
+"""From here on not every whole number is one in floating point."""
+ERROR_VALUES = frozenset(
+    {"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#NV", "#BEZUG!"}
+)
+"""What a spreadsheet writes where a formula has no value (the last two in German)."""
+NOTHINGS = frozenset(word for name in ("nan", "none", "null") for word in (name, name.upper(), name.title(), "NaN"))
+"""What scripts write where there is nothing."""
+_INVISIBLE_CLASS = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
+_INVISIBLE = re.compile(f"[{_INVISIBLE_CLASS}]")
+_AT_ENDS = re.compile(rf"\A[\s{_INVISIBLE_CLASS}]+|[\s{_INVISIBLE_CLASS}]+\Z")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Nested(str):
     """The text of a cell that is a list, a mapping or another thing without one obvious text."""
+
+    __slots__ = ()
+
+
+class Rounded(str):
+    """The text of a number too long for floating point: its last digits may be other ones than were meant."""
 
     __slots__ = ()
 
@@ -79,7 +96,8 @@ def _decimal(cell: float | Decimal) -> str:
     if math.isinf(cell):
         return str(cell)
     if cell == int(cell):
-        return str(int(cell))
+        exact = isinstance(cell, Decimal) or abs(cell) < _INEXACT
+        return str(int(cell)) if exact else Rounded(int(cell))
     return format(cell, "f") if isinstance(cell, Decimal) else repr(cell)
 
 
@@ -96,32 +114,64 @@ def storable(text: str, limit: int = MAX_TEXT) -> str:
     return _UNSTORABLE.sub("\ufffd", text if len(text) <= limit else text[: limit - 1] + "…")
 
 
+def trimmed(text: str) -> str:
+    """`text` without blanks and invisible characters at its ends."""
+    return text.strip() if text.isascii() else _AT_ENDS.sub("", text)
+
+
+def visible(text: str) -> str:
+    """`text` with a name in place of each invisible character, for messages."""
+    return text if text.isascii() else _INVISIBLE.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
+
+
+def hidden(text: str) -> str:
+    """The name of the first invisible character in `text`; "": there is none."""
+    found = None if text.isascii() else _INVISIBLE.search(text)
+    return f"U+{ord(found[0]):04X}" if found else ""
+
+
 def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
     """Whether every text passes `text_fault`: one look at a whole column instead of one at each cell."""
     if not set(map(type, texts)) <= {str} or max(map(len, texts), default=0) > limit:
         return False
     joined = "".join(texts)
+    if "#" in joined and not ERROR_VALUES.isdisjoint(map(str.strip, texts)):
+        return False
     if joined.isascii():
         return "\0" not in joined
-    return _UNSTORABLE.search(joined) is None
+    return _UNSTORABLE.search(joined) is None and _INVISIBLE.search(joined) is None
 
 
 def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> RequestIssue | None:
     """Why `text` can't be sent or stored as it stands."""
-    if isinstance(text, Nested):
-        return finding(column, text, CellError("not one plain value", "Write text or a number."))
-    if len(text) > limit:
+    fault = _kind_fault(text) or _sign_fault(column, text)
+    if len(text) > limit and not isinstance(text, Nested):
         fault = CellError(f"{len(text):,} characters long, more than {limit:,}", "Shorten it.")
-        return finding(column, text, fault)
+    return finding(column, text, fault) if fault else None
+
+
+def _kind_fault(text: str) -> CellError | None:
+    if isinstance(text, Nested):
+        return CellError("not one plain value", "Write text or a number.")
+    if isinstance(text, Rounded):
+        return CellError("a number so long that its last digits are lost", "Keep the column as text, all the way.")
+    if text.strip() in ERROR_VALUES:
+        return CellError("an error value of a spreadsheet", "Correct the formula there, or empty the cell.")
+    return None
+
+
+def _sign_fault(column: str, text: str) -> CellError | None:
+    if column == "row_key" and (sign := hidden(text)):
+        return CellError(f"contains an invisible character ({sign})", "Remove it: it makes another key.")
     if found := _UNSTORABLE.search(text):
         name = "a NUL character" if found[0] == "\0" else "half of a surrogate pair (broken Unicode)"
-        return finding(column, text, CellError(f"contains {name}", "Remove it, or export the file again."))
+        return CellError(f"contains {name}", "Remove it, or export the file again.")
     return None
 
 
 def finding(column: str, value: str, fault: CellError) -> RequestIssue:
     """`fault` as a finding on `column`."""
-    return RequestIssue(column, storable(value, MAX_SHOWN), fault.what, fault.remedy)
+    return RequestIssue(column, storable(visible(value), MAX_SHOWN), fault.what, fault.remedy)
 
 
 def seconds(text: str) -> float:
@@ -150,7 +200,7 @@ def flag(text: str) -> bool:
 
 def word(text: str) -> str:
     """A name of the API's, as it is written."""
-    if len(text) > _MAX_NAME or not text.isprintable():
+    if len(text) > _MAX_NAME or not text.isprintable() or text in ERROR_VALUES:
         raise CellError("not a name", "Write a short name such as those in configs/models.yaml.")
     return text
 

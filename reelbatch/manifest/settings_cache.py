@@ -58,7 +58,7 @@ class Shapes(dict[ShapeKey, Shape]):
 
     def _shape(self, has_end: bool, raw: dict[str, str]) -> Shape:
         defaults = self._layout.defaults
-        stated = {column: cell.strip() or defaults.get(column, "") for column, cell in raw.items()}
+        stated = {column: parsing.trimmed(cell) or defaults.get(column, "") for column, cell in raw.items()}
         parser = _Parser(stated)
         settings = Request(
             image_path="",

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
-import os
-import re
-import shutil
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.options import LARGEST_TEXT
-from reelbatch.manifest.readers.base import bare_name, unique_names
 from reelbatch.storage.files import open_remote, scheme_of
 
-CHUNK = 1 << 20
+CHUNK = 1 << 21
 _CODECS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 _UTF8_MARK = codecs.BOM_UTF8
 _MARKS = {
@@ -65,6 +61,7 @@ class TextFile(NamedTuple):
     encoding: str  # as Python calls it
     mark: int  # bytes of a UTF-8 byte order mark
     largest: int  # bytes that are unpacked, or fetched from a URL, at most
+    warnings: tuple[Issue, ...] = ()
 
     @classmethod
     def look_at(cls, path: str, encoding: str | None, largest: int = LARGEST_TEXT) -> TextFile:
@@ -76,7 +73,8 @@ class TextFile(NamedTuple):
         with open_file(path) as file:
             codec = _codec(path, file)
             first = next(_chunks(path, file, codec), b"")
-        return cls(path, codec, _encoding(path, first, encoding), len(first) - len(_unmarked(first)), largest)
+        found = _encoding(path, first, encoding)
+        return cls(path, codec, found, len(first) - len(_unmarked(first)), largest, tuple(_doubts(first, found)))
 
     def open(self) -> io.BufferedReader:
         """The text as UTF-8 without a byte order mark.
@@ -86,24 +84,13 @@ class TextFile(NamedTuple):
         """
         return io.BufferedReader(_Chunks(self._utf8()), CHUNK)
 
-    @contextmanager
-    def open_native(self, skip: int) -> Iterator[Any]:
-        """What `open` gives without the first `skip` bytes, as an Arrow stream that runs no Python code.
+    def chunks(self) -> Iterator[bytes]:
+        """What `open` gives, some of it at a time.
 
-        Arrow reads ahead in threads of its own, and a thread that calls Python while the interpreter is shutting
-        down aborts the process. So what Arrow can't read by itself is copied to a temporary file. The encoding is
-        not checked here.
+        Raises:
+            ManifestError: as `open`.
         """
-        with ExitStack() as stack:
-            path, codec, mark = self.path.removeprefix("file://"), self.codec, self.mark
-            if "://" in path or "::" in path or self.encoding != "utf-8":
-                path, codec, mark = stack.enter_context(self._copy()), None, 0
-            stream = stack.enter_context(pa.OSFile(os.fsencode(path)))
-            if codec:
-                self._measure()
-                stream = stack.enter_context(pa.CompressedInputStream(stream, codec))
-            stream.read(mark + skip)
-            yield stream
+        return self._utf8()
 
     def verify(self) -> bytes:
         """Read the whole file; return its last bytes.
@@ -116,38 +103,31 @@ class TextFile(NamedTuple):
             tail = (tail + chunk)[-_TAIL:]
         return tail
 
-    def _measure(self) -> None:
-        """Unpack it once to see how long it is: Arrow, which unpacks it in threads of its own, would not stop."""
-        with open_file(self.path) as file:
-            for _ in self._pieces(file):
-                pass
-
-    @contextmanager
-    def _copy(self) -> Iterator[str]:
-        with NamedTemporaryFile(prefix="reelbatch-", suffix=".csv") as copy:
-            with self.open() as stream:
-                shutil.copyfileobj(stream, copy, CHUNK)
-            copy.flush()
-            yield copy.name
-
     def _utf8(self) -> Iterator[bytes]:
-        """Check every chunk against the encoding; pass UTF-8 on as it is, translate everything else."""
+        """Check every chunk against the encoding; pass UTF-8 on as it is, translate everything else.
+
+        The last chunk is empty. Plain ASCII is UTF-8 and needs no look at each character.
+        """
         decoder = codecs.getincrementaldecoder(self.encoding)()
-        lines, start = 1, True
+        done = 0
         with open_file(self.path) as file:
             chunks = self._pieces(file)
             while True:
                 chunk = next(chunks, b"")
+                plain = self.encoding == "utf-8" and chunk and chunk.isascii() and not decoder.getstate()[0]
                 try:
-                    text = decoder.decode(chunk, final=not chunk)
+                    text = "" if plain else decoder.decode(chunk, final=not chunk)
                 except UnicodeDecodeError as error:
-                    raise _undecodable(self, lines, error) from error
+                    raise _undecodable(self, self._lines(done), error) from error
                 utf8 = chunk if self.encoding == "utf-8" else text.encode()
-                yield _unmarked(utf8) if start else utf8
+                yield utf8 if done else _unmarked(utf8)
                 if not chunk:
                     return
-                lines += text.count("\n")
-                start = False
+                done += 1
+
+    def _lines(self, chunks: int) -> int:
+        """The number of the line that goes on behind the first `chunks`: looked for when it is asked for."""
+        return 1 + sum(chunk.count(b"\n") for chunk in islice(self._utf8(), chunks))
 
     def _pieces(self, file: IO[bytes]) -> Iterator[bytes]:
         """The text as it stands in the file, unpacked.
@@ -220,21 +200,31 @@ def _unmarked(utf8: bytes) -> bytes:
 
 
 def _encoding(path: str, first: bytes, stated: str | None) -> str:
+    for mark, name in _MARKS.items():
+        if first.startswith(mark):
+            return name
     if stated is not None:
         try:
             "".encode(stated)  # raises for codecs that are not about text as well
             return codecs.lookup(stated).name
         except LookupError as error:
             raise ManifestError(f'The encoding "{stated}" is not known. Write utf-8, cp1252 or alike.') from error
-    for mark, name in _MARKS.items():
-        if first.startswith(mark):
-            return name
     sample = first[:1000]
     if sample.count(0) > _ENOUGH_NULS * len(sample):
         order = "utf-16-be" if sample.startswith(b"\0") else "utf-16-le"
         remedy = f'Set encoding to "{order}", or save it as UTF-8.'
         raise ManifestError(f"{path}: looks like UTF-16 without a byte order mark. {remedy}")
     return "utf-8"
+
+
+def _doubts(first: bytes, encoding: str) -> Iterator[Issue]:
+    """Text in another encoding is hardly ever UTF-8 by chance."""
+    if first.isascii() or encoding.startswith("utf"):
+        return
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(first)
+        what = f"is UTF-8 by its bytes, but is read as {encoding}, as the setting encoding says"
+        yield Issue(None, None, "", what, "Leave encoding out, unless letters look right in the plan.")
 
 
 def _undecodable(file: TextFile, lines: int, error: UnicodeDecodeError) -> ManifestError:
@@ -246,63 +236,3 @@ def _undecodable(file: TextFile, lines: int, error: UnicodeDecodeError) -> Manif
     if file.encoding != "utf-8":
         remedy = "Set encoding to the one that the file was saved with."
     return ManifestError(f'{file.path}, line {line}: not in the encoding {file.encoding}, near "{shown}". {remedy}')
-
-
-LONGEST = 1 << 20
-"""Bytes within which the names have to end."""
-DELIMITERS = ",;\t|"
-_EXCEL_HINT = re.compile(rb'\s*"?sep=(.)"?[ ]*(?:\r\n|\r|\n)', re.IGNORECASE)
-_QUOTES_AND_ENDS = re.compile(rb'"|\r\n|\r|\n')
-_BEFORE_QUOTE = b',;\t|"'
-
-
-class Header(NamedTuple):
-    """What the first line says."""
-
-    columns: tuple[str, ...]
-    delimiter: str
-    size: int  # bytes up to the first row of data
-
-
-def read_header(path: str, head: bytes, delimiter: str | None, known: Collection[str]) -> Header:
-    """Read the names out of `head`, the beginning of the file; `known` names tell which delimiter is meant.
-
-    Raises:
-        ManifestError: there are none, they do not end, or the delimiter is impossible.
-    """
-    blank = len(head) - len(head.lstrip(b" \r\n"))
-    if hint := _EXCEL_HINT.match(head):
-        delimiter, blank = delimiter or hint[1].decode("latin-1"), hint.end()
-    if not head.strip():
-        raise ManifestError(f"{path}: is empty. A manifest begins with a line of column names.")
-    size = _first_record(path, head, blank)
-    text = head[blank:size].decode("utf-8", "replace")
-    if delimiter is None:
-        delimiter = max(DELIMITERS, key=lambda option: _score(_split(text, option), known))
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-        raise ManifestError(f'The delimiter "{delimiter}" can\'t be used. Give one character, such as ";".')
-    return Header(unique_names(path, _split(text, delimiter)), delimiter, size)
-
-
-def _first_record(path: str, head: bytes, start: int) -> int:
-    """Where the header ends: at the first line break outside quotation marks."""
-    quoted = False
-    for match in _QUOTES_AND_ENDS.finditer(head, start):
-        at = match.start()
-        if match[0] != b'"':
-            if not quoted:
-                return match.end()
-        elif quoted or at == start or head[at - 1] in _BEFORE_QUOTE:
-            quoted = not quoted
-    if quoted or len(head) >= LONGEST:
-        raise ManifestError(f"{path}: the line of column names does not end. Close its quotation marks.")
-    return len(head)
-
-
-def _split(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-
-
-def _score(columns: list[str], known: Collection[str]) -> tuple[int, int]:
-    bare = {bare_name(name) for name in known}
-    return sum(bare_name(column) in bare for column in columns), len(columns)

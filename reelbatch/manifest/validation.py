@@ -54,7 +54,9 @@ class RowChecker:
             key, row = columns.keys[index], rows[index]
             if index in faults.garbled:
                 hashed = self._hash_of_cells(raw, index)
-                row = row._replace(row_key=RowKey(key or self._own_key(hashed, row.row_number)), fingerprint=hashed)
+                own = key and KEY not in {fault.column for fault in found}  # a key that can't be taken is none
+                row_key = RowKey(key if own else self._own_key(hashed, row.row_number))
+                row = row._replace(row_key=row_key, fingerprint=hashed)
             unseen = all(fault.unseen for fault in found)
             rows[index] = row._replace(credits_estimated=None, problem=self._listed(found), unseen=unseen)
             problems += [self._problem(self._in_file(row.row_number), fault) for fault in found]
@@ -84,6 +86,7 @@ class RowChecker:
         if not all(columns.texts["prompt"]):
             missing = RequestIssue("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
             _note_empty(columns.texts["prompt"], missing, faults)
+        self._note_nothings(numbers, columns.texts["prompt"])
         for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
             for index, finding in self._images.findings(column, stated):
                 if finding.column in faults.columns(index):
@@ -92,6 +95,15 @@ class RowChecker:
                     faults.add(index, finding)
                 else:
                     self.notices.add(finding, self._in_file(numbers[index]))
+
+    def _note_nothings(self, numbers: Sequence[int], prompts: Sequence[str]) -> None:
+        if parsing.NOTHINGS.isdisjoint(prompts):
+            return
+        what, remedy = "a word that scripts write where there is nothing", "Empty the cell if it is not meant."
+        for number, prompt in zip(numbers, prompts, strict=True):
+            if prompt in parsing.NOTHINGS:
+                issue = RequestIssue("prompt", prompt, what, remedy, blocking=False)
+                self.notices.add(issue, self._in_file(number), per_value=True)
 
     def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         for index, shape in enumerate(columns.shapes):
@@ -112,7 +124,7 @@ class RowChecker:
 
     def _broken_row(self, broken: BrokenRow) -> Row:
         """A row of which only the first cell is known: nothing in front of it can have moved it."""
-        hashed = _sha256(broken.text)
+        hashed = _sha256(f"{broken.number} {broken.text}")  # two may have the same text
         first = self._layout.first
         cell = broken.first_cell if parsing.text_fault(KEY, broken.first_cell, parsing.MAX_KEY) is None else ""
         request = Request(image_path=cell if first == "image_path" else "", prompt=None, end_seconds=None)
@@ -190,7 +202,8 @@ def _note_empty(texts: Sequence[str], missing: RequestIssue, faults: BatchIssues
 
 
 def _broken_problem(broken: BrokenRow, number: int) -> Issue:
-    value = parsing.storable(broken.text, parsing.MAX_SHOWN)
+    where = "" if broken.line is None else f"line {broken.line:,}: "
+    value = parsing.storable(f"{where}{broken.text}", parsing.MAX_SHOWN)
     return Issue(number, None, value, broken.what, broken.remedy)
 
 

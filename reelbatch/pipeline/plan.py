@@ -224,6 +224,9 @@ def options_of(settings: Settings) -> ManifestOptions:
         prompt_template=stated.prompt_template,
         delimiter=stated.delimiter,
         encoding=stated.encoding,
+        quoting=stated.quoting,
+        escape=stated.escape,
+        multiline=stated.multiline,
     )
 
 

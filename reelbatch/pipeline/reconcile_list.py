@@ -13,7 +13,8 @@ from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.failpoints import point
 from reelbatch.ledger.in_doubt import Doubt, Verdict
-from reelbatch.manifest.text_file import LONGEST, Header, TextFile, open_file, read_header
+from reelbatch.manifest.readers.csv_header import LONGEST, Header, read_header
+from reelbatch.manifest.text_file import TextFile, open_file
 from reelbatch.pipeline.spreadsheets import inert, meant
 from reelbatch.storage.private_files import owner_only
 

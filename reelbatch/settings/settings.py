@@ -108,6 +108,11 @@ class ManifestSettings(BaseModel):
     prompt_template: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    quoting: Literal["strict", "none"] = Field(default="strict", description="none: quotation marks are text")
+    escape: Literal["none", "backslash"] = "none"
+    multiline: Literal["refuse", "allow"] = Field(
+        default="refuse", description="quoted cells with line ends of which one line alone could be a row"
+    )
 
 
 class Settings(BaseSettings):

@@ -34,7 +34,6 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("ledger/staged_manifest.py", "complete"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "create"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "merge"): (1, "reads; what it merges is committed by `_transact`"),
-    ("manifest/text_file.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "put"): (2, _BUCKET),
     ("orchestration/prefect_server.py", "_temporary_server"): (1, "the log of a server that goes with the process"),

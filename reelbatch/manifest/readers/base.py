@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.options import COLUMNS
 
 BATCH_ROWS = 5_000
 
@@ -23,6 +25,7 @@ class BrokenRow(NamedTuple):
     what: str
     remedy: str
     first_cell: str = ""  # the only cell that is surely in its place
+    line: int | None = None  # of the file, where it begins; None: the row's number says it
 
 
 class RawRows(NamedTuple):
@@ -40,6 +43,10 @@ class Source(Protocol):
     def columns(self) -> Sequence[str]:
         """The names of the columns, stripped."""
 
+    @property
+    def warnings(self) -> Sequence[Issue]:
+        """What is odd about the whole file."""
+
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows from the beginning, with the cells of the `wanted` columns.
 
@@ -56,15 +63,21 @@ def bare_name(name: str) -> str:
 def unique_names(name: str, columns: Iterable[str]) -> tuple[str, ...]:
     """Strip the `columns` of the manifest `name`; a column without a name is called after its place.
 
+    So are columns that share a name: none can be taken for another, and who uses neither is not bothered.
+
     Raises:
-        ManifestError: two columns have the same name.
+        ManifestError: two columns have the same name, and it is one of ours.
     """
     stripped = [column.strip() for column in columns]
-    twice = [column for column, count in Counter(stripped).items() if count > 1 and column]
-    if twice:
-        names = ", ".join(f'"{column}"' for column in twice)
+    twice = {column for column, count in Counter(stripped).items() if count > 1 and column}
+    if ours := sorted(column for column in twice if bare_name(column) in COLUMNS):
+        names = ", ".join(f'"{column}"' for column in ours)
         raise ManifestError(f"{name}: more than one column is called {names}. Rename all but one of them.")
-    return tuple(column or f"(column {place})" for place, column in enumerate(stripped, start=1))
+    placed = [(f"{column} " if column in twice else "", column) for column in stripped]
+    return tuple(
+        f"{before}(column {place})" if before or not column else column
+        for place, (before, column) in enumerate(placed, start=1)
+    )
 
 
 _SEPARATOR = "\0"

@@ -5,26 +5,26 @@ A row is what a spreadsheet shows as one: the row number counts blank rows too, 
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import csv as arrow_csv
-
-from reelbatch.errors import ManifestError
 from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows, texts
-from reelbatch.manifest.text_file import LONGEST, Header, TextFile, damaged, read_header
+from reelbatch.manifest.readers.csv_blocks import count_lines, parse, sound_end
+from reelbatch.manifest.readers.csv_grammar import Dialect, Record
+from reelbatch.manifest.readers.csv_header import DELIMITERS, LONGEST, read_header
+from reelbatch.manifest.text_file import TextFile
 
-SMALL_BLOCK, BLOCK = 1 << 18, 1 << 20
-"""Bytes parsed at a time: the longest row there can be. Arrow reads 32 blocks ahead, so the small ones come first."""
-_JOINED = 2
-"""Small blocks whose rows go on together: what is done for each batch takes a while."""
-_OPEN_QUOTE = "a quotation mark is opened and not closed, so the rest of the file belongs to this row"
-_CLOSE_QUOTE = "Close it, or double it if it is part of the text."
+_MARKS = (
+    "Put quotation marks around values that contain the delimiter, and begin them right behind it; if a backslash "
+    "stands before each delimiter that is text, set manifest.escape to backslash."
+)
+_SWALLOWED = (
+    "a quoted cell has line ends, and one of its lines alone could be a row",
+    "Close the quotation mark where it belongs; if such cells are meant, set manifest.multiline to allow.",
+)
+_CUT_OFF = "See whether the file is whole; if it is, end its last line."
 
 
 class DelimitedSource:
@@ -32,11 +32,19 @@ class DelimitedSource:
 
     def __init__(self, path: str, options: ManifestOptions, known: Collection[str]) -> None:
         """Read the header; of several possible delimiters the one that yields most `known` columns wins."""
-        self._path = path
         self._file = TextFile.look_at(path, options.encoding, options.largest_text)
+        self.warnings = self._file.warnings
+        marks = Dialect(
+            ",",
+            quoted=options.quoting == "strict",
+            escaped=options.escape == "backslash",
+            multiline=options.multiline == "allow",
+        )
         with self._file.open() as stream:
             head = stream.read(LONGEST)
-        self._header = read_header(path, head, options.delimiter, known)
+        self._header = read_header(path, head, options.delimiter, known, marks)
+        self._first_line = 1 + count_lines(head, 0, self._header.size)
+        self._dialect = replace(marks, delimiter=self._header.delimiter, width=len(self._header.columns))
 
     @property
     def columns(self) -> Sequence[str]:
@@ -44,149 +52,131 @@ class DelimitedSource:
         return self._header.columns
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
-        """Read the rows; one with too few or too many cells is `broken`, one without any content is left out."""
+        """Read the rows; a damaged one is `broken`, one without any content is left out."""
         places = {column: self.columns.index(column) for column in wanted}
-        pen = _MalformedRows(self._header)
-        last = None
-        for batch in _record_batches(self._file, pen):
-            if last is not None:
-                yield _raw_rows(last, pen, places)
-            last = batch
-        if last is not None:
-            kept = pen.refuse_swallower(self._file, last)
-            yield _raw_rows(kept, pen, places)
-        if broken := pen.release(None):
-            yield RawRows((), {column: [] for column in wanted}, broken)
+        return _Reading(self._dialect, places, self._first_line).rows(self._file, self._header.size)
 
 
-class _MalformedRows:
-    """Holds the rows that the parser refuses until their place in the file is reached, and counts rows."""
+class _Reading:
+    """One reading of a file: what was not read yet, and how far it has come."""
 
-    def __init__(self, header: Header) -> None:
-        self.header = header
-        self._next = 1
-        self._released = 0
-        self._broken: dict[int, BrokenRow] = {}
+    def __init__(self, dialect: Dialect, places: dict[str, int], line: int) -> None:
+        self._dialect = dialect
+        self._places = places
+        self._line = line  # of the file, where `_text` begins
+        self._number = 1  # of the next row
+        self._counted = 0  # bytes of `_text` whose line ends are in `_line`
+        self._text = b""
+        self._in_long_line = False  # what follows belongs to a line that was given up
 
-    def refuse(self, row: Any) -> str:
-        """Arrow's handler of rows with too few or too many cells: keep them, go on with the others."""
-        if row.number <= self._released:  # the file is read for a second time
-            return "skip"
-        text = row.text.rstrip("\r\n")
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.header.delimiter), [])
-        what = f"{row.actual_columns} cells where the header has {row.expected_columns}"
-        remedy = "Put quotation marks around values that contain the delimiter, a line break or quotation marks."
-        first = cells[0].strip() if cells else ""
-        broken = BrokenRow(row.number, text, what, remedy, first)
-        if row.actual_columns < row.expected_columns and "\n" in text and not text.rstrip().endswith('"'):
-            broken = broken._replace(what=_OPEN_QUOTE, remedy=_CLOSE_QUOTE)
-        self._broken[row.number] = broken
-        return "skip"
+    def rows(self, file: TextFile, skipped: int) -> Iterator[RawRows]:
+        """All rows behind the first `skipped` bytes."""
+        for chunk in file.chunks():  # the last one is empty
+            self._text += chunk[skipped:]
+            skipped = max(0, skipped - len(chunk))
+            if self._in_long_line:
+                self._leave_long_line()
+            if self._in_long_line and chunk:
+                continue
+            yield from self._next(last=not chunk)
 
-    def refuse_swallower(self, file: TextFile, batch: Any) -> Any:
-        """Take the file's last row off its last `batch` if an open quotation mark ends with the file."""
-        end = batch.column(batch.num_columns - 1)[-1].as_py() if batch.num_rows else ""
-        if "\n" not in end or self._broken or file.verify().rstrip().endswith(b'"'):
-            return batch
-        cells = [column[-1].as_py() for column in batch.columns]
-        number = self._next + batch.num_rows - 1
-        text = self.header.delimiter.join(cells)
-        self._broken[number] = BrokenRow(number, text, _OPEN_QUOTE, _CLOSE_QUOTE, cells[0].strip())
-        return batch.slice(0, batch.num_rows - 1)
-
-    def number(self, count: int) -> Sequence[int]:
-        """The numbers of the next `count` rows that were not refused."""
-        first = self._next
-        if not self._broken:
-            self._next += count
-            return range(first, self._next)
-        numbers: list[int] = []
-        while len(numbers) < count:
-            if self._next not in self._broken:
-                numbers.append(self._next)
-            self._next += 1
-        return numbers
-
-    def release(self, before: int | None) -> list[BrokenRow]:
-        """The refused rows before a row number (None: all that are left)."""
-        numbers = sorted(number for number in self._broken if before is None or number < before)
-        self._released = max([self._released, *numbers])
-        return [self._broken.pop(number) for number in numbers]
-
-
-def _record_batches(file: TextFile, pen: _MalformedRows) -> Iterator[Any]:
-    """Arrow's batches of text cells, no longer than BATCH_ROWS each.
-
-    A row that is longer than a small block is found when it is reached: the file is read again, in large ones.
-    """
-    done = 0
-    for size in (SMALL_BLOCK, BLOCK):
-        again = done
-        try:
-            for block in _blocks(file, pen, size):
-                known = min(again, block.num_rows)
-                again -= known
-                for start in range(known, block.num_rows, BATCH_ROWS):
-                    yield block.slice(start, BATCH_ROWS)
-                done += block.num_rows - known
-        except pa.ArrowInvalid as error:
-            if size == BLOCK or not _straddles(error):
-                raise _unparsable(file, pen, error) from error
+    def _next(self, *, last: bool) -> Iterator[RawRows]:
+        """The rows that have come whole: those of sound text together, else one by one."""
+        size = sound_end(self._text, self._dialect, last=last) if self._text else 0
+        batch = parse(self._text, size, self._dialect) if size else None
+        if batch is None:
+            size = yield from self._one_by_one(last=last)
         else:
-            return
+            yield from self._together(batch)
+        self._count_lines(size)
+        self._text, self._counted = self._text[size:], 0
+
+    def _together(self, batch: Any) -> Iterator[RawRows]:
+        parts = -(-batch.num_rows // BATCH_ROWS)
+        step = -(-batch.num_rows // parts)
+        for start in range(0, batch.num_rows, step):
+            part = batch.slice(start, step)
+            numbers: Sequence[int] = range(self._number, self._number + part.num_rows)
+            self._number += part.num_rows
+            columns = {column: texts(part.column(place)) for column, place in self._places.items()}
+            if blank := _blank_rows(part, next(iter(columns.values()), [])):
+                numbers = [number for index, number in enumerate(numbers) if index not in blank]
+                columns = {
+                    column: [cell for index, cell in enumerate(cells) if index not in blank]
+                    for column, cells in columns.items()
+                }
+            yield RawRows(numbers, columns)
+
+    def _one_by_one(self, *, last: bool) -> Generator[RawRows, None, int]:
+        """Rows by the grammar. Returns how many bytes they took."""
+        at, rows, broken = 0, [], []
+        while at < len(self._text) and (record := self._dialect.read(self._text, at, last=last)) is not None:
+            record = self._judged(record)
+            at = record.end
+            if record.damage:
+                broken.append(self._broken(record))
+                self._in_long_line = not (record.closed or last)
+            elif any(map(str.strip, record.cells)):
+                rows.append((self._number, record.cells))
+            self._number += 1
+            if len(rows) + len(broken) >= BATCH_ROWS:
+                yield self._raw_rows(rows, broken)
+                rows, broken = [], []
+        if rows or broken:
+            yield self._raw_rows(rows, broken)
+        return at
+
+    def _raw_rows(self, rows: list[tuple[int, list[str]]], broken: list[BrokenRow]) -> RawRows:
+        columns = {column: [cells[place] for _, cells in rows] for column, place in self._places.items()}
+        return RawRows([number for number, _ in rows], columns, broken)
+
+    def _judged(self, record: Record) -> Record:
+        """The row with as many cells as the header has, or with what is wrong with it."""
+        width, cells = self._dialect.width, record.cells
+        if record.damage:
+            return record
+        if not self._dialect.multiline and self._dialect.could_be_rows(self._text, record):
+            return self._dialect.give_up(self._text, record, *_SWALLOWED)
+        if len(cells) < width:
+            return self._short(record)
+        if any(map(str.strip, cells[width:])):
+            what = f"{len(cells)} cells where the header has {width}"
+            return self._dialect.give_up(self._text, record, what, _MARKS)
+        return record._replace(cells=cells[:width])
+
+    def _short(self, record: Record) -> Record:
+        """Cells left out at the end are empty, as Excel has it; at the end of the file the row may be cut off."""
+        width, cells = self._dialect.width, record.cells
+        filled = any(map(str.strip, cells))
+        other = next((sign for sign in DELIMITERS if cells[0].count(sign) == width - 1), None)
+        if filled and len(cells) == 1 and width > 1 and other is not None:
+            own = _name(self._dialect.delimiter)
+            what = f'its cells are set apart by "{_name(other)}", those of the header by "{own}"'
+            return self._dialect.give_up(self._text, record, what, "Use one delimiter in the whole file.")
+        if filled and not record.closed:
+            what = f"{len(cells)} cells where the header has {width}, at the end of the file without a line end"
+            return self._dialect.give_up(self._text, record, what, _CUT_OFF)
+        return record._replace(cells=[*cells, *[""] * (width - len(cells))])
+
+    def _broken(self, record: Record) -> BrokenRow:
+        self._count_lines(record.start)
+        first = record.cells[0].strip() if record.cells else ""
+        text = self._dialect.first_line(self._text, record)
+        return BrokenRow(self._number, text, record.damage, record.remedy, first, self._line)
+
+    def _count_lines(self, end: int) -> None:
+        self._line += count_lines(self._text, self._counted, end)
+        self._counted = end
+
+    def _leave_long_line(self) -> None:
+        end = self._dialect.line_end(self._text)
+        self._in_long_line = not end
+        self._text = self._text[end:] if end else self._text[-1:].strip(b"\n")
+        self._line += bool(end)
 
 
-def _blocks(file: TextFile, pen: _MalformedRows, size: int) -> Iterator[Any]:
-    names = [str(place) for place in range(len(pen.header.columns))]
-    try:
-        with (
-            file.open_native(pen.header.size) as stream,
-            arrow_csv.open_csv(
-                stream,
-                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=size, column_names=names),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=pen.header.delimiter,
-                    newlines_in_values=True,
-                    ignore_empty_lines=False,
-                    invalid_row_handler=pen.refuse,
-                ),
-                convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-            ) as reader,
-        ):
-            blocks = iter(reader)
-            while some := list(islice(blocks, 1 if size == BLOCK else _JOINED)):
-                yield pa.concat_batches(some)
-    except pa.ArrowInvalid as error:
-        if "Empty CSV file" not in str(error):
-            raise
-    except OSError as error:
-        raise damaged(file.path, error) from error
-
-
-def _straddles(error: Exception) -> bool:
-    return "straddling" in str(error)
-
-
-def _unparsable(file: TextFile, pen: _MalformedRows, error: Exception) -> ManifestError:
-    file.verify()  # the encoding is the likeliest cause, and this names the line
-    row = pen.number(1)[0]
-    if _straddles(error):
-        what = f"a row is longer than {BLOCK:,} bytes; most likely a quotation mark is not closed"
-        return ManifestError(f"{file.path}, row {row} or after: {what}. {_CLOSE_QUOTE}")
-    return ManifestError(f"{file.path}, row {row} or after: {error}. Correct the file or export it again.")
-
-
-def _raw_rows(batch: Any, pen: _MalformedRows, places: dict[str, int]) -> RawRows:
-    numbers = pen.number(batch.num_rows)
-    columns = {column: texts(batch.column(place)) for column, place in places.items()}
-    blank = _blank_rows(batch, next(iter(columns.values()), []))
-    if blank:
-        numbers = [number for index, number in enumerate(numbers) if index not in blank]
-        columns = {
-            column: [cell for index, cell in enumerate(cells) if index not in blank]
-            for column, cells in columns.items()
-        }
-    return RawRows(numbers, columns, pen.release(numbers[-1] if numbers else None))
+def _name(delimiter: str) -> str:
+    return "tab" if delimiter == "\t" else delimiter
 
 
 def _blank_rows(batch: Any, cells: list[str]) -> set[int]:

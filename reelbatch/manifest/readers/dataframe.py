@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from reelbatch.domain import Issue
 from reelbatch.manifest.parsing import plain
 from reelbatch.manifest.readers.base import BATCH_ROWS, RawRows, unique_names
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 class FrameSource:
     """A pandas DataFrame. Named index levels count as columns."""
+
+    warnings: Sequence[Issue] = ()
 
     def __init__(self, frame: pd.DataFrame) -> None:
         levels = [str(name) for name in frame.index.names if name is not None and name not in frame.columns]

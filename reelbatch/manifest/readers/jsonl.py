@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from reelbatch.errors import ManifestError
@@ -15,28 +15,32 @@ from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows, uniq
 from reelbatch.manifest.text_file import TextFile
 
 LONGEST_LINE = 16 << 20
-_LOOK_AHEAD = 1000
 _REMEDY = "Write one JSON object on each line."
 
 
 class JsonLinesSource:
-    """A JSON Lines file, opened by looking at the names in its first lines."""
+    """A JSON Lines file, opened by looking at the names in all of its lines: any may be the first with a key."""
 
     def __init__(self, path: str, options: ManifestOptions) -> None:
         self._path = path
         self._file = TextFile.look_at(path, options.encoding, options.largest_text)
+        self.warnings = self._file.warnings
+        names: dict[str, None] = {}
         with self._file.open() as stream:
-            first = [_parse(number, line) for number, line in islice(_lines(path, stream), _LOOK_AHEAD)]
-        if not first:
+            rows = (_parse(number, line) for number, line in _lines(path, stream))
+            first = next(rows, None)
+            for row in chain([first], rows):
+                if isinstance(row, dict) and not row.keys() <= names.keys():
+                    names |= dict.fromkeys(row)
+        if first is None:
             raise ManifestError(f"{path}: is empty. {_REMEDY}")
-        if isinstance(first[0], BrokenRow):
-            raise ManifestError(f"{path}, line {first[0].number}: {first[0].what}. {_REMEDY}")
-        names = dict.fromkeys(name for row in first if isinstance(row, dict) for name in row)
+        if isinstance(first, BrokenRow):
+            raise ManifestError(f"{path}, line {first.number}: {first.what}. {_REMEDY}")
         self._names = dict(zip(unique_names(path, names), names, strict=True))
 
     @property
     def columns(self) -> Sequence[str]:
-        """The names found in the first thousand lines, stripped."""
+        """The names found, stripped."""
         return tuple(self._names)
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reelbatch.domain import Request
 from reelbatch.errors import ManifestError
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
+from reelbatch.manifest.parsing import trimmed
 from reelbatch.model_table import load_models
 
 URL = "https://x.test/a.png"
@@ -349,14 +350,14 @@ texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
 
 requests = st.builds(
     Request,
-    image_path=texts.map(lambda text: f"{URL}{text}".strip()),
-    prompt=texts.map(str.strip).filter(bool),
+    image_path=texts.map(lambda text: trimmed(f"{URL}{text}")),
+    prompt=texts.map(trimmed).filter(bool),
     end_seconds=st.sampled_from([3.0, 5.5, 10.0, 7.25]),
     resolution=st.sampled_from([None, "720p", 'odd",é', "a,b"]),
     model=st.sampled_from([None, "ltx-2.5", "nova\\1", "默认"]),
     audio=st.sampled_from([None, True, False]),
-    name=texts.map(str.strip).map(lambda text: text or None),
-    end_image_path=texts.map(str.strip).map(lambda text: text or None),
+    name=texts.map(trimmed).map(lambda text: text or None),
+    end_image_path=texts.map(trimmed).map(lambda text: text or None),
     width=st.sampled_from([None, 640]),
     height=st.sampled_from([None, 480]),
 )

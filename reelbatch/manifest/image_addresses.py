@@ -1,0 +1,57 @@
+"""What stands where an image's address belongs, and is none: each kind with what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from reelbatch.manifest.parsing import hidden
+
+_SEVERAL = re.compile(r"[,;|\s]\s*https?://|^https?://\S*?[,;|]\s*//\w", re.IGNORECASE)
+_DROPBOX_FILE = re.compile(r"[?&](dl|raw)=1\b")
+_PATH = "Write a path that this machine sees, relative to the manifest's folder and with /."
+
+
+class Trouble(NamedTuple):
+    """What is wrong and what to do."""
+
+    what: str
+    remedy: str
+
+
+_KINDS = (
+    (r"//[\w-]+\.", "a web address without its scheme", "Write https: before it."),
+    (r"www\.", "a web address without its scheme", "Write https:// before it."),
+    (r"https?:/?[^/]", "a web address with slashes missing", "Write https:// with two slashes."),
+    (r"(file://)?[A-Za-z]:[\\/]", "a path of a Windows machine", _PATH),
+    (r"\\\\[^\\]", "a path of a Windows network", _PATH),
+    (r"data:(?!//)", "the image itself in place of its address", "Save it as a file and name that."),
+    (r"\s*<", "HTML in place of an address", "Write only the address that its src names."),
+    (r"""(['"]).*\1$""", "in quotation marks of its own", "Remove them."),
+    (
+        r"https?://(drive|docs)\.google\.com/(file/d/|open\?|drive/)",
+        "a share link of Google Drive: a page about the image, not the image",
+        "Download it and name the file, or use a direct address.",
+    ),
+)
+_LOOK_ALIKE = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), Trouble(what, remedy)) for pattern, what, remedy in _KINDS
+)
+
+
+def address_trouble(stated: str) -> Trouble | None:
+    """Why `stated` can't be an image's path or address, by its looks; None where it may be one."""
+    if sign := hidden(stated):
+        return Trouble(f"contains an invisible character ({sign})", "Remove it.")
+    if trouble := _on_the_web(stated):
+        return trouble
+    return next((trouble for pattern, trouble in _LOOK_ALIKE if pattern.match(stated)), None)
+
+
+def _on_the_web(stated: str) -> Trouble | None:
+    if not stated.lstrip().startswith("<") and _SEVERAL.search(stated):
+        return Trouble("several addresses in one cell", 'Name one; split: {image_path: ","} takes the first of them.')
+    if re.match(r"https?://(www\.)?dropbox\.com/", stated) and not _DROPBOX_FILE.search(stated):
+        what = "a share link of Dropbox: a page about the image, not the image"
+        return Trouble(what, "Write dl=1 at its end in place of dl=0.")
+    return None

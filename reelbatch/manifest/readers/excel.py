@@ -1,0 +1,103 @@
+"""Manifests in Excel's workbooks (.xlsx): read row by row, with the values that its formulas last had."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import IO, Any
+
+from reelbatch.domain import Issue
+from reelbatch.errors import ManifestError
+from reelbatch.manifest.parsing import plain
+from reelbatch.manifest.readers.base import BATCH_ROWS, RawRows, bare_name, unique_names
+from reelbatch.manifest.text_file import damaged, open_file
+
+LARGEST_WORKBOOK = 1 << 30
+"""Bytes of XML that a workbook may unpack to."""
+_TOO_WIDE = 2_000
+"""Columns of a header; a stray cell at a sheet's far end makes more."""
+_HEADER_WITHIN = 100
+"""Rows in which the names have to come."""
+_Cells = tuple[Any, ...]
+
+
+class ExcelSource:
+    """A workbook: of its visible sheets the one with most known columns, the first of several."""
+
+    def __init__(self, path: str, known: Collection[str]) -> None:
+        self._path = path
+        with _workbook(path) as book:
+            headers = {
+                sheet.title: _header(sheet)
+                for sheet in book.worksheets
+                if sheet.sheet_state == "visible" and _header(sheet)[1]
+            }
+        if not headers:
+            raise ManifestError(f"{path}: is empty. A manifest begins with a row of column names.")
+        bare = {bare_name(name) for name in known}
+        self._sheet = max(headers, key=lambda title: sum(bare_name(name) in bare for name in headers[title][1]))
+        self._above, names = headers[self._sheet]
+        self.columns: Sequence[str] = unique_names(path, names)
+        self.warnings: Sequence[Issue] = ()
+        if len(headers) > 1:
+            others = ", ".join(f'"{title}"' for title in headers if title != self._sheet)
+            what = f'of several sheets "{self._sheet}" is read; others are {others}'
+            self.warnings = (Issue(None, None, "", what, "If another is meant, put it into a file of its own."),)
+
+    def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
+        """Read the rows below the names; one without any content is left out, and counted."""
+        places = {column: self.columns.index(column) for column in wanted}
+        with _workbook(self._path) as book:
+            rows = enumerate(islice(_rows(book[self._sheet]), self._above, None), start=1)
+            while batch := list(islice(rows, BATCH_ROWS)):
+                filled = [(number, row) for number, row in batch if any(plain(cell).strip() for cell in row)]
+                columns = {
+                    column: [plain(row[place]) if place < len(row) else "" for _, row in filled]
+                    for column, place in places.items()
+                }
+                yield RawRows([number for number, _ in filled], columns)
+
+
+def _header(sheet: Any) -> tuple[int, list[str]]:
+    """How many rows the first data row comes behind, and the names; none: there are none."""
+    for number, row in enumerate(islice(_rows(sheet), _HEADER_WITHIN), start=1):
+        names = [plain(cell).strip() for cell in row[:_TOO_WIDE]]
+        while names and not names[-1]:
+            names.pop()
+        if names:
+            return number, names
+    return 0, []
+
+
+def _rows(sheet: Any) -> Iterator[_Cells]:
+    sheet.reset_dimensions()  # what a sheet says of its size is often wrong
+    rows: Iterator[_Cells] = sheet.iter_rows(values_only=True)
+    return rows
+
+
+@contextmanager
+def _workbook(path: str) -> Iterator[Any]:
+    try:
+        from openpyxl import load_workbook
+    except ImportError as error:
+        remedy = 'Install it (pip install "reelbatch[excel]"), or save the sheet as "CSV UTF-8" and give that file.'
+        raise ManifestError(f"{path}: an Excel workbook needs the package openpyxl. {remedy}") from error
+    with open_file(path, scattered=True) as file:
+        try:
+            _measure(path, file)
+            with closing(load_workbook(file, read_only=True, data_only=True)) as book:
+                yield book
+        except ManifestError:
+            raise
+        except Exception as error:  # on damaged ones openpyxl raises what its parsers raise
+            raise damaged(path, error) from error
+
+
+def _measure(path: str, file: IO[bytes]) -> None:
+    with zipfile.ZipFile(file) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    file.seek(0)
+    if size > LARGEST_WORKBOOK:
+        raise ManifestError(f"{path}: unpacks to more than {LARGEST_WORKBOOK:,} bytes. Split it, or save it as CSV.")

@@ -1,0 +1,179 @@
+"""Files as shops, spreadsheets and notebooks leave them: read as they were meant, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from openpyxl import Workbook
+from pyarrow import parquet as pq
+
+from reelbatch.errors import ManifestError
+from reelbatch.manifest.readers import excel
+
+URL = "https://x.test/a.png"
+HEAD = ["row_key", "image_path", "prompt"]
+
+
+def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
+    """Write a workbook with a sheet for each argument."""
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        ("<!DOCTYPE html>\n<html><body>Log in, please</body></html>\n", r"a web page \(HTML\)"),
+        ("\n  <html lang=en>" + "x, y; " * 30_000, r"a web page \(HTML\)"),
+        ('\ufeff<?xml version="1.0"?>\n<rss><channel/></rss>\n', "XML"),
+    ],
+)
+def test_a_page_that_came_in_place_of_the_file_is_named(read: Any, csv_file: Any, start: str, kind: str) -> None:
+    """A login page saved as CSV is refused in one line, however long its own lines are."""
+    with pytest.raises(ManifestError, match=f"is {kind}, not a table") as error:
+        read(csv_file(start))
+    assert "\n" not in str(error.value)
+
+
+def test_a_feed_called_txt_is_read(read: Any, csv_file: Any) -> None:
+    """Merchant feeds are tab-separated, with any mark in their titles."""
+    outcome = read(csv_file(f'row_key\timage_path\tprompt\nA\t{URL}\t24" pan, slow\n', "feed.txt"))
+    assert [row.request.prompt for row in outcome.rows] == ['24" pan, slow']
+
+
+def test_a_byte_order_mark_outranks_the_setting(read: Any, csv_file: Any) -> None:
+    """It says what the bytes are; the setting may be of another file."""
+    text = f"image_path,prompt\n{URL},Gemächlich\n"
+    for encoding in ("utf-8-sig", "utf-16"):
+        outcome = read(csv_file(text.encode(encoding)), encoding="cp1252")
+        assert (outcome.rows[0].request.prompt, outcome.warnings) == ("Gemächlich", [])
+
+
+def test_utf8_read_as_another_encoding_is_warned_of(read: Any, csv_file: Any) -> None:
+    """Letters would be two odd ones each; text that really is cp1252 gets no warning."""
+    text = f"image_path,prompt\n{URL},Gemächlich\n"
+    outcome = read(csv_file(text.encode()), encoding="cp1252")
+    assert [warning.what for warning in outcome.warnings] == [
+        "is UTF-8 by its bytes, but is read as cp1252, as the setting encoding says"
+    ]
+    assert read(csv_file(text.encode("cp1252")), encoding="cp1252").warnings == []
+
+
+def test_a_key_may_come_first_on_any_line(read: Any, csv_file: Any) -> None:
+    """Also behind thousands of lines without it."""
+    line = {"image_path": URL, "prompt": "Pan"}
+    lines = [line] * 12_000 + [line | {"model": "ltx-2.5"}]
+    outcome = read(csv_file("\n".join(map(json.dumps, lines)), "c.jsonl"))
+    assert [row.request.model for row in outcome.rows[-2:]] == [None, "ltx-2.5"]
+
+
+def test_equal_damaged_json_lines_are_two_rows(read: Any, csv_file: Any) -> None:
+    """They do not make the manifest unusable."""
+    outcome = read(csv_file(json.dumps({"image_path": URL, "prompt": "Pan"}) + "\noops\noops\n", "c.jsonl"))
+    assert len({row.row_key for row in outcome.rows}) == 3
+
+
+def test_a_workbook_is_read(read: Any, tmp_path: Path) -> None:
+    """Whole numbers without a fraction, blank rows counted, cells left out at the end empty."""
+    rows: list[list[Any]] = [[], HEAD, [7, URL, "Pan"], [], [4006381333931, URL, "Tilt"], ["x", URL]]
+    outcome = read(workbook(tmp_path / "c.xlsx", Sheet=rows), defaults={"end_seconds": 5, "prompt": "Default"})
+    assert outcome.problems == outcome.warnings == []
+    assert [(row.row_number, row.row_key, row.request.prompt) for row in outcome.rows] == [
+        (1, "7", "Pan"),
+        (3, "4006381333931", "Tilt"),
+        (4, "x", "Default"),
+    ]
+
+
+def test_of_several_sheets_the_one_with_our_columns_is_read(read: Any, tmp_path: Path) -> None:
+    """It is said which one."""
+    path = workbook(tmp_path / "c.xlsx", Notes=[["about"], ["this"]], Shots=[HEAD, ["a", URL, "Pan"]], Empty=[])
+    outcome = read(path)
+    assert [row.row_key for row in outcome.rows] == ["a"]
+    assert [warning.what for warning in outcome.warnings] == ['of several sheets "Shots" is read; others are "Notes"']
+
+
+def test_many_rows_of_a_workbook_come_in_batches(read: Any, tmp_path: Path) -> None:
+    """Their numbers go on."""
+    rows = [HEAD, *([f"k{number}", URL, "Pan"] for number in range(12_000))]
+    assert [row.row_number for row in read(workbook(tmp_path / "c.xlsx", A=rows)).rows] == list(range(1, 12_001))
+
+
+def test_a_workbook_that_unpacks_to_a_flood_is_refused(
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any of it is unpacked."""
+    path = workbook(tmp_path / "c.xlsx", A=[HEAD, ["a", URL, "x" * 30_000]])
+    monkeypatch.setattr(excel, "LARGEST_WORKBOOK", 20_000)
+    with pytest.raises(ManifestError, match=r"c\.xlsx: unpacks to more than 20,000 bytes"):
+        read(path)
+
+
+def test_a_cut_off_workbook_is_an_error(read: Any, tmp_path: Path) -> None:
+    """One line, and no traceback."""
+    path = workbook(tmp_path / "c.xlsx", A=[HEAD, ["a", URL, "Pan"]])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ManifestError, match=r"c\.xlsx: is damaged or cut off"):
+        read(path)
+
+
+def test_parquet_text_that_is_no_text_makes_its_row_invalid(read: Any, tmp_path: Path) -> None:
+    """A writer that stored cp1252 as text: the rows beside it go on."""
+    lie = pa.Array.from_buffers(pa.string(), 3, pa.array([b"Pan", b"Gem\xe4chlich", b"Tilt"]).buffers())
+    pq.write_table(pa.table({"image_path": [URL] * 3, "prompt": lie}), tmp_path / "c.parquet")
+    outcome = read(tmp_path / "c.parquet")
+    assert [(number, column) for number, column, _ in outcome.whats] == [(2, "prompt")]
+    assert [row.problem is None for row in outcome.rows] == [True, False, True]
+    str(outcome.problems[0]).encode()
+
+
+def test_a_parquet_column_name_that_is_no_text_is_an_error(read: Any, tmp_path: Path) -> None:
+    """One line, and no traceback."""
+    pq.write_table(pa.table({"image_path": [URL], "prompt": ["a"], "groesse": [1]}), tmp_path / "c.parquet")
+    content = (tmp_path / "c.parquet").read_bytes()
+    (tmp_path / "c.parquet").write_bytes(content.replace(b"groesse", b"gr\xf6\xdfe!!"))
+    with pytest.raises(ManifestError, match=r"c\.parquet: .*(column is not UTF-8|can't be read as Parquet)"):
+        read(tmp_path / "c.parquet")
+
+
+def test_parquet_columns_without_a_name_are_told_apart(read: Any, tmp_path: Path) -> None:
+    """Two of them can be used by their places."""
+    table = pa.Table.from_arrays([pa.array([URL]), pa.array(["Pan"]), pa.array([7])], ["image_path", "", ""])
+    pq.write_table(table, tmp_path / "c.parquet")
+    options = {"columns": {"prompt": "(column 2)", "end_seconds": "(column 3)"}, "defaults": {}}
+    assert read(tmp_path / "c.parquet", **options).rows[0].request[1:3] == ("Pan", 7.0)
+
+
+def test_old_parquet_times_are_the_times_that_were_written(read: Any, tmp_path: Path) -> None:
+    """INT96 holds years that nanoseconds do not; they come out as they went in."""
+    times = pa.array([datetime(1500, 1, 2), datetime(2500, 1, 2)], pa.timestamp("us"))  # noqa: DTZ001 - as written
+    table = pa.table({"image_path": [URL] * 2, "prompt": ["a", "b"], "row_key": times})
+    pq.write_table(table, tmp_path / "c.parquet", use_deprecated_int96_timestamps=True)
+    assert [row.row_key for row in read(tmp_path / "c.parquet").rows] == [
+        "1500-01-02T00:00:00",
+        "2500-01-02T00:00:00",
+    ]
+
+
+def test_keys_that_floating_point_has_rounded_are_refused(read: Any, tmp_path: Path) -> None:
+    """From 2 to the 53rd on a float is not the number that was meant; below it is, without a fraction."""
+    keys = [1002.0, 2.0**53 - 1, 2.0**53, 12345678901234567890.0]
+    frame = pd.DataFrame({"image_path": [URL] * 4, "prompt": list("abcd"), "row_key": keys})
+    frame.to_parquet(tmp_path / "c.parquet")
+    for source in (frame, tmp_path / "c.parquet"):
+        outcome = read(source)
+        assert [row.row_key for row in outcome.rows[:2]] == ["1002", "9007199254740991"]
+        lost = "a number so long that its last digits are lost"
+        assert outcome.whats == [(3, "row_key", lost), (4, "row_key", lost)]

@@ -1,0 +1,141 @@
+"""Values that are no values: named, with what to do, before anything is paid for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+URL = "https://x.test/a.png"
+
+
+def frame(*images: str, **columns: Any) -> pd.DataFrame:
+    """A manifest of these images."""
+    return pd.DataFrame({"image_path": images, "prompt": "Pan", **columns}, dtype=object)
+
+
+@pytest.mark.parametrize("value", ["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", " #N/A "])
+@pytest.mark.parametrize("column", ["row_key", "image_path", "prompt", "name", "model", "end_seconds"])
+def test_an_error_value_of_a_spreadsheet_is_refused(read: Any, column: str, value: str) -> None:
+    """In every column that is used; the row beside it goes on."""
+    table = frame(URL, URL).assign(row_key=["a", "b"], name="n", model="ltx-2.3", end_seconds="5")
+    table.loc[1, column] = value
+    outcome = read(table, defaults={})
+    assert [(number, where) for number, where, _ in outcome.whats] == [(2, column)]
+    unused = read(table.rename(columns={column: "unused"}).assign(**{column: table[column][0]}), defaults={})
+    assert [what for _, _, what in unused.whats] == []
+
+
+def test_error_values_as_keys_do_not_make_the_manifest_unusable(read: Any) -> None:
+    """Two rows without a key that can be taken are two invalid rows."""
+    outcome = read(frame(URL, "https://x.test/b.png", row_key=["#N/A", "#N/A"]))
+    assert len({row.row_key for row in outcome.rows} - {"#N/A"}) == 2
+
+
+def test_error_values_in_a_template_are_refused(read: Any) -> None:
+    """They would become part of the prompt."""
+    outcome = read(frame(URL, URL, title=["#N/A", "Pot"]).drop(columns="prompt"), prompt_template="Pan over {title}")
+    assert outcome.whats == [(1, "title", "an error value of a spreadsheet")]
+
+
+def test_words_for_nothing_are_warned_of(read: Any) -> None:
+    """`nan`, `None`, `NULL` alone may be meant; within a sentence they surely are."""
+    prompts = ["nan", "None", "NULL", "NaN", "None of them moves", "nan"]
+    outcome = read(frame(*[URL] * 6, prompt=prompts, row_key=list("abcdef")))
+    assert outcome.problems == []
+    assert [(warning.row_number, warning.value) for warning in outcome.warnings] == [
+        (1, "nan"),
+        (2, "None"),
+        (3, "NULL"),
+        (4, "NaN"),
+    ]
+    assert outcome.warnings[0].what.endswith("(so in 2 rows)")
+
+
+def test_invisible_characters_at_the_ends_are_taken_off(read: Any) -> None:
+    """Keys, addresses, prompts and numbers mean the same with and without them."""
+    signs = "\u200b", "\ufeff", "\u202a", "\u2060 ", "\u00a0"
+    for sign in signs:
+        plain = frame(URL, row_key=["a"], prompt=["Slow"], end_seconds=["5"], name=["n"])
+        marked = plain.map(lambda text, sign=sign: f"{sign}{text}{sign}")
+        outcome = read(marked, defaults={})
+        assert outcome.problems == []
+        assert outcome.rows == read(plain, defaults={}).rows
+
+
+def test_invisible_characters_inside_keys_and_addresses_are_shown(read: Any) -> None:
+    """They make another key, and another file, that looks the same. In a prompt they may join letters."""
+    outcome = read(frame("https://x.test/a\u200b.png", URL, URL, row_key=["a", "b\u200bc", "d"], prompt="क्\u200dष"))
+    assert outcome.whats == [
+        (1, "image_path", "contains an invisible character (U+200B)"),
+        (2, "row_key", "contains an invisible character (U+200B)"),
+    ]
+    assert [problem.value for problem in outcome.problems] == ["https://x.test/a<U+200B>.png", "b<U+200B>c"]
+
+
+def test_a_prompt_of_invisible_characters_is_missing(read: Any) -> None:
+    """It looks empty because it is."""
+    assert read(frame(URL, prompt=["\u200b"])).whats == [(1, "prompt", "missing")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ("//cdn.shopify.com/s/a.jpg?v=1", "a web address without its scheme"),
+        ("www.example.com/x.jpg", "a web address without its scheme"),
+        ("https:/shop.example.com/x.jpg", "a web address with slashes missing"),
+        ("C:\\Users\\jo\\x.jpg", "a path of a Windows machine"),
+        ("C:/Users/jo/x.jpg", "a path of a Windows machine"),
+        ("\\\\nas\\share\\x.jpg", "a path of a Windows network"),
+        ("data:image/png;base64,iVBORw0KGgo=", "the image itself in place of its address"),
+        ('<img src="https://shop.example.com/x.jpg">', "HTML in place of an address"),
+        ("'images/teapot.jpg'", "in quotation marks of its own"),
+        ("https://drive.google.com/file/d/1abc/view?usp=sharing", "a share link of Google Drive"),
+        ("https://www.dropbox.com/s/abc/x.jpg?dl=0", "a share link of Dropbox"),
+        ("https://x.test/a.jpg, https://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpg,https://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpg|https://x.test/b.jpg", "several addresses in one cell"),
+        ("a.jpg;https://x.test/b.jpg", "several addresses in one cell"),
+    ],
+)
+def test_what_is_no_address_is_called_what_it_is(read: Any, cell: str, what: str) -> None:
+    """Each with its own remedy, alone and among many sound ones."""
+    for images in ([cell], [URL] * 40 + [cell]):
+        (problem,) = read(frame(*images, row_key=range(len(images)))).problems
+        assert problem.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://x.test/a.jpg?next=https://x.test/b.jpg",
+        "https://x.test/fit=cover,width=80/https://x.test/a.jpg",
+        "https://www.dropbox.com/s/abc/x.jpg?dl=1",
+        "https://www.x.test/a,b.jpg",
+    ],
+)
+def test_odd_addresses_that_are_some_stay(read: Any, address: str) -> None:
+    """An address within an address, as image services have them, is one."""
+    assert read(frame(address)).problems == []
+
+
+@pytest.mark.parametrize(
+    ("size", "fine"), [((1, 1), False), ((31, 64), False), ((32, 32), True), ((32, 640), True), ((32, 641), False)]
+)
+def test_what_is_no_picture_to_animate_is_refused(read: Any, image: Any, size: Any, fine: bool) -> None:
+    """A tracking pixel, an icon or a ruler: shorter side and ratio."""
+    outcome = read(frame(str(image("a.png", size))))
+    assert [what for _, _, what in outcome.whats] == (
+        [] if fine else [f"{size[0]} x {size[1]} pixels, which is no picture to animate"]
+    )
+
+
+@pytest.mark.parametrize("stated", ["images/Teapot.JPG", "images/teapot%2Ejpg"])
+def test_a_name_that_is_nearly_there_is_named(read: Any, image: Any, tmp_path: Path, stated: str) -> None:
+    """Case and %20 are what differs between a Windows disk or the web and this machine."""
+    image("images/teapot.jpg")
+    (tmp_path / "c.csv").write_text(f"image_path,prompt\n{stated},Pan\n", encoding="utf-8")
+    (problem,) = read(tmp_path / "c.csv").problems
+    assert (problem.what, problem.remedy.split("?")[0]) == ("no such file", 'Did you mean "teapot.jpg"')
