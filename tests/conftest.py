@@ -30,9 +30,9 @@ except ImportError:  # without xdist there is nothing to hand out
 FOLDER, PORT = "TESTS_PREFECT_FOLDER", "TESTS_PREFECT_PORT"  # how the workers learn of the server
 NEED_PREFECT = ("tests/flows/", "tests/acceptance/")
 # Long tests that need nothing of each other: any worker may take each.
-ONE_BY_ONE = ("tests/acceptance/test_crash.py", "tests/cli/")
+ONE_BY_ONE = ("tests/acceptance/test_crash.py", "tests/integration/cli/")
 # What needs no Prefect goes first, while its server starts; the many short tests come last and even out the workers.
-FIRST = ("tests/cli/", "tests/flows/", "tests/acceptance/test_chaos.py", "tests/acceptance/", "tests/ledger/")
+FIRST = ("tests/integration/cli/", "tests/flows/", "tests/acceptance/test_chaos.py", "tests/acceptance/", "tests/integration/ledger/")
 _START_S = 120.0  # Prefect makes its database first, which is slow on a busy machine
 _POLL_S = 0.05
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workplace, check_books, working
+from workplace import Workplace, check_books, working
 from PIL import Image
 from waiting import wait_until
 

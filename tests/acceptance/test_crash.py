@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, working
+from workplace import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, working
 from waiting import wait_until
 
 from reelbatch.sandbox import RunningSandbox, start

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workplace, working
+from workplace import Workplace, working
 
 from reelbatch import failpoints
 from reelbatch.sandbox import RunningSandbox, start

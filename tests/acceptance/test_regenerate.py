@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HELD, Workplace, working
+from workplace import HELD, Workplace, working
 from waiting import wait_until
 
 from reelbatch.sandbox import RunningSandbox, start

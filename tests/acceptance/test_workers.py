@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 import pytest
-from conftest import HAS_ID
+from workplace import HAS_ID
 from databases import postgres_url
 from deployments import POOL, Server, free_url, kill
 from waiting import until

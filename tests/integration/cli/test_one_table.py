@@ -18,7 +18,7 @@ from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.paid_requests import Payer
 
-MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
+MANIFEST = Path(__file__).parents[3] / "data" / "catalogue.csv"
 Run = Callable[..., tuple[int, str, str]]
 EVERY_COMMAND = (
     ["plan", str(MANIFEST)],

@@ -11,7 +11,7 @@ import pytest
 
 from reelbatch.settings import load_settings
 
-MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
+MANIFEST = Path(__file__).parents[3] / "data" / "catalogue.csv"
 
 
 @pytest.mark.parametrize("content", ["", "  "])

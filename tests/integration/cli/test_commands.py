@@ -16,7 +16,7 @@ from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.paid_requests import Payer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = ROOT / "data"
 COMMANDS = ("plan", "generate", "rerun", "settle", "status", "export", "reconcile", "webhook", "sandbox")
 
