@@ -17,6 +17,7 @@ from benchmarks.figures import RESULTS, Bench, choose, say, show_figures, write
 PARTS: Mapping[str, str] = {
     "start": "help, plan, first create",
     "throughput": "generate and its peers, at 200 ms and at 0 ms",
+    "transports": "own connections, the same behind httpx.AsyncClient, httpx in small pools",
     "loading": "manifests of a million rows, and of ten million",
     "rerun": "rerun, status and export on a table of a million rows",
     "flat": "cost per row from a thousand to a million rows",

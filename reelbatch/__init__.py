@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reelbatch.api import create, generate
-    from reelbatch.client import Account, Client, Connection, Created, Video
+    from reelbatch.client import Account, Client, ClientOptions, Created, Video
     from reelbatch.pipeline.export import results
 
-__all__ = ["Account", "Client", "Connection", "Created", "Video", "create", "generate", "results"]
+__all__ = ["Account", "Client", "ClientOptions", "Created", "Video", "create", "generate", "results"]
 
 _HOMES = {
     "Account": "reelbatch.client",
     "Client": "reelbatch.client",
-    "Connection": "reelbatch.client",
+    "ClientOptions": "reelbatch.client",
     "Created": "reelbatch.client",
     "Video": "reelbatch.client",
     "create": "reelbatch.api",

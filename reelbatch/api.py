@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reelbatch.client import Client, Connection, Created
+from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.selection import Regenerate
@@ -49,8 +49,8 @@ def create(
     settings = load_settings(options={"api_key": api_key, "base_url": base_url}, told=say_config)
 
     async def work() -> Created:
-        connection = Connection(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
-        async with Client(_key(settings), connection) as client:
+        reaching = ClientOptions(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
+        async with Client(_key(settings), reaching) as client:
             return await client.create(image_path=image_path, end_seconds=end_seconds, **options)
 
     return _run(work())

@@ -1,18 +1,20 @@
 """The API's client."""
 
-from reelbatch.client.answers import Account, Created, Price, Subscription, UploadSlot, Video, create_body
-from reelbatch.client.api import Client, Connection
-from reelbatch.client.files import PIECE_BYTES
+from reelbatch.client.client import Client, ClientOptions
+from reelbatch.client.file_chunks import PIECE_BYTES
+from reelbatch.client.payloads import Account, Created, Price, Subscription, UploadSlot, Video, create_body
+from reelbatch.client.transport import ssl_context
 
 __all__ = [
     "PIECE_BYTES",
     "Account",
     "Client",
-    "Connection",
+    "ClientOptions",
     "Created",
     "Price",
     "Subscription",
     "UploadSlot",
     "Video",
     "create_body",
+    "ssl_context",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from reelbatch.client.wire import ANSWER_LIMIT, Seen
-
+ANSWER_LIMIT = 5_000_000
+"""Bytes of an answer that are read; a create's answer has some hundred."""
 HEAD_LIMIT = 100 << 10
 """Bytes of an answer before its body, with those of the answers that only announce it."""
 _INTERIM = re.compile(rb"\s*HTTP/\d(?:\.\d)? +1(?!01)\d\d\b.*?\r?\n\r?\n", re.DOTALL)
@@ -18,19 +18,30 @@ _NO_LENGTH = re.compile(rb"\s*[^{\r\n]*\r?\n")
 _FIRST_REFUSAL = 300
 
 
+class Received:
+    """What came of one answer. Names of headers are in small letters."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.body = bytearray()
+
+
 class Salvage:
-    """Reads on where the parser gave up, and keeps what comes in the `Seen` of the exchange.
+    """Reads on where the parser gave up, and keeps what comes.
 
     Of an answer that is no success only the body is kept: too little is certain about its status.
     """
 
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
+    def __init__(self, received: Received) -> None:
+        self._received = received
         self._raw = bytearray()
         self._body_at: int | None = None  # where the body begins in `_raw`
         self._stated: int | None = None  # its length, where the head has one
         self._chunked = False
-        seen.body.clear()
+        received.body.clear()
 
     def take(self, data: bytes | bytearray) -> bool:
         """The next bytes; False where nothing more is worth waiting for."""
@@ -56,8 +67,8 @@ class Salvage:
         fields = [line.partition(b":") for line in head.splitlines()[1:]]
         stated = [(name.strip().lower(), value.strip()) for name, _, value in fields]
         if status < _FIRST_REFUSAL:
-            self._seen.status = status
-            self._seen.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in stated}
+            self._received.status = status
+            self._received.headers = dict(stated)
         self._chunked = any(name == b"transfer-encoding" and b"chunked" in value.lower() for name, value in stated)
         lengths = [int(value) for name, value in stated if name == b"content-length" and value.isdigit()]
         self._stated = max(lengths, default=None)
@@ -65,7 +76,7 @@ class Salvage:
     def _take_body(self) -> bool:
         body = bytes(self._raw[self._body_at :])
         body, is_whole = _joined(body) if self._chunked else (body, len(body) == self._stated)
-        self._seen.body[:] = body
+        self._received.body[:] = body
         return not is_whole and len(self._raw) <= ANSWER_LIMIT
 
 

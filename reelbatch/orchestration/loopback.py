@@ -9,6 +9,7 @@ from urllib.request import getproxies
 
 import httpx
 
+from reelbatch.client import ssl_context
 from reelbatch.errors import SettingsError
 
 _HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -19,8 +20,10 @@ def loopback_is_direct() -> Iterator[None]:
     """While this lasts, Prefect's HTTP and websocket clients reach loopback directly; all else as before.
 
     Raises:
-        SettingsError: a proxy setting of the environment can't be used.
+        SettingsError: a proxy setting of the environment can't be used, or SSL_CERT_FILE can't be read.
     """
+    if os.environ.get("SSL_CERT_FILE"):
+        ssl_context()  # Prefect's clients read it too, and would end in a traceback
     stated = getproxies()  # the environment, and on macOS and Windows the system's settings
     proxies = {f"{scheme}_proxy": stated[scheme] for scheme in ("http", "https", "all") if stated.get(scheme)}
     if not proxies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.errors import SettingsError
 from reelbatch.settings import Settings
 
@@ -17,10 +17,10 @@ def open_client(settings: Settings) -> Client:
         raise SettingsError(
             "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
         )
-    connection = Connection(
+    options = ClientOptions(
         base_url=settings.base_url,
         concurrency=settings.concurrency,
         timeout_s=settings.request_timeout_s,
         questions=settings.poll_concurrency,
     )
-    return Client(settings.api_key, connection)
+    return Client(settings.api_key, options)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reelbatch.client import Client
+from reelbatch.client.outcome import Policy
 from reelbatch.domain import Batch, Request, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.inspect import ImageKind, image_kind
@@ -22,7 +23,6 @@ from reelbatch.ledger import Ledger, claims, in_doubt, orders, queries, runs, sh
 from reelbatch.ledger.paid_requests import Payer, payer_of
 from reelbatch.ledger.selection import Scope, SendOptions
 from reelbatch.model_table import load_models
-from reelbatch.outcome import Policy
 from reelbatch.pipeline.account import KeyRefused, identify, payer
 from reelbatch.pipeline.export import format_of
 from reelbatch.pipeline.open_client import open_client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from reelbatch.outcome import Kind, Outcome
+from reelbatch.client.outcome import Kind, Outcome
 from reelbatch.submit.concurrency import ConcurrencyLimiter
 
 _PROBES = 3

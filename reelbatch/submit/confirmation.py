@@ -10,11 +10,11 @@ from functools import partial
 from typing import Protocol
 
 from reelbatch.client import Client, Video
+from reelbatch.client.outcome import Exchange, Kind, Outcome, Policy, classify
 from reelbatch.domain import Batch, RowState, Token
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, attempts, in_doubt, rescue_files, utc_now
 from reelbatch.ledger.in_doubt import Doubt
-from reelbatch.outcome import Exchange, Kind, Outcome, Policy, classify
 from reelbatch.settings import Settings
 from reelbatch.submit.recorder import ENDINGS, Attempt
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from reelbatch.client.outcome import Kind, Outcome
 from reelbatch.domain import Batch, ClaimedRow, RowKey, RunId, Token
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, attempts, claims, utc_now
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.rescue_files import RescueFile
-from reelbatch.outcome import Kind, Outcome
 from reelbatch.submit.run_stats import ExitReason
 
 ENDINGS = {

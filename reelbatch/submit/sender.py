@@ -9,6 +9,7 @@ from typing import NoReturn
 from weakref import WeakSet
 
 from reelbatch.client import Client, create_body
+from reelbatch.client.outcome import Kind, Outcome, Policy, classify
 from reelbatch.domain import ClaimedRow, RunId, Token
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
@@ -17,7 +18,6 @@ from reelbatch.ledger.attempts import Admission, Ending, Intent, Ruling, Window
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.ledger.selection import RepeatPolicy
-from reelbatch.outcome import Kind, Outcome, Policy, classify
 from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped

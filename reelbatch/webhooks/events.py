@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from reelbatch.client import Video
-from reelbatch.client.answers import lenient_object
-from reelbatch.client.answers import video as video_of
+from reelbatch.client.payloads import lenient_object
+from reelbatch.client.payloads import video as video_of
 from reelbatch.domain import RowState, Token
 from reelbatch.errors import ReelbatchError
 from reelbatch.ledger.webhook_events import VideoEvent

@@ -15,7 +15,7 @@ import pytest
 from magic_hour import AsyncClient as SdkAsyncClient
 from magic_hour import Client as SdkClient
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 
 KEY = "mhk_live_0123456789abcdef"
 NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and loading the usual ones takes long
@@ -174,7 +174,7 @@ def through_ours(server: Recorder, call: Callable[[Client], Any]) -> Sent:
     """What our client sends."""
 
     async def work() -> None:
-        async with Client(KEY, Connection(base_url=server.url, concurrency=1)) as client:
+        async with Client(KEY, ClientOptions(base_url=server.url, concurrency=1)) as client:
             await call(client)
 
     return only_request(server, lambda: asyncio.run(work()))

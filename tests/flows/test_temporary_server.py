@@ -367,3 +367,13 @@ def test_a_proxy_that_can_not_be_used_is_one_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SettingsError, match="ALL_PROXY") as error, loopback_is_direct():
         pass
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_authorities_that_can_not_be_read_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Prefect's server and its clients read SSL_CERT_FILE too, and would end in a traceback."""
+    from reelbatch.orchestration.loopback import loopback_is_direct
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(SettingsError, match=r"SSL_CERT_FILE: .*missing\.pem") as error, loopback_is_direct():
+        pass
+    assert len(str(error.value).splitlines()) == 1

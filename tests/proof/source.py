@@ -18,9 +18,9 @@ _PRIVATE = "a private copy, which goes with the process"
 # (module, function): how many places there need no point, and why.
 WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("cli/app.py", "main"): (1, "to nowhere"),
-    ("client/pools.py", "exchange"): (1, "through a proxy; api.py has the point of the answer"),
-    ("client/pools.py", "put"): (1, "through a proxy; api.py has the point of the answer"),
-    ("client/streaming.py", "streamed"): (1, "called by `download`, which has the points"),
+    ("client/downloads.py", "streamed"): (1, "called by `download`, which has the points"),
+    ("client/httpx_pools.py", "_send"): (1, "through a proxy; client.py has the point of the answer"),
+    ("client/transport.py", "send"): (1, "our own connections have the points"),
     ("pipeline/export.py", "__init__"): (1, "a CSV for spreadsheets; what writes it has the point"),
     ("pipeline/export.py", "_file"): (1, _BUCKET),
     ("failpoints.py", "__init__"): (1, "the record of the points"),
@@ -37,6 +37,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("manifest/text_file.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
     ("storage/files.py", "put"): (2, _BUCKET),
+    ("orchestration/prefect_server.py", "_temporary_server"): (1, "the log of a server that goes with the process"),
     ("storage/target.py", "_rename"): (1, "called by `place`, which has the points"),
     ("storage/target.py", "_sync"): (1, "opened to be synced; nothing is written"),
     ("storage/target.py", "prepare"): (1, _BUCKET),
@@ -138,7 +139,7 @@ _ALWAYS = {
 }
 _MODES = ("w", "a", "x", "+")
 _SENDERS = {"transport", "client"}
-_SENDING = {"write", "stream", "request", "send"}
+_SENDING = {"write", "stream", "request", "send", "handle_async_request"}
 
 
 def _what(call: ast.Call) -> str | None:

@@ -89,7 +89,7 @@ def test_unfinished_work_is_found(table: Table, says: str) -> None:
     [
         ("table.intents.write table.commit", 1),
         ("table.intents.write", 0),
-        ("table.intents.write table.commit table.committed link.send create.answered", 1),
+        ("table.intents.write table.commit table.committed connection.send create.answered", 1),
         ("table.intents.write table.commit table.committed table.answers.write table.commit", 1),
         ("table.intents.write table.commit table.committed table.answers.write table.commit table.committed", 0),
         ("table.intents.write table.commit table.committed table.answers.write rescue.fsync rescue.synced", 0),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reelbatch.client.answers import create_body, lenient_object, video
+from reelbatch.client.payloads import create_body, lenient_object, video
 from reelbatch.domain import Request
 
 

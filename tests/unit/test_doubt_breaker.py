@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from reelbatch.outcome import Kind
+from reelbatch.client.outcome import Kind
 from reelbatch.submit.circuit_breaker import DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter
 

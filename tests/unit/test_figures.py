@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from reelbatch import outcome
-from reelbatch.client import answers
+from reelbatch.client import outcome, payloads
 from reelbatch.domain.money import LARGEST, MISSING, figure
 
 WHOLE = [(0, 0), (240, 240), (240.0, 240), ("450", 450), (" 450 ", 450), (LARGEST, LARGEST)]
@@ -50,6 +49,6 @@ def test_creates_and_questions_read_alike(said: Any) -> None:
     """What a create's answer says and what a GET says of the same figure is one thing."""
     body = json.dumps({"id": "vid-1", "credits_charged": said}).encode()
     created = outcome.classify(outcome.Exchange(status=200, body=body))
-    seen = answers.video({"id": "vid-1", "status": "complete", "credits_charged": said})
+    seen = payloads.video({"id": "vid-1", "status": "complete", "credits_charged": said})
     assert (created.credits_charged, created.odd_charge) == figure(said)
     assert (seen.credits_charged, seen.odd_charge) == figure(said)

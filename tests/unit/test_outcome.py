@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelbatch.outcome import NEVER_SENT, Exchange, Kind, Policy, classify, retry_after
+from reelbatch.client.outcome import NEVER_SENT, Exchange, Kind, Policy, classify, retry_after
 
 HOLD = Policy(server_errors="hold")
 
@@ -39,7 +39,7 @@ def _instance(cls: type[Exception]) -> Exception:
 @pytest.mark.parametrize("left", [False, True])
 def test_every_httpx_error_has_one_outcome(cls: type[Exception], left: bool) -> None:
     """Only an error from before sending, with nothing seen to leave, may be sent again."""
-    outcome = classify(Exchange(error=_instance(cls), left=left))
+    outcome = classify(Exchange(error=_instance(cls), request_sent=left))
     never_sent = issubclass(cls, NEVER_SENT) and not left
     assert outcome.kind is (Kind.RETRY if never_sent else Kind.IN_DOUBT)
 
@@ -107,7 +107,7 @@ def test_a_refusal_that_says_there_is_no_id_is_a_refusal(body: bytes) -> None:
 
 def test_an_id_in_an_answer_without_a_certain_status_is_asked_for() -> None:
     """What came of an answer whose head can't be read counts too."""
-    outcome = classify(Exchange(body=b'{"id": "abc"}', error=httpx.RemoteProtocolError("x"), left=True))
+    outcome = classify(Exchange(body=b'{"id": "abc"}', error=httpx.RemoteProtocolError("x"), request_sent=True))
     assert (outcome.kind, outcome.claimed_id, outcome.code) == (Kind.IN_DOUBT, "abc", "connection_lost")
 
 
@@ -175,7 +175,9 @@ def test_success_without_a_usable_id_is_in_doubt_with_its_body(body: bytes) -> N
 )
 def test_an_id_that_arrived_whole_is_kept_when_the_body_breaks_off(body: bytes, expected: str | None) -> None:
     """An id that was received is never thrown away."""
-    outcome = classify(Exchange(status=200, body=body, error=httpx.RemoteProtocolError("peer closed"), left=True))
+    outcome = classify(
+        Exchange(status=200, body=body, error=httpx.RemoteProtocolError("peer closed"), request_sent=True)
+    )
     assert outcome.video_id == expected
     assert outcome.kind is (Kind.SUBMITTED if expected else Kind.IN_DOUBT)
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, text, update
 from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, row_of, send, submit
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.domain import Batch, RowKey
 from reelbatch.domain.money import figure
 from reelbatch.errors import LedgerError
@@ -78,7 +78,7 @@ class FakeApi:
 @asynccontextmanager
 async def client_of(handler: Any) -> AsyncIterator[Client]:
     """A client that talks to a handler."""
-    async with Client("key", Connection(transport=httpx.MockTransport(handler))) as client:
+    async with Client("key", ClientOptions(transport=httpx.MockTransport(handler))) as client:
         yield client
 
 

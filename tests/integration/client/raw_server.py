@@ -14,7 +14,7 @@ from typing import Protocol
 import httpx
 import pytest
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 
 KEY = "mhk_live_0123456789abcdef"
 _NO_CAS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the usual ones takes long
@@ -73,7 +73,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
 
     def client_of(url: str, timeout_s: float = 5.0) -> Client:
         transport = httpx.AsyncHTTPTransport(verify=_NO_CAS) if request.param == "httpx" else None
-        return Client(KEY, Connection(base_url=url, concurrency=1, timeout_s=timeout_s, transport=transport))
+        return Client(KEY, ClientOptions(base_url=url, concurrency=1, timeout_s=timeout_s, transport=transport))
 
     return client_of
 

@@ -14,8 +14,8 @@ import pytest
 from raw_server import Connect, Serve, answer, keeping, read_request
 
 from reelbatch.client import UploadSlot
-from reelbatch.client.wire import ANSWER_LIMIT
-from reelbatch.outcome import Kind, classify
+from reelbatch.client.outcome import Kind, classify
+from reelbatch.client.salvage import ANSWER_LIMIT
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 START = b'{"id":"clx7uu86w","credits_charged":450,"padding":"'
@@ -54,11 +54,11 @@ async def test_the_id_in_an_answer_without_an_end_is_kept(serve: Serve, connect:
 _UPLOAD = textwrap.dedent("""
     import asyncio, json, resource, sys
     import httpx
-    from reelbatch.client import Client, Connection, UploadSlot
+    from reelbatch.client import Client, ClientOptions, UploadSlot
 
     async def main(url, way):
         transport = httpx.AsyncHTTPTransport() if way == "httpx" else None
-        async with Client("mhk_test", Connection(base_url=url, transport=transport)) as client:
+        async with Client("mhk_test", ClientOptions(base_url=url, transport=transport)) as client:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             for number in range(3):
                 await client.put_bytes(UploadSlot(f"{url}/{number}", "api-assets/1.png", None), b"image")

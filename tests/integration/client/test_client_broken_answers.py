@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 from raw_server import KEY, Serve, answer, read_request
 
-from reelbatch.client import Client, Connection
-from reelbatch.outcome import Exchange, Kind, Outcome, classify
+from reelbatch.client import Client, ClientOptions
+from reelbatch.client.outcome import Exchange, Kind, Outcome, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w","credits_charged":450}'
@@ -50,7 +50,7 @@ async def answered_in_two(serve: Serve, raw: bytes, cuts: Sequence[int], *, clos
             await reader.read()
 
     server = await serve(behave)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=0.6)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, concurrency=1, timeout_s=0.6)) as client:
         return [await client.send_create(BODY) for _ in cuts]
 
 

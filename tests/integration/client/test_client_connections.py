@@ -26,21 +26,21 @@ from cryptography.x509.oid import NameOID
 from raw_server import KEY, Behaviour, Serve, answer, keeping, read_request, reset
 from waiting import until
 
-from reelbatch.client import Client, Connection, link, reading
-from reelbatch.client.files import one_piece
-from reelbatch.client.lines import Lines
-from reelbatch.client.wire import Call, Origin, Seen, Waits
+from reelbatch.client import Client, ClientOptions, connection, response_parser
+from reelbatch.client.connection_pool import ConnectionPool
+from reelbatch.client.file_chunks import one_piece
+from reelbatch.client.outcome import Kind, classify
+from reelbatch.client.transport import Evidence, Timeouts, send
 from reelbatch.errors import ApiError
-from reelbatch.outcome import Kind, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w"}'
-WAITS = Waits(answer=5, connect=5, place=5, write=5)
+TIMEOUTS = Timeouts.of(5)
 
 
 def client_of(url: str, concurrency: int = 1, timeout_s: float = 5.0) -> Client:
     """A client over connections of our own."""
-    return Client(KEY, Connection(base_url=url, concurrency=concurrency, timeout_s=timeout_s, questions=1))
+    return Client(KEY, ClientOptions(base_url=url, concurrency=concurrency, timeout_s=timeout_s, questions=1))
 
 
 async def kind_of(client: Client, **more: Any) -> Kind:
@@ -153,13 +153,15 @@ async def test_of_another_event_loop_a_refused_write_is_in_doubt(monkeypatch: py
             await client.send_create(BODY)
             _end_writing_unseen()
             exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (True, Kind.IN_DOUBT)
+    assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
     assert server.requests == 1
 
 
 def _end_writing_unseen() -> None:
     """The system will refuse the next write on the kept connection, as if its end came just after it was asked."""
-    (kept,) = [thing for thing in gc.get_objects() if type(thing) is link.Link and not thing.is_closing()]
+    (kept,) = [
+        thing for thing in gc.get_objects() if type(thing) is connection.HttpConnection and not thing.is_closing()
+    ]
     with socket.socket(fileno=os.dup(kept._transport.get_extra_info("socket").fileno())) as same:
         same.shutdown(socket.SHUT_WR)
     kept._watched.has_news = lambda: False
@@ -195,7 +197,7 @@ async def test_a_connection_that_rested_long_is_not_used_again(serve: Serve, mon
         await client.send_create(BODY)
         await client.send_create(BODY)
         assert server.connections == 1
-        monkeypatch.setattr(reading, "KEEPALIVE_S", 0.05)
+        monkeypatch.setattr(response_parser, "KEEPALIVE_S", 0.05)
         await asyncio.sleep(0.1)  # longer than that
         assert await kind_of(client) is Kind.SUBMITTED
     assert server.connections == 2
@@ -242,7 +244,7 @@ async def test_a_stated_time_that_is_long_or_odd_changes_nothing(serve: Serve, s
 async def test_connections_that_rested_long_are_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though nobody asks for one: those of a burst do not stay open to the end of the run."""
     server = await serve(patient)
-    monkeypatch.setattr(reading, "KEEPALIVE_S", 0.2)
+    monkeypatch.setattr(response_parser, "KEEPALIVE_S", 0.2)
     async with client_of(server.url, concurrency=5) as client:
         kinds = await asyncio.gather(*(kind_of(client) for _ in range(5)))
         assert kinds == [Kind.SUBMITTED] * 5
@@ -289,7 +291,7 @@ async def test_a_body_that_was_taken_in_part_is_in_doubt(serve: Serve) -> None:
     server = await serve(half)
     async with client_of(server.url) as client:
         exchange = await client.send_create(BODY | {"prompt": "a" * 20_000_000})
-    assert (exchange.left, classify(exchange).kind) == (True, Kind.IN_DOUBT)
+    assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
     assert server.connections == 1
 
 
@@ -314,7 +316,7 @@ async def test_headers_without_measure_are_in_doubt(serve: Serve, raw: bytes) ->
     server = await serve(behave)
     async with client_of(server.url) as client:
         exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (True, Kind.IN_DOUBT)
+    assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
 
 
 async def test_headers_that_come_twice_are_joined(serve: Serve) -> None:
@@ -386,7 +388,7 @@ async def test_a_closed_client_sends_nothing(serve: Serve) -> None:
     async with asyncio.timeout(5):
         await server.until_open(0)
     exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, classify(exchange).kind) == (False, Kind.RETRY)
     assert server.connections == 1
 
 
@@ -485,7 +487,7 @@ async def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_lef
     async with client_of(f"https://localhost:{server.port}") as client:
         exchange = await client.send_create(BODY)
     outcome = classify(exchange)
-    assert (exchange.left, outcome.kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, outcome.kind) == (False, Kind.RETRY)
     assert "certificate" in (outcome.message or "").lower()
 
 
@@ -496,7 +498,7 @@ async def test_a_certificate_for_another_name_ends_it_before_anything_left(
     server = await serve(patient, tls=tls)
     async with client_of(f"https://127.0.0.1:{server.port}") as client:
         exchange = await client.send_create(BODY)
-    assert (exchange.left, classify(exchange).kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, classify(exchange).kind) == (False, Kind.RETRY)
 
 
 async def test_an_authority_of_the_environment_is_trusted(serve: Serve, tls: ssl.SSLContext, trusted: None) -> None:
@@ -543,10 +545,15 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-def put(url: str, size: int) -> Call:
-    """A call that puts so many bytes."""
-    origin, target = Origin.split(url)
-    return Call("PUT", origin, target, [("Content-Length", str(size))])
+async def put(
+    pool: ConnectionPool, url: str, size: int, pieces: AsyncIterator[bytes], timeouts: Timeouts = TIMEOUTS
+) -> int | None:
+    """Put what is stated to be so many bytes; the status of the answer."""
+    evidence = Evidence()
+    headers, extensions = {"Content-Length": str(size)}, timeouts.as_extension()
+    request = httpx.Request("PUT", url, headers=headers, content=pieces, extensions=extensions)
+    await send(pool, request, evidence)
+    return evidence.status
 
 
 async def test_a_storage_that_answers_early_is_heard(serve: Serve) -> None:
@@ -559,7 +566,7 @@ async def test_a_storage_that_answers_early_is_heard(serve: Serve) -> None:
         await reader.read()
 
     server = await serve(refuse)
-    lines = Lines(1, WAITS, None)
+    pool = ConnectionPool(1, None)
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -569,9 +576,9 @@ async def test_a_storage_that_answers_early_is_heard(serve: Serve) -> None:
             yield bytes(1 << 16)
             await asyncio.sleep(0.001)
 
-    assert await lines.put(put(server.url, 10**9), endless()) == 413
+    assert await put(pool, server.url, 10**9, endless()) == 413
     assert sent < 10**9
-    await lines.close()
+    await pool.aclose()
 
 
 async def test_a_storage_that_takes_nothing_more_is_waited_for_within_bounds(serve: Serve) -> None:
@@ -582,49 +589,83 @@ async def test_a_storage_that_takes_nothing_more_is_waited_for_within_bounds(ser
         await asyncio.sleep(60)  # longer than anybody waits
 
     server = await serve(deaf)
-    lines = Lines(1, Waits(answer=5, connect=5, place=5, write=0.3), None)
+    pool = ConnectionPool(1, None)
     with pytest.raises(httpx.WriteTimeout):
-        await lines.put(put(server.url, 50_000_000), pieces_of(*[bytes(1_000_000)] * 50))
-    await lines.close()
+        await put(pool, server.url, 50_000_000, pieces_of(*[bytes(1_000_000)] * 50), replace(TIMEOUTS, write=0.3))
+    await pool.aclose()
 
 
 @pytest.mark.parametrize("body", [b"abc", b"abcdefgh"], ids=["too short", "too long"])
 async def test_a_body_of_another_length_than_stated_is_never_whole(serve: Serve, body: bytes) -> None:
     """It can't be mistaken for the next request, and the connection is dropped."""
     server = await serve(patient)
-    lines = Lines(1, WAITS, None)
+    pool = ConnectionPool(1, None)
     with pytest.raises(Exception, match="Content-Length"):
-        await lines.put(put(server.url, 5), pieces_of(body))
+        await put(pool, server.url, 5, pieces_of(body))
     async with asyncio.timeout(5):
         await server.until_open(0)
-    await lines.close()
+    await pool.aclose()
 
 
-async def test_one_line_serves_several_servers(serve: Serve) -> None:
+async def test_one_pool_serves_several_servers(serve: Serve) -> None:
     """Upload addresses may name many hosts; connections stay as few as they are allowed to be."""
     servers = [await serve(patient) for _ in range(3)]
-    lines = Lines(2, WAITS, None)
+    pool = ConnectionPool(2, None)
     for _ in range(2):
         for server in servers:
-            seen = Seen()
-            await lines.exchange(Call("GET", *Origin.split(f"{server.url}/x")), seen)
-            assert (seen.status, bytes(seen.body)) == (200, GOOD)
+            evidence = Evidence()
+            await send(pool, httpx.Request("GET", f"{server.url}/x"), evidence)
+            assert (evidence.status, evidence.content()) == (200, GOOD)
     await until(lambda: sum(server.open for server in servers) <= 2, "the others are closed")
-    await lines.close()
+    await pool.aclose()
 
 
-def test_a_call_does_not_show_its_headers() -> None:
-    """They carry the key."""
-    call = Call("GET", *Origin.split("https://a/b"), [("Authorization", f"Bearer {KEY}")], KEY.encode())
-    assert KEY not in repr(call)
+async def test_httpx_s_own_client_can_use_the_pool(serve: Serve) -> None:
+    """It is an httpx transport: redirects, JSON and errors are as with any other, and connections are kept."""
+    answers = iter([answer(b"", "302 Found", "Location: /elsewhere"), answer(GOOD), answer(GOOD)[:-1]])
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for raw in answers:
+            await read_request(reader)
+            writer.write(raw)
+            await writer.drain()
+
+    server = await serve(behave)
+    async with httpx.AsyncClient(transport=ConnectionPool(1, None), follow_redirects=True) as client:
+        assert (await client.post(server.url, json={})).json() == {"id": "clx7uu86w"}
+        with pytest.raises(httpx.RemoteProtocolError, match="within its answer"):
+            await client.get(server.url)
+    assert server.connections == 1
+
+
+async def test_a_body_without_a_length_is_refused(serve: Serve) -> None:
+    """The pool writes no chunks: nothing of such a request leaves."""
+    server = await serve(patient)
+    pool = ConnectionPool(1, None)
+    evidence = Evidence()
+    with pytest.raises(httpx.LocalProtocolError, match="Content-Length"):
+        await send(pool, httpx.Request("PUT", server.url, content=one_piece(b"a")), evidence)
+    await pool.aclose()
+    assert (evidence.request_sent, server.connections) == (False, 0)
+
+
+@pytest.mark.parametrize("header", ["a\r\nX-Evil: 1", "a\nb", "\x00\r"])
+async def test_a_header_adds_no_line(serve: Serve, header: str) -> None:
+    """Whatever it holds: nothing of such a request leaves."""
+    server = await serve(patient)
+    pool = ConnectionPool(1, None)
+    evidence = Evidence()
+    with pytest.raises(httpx.LocalProtocolError, match="no request may have"):
+        await send(pool, httpx.Request("GET", server.url, headers={"X-Some": header}), evidence)
+    await pool.aclose()
+    assert not evidence.request_sent
 
 
 async def test_a_slow_file_on_a_kept_connection_is_waited_for(serve: Serve) -> None:
     """The wait for an answer begins when the file is written; that of the answer before it is over."""
     server = await serve(patient)
     wait_s = 0.4
-    lines = Lines(1, replace(WAITS, answer=wait_s), None)
-    origin, path = Origin.split(f"{server.url}/file")
+    pool = ConnectionPool(1, None)
 
     async def slowly() -> AsyncIterator[bytes]:
         for _ in range(4):
@@ -633,8 +674,7 @@ async def test_a_slow_file_on_a_kept_connection_is_waited_for(serve: Serve) -> N
 
     try:
         for pieces in (one_piece(b"abcd"), slowly()):
-            call = Call("PUT", origin, path, [("Content-Length", "4")])
-            assert await lines.put(call, pieces) == 200
+            assert await put(pool, server.url, 4, pieces, replace(TIMEOUTS, answer=wait_s)) == 200
     finally:
-        await lines.close()
+        await pool.aclose()
     assert server.connections == 1

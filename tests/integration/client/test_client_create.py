@@ -12,7 +12,7 @@ from pictures import landscape
 from raw_server import RawServer, Serve, answer, keeping
 
 import reelbatch
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.errors import CreateError, SettingsError, UploadError
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -42,7 +42,7 @@ async def answering(serve: Serve, content: Any) -> RawServer:
 
 def connect(url: str, key: str = KEY) -> Client:
     """A client of `url`."""
-    return Client(key, Connection(base_url=url, concurrency=1, timeout_s=10))
+    return Client(key, ClientOptions(base_url=url, concurrency=1, timeout_s=10))
 
 
 async def test_the_whole_answer_comes_back(serve: Serve) -> None:
@@ -163,4 +163,4 @@ def test_the_key_never_goes_unencrypted_over_a_network() -> None:
 def test_the_client_itself_refuses_plain_http() -> None:
     """Also where it is used directly, without settings."""
     with pytest.raises(SettingsError, match="https"):
-        Client(KEY, Connection(base_url="http://api.example.com"))
+        Client(KEY, ClientOptions(base_url="http://api.example.com"))

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from raw_server import KEY, RawServer, Serve, answer, keeping, read_request
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.errors import ApiError, DownloadRefused
 from reelbatch.settle.downloads import transfer
 
@@ -23,7 +23,7 @@ MEGABYTE = 1 << 20
 def client_of(server: RawServer | str, **stated: float) -> Client:
     """A client of an API on this machine."""
     url = server if isinstance(server, str) else server.url
-    return Client(KEY, Connection(**{"base_url": url, "timeout_s": 5.0, **stated}))
+    return Client(KEY, ClientOptions(**{"base_url": url, "timeout_s": 5.0, **stated}))
 
 
 def moved(to: str, *headers: str, body: bytes = b"") -> bytes:
@@ -87,7 +87,7 @@ async def test_a_redirect_to_elsewhere_is_refused(serve: Serve, tmp_path: Path, 
             return await client.request(request.method, request.url)
 
     origin = "https://api.example.com" if whence.startswith("https") else "http://127.0.0.1:1"
-    client = Client(KEY, Connection(base_url=origin, transport=httpx.MockTransport(storage)))
+    client = Client(KEY, ClientOptions(base_url=origin, transport=httpx.MockTransport(storage)))
     with pytest.raises(
         DownloadRefused, match=r"the download is refused: .* sends it to .*, and videos come over https"
     ):
@@ -113,7 +113,7 @@ async def test_a_redirect_to_https_is_followed(tmp_path: Path) -> None:
         assert "authorization" not in request.headers
         return httpx.Response(200, content=VIDEO)
 
-    client = Client(KEY, Connection(transport=httpx.MockTransport(storage)))
+    client = Client(KEY, ClientOptions(transport=httpx.MockTransport(storage)))
     assert await fetched(client, "https://storage.example.com/v", tmp_path) == VIDEO
 
 

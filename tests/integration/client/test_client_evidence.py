@@ -13,8 +13,8 @@ import pytest
 from ports import free_port
 from raw_server import KEY, Behaviour, Connect, Serve, answer, keeping, read_request, reset
 
-from reelbatch.client import Client, Connection
-from reelbatch.outcome import Exchange, Kind, Outcome, classify
+from reelbatch.client import Client, ClientOptions
+from reelbatch.client.outcome import Exchange, Kind, Outcome, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 GOOD = b'{"id":"clx7uu86w","credits_charged":450,"estimated_frame_cost":450}'
@@ -33,13 +33,13 @@ async def send(connect: Connect, url: str, timeout_s: float = 5.0) -> tuple[Exch
 async def test_a_refused_connection_may_be_tried_again(connect: Connect) -> None:
     """Nobody listens, so nothing left."""
     exchange, outcome = await send(connect, f"http://127.0.0.1:{free_port()}")
-    assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
+    assert (exchange.request_sent, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
 async def test_a_name_that_nobody_knows_may_be_tried_again(connect: Connect) -> None:
     """The name server says no, so nothing left."""
     exchange, outcome = await send(connect, "https://api.reelbatch.invalid")
-    assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
+    assert (exchange.request_sent, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def deaf() -> Iterator[int]:
 async def test_a_connection_that_never_comes_about_may_be_tried_again(connect: Connect, deaf: int) -> None:
     """The wait for a connection is bounded, and nothing left."""
     exchange, outcome = await send(connect, f"http://127.0.0.1:{deaf}", timeout_s=0.5)
-    assert (exchange.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
+    assert (exchange.request_sent, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
 async def test_a_failed_tls_handshake_may_be_tried_again(connect: Connect, serve: Serve) -> None:
@@ -71,22 +71,22 @@ async def test_a_failed_tls_handshake_may_be_tried_again(connect: Connect, serve
 
     server = await serve(plain)
     exchange, outcome = await send(connect, f"https://localhost:{server.port}")
-    assert (exchange.left, outcome.kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, outcome.kind) == (False, Kind.RETRY)
 
 
 async def test_a_tls_handshake_that_never_ends_may_be_tried_again(connect: Connect, serve: Serve) -> None:
     """A server that accepts and says nothing: bounded, and nothing of the request left."""
     server = await serve(_silent)
     exchange, outcome = await send(connect, f"https://localhost:{server.port}", timeout_s=0.5)
-    assert (exchange.left, outcome.kind) == (False, Kind.RETRY)
+    assert (exchange.request_sent, outcome.kind) == (False, Kind.RETRY)
 
 
 async def test_no_free_connection_may_be_tried_again(serve: Serve) -> None:
     """A create that waits too long behind three others never left; those others may have."""
     server = await serve(_silent_after_request)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=3, timeout_s=0.5)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, concurrency=3, timeout_s=0.5)) as client:
         exchanges = await asyncio.gather(*(client.send_create(BODY) for _ in range(4)))
-    ended = sorted((exchange.left, classify(exchange).kind.value) for exchange in exchanges)
+    ended = sorted((exchange.request_sent, classify(exchange).kind.value) for exchange in exchanges)
     assert ended == [(False, "retry")] + [(True, "in_doubt")] * 3
     assert server.most_open == 3
 
@@ -101,7 +101,7 @@ async def test_a_wait_for_a_connection_does_not_shorten_the_wait_for_the_answer(
             writer.write(answer(GOOD))
 
     server = await serve(slow)
-    async with Client(KEY, Connection(base_url=server.url, concurrency=8, timeout_s=1.0)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, concurrency=8, timeout_s=1.0)) as client:
         exchanges = await asyncio.gather(*(client.send_create(BODY) for _ in range(16)))
     assert {classify(exchange).kind for exchange in exchanges} == {Kind.SUBMITTED}
 
@@ -217,7 +217,7 @@ async def test_a_request_that_began_to_leave_is_in_doubt(
     server = await serve(behaviour)
     async with asyncio.timeout(20):
         exchange, outcome = await send(connect, server.url, timeout_s=0.6)
-    assert exchange.left
+    assert exchange.request_sent
     assert outcome.kind is Kind.IN_DOUBT
     assert server.connections == 1
 
@@ -234,7 +234,7 @@ async def test_a_connection_closed_just_as_it_is_used_again_is_in_doubt(connect:
     async with connect(server.url, timeout_s=5) as client:
         first, second = await client.send_create(BODY), await client.send_create(BODY)
     assert classify(first).kind is Kind.SUBMITTED
-    assert (second.left, classify(second).kind) == (True, Kind.IN_DOUBT)
+    assert (second.request_sent, classify(second).kind) == (True, Kind.IN_DOUBT)
     assert server.connections == 1
 
 
@@ -269,7 +269,7 @@ async def answered(connect: Connect, serve: Serve, raw: bytes, timeout_s: float 
 
     server = await serve(behave)
     exchange, outcome = await send(connect, server.url, timeout_s)
-    assert exchange.left
+    assert exchange.request_sent
     return outcome
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from raw_server import KEY, Connect, Serve, answer, keeping
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
+from reelbatch.client.outcome import Kind, classify
 from reelbatch.errors import ApiError
-from reelbatch.outcome import Kind, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 MASK = "[the API key]"
@@ -103,5 +103,5 @@ async def test_a_video_has_no_key(serve: Serve, connect: Connect) -> None:
 async def test_a_short_key_is_no_secret(serve: Serve) -> None:
     """The sandbox's is an ordinary word; an answer is not worse for it."""
     server, _ = await keeping(serve, answer(b'{"message": "the sandbox thanks"}'))
-    async with Client("sandbox", Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+    async with Client("sandbox", ClientOptions(base_url=server.url, concurrency=1, timeout_s=5)) as client:
         assert "the sandbox thanks" in str(classify(await client.send_create(BODY)).raw_body)

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from raw_server import KEY, Connect, RawServer, Serve, answer, keeping
 
-from reelbatch.client import Client, Connection, UploadSlot
+from reelbatch.client import Client, ClientOptions, UploadSlot
+from reelbatch.client.outcome import classify
 from reelbatch.errors import ApiError, CreateError, SettingsError, UploadError
-from reelbatch.outcome import classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 
 
 def client_of(server: RawServer) -> Client:
     """A client of `server`."""
-    return Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5))
+    return Client(KEY, ClientOptions(base_url=server.url, concurrency=1, timeout_s=5))
 
 
 async def test_an_upload_carries_no_key(serve: Serve, image: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_key_that_no_header_can_carry_is_refused_at_once(key: str) -> None:
 async def test_a_short_key_does_not_spoil_messages(serve: Serve) -> None:
     """The sandbox's key is an ordinary word; no message is worse for it."""
     server, _ = await keeping(serve, answer(b'{"message": "nothing in api-assets/sandbox"}', "404 Not Found"))
-    async with Client("sandbox", Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+    async with Client("sandbox", ClientOptions(base_url=server.url, concurrency=1, timeout_s=5)) as client:
         assert classify(await client.send_create(BODY)).message == "nothing in api-assets/sandbox"
         with pytest.raises(ApiError, match="api-assets/sandbox"):
             await client.get_video("c1")

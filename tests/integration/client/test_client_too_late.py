@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from raw_server import Connect, Serve, answer, keeping
 
-from reelbatch.outcome import Kind, classify
+from reelbatch.client.outcome import Kind, classify
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 
@@ -16,7 +16,7 @@ async def test_what_may_not_leave_any_more_is_surely_not_sent(connect: Connect, 
     async with connect(server.url) as client:
         late = await client.send_create(BODY, lambda: False)
         outcome = classify(late)
-        assert (late.left, outcome.kind, outcome.code) == (False, Kind.RETRY, "too_late")
+        assert (late.request_sent, outcome.kind, outcome.code) == (False, Kind.RETRY, "too_late")
         assert requests == []
         assert classify(await client.send_create(BODY, lambda: True)).kind is Kind.SUBMITTED
     assert len(requests) == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from raw_server import Serve, answer, keeping, read_request, reset
 
-from reelbatch.client import Client, Connection, UploadSlot
+from reelbatch.client import Client, ClientOptions, UploadSlot
 from reelbatch.errors import ApiError, UploadError
 
 KEY = "mhk_live_0123456789abcdef"
@@ -23,10 +23,10 @@ SIZE = 12 << 20  # more than fits into the buffers between client and server
 
 _BIG_UPLOAD = textwrap.dedent("""
     import asyncio, json, resource, sys
-    from reelbatch.client import Client, Connection, UploadSlot
+    from reelbatch.client import Client, ClientOptions, UploadSlot
 
     async def main(url, path):
-        async with Client("mhk_test", Connection(base_url=url)) as client:
+        async with Client("mhk_test", ClientOptions(base_url=url)) as client:
             await client.put_file(UploadSlot(url + "/small", "api-assets/1.png", None), __file__)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             await client.put_file(UploadSlot(url + "/big", "api-assets/2.png", None), path)
@@ -77,7 +77,7 @@ def _discard_uploads(listening: socket.socket, heads: list[bytes], received: lis
 
 async def upload(url: str, path: Path) -> None:
     """One upload to `url`."""
-    async with Client(KEY, Connection(base_url="http://127.0.0.1:9", timeout_s=2)) as client:
+    async with Client(KEY, ClientOptions(base_url="http://127.0.0.1:9", timeout_s=2)) as client:
         await client.put_file(UploadSlot(url, "api-assets/1.png", None), path)
 
 
@@ -94,7 +94,7 @@ async def test_more_uploads_than_connections_wait_their_turn(serve: Serve, image
     os.truncate(image, SIZE)
     server = await serve(slow)
     slot = UploadSlot(server.url, "api-assets/1.png", None)
-    async with Client(KEY, Connection(base_url=server.url, timeout_s=1.2)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, timeout_s=1.2)) as client:
         await asyncio.gather(*(client.put_file(slot, image) for _ in range(20)))
     assert server.most_open <= 16
 
@@ -184,6 +184,6 @@ ODD_ANSWERS = [
 async def test_odd_upload_addresses_are_an_api_error(serve: Serve, body: bytes) -> None:
     """Two were asked for; anything but two addresses is of no use."""
     server, _ = await keeping(serve, answer(body))
-    async with Client(KEY, Connection(base_url=server.url, concurrency=1, timeout_s=5)) as client:
+    async with Client(KEY, ClientOptions(base_url=server.url, concurrency=1, timeout_s=5)) as client:
         with pytest.raises(ApiError):
             await client.upload_urls(["png", "jpg"])

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.errors import ApiError, SettingsError
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.config import build_config
@@ -49,7 +49,7 @@ async def test_our_client_reads_it() -> None:
     settings = {"account_id": "acc_7", "account_email": None, "plan": "pro"}
     subscription = {"name": "Pro", "current_period_end": "2026-12-24T08:00:00Z"}
     with start(**settings, subscription=subscription) as sandbox:
-        async with Client(sandbox.key, Connection(base_url=sandbox.url)) as client:
+        async with Client(sandbox.key, ClientOptions(base_url=sandbox.url)) as client:
             account = await client.get_account()
     assert (account.id, account.email, account.credits, account.tier) == ("acc_7", None, 10_000_000, "pro")
     assert account.subscription is not None
@@ -79,7 +79,7 @@ async def test_the_account_can_fail(sandbox: RunningSandbox) -> None:
     faults = {"account_fail": 1, "account_lost": 2, "account_stall": 3}  # the first that applies wins
     sandbox.set_faults(first=faults, stall_seconds=0.05)
     statuses = []
-    async with Client(sandbox.key, Connection(base_url=sandbox.url)) as client:
+    async with Client(sandbox.key, ClientOptions(base_url=sandbox.url)) as client:
         for _ in range(3):
             with pytest.raises(ApiError) as error:
                 await client.get_account()

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from waiting import until
 
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.domain import Batch, Request, Row, RowKey
 from reelbatch.ledger import Ledger, queries, runs
 from reelbatch.ledger.paid_requests import Payer
@@ -41,7 +41,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 async def client(sandbox: RunningSandbox) -> AsyncIterator[Client]:
     """A client of the sandbox."""
-    async with Client(sandbox.key, Connection(base_url=sandbox.url)) as opened:
+    async with Client(sandbox.key, ClientOptions(base_url=sandbox.url)) as opened:
         yield opened
 
 
@@ -104,7 +104,7 @@ async def test_the_credits_are_those_of_the_accounts_books(
     ) as api:
         keys = [f"r{n}" for n in range(12)]
         await submit(ledger, api, *keys)
-        async with Client(api.key, Connection(base_url=api.url)) as its_client:
+        async with Client(api.key, ClientOptions(base_url=api.url)) as its_client:
             stats = await settle(ledger, its_client)
         books = api.books()
     charges = {charge["video_id"]: charge for charge in books["charges"]}
@@ -127,7 +127,7 @@ async def test_a_video_canceled_by_its_owner_is_settled(ledger: Ledger) -> None:
         await submit(ledger, api, "a")
         (row,) = rows_of(ledger)
         await asyncio.to_thread(api.cancel, row["video_id"])
-        async with Client(api.key, Connection(base_url=api.url)) as its_client:
+        async with Client(api.key, ClientOptions(base_url=api.url)) as its_client:
             stats = await settle(ledger, its_client)
     (row,) = rows_of(ledger)
     assert (stats.canceled, row["state"], row["credits_final"]) == (1, "canceled", 0)
@@ -173,13 +173,13 @@ async def test_a_killed_settle_is_taken_up(
 
 _SCRIPT = """
 import asyncio
-from reelbatch.client import Client, Connection
+from reelbatch.client import Client, ClientOptions
 from reelbatch.ledger import Ledger
 from reelbatch.settle import SettleOptions, Settler
 
 async def main():
     with Ledger("sqlite:///{table}") as ledger:
-        async with Client("{key}", Connection(base_url="{url}")) as client:
+        async with Client("{key}", ClientOptions(base_url="{url}")) as client:
             plan = SettleOptions(batch="spring", poll_interval_s={poll_s}, concurrency=2, downloads="{videos}")
             await Settler(ledger, client, plan).run()
 

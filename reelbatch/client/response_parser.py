@@ -7,19 +7,20 @@ import re
 import httptools
 import httpx
 
-from reelbatch.client.salvage import HEAD_LIMIT, Salvage
-from reelbatch.client.wire import ANSWER_LIMIT, KEEPALIVE_S, Seen
+from reelbatch.client.salvage import ANSWER_LIMIT, HEAD_LIMIT, Received, Salvage
 
+KEEPALIVE_S = 3.0
+"""Shorter than servers usually keep a connection: reusing one that the server is closing leaves a row in doubt."""
 _ALL_LIMIT = 2 * ANSWER_LIMIT  # with all that is not body: the lengths of chunks, trailers
-_KEEPALIVE_TIME = re.compile(r"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
+_KEEPALIVE_TIME = re.compile(rb"\btimeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 _CLOSING_S = 1.0
 """So long before the time that a server states, a request could meet its close on the way."""
 _SWITCHING = 101
 _FIRST_FINAL = 200
 
 
-class AnswerReader:
-    """Puts what arrives into the `Seen` of the exchange under way.
+class ResponseParser:
+    """Puts what arrives into `received`, anew for each exchange.
 
     It takes what servers get slightly wrong: an id in an answer with odd headers has been paid for all the same. What
     the parser refuses is read to its end by `Salvage`.
@@ -39,8 +40,8 @@ class AnswerReader:
             lenient_spaces_after_chunk_size=True,
             lenient_data_after_close=True,
         )
-        self._seen: Seen | None = None
-        self._headers: dict[str, str] = {}
+        self.received = Received()
+        self._headers: dict[bytes, bytes] = {}
         self._raw = bytearray()  # all of this answer, and of those that announced it
         self._salvage: Salvage | None = None  # once the parser has refused it
         self._problem = ""
@@ -56,12 +57,12 @@ class AnswerReader:
     @property
     def keepalive_s(self) -> float:
         """Seconds for which the connection may rest before its next request: fewer where the server closes early."""
-        stated = _KEEPALIVE_TIME.search(self._headers.get("keep-alive", ""))
+        stated = _KEEPALIVE_TIME.search(self._headers.get(b"keep-alive", b""))
         return min(KEEPALIVE_S, int(stated[1]) - _CLOSING_S) if stated else KEEPALIVE_S
 
-    def begin(self, seen: Seen) -> None:
+    def begin(self) -> None:
         """The next bytes are the answer to a new request."""
-        self._seen = seen
+        self.received = Received()
         self._raw.clear()
         self._whole = False
         self._begin_head()
@@ -79,14 +80,14 @@ class AnswerReader:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._kept = False
-            if not self._whole and self._seen is not None:
-                self._salvage = Salvage(self._seen)
+            if not self._whole:
+                self._salvage = Salvage(self.received)
                 self._problem = f"the server's answer can't be read: {error}"
                 return self._read_on(self._raw)
         if self._whole:
             return True
         self._check_length()
-        return self._seen is not None and len(self._seen.body) > ANSWER_LIMIT
+        return len(self.received.body) > ANSWER_LIMIT
 
     def _read_on(self, data: bytes | bytearray) -> bool:
         assert self._salvage is not None  # noqa: S101 - asked by whoever calls
@@ -100,8 +101,8 @@ class AnswerReader:
 
     def rescue(self) -> None:
         """No more will come. An answer that went down in one that only announced it is found all the same."""
-        if self._salvage is None and not self._head_ended and self._seen is not None:
-            Salvage(self._seen).take(self._raw)
+        if self._salvage is None and not self._head_ended:
+            Salvage(self.received).take(self._raw)
 
     def end(self) -> None:
         """The server says no more; for an answer without a stated length that is its end.
@@ -120,8 +121,8 @@ class AnswerReader:
             raise httpx.RemoteProtocolError("the server closed the connection within its answer")
 
     def _ends_with_connection(self) -> bool:
-        chunked = "chunked" in self._headers.get("transfer-encoding", "").lower()
-        return not chunked and "content-length" not in self._headers
+        chunked = b"chunked" in self._headers.get(b"transfer-encoding", b"").lower()
+        return not chunked and b"content-length" not in self._headers
 
     def _begin_head(self) -> None:
         self._headers = {}
@@ -138,24 +139,24 @@ class AnswerReader:
         """One header, or one trailer, which nobody needs."""
         if self._whole or self._head_ended:
             return
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
-        self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+        name, value = raw_name.lower(), raw_value.strip()
+        self._headers[name] = b"%b, %b" % (self._headers[name], value) if name in self._headers else value
 
     def on_headers_complete(self) -> None:
         """The status and all headers are there."""
         status = self._parser.get_status_code()
-        if self._whole or self._seen is None or (status < _FIRST_FINAL and status != _SWITCHING):
+        if self._whole or (status < _FIRST_FINAL and status != _SWITCHING):
             return
         self._head_ended = True
         if status != _SWITCHING:
-            self._seen.status, self._seen.headers = status, self._headers
-            if "content-length" in self._headers and "transfer-encoding" in self._headers:
+            self.received.status, self.received.headers = status, self._headers
+            if b"content-length" in self._headers and b"transfer-encoding" in self._headers:
                 self._kept = False  # two lengths: where this answer ends is not certain
 
     def on_body(self, data: bytes) -> None:
         """More of the body."""
-        if not self._whole and self._seen is not None:
-            self._seen.body += data
+        if not self._whole:
+            self.received.body += data
 
     def on_message_complete(self) -> None:
         """The end of an answer, or of one that only says that there will be one (100, 103)."""
@@ -164,6 +165,6 @@ class AnswerReader:
         if not self._head_ended:
             self._begin_head()
             return
-        if self._seen is not None and self._seen.status is not None:
+        if self.received.status is not None:
             self._whole = True
             self._kept = self._kept and self._parser.should_keep_alive()

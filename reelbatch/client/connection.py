@@ -1,35 +1,34 @@
 """One connection to a server: one exchange at a time, and certainty about what was written.
 
-A request goes to the operating system in one write, and `Seen.left` is set before it. It is taken back only where the
-operating system itself refused the write whole. Whatever else happens, the request counts as having left.
+A request goes to the operating system in one write. `start` is False only where surely nothing of it left: the system
+itself refused the write whole. Whatever else happens, the request counts as having left.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
 from typing import cast
 
 import httpx
 
-from reelbatch.client.reading import AnswerReader
-from reelbatch.client.wire import Call, Seen
+from reelbatch.client.response_parser import ResponseParser
 from reelbatch.failpoints import point
 
 _PIECE = 256 << 10
 
 
-class Link(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection. Made by `asyncio`'s `create_connection`, TLS included where there is TLS."""
 
     def __init__(self) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._reader = AnswerReader()
+        self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None
-        self._seen: Seen | None = None  # of the exchange under way
+        self._is_busy = False  # with an exchange
         self._owed = 0  # bytes of its request that are still to be written
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
         self._room: asyncio.Future[None] | None = None  # while the other side takes no more bytes
@@ -47,16 +46,16 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """More of the answer. What nobody asked for ends the connection: it could be taken for the next answer."""
-        if self._seen is None:
+        if not self._is_busy:
             self.abort()
         else:
             self._take(data)
 
     def eof_received(self) -> None:
         """The other side says no more; for an answer without a stated length that is its end."""
-        if self._seen is not None:
+        if self._is_busy:
             try:
-                self._reader.end()
+                self._parser.end()
             except httpx.RemoteProtocolError as error:
                 self._end(error)
             else:
@@ -92,7 +91,7 @@ class Link(asyncio.Protocol):
     @property
     def fit_until(self) -> float:
         """Until when a request may be written to it (loop time); later the server may be closing it just then."""
-        return self._rested_at + self._reader.keepalive_s
+        return self._rested_at + self._parser.keepalive_s
 
     def is_closing(self) -> bool:
         """Whether no request can be written any more."""
@@ -100,76 +99,93 @@ class Link(asyncio.Protocol):
 
     def is_at_rest(self) -> bool:
         """Whether the last exchange ended so that another can follow."""
-        return self._seen is None and not self.is_closing()
+        return not self._is_busy and not self.is_closing()
 
     def abort(self) -> None:
         """Drop the connection, whatever is under way on it."""
         if self._transport is not None:
             self._transport.abort()
 
-    def start(self, request: bytes, owed: int, seen: Seen) -> bool:
+    def start(self, request: bytes, owed: int) -> bool:
         """Write a request of which `owed` bytes are still to come; False where surely not a byte of it left."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        self._seen, self._ended = seen, self._loop.create_future()
+        self._is_busy, self._ended = True, self._loop.create_future()
         self._owed = owed
         self._late_at = inf
-        self._reader.begin(seen)
-        seen.left = True
-        point("link.send")
+        self._parser.begin()
+        point("connection.send")
         transport.write(request)
-        point("link.sent")
+        point("connection.sent")
         if transport.is_closing() and isinstance(self._loop, asyncio.SelectorEventLoop):
             # This loop hands a write to the system at once, in one call, and closes only when that call failed: then
             # the system has taken nothing. Of other loops that is not known.
-            seen.left = False
-            self._seen = None
+            self._is_busy = False
             return False
         return True
 
-    async def answer(self, wait_s: float) -> None:
-        """Wait for the end of the answer.
+    @property
+    def body(self) -> bytes:
+        """What came of the last answer's body."""
+        return bytes(self._parser.received.body)
+
+    async def response(self, wait_s: float | None) -> httpx.Response:
+        """Wait for the end of the answer, whole or not. What broke it off is raised at the end of its body.
 
         Raises:
-            httpx.TransportError: it did not come to its end.
+            httpx.TransportError: it did not come as far as its status, or that can't be trusted.
         """
-        self._wait_s, self._late_at = wait_s, self._loop.time() + wait_s
-        if self._timer is None or self._timer.when() > self._late_at:
-            self._watch_time()
-        try:
-            error = await self._ended
-        finally:
-            if self._seen is not None:  # cancelled
-                self._seen = None
-                self.abort()
-        if error is not None:
-            raise error
+        error = await self._end_of_answer(inf if wait_s is None else wait_s)
+        received = self._parser.received
+        if received.status is None:
+            raise error or httpx.RemoteProtocolError("the answer has no status")
+        return httpx.Response(received.status, headers=received.headers, stream=_Received(self.body, error))
 
-    async def write(self, pieces: AsyncIterator[bytes], wait_s: float | None) -> None:
+    async def write(self, pieces: AsyncIterable[bytes], wait_s: float | None) -> None:
         """The body of a request that was started without one. Ends early where the answer does not wait for it.
+
+        What can't be written to its end is dropped, with the connection.
 
         Raises:
             httpx.WriteTimeout: the other side takes nothing for so long.
             httpx.LocalProtocolError: the body is longer or shorter than stated.
         """
+        try:
+            await self._write(pieces, wait_s)
+        except BaseException:
+            self.abort()
+            raise
+
+    # --- its own
+
+    async def _end_of_answer(self, wait_s: float) -> Exception | None:
+        self._wait_s, self._late_at = wait_s, self._loop.time() + wait_s
+        if self._timer is None or self._timer.when() > self._late_at:
+            self._watch_time()
+        try:
+            return await self._ended
+        finally:
+            if self._is_busy:  # cancelled
+                self._is_busy = False
+                self.abort()
+
+    async def _write(self, pieces: AsyncIterable[bytes], wait_s: float | None) -> None:
         transport = cast("asyncio.Transport", self._transport)
         async for piece in pieces:
             view = memoryview(piece)
             if len(view) > self._owed:
                 raise httpx.LocalProtocolError("the body is longer than its Content-Length")
             for start in range(0, len(view), _PIECE):
-                if self._seen is None:
+                if not self._is_busy:
                     return
                 some = view[start : start + _PIECE]
                 self._owed -= len(some)
-                point("link.send_more")
+                point("connection.send_more")
                 transport.write(some)
                 await self._until_room(wait_s)
         if self._owed:
             raise httpx.LocalProtocolError("the body is shorter than its Content-Length")
-
-    # --- its own
 
     async def _until_room(self, wait_s: float | None) -> None:
         if self._room is None:
@@ -185,7 +201,7 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._seen is None or self._late_at == inf:  # nobody waits for an answer now
+        if not self._is_busy or self._late_at == inf:  # nobody waits for an answer now
             return
         if self._loop.time() >= self._late_at:
             self._end(httpx.ReadTimeout(f"no whole answer within {self._wait_s:g} s"))
@@ -194,7 +210,7 @@ class Link(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         try:
-            is_whole = self._reader.take(data)
+            is_whole = self._parser.take(data)
         except httpx.RemoteProtocolError as error:
             self._end(error)
         else:
@@ -203,33 +219,49 @@ class Link(asyncio.Protocol):
 
     def _end(self, error: Exception | None) -> None:
         self.resume_writing()
-        if self._seen is None:
+        if not self._is_busy:
             return
         if error is not None:
-            self._reader.rescue()
-        self._seen = None
+            self._parser.rescue()
+        self._is_busy = False
         self._rested_at = self._loop.time()
-        if error is not None or self._owed or not self._reader.is_kept:
+        if error is not None or self._owed or not self._parser.is_kept:
             self.abort()
         if not self._ended.done():
             self._ended.set_result(error)
 
 
-def written(call: Call) -> tuple[bytes, int]:
+def written(request: httpx.Request) -> tuple[bytes, int]:
     """A request as bytes, and how many of its body are still to come.
 
     Nothing that comes from outside adds a line to its head, or a word to the first one.
 
     Raises:
-        httpx.LocalProtocolError: something would.
+        httpx.LocalProtocolError: something would, or the body has no stated length.
     """
-    owed = next((int(value) for name, value in call.headers if name == "Content-Length"), 0) - len(call.content)
-    lines = [f"{call.method} {call.target} HTTP/1.1", f"Host: {call.origin.netloc}"]
-    lines += [f"{name}: {value}" for name, value in call.headers]
-    head = "\r\n".join([*lines, "", ""])
-    if not head.isascii() or not head.count("\r") == head.count("\n") == len(lines) + 1 or " " in call.target:
+    headers, target = request.headers.raw, request.url.raw_path
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), target), *(b"%b: %b" % header for header in headers)]
+    head = b"\r\n".join([*lines, b"", b""])
+    if not head.isascii() or not head.count(b"\r") == head.count(b"\n") == len(lines) + 1 or b" " in target:
         raise httpx.LocalProtocolError("the address or a header has characters that no request may have")
-    return head.encode("ascii") + call.content, owed
+    if isinstance(request.stream, httpx.ByteStream):
+        return head + request.read(), 0
+    if (owed := request.headers.get("content-length")) is None:
+        raise httpx.LocalProtocolError("a body in pieces needs a Content-Length")
+    return head, int(owed)
+
+
+class _Received(httpx.AsyncByteStream):
+    """A body that is there, and then the error that broke it off."""
+
+    def __init__(self, body: bytes, error: Exception | None) -> None:
+        self._body = body
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+        if self._error is not None:
+            raise self._error
 
 
 class _Watched:

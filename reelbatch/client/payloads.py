@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from reelbatch.client.outcome import whole_number
 from reelbatch.domain import Request, VideoId
 from reelbatch.domain.money import figure
-from reelbatch.outcome import whole_number
 
 _LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact
 _MOST_DIGITS = 400  # more of them are no number that anybody meant

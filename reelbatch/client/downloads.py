@@ -17,12 +17,12 @@ MOST_REDIRECTS = 5
 
 @asynccontextmanager
 async def streamed(
-    client: httpx.AsyncClient, request: httpx.Request, asked_by: httpx.URL, longest_s: float
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, asked_by: httpx.URL, longest_s: float
 ) -> AsyncIterator[httpx.Response]:
     """The answer to `request`; redirects are followed, and what is in their bodies is not read.
 
     Args:
-        client: the way to the network.
+        transport: one that says where a redirect leads: `next_request`.
         request: a GET.
         asked_by: whose word the first address is: the API's.
         longest_s: so many seconds after it has left, the answer is whole or given up, though bytes keep coming.
@@ -41,7 +41,7 @@ async def streamed(
         for _ in range(1 + MOST_REDIRECTS):
             _check_step(asked_by, request.url)
             request.extensions = {**request.extensions, "trace": trace}
-            response = await client.send(request, stream=True)
+            response = await transport.handle_async_request(request)
             try:
                 if response.next_request is None:
                     yield response

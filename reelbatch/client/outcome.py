@@ -65,7 +65,7 @@ class Exchange:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     error: Exception | None = None
-    left: bool = False  # whether the request was seen to leave
+    request_sent: bool = False  # whether it may have begun to leave; False is certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ def _without_answer(exchange: Exchange) -> Outcome:
     error = exchange.error
     name = type(error).__name__ if error is not None else "no answer"
     detail = f"{name}: {error}" if error is not None and str(error) else name
-    if isinstance(error, TooLate) and not exchange.left:
+    if isinstance(error, TooLate) and not exchange.request_sent:
         return Outcome(Kind.RETRY, code="too_late", message=f"not sent: {error}")
-    if isinstance(error, NEVER_SENT) and not exchange.left:
+    if isinstance(error, NEVER_SENT) and not exchange.request_sent:
         return Outcome(Kind.RETRY, code="not_connected", message=f"the API could not be reached ({detail})")
     code = "timeout" if isinstance(error, httpx.TimeoutException | TimeoutError) else "connection_lost"
     message = f"no answer came after the request was sent ({detail}); it may have been charged"

@@ -16,7 +16,11 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reelbatch.client.answers import (
+from reelbatch.client.downloads import streamed
+from reelbatch.client.file_chunks import one_piece, open_pieces
+from reelbatch.client.masking import KeyMask
+from reelbatch.client.outcome import Exchange, Kind, classify
+from reelbatch.client.payloads import (
     Account,
     Created,
     UploadSlot,
@@ -27,15 +31,10 @@ from reelbatch.client.answers import (
     upload_slot,
     video,
 )
-from reelbatch.client.files import one_piece, open_pieces
-from reelbatch.client.masking import KeyMask
-from reelbatch.client.streaming import streamed
-from reelbatch.client.ways import Ways
-from reelbatch.client.wire import Call, Origin, Seen, Waits, always
+from reelbatch.client.transport import Evidence, Timeouts, TransportFactory, always, send
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.failpoints import point
-from reelbatch.outcome import Exchange, Kind, classify
 from reelbatch.settings import LIVE_URL, is_loopback
 from reelbatch.storage.addresses import guard_logs, without_secrets
 
@@ -43,11 +42,12 @@ _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16
 _HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
-_HEADERS = [("User-Agent", "reelbatch"), ("Accept", "*/*")]
+_HEADERS = [(b"User-Agent", b"reelbatch"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
+"""Uncompressed, an answer that breaks off can still be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ClientOptions:
     """How to reach the API.
 
     Args:
@@ -56,7 +56,8 @@ class Connection:
         timeout_s: longest wait for the answer to one call, in seconds.
         questions: calls in flight that cost nothing, such as those about a video.
         download_s: longest time that one try to download a video takes, in seconds; the next one goes on from there.
-        transport: in place of the network, for tests.
+        transport: in place of the network. It reports by the `trace` extension when it connects and when it begins
+            to send, as httpx's own do. Of one that does not, each request counts as sent.
     """
 
     base_url: str = LIVE_URL
@@ -74,31 +75,36 @@ class Client:
 
     Args:
         api_key: the API key; it is never logged.
-        connection: where the API is and how it is reached.
+        options: where the API is and how it is reached.
     """
 
-    def __init__(self, api_key: str | SecretStr, connection: Connection = Connection()) -> None:
+    def __init__(self, api_key: str | SecretStr, options: ClientOptions = ClientOptions()) -> None:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         _check_key(self._key)
         self._mask = KeyMask(self._key)
-        _check_address(connection.base_url)
+        _check_address(options.base_url)
         guard_logs()
-        self._base = httpx.URL(connection.base_url)
-        self._longest_download_s = connection.download_s
-        self._origin, path = Origin.split(connection.base_url)
-        self._path = path.rstrip("/")
+        base = httpx.URL(options.base_url)
+        self._base = base
+        self._address = f"{base.scheme}://{base.netloc.decode()}{base.raw_path.decode().rstrip('/')}"
+        self._create_url = httpx.URL(f"{self._address}/v1/image-to-video")
+        self._longest_download_s = options.download_s
         self._creating = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._headers = httpx.Headers([(b"Host", base.netloc), *_HEADERS, (b"Authorization", self._authorization())])
+        timeouts = Timeouts.of(options.timeout_s)
+        # A file may wait for a connection as long as the files before it take; a download has a limit of its own.
+        file_timeouts = replace(timeouts, pool=None, write=_WRITE_TIMEOUT_S)
+        self._timeouts = timeouts.as_extension()
+        self._upload_timeouts = file_timeouts.as_extension()
+        self._download_timeouts = replace(file_timeouts, answer=None).as_extension()
         # A proxy has no business between this process and its own machine.
-        ways = Ways(connection.transport, trust_env=not is_loopback(urlsplit(connection.base_url).hostname))
-        waits = Waits.of(connection.timeout_s)
-        self._creates = ways.wire(connection.concurrency, waits)
-        self._questions = ways.wire(connection.questions, waits)
-        # A file may wait for a connection as long as the files before it take.
-        waits = replace(waits, place=None, write=_WRITE_TIMEOUT_S)
-        self._uploads = ways.wire(_TRANSFERS, waits)
-        self._downloads = ways.pools(_TRANSFERS, waits)
+        transports = TransportFactory(options.transport, trust_env=not is_loopback(base.host))
+        self._creates = transports.for_answers(options.concurrency)
+        self._questions = transports.for_answers(options.questions)
+        self._uploads = transports.for_answers(_TRANSFERS)
+        self._downloads = transports.for_downloads(_TRANSFERS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,8 +117,8 @@ class Client:
     async def close(self) -> None:
         """Close all connections, once creates under way have their answers: each may have been paid for."""
         await self._idle.wait()
-        for wire in (self._creates, self._questions, self._uploads, self._downloads):
-            await wire.close()
+        for transport in (self._creates, self._questions, self._uploads, self._downloads):
+            await transport.aclose()
 
     async def create(
         self,
@@ -153,20 +159,20 @@ class Client:
 
         `may_leave` is asked just before the first byte; where it says no, nothing leaves.
         """
-        seen = Seen()
-        call = replace(self._call("POST", "/v1/image-to-video", body), may_leave=may_leave)
+        evidence = Evidence()
+        request = self._request("POST", self._create_url, body)
         self._creating += 1
         self._idle.clear()
         try:
-            await self._creates.exchange(call, seen)
+            await send(self._creates, request, evidence, may_leave)
         except Exception as error:  # noqa: BLE001 - classified by outcome.py, which knows every kind
-            return seen.exchange(error, self._mask)
+            return evidence.exchange(error, self._mask)
         finally:
             self._creating -= 1
             if not self._creating:
                 self._idle.set()
             point("create.answered")
-        return seen.exchange(None, self._mask)
+        return evidence.exchange(None, self._mask)
 
     async def upload_urls(self, extensions: Sequence[str]) -> list[UploadSlot]:
         """Ask for one upload address for each of `extensions`, in the same order. Costs nothing.
@@ -205,15 +211,18 @@ class Client:
         await self._put(slot, len(content), one_piece(content))
 
     async def _put(self, slot: UploadSlot, size: int, pieces: AsyncIterator[bytes]) -> None:
+        evidence = Evidence()
         try:
-            origin, target = Origin.split(slot.upload_url)
-            headers = [*_HEADERS, ("Content-Length", str(size))]
-            status = await self._uploads.put(Call("PUT", origin, target, headers), pieces)
+            headers = [*_HEADERS, (b"Content-Length", b"%d" % size)]
+            request = httpx.Request(
+                "PUT", slot.upload_url, headers=headers, content=pieces, extensions=self._upload_timeouts
+            )
+            await send(self._uploads, request, evidence)
         except _HTTP_ERRORS as error:
             raise UploadError(f"the upload broke off ({_words(error)})") from error
         point("upload.answered")
-        if status >= 300:  # noqa: PLR2004 - anything but success
-            raise UploadError(f"the storage answered with status {status}", status=status)
+        if evidence.status is None or evidence.status >= 300:  # noqa: PLR2004 - anything but success
+            raise UploadError(f"the storage answered with status {evidence.status}", status=evidence.status)
 
     async def asset(self, path: str) -> str:
         """What a create is given for `path`: a URL or path of the API as it stands, else the uploaded file's path."""
@@ -264,47 +273,45 @@ class Client:
             DownloadRefused: the address, or where it redirects to, is none that a video may come from.
             ApiError: the storage could not be reached, or the transfer broke off.
         """
-        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        headers = [*_HEADERS, (b"Range", b"bytes=%d-" % offset)] if offset else _HEADERS
         point("download.leave")
         try:
-            with self._downloads.client() as client:
-                request = client.build_request("GET", url, headers=headers)
-                async with streamed(client, request, self._base, self._longest_download_s) as response:
-                    point("download.answered")
-                    yield response
+            request = httpx.Request("GET", url, headers=headers, extensions=self._download_timeouts)
+            async with streamed(self._downloads, request, self._base, self._longest_download_s) as response:
+                point("download.answered")
+                yield response
         except _HTTP_ERRORS as error:
             raise ApiError(f"the download broke off ({_words(error)})") from error
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that costs nothing and may be repeated."""
-        seen = Seen()
+        evidence = Evidence()
         try:
-            await self._questions.exchange(self._call(method, path, body), seen)
+            await send(self._questions, self._request(method, httpx.URL(f"{self._address}{path}"), body), evidence)
         except _HTTP_ERRORS as error:
             self._mask.error(error)
             raise ApiError(f"{method} {path}: {_words(error)}") from error
         point("question.answered")
-        content = self._mask.body(seen.content())
-        if seen.status != 200:  # noqa: PLR2004 - the only success of these calls
+        content = self._mask.body(evidence.content())
+        if evidence.status != 200:  # noqa: PLR2004 - the only success of these calls
             message = lenient_object(content).get("message") or content.decode("utf-8", "replace")[:200]
-            raise ApiError(f"{method} {path}: status {seen.status}: {message}", status=seen.status)
+            raise ApiError(f"{method} {path}: status {evidence.status}: {message}", status=evidence.status)
         answer = lenient_object(content)
         if not answer:
             raise UnreadableAnswer(f"{method} {path}: the answer is not the JSON that was expected")
         return answer
 
-    def _call(self, method: str, path: str, body: Any = None) -> Call:
-        """Uncompressed, an answer that breaks off can still be read."""
-        headers = [
-            *_HEADERS,
-            ("Authorization", f"Bearer {self._key.get_secret_value()}"),
-            ("Accept-Encoding", "identity"),
-        ]
-        content = b""
+    def _request(self, method: str, url: httpx.URL, body: Any = None) -> httpx.Request:
+        headers, content = self._headers, b""
         if body is not None:
             content = _ENCODE(body).encode("utf-8", "replace")
-            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
-        return Call(method, self._origin, f"{self._path}{path}", headers, content)
+            headers = httpx.Headers(headers)
+            headers["Content-Type"], headers["Content-Length"] = "application/json", str(len(content))
+        stream = httpx.ByteStream(content)
+        return httpx.Request(method, url, headers=headers, stream=stream, extensions=self._timeouts)
+
+    def _authorization(self) -> bytes:
+        return f"Bearer {self._key.get_secret_value()}".encode()
 
 
 def _words(error: Exception) -> str:
