@@ -38,6 +38,7 @@ ELSEWHERE = {
     "REELBATCH_WEBHOOK_SECRET": "whsec-marked-4711",
 }
 """What an environment may say of servers elsewhere, and the secrets in it."""
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy")
 
 
 class Server(NamedTuple):
@@ -183,7 +184,7 @@ class Proxy:
         self._listener.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
     proxy = Proxy()
     yield proxy
@@ -218,32 +219,36 @@ def _reelbatch(folder: Path, *arguments: str, **env: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("names", [("HTTP_PROXY", "HTTPS_PROXY"), ("ALL_PROXY",), ("http_proxy",)], ids=",".join)
+@pytest.fixture(scope="module")
+def surrounded(
+    proxy: Proxy, api: RunningSandbox, prefect: Any, tmp_path_factory: pytest.TempPathFactory
+) -> subprocess.CompletedProcess[str]:
+    """A run with its temporary server, where proxies and other servers' passwords are exported by each name."""
+    folder = tmp_path_factory.mktemp("surrounded")
+    stated = {name: value for name, value in ELSEWHERE.items() if name.startswith("PREFECT_")}
+    return _reelbatch(
+        folder,
+        *("--base-url", api.url, "--yes", "--settle", "--verbose"),
+        PREFECT_HOME=str(prefect.home(folder / "prefect")),
+        **dict.fromkeys(PROXIES, f"http://{proxy.address}"),
+        **stated,
+    )
+
+
 def test_no_call_to_the_temporary_server_goes_to_a_proxy(
-    names: tuple[str, ...], proxy: Proxy, api: RunningSandbox, tmp_path: Path, prefect: Any
+    surrounded: subprocess.CompletedProcess[str], proxy: Proxy
 ) -> None:
     """Flows, tasks, logs and events: all of a run's calls to its own machine stay there."""
-    home = str(prefect.home(tmp_path / "prefect"))
-    run = _reelbatch(
-        tmp_path,
-        *("--base-url", api.url, "--yes", "--settle", "--verbose"),
-        PREFECT_HOME=home,
-        **dict.fromkeys(names, f"http://{proxy.address}"),
-    )
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr
+    assert surrounded.returncode == 0, surrounded.stderr
     assert proxy.seen == []
 
 
 def test_a_run_goes_through_with_other_servers_passwords_exported(
-    api: RunningSandbox, tmp_path: Path, prefect: Any
+    surrounded: subprocess.CompletedProcess[str],
 ) -> None:
     """They hold for the servers that they belong to; the temporary one and its client have their own."""
-    stated = {name: value for name, value in ELSEWHERE.items() if name.startswith("PREFECT_")}
-    home = str(prefect.home(tmp_path / "prefect"))
-    run = _reelbatch(tmp_path, "--base-url", api.url, "--yes", PREFECT_HOME=home, **stated)
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr
+    assert surrounded.returncode == 0, surrounded.stderr
+    assert "Traceback" not in surrounded.stderr
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +342,7 @@ def _only_line(run: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.mark.parametrize("proxy_name", PROXIES)
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -345,13 +351,15 @@ def _only_line(run: subprocess.CompletedProcess[str]) -> str:
         ("*", "*"),
     ],
 )
-def test_what_was_exempt_from_proxies_stays_so(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback is added while a run lasts, and the environment is as it was afterwards."""
+def test_what_was_exempt_from_proxies_stays_so(
+    before: str, after: str, proxy_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whichever name a proxy is stated: loopback is added while a run lasts, and afterwards all is as it was."""
     from reelbatch.orchestration.loopback import loopback_is_direct
 
-    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"):
+    for name in (*PROXIES, "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(proxy_name, "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", before)
     stood = dict(os.environ)
     with loopback_is_direct():

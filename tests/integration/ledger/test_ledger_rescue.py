@@ -36,7 +36,7 @@ from waiting import until
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.attempts import Answer, Ending, Intent
 from reelbatch.ledger.rescue_files import RescueFile, lying, objection, replay, unverified
-from reelbatch.pipeline.findings import Finding
+from reelbatch.pipeline.findings import ListEntry
 from reelbatch.pipeline.reconcile import Rules, reconcile
 from reelbatch.submit.recorder import Recorder
 from reelbatch.submit.run_stats import ExitReason
@@ -248,7 +248,7 @@ async def test_no_row_is_declared_not_created_while_a_file_can_not_be_read(ledge
     tell(ledger, intent, Ending.IN_DOUBT)
     file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
     file.write_text("what somebody else wrote")
-    finding = Finding(intent.row.row_key, None)
+    finding = ListEntry(intent.row.row_key, None)
     (refused,) = await reconcile(ledger, None, [(SPRING, finding)], Rules(0))
     assert file.name in (refused.problem or "")
     assert states(ledger) == {"a": "in_doubt"}
