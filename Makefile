@@ -44,7 +44,7 @@ test test-fast: export PYTHONDONTWRITEBYTECODE :=
 test: dev
 	$(PYTEST) -n 3
 
-FAST := unit contract integration/pipeline integration/manifest integration/webhooks
+FAST := unit contract $(addprefix integration/,client manifest pipeline webhooks)
 test-fast: dev
 	$(PYTEST) -n 2 $(FAST:%=tests/%)
 

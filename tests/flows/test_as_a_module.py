@@ -32,7 +32,8 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
     The temporary server takes them before it ends; nothing complains that it is gone.
     """
     manifest, home = str(ROOT / "data" / "catalogue.csv"), str(prefect.home(tmp_path / "prefect"))
-    run = _module(f"manifest={manifest}", "sandbox=true", "limit=2", folder=tmp_path, PREFECT_HOME=home)
+    stated = (f"manifest={manifest}", f"results=sqlite:///{tmp_path}/r.db", "sandbox=true", "limit=2")
+    run = _module(*stated, folder=tmp_path, PREFECT_HOME=home)
     assert run.returncode == 0, run.stderr
     assert "2 of 12 rows got their id in this run" in run.stderr
     assert "Error logging to API" not in run.stderr
