@@ -1,5 +1,5 @@
 # make demo   the sample catalogue through the sandbox: real images in, results table and videos out
-# make test   the whole suite; `make test-fast` what needs no process of its own, in under a minute (tests/README.md)
+# make test   the whole suite; `make test-fast` unit tests and what is quick beside them, in under a minute (tests/README.md)
 # make proof  a kill at every crash point, and the API's books against the table (docs/proof.md)
 # Both set up what they need. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
@@ -44,7 +44,7 @@ test test-fast: export PYTHONDONTWRITEBYTECODE :=
 test: dev
 	$(PYTEST) -n 3
 
-FAST := unit contract $(addprefix integration/,client manifest pipeline webhooks)
+FAST := unit contract $(addprefix integration/,client manifest pipeline)
 test-fast: dev
 	$(PYTEST) -n 2 $(FAST:%=tests/%)
 
