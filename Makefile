@@ -1,5 +1,5 @@
 # make demo   the sample catalogue through the sandbox: real images in, results table and videos out
-# make test   the whole suite
+# make test   the whole suite; `make test-fast` unit tests and what is quick beside them, in under a minute (tests/README.md)
 # make proof  a kill at every crash point, and the API's books against the table (docs/proof.md)
 # Both set up what they need. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev test proof proof-long proof-one check mutants bench lock clean
+.PHONY: demo install dev test test-fast proof proof-long proof-one check mutants bench lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -37,10 +37,16 @@ demo: install
 	$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
 	@echo "Videos: $(DEMO)/videos   Results table: $(DEMO)/reelbatch.db and $(DEMO)/catalogue.parquet"
 
-# Tests start a hundred processes, and none of them should compile the modules anew.
-test: export PYTHONDONTWRITEBYTECODE :=
+# Tests start a hundred processes, and none of them should compile the modules anew. A worker gets whole files, since
+# the tests of a file share its servers, in the order that tests/conftest.py states.
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
 test: dev
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(PYTEST) -n 3
+
+FAST := unit contract $(addprefix integration/,client manifest pipeline)
+test-fast: dev
+	$(PYTEST) -n 2 $(FAST:%=tests/%)
 
 # In memory where there is /dev/shm. `proof-long` takes half an hour or so.
 PROOF := PYTHONPATH=tests $(BIN)/python -m proof

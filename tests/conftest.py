@@ -1,4 +1,4 @@
-"""What the whole run shares: one Prefect server, and the order in which its workers get the tests."""
+"""What the whole run shares: one Prefect server, one certificate authority, and the order of the tests."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import certifi
 import httpx
 import pytest
 
 from reelbatch.sandbox import RunningSandbox
 
-try:
-    from xdist.scheduler import LoadScopeScheduling
-except ImportError:  # without xdist there is nothing to hand out
-    LoadScopeScheduling = object
-
 FOLDER, PORT = "TESTS_PREFECT_FOLDER", "TESTS_PREFECT_PORT"  # how the workers learn of the server
 NEED_PREFECT = ("tests/flows/", "tests/acceptance/")
-# Long tests that need nothing of each other: any worker may take each.
-ONE_BY_ONE = ("tests/acceptance/test_crash.py", "tests/cli/")
-# What needs no Prefect goes first, while its server starts; the many short tests come last and even out the workers.
-FIRST = ("tests/cli/", "tests/flows/", "tests/acceptance/test_chaos.py", "tests/acceptance/", "tests/ledger/")
+# Long files first, so that no worker is left alone with one at the end; the many short tests even the workers out.
+FIRST = (
+    "tests/acceptance/test_crash.py",
+    "tests/flows/",
+    "tests/acceptance/",
+    "tests/integration/submit/",
+    "tests/integration/",
+)
 _START_S = 120.0  # Prefect makes its database first, which is slow on a busy machine
 _POLL_S = 0.05
 
@@ -56,7 +56,8 @@ class _Server:
         self.folder = Path(tempfile.mkdtemp(prefix="reelbatch-tests-"))
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        os.environ.update({FOLDER: str(self.folder), PORT: str(self.port)})
+        surroundings = {FOLDER: self.folder, PORT: self.port, "SSL_CERT_FILE": _one_authority(self.folder)}
+        os.environ.update({name: str(value) for name, value in surroundings.items()})
 
     def start(self) -> None:
         """Start it in the background, once; `pristine` is there when it answers."""
@@ -101,6 +102,19 @@ class _Server:
             process.kill()
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _one_authority(folder: Path) -> Path:
+    """The first of the usual certificate authorities.
+
+    No test goes beyond loopback, and every HTTP client that a test, a command or Prefect makes loads them all anew,
+    which is 50 ms of processor time each.
+    """
+    authority = folder / "authority.pem"
+    end = "-----END CERTIFICATE-----\n"
+    first, _, _ = Path(certifi.where()).read_text(encoding="utf-8").partition(end)
+    authority.write_text(first + end, encoding="utf-8")
+    return authority
 
 
 def _free_port() -> int:
@@ -174,25 +188,10 @@ def sandbox(running: RunningSandbox) -> RunningSandbox:
     return running
 
 
-class _InOrder(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Tests of one file stay together, long files first.
-
-    xdist 3.8 can't see its own groups under pytest 9.2 (pytest-xdist #1386), so the file decides and not a mark.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(ONE_BY_ONE) else nodeid.split("::", 1)[0]
-
-    def _assign_work_unit(self, node: Any) -> None:
-        self.workqueue.move_to_end(min(self.workqueue, key=_rank), last=False)
-        super()._assign_work_unit(node)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order in which files are handed out (`make test` gives whole files to the workers, first to last)."""
+    items.sort(key=_rank)
 
 
-def _rank(nodeid: str) -> int:
-    return next((rank for rank, start in enumerate(FIRST) if nodeid.startswith(start)), len(FIRST))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `--dist loadgroup`, as `make test` has it."""
-    return _InOrder(config, log) if config.getvalue("dist") == "loadgroup" else None
+def _rank(item: pytest.Item) -> int:
+    return next((rank for rank, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))

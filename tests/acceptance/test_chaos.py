@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workplace, check_books, working
 from PIL import Image
 from waiting import wait_until
+from workplace import Workplace, check_books, working
 
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, Ending, FaultKind

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, working
 from waiting import wait_until
+from workplace import CREDITS_A_ROW, FROM_NOTEBOOK, Process, Workplace, check_books, working
 
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -60,12 +60,11 @@ def check_recovery(workplace: Workplace) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("with_children", [False, True], ids=["process", "process and server"])
-def test_after_a_kill_the_same_command_finishes(alone: Workplace, *, with_children: bool) -> None:
+def test_after_a_kill_the_same_command_finishes(alone: Workplace) -> None:
     """`kill -9` leaves no process behind; the next run takes over at once and repeats nothing that was under way."""
     command = alone.generate()
     wait_for_ids(alone, 16)
-    command.kill(with_children=with_children)
+    command.kill()
     wait_until(lambda: not alone.left_running(), "the temporary Prefect server ends with its parent")
     check_recovery(alone)
     check_books(alone)
@@ -117,11 +116,12 @@ def interrupted_by(command: Process, workplace: Workplace, how: Callable[[], Non
     check_books(workplace)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_gently(workplace: Workplace, number: signal.Signals) -> None:
     """What is under way is waited for and recorded, the rest stays pending, the exit code is 130.
 
-    SIGHUP is what a terminal that is closed, or a connection that is lost, leaves behind.
+    SIGHUP is what a terminal that is closed, or a connection that is lost, leaves behind. SIGINT comes from a
+    terminal, below.
     """
     command = workplace.generate()
     interrupted_by(command, workplace, lambda: command.signal(number))

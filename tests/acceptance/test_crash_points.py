@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workplace, working
 from proof.wheel import as_from_a_wheel
+from workplace import Workplace, working
 
 from reelbatch import failpoints
 from reelbatch.sandbox import RunningSandbox, start

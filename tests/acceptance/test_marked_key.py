@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from conftest import Process, Workplace, working
 from parrot import Parrot, parroting
 from pictures import landscape
 from waiting import WAIT_S, wait_until
+from workplace import Process, Workplace, working
 
 from reelbatch.sandbox import RunningSandbox, start
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from conftest import Process, Workplace, check_books, working
 from waiting import wait_until
+from workplace import Process, Workplace, check_books, working
 
 from reelbatch.sandbox import RunningSandbox, start
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HELD, Workplace, working
 from waiting import wait_until
+from workplace import HELD, Workplace, working
 
 from reelbatch.sandbox import RunningSandbox, start
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 import pytest
-from conftest import HAS_ID
 from databases import postgres_url
 from deployments import POOL, Server, free_url, kill
 from waiting import until
+from workplace import HAS_ID
 
 from reelbatch.ledger.engine import parse_url
 from reelbatch.sandbox import RunningSandbox, start

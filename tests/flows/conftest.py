@@ -32,9 +32,9 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ[name] = value
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def api() -> Iterator[RunningSandbox]:
-    """The API, as those use it that need no films."""
+    """The API, as those use it that need no films and ask for no totals."""
     with start(render_video=False) as sandbox:
         yield sandbox
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from commands import run_here
 from waiting import until
 
 from reelbatch.sandbox import RunningSandbox
@@ -69,15 +70,16 @@ def test_the_command_line_hides_credentials_of_where_it_exports_to(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, *, as_json: bool
 ) -> None:
     """After a run that has the address from the environment, and after `reelbatch export`."""
-    manifest = _manifest(tmp_path)
     target = f"{SECRET_PLACE}/out.csv"
-    for command in (["generate", str(manifest), "--base-url", api.url], ["export", target]):
-        env = {"REELBATCH_EXPORT": target} if command[0] == "generate" else {}
-        json_too = ["--json"] if as_json else []
-        run = _reelbatch(*command, *json_too, folder=tmp_path, PREFECT_API_URL=prefect_server, key=api.key, **env)
-        assert run.returncode == 0, run.stderr
-        assert "memory://shop/out.csv" in run.stdout
-        assert MARK not in run.stdout + run.stderr
+    json_too = ["--json"] if as_json else []
+    generate = ["generate", str(_manifest(tmp_path)), "--base-url", api.url, *json_too]
+    stated = {"PREFECT_API_URL": prefect_server, "REELBATCH_EXPORT": target}
+    run = _reelbatch(*generate, folder=tmp_path, key=api.key, **stated)
+    exported = run_here(tmp_path, "export", target, *json_too, COLUMNS="400")
+    assert (run.returncode, exported.code) == (0, 0), run.stderr + exported.err
+    for said in (run.stdout, exported.out):
+        assert "memory://shop/out.csv" in said
+    assert MARK not in run.stdout + run.stderr + exported.out + exported.err
 
 
 @pytest.mark.parametrize(
@@ -96,10 +98,12 @@ def test_the_command_line_hides_credentials_of_where_it_exports_to(
 def test_an_option_that_opens_something_is_refused_before_prefect_has_it(options: list[str], tmp_path: Path) -> None:
     """Exit code 2 in one line: what is stated so would be kept as a parameter, which no one can take back."""
     _manifest(tmp_path)
-    run = _reelbatch(*options, folder=tmp_path, PREFECT_HOME=str(tmp_path / "home"))
-    assert run.returncode == 2, run.stderr
-    assert MARK not in run.stdout + run.stderr
-    assert len(run.stderr.splitlines()) == 1
+    run = run_here(
+        tmp_path, *options, MAGIC_HOUR_API_KEY="sandbox", PREFECT_HOME=str(tmp_path / "home"), COLUMNS="400"
+    )
+    assert run.code == 2, run.err
+    assert MARK not in run.out + run.err
+    assert len(run.err.splitlines()) == 1
     assert not list(tmp_path.rglob("*.db"))
 
 

@@ -1,4 +1,4 @@
-"""A flow as a module, with no Prefect server around: what it says at its end."""
+"""A flow as a module, from any folder."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Path:
-    """A Prefect folder whose database is already made."""
-    at: Path = prefect.home(tmp_path_factory.mktemp("module") / "prefect")
-    return at
-
-
-def _module(*arguments: str, folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def _module(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "REELBATCH_"))}
     return subprocess.run(
         [sys.executable, "-m", "flows.generate", *arguments],
         cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"},
+        env={**kept, "PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1", **env},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_the_last_lines_of_the_log_arrive(tmp_path: Path, home: Path) -> None:
-    """The temporary server takes them before it ends; nothing complains that it is gone."""
-    manifest = str(ROOT / "data" / "catalogue.csv")
-    run = _module(f"manifest={manifest}", "sandbox=true", "limit=1", folder=tmp_path, home=home)
+def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
+    """`python -m flows.generate name=value …`, from any folder; the last lines of its log arrive.
+
+    The temporary server takes them before it ends; nothing complains that it is gone.
+    """
+    manifest, home = str(ROOT / "data" / "catalogue.csv"), str(prefect.home(tmp_path / "prefect"))
+    stated = (f"manifest={manifest}", f"results=sqlite:///{tmp_path}/r.db", "sandbox=true", "limit=2")
+    run = _module(*stated, folder=tmp_path, PREFECT_HOME=home)
     assert run.returncode == 0, run.stderr
-    assert "1 of 12 rows got their id in this run" in run.stderr
+    assert "2 of 12 rows got their id in this run" in run.stderr
     assert "Error logging to API" not in run.stderr
+    states = pq.read_table(tmp_path / "catalogue.parquet").column("state").to_pylist()
+    assert sorted(states) == ["pending"] * 10 + ["queued"] * 2
 
 
 def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, home: Path) -> None:
@@ -60,9 +60,12 @@ def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, home:
     ],
     ids=["unknown", "missing"],
 )
-def test_a_parameter_that_does_not_fit_is_named(arguments: list[str], said: str, tmp_path: Path, home: Path) -> None:
+def test_a_parameter_that_does_not_fit_is_named(
+    arguments: list[str], said: str, tmp_path: Path, prefect: Any
+) -> None:
     """In one line, not in a traceback."""
-    run = _module(*arguments, folder=tmp_path, home=home)
+    stated = {"PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect")}
+    run = _module(*arguments, folder=tmp_path, **stated)
     assert run.returncode == 1
     assert said in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr

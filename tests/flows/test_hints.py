@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 def first(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> tuple[str, Path]:
     """A run with a row that is refused and one in doubt, with options of its own; and where it ran."""
     folder = tmp_path_factory.mktemp("hints")
-    config = "poll_interval_s: 0.1\nsandbox: {render_seconds: 0.1, faults: {script: [lost_after, null, invalid]}}\n"
+    sandbox = "{render_seconds: 0.1, render_video: false, faults: {script: [lost_after, null, invalid]}}"
+    config = f"poll_interval_s: 0.1\nsandbox: {sandbox}\n"
     (folder / "my settings.yaml").write_text(config, encoding="utf-8")
     options = ["--config", "my settings.yaml", "--results", "sqlite:///t/r.db", "--batch", "spring", "--sandbox"]
     run = _reelbatch(["generate", str(ROOT / "data" / "catalogue.csv"), *options], folder, prefect_server)

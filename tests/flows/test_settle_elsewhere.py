@@ -16,10 +16,10 @@ from reelbatch.sandbox import start
 MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> str:
-    """A results table with three videos that an API of this machine is still making."""
-    url = f"sqlite:///{tmp_path / 'r.db'}"
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A results table with three videos that an API of this machine is still making; no test here changes it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('elsewhere') / 'r.db'}"
     with start(render_video=False) as api:
         report = reelbatch.generate(MANIFEST, results=url, base_url=api.url, api_key=api.key, limit=3)
     assert report.submitted == 3

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "REELBATCH_WEBHOOK_SECRET": "whsec-marked-4711",
 }
 """What an environment may say of servers elsewhere, and the secrets in it."""
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy")
 
 
 class Server(NamedTuple):
@@ -56,19 +57,28 @@ class Server(NamedTuple):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[Server]:
     """The server of a run whose environment states other servers' passwords and origins."""
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-    from reelbatch.orchestration.prefect_server import prefect_api
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     home = prefect.home(tmp_path_factory.mktemp("temporary") / "prefect")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**ELSEWHERE, "PREFECT_HOME": str(home)}.items():
             patch.setenv(name, value)
-        with temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}), prefect_api():
-            url = PREFECT_API_URL.value()
-            port = str(httpx.URL(url).port)
-            (process,) = [child for child in psutil.Process().children() if child.cmdline()[-1] == port]
-            yield Server(url, PREFECT_API_AUTH_STRING.value(), process)
+        with temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}), _running_api() as running:
+            yield running
+
+
+@contextmanager
+def _running_api() -> Iterator[Server]:
+    """What a run does that has no server: it starts one."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    from reelbatch.orchestration.prefect_server import prefect_api
+
+    with prefect_api():
+        url = PREFECT_API_URL.value()
+        port = str(httpx.URL(url).port)
+        (process,) = [child for child in psutil.Process().children() if child.cmdline()[-1:] == [port]]
+        yield Server(url, PREFECT_API_AUTH_STRING.value(), process)
 
 
 @pytest.mark.parametrize(
@@ -141,23 +151,22 @@ def test_what_the_server_writes_is_the_users_own(server: Server) -> None:
     assert "Umask:\t0077" in status
 
 
-def test_each_server_has_a_password_of_its_own(server: Server) -> None:
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory, prefect: Any, server: Server) -> Iterator[Server]:
+    """A second one while the first one runs; a user can also name it, with its password."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    home = prefect.home(tmp_path_factory.mktemp("second") / "prefect")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home))
+        with temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}), _running_api() as second:
+            yield second
+
+
+def test_each_server_has_a_password_of_its_own(server: Server, second: Server) -> None:
     """Long enough that no one guesses it while a run lasts."""
-    from reelbatch.orchestration.prefect_server import prefect_api
-
-    with _no_named_server(), prefect_api():
-        from prefect.settings import PREFECT_API_AUTH_STRING
-
-        assert PREFECT_API_AUTH_STRING.value() != server.password
-        assert len(PREFECT_API_AUTH_STRING.value()) > 40
-
-
-@contextmanager
-def _no_named_server() -> Iterator[None]:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        yield
+    assert second.password != server.password
+    assert len(second.password) > 40
 
 
 class Proxy:
@@ -183,7 +192,7 @@ class Proxy:
         self._listener.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
     proxy = Proxy()
     yield proxy
@@ -218,82 +227,55 @@ def _reelbatch(folder: Path, *arguments: str, **env: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("names", [("HTTP_PROXY", "HTTPS_PROXY"), ("ALL_PROXY",), ("http_proxy",)], ids=",".join)
+@pytest.fixture(scope="module")
+def surrounded(
+    proxy: Proxy, api: RunningSandbox, prefect: Any, tmp_path_factory: pytest.TempPathFactory
+) -> subprocess.CompletedProcess[str]:
+    """A run with its temporary server, where proxies and other servers' passwords are exported by each name."""
+    folder = tmp_path_factory.mktemp("surrounded")
+    stated = {name: value for name, value in ELSEWHERE.items() if name.startswith("PREFECT_")}
+    return _reelbatch(
+        folder,
+        *("--base-url", api.url, "--yes", "--settle", "--verbose"),
+        PREFECT_HOME=str(prefect.home(folder / "prefect")),
+        **dict.fromkeys(PROXIES, f"http://{proxy.address}"),
+        **stated,
+    )
+
+
 def test_no_call_to_the_temporary_server_goes_to_a_proxy(
-    names: tuple[str, ...], proxy: Proxy, api: RunningSandbox, tmp_path: Path, prefect: Any
+    surrounded: subprocess.CompletedProcess[str], proxy: Proxy
 ) -> None:
     """Flows, tasks, logs and events: all of a run's calls to its own machine stay there."""
-    home = str(prefect.home(tmp_path / "prefect"))
-    run = _reelbatch(
-        tmp_path,
-        *("--base-url", api.url, "--yes", "--settle", "--verbose"),
-        PREFECT_HOME=home,
-        **dict.fromkeys(names, f"http://{proxy.address}"),
-    )
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr
+    assert surrounded.returncode == 0, surrounded.stderr
     assert proxy.seen == []
 
 
 def test_a_run_goes_through_with_other_servers_passwords_exported(
-    api: RunningSandbox, tmp_path: Path, prefect: Any
+    surrounded: subprocess.CompletedProcess[str],
 ) -> None:
     """They hold for the servers that they belong to; the temporary one and its client have their own."""
-    stated = {name: value for name, value in ELSEWHERE.items() if name.startswith("PREFECT_")}
-    home = str(prefect.home(tmp_path / "prefect"))
-    run = _reelbatch(tmp_path, "--base-url", api.url, "--yes", PREFECT_HOME=home, **stated)
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr
+    assert surrounded.returncode == 0, surrounded.stderr
+    assert "Traceback" not in surrounded.stderr
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[str]:
-    """A user's own server, with a password that is not the one in the environment."""
-    port = free_port()
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-        "PREFECT_HOME": str(prefect.home(tmp_path_factory.mktemp("guarded") / "prefect")),
-        "PREFECT_SERVER_API_AUTH_STRING": FOREIGN,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(port)],
-        cwd=ROOT,
-        env=env,
-        stdin=subprocess.PIPE,
-    ) as process:
-        try:
-            from waiting import wait_until
-
-            wait_until(lambda: _answers(port), "the user's own server answers")
-            yield f"http://127.0.0.1:{port}/api"
-        finally:
-            process.kill()
-
-
-def _answers(port: int) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/api/health", trust_env=False).is_success
-    return False
-
-
-def test_a_wrong_password_for_a_named_server_is_one_line(guarded: str, api: RunningSandbox, tmp_path: Path) -> None:
+def test_a_wrong_password_for_a_named_server_is_one_line(second: Server, api: RunningSandbox, tmp_path: Path) -> None:
     """It names the server, what it said and what to do, and nothing was sent."""
     run = _reelbatch(
-        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=guarded, PREFECT_API_AUTH_STRING="not:it"
+        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=second.url, PREFECT_API_AUTH_STRING="not:it"
     )
     assert run.returncode == 2, run.stderr
     line = _only_line(run)
-    assert all(part in line for part in (guarded, "401", "PREFECT_API_AUTH_STRING", "Unset PREFECT_API_URL"))
+    assert all(part in line for part in (second.url, "401", "PREFECT_API_AUTH_STRING", "Unset PREFECT_API_URL"))
     assert "not:it" not in line
 
 
 def test_the_right_password_for_a_named_server_goes_through(
-    guarded: str, api: RunningSandbox, tmp_path: Path
+    second: Server, api: RunningSandbox, tmp_path: Path
 ) -> None:
     """A user's own server is used as it is."""
     run = _reelbatch(
-        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=guarded, PREFECT_API_AUTH_STRING=FOREIGN
+        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=second.url, PREFECT_API_AUTH_STRING=second.password
     )
     assert run.returncode == 0, run.stderr
 
@@ -337,6 +319,7 @@ def _only_line(run: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.mark.parametrize("proxy_name", PROXIES)
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -345,13 +328,15 @@ def _only_line(run: subprocess.CompletedProcess[str]) -> str:
         ("*", "*"),
     ],
 )
-def test_what_was_exempt_from_proxies_stays_so(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback is added while a run lasts, and the environment is as it was afterwards."""
+def test_what_was_exempt_from_proxies_stays_so(
+    before: str, after: str, proxy_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whichever name a proxy is stated: loopback is added while a run lasts, and afterwards all is as it was."""
     from reelbatch.orchestration.loopback import loopback_is_direct
 
-    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"):
+    for name in (*PROXIES, "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(proxy_name, "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", before)
     stood = dict(os.environ)
     with loopback_is_direct():

@@ -13,7 +13,7 @@ ROOT = Path(reelbatch.__file__).parent
 _OURS = ("reelbatch/sandbox/",)  # the API itself, and no part of what is proven
 
 _TEMPORARY = "a temporary table, which goes with its connection"
-_BUCKET = "in a bucket, of which no scenario has one: see tests/cloud"
+_BUCKET = "in a bucket, of which no scenario has one: see tests/integration/cloud"
 _PRIVATE = "a private copy, which goes with the process"
 # (module, function): how many places there need no point, and why.
 WITHOUT: dict[tuple[str, str], tuple[int, str]] = {

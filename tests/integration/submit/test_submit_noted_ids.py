@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import PRICE, Answer, Bench, ScriptedApi, scripted
+from bench import PRICE, Answer, Arrival, Bench, ScriptedApi, scripted
 from pydantic import SecretStr
 from test_submit_claimed_ids import ID, named, refusing
 from waiting import wait_until
@@ -31,27 +34,44 @@ generate(pd.read_json(sys.argv[2]), **json.loads(sys.argv[1]))
 COMPLETE = {"status": "complete", "credits_charged": 50}
 
 
+@dataclass(frozen=True)
+class Killed:
+    """What a run left that was killed: its folder, its batch, and what the API had seen by then."""
+
+    folder: Path
+    batch: str
+    arrivals: list[Arrival]
+
+
 @pytest.fixture
 def status() -> int:
     """Of the refusal."""
     return 409
 
 
-@pytest.fixture
-def api(status: int) -> Iterator[ScriptedApi]:
-    """An API that names an id in its refusal of the first create, and does not say what became of it."""
-    with scripted(refusing(status)) as running:
-        running.known = lambda _: Answer(500)
-        yield running
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Killed]:
+    """What is left of two rows, and of a run that was killed while it asked about the id that a refusal had named.
+
+    One run for each status: the tests get copies of its table.
+    """
+
+    @cache
+    def killed_run(status: int) -> Killed:
+        folder = tmp_path_factory.mktemp("killed")
+        with scripted(refusing(status)) as api:
+            api.known = lambda _: Answer(500)
+            bench = Bench(folder, api.url)
+            _kill_in_the_midst(bench, api)
+        return Killed(folder, bench.batch, api.arrivals)
+
+    return killed_run
 
 
-@pytest.fixture
-def killed(api: ScriptedApi, tmp_path: Path) -> Bench:
-    """Two rows, and a run that was killed while it asked about the id that the first one's refusal had named."""
-    bench = Bench(tmp_path, api.url)
-    bench.rows(2).to_json(tmp_path / "rows.json")
+def _kill_in_the_midst(bench: Bench, api: ScriptedApi) -> None:
+    bench.rows(2).to_json(bench.folder / "rows.json")
     stated = {**bench.settings(retry_attempts=1000, retry_wait_s=0.2), "batch": bench.batch}
-    command = [sys.executable, "-c", WORKER, json.dumps(stated), str(tmp_path / "rows.json")]
+    command = [sys.executable, "-c", WORKER, json.dumps(stated), str(bench.folder / "rows.json")]
     process = subprocess.Popen(command)
     try:
         wait_until(lambda: api.asked_about and len(api.arrivals) == 2, "both are sent, and the API is asked")
@@ -59,8 +79,21 @@ def killed(api: ScriptedApi, tmp_path: Path) -> Bench:
     finally:
         process.kill()
         process.wait()
-    api.asked_about.clear()
-    return bench
+
+
+@pytest.fixture
+def api(status: int, left: Callable[[int], Killed]) -> Iterator[ScriptedApi]:
+    """The API that named an id in its refusal of the first create, after the run was killed."""
+    with scripted(refusing(status)) as running:
+        running.arrivals.extend(left(status).arrivals)
+        yield running
+
+
+@pytest.fixture
+def killed(api: ScriptedApi, status: int, left: Callable[[int], Killed], tmp_path: Path) -> Bench:
+    """The killed run's table, as it left it."""
+    shutil.copytree(left(status).folder, tmp_path, dirs_exist_ok=True)
+    return Bench(tmp_path, api.url, batch=left(status).batch)
 
 
 def first(bench: Bench) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import reelbatch
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, queries
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-DATA = Path(__file__).parents[2] / "data"
+GOLDEN = Path(__file__).parents[2] / "golden"
+DATA = Path(__file__).parents[3] / "data"
 SPRING = Batch("spring")
 COLUMNS = ["row_key", "image_path", "prompt", "end_seconds", "model", "resolution"]
 ROWS = [

@@ -122,7 +122,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_a_plan_announces_is_what_the_run_sends(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str, str, int | None, str, str, bool]]
 ) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import run_here
 
 import reelbatch
 from reelbatch.cli import main
@@ -18,7 +18,7 @@ from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.accounts import Payer
 
-MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
+MANIFEST = Path(__file__).parents[3] / "data" / "catalogue.csv"
 Run = Callable[..., tuple[int, str, str]]
 EVERY_COMMAND = (
     ["plan", str(MANIFEST)],
@@ -182,18 +182,8 @@ def test_json_at_a_terminal_does_not_spend_without_a_yes(tmp_path: Path) -> None
     _table_with("api.example.invalid", tmp_path / "r.db")
     where = ["--base-url", "https://api.example.invalid", "--results", "sqlite:///r.db"]
     terminal, other_end = os.openpty()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
-    with closing(os.fdopen(terminal, "rb")), closing(os.fdopen(other_end, "rb")) as stdin:
+    with closing(os.fdopen(terminal, "rb")), closing(os.fdopen(other_end, encoding="utf-8")) as stdin:
         for command in (["generate", str(MANIFEST)], ["rerun"]):
-            done = subprocess.run(
-                [sys.executable, "-m", "reelbatch", *command, *where, "--json"],
-                cwd=tmp_path,
-                env={**kept, "MAGIC_HOUR_API_KEY": "of-nobody"},
-                stdin=stdin,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert (done.returncode, done.stdout) == (2, ""), done.stderr
-            assert "Add --yes" in done.stderr
+            done = run_here(tmp_path, *command, *where, "--json", stdin=stdin, MAGIC_HOUR_API_KEY="of-nobody")
+            assert (done.code, done.out) == (2, ""), done.err
+            assert "Add --yes" in done.err

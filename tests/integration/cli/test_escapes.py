@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_here
 from sqlalchemy import update
 from terminal import WAIT_S, environment, typed
 
@@ -46,11 +47,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def piped(folder: Path, *arguments: str) -> bytes:
     """A command whose output nobody sees as it comes: standard output, then standard error."""
-    command = [sys.executable, "-m", "reelbatch", *arguments]
-    run = subprocess.run(
-        command, cwd=folder, env=_environment(folder), capture_output=True, timeout=WAIT_S, check=False
-    )
-    return run.stdout + run.stderr
+    ran = run_here(folder, *arguments, MAGIC_HOUR_API_KEY="of-nobody", COLUMNS="4000")
+    return ran.stdout + ran.stderr
 
 
 def at_terminal(folder: Path, *arguments: str) -> bytes:

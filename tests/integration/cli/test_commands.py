@@ -1,4 +1,4 @@
-"""The command line as people type it; nothing here needs Prefect."""
+"""The command line as people type it; nothing here needs Prefect, and a process only where one is the subject."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import run_here
 
 from reelbatch.cli import main
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.accounts import Payer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = ROOT / "data"
 COMMANDS = ("plan", "generate", "rerun", "settle", "status", "export", "reconcile", "webhook", "sandbox")
 
@@ -72,11 +73,11 @@ def test_every_command_is_documented(command: str, in_process: Callable[..., tup
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["plan", str(DATA / "catalogue.csv")], ["status"], ["export", "out.csv"]],
+    [["plan", str(DATA / "catalogue.csv")], ["export", "out.csv"]],
     ids=lambda a: a[0],
 )
 def test_these_commands_do_not_import_prefect(arguments: list[str], tmp_path: Path) -> None:
-    """They are for a quick look, and Prefect takes a second to import."""
+    """They are for a quick look, and Prefect takes a second to import; of status and --help the next test tells."""
     script = (
         "import sys\nsys.argv = ['reelbatch', *sys.argv[1:]]\nfrom reelbatch.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
@@ -132,17 +133,17 @@ def test_status_says_the_same_at_a_glance(tmp_path: Path) -> None:
         ledger.change(lambda connection: runs.open_batch(connection, Batch("b"), Payer("local"), "."))
     for more in ((), ("--json",), ("--batch", "b"), ("--batch", "c")):
         quick, proper = (
-            reelbatch("status", "--results", url, *more, cwd=tmp_path, TMPDIR=str(tmp_path))
+            run_here(tmp_path, "status", "--results", url, *more, TMPDIR=str(tmp_path))
             for url in ("sqlite:///r.db", "sqlite:///r.db?timeout=9")
         )
-        assert (quick.returncode, quick.stdout, quick.stderr) == (proper.returncode, proper.stdout, proper.stderr)
+        assert quick == proper
 
 
 def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:
     """Rows, credits by model and in all; nothing is written anywhere."""
-    run = reelbatch("plan", DATA / "catalogue.csv", "--json", cwd=tmp_path)
-    plan = json.loads(run.stdout)
-    assert run.returncode == 0
+    run = run_here(tmp_path, "plan", DATA / "catalogue.csv", "--json")
+    plan = json.loads(run.out)
+    assert run.code == 0
     assert (plan["rows"], plan["send"], plan["credits_estimated"], plan["unknown_rate"]) == (12, 12, 1812, 0)
     assert sum(model["credits"] for model in plan["by_model"]) == 1812
     assert list(tmp_path.iterdir()) == []
@@ -150,16 +151,16 @@ def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:
 
 def test_plan_shows_dollars_for_a_plan_or_a_rate(tmp_path: Path) -> None:
     """By the plan's rate, or by the one that is set."""
-    by_plan = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_TIER="creator")
-    assert "1,812 credits (about $2.17)" in by_plan.stdout
-    by_rate = reelbatch("plan", DATA / "catalogue.csv", cwd=tmp_path, REELBATCH_DOLLARS_PER_CREDIT="0.01")
-    assert "(about $18.12)" in by_rate.stdout
+    by_plan = run_here(tmp_path, "plan", DATA / "catalogue.csv", REELBATCH_TIER="creator")
+    assert "1,812 credits (about $2.17)" in by_plan.out
+    by_rate = run_here(tmp_path, "plan", DATA / "catalogue.csv", REELBATCH_DOLLARS_PER_CREDIT="0.01")
+    assert "(about $18.12)" in by_rate.out
 
 
 def test_csv_and_parquet_of_the_sample_are_the_same_rows(tmp_path: Path) -> None:
     """One catalogue in two files, down to what it costs."""
     plans = [
-        json.loads(reelbatch("plan", DATA / f"catalogue.{kind}", "--json", cwd=tmp_path).stdout)
+        json.loads(run_here(tmp_path, "plan", DATA / f"catalogue.{kind}", "--json").out)
         for kind in ("csv", "parquet")
     ]
     assert plans[0]["by_model"] == plans[1]["by_model"]
@@ -167,12 +168,12 @@ def test_csv_and_parquet_of_the_sample_are_the_same_rows(tmp_path: Path) -> None
 
 def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
     """With row, column, value and remedy; and a key that stands twice refuses the whole file."""
-    run = reelbatch("plan", DATA / "catalogue-with-mistakes.csv", cwd=tmp_path)
-    assert run.returncode == 2
-    assert '"TEA-001" is in rows 1, 9' in run.stderr
+    run = run_here(tmp_path, "plan", DATA / "catalogue-with-mistakes.csv")
+    assert run.code == 2
+    assert '"TEA-001" is in rows 1, 9' in run.err
     for row, column in ((2, "image_path"), (3, "end_seconds"), (4, "resolution"), (5, "prompt"), (6, "image_path")):
-        assert f'row {row}, column "{column}"' in run.stderr
-    assert "Traceback" not in run.stderr
+        assert f'row {row}, column "{column}"' in run.err
+    assert "Traceback" not in run.err
 
 
 @pytest.mark.parametrize(

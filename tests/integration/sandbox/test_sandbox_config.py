@@ -9,7 +9,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.sandbox.config import SandboxConfig, build_config, load_config
 from reelbatch.sandbox.faults import FaultKind
 
-SAMPLE = Path(__file__).parents[2] / "configs" / "sandbox.yaml"
+SAMPLE = Path(__file__).parents[3] / "configs" / "sandbox.yaml"
 
 
 def test_the_sample_config_is_valid_and_names_every_kind() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_here
 
+import reelbatch
 from reelbatch.settings import load_settings
 
-MANIFEST = Path(__file__).parents[2] / "data" / "catalogue.csv"
+MANIFEST = Path(__file__).parents[3] / "data" / "catalogue.csv"
 
 
 @pytest.mark.parametrize("content", ["", "  "])
@@ -34,19 +33,7 @@ def test_an_empty_secret_is_none(content: str, monkeypatch: pytest.MonkeyPatch) 
 def test_a_command_says_that_the_secret_is_missing(command: list[str], missing: str, tmp_path: Path) -> None:
     """Rather than knock at the API with an empty key, or take events that anybody can sign."""
     results = f"sqlite:///{tmp_path}/r.db"
+    reelbatch.generate(MANIFEST, sandbox=True, limit=0, results=results)
     empty = {"MAGIC_HOUR_API_KEY": "", "REELBATCH_WEBHOOK_SECRET": "", "REELBATCH_RESULTS": results}
-    script = (
-        "import sys, reelbatch\nreelbatch.generate(sys.argv[1], sandbox=True, limit=0, results=sys.argv[2])\n"
-        "from reelbatch.cli import main\nsys.argv = ['reelbatch', *sys.argv[3:]]\nmain()\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(MANIFEST), results, *command],
-        cwd=tmp_path,
-        env={**os.environ, **empty},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 2
-    assert missing in run.stderr
+    run = run_here(tmp_path, *command, **empty)
+    assert (run.code, missing in run.err) == (2, True), run.err
