@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.engine import has_secret, shown
+from reelbatch.ledger.urls import has_secret, shown
 from reelbatch.orchestration.deployed import check_parameters, is_deployed
 from reelbatch.orchestration.prefect_server import prefect_api
 from reelbatch.pipeline.resources import describe_config, opened_ledger, sandboxed, table_notice, table_shown

@@ -218,7 +218,7 @@ def as_parameter(results: str | None) -> str | None:
 
     Prefect keeps parameters for everybody to read, so one with a password reaches the flow beside them.
     """
-    from reelbatch.ledger.engine import has_secret
+    from reelbatch.ledger.urls import has_secret
     from reelbatch.settings import typed_results
 
     if results is None or not has_secret(results):
@@ -231,7 +231,7 @@ def repeated(
     *, config: Path | None, results: str | None, batch: str | None, base_url: str | None, sandbox: bool
 ) -> str:
     """The options that a printed command repeats, so that it can be typed as it stands; none that holds a secret."""
-    from reelbatch.ledger.engine import has_secret
+    from reelbatch.ledger.urls import has_secret
     from reelbatch.storage.files import redact_url
 
     stated = {

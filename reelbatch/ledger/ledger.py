@@ -17,25 +17,13 @@ from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import accounts, claims, runs, staging
 from reelbatch.ledger.duplicate_filter import Repeats
-from reelbatch.ledger.engine import (
-    LEASE_S,
-    is_unwritable,
-    now,
-    open_engine,
-    parse_url,
-    reading,
-    session,
-    shown,
-    sqlite_path,
-    unchanging,
-    writing,
-    written,
-)
+from reelbatch.ledger.engine import LEASE_S, is_unwritable, now, open_engine, reading, session, writing
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
 from reelbatch.ledger.transactions import PATIENCE_S, GroupWriter, Item, Result, Transactor, Work
 from reelbatch.ledger.unchanged_rows import Kept
+from reelbatch.ledger.urls import parse_url, shown, sqlite_path, unchanging, written
 from reelbatch.memory import memory_given_back, no_collection
 from reelbatch.row_batch import RowColumns
 

@@ -14,7 +14,7 @@ from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import queries
 from reelbatch.ledger.columns import VERSION
-from reelbatch.ledger.engine import is_postgres, shown, writing
+from reelbatch.ledger.engine import is_postgres, writing
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
     VIEW,
@@ -31,6 +31,7 @@ from reelbatch.ledger.schema import (
     writers,
 )
 from reelbatch.ledger.transitions import in_states
+from reelbatch.ledger.urls import shown
 
 Step = Callable[[Connection], None]
 

@@ -107,7 +107,7 @@ def _no_such_batch(stated: str, known: Sequence[Batch]) -> SettingsError:
 
 def table_shown(settings: Settings) -> str:
     """Where the results table is: the whole path of a file, or a URL without its password."""
-    from reelbatch.ledger.engine import parse_url, shown, sqlite_path
+    from reelbatch.ledger.urls import parse_url, shown, sqlite_path
 
     url = parse_url(settings.results)
     path = sqlite_path(url)
@@ -166,7 +166,7 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
         return
     from pydantic import SecretStr
 
-    from reelbatch.ledger.engine import parse_url, sqlite_path
+    from reelbatch.ledger.urls import parse_url, sqlite_path
     from reelbatch.sandbox import SandboxConfig, start
 
     refuse_live_rows(settings)
@@ -216,7 +216,7 @@ def _shown_parts(file: ConfigFile) -> Iterator[str]:
 
         yield f"base_url: {redact_url(base_url)}"
     if isinstance(results := file.stated.get("results"), str):
-        from reelbatch.ledger.engine import parse_url, shown
+        from reelbatch.ledger.urls import parse_url, shown
 
         yield f"results: {shown(parse_url(results))}"
 

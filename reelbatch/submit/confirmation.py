@@ -15,6 +15,7 @@ from reelbatch.domain import Batch, RowState, Token
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, attempts, in_doubt, rescue_files, utc_now
 from reelbatch.ledger.in_doubt import Doubt
+from reelbatch.retry import RetryPolicy
 from reelbatch.settings import Settings
 from reelbatch.submit.recorder import ENDINGS, Attempt
 
@@ -44,37 +45,28 @@ class Waiting(Protocol):
         """Wait, unless it stops first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmPlan:
-    """How long the API is asked. Times in seconds.
-
-    Args:
-        attempts: questions without a usable answer.
-        wait_s: first wait between two questions; doubles up to `max_wait_s`.
-        min_age_s: after which a 404 is believed: a video may be known later than its id.
-    """
-
-    attempts: int
-    wait_s: float
-    max_wait_s: float
-    min_age_s: float
-
-
 class Confirmer:
     """Finds out what became of a create whose refusal named an id.
 
     The id alone proves nothing: it may be the refusal's own, or another video's. A name that ends in the attempt's
     token does.
+
+    Args:
+        asked: what knows videos.
+        run: what knows whether the run goes on.
+        retries: questions without a usable answer, and the waits between; a wait doubles.
+        min_age_s: seconds after which a 404 is believed: a video may be known later than its id.
     """
 
-    def __init__(self, asked: Asked, run: Waiting, plan: ConfirmPlan) -> None:
+    def __init__(self, asked: Asked, run: Waiting, retries: RetryPolicy, min_age_s: float) -> None:
         self._asked = asked
         self._run = run
-        self._plan = plan
+        self._retries = retries
+        self._min_age_s = min_age_s
 
     async def resolve(self, doubt: Outcome, token: Token) -> Outcome:
         """What `doubt` turns out to be; `doubt` itself where nobody can tell, or the run stops before anybody can."""
-        believed_at, wait_s, failures = time.monotonic() + self._plan.min_age_s, self._plan.wait_s, 0
+        believed_at, wait_s, failures = time.monotonic() + self._min_age_s, self._retries.wait_s, 0
         while True:
             left_s = believed_at - time.monotonic()
             try:
@@ -84,10 +76,10 @@ class Confirmer:
             failures += not is_unknown
             if is_unknown and left_s <= 0:
                 return _not_created(doubt)
-            if self._run.closed or failures >= self._plan.attempts:
+            if self._run.closed or failures >= self._retries.attempts:
                 return doubt
             await self._run.sleep(min(wait_s, max(left_s, 0)) if is_unknown else wait_s)
-            wait_s = min(2 * wait_s, self._plan.max_wait_s)
+            wait_s = min(2 * wait_s, self._retries.max_wait_s)
 
 
 async def ask_once(asked: Asked, doubt: Outcome, token: Token, *, believe_unknown: bool) -> Outcome:

@@ -22,7 +22,7 @@ from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
-from reelbatch.submit.confirmation import Confirmer, ConfirmPlan, is_cleared_up
+from reelbatch.submit.confirmation import Confirmer, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token, sent_name
@@ -84,13 +84,7 @@ class RowSender:
         self._prices = SeenPrices()
         self._turn = Turn(ledger, options.lease_s)
         self._recorder = Recorder(ledger, self.stop)
-        confirm_plan = ConfirmPlan(
-            attempts=options.attempts,
-            wait_s=options.wait_s,
-            max_wait_s=options.max_wait_s,
-            min_age_s=options.doubt_min_age_s,
-        )
-        self._confirmer = Confirmer(client, limiter, confirm_plan)
+        self._confirmer = Confirmer(client, limiter, self._retries, options.doubt_min_age_s)
 
     @property
     def dearer(self) -> list[str]:

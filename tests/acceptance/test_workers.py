@@ -19,7 +19,7 @@ from deployments import POOL, Server, free_url, kill
 from waiting import until
 from workplace import HAS_ID
 
-from reelbatch.ledger.engine import parse_url
+from reelbatch.ledger.urls import parse_url
 from reelbatch.sandbox import RunningSandbox, start
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reelbatch.ledger.engine import has_secret, parse_url
+from reelbatch.ledger.urls import has_secret, parse_url
 from reelbatch.settings import Settings
 from reelbatch.settings.config_file import SECRETS
 

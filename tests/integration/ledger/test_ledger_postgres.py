@@ -20,10 +20,10 @@ from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, claims, runs, schema
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.columns import VERSION
-from reelbatch.ledger.engine import has_secret, parse_url, shown
 from reelbatch.ledger.intents import Admission, record_intents
 from reelbatch.ledger.schema import generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
+from reelbatch.ledger.urls import has_secret, parse_url, shown
 
 KEYS = [f"key-{number:03}" for number in range(40)]
 PASSWORD = "s3cret"  # noqa: S105 - of nobody

@@ -20,10 +20,11 @@ from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, migrations, queries
 from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.columns import VERSION
-from reelbatch.ledger.engine import open_engine, parse_url, shown
+from reelbatch.ledger.engine import open_engine
 from reelbatch.ledger.intents import Admission, record_intents
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.schema import metadata
+from reelbatch.ledger.urls import parse_url, shown
 
 OPENER = """
 import sys
