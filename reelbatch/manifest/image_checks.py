@@ -39,7 +39,7 @@ _ENDINGS = ("jpg", "png", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2",
 _WITH_DOT = tuple(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
 _WITHOUT_PATH = re.compile(" https?://[^/ ]* ")
 _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
-_MORE_THAN_A_PATH = (*'?#\\@<>"{}|^`[]', ":///", ",http", ";http", "magichour.ai", "drive.google", "dropbox.com")
+_MORE_THAN_A_PATH = (*',;?#\\@<>"{}|^`[]', ":///", "magichour.ai")
 
 
 class _Verdict(NamedTuple):

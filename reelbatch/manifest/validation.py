@@ -24,6 +24,8 @@ from reelbatch.manifest.settings_cache import TEXTS_IN_JSON, Shape, Shapes, memb
 from reelbatch.model_table import RequestIssue
 from reelbatch.row_batch import RowColumns
 
+_LONGEST_NOTHING = max(map(len, parsing.NOTHINGS))
+
 
 class RowChecker:
     """Checks one reading of a manifest."""
@@ -97,7 +99,7 @@ class RowChecker:
                     self.notices.add(finding, self._in_file(numbers[index]))
 
     def _note_nothings(self, numbers: Sequence[int], prompts: Sequence[str]) -> None:
-        if parsing.NOTHINGS.isdisjoint(prompts):
+        if min(map(len, prompts), default=0) > _LONGEST_NOTHING or parsing.NOTHINGS.isdisjoint(prompts):
             return
         what, remedy = "a word that scripts write where there is nothing", "Empty the cell if it is not meant."
         for number, prompt in zip(numbers, prompts, strict=True):
