@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from artifacts import artifacts_of
 from commands import run_here
 from waiting import until
 
@@ -30,7 +31,6 @@ async def test_names_and_artifacts_of_a_run_hide_credentials(
 ) -> None:
     """The run's name, its tasks' names and the table of failed rows."""
     from prefect import get_client
-    from prefect.artifacts import Artifact
 
     from flows.generate import generate
 
@@ -59,8 +59,7 @@ async def test_names_and_artifacts_of_a_run_hide_credentials(
         await until(are_known, "the server knows the tasks")
     assert run.name == "generate memory://shop/spring.csv"
     assert MARK not in "".join(names)
-    failed = await Artifact.aget("reelbatch-failed-rows")
-    assert failed is not None
+    failed = (await artifacts_of(state))["reelbatch-failed-rows"]
     assert json.loads(str(failed.data))[0]["image_path"] == "https://example.com/b.png?…"
     assert MARK not in str(failed.data)
 

@@ -15,6 +15,7 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from artifacts import artifacts_of
 from databases import postgres_url
 from sqlalchemy import make_url, select
 from waiting import until
@@ -105,9 +106,6 @@ async def test_failed_rows_are_an_artifact(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever looks at the run in the UI sees which rows failed, and why."""
-    from prefect import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
     from flows.generate import generate
 
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
@@ -115,11 +113,8 @@ async def test_failed_rows_are_an_artifact(
     manifest.write_text("row_key,image_path,prompt,end_seconds\nA,https://x.example/a.png,p,5\nB,none.png,p,5\n")
     state = await generate(**_parameters(api, tmp_path, manifest=str(manifest)), return_state=True)
     assert state.is_completed()
-    async with get_client() as client:
-        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-        artifacts = await client.read_artifacts(flow_run_filter=chosen)
-    tables = [json.loads(str(found.data)) for found in artifacts if found.key == "reelbatch-failed-rows"]
-    assert [(row["row_key"], row["state"]) for row in tables[-1]] == [("B", "invalid")]
+    table = json.loads(str((await artifacts_of(state))["reelbatch-failed-rows"].data))
+    assert [(row["row_key"], row["state"]) for row in table] == [("B", "invalid")]
 
 
 async def test_a_halted_run_is_a_failed_flow_run(
