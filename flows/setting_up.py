@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,11 @@ RESULTS_BLOCK = "reelbatch-results"
 
 
 class _ToRunLog(logging.Handler):
-    """Passes what the core logs to the log of the run that it works for; where there is none, to the program's."""
+    """Passes what the core logs to the log of the run that it works for, if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        with suppress(MissingContextError):
             get_run_logger().log(record.levelno, "%s", record.getMessage())
-        except MissingContextError:
-            logging.getLogger().handle(record)
 
 
 # What Prefect writes of a run, its own lines and tracebacks included, holds names, paths and answers from outside.
@@ -49,7 +47,6 @@ for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(Printable())
 _core = logging.getLogger("reelbatch")
 _core.addHandler(_ToRunLog())
-_core.propagate = False  # otherwise the console would show it twice
 _core.setLevel(logging.INFO)
 
 _SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")

@@ -71,7 +71,12 @@ _HELD = (
 COLUMNS = (
     ResultColumn("batch", Kind.WORD, "the name under which rows are generated once", nullable=False),
     ResultColumn("row_key", Kind.WORD, "the row's key in the manifest, else its fingerprint", nullable=False),
-    ResultColumn("row_number", Kind.INTEGER, "1 for the first line of data", nullable=False),
+    ResultColumn(
+        "row_number",
+        Kind.INTEGER,
+        "1 for the first line of data; with [variants](manifest.md#variants), rows are numbered through",
+        nullable=False,
+    ),
     ResultColumn("image_path", Kind.TEXT, "as in the manifest", nullable=False),
     ResultColumn("prompt", Kind.TEXT, "as sent"),
     ResultColumn("model", Kind.WORD, "as in the manifest; null: the API's default"),

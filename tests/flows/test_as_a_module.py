@@ -42,15 +42,15 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
 
 
 def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, prefect: Any) -> None:
-    """Whoever looks at the run finds it there, once: of an answer that can't be brought in, for example."""
+    """Whoever looks at the run finds it there: of an answer that can't be brought in, for example."""
     left = tmp_path / "results" / "sandbox" / "reelbatch-left.rescue.jsonl"
     left.parent.mkdir(parents=True)
     left.write_text("what somebody else wrote")
     manifest = str(ROOT / "data" / "catalogue.csv")
     stated = {"PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect")}
     run = _module(f"manifest={manifest}", "sandbox=true", "limit=1", folder=tmp_path, **stated)
-    (said,) = [line for line in run.stderr.splitlines() if left.name in line]
-    assert "Flow run" in said
+    said = [line for line in run.stderr.splitlines() if left.name in line and "Flow run" in line]
+    assert len(said) == 1, run.stderr
 
 
 @pytest.mark.parametrize(

@@ -99,11 +99,15 @@ TURNED = r"\u202egnp.exe\u202c\u2066x\u2069\u200f\u2028"
 def table(tmp_path: Path) -> str:
     """A table whose rows have such keys, batch, messages and paths in every state that commands tell of."""
     url = f"sqlite:///{tmp_path}/r.db"
-    rows = [(f"{n}{EVIL}", f"https://img.example/{n}.png", EVIL, "2", "ltx-2.3") for n in range(3)]
+    rows = [(str(n), f"https://img.example/{n}.png", "p", "2", "ltx-2.3") for n in range(1, 4)]
     manifest = _manifest(tmp_path, rows)
     with Ledger(url) as ledger:
         options = GenerateOptions(source=str(manifest), batch=BATCH)
         load(options, load_settings(options={"results": url}), ledger)
+        for number in range(1, 4):  # as earlier versions took them; today's refuses such keys
+            own = {"row_key": f"{number}{EVIL}", "prompt": EVIL}
+            change = update(generations).where(generations.c.row_number == number).values(**own)
+            ledger.change(partial(_execute, change))
         done = {"state": "complete", "video_id": f"v{EVIL}", "video_path": f"p{EVIL}"}
         failed = {"state": "rejected", "error_code": f"c{EVIL}", "error_message": f"m{EVIL}"}
         for number, values in ((1, done), (2, failed)):
@@ -153,8 +157,10 @@ def test_a_manifests_mistakes_do_not_act_on_a_terminal(run: Run, tmp_path: Path)
     """Values, keys and the file's own name; also where one key names two rows, which is an error of many lines."""
     wrong = _manifest(tmp_path, [(f"a{EVIL}", f"no{EVIL}", EVIL, f"9{EVIL}", f"m{EVIL}")])
     checked(run(tmp_path, "plan", wrong.name), r"s\x1b[2J", "\\u202e見本.csv", r"\nError: forged")
-    same = _manifest(tmp_path, [(f"a{EVIL}", "https://img.example/1.png", "p", "2", "ltx-2.3")] * 2)
-    checked(run(tmp_path, "plan", same.name), "the same key names more than one row", r"\nError: forged")
+    same = _manifest(tmp_path, [(f"a{CLEAR}{LINK}{MARKUP}", "https://img.example/1.png", "p", "2", "ltx-2.3")] * 2)
+    checked(
+        run(tmp_path, "plan", same.name), "the same key names more than one row", r"a\x1b[2J\x1b[1;1H\x1b]8;;https"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.columns import CLEARED, COLUMNS, EXPORTED, Kind, ResultColumn
 from reelbatch.ledger.schema import generations
 
-PAGE = Path(__file__).parents[2] / "docs" / "results-table.md"
+PAGE = Path(__file__).parents[3] / "docs" / "results-table.md"
 WORDS = {
     Kind.WORD: "text",
     Kind.TEXT: "text",

@@ -12,7 +12,7 @@ import reelbatch
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import RunningSandbox
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "docs" / "shops"
 
 
