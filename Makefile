@@ -42,7 +42,7 @@ demo: install
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 test: dev
-	$(PYTEST) -n 3
+	$(PYTEST) -n 4
 
 FAST := unit contract $(addprefix integration/,client manifest pipeline)
 test-fast: dev
