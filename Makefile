@@ -50,8 +50,9 @@ test-fast: dev
 
 # In memory where there is /dev/shm. `proof-long` takes half an hour or so.
 PROOF := PYTHONPATH=tests $(BIN)/python -m proof
+STRIDES ?= rerun=2
 proof: dev
-	$(PROOF) --databases sqlite --strides rerun=2 --workers 3
+	$(PROOF) --databases sqlite --strides $(STRIDES) --workers 3
 
 proof-long: dev
 	$(PROOF) --kinds kill,ENOSPC,EIO --pairs 40
