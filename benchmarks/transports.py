@@ -161,7 +161,7 @@ def _main(way: str, job: str) -> None:
     from reelbatch.cli import main
 
     if way == POOLS:
-        TransportFactory.for_answers = TransportFactory.for_downloads  # type: ignore[method-assign]
+        TransportFactory.for_answers = TransportFactory.for_downloads  # type: ignore[method-assign]  # what is measured
     sys.argv = ["reelbatch", *sys.argv[2:]]
     main()
 

@@ -59,7 +59,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     """Send every row of the manifest that has no video yet, each exactly once.
 
     Args:
-        manifest: path or URL of the CSV, TSV, JSON Lines or Parquet file.
+        manifest: path or URL of the CSV, TSV, Excel, JSON Lines or Parquet file.
         batch: name under which the rows are generated once; default: the manifest's stem.
         config: path of a YAML file with settings.
         results: SQLAlchemy URL of the results table.

@@ -33,7 +33,7 @@ _ASK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ReconcileOptions:
     """What was typed."""
 
     batch: str | None
@@ -49,72 +49,72 @@ class Request:
     repeated: str  # the options that a printed command repeats
 
 
-def findings_asked(request: Request) -> FoundFile:
+def findings_asked(options: ReconcileOptions) -> FoundFile:
     """What the options say about rows; nothing where they only ask for the list.
 
     Raises:
         SettingsError: they contradict each other.
     """
-    decides = bool(request.video_id) or request.not_created
-    if request.to is not None and (decides or request.rows or request.undo or request.file):
+    decides = bool(options.video_id) or options.not_created
+    if options.to is not None and (decides or options.rows or options.undo or options.file):
         raise SettingsError("--csv writes the list; leave out what decides: --row, --video-id, --from, --undo, …")
-    if request.now and not (request.not_created or request.file):
+    if options.now and not (options.not_created or options.file):
         raise SettingsError("--now goes with --not-created or --from")
-    if request.undo:
-        if decides or request.file:
+    if options.undo:
+        if decides or options.file:
             raise SettingsError("--undo takes a decision back; leave out --video-id, --not-created and --from")
         return FoundFile([], 0)
-    if request.file is not None:
-        if request.rows or decides:
+    if options.file is not None:
+        if options.rows or decides:
             raise SettingsError("--from takes its rows from the file; leave out --row, --video-id and --not-created")
-        return findings_of(request.file)
-    return FoundFile(_typed(request), 0)
+        return findings_of(options.file)
+    return FoundFile(_typed(options), 0)
 
 
-def _typed(request: Request) -> list[ListEntry]:
-    if not request.rows:
-        if request.video_id or request.not_created:
+def _typed(options: ReconcileOptions) -> list[ListEntry]:
+    if not options.rows:
+        if options.video_id or options.not_created:
             raise SettingsError("--row says which row is meant")
         return []
-    if bool(request.video_id) == request.not_created:
+    if bool(options.video_id) == options.not_created:
         raise SettingsError("say what became of the row: either --video-id ID or --not-created")
-    if request.video_id and len(set(request.rows)) > 1:
+    if options.video_id and len(set(options.rows)) > 1:
         raise SettingsError("a video belongs to one row: give --video-id with one --row")
-    video_id = VideoId(request.video_id) if request.video_id else None
-    return [ListEntry(RowKey(key), video_id) for key in dict.fromkeys(request.rows)]
+    video_id = VideoId(options.video_id) if options.video_id else None
+    return [ListEntry(RowKey(key), video_id) for key in dict.fromkeys(options.rows)]
 
 
-def run(request: Request, stated: Settings, *, as_json: bool) -> int:
+def run(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
     """List rows in doubt or resolve them; answers with the exit code."""
-    found = findings_asked(request)
-    with sandboxed(stated, enabled=request.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
-        one = request.batch or request.undo or any(finding.batch is None for finding in found.findings)
-        chosen = the_batch(ledger, request.batch) if one else None
-        resolutions = _carried_out(ledger, settings, request, found, chosen)
-        if request.wait:
+    found = findings_asked(options)
+    with sandboxed(stated, enabled=options.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+        one = options.batch or options.undo or any(finding.batch is None for finding in found.findings)
+        chosen = the_batch(ledger, options.batch) if one else None
+        resolutions = _carried_out(ledger, settings, options, found, chosen)
+        if options.wait:
             asyncio.run(wait_until_clear(ledger, chosen, _ASK_EVERY_S, _say_left))
         left = open_doubts(ledger, chosen)
-    if request.to is not None:
-        write_list(request.to, left)
+    if options.to is not None:
+        write_list(options.to, left)
     if as_json:
         known = {"in_doubt": [asdict(doubt) for doubt in left], "resolved": [asdict(r) for r in resolutions]}
-        print_json(known if request.file is None else {**known, "blank": found.blank})
+        print_json(known if options.file is None else {**known, "blank": found.blank})
     else:
-        _print(left, resolutions, found.blank, request)
+        _print(left, resolutions, found.blank, options)
     failed = any(resolution.problem for resolution in resolutions)
     return 1 if left or failed else 0
 
 
 def _carried_out(
-    ledger: Ledger, settings: Settings, request: Request, found: FoundFile, chosen: Batch | None
+    ledger: Ledger, settings: Settings, options: ReconcileOptions, found: FoundFile, chosen: Batch | None
 ) -> list[Resolution]:
-    keys = [RowKey(key) for key in dict.fromkeys(request.rows)]
+    keys = [RowKey(key) for key in dict.fromkeys(options.rows)]
     if chosen is not None:
         refuse_unknown(ledger, chosen, keys)
-    if request.undo and chosen is not None:
+    if options.undo and chosen is not None:
         return take_back(ledger, chosen, keys)
-    placed = [Placed(_batch_of(ledger, finding, chosen, request.batch), finding) for finding in found.findings]
-    rules = Rules(settings.doubt_min_age_s, request.now)
+    placed = [Placed(_batch_of(ledger, finding, chosen, options.batch), finding) for finding in found.findings]
+    rules = Rules(settings.doubt_min_age_s, options.now)
     return asyncio.run(_resolve(ledger, settings, placed, rules)) if placed else []
 
 
@@ -147,7 +147,7 @@ def _say_left(left: int) -> None:
     render.err.print(f"{left} in doubt, waiting for events")
 
 
-def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, request: Request) -> None:
+def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, options: ReconcileOptions) -> None:
     unchanged = 0
     for resolution in resolutions:
         unchanged += resolution.unchanged
@@ -163,9 +163,9 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, req
     if not left:
         render.out.print("No rows are in doubt.")
         return
-    if request.to is not None:
+    if options.to is not None:
         render.out.print(
-            f"{len(left):,} in doubt, written to {render.cell(str(request.to))}. Fill in video_id, then --from."
+            f"{len(left):,} in doubt, written to {render.cell(str(options.to))}. Fill in video_id, then --from."
         )
         return
-    render.print_doubts(left, request.repeated)
+    render.print_doubts(left, options.repeated)

@@ -19,7 +19,7 @@ _SETTINGS = "Settings"
 _RUN = "Run"
 
 Manifest = Annotated[
-    str, typer.Argument(help="CSV, TSV, JSON Lines or Parquet file: a path or a URL.", metavar="MANIFEST")
+    str, typer.Argument(help="CSV, TSV, Excel, JSON Lines or Parquet file: a path or a URL.", metavar="MANIFEST")
 ]
 Config = Annotated[
     Path | None,

@@ -18,7 +18,7 @@ VERSION = 5
 """Of the schema. A table of an older version is migrated, one of a newer version refused."""
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """What a column holds; schema.py has its SQL type, export.py its Arrow type."""
 
     WORD = auto()  # a short text
@@ -43,7 +43,7 @@ class ResultColumn:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     doc: str
     unit: str | None = None
     nullable: bool = True
@@ -69,89 +69,97 @@ _HELD = (
     "the same request"
 )
 COLUMNS = (
-    ResultColumn("batch", Kind.WORD, "the name under which rows are generated once", nullable=False),
-    ResultColumn("row_key", Kind.WORD, "the row's key in the manifest, else its fingerprint", nullable=False),
+    ResultColumn("batch", ColumnKind.WORD, "the name under which rows are generated once", nullable=False),
+    ResultColumn("row_key", ColumnKind.WORD, "the row's key in the manifest, else its fingerprint", nullable=False),
     ResultColumn(
         "row_number",
-        Kind.INTEGER,
+        ColumnKind.INTEGER,
         "1 for the first line of data; with [variants](manifest.md#variants), rows are numbered through",
         nullable=False,
     ),
-    ResultColumn("image_path", Kind.TEXT, "as in the manifest", nullable=False),
-    ResultColumn("prompt", Kind.TEXT, "as sent"),
-    ResultColumn("model", Kind.WORD, "as in the manifest; null: the API's default"),
-    ResultColumn("resolution", Kind.WORD, "as in the manifest; null: the API's default"),
-    ResultColumn("end_seconds", Kind.FLOAT, "length asked for", unit="seconds"),
-    ResultColumn("audio", Kind.BOOLEAN, "null: not stated"),
-    ResultColumn("name", Kind.TEXT, "as in the manifest, without the token"),
-    ResultColumn("state", Kind.WORD, "see below", nullable=False),
-    ResultColumn("video_id", Kind.WORD, "the API's id", cleared=True),
+    ResultColumn("image_path", ColumnKind.TEXT, "as in the manifest", nullable=False),
+    ResultColumn("prompt", ColumnKind.TEXT, "as sent"),
+    ResultColumn("model", ColumnKind.WORD, "as in the manifest; null: the API's default"),
+    ResultColumn("resolution", ColumnKind.WORD, "as in the manifest; null: the API's default"),
+    ResultColumn("end_seconds", ColumnKind.FLOAT, "length asked for", unit="seconds"),
+    ResultColumn("audio", ColumnKind.BOOLEAN, "null: not stated"),
+    ResultColumn("name", ColumnKind.TEXT, "as in the manifest, without the token"),
+    ResultColumn("state", ColumnKind.WORD, "see below", nullable=False),
+    ResultColumn("video_id", ColumnKind.WORD, "the API's id", cleared=True),
     ResultColumn(
         "estimated_frame_cost",
-        Kind.INTEGER,
+        ColumnKind.INTEGER,
         "from create's answer; the API has deprecated it, so it may be null",
         unit="credits",
         cleared=True,
     ),
     ResultColumn(
-        "credits_estimated", Kind.INTEGER, "ours, by the table of models; null: rate unknown", unit="credits"
+        "credits_estimated", ColumnKind.INTEGER, "ours, by the table of models; null: rate unknown", unit="credits"
     ),
-    ResultColumn("credits_charged", Kind.INTEGER, "create's answer", unit="credits", cleared=True),
-    ResultColumn("credits_final", Kind.INTEGER, "settled figure; null until then", unit="credits", cleared=True),
-    ResultColumn("fps", Kind.FLOAT, "of the finished video", unit="1/s", cleared=True),
-    ResultColumn("width", Kind.INTEGER, "of the finished video", unit="pixels", cleared=True),
-    ResultColumn("height", Kind.INTEGER, "of the finished video", unit="pixels", cleared=True),
-    ResultColumn("error_code", Kind.WORD, _ERRORS, cleared=True),
-    ResultColumn("error_message", Kind.TEXT, "in words", cleared=True),
-    ResultColumn("attempts", Kind.INTEGER, "requests made for this row, over all runs", nullable=False, default="0"),
-    ResultColumn("token", Kind.WORD, "of the last attempt: `rb_` and 20 hexadecimal digits", cleared=True),
-    ResultColumn("run_id", Kind.WORD, "the run that last had the row", cleared=True),
-    ResultColumn("submitted_at", Kind.TIME, "when create's answer was recorded", cleared=True),
-    ResultColumn("settled_at", Kind.TIME, "when the final state was seen", cleared=True),
+    ResultColumn("credits_charged", ColumnKind.INTEGER, "create's answer", unit="credits", cleared=True),
+    ResultColumn(
+        "credits_final", ColumnKind.INTEGER, "settled figure; null until then", unit="credits", cleared=True
+    ),
+    ResultColumn("fps", ColumnKind.FLOAT, "of the finished video", unit="1/s", cleared=True),
+    ResultColumn("width", ColumnKind.INTEGER, "of the finished video", unit="pixels", cleared=True),
+    ResultColumn("height", ColumnKind.INTEGER, "of the finished video", unit="pixels", cleared=True),
+    ResultColumn("error_code", ColumnKind.WORD, _ERRORS, cleared=True),
+    ResultColumn("error_message", ColumnKind.TEXT, "in words", cleared=True),
+    ResultColumn(
+        "attempts", ColumnKind.INTEGER, "requests made for this row, over all runs", nullable=False, default="0"
+    ),
+    ResultColumn("token", ColumnKind.WORD, "of the last attempt: `rb_` and 20 hexadecimal digits", cleared=True),
+    ResultColumn("run_id", ColumnKind.WORD, "the run that last had the row", cleared=True),
+    ResultColumn("submitted_at", ColumnKind.TIME, "when create's answer was recorded", cleared=True),
+    ResultColumn("settled_at", ColumnKind.TIME, "when the final state was seen", cleared=True),
     ResultColumn(
         "video_path",
-        Kind.TEXT,
+        ColumnKind.TEXT,
         "where the video was downloaded to; a [generation](failures.md#videos) has a file of its own",
         cleared=True,
     ),
     ResultColumn(
         "generation",
-        Kind.INTEGER,
+        ColumnKind.INTEGER,
         "which of the row's videos this is; 1: the first, 2: made anew once",
         nullable=False,
         default="1",
     ),
-    ResultColumn("verdict", Kind.WORD, "kept for reviews of the videos; nothing writes it yet"),
-    ResultColumn("verdict_note", Kind.TEXT, "kept for reviews of the videos; nothing writes it yet"),
-    ResultColumn("reviewed_at", Kind.TIME, "kept for reviews of the videos; nothing writes it yet"),
-    _Needed("end_image_path", Kind.TEXT, "as in the manifest"),
-    _Needed("request_width", Kind.INTEGER, "the manifest's `width`", unit="pixels"),
-    _Needed("request_height", Kind.INTEGER, "the manifest's `height`", unit="pixels"),
-    _Needed("fingerprint", Kind.WORD, "hash of the request as the manifest states it", nullable=False),
-    _Needed("in_manifest", Kind.BOOLEAN, "in the manifest as last read", nullable=False),
+    ResultColumn("verdict", ColumnKind.WORD, "kept for reviews of the videos; nothing writes it yet"),
+    ResultColumn("verdict_note", ColumnKind.TEXT, "kept for reviews of the videos; nothing writes it yet"),
+    ResultColumn("reviewed_at", ColumnKind.TIME, "kept for reviews of the videos; nothing writes it yet"),
+    _Needed("end_image_path", ColumnKind.TEXT, "as in the manifest"),
+    _Needed("request_width", ColumnKind.INTEGER, "the manifest's `width`", unit="pixels"),
+    _Needed("request_height", ColumnKind.INTEGER, "the manifest's `height`", unit="pixels"),
+    _Needed("fingerprint", ColumnKind.WORD, "hash of the request as the manifest states it", nullable=False),
+    _Needed("in_manifest", ColumnKind.BOOLEAN, "in the manifest as last read", nullable=False),
     _Needed(
-        "rerun_wanted", Kind.BOOLEAN, "a rerun asked for the row and has not sent it", nullable=False, default="false"
+        "rerun_wanted",
+        ColumnKind.BOOLEAN,
+        "a rerun asked for the row and has not sent it",
+        nullable=False,
+        default="false",
     ),
-    _Needed("due_at", Kind.TIME, "when settle looks at it next", cleared=True),
+    _Needed("due_at", ColumnKind.TIME, "when settle looks at it next", cleared=True),
     _Needed(
         "order_id",
-        Kind.INTEGER,
+        ColumnKind.INTEGER,
         "of the order that this generation is part of; null: none, plain `generate` sends it",
     ),
-    _Needed("image_base", Kind.TEXT, "where the row's relative image paths start"),
-    _Needed("image_stat", Kind.TEXT, "size and time of change of its local images, as last seen"),
-    _Needed("image_bytes", Kind.LARGE_INTEGER, "the size of its local images", unit="bytes"),
-    _Needed("image_sha256", Kind.TEXT, "of the images' bytes, as sent", cleared=True),
+    _Needed("image_base", ColumnKind.TEXT, "where the row's relative image paths start"),
+    _Needed("image_stat", ColumnKind.TEXT, "size and time of change of its local images, as last seen"),
+    _Needed("image_bytes", ColumnKind.LARGE_INTEGER, "the size of its local images", unit="bytes"),
+    _Needed("image_sha256", ColumnKind.TEXT, "of the images' bytes, as sent", cleared=True),
     _Needed(
         "request_sha256",
-        Kind.WORD,
+        ColumnKind.WORD,
         "of the request as sent, whatever its name and its paths; set by the intent",
         cleared=True,
     ),
-    _Needed("paid_as", Kind.TEXT, _HELD, cleared=True),
+    _Needed("paid_as", ColumnKind.TEXT, _HELD, cleared=True),
     _Needed(
         "waited_until",
-        Kind.TIME,
+        ColumnKind.TIME,
         "until when a row of which the API says nothing that is known is waited for, and holds a render window",
         cleared=True,
     ),

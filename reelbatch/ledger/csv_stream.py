@@ -14,13 +14,13 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DatabaseError
 
 from reelbatch.domain import Batch
-from reelbatch.ledger.columns import EXPORTED, RESULT_COLUMNS, Kind
+from reelbatch.ledger.columns import EXPORTED, RESULT_COLUMNS, ColumnKind
 from reelbatch.ledger.schema import SHOWN
 
 NULLS = ("", "NULL")
 TRUE, FALSE = ("1", "t"), ("0", "f")
 
-_TEXTS = frozenset({Kind.WORD, Kind.TEXT})
+_TEXTS = frozenset({ColumnKind.WORD, ColumnKind.TEXT})
 _ORDER, _SQLITE_ORDER = "batch, row_number, row_key, generation", "batch, row_number, rowid"
 """SQLite finds the second one in an index, without reading the rows."""
 
@@ -49,7 +49,7 @@ def lines(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generato
 def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
     batch = wanted.batch
     # It may write a float with too few digits, so it hands these over as they are.
-    apart = tuple(column.name for column in EXPORTED if column.kind is Kind.FLOAT)
+    apart = tuple(column.name for column in EXPORTED if column.kind is ColumnKind.FLOAT)
     inside = tuple(column for column in EXPORTED if column.name not in apart)
     line = ",".join("%Q" if column.kind in _TEXTS else "%s" for column in inside)
     values = ", ".join(f"generations.{column.name}" for column in inside)
@@ -76,7 +76,7 @@ def _of_postgres(connection: Connection, wanted: Wanted, rows_at_once: int) -> G
     quoted = ", ".join(column.name for column in EXPORTED if column.kind in _TEXTS)
     values = ", ".join(
         f"to_char({column.name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-        if column.kind is Kind.TIME
+        if column.kind is ColumnKind.TIME
         else column.name
         for column in EXPORTED
     )

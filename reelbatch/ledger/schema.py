@@ -44,7 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from reelbatch.domain import SUMS, RowState
-from reelbatch.ledger.columns import COLUMNS, Kind, ResultColumn
+from reelbatch.ledger.columns import COLUMNS, ColumnKind, ResultColumn
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -71,14 +71,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-_SQL_TYPES: Mapping[Kind, type[TypeEngine[Any]]] = {
-    Kind.WORD: String,
-    Kind.TEXT: Text,
-    Kind.INTEGER: Integer,
-    Kind.LARGE_INTEGER: BigInteger,
-    Kind.FLOAT: Float,
-    Kind.BOOLEAN: Boolean,
-    Kind.TIME: UtcDateTime,
+_SQL_TYPES: Mapping[ColumnKind, type[TypeEngine[Any]]] = {
+    ColumnKind.WORD: String,
+    ColumnKind.TEXT: Text,
+    ColumnKind.INTEGER: Integer,
+    ColumnKind.LARGE_INTEGER: BigInteger,
+    ColumnKind.FLOAT: Float,
+    ColumnKind.BOOLEAN: Boolean,
+    ColumnKind.TIME: UtcDateTime,
 }
 
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from reelbatch.manifest.parsing import hidden
+from reelbatch.storage.errors import Trouble
 
 _SEVERAL = re.compile(r"[,;|\s]\s*https?://|^https?://\S*?[,;|]\s*//\w", re.IGNORECASE)
 _DROPBOX_FILE = re.compile(r"[?&](dl|raw)=1\b")
 _PATH = "Write a path that this machine sees, relative to the manifest's folder and with /."
-
-
-class Trouble(NamedTuple):
-    """What is wrong and what to do."""
-
-    what: str
-    remedy: str
 
 
 _KINDS = (

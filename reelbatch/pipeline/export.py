@@ -26,7 +26,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, ReelbatchError, UsageError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, csv_stream, queries
-from reelbatch.ledger.columns import EXPORTED, Kind
+from reelbatch.ledger.columns import EXPORTED, ColumnKind
 from reelbatch.ledger.csv_stream import Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back, one_ahead
@@ -42,13 +42,13 @@ if TYPE_CHECKING:  # most of the program gets by without it, and it takes a whil
 ROWS_AT_ONCE = 10_000
 
 _ARROW_TYPES = {
-    Kind.WORD: pa.string(),
-    Kind.TEXT: pa.string(),
-    Kind.INTEGER: pa.int64(),
-    Kind.LARGE_INTEGER: pa.int64(),
-    Kind.FLOAT: pa.float64(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
+    ColumnKind.WORD: pa.string(),
+    ColumnKind.TEXT: pa.string(),
+    ColumnKind.INTEGER: pa.int64(),
+    ColumnKind.LARGE_INTEGER: pa.int64(),
+    ColumnKind.FLOAT: pa.float64(),
+    ColumnKind.BOOLEAN: pa.bool_(),
+    ColumnKind.TIME: pa.timestamp("us", tz="UTC"),
 }
 SCHEMA = pa.schema(
     [pa.field(column.name, _ARROW_TYPES[column.kind], nullable=column.nullable) for column in EXPORTED]

@@ -274,8 +274,8 @@ def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
-    limiter = ConcurrencyLimiter(settings.concurrency, _starts(ledger, settings))
-    upload_plan = UploadOptions(
+    limiter = ConcurrencyLimiter(settings.concurrency, _rate_limiter(ledger, settings))
+    uploads = UploadOptions(
         api=settings.base_url,
         run_id=run_id,
         attempts=settings.retry_attempts,
@@ -283,7 +283,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         max_wait_s=settings.retry_max_wait_s,
         images=_image_bounds(settings),
     )
-    plan = SubmitOptions(
+    options = SubmitOptions(
         run_id=run_id,
         concurrency=settings.concurrency,
         attempts=settings.retry_attempts,
@@ -300,7 +300,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         doubts_in_a_row=settings.doubts_in_a_row,
         doubt_probe_wait_s=settings.doubt_probe_wait_s,
     )
-    return Submitter(ledger, client, Uploader(client, ledger, upload_plan, limiter.sleep), plan, limiter)
+    return Submitter(ledger, client, Uploader(client, ledger, uploads, limiter.sleep), options, limiter)
 
 
 def _image_bounds(settings: Settings) -> ImageBounds:
@@ -309,7 +309,7 @@ def _image_bounds(settings: Settings) -> ImageBounds:
     return ImageBounds(schemes=settings.image_schemes, upload=upload)
 
 
-def _starts(ledger: Ledger, settings: Settings) -> RateLimiter | None:
+def _rate_limiter(ledger: Ledger, settings: Settings) -> RateLimiter | None:
     if settings.rate_limit is None:
         return None
     api = api_of(settings.base_url)

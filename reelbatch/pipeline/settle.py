@@ -118,14 +118,14 @@ def render_window(settings: Settings) -> int | None:
 async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:
     """Settle what is finished while rows are sent, and tell the window how many videos are not. Until cancelled."""
     api = api_of(settings.base_url)
-    plan = replace(settle_options(settings, None), wait=False, api=api, downloads=None)
+    options = replace(settle_options(settings, None), wait=False, api=api, downloads=None)
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
             window.count(await asyncio.to_thread(ledger.read, partial(accounts.unfinished, api=api)))
         await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
         with suppress(Exception):
-            await Settler(ledger, client, plan).run()
+            await Settler(ledger, client, options).run()
 
 
 def settle_options(settings: Settings, batch: Batch | None) -> SettleOptions:

@@ -199,14 +199,16 @@ class Unfit(ApiError):  # noqa: N818 - what is on disk and what the storage has 
     """The transfer can't go on where the last one ended; it has to begin again."""
 
 
-class Source(Protocol):
+class Downloader(Protocol):
     """What streams a video: the client."""
 
     def download(self, url: str, *, offset: int = 0) -> AbstractAsyncContextManager[Any]:
         """The answer to a GET of `url` from `offset` bytes on."""
 
 
-async def transfer(source: Source, url: str, part: Path, *, resume: bool = True, largest: int = LARGEST_VIDEO) -> int:
+async def transfer(
+    source: Downloader, url: str, part: Path, *, resume: bool = True, largest: int = LARGEST_VIDEO
+) -> int:
     """Stream `url` into `part`; with `resume`, what is in it already is not asked for. Returns the video's bytes.
 
     Every byte is written at its own position and nothing is cut off before the end is known, so two that stream the

@@ -41,19 +41,19 @@ Item = TypeVar("Item")
 class DueRowQueue:
     """Hands out rows to look at. However many there are, no more than a page of them is in memory."""
 
-    def __init__(self, ledger: Ledger, plan: SettleOptions) -> None:
+    def __init__(self, ledger: Ledger, options: SettleOptions) -> None:
         self._ledger = ledger
-        self._plan = plan
-        self._interval = timedelta(seconds=max(plan.poll_interval_s, _SHORTEST_INTERVAL_S))
+        self._options = options
+        self._interval = timedelta(seconds=max(options.poll_interval_s, _SHORTEST_INTERVAL_S))
         self._batches: list[Batch] = []
         self._opened = utc_now()
         self._quiet_until: datetime | None = None
         self._taken: deque[Rendered] = deque()
-        self._page = _PAGES_OF * plan.concurrency
+        self._page = _PAGES_OF * options.concurrency
         self._taken_at: datetime | None = None
         self._refunds_at: datetime | None = None
         self._unfiled: deque[Finished] = deque()
-        self._presence = Presence(plan.downloads)
+        self._presence = Presence(options.downloads)
         self._to_search: deque[Batch] = deque()
         self._after: tuple[RowKey, int] | None = None
 
@@ -61,7 +61,7 @@ class DueRowQueue:
         """See which batches there are, and that each of their unsettled rows has its time."""
         await self._see_batches()
         self._opened = utc_now()
-        if self._plan.downloads:
+        if self._options.downloads:
             self._to_search = deque(self._batches)
 
     async def due(self, limit: int) -> list[Rendered]:
@@ -78,7 +78,7 @@ class DueRowQueue:
         self._fit_page(now)
         item = TakeDue(
             batches=tuple(self._batches),
-            now=now if self._plan.wait else self._opened,
+            now=now if self._options.wait else self._opened,
             limit=self._page,
             again=now + self._interval,
             again_long=now + 2 * self._interval,
@@ -92,7 +92,7 @@ class DueRowQueue:
         return self._quiet_until is not None and now < self._quiet_until <= now + self._interval
 
     def _fit_page(self, now: datetime) -> None:
-        smallest = _PAGES_OF * self._plan.concurrency
+        smallest = _PAGES_OF * self._options.concurrency
         if self._taken_at is not None:
             lasted = now - self._taken_at
             if lasted < min(_SOON, self._interval / 4):
@@ -106,7 +106,7 @@ class DueRowQueue:
         now = utc_now()
         if not self._batches or (self._refunds_at is not None and now < self._refunds_at):
             return []
-        by = now if self._plan.wait else self._opened
+        by = now if self._options.wait else self._opened
         item = TakeUnrefunded(tuple(self._batches), by, limit, _BETWEEN_LOOKS)
         found = await write(self._ledger, due.take_unrefunded, item)
         if len(found) < limit:
@@ -131,7 +131,7 @@ class DueRowQueue:
 
     async def rest_s(self, besides: set[RowId]) -> float | None:
         """Seconds until the next row is due, not counting `besides`; None where there is nothing left to wait for."""
-        if not self._plan.wait:
+        if not self._options.wait:
             return None
         await self._see_batches()
         names, others = tuple(self._batches), frozenset(besides)
@@ -148,15 +148,15 @@ class DueRowQueue:
         return await self._read(lambda connection: due.unsettled(connection, names))
 
     async def _see_batches(self) -> None:
-        plan, known = self._plan, set(self._batches)
-        if plan.batch is not None:
-            found = [plan.batch]
+        options, known = self._options, set(self._batches)
+        if options.batch is not None:
+            found = [options.batch]
         else:
-            found = await self._read(lambda connection: due.batches_of(connection, plan.api))
+            found = await self._read(lambda connection: due.batches_of(connection, options.api))
         for batch in found:
             if batch not in known:
                 await write(self._ledger, due.schedule, (batch, utc_now()))
-                if plan.wait:  # whoever sits there and waits is told how they stand now
+                if options.wait:  # whoever sits there and waits is told how they stand now
                     await write(self._ledger, due.recall, (batch, utc_now()))
                 self._batches.append(batch)
 

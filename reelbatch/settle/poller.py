@@ -52,14 +52,14 @@ def final_of(row: Rendered, video: Video) -> Final | None:
 class Poller:
     """Asks about videos and writes down what it hears."""
 
-    def __init__(self, ledger: Ledger, client: Client, stats: SettleStats, plan: SettleOptions) -> None:
-        self.backoff = SharedBackoff(plan.poll_interval_s)
+    def __init__(self, ledger: Ledger, client: Client, stats: SettleStats, options: SettleOptions) -> None:
+        self.backoff = SharedBackoff(options.poll_interval_s)
         self.given_up: set[RowId] = set()
         self._ledger = ledger
         self._client = client
         self._stats = stats
-        self._interval_s = plan.poll_interval_s
-        self._holds = timedelta(seconds=plan.unknown_state_holds_s)
+        self._interval_s = options.poll_interval_s
+        self._holds = timedelta(seconds=options.unknown_state_holds_s)
         self._unrefunded: set[VideoId] = set()  # that failed in this run
         self._failures: dict[RowId, tuple[int, float]] = {}  # how many in a row, and when the first of them was asked
 

@@ -24,16 +24,16 @@ class Settler:
     Args:
         ledger: the results table.
         client: the API.
-        plan: which videos, and how.
+        options: which videos, and how.
     """
 
-    def __init__(self, ledger: Ledger, client: Client, plan: SettleOptions) -> None:
+    def __init__(self, ledger: Ledger, client: Client, options: SettleOptions) -> None:
         self.stats = SettleStats()
         self._ledger = ledger
         self._client = client
-        self._plan = plan
-        self._due_rows = DueRowQueue(ledger, plan)
-        self._poller = Poller(ledger, client, self.stats, plan)
+        self._options = options
+        self._due_rows = DueRowQueue(ledger, options)
+        self._poller = Poller(ledger, client, self.stats, options)
         self._downloads: Downloads | None = None
         self._at_work: dict[RowId, asyncio.Task[None]] = {}
         self._ending = asyncio.Event()
@@ -66,8 +66,8 @@ class Settler:
         return self.stats
 
     async def _run(self) -> None:
-        if self._plan.timeout_s is not None:
-            self._deadline = asyncio.get_running_loop().time() + self._plan.timeout_s
+        if self._options.timeout_s is not None:
+            self._deadline = asyncio.get_running_loop().time() + self._options.timeout_s
         try:
             await self._due_rows.open()
             await self._follow()
@@ -83,15 +83,15 @@ class Settler:
                 self.stats.unsettled = await self._due_rows.unsettled()
 
     async def _open_folder(self) -> DownloadTarget | None:
-        if not self._plan.downloads:
+        if not self._options.downloads:
             return None
-        folder = await asyncio.to_thread(open_target, self._plan.downloads)
+        folder = await asyncio.to_thread(open_target, self._options.downloads)
         await asyncio.to_thread(folder.prepare)
         access = Access(
             get=self._poller.get,
             sleep=self._sleep,
-            wait_s=self._plan.poll_interval_s,
-            largest=self._plan.largest_video,
+            wait_s=self._options.poll_interval_s,
+            largest=self._options.largest_video,
         )
         self._downloads = Downloads(self._ledger, self._client, folder, access)
         return folder
@@ -108,13 +108,13 @@ class Settler:
 
     async def _rest_s(self) -> float | None:
         """Seconds until there may be something to start; None where only what is under way can bring it."""
-        if len(self._at_work) >= self._plan.concurrency:
+        if len(self._at_work) >= self._options.concurrency:
             return None
         return await self._due_rows.rest_s(self._poller.given_up)
 
     async def _start_rows(self) -> bool:
         """Start as many rows as there are free places; whether there may be more to start at once."""
-        free = self._plan.concurrency - len(self._at_work)
+        free = self._options.concurrency - len(self._at_work)
         if free < 1 or self._poller.backoff.left_s():
             return False
         rows = [row for row in await self._due_rows.due(free) if row.id not in self._at_work]
@@ -174,7 +174,7 @@ class Settler:
 
     def _ended(self) -> bool:
         if self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline:
-            self._end(SettleReason.TIMED_OUT, f"stopped following after {self._plan.timeout_s:g} s")
+            self._end(SettleReason.TIMED_OUT, f"stopped following after {self._options.timeout_s:g} s")
         return self._ending.is_set()
 
     async def _wait(self, seconds: float | None) -> None:

@@ -23,7 +23,7 @@ _NOT_FOUND = 404
 _REFUNDED = frozenset({RowState.ERROR, RowState.CANCELED})
 
 
-class Asked(Protocol):
+class VideoReader(Protocol):
     """What knows videos: the client."""
 
     async def get_video(self, video_id: str) -> Video:
@@ -58,7 +58,7 @@ class Confirmer:
         min_age_s: seconds after which a 404 is believed: a video may be known later than its id.
     """
 
-    def __init__(self, asked: Asked, run: Waiting, retries: RetryPolicy, min_age_s: float) -> None:
+    def __init__(self, asked: VideoReader, run: Waiting, retries: RetryPolicy, min_age_s: float) -> None:
         self._asked = asked
         self._run = run
         self._retries = retries
@@ -82,7 +82,7 @@ class Confirmer:
             wait_s = min(2 * wait_s, self._retries.max_wait_s)
 
 
-async def ask_once(asked: Asked, doubt: Outcome, token: Token, *, believe_unknown: bool) -> Outcome:
+async def ask_once(asked: VideoReader, doubt: Outcome, token: Token, *, believe_unknown: bool) -> Outcome:
     """The same with one question; `believe_unknown`: the API has had its time to know the video.
 
     Raises:

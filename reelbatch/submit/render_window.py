@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from reelbatch.submit.concurrency import Stopped
 
 
-class Slot:
+class RenderSlot:
     """One create's place in the window; it stays taken when the create led to a video."""
 
     def __init__(self) -> None:
@@ -50,14 +50,14 @@ class RenderWindow:
             self.unfinished = max(self.unfinished, self.limit)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Slot]:
+    async def place(self) -> AsyncIterator[RenderSlot]:
         """A place for one create.
 
         Raises:
             Stopped: nobody enters any more.
         """
         await self._enter()
-        place = Slot()
+        place = RenderSlot()
         try:
             yield place
         finally:

@@ -111,12 +111,12 @@ class Uploader:
     """Turns what the manifest states into what a create is given."""
 
     def __init__(
-        self, client: Client, ledger: Ledger, plan: UploadOptions, sleep: Callable[[float], Awaitable[None]]
+        self, client: Client, ledger: Ledger, options: UploadOptions, sleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self.bases: dict[str, str] = {}  # where this machine has the images that a row's own base has elsewhere
         self._client = client
         self._ledger = ledger
-        self._plan = plan
+        self._options = options
         self._sleep = sleep
         self._slots = BatchLoader(self._ask_for_slots, _SLOTS_A_CALL)
         self._known = BatchLoader(self._find, _LOOKUPS_AT_ONCE)
@@ -139,7 +139,7 @@ class Uploader:
         source = resolve_image(stated, self.bases.get(base, base))
         if image_kind(source) in {ImageKind.URL, ImageKind.ASSET}:
             return Asset(source, mark=source)
-        self._plan.images.refuse(stated, source)
+        self._options.images.refuse(stated, source)
         return await self._once(f"path:{source}", lambda: self._from_file(source))
 
     def stop(self) -> None:
@@ -155,7 +155,7 @@ class Uploader:
         """
         if asset.sha256 is None:
             return
-        lookup = uploads.Lookup(self._plan.api, asset.sha256)
+        lookup = uploads.Lookup(self._options.api, asset.sha256)
         known = await self._ledger.write(uploads.find, lookup)
         if known is not None and known.file_path == asset.path:
             await self._ledger.write(uploads.forget, lookup)
@@ -178,7 +178,7 @@ class Uploader:
 
     async def _from_file(self, source: str) -> Asset:
         async with self._local(source) as path, self._uploading:
-            bound = self._plan.images.upload
+            bound = self._options.images.upload
             seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path, bound)
             asset = await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
         if image_kind(source) is ImageKind.LOCAL:
@@ -198,10 +198,10 @@ class Uploader:
 
     async def _fetch_once(self, source: str, copy: Path) -> None:
         async with self._fetching:
-            await _fetch(source, copy, self._plan.images.upload)
+            await _fetch(source, copy, self._options.images.upload)
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
-        api, sha256 = self._plan.api, seen.sha256
+        api, sha256 = self._options.api, seen.sha256
         if sha256 in self._saving:
             return self._saving[sha256][0]
         known = await self._known.get(uploads.Lookup(api, sha256))
@@ -212,7 +212,7 @@ class Uploader:
         begun = utc_now()
         slot = await self._upload(path, seen)
         asset = Asset(slot.file_path, sha256, uploaded_at=begun)
-        self._save(asset, uploads.Upload(api, sha256, slot.file_path, seen.info.size, begun, self._plan.run_id))
+        self._save(asset, uploads.Upload(api, sha256, slot.file_path, seen.info.size, begun, self._options.run_id))
         return asset
 
     def _save(self, asset: Asset, upload: uploads.Upload) -> None:
@@ -233,8 +233,8 @@ class Uploader:
         return await self._tried(partial(self._upload_once, path, seen), _may_work_later)
 
     async def _tried(self, work: Callable[[], Awaitable[Result]], is_worth_it: Callable[[Exception], bool]) -> Result:
-        plan = self._plan
-        policy = RetryPolicy(attempts=plan.attempts, wait_s=plan.wait_s, max_wait_s=plan.max_wait_s)
+        options = self._options
+        policy = RetryPolicy(attempts=options.attempts, wait_s=options.wait_s, max_wait_s=options.max_wait_s)
         return await retry(work, policy, on_error(is_worth_it), self._sleep)
 
     async def _upload_once(self, path: Path, seen: _Seen) -> UploadSlot:

@@ -52,4 +52,4 @@ def run_here(folder: Path, *arguments: str | Path, stdin: IO[str] | None = None,
             main()
     for said in (out, err):
         said.flush()
-    return Ran(int(left.value.code or 0), out.buffer.getvalue(), err.buffer.getvalue())  # type: ignore[attr-defined]
+    return Ran(int(left.value.code or 0), out.buffer.getvalue(), err.buffer.getvalue())  # type: ignore[attr-defined]  # a BytesIO

@@ -42,10 +42,10 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
 ) -> None:
     """List rows in doubt with what to look for, and clear them up."""
-    from reelbatch.cli.decisions import Request, run
+    from reelbatch.cli.decisions import ReconcileOptions, run
 
     settings = opt.settings_of(config, sandbox=sandbox, results=results, base_url=base_url)
-    request = Request(
+    options = ReconcileOptions(
         batch=batch,
         rows=tuple(row or ()),
         video_id=video_id,
@@ -58,4 +58,4 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
         sandbox=sandbox,
         repeated=opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox),
     )
-    raise typer.Exit(run(request, settings, as_json=as_json))
+    raise typer.Exit(run(options, settings, as_json=as_json))

@@ -10,18 +10,18 @@ from pathlib import Path
 from acting import entry, load, rows_of, states
 
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.columns import CLEARED, COLUMNS, EXPORTED, Kind, ResultColumn
+from reelbatch.ledger.columns import CLEARED, COLUMNS, EXPORTED, ColumnKind, ResultColumn
 from reelbatch.ledger.schema import generations
 
 PAGE = Path(__file__).parents[3] / "docs" / "results-table.md"
 WORDS = {
-    Kind.WORD: "text",
-    Kind.TEXT: "text",
-    Kind.INTEGER: "integer",
-    Kind.LARGE_INTEGER: "integer",
-    Kind.FLOAT: "float",
-    Kind.BOOLEAN: "boolean",
-    Kind.TIME: "time, UTC",
+    ColumnKind.WORD: "text",
+    ColumnKind.TEXT: "text",
+    ColumnKind.INTEGER: "integer",
+    ColumnKind.LARGE_INTEGER: "integer",
+    ColumnKind.FLOAT: "float",
+    ColumnKind.BOOLEAN: "boolean",
+    ColumnKind.TIME: "time, UTC",
 }
 FIRST = 42
 """Columns of the first tables; what came later has to be found out for rows that are there already."""

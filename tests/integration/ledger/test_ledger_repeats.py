@@ -38,7 +38,7 @@ def pay(ledger: Ledger, *wanted: str, batch: Batch = SPRING) -> None:
 
 def counts(ledger: Ledger, *rows: Row, **options: object) -> dict[Action, int]:
     """What the manifest would come to."""
-    return {count.action: count.rows for count in load(ledger, list(rows), **options).counts}  # type: ignore[arg-type]
+    return {count.action: count.rows for count in load(ledger, list(rows), **options).counts}  # type: ignore[arg-type]  # load's own
 
 
 def test_a_key_that_was_rewritten_is_held(ledger: Ledger) -> None:

@@ -3,13 +3,14 @@
 import re
 
 import pytest
-from acting import begin, load, rows_of, set_row, states
+from acting import begin, committed, load, rows_of, set_row, states
+from sqlalchemy import Connection, select, update
 
 from reelbatch.domain import HAS_ID, TRANSITIONS, RowState
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, transitions
 from reelbatch.ledger.columns import RESULT_COLUMNS
-from reelbatch.ledger.schema import generations, results
+from reelbatch.ledger.schema import VIEW, generations, results, schema_version
 from reelbatch.ledger.transitions import Move
 
 MOVES = {name: value for name, value in vars(transitions).items() if isinstance(value, Move)} | {
@@ -77,6 +78,32 @@ def test_a_move_that_is_no_transition_can_not_be_defined() -> None:
 def test_the_exported_columns_are_the_documented_ones() -> None:
     """Names and order of the results are a promise to whoever reads them."""
     assert ", ".join(RESULT_COLUMNS) == EXPORTED
+
+
+def test_a_table_of_version_4_is_read_on_by_its_new_names(ledger_url: str) -> None:
+    """On SQLite and on Postgres: which rows the manifest has, and what they cost at worst, are as they were."""
+    with Ledger(ledger_url) as ledger:
+        load(ledger, rows_of("a", "b"))
+        worker = begin(ledger)
+        worker.send(worker.claim(1)[0])
+        set_row(ledger, "b", in_manifest=False)
+        cost = committed(ledger)
+        ledger.change(_as_version_4)
+    with Ledger(ledger_url) as ledger:
+        assert (committed(ledger), cost > 0) == (cost, True)
+        query = select(results.c.row_key, generations.c.in_manifest).join_from(
+            results, generations, results.c.row_key == generations.c.row_key
+        )
+        assert dict(ledger.read(lambda connection: connection.execute(query).all())) == {"a": True, "b": False}
+        assert begin(ledger, "run-2").claim() == []  # one was sent, and the manifest has the other no more
+
+
+def _as_version_4(connection: Connection) -> None:
+    connection.exec_driver_sql("DROP VIEW results")
+    connection.exec_driver_sql("ALTER TABLE batches RENAME COLUMN worst_case TO committed")
+    connection.exec_driver_sql("ALTER TABLE generations RENAME COLUMN in_manifest TO listed")
+    connection.exec_driver_sql(VIEW.replace("in_manifest", "listed"))
+    connection.execute(update(schema_version).values(version=4))
 
 
 def test_times_come_back_in_utc(ledger: Ledger) -> None:
