@@ -93,7 +93,7 @@ class ImageChecks:
 
     def _finding(self, column: str, stated: str) -> RequestIssue | None:
         if trouble := address_trouble(stated):
-            return RequestIssue(column, shown_image(stated), *trouble)
+            return RequestIssue(column, shown_image(stated), trouble.what, trouble.remedy)
         address = resolve_image(stated, self._base) if self._on_the_web else stated
         if image_kind(address) is ImageKind.URL:
             return _url_finding(column, address)
