@@ -38,7 +38,7 @@ def by_csv_module_with_backslashes(path: Path, rows: Sequence[Row], delimiter: s
 
 
 def by_pandas(path: Path, rows: Sequence[Row], delimiter: str) -> dict[str, Any]:
-    """As notebooks do, with a mark as Excel likes it, and line ends with which pandas quotes a lone carriage return."""
+    """As notebooks do, with a mark as Excel likes it, and line ends that make pandas quote a lone carriage return."""
     frame = pd.DataFrame([tuple(row) for row in rows], columns=NAMES, dtype=object)
     frame.to_csv(path, sep=delimiter, index=False, encoding="utf-8-sig", lineterminator="\r\n")
     return {}
