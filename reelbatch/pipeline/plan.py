@@ -19,6 +19,7 @@ from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, load_models
 from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.resources import table_is_new, table_shown
 from reelbatch.settings import Settings
 
@@ -339,5 +340,7 @@ def _same_request(first: int, last: int) -> str:
 
 
 def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:
-    per_credit = settings.dollar_rate(models.dollars_per_credit)
-    return None if per_credit is None else round(models.dollars(credits_, per_credit=per_credit), 2)
+    if settings.dollars_per_credit is not None:
+        return round(models.dollars(credits_, per_credit=settings.dollars_per_credit), 2)
+    rate = rate_of(settings)
+    return None if rate is None else rate.of(credits_)
