@@ -268,6 +268,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
+    for words in report.drifted:
+        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))

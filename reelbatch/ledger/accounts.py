@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    false,
     func,
     not_,
     or_,
@@ -159,6 +160,14 @@ def seen_prices(connection: Connection, api: str | None = None) -> list[SeenPric
         SeenPrice(PriceClass(*kind), Price(charged, settled, at - seen_at < KEPT), seen_at)
         for *kind, charged, settled, seen_at in found
     ]
+
+
+def has_kind(connection: Connection, batch: Batch, kind: PriceClass) -> bool:
+    """Whether a row of the batch asks for a video of this class."""
+    stated = (func.coalesce(_g.model, "default"), func.coalesce(_g.resolution, "default"))
+    asked = (func.coalesce(_g.audio, false()), func.coalesce(_g.end_seconds, 0.0))
+    same = (is_ == value for is_, value in zip((*stated, *asked), kind[2:], strict=True))
+    return connection.execute(select(_g.batch).where(_g.batch == batch, *same).limit(1)).first() is not None
 
 
 _FIND = select(prices.c.charged, prices.c.settled, prices.c.seen_at).where(

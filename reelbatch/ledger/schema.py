@@ -190,6 +190,7 @@ attempts = Table(
     Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
     Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
     Column("odd_figure", Text),  # why a figure of the API was not believed
+    Column("settled_at", UtcDateTime),  # when `credits_final` was written last: the final figure, or a later refund
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)

@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Request
-from reelbatch.ledger.accounts import PriceClass, SeenPrice, seen_prices
+from reelbatch.domain import Batch, Request
+from reelbatch.ledger.accounts import Payer, PriceClass, SeenPrice, has_kind, seen_prices
 from reelbatch.model_table import DEFAULT_MODEL, load_models
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class Observed:
     settled: int | None  # what the last finished video cost
     estimate: int | None
     seen_at: datetime
+
+    @property
+    def kind(self) -> PriceClass:
+        """The price class."""
+        return PriceClass(self.api, self.account, self.model, self.resolution, self.audio, self.seconds)
 
     @property
     def drift(self) -> float | None:
@@ -66,6 +71,13 @@ def observed(ledger: Ledger, settings: Settings, api: str | None = None) -> list
 def drifted(found: Iterable[Observed]) -> list[Observed]:
     """Those whose finished videos cost more or less than estimated."""
     return [each for each in found if each.has_drifted]
+
+
+def drifted_in(ledger: Ledger, settings: Settings, batch: Batch, payer: Payer) -> list[str]:
+    """Kinds of video of this batch whose price is another one for whoever pays for it, in words."""
+    found = drifted(observed(ledger, settings, payer.api))
+    own = [each for each in found if each.account in {payer.account, payer.key_hash}]
+    return [str(each) for each in own if ledger.read(partial(has_kind, batch=batch, kind=each.kind))]
 
 
 def request_of(kind: PriceClass) -> Request:

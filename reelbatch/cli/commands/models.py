@@ -82,8 +82,8 @@ def _print_models(known: ModelTable) -> None:
         table.add_row(render.cell(name), render.cell(seconds), *texts, style="dim" if model.old else None)
     render.out.print(table)
     render.out.print(
-        "[dim]Credits for one second of output: 48+24 with audio 24 more, 60x2 twice as much, ? not known. "
-        "Dim: accepted, no longer listed.[/]"
+        "[dim]Credits for one second; 48+24: with audio 24 more; 60x2: twice as much; ?: not known.\n"
+        "In dim letters: accepted, no longer listed by the API.[/]"
     )
 
 
@@ -141,8 +141,10 @@ def _print_check(seen: Sequence[Observed], drift: Sequence[Observed]) -> None:
         render.out.print(render.cell(f"{each} ({each.drift:+.1%})"))
     settled = [each for each in seen if each.drift is not None]
     if drift:
-        render.out.print(f"{len(drift):,} of {len(settled):,} kinds of video differ: correct the table of models.")
+        render.out.print(
+            f"Kinds of video that differ: {len(drift):,} of {len(settled):,}. Correct the table of models."
+        )
     elif settled:
-        render.out.print(f"{len(settled):,} kinds of video cost what the table of models says.")
+        render.out.print(f"Kinds of video that cost what the table of models says: {len(settled):,}, none differs.")
     else:
         render.out.print("No finished video of a known rate yet, so nothing can be compared.")
