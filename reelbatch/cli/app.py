@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from reelbatch.cli.commands.batches import batches
+from reelbatch.cli.commands.doctor import doctor
 from reelbatch.cli.commands.export import export
 from reelbatch.cli.commands.generate import generate
 from reelbatch.cli.commands.models import models
@@ -77,6 +78,7 @@ for command in (
     models,
     export,
     reconcile,
+    doctor,
     webhook,
     sandbox,
 ):

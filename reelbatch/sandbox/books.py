@@ -115,7 +115,7 @@ class Books:
     @property
     def topped_up(self) -> int:
         """Credits that were bought since the start."""
-        return self._counts.get(_TOPPED_UP, 0)
+        return int(self._counts.get(_TOPPED_UP, 0))
 
     def top_up(self, credits_: int) -> None:
         """Somebody buys credits."""
