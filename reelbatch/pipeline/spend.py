@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 
 from reelbatch.domain import Credits
 from reelbatch.errors import SettingsError, UsageError
-from reelbatch.failpoints import point
 from reelbatch.ledger import spending
 from reelbatch.ledger.spending import Wanted
 from reelbatch.pipeline.dollars import DollarRate, rate_of
@@ -165,7 +164,6 @@ def write_csv(found: Spend, target: str) -> None:
         return
     try:
         with replacing(Path(target)) as file:
-            point("export.write")
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:
         raise UsageError(f"--csv {target}: can't be written: {error}") from error
