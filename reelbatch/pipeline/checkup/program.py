@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, version
+from typing import NamedTuple, Self
 from urllib.request import getproxies
 
-from packaging.requirements import Requirement
-
 from reelbatch.client import ssl_context
+from reelbatch.extras import EXTRAS, missing, remedy
 from reelbatch.pipeline.checkup.checks import Check, Health, ok, problem
 from reelbatch.storage.files import redact_url
 
 _OLDEST = (3, 11)
-_NOT_FOR_RUNS = frozenset({"build"})
-"""Extras that nobody needs to run anything."""
 _PROXIES = ("http", "https", "all")
 
 
@@ -31,43 +31,55 @@ def interpreter() -> Iterator[Check]:
 
 
 def packages() -> Iterator[Check]:
-    """Each package that is needed, in a version that will do; then the extras."""
-    stated = [Requirement(line) for line in distribution("reelbatch").requires or []]
-    needed = [each for each in stated if each.marker is None or each.marker.evaluate({"extra": ""})]
-    if wrong := [words for each in needed if (words := _wrong(each)) is not None]:
+    """Each package that every run needs, in a version that will do; then the extras."""
+    needed = [found for line in distribution("reelbatch").requires or [] if (found := _Needed.of(line)) is not None]
+    if wrong := [words for each in needed if (words := each.objection()) is not None]:
         yield problem("packages", ", ".join(wrong), "python -m pip install --require-hashes -r requirements.lock")
     else:
         yield ok("packages", f"reelbatch {version('reelbatch')} and the {len(needed)} packages that it needs")
-    yield from _extras([each for each in stated if each not in needed])
-
-
-def _wrong(needed: Requirement) -> str | None:
-    found = _version(needed.name)
-    if found is None:
-        return f"{needed.name} is missing"
-    fits = needed.specifier.contains(found, prereleases=True)
-    return None if fits else f"{needed.name} is {found}, and should be {needed.specifier}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _extras(optional: list[Requirement]) -> Iterator[Check]:
-    names = distribution("reelbatch").metadata.get_all("Provides-Extra") or []
-    there: list[str] = []
-    absent: list[str] = []
-    for name in (name for name in names if name not in _NOT_FOR_RUNS):
-        own = [each for each in optional if each.marker and each.marker.evaluate({"extra": name})]
-        (absent if any(_wrong(each) for each in own) else there).append(name)
-    if there:
+    absent = [extra for extra in EXTRAS if missing(extra)]
+    if there := [extra for extra in EXTRAS if extra not in absent]:
         yield ok("extras", f"installed: {', '.join(there)}")
     if absent:
-        remedy = f"Where you need one: python -m pip install 'reelbatch[{absent[0]}]'"
-        yield Check("extras", Health.ABSENT, f"not installed: {', '.join(absent)}", remedy)
+        yield Check("extras", Health.ABSENT, f"not installed: {', '.join(absent)}", remedy(absent[0]))
+
+
+class _Needed(NamedTuple):
+    """A package, and the bounds of its version: `>=`, `<` or `==`, and numbers between dots."""
+
+    name: str
+    bounds: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, stated: str) -> Self | None:
+        """As the metadata of a package states it; None: it is an extra's."""
+        package, _, marker = stated.partition(";")
+        if "extra" in marker:
+            return None
+        return cls(_NAME.match(package)[0], tuple(_BOUND.findall(package)))  # type: ignore[index]  # a name begins it
+
+    def objection(self) -> str | None:
+        """What is wrong with what is installed."""
+        try:
+            found = version(self.name)
+        except PackageNotFoundError:
+            return f"{self.name} is missing"
+        fits = all(_COMPARED[sign](_numbers(found), _numbers(bound)) for sign, bound in self.bounds)
+        wanted = ",".join(f"{sign}{bound}" for sign, bound in self.bounds)
+        return None if fits else f"{self.name} is {found}, and should be {wanted}"
+
+
+_NAME = re.compile(r"[\w.-]+")
+_BOUND = re.compile(r"(>=|==|<)\s*([\d.]+)")
+_COMPARED = {">=": operator.ge, "==": operator.eq, "<": operator.lt}
+
+
+def _numbers(stated: str) -> tuple[int, ...]:
+    """`2.0.40` as (2, 0, 40); what follows the numbers does not count."""
+    numbers = [int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", stated)[0])]  # type: ignore[index]  # always
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def proxies() -> Iterator[Check]:
