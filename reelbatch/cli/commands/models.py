@@ -68,8 +68,8 @@ def _print_models(known: ModelTable) -> None:
     offered = {name for model in known.models.values() for name in (*model.resolutions, *model.rates)}
     resolutions = sorted(offered, key=_height)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for name in ("model", "seconds"):
-        table.add_column(name, overflow="fold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("seconds", overflow="fold")
     for name in resolutions:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("end image", "audio"):
@@ -82,7 +82,7 @@ def _print_models(known: ModelTable) -> None:
         table.add_row(render.cell(name), render.cell(seconds), *texts, style="dim" if model.old else None)
     render.out.print(table)
     render.out.print(
-        "[dim]Credits for one second; 48+24: with audio 24 more; 60x2: twice as much; ?: not known.\n"
+        "[dim]Credits for one second; 48+24: with audio 24 more; 60x2: twice; ?: not known.\n"
         "In dim letters: accepted, no longer listed by the API.[/]"
     )
 

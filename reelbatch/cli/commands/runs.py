@@ -57,7 +57,7 @@ def _print(found: Sequence[RunEntry]) -> None:
         texts = (run.batch, run.command, run.user_name)
         cap = "" if run.max_credits is None else f"{run.max_credits:,}"
         figures = (f"{entry.cost.videos:,}", f"{spent.charged - spent.refunded:,}", f"{spent.in_doubt:,}", cap)
-        table.add_row(f"{run.started_at:%m-%d %H:%M}", *map(render.cell, texts), *figures, render.cell(entry.why))
+        table.add_row(f"{run.started_at:%Y-%m-%d %H:%M}", *map(render.cell, texts), *figures, render.cell(entry.why))
     render.out.print(table)
     for entry in found:
         if entry.next_step:

@@ -32,7 +32,7 @@ def interpreter() -> Iterator[Check]:
 
 def packages() -> Iterator[Check]:
     """Each package that every run needs, in a version that will do; then the extras."""
-    needed = [found for line in distribution("reelbatch").requires or [] if (found := _Needed.of(line)) is not None]
+    needed = [found for line in distribution("reelbatch").requires or [] if (found := Needed.of(line)) is not None]
     if wrong := [words for each in needed if (words := each.objection()) is not None]:
         yield problem("packages", ", ".join(wrong), "python -m pip install --require-hashes -r requirements.lock")
     else:
@@ -44,7 +44,7 @@ def packages() -> Iterator[Check]:
         yield Check("extras", Health.ABSENT, f"not installed: {', '.join(absent)}", remedy(absent[0]))
 
 
-class _Needed(NamedTuple):
+class Needed(NamedTuple):
     """A package, and the bounds of its version: `>=`, `<` or `==`, and numbers between dots."""
 
     name: str
@@ -56,7 +56,7 @@ class _Needed(NamedTuple):
         package, _, marker = stated.partition(";")
         if "extra" in marker:
             return None
-        return cls(_NAME.match(package)[0], tuple(_BOUND.findall(package)))  # type: ignore[index]  # a name begins it
+        return cls(re.split(r"[^\w.-]", package, maxsplit=1)[0], tuple(_BOUND.findall(package)))
 
     def objection(self) -> str | None:
         """What is wrong with what is installed."""
@@ -69,14 +69,13 @@ class _Needed(NamedTuple):
         return None if fits else f"{self.name} is {found}, and should be {wanted}"
 
 
-_NAME = re.compile(r"[\w.-]+")
 _BOUND = re.compile(r"(>=|==|<)\s*([\d.]+)")
 _COMPARED = {">=": operator.ge, "==": operator.eq, "<": operator.lt}
 
 
 def _numbers(stated: str) -> tuple[int, ...]:
     """`2.0.40` as (2, 0, 40); what follows the numbers does not count."""
-    numbers = [int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", stated)[0])]  # type: ignore[index]  # always
+    numbers = [int(part) for part in re.split(r"[^\d.]", stated, maxsplit=1)[0].split(".") if part]
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)

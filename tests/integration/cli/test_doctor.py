@@ -21,6 +21,7 @@ from commands import Ran, run_here
 
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.checkup.places import Mount, file_system_of
+from reelbatch.pipeline.checkup.program import Needed
 from reelbatch.sandbox import RunningSandbox, start
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port, at which nothing listens
@@ -211,6 +212,24 @@ def test_prefect_is_not_imported_for_it(tmp_path: Path) -> None:
         "batches 0",
         "models 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "objection"),
+    [
+        ("prefect==3.9.1", None),
+        ("httpx<0.29,>=0.28", None),
+        ("sqlalchemy>=99", "and should be >=99"),
+        ("no-such-package>=1", "no-such-package is missing"),
+    ],
+)
+def test_a_package_is_compared_with_what_is_needed(stated: str, objection: str | None) -> None:
+    """Missing, too old and too new are told; what only an extra needs is no part of it."""
+    needed = Needed.of(stated)
+    assert needed is not None
+    said = needed.objection()
+    assert said is None if objection is None else said is not None and said.endswith(objection)
+    assert Needed.of('s3fs>=2026.6; extra == "s3"') is None
 
 
 def test_the_deepest_mount_says_where_a_file_lies() -> None:
