@@ -67,7 +67,5 @@ def _print_readings(sheet: BalanceSheet, options: str) -> None:
     if sheet.has_more:
         render.out.print("  • and other sets of these rows")
     render.out.print(f"  • {render.cell(otherwise(sheet.left_over or 0, len(sheet.found)))}")
-    render.out.print(
-        f"To be sure, look for these tokens in the Magic Hour library; `reelbatch reconcile{render.cell(options)}` has "
-        "both commands."
-    )
+    command = render.cell(f"reelbatch reconcile{options}")
+    render.out.print(f"To be sure, look for these tokens in the Magic Hour library; `{command}` has both commands.")
