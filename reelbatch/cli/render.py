@@ -108,7 +108,8 @@ def print_plan(plan: Plan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+        rows = _count(plan.unknown_rate, "row")
+        out.print(f"  plus {rows} of unknown rate{escape(plan.observed)}; state one with --rate")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
     if plan.joined:

@@ -78,6 +78,25 @@ def test_a_price_that_nobody_estimated_can_not_drift(customer: Customer) -> None
     assert customer.run("models", "--check").code == 0
 
 
+def test_a_plan_says_what_rows_of_unknown_rate_would_cost_by_what_was_charged(customer: Customer) -> None:
+    """Marked as observed, beside the estimate and no part of it: a cap still needs a rate. Only for the same kind."""
+    customer.api.set_prices(prices={"nova-1": {"480p": 30}})
+    customer.generate(customer.manifest("spring", "pan", model="nova-1"), settle=True)
+    seconds = [2, 2, 3]
+    summer = customer.manifest("summer", "a", "b", "c", model="nova-1", end_seconds=seconds)
+    plan = customer.asked("plan", summer)
+    assert (plan["credits_estimated"], plan["unknown_rate"]) == (0, 3)
+    assert (plan["observed_rows"], plan["credits_observed"], plan["observed_models"]) == (2, 120, ["nova-1"])
+    assert (customer.asked("plan", summer, "--limit", "1")["credits_observed"]) == 60
+    words = "2 of them would cost 120 by what nova-1 was charged before (observed)"
+    assert words in customer.run("plan", summer).out
+    report = customer.generate(summer, max_credits=1000)
+    assert (report.sent, report.unsent) == (0, {"unknown_rate": 3})
+    assert customer.asked("plan", summer)["credits_observed"] == 120  # rows that wait in the table count, too
+    rated = customer.asked("plan", summer, "--rate", "10")
+    assert (rated["observed_rows"], rated["credits_estimated"]) == (0, 70)
+
+
 def test_a_drift_is_more_than_two_per_cent_either_way() -> None:
     """By settled figures: what a create was answered with may be an estimate of the API's own."""
     kind = {"api": "local", "account": "a", "model": "m", "resolution": "720p", "audio": False, "seconds": 5.0}
