@@ -108,7 +108,8 @@ def print_plan(plan: Plan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+        rows = _count(plan.unknown_rate, "row")
+        out.print(f"  plus {rows} of unknown rate{escape(plan.observed)}; state one with --rate")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
     if plan.joined:
@@ -268,6 +269,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
+    for words in report.drifted:
+        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))

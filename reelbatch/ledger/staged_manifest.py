@@ -20,6 +20,7 @@ from reelbatch.ledger.engine import (
     now,
 )
 from reelbatch.ledger.merge import Merge
+from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
@@ -42,6 +43,7 @@ class Comparison:
     held: list[Held] = field(default_factory=list)
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
+    observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
 
 
 _ANYBODY = Payer("local")
@@ -153,6 +155,7 @@ class StagedManifest:
         if options.limit is not None:
             first = staging.first_to_send(connection, batch, choice, kept.condition())
         return Comparison(
+            observed=self._observed(batch, counts if first is None else first),
             counts=counts if first is None else _limited(counts, first),
             beyond_limit=0 if first is None else _to_send(counts) - _to_send(first),
             held=held,
@@ -162,6 +165,15 @@ class StagedManifest:
             duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
             same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
         )
+
+    def _observed(self, batch: Batch, counts: Iterable[ActionCount]) -> ObservedCost:
+        """Where there is anything of unknown rate to send."""
+        if not any(count.unknown for count in counts if count.action is Action.SEND):
+            return NOTHING_OBSERVED
+        payer = payer_of(self._connection, batch)
+        if payer is None or not (payer.account or payer.key_hash):
+            payer = self._origin.payer
+        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), payer)
 
     def _search(self, batch: Batch, choice: Choice) -> list[Held]:
         if choice.options.repeats is RepeatPolicy.SEND:

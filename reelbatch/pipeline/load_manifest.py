@@ -32,9 +32,8 @@ from reelbatch.pipeline.plan import (
     manifest_of,
     origin_of,
     plan_from_json,
-    refuse_problems,
-    refuse_unusable,
 )
+from reelbatch.pipeline.plan_refusals import refuse_problems, refuse_unusable
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.printable import one_line
 from reelbatch.settings import Settings

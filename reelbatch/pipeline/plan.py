@@ -10,15 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reelbatch.domain import Batch, Issue, Row, RowKey
-from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
-from reelbatch.model_table import DEFAULT_MODEL, ModelTable, load_models
+from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
 from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.dollars import rate_of
+from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.resources import table_is_new, table_shown
 from reelbatch.settings import Settings
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
-KEYS_SHOWN = 10
 KEPT_PROBLEMS = 1000
 """Problems and warnings that are listed; beyond that they are only counted."""
 
@@ -136,6 +137,18 @@ class Plan:
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
+    observed_rows: int = 0  # of those of unknown rate: such videos were charged before
+    credits_observed: int = 0  # what these would cost by that; no part of the estimate
+    observed_models: list[str] = field(default_factory=list)
+
+    @property
+    def observed(self) -> str:
+        """What is known of rows of unknown rate all the same, in words; nothing where nothing is."""
+        if not self.observed_rows:
+            return ""
+        which = f"{self.observed_rows:,} of them" if self.observed_rows < self.unknown_rate else "they"
+        models = either(self.observed_models)
+        return f"; {which} would cost {self.credits_observed:,} by what {models} was charged before (observed)"
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -230,58 +243,6 @@ def options_of(settings: Settings) -> ManifestOptions:
     )
 
 
-def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """A key names one row, and rows that are named are there.
-
-    Raises:
-        ManifestError: two rows have the same key, or keys were named that the manifest does not have.
-    """
-    _refuse_duplicates(manifest, findings, comparison)
-    _refuse_unknown_keys(manifest, comparison)
-
-
-def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """Lists them all, and whatever else is wrong."""
-    if not comparison.duplicates:
-        return
-    lines = []
-    for duplicate in comparison.duplicates:
-        rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers)))
-        lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
-    lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
-    lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
-    if findings.problem_count:
-        lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
-    raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
-
-
-def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
-    if unknown := comparison.unknown_keys:
-        names = ", ".join(unknown[:KEYS_SHOWN]) + (
-            f" and {len(unknown) - KEYS_SHOWN} more" if len(unknown) > KEYS_SHOWN else ""
-        )
-        raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
-
-
-def _problem_lines(findings: Findings) -> list[str]:
-    lines = [f"  {problem}" for problem in findings.problems]
-    if more := findings.problem_count - len(lines):
-        lines.append(f"  and {more} more")
-    return lines
-
-
-def refuse_problems(manifest: Manifest, findings: Findings) -> None:
-    """With `--strict`, one bad row is enough.
-
-    Raises:
-        ManifestError: lists every problem.
-    """
-    if not findings.problem_count:
-        return
-    lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
-    raise ManifestError(*lines)
-
-
 def make_plan(
     manifest: Manifest, batch: Batch, settings: Settings, findings: Findings, comparison: Comparison
 ) -> Plan:
@@ -317,6 +278,9 @@ def make_plan(
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
         left_out=findings.left_out,
+        observed_rows=comparison.observed.rows,
+        credits_observed=comparison.observed.credits,
+        observed_models=list(comparison.observed.models),
     )
 
 
@@ -339,5 +303,7 @@ def _same_request(first: int, last: int) -> str:
 
 
 def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:
-    per_credit = settings.dollar_rate(models.dollars_per_credit)
-    return None if per_credit is None else round(models.dollars(credits_, per_credit=per_credit), 2)
+    if settings.dollars_per_credit is not None:
+        return round(models.dollars(credits_, per_credit=settings.dollars_per_credit), 2)
+    rate = rate_of(settings)
+    return None if rate is None else rate.of(credits_)

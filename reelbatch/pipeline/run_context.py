@@ -261,6 +261,7 @@ async def _identified(context: RunContext) -> RunContext:
     except KeyRefused as refusal:
         context.submitter.stop(ExitReason.BAD_KEY, str(refusal))
         return context
+    await ledger.write(runs.note_balance, runs.Payment(context.scope.run_id, who.api, who.key_hash))
     bound = await asyncio.to_thread(ledger.read, partial(payer_of, batch=batch))
     if bound is not None and bound.account and who.account is None:
         why = f'the API did not say whose key this is, and batch "{batch}" belongs to account {bound.account}'

@@ -14,6 +14,7 @@ from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.pipeline.plan import Plan
+from reelbatch.pipeline.prices import drifted_in
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
 from reelbatch.storage.files import redact_url
@@ -54,7 +55,10 @@ class RunReport:
     credits_assumed: int = 0  # of what this run was to send: the estimate of rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
-    dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    dearer: list[str] = field(
+        default_factory=list
+    )  # kinds of video that were charged more than the table of models says
+    drifted: list[str] = field(default_factory=list)  # those whose finished videos cost more or less than it says
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -102,7 +106,7 @@ class RunReport:
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "odd_figure_rows": self.odd_figure_rows,
             "odd_figures": [asdict(odd) for odd in self.odd_figures],
-            "price_drift": self.dearer,
+            "price_drift": [*self.dearer, *self.drifted],
             "credits_assumed": self.credits_assumed,
             "assumed_models": self.assumed_models,
             "left_out": self.left_out,
@@ -170,6 +174,7 @@ def _report(context: RunContext) -> RunReport:
         odd_figure_rows=odd_rows,
         odd_figures=odd,
         dearer=context.submitter.sender.dearer,
+        drifted=drifted_in(ledger, context.settings, scope.batch, context.payer),
         cleared_up=context.cleared_up,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,

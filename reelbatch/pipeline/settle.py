@@ -70,15 +70,16 @@ def to_export(ledger: Ledger, settings: Settings, batch: Batch | None, stats: Se
 
 
 def batches_of(ledger: Ledger, settings: Settings, batch: Batch | None) -> list[Batch]:
-    """The batch that is named, or all of this API."""
-    return [batch] if batch else ledger.read(partial(due.batches_of, api=api_of(settings.base_url)))
+    """The batch that is named, or all of this API that are not archived."""
+    api = api_of(settings.base_url)
+    return [batch] if batch else ledger.read(partial(due.batches_of, api=api, archived=False))
 
 
 @asynccontextmanager
 async def open_settler(
     ledger: Ledger, settings: Settings, batch: Batch | None, *, wait: bool = True
 ) -> AsyncIterator[Settler]:
-    """A settler by itself, outside of a run. `batch` None: all batches of this API.
+    """A settler by itself, outside of a run. `batch` None: all batches of this API that are not archived.
 
     Raises:
         SettingsError: there is no key.
@@ -88,7 +89,9 @@ async def open_settler(
     if batch is not None:
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
-        settler = Settler(ledger, client, replace(settle_options(settings, batch), wait=wait, api=api))
+        settler = Settler(
+            ledger, client, replace(settle_options(settings, batch), wait=wait, api=api, archived=False)
+        )
         names = batches_of(ledger, settings, batch)
         settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
         listening.get().settling(settler)

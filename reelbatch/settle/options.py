@@ -27,6 +27,7 @@ class SettleOptions:
         downloads: folder or fsspec URL for the videos; None: they are not downloaded.
         largest_video: bytes of a video that are downloaded at most.
         api: with `batch` None: only batches whose videos were made by this API.
+        archived: with `batch` None: batches that are archived, too.
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
     """
 
@@ -38,6 +39,7 @@ class SettleOptions:
     downloads: str | None = None
     largest_video: int = LARGEST_VIDEO
     api: str | None = None
+    archived: bool = True
     unknown_state_holds_s: float = 600
 
 
