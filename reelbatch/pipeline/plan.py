@@ -205,6 +205,7 @@ def checks_of(settings: Settings) -> Checks:
         profile=settings.model_profile,
         rate=settings.rate,
         image_schemes=settings.image_schemes,
+        lenient_images=settings.image_checks == "warn",
     )
 
 

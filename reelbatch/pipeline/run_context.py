@@ -306,7 +306,8 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
 def _image_bounds(settings: Settings) -> ImageBounds:
     """What may be fetched and uploaded for a row."""
     upload = upload_bound(settings.tier, load_models(settings.models).upload_limits)
-    return ImageBounds(schemes=settings.image_schemes, upload=upload)
+    unread = settings.image_checks == "warn"
+    return ImageBounds(schemes=settings.image_schemes, upload=upload, unread=unread)
 
 
 def _rate_limiter(ledger: Ledger, settings: Settings) -> RateLimiter | None:
