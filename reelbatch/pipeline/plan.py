@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reelbatch.domain import Batch, Issue, Row, RowKey
+from reelbatch.domain import Batch, RowKey
 from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.images.inspect import content_mark
-from reelbatch.ledger import Comparison, Ledger, Origin, in_memory
+from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, load_models
 from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.duration import Duration
+from reelbatch.pipeline.findings import Findings
+from reelbatch.pipeline.outlook import outlook
+from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import table_is_new, table_shown
 from reelbatch.settings import Settings
 
@@ -28,8 +32,8 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
 KEYS_SHOWN = 10
-KEPT_PROBLEMS = 1000
-"""Problems and warnings that are listed; beyond that they are only counted."""
+HELD_LISTED = 1000
+"""Rows that are held, by name; beyond that they are only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,31 +67,6 @@ def send_options(
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
-
-
-@dataclass(slots=True)
-class Findings:
-    """What the checks said, gathered while the manifest streams by."""
-
-    rows: int = 0
-    problem_count: int = 0
-    warning_count: int = 0
-    problems: list[Issue] = field(default_factory=list)
-    warnings: list[Issue] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)  # models that estimates of rows without a model took
-    left_out: int = 0  # rows that `where` did not let through
-
-    def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
-        """Pass the manifest's rows on, and keep what was found."""
-        for checked in manifest.batches():
-            self.rows += len(checked.rows)
-            self.problem_count += len(checked.problems)
-            self.warning_count += len(checked.warnings)
-            self.problems += checked.problems[: KEPT_PROBLEMS - len(self.problems)]
-            self.warnings += checked.warnings[: KEPT_PROBLEMS - len(self.warnings)]
-            self.assumed += checked.assumed
-            self.left_out += checked.left_out
-            yield checked.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +105,7 @@ class Plan:
     dollars: float | None
     max_credits: int | None
     by_model: list[ModelEstimate]
-    problems: list[str]
+    problems: list[str]  # one for each cause
     warnings: list[str]
     problem_count: int
     warning_count: int
@@ -136,6 +115,11 @@ class Plan:
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
+    causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
+    unlisted: int = 0  # problems of which no cause is listed
+    requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
+    duration: Duration | None = None
+    cap: Reach | None = None  # how far what is left of max_credits reaches
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -145,12 +129,16 @@ class Plan:
 def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
     known = json.loads(text)
-    models = [ModelEstimate(**model) for model in known.pop("by_model")]
-    return Plan(**known, by_model=models)
+    known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
+    for name, kind in (("duration", Duration), ("cap", Reach)):
+        known[name] = kind(**known[name]) if known.get(name) else None
+    return Plan(**known)
 
 
-def plan(options: GenerateOptions, settings: Settings) -> Plan:
+def plan(options: GenerateOptions, settings: Settings, told: Callable[[int], None] | None = None) -> Plan:
     """Check the manifest and compare it with the results table; spends nothing and changes nothing.
+
+    `told` hears how many rows were read so far.
 
     Raises:
         ManifestError: the manifest can't be used.
@@ -159,14 +147,15 @@ def plan(options: GenerateOptions, settings: Settings) -> Plan:
     """
     manifest = manifest_of(options, settings)
     batch = batch_name(options.batch, manifest)
-    findings = Findings()
+    findings = Findings(told)
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
         origin = origin_of(manifest, payer(ledger, settings))
         with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
             comparison = staged.compare(batch)
             refuse_unusable(manifest, findings, comparison)
-            return make_plan(manifest, batch, settings, findings, comparison)
+            made = make_plan(manifest, batch, settings, findings, comparison)
+            return foresee(made, staged, comparison, settings)
 
 
 def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
@@ -251,8 +240,8 @@ def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compa
         lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
     lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
-    if findings.problem_count:
-        lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
+    if findings.problems.count:
+        lines += [f"There are {findings.problems.count:,} more problems:", *findings.problems.lines()]
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
 
 
@@ -264,23 +253,15 @@ def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
         raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
 
 
-def _problem_lines(findings: Findings) -> list[str]:
-    lines = [f"  {problem}" for problem in findings.problems]
-    if more := findings.problem_count - len(lines):
-        lines.append(f"  and {more} more")
-    return lines
-
-
 def refuse_problems(manifest: Manifest, findings: Findings) -> None:
     """With `--strict`, one bad row is enough.
 
     Raises:
         ManifestError: lists every problem.
     """
-    if not findings.problem_count:
-        return
-    lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
-    raise ManifestError(*lines)
+    problems = findings.problems
+    if problems.count:
+        raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())
 
 
 def make_plan(
@@ -301,7 +282,7 @@ def make_plan(
         rows=findings.rows,
         **by_action,
         beyond_limit=comparison.beyond_limit,
-        held=[held.as_json() for held in comparison.held[:KEPT_PROBLEMS]],
+        held=[held.as_json() for held in comparison.held[:HELD_LISTED]],
         order=None if comparison.order is None else str(comparison.order),
         gone=comparison.gone,
         credits_estimated=credits_,
@@ -313,12 +294,20 @@ def make_plan(
         by_model=models,
         problems=[str(problem) for problem in findings.problems],
         warnings=[str(warning) for warning in findings.warnings] + same,
-        problem_count=findings.problem_count,
+        problem_count=findings.problems.count,
         warning_count=findings.warning_count + len(same),
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
         left_out=findings.left_out,
+        causes=[cause.as_json() for cause in findings.problems],
+        unlisted=findings.problems.unlisted,
     )
+
+
+def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings: Settings) -> Plan:
+    """The plan with what is to be expected of the run; asked for while the manifest is staged."""
+    ahead = outlook(staged, comparison, made.batch, settings)
+    return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap)
 
 
 def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:

@@ -23,9 +23,10 @@ from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import KeyRefused, identify, payer
+from reelbatch.pipeline.duration import render_window
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
-from reelbatch.pipeline.settle import keep_count, render_window
+from reelbatch.pipeline.settle import keep_count
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import Settler
 from reelbatch.submit import (
