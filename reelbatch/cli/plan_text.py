@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 from time import monotonic
 
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -18,22 +19,22 @@ from reelbatch.printable import printable
 
 _CAUSES_SHOWN = 50
 _PATIENCE_S = 0.5
-"""A manifest that is read before this needs no line that says so."""
 _LONGEST_LINE = 400
 """Characters of a line of a request: a prompt may fill the screen many times."""
 
 
 class ReadingLine:
-    """How many rows of a manifest were read so far, on a terminal's last line."""
+    """How many rows of a manifest were read so far, on a terminal's last line, once that takes `patience_s`."""
 
-    def __init__(self) -> None:
-        self._begun = monotonic()
+    def __init__(self, console: Console, patience_s: float = _PATIENCE_S) -> None:
+        self._console = console
+        self._from = monotonic() + patience_s
         self._live: Live | None = None
 
     def __call__(self, rows: int) -> None:
         """So many by now."""
-        if self._live is None and monotonic() - self._begun >= _PATIENCE_S:
-            self._live = Live(console=err, refresh_per_second=5, transient=True)
+        if self._live is None and monotonic() >= self._from:
+            self._live = Live(console=self._console, refresh_per_second=5, transient=True)
             self._live.start()
         if self._live is not None:
             self._live.update(Text(f"reading the manifest: {rows:,} rows"))
@@ -47,7 +48,7 @@ class ReadingLine:
 @contextmanager
 def reading_line() -> Iterator[ReadingLine | None]:
     """What is told of the rows that were read; nothing where standard error is no terminal."""
-    line = ReadingLine() if err.is_terminal else None
+    line = ReadingLine(err) if err.is_terminal else None
     try:
         yield line
     finally:
