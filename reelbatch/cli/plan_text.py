@@ -24,20 +24,25 @@ _LONGEST_LINE = 400
 
 
 class ReadingLine:
-    """How many rows of a manifest were read so far, on a terminal's last line, once that takes `patience_s`."""
+    """How many rows of a manifest were read so far, on a terminal's last line.
+
+    There is none for a manifest that is read in one go, or before `patience_s` are over.
+    """
 
     def __init__(self, console: Console, patience_s: float = _PATIENCE_S) -> None:
         self._console = console
         self._from = monotonic() + patience_s
+        self._is_long = False
         self._live: Live | None = None
 
     def __call__(self, rows: int) -> None:
         """So many by now."""
-        if self._live is None and monotonic() >= self._from:
+        if self._live is None and self._is_long and monotonic() >= self._from:
             self._live = Live(console=self._console, refresh_per_second=5, transient=True)
             self._live.start()
         if self._live is not None:
             self._live.update(Text(f"reading the manifest: {rows:,} rows"))
+        self._is_long = True
 
     def close(self) -> None:
         """Leave nothing on the screen."""

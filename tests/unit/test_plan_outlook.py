@@ -132,9 +132,10 @@ def test_a_time_is_as_exact_as_it_is_known(seconds: int, said: str) -> None:
 def test_a_long_manifest_says_that_it_is_read() -> None:
     """On a terminal, with the rows so far; the line is gone at the end, and a short manifest has none."""
     screen = io.StringIO()
-    for patience, shown in ((3600.0, False), (0.0, True)):
+    for patience, batches, shown in ((3600.0, 3, False), (0.0, 1, False), (0.0, 2, True)):
         line = ReadingLine(Console(file=screen, force_terminal=True, width=80), patience)
-        line(120_000)
+        for rows in range(1, batches + 1):
+            line(rows * 60_000)
         line.close()
         assert ("reading the manifest: 120,000 rows" in screen.getvalue()) is shown
     assert screen.getvalue().endswith("\x1b[2K")
