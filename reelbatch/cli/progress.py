@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.text import Text
 
 from reelbatch.cli.confirm import Question
-from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
+from reelbatch.cli.plan_text import print_findings, print_whole_plan
+from reelbatch.cli.render import err, print_rerun_plan
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.rerun import RerunPlan
@@ -78,7 +79,7 @@ class ProgressLine(RunListener):
         if isinstance(plan, Plan):
             print_findings(plan)
         if self._show_plan:
-            print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
+            print_whole_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
 
     def settling(self, settler: Settler) -> None:
         """There are videos to show."""

@@ -38,7 +38,6 @@ _width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width o
 out = Screen(highlight=False, emoji=False, soft_wrap=True, width=_width)
 err = Screen(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
-_PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
 _HELD_SHOWN = 10
 _ODD_SHOWN = 5
@@ -62,22 +61,6 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """Something that may be as it should be, on standard error."""
     err.print(f"[yellow]{escape(message)}[/]")
-
-
-def print_findings(plan: Plan) -> None:
-    """Problems and warnings of the manifest, on standard error."""
-    _list(plan.warnings, plan.warning_count, "warning", "yellow")
-    _list(plan.problems, plan.problem_count, "problem", "red")
-
-
-def _list(lines: list[str], count: int, word: str, colour: str) -> None:
-    if not count:
-        return
-    err.print(f"[{colour}]{count} {word}{'s' if count > 1 else ''} in the manifest:[/]")
-    for line in lines[:_PROBLEMS_SHOWN]:
-        err.print(f"  {cell(line)}")
-    if more := count - len(lines[:_PROBLEMS_SHOWN]):
-        err.print(f"  and {more} more; `reelbatch plan --json` lists them")
 
 
 def print_plan(plan: Plan) -> None:

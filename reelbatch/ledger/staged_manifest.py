@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from reelbatch.domain import Batch, Row, RowKey, RunId
+from reelbatch.domain import Batch, Request, Row, RowKey, RunId
 from reelbatch.failpoints import point
 from reelbatch.ledger import merge, orders, paid_requests, runs, staging
 from reelbatch.ledger.accounts import Payer, payer_of
@@ -24,18 +25,22 @@ from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, obs
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
+from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate
 from reelbatch.ledger.transactions import MOST_COLLISIONS
 from reelbatch.ledger.unchanged_rows import Kept
 from reelbatch.memory import one_ahead
 from reelbatch.row_batch import RowColumns
 
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A manifest against the results table."""
 
-    counts: list[ActionCount] = field(default_factory=list)
+    counts: list[ActionCount] = field(default_factory=list)  # by action and model
+    sends: list[ActionCount] = field(default_factory=list)  # the rows to send among them, by model and price
     gone: int = 0
     duplicates: list[Duplicate] = field(default_factory=list)
     same_requests: list[tuple[int, int]] = field(default_factory=list)
@@ -151,12 +156,12 @@ class StagedManifest:
         # A new batch was counted on the way, but for what was found out since.
         counted = kept.new and not held and not choice.only_order
         counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), staged=counted)
-        first = None
-        if options.limit is not None:
-            first = staging.first_to_send(connection, batch, choice, kept.condition())
+        first = None if options.limit is None else self._order(batch).counts(connection)
+        limited = counts if first is None else _limited(counts, first)
         return Comparison(
             observed=self._observed(batch, counts if first is None else first),
-            counts=counts if first is None else _limited(counts, first),
+            counts=staging.summed(limited),
+            sends=staging.summed((count for count in limited if count.action is Action.SEND), by_price=True),
             beyond_limit=0 if first is None else _to_send(counts) - _to_send(first),
             held=held,
             unknown_keys=unknown,
@@ -185,6 +190,24 @@ class StagedManifest:
         kept.hold([(model, credits_) for _, model, credits_ in search.of_kept])
         self._held_of_kept = [held for held, *_ in search.of_kept]
         return search.found
+
+    def first_to_send(self, batch: Batch, rows: int) -> list[tuple[RowKey, Request]]:
+        """The first `rows` that would be sent, as they were compared."""
+        return self.ask(lambda connection: self._order(batch).first(connection, rows))
+
+    def prices(self, batch: Batch) -> Iterator[tuple[int | None, int]]:
+        """Estimated credits of the rows that would be sent, in their order, each with how many share them."""
+        with self._connection.begin():
+            yield from self._order(batch).prices(self._connection)
+
+    def ask(self, question: Callable[[Connection], Answer]) -> Answer:
+        """Something that the results table knows, without a second session."""
+        with self._connection.begin():
+            return question(self._connection)
+
+    def _order(self, batch: Batch) -> SendingOrder:
+        held = frozenset(held.row_number for held in self._held_of_kept)
+        return SendingOrder(batch, self._choice, self._kept.condition(), held)
 
     _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
 

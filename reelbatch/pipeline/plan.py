@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reelbatch.domain import Batch, Issue, Row, RowKey
+from reelbatch.domain import Batch, RowKey
 from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
-from reelbatch.ledger import Comparison, Ledger, Origin, in_memory
+from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.ledger.staging import ActionCount
@@ -20,7 +20,11 @@ from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.dollars import rate_of
+from reelbatch.pipeline.duration import Duration
+from reelbatch.pipeline.findings import Findings
+from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
+from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import table_is_new, table_shown
 from reelbatch.settings import Settings
 
@@ -29,8 +33,8 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
-KEPT_PROBLEMS = 1000
-"""Problems and warnings that are listed; beyond that they are only counted."""
+HELD_LISTED = 1000
+"""Rows that are held, by name; beyond that they are only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,31 +68,6 @@ def send_options(
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
-
-
-@dataclass(slots=True)
-class Findings:
-    """What the checks said, gathered while the manifest streams by."""
-
-    rows: int = 0
-    problem_count: int = 0
-    warning_count: int = 0
-    problems: list[Issue] = field(default_factory=list)
-    warnings: list[Issue] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)  # models that estimates of rows without a model took
-    left_out: int = 0  # rows that `where` did not let through
-
-    def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
-        """Pass the manifest's rows on, and keep what was found."""
-        for checked in manifest.batches():
-            self.rows += len(checked.rows)
-            self.problem_count += len(checked.problems)
-            self.warning_count += len(checked.warnings)
-            self.problems += checked.problems[: KEPT_PROBLEMS - len(self.problems)]
-            self.warnings += checked.warnings[: KEPT_PROBLEMS - len(self.warnings)]
-            self.assumed += checked.assumed
-            self.left_out += checked.left_out
-            yield checked.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +106,7 @@ class Plan:
     dollars: float | None
     max_credits: int | None
     by_model: list[ModelEstimate]
-    problems: list[str]
+    problems: list[str]  # one for each cause
     warnings: list[str]
     problem_count: int
     warning_count: int
@@ -150,6 +129,12 @@ class Plan:
         models = either(self.observed_models)
         return f"; {which} would cost {self.credits_observed:,} by what {models} was charged before (observed)"
 
+    causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
+    unlisted: int = 0  # problems of which no cause is listed
+    requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
+    duration: Duration | None = None
+    cap: Reach | None = None  # how far what is left of max_credits reaches
+
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
@@ -158,12 +143,16 @@ class Plan:
 def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
     known = json.loads(text)
-    models = [ModelEstimate(**model) for model in known.pop("by_model")]
-    return Plan(**known, by_model=models)
+    known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
+    for name, kind in (("duration", Duration), ("cap", Reach)):
+        known[name] = kind(**known[name]) if known.get(name) else None
+    return Plan(**known)
 
 
-def plan(options: GenerateOptions, settings: Settings) -> Plan:
+def plan(options: GenerateOptions, settings: Settings, told: Callable[[int], None] | None = None) -> Plan:
     """Check the manifest and compare it with the results table; spends nothing and changes nothing.
+
+    `told` hears how many rows were read so far.
 
     Raises:
         ManifestError: the manifest can't be used.
@@ -172,14 +161,15 @@ def plan(options: GenerateOptions, settings: Settings) -> Plan:
     """
     manifest = manifest_of(options, settings)
     batch = batch_name(options.batch, manifest)
-    findings = Findings()
+    findings = Findings(told)
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
         origin = origin_of(manifest, payer(ledger, settings))
         with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
             comparison = staged.compare(batch)
             refuse_unusable(manifest, findings, comparison)
-            return make_plan(manifest, batch, settings, findings, comparison)
+            made = make_plan(manifest, batch, settings, findings, comparison)
+            return foresee(made, staged, comparison, settings)
 
 
 def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
@@ -218,6 +208,7 @@ def checks_of(settings: Settings) -> Checks:
         profile=settings.model_profile,
         rate=settings.rate,
         image_schemes=settings.image_schemes,
+        lenient_images=settings.image_checks == "warn",
     )
 
 
@@ -261,7 +252,7 @@ def make_plan(
         rows=findings.rows,
         **by_action,
         beyond_limit=comparison.beyond_limit,
-        held=[held.as_json() for held in comparison.held[:KEPT_PROBLEMS]],
+        held=[held.as_json() for held in comparison.held[:HELD_LISTED]],
         order=None if comparison.order is None else str(comparison.order),
         gone=comparison.gone,
         credits_estimated=credits_,
@@ -273,7 +264,7 @@ def make_plan(
         by_model=models,
         problems=[str(problem) for problem in findings.problems],
         warnings=[str(warning) for warning in findings.warnings] + same,
-        problem_count=findings.problem_count,
+        problem_count=findings.problems.count,
         warning_count=findings.warning_count + len(same),
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
@@ -281,7 +272,15 @@ def make_plan(
         observed_rows=comparison.observed.rows,
         credits_observed=comparison.observed.credits,
         observed_models=list(comparison.observed.models),
+        causes=[cause.as_json() for cause in findings.problems],
+        unlisted=findings.problems.unlisted,
     )
+
+
+def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings: Settings) -> Plan:
+    """The plan with what is to be expected of the run; asked for while the manifest is staged."""
+    ahead = outlook(staged, comparison, made.batch, settings)
+    return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap)
 
 
 def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:

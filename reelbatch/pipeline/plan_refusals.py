@@ -9,7 +9,7 @@ from reelbatch.errors import ManifestError
 if TYPE_CHECKING:
     from reelbatch.ledger import Comparison
     from reelbatch.manifest import Manifest
-    from reelbatch.pipeline.plan import Findings
+    from reelbatch.pipeline.findings import Findings
 
 KEYS_SHOWN = 10
 
@@ -34,8 +34,8 @@ def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compa
         lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
     lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
-    if findings.problem_count:
-        lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
+    if findings.problems.count:
+        lines += [f"There are {findings.problems.count:,} more problems:", *findings.problems.lines()]
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
 
 
@@ -47,20 +47,12 @@ def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
         raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
 
 
-def _problem_lines(findings: Findings) -> list[str]:
-    lines = [f"  {problem}" for problem in findings.problems]
-    if more := findings.problem_count - len(lines):
-        lines.append(f"  and {more} more")
-    return lines
-
-
 def refuse_problems(manifest: Manifest, findings: Findings) -> None:
     """With `--strict`, one bad row is enough.
 
     Raises:
         ManifestError: lists every problem.
     """
-    if not findings.problem_count:
-        return
-    lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
-    raise ManifestError(*lines)
+    problems = findings.problems
+    if problems.count:
+        raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from reelbatch.client import Client
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounts, due, runs
-from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.export import behind, export_settled
 from reelbatch.pipeline.resources import open_client, the_batch
@@ -109,13 +108,6 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
         for other, count in others.items()
     ]
     return f"Left alone: unfinished videos that belong to another API than {api}: {', '.join(found)}"
-
-
-def render_window(settings: Settings) -> int | None:
-    """Videos that may be unfinished at once: stated, or the tier's; None: any number."""
-    if settings.render_window is not None or settings.tier is None:
-        return settings.render_window
-    return load_models(settings.models).render_windows.get(settings.tier)
 
 
 async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:

@@ -181,6 +181,9 @@ class Settings(BaseSettings):
     image_schemes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_schemes)] = (
         Field(default=IMAGE_SCHEMES, description="of the addresses that images are fetched from")
     )
+    image_checks: Literal["strict", "warn"] = Field(
+        default="strict", description="warn: images of an accepted kind that can't be read here are sent"
+    )
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
 

@@ -1,0 +1,69 @@
+"""Rows of a staged manifest that are to be sent, in the order in which they are, and the price of each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select, type_coerce, union_all
+
+from reelbatch.domain import Batch, Request, RowKey, RowState
+from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Action, Choice
+from reelbatch.ledger.staging import ActionCount, action, joined, staged
+from reelbatch.ledger.transitions import in_states
+
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SendingOrder:
+    """What of a manifest is sent.
+
+    Args:
+        kept: of the results table: rows of the manifest that did not have to be staged.
+        held: numbers of those rows that turned out to be paid for, which the table does not say yet.
+    """
+
+    batch: Batch
+    choice: Choice
+    kept: ColumnElement[bool]
+    held: Collection[int] = ()
+
+    def counts(self, connection: Connection) -> list[ActionCount]:
+        """The rows that a run with a limit sends, counted by model and price."""
+        first = self._rows("row_number", "model", "credits_estimated").limit(self.choice.options.limit).subquery()
+        query = select(first.c.model, first.c.credits_estimated, func.count())
+        grouped = query.group_by(first.c.model, first.c.credits_estimated)
+        return [ActionCount.of(Action.SEND, *counted) for counted in connection.execute(grouped)]
+
+    def first(self, connection: Connection, rows: int) -> list[tuple[RowKey, Request]]:
+        """The first `rows` of them."""
+        query = self._rows("row_number", "row_key", *REQUEST_COLUMNS).limit(rows + len(self.held))
+        found = [row for row in connection.execute(query) if row[0] not in self.held]
+        return [(RowKey(key), Request(*request)) for _, key, *request in found[:rows]]
+
+    def prices(self, connection: Connection) -> Iterator[tuple[int | None, int]]:
+        """Estimated credits of a row, and how many that follow each other have the same; None: not known."""
+        query = self._rows("row_number", "credits_estimated").limit(self.choice.options.limit)
+        found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
+        prices = (price for number, price in found if number not in self.held)
+        for price, same in groupby(prices):
+            yield price, sum(1 for _ in same)
+
+    def _rows(self, *names: str) -> Select[Any]:
+        """These columns of the rows, in order; of a batch that has them already just so, rows that wait."""
+        g = generations.c
+        send = select(*(type_coerce(staged.c[name], g[name].type).label(name) for name in names))
+        parts: list[Select[Any]] = [
+            send.select_from(joined(self.batch, self.choice)).where(action(self.choice) == Action.SEND.value)
+        ]
+        if not self.choice.only_order:
+            waiting = select(*(g[name] for name in names))
+            unsent = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
+            parts.append(waiting.where(self.kept, *unsent))
+        rows = union_all(*parts).subquery()
+        return select(rows).order_by(rows.c.row_number)
