@@ -25,7 +25,9 @@ from reelbatch.settings import Settings
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
-Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
+    from reelbatch.manifest.readers.base import ArrowStream
+
+Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
 
 KEYS_SHOWN = 10
 KEPT_PROBLEMS = 1000
