@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from reelbatch.cli.commands.export import export
 from reelbatch.cli.commands.generate import generate
+from reelbatch.cli.commands.init import init
 from reelbatch.cli.commands.plan import plan
 from reelbatch.cli.commands.reconcile import reconcile
 from reelbatch.cli.commands.rerun import rerun
@@ -61,7 +62,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be among them
     add_completion=False,
 )
-for command in (plan, generate, rerun, settle, status, export, reconcile, webhook, sandbox):
+for command in (init, plan, generate, rerun, settle, status, export, reconcile, webhook, sandbox):
     app.command()(command)
 
 _COLLECT_AFTER = (100_000, 50, 50)

@@ -122,12 +122,13 @@ class ImageChecks:
             near = _near(where) if problem.what == "no such file" else None
             remedy = f'Did you mean "{near}"? Names differ by case and signs.' if near else problem.remedy
             return _Verdict(None, problem.what, remedy, isinstance(problem, ImageUnseen))
-        if not _can_be_animated(info):
+        if not can_be_animated(info):
             return _Verdict(None, f"{info.width} x {info.height} pixels, which is no picture to animate", _SIZES)
         return _Verdict(info, stat=_stat(where))
 
 
-def _can_be_animated(info: ImageInfo) -> bool:
+def can_be_animated(info: ImageInfo) -> bool:
+    """Whether it is large enough, and no strip."""
     shorter, longer = sorted((info.width, info.height))
     return shorter >= _SHORTEST and longer <= _LONGEST_RATIO * shorter
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from reelbatch.client.outcome import Kind, Outcome
-from reelbatch.domain import Batch, ClaimedRow, RowKey, RunId, Token
+from reelbatch.domain import Batch, ClaimedRow, Row, RowKey, RunId, Token
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, attempts, claims, utc_now
 from reelbatch.ledger.attempts import Answer, Ending
@@ -42,7 +42,7 @@ def new_token() -> Token:
     return Token(f"rb_{time.time_ns() >> 30 & 0xFFFFFF:06x}{secrets.token_hex(_RANDOM_BYTES)}")
 
 
-def sent_name(row: ClaimedRow, token: Token) -> str:
+def sent_name(row: ClaimedRow | Row, token: Token) -> str:
     """The video's name at the API: the row's own name, or its key, and the attempt's token last."""
     label = " ".join((row.request.name or row.row_key).split())[:_NAME_LIMIT]
     return f"{label} {token}"
