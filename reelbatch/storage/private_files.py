@@ -64,7 +64,6 @@ def placing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        point("new_file.link")
         try:
             path.hardlink_to(name)
         except FileExistsError:
@@ -73,7 +72,6 @@ def placing(path: Path) -> Iterator[IO[bytes]]:
             if path.exists():
                 raise FileExistsError(path) from None
             Path(name).rename(path)
-        point("new_file.linked")
     finally:
         Path(name).unlink(missing_ok=True)
 
