@@ -280,7 +280,8 @@ def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
     )
     refuse_contradictions(said)
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready, must_exist=True) as ledger:
+    asks = sandbox and bool(video_id or file)
+    with sandboxed(stated, enabled=asks) as ready, opened_ledger(ready, must_exist=True) as ledger:
         return run(decide(ledger, ready, said))
 
 
