@@ -1,4 +1,4 @@
-"""For scripts and notebooks: synchronous at the edge, without Prefect. Each call is a command of the command line."""
+"""For scripts and notebooks: the commands of the command line as calls, synchronous, and without Prefect."""
 
 from __future__ import annotations
 
@@ -22,14 +22,7 @@ from reelbatch.pipeline.notebook import run
 from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
-from reelbatch.pipeline.rerun import (
-    RerunOptions,
-    RerunPlan,
-    choose_failed_rows,
-    preview,
-    rerun_assignment,
-    selection,
-)
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, choose_failed_rows, preview, rerun_assignment, selection
 from reelbatch.pipeline.resources import batches_named, log_config, looked_at, opened_ledger, sandboxed, the_batch
 from reelbatch.pipeline.run_context import RunContext, open_run
 from reelbatch.pipeline.run_summary import RunReport, finish_order, report

@@ -61,6 +61,7 @@ def test_reports_are_shown_as_tables(executed: Any) -> None:
     ):
         shown = _outputs(executed, call)[-1]
         assert "<table>" in shown["data"]["text/html"], call
+    assert _outputs(executed, "report.exit_code")[-1]["data"]["text/plain"] == "(0, 360)"
     assert "complete" in _outputs(executed, "reelbatch.status(")[-1]["data"]["text/html"]
 
 
