@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table as Grid
 
 from reelbatch.cli import render
 from reelbatch.errors import ManifestError, SettingsError
@@ -24,6 +23,7 @@ from reelbatch.printable import one_line
 from reelbatch.settings.config_file import find_config
 
 _LONGEST_SAMPLE = 40
+_WIDEST_NAME = 24
 
 
 def note_hidden(config: Path) -> None:
@@ -40,17 +40,17 @@ def print_guess(made: Guess) -> None:
     render.out.print(f"[bold]{render.cell(table.name)}[/]: {len(table.columns)} columns, {table.written}")
     if made.export is not None:
         render.out.print(f"It looks like an export of {made.export.shop.name}.")
-    render.out.print(_grid(made.columns))
+    _print_columns(made.columns)
 
 
-def _grid(columns: Sequence[ColumnGuess]) -> Grid:
-    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("column", "such as", "becomes", "because"):
-        grid.add_column(heading, no_wrap=heading != "because", overflow="ellipsis")
+def _print_columns(columns: Sequence[ColumnGuess]) -> None:
+    widest = min(_WIDEST_NAME, max((len(each.column) for each in columns), default=0))
     for each in columns:
-        sample = each.sample if len(each.sample) <= _LONGEST_SAMPLE else each.sample[:_LONGEST_SAMPLE] + "…"
-        grid.add_row(*map(render.cell, (each.column, sample, each.becomes, each.why)))
-    return grid
+        sample = one_line(each.sample)
+        sample = sample if len(sample) <= _LONGEST_SAMPLE else sample[:_LONGEST_SAMPLE] + "…"
+        becomes = f"{each.becomes}: {each.why}" if each.becomes else each.why
+        such_as = f"  [dim]{render.cell(sample)}[/]" if sample else ""
+        render.out.print(f"  {render.cell(each.column.ljust(widest))}  {render.cell(becomes)}{such_as}")
 
 
 def ask(table: Table, stated: Stated, made: Guess) -> Guess:
@@ -87,7 +87,9 @@ def _read(question: Question, answer: str) -> Any:
 def _typed(question: Question) -> str:
     if question.choices:
         render.out.print(f"Columns: {render.cell(', '.join(question.choices))}")
-    typed: str = typer.prompt(one_line(question.text), default=one_line(question.taken))
+    typed: str = typer.prompt(
+        one_line(question.text), default=one_line(question.taken), show_default=bool(question.taken)
+    )
     return typed.strip()
 
 

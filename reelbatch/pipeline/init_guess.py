@@ -130,6 +130,8 @@ def _take_columns(draft: _Draft) -> None:
             continue
         used = {each.column for each in draft.taken.values()}
         found = candidates(role, draft.samples, used)
+        if own := _unmistakable(draft, name):
+            found = [Candidate(0, own, "its name")]
         if name == "image_path":
             found = _images(draft, found)
         if name == "name":  # `Option1 Name` is none
@@ -144,6 +146,12 @@ def _take_columns(draft: _Draft) -> None:
     )
     if draft.title and "name" not in draft.taken:
         draft.taken["name"] = Candidate(draft.title.score, draft.title.column, "it is the title")
+
+
+def _unmistakable(draft: _Draft, name: str) -> str | None:
+    """A column that is called as ours and as no product's own: what is wrong in it has to be said."""
+    own = (column for column in draft.table.columns if bare_name(column) == name)
+    return next(own, None) if "_" in name else None
 
 
 def _images(draft: _Draft, found: list[Candidate]) -> list[Candidate]:

@@ -52,7 +52,7 @@ TITLES = _names(
     "title, product title, product name, name, item name, post title",
     "titel, produktname, produkttitel, artikelname, artikelbezeichnung, bezeichnung, produkt",
     "titulo, nombre, nombre del producto, producto, titre, nom, nom du produit, designation, produit",
-    "titolo, naam, product, label",
+    "titolo, naam, product",
 )
 DESCRIPTIONS = _names(
     "short description, summary, kurzbeschreibung, zusammenfassung, descripcion corta, resumen, description courte",

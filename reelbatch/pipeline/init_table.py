@@ -103,7 +103,15 @@ def _damaged_rows(source: str, way: Mapping[str, Any]) -> int:
     _, opened = open_source(source, ManifestOptions(**way))
     if not isinstance(opened, DelimitedSource):
         return 0
-    return sum(len(raw.broken) for raw in opened.read(opened.columns[:1]))
+    if way.get("quoting") != "none":
+        return sum(len(raw.broken) for raw in opened.read(opened.columns[:1]))
+    return sum(len(raw.broken) + _rows_with_marks(raw) for raw in opened.read(opened.columns))
+
+
+def _rows_with_marks(raw: RawRows) -> int:
+    """Rows whose cells stand between quotation marks: they are no text there."""
+    cells = zip(*raw.columns.values(), strict=True)
+    return sum(any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in map(str.strip, row)) for row in cells)
 
 
 def _written(opened: Source) -> str:

@@ -253,6 +253,25 @@ def test_the_file_means_what_was_guessed(name: str, value: str) -> None:
     assert yaml.safe_load(config_text(made, f"{name}.csv"))["manifest"] == stated
 
 
+def test_marks_around_cells_are_never_taken_for_text(tmp_path: Path) -> None:
+    """One stray mark in a file of quoted cells leaves one damaged row, and no prompts with marks around them."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'SKU,Bild,Titel\na,https://x.test/a.jpg,"Mug"\nb,https://x.test/b.jpg,"Pot" 4\n')
+    made = _guessed(path)
+    assert "quoting" not in made.manifest
+    assert made.preview.problem_count == 1
+
+
+def test_a_column_that_is_surely_ours_is_not_switched_off(table: Callable[..., Path]) -> None:
+    """What is wrong in `end_seconds` or `image_path` is a problem to be shown, not another meaning."""
+    path = table(
+        {"row_key": ["a", "b"], "image_path": ["?", "x"], "prompt": ["Pan", "Tilt"], "end_seconds": ["5 s", "7"]}
+    )
+    made = _guessed(path)
+    assert "columns" not in made.manifest
+    assert made.preview.problem_count == 1
+
+
 def test_every_kind_of_shop_that_is_known_has_its_page() -> None:
     """The file that init writes points to it."""
     assert {shop.page for shop in SHOPS} == {page.stem for page in (DATA.parent / "docs" / "shops").glob("*.md")}
