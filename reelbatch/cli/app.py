@@ -18,6 +18,7 @@ from reelbatch.cli.commands.batches import batches
 from reelbatch.cli.commands.doctor import doctor
 from reelbatch.cli.commands.export import export
 from reelbatch.cli.commands.generate import generate
+from reelbatch.cli.commands.init import init
 from reelbatch.cli.commands.models import models
 from reelbatch.cli.commands.plan import plan
 from reelbatch.cli.commands.reconcile import reconcile
@@ -67,6 +68,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for command in (
+    init,
     plan,
     generate,
     rerun,

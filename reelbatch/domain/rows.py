@@ -67,7 +67,7 @@ class ClaimedRow:
     image_base: str = "."  # where its relative image paths start
 
 
-def sent_name(row: ClaimedRow, token: Token) -> str:
+def sent_name(row: ClaimedRow | Row, token: Token) -> str:
     """The video's name at the API: the row's own name, or its key, and the attempt's token last."""
     label = " ".join((row.request.name or row.row_key).split())[:_NAME_LIMIT]
     return f"{label} {token}"

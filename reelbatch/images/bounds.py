@@ -46,7 +46,7 @@ class ImageBounds:
             if not self.unread:
                 raise
             return problem.info
-        if not _can_be_animated(info):
+        if not can_be_animated(info):
             raise ImageProblem(f"{info.width} x {info.height} pixels, which is no picture to animate", _SIZES)
         return info
 
@@ -88,6 +88,7 @@ def upload_bound(tier: Tier | None, limits: Mapping[Tier, int]) -> Bound:
     return Bound(size, Trouble(what, remedy, is_files_own=True))
 
 
-def _can_be_animated(info: ImageInfo) -> bool:
+def can_be_animated(info: ImageInfo) -> bool:
+    """Whether it is large enough, and no strip."""
     shorter, longer = sorted((info.width, info.height))
     return shorter >= _SHORTEST and longer <= _LONGEST_RATIO * shorter

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from reelbatch.client import create_body
-from reelbatch.domain import Batch, ClaimedRow, Request, RowKey, Token, sent_name
-from reelbatch.images.inspect import ImageKind, image_kind
+from reelbatch.domain import Batch, ClaimedRow, Request, RowKey
 from reelbatch.ledger import Comparison, StagedManifest, queries
 from reelbatch.ledger.render_times import render_times
 from reelbatch.pipeline.duration import Duration, duration, render_window
+from reelbatch.pipeline.first_requests import SHOWN, shown_body
 from reelbatch.pipeline.reach import Reach, reach
 from reelbatch.settings import Settings
-from reelbatch.storage.files import redact_url
-
-REQUESTS = 3
-_TOKEN = Token("<token>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +33,7 @@ class Outlook:
 
 def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settings: Settings) -> Outlook:
     """Look ahead, while the manifest is staged."""
-    first = staged.first_to_send(batch, REQUESTS)
+    first = staged.first_to_send(batch, SHOWN)
     window = render_window(settings)
     tier = settings.tier if settings.render_window is None else None
     return Outlook(
@@ -57,11 +52,4 @@ def _cap(staged: StagedManifest, comparison: Comparison, batch: Batch, cap: int)
 
 
 def _body(batch: Batch, key: RowKey, request: Request) -> dict[str, Any]:
-    row = ClaimedRow(batch, key, 0, request, None, 0)
-    image, end = _image(request.image_path), request.end_image_path
-    return create_body(request, image, None if end is None else _image(end), sent_name(row, _TOKEN))
-
-
-def _image(stated: str) -> str:
-    shown = redact_url(stated)  # a signature in an address is sent, and not shown
-    return shown if image_kind(stated) in {ImageKind.URL, ImageKind.ASSET} else f"<upload of {shown}>"
+    return shown_body(ClaimedRow(batch, key, 0, request, None, 0))

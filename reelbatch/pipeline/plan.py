@@ -16,7 +16,7 @@ from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memo
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.ledger.staging import ActionCount
-from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
+from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.dollars import rate_of
@@ -26,12 +26,13 @@ from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import table_is_new, table_shown
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
-Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
+Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
 
 HELD_LISTED = 1000
 """Rows that are held, by name; beyond that they are only counted."""
@@ -80,8 +81,8 @@ class ModelEstimate:
     unknown: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Plan(ReportView):
     """What `generate` would do. Credits are integers; dollars None where no rate is set."""
 
     manifest: str
@@ -138,6 +139,12 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        names = ("send", "skip", "changed", "held_rows", "failed", "in_doubt", "invalid", "left_out", "gone")
+        counts = {name: getattr(self, name) for name in ("rows", *names, "credits_estimated", "dollars")}
+        return Facts(f"plan of {self.manifest} as batch {self.batch}", counts, [*self.problems, *self.warnings])
 
 
 def plan_from_json(text: str) -> Plan:

@@ -17,6 +17,7 @@ from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.prices import drifted_in
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 FAILED_ROWS_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunReport(ReportView):
     """A run that has ended. `status` is the whole batch; the rest is this run's own doing."""
 
     batch: Batch
@@ -82,6 +83,14 @@ class RunReport:
                 held = self.held_rows and self.repeats is RepeatPolicy.HOLD
                 return 1 if self.status.needs_attention or self.unsent_otherwise or held else 0
         return 3
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        own = {"exit_reason": self.exit_reason.value, "sent": self.sent, "submitted": self.submitted}
+        more = {"credits_charged": self.credits_charged, "held_rows": self.held_rows, "exit_code": self.exit_code}
+        states = {state.value: rows for state, rows in self.status.states.items()}
+        said = [self.message] if self.message else []
+        return Facts(f"run {self.run_id} of batch {self.batch}", {**own, **more, **states}, [*said, *advice(self)])
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

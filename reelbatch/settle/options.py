@@ -83,6 +83,16 @@ class SettleStats:
         """Rows of which the results table knows more than before."""
         return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
 
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 done with videos that need attention, 3 nothing can be asked, 130 interrupted."""
+        match self.reason:
+            case SettleReason.INTERRUPTED:
+                return 130
+            case SettleReason.DONE | SettleReason.TIMED_OUT:
+                return 1 if self.error or self.canceled or self.unsettled or self.downloads_failed else 0
+        return 3
+
     def settled(self, state: RowState, settlement: Settlement) -> None:
         """A row reached its final state."""
         self.complete += state is RowState.COMPLETE

@@ -36,6 +36,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("ledger/staged_manifest.py", "create"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "merge"): (1, "reads; what it merges is committed by `_transact`"),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
+    ("storage/private_files.py", "placing"): (3, "what `reelbatch init` writes, before there is anything to send"),
     ("storage/files.py", "put"): (2, _BUCKET),
     ("orchestration/prefect_server.py", "_temporary_server"): (1, "the log of a server that goes with the process"),
     ("storage/target.py", "_rename"): (1, "called by `place`, which has the points"),
