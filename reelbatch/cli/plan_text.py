@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from reelbatch.cli.render import cell, err, out, print_plan
 from reelbatch.pipeline.findings import Cause
 from reelbatch.pipeline.plan import Plan
 from reelbatch.printable import printable
+
+if TYPE_CHECKING:  # what a live line takes is imported where there is one
+    from rich.console import Console
+    from rich.live import Live
 
 _CAUSES_SHOWN = 50
 _PATIENCE_S = 0.5
@@ -38,6 +41,8 @@ class ReadingLine:
     def __call__(self, rows: int) -> None:
         """So many by now."""
         if self._live is None and self._is_long and monotonic() >= self._from:
+            from rich.live import Live
+
             self._live = Live(console=self._console, refresh_per_second=5, transient=True)
             self._live.start()
         if self._live is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from unicodedata import normalize
 
+from reelbatch import extras
 from reelbatch.errors import ReelbatchError
 from reelbatch.images.kinds import (
     ACCEPTED,
@@ -232,6 +233,8 @@ def _unread(kind: str, file: IO[bytes], size: int) -> ImageProblem:
     name = EXTENSIONS[kind]
     what = f"can't be read here: a {name} of a sort that no library on this machine knows"
     remedy = "Export it again as png or jpg, or let such images through unseen (image_checks: warn)."
+    if kind in {"HEIF", "AVIF"} and extras.missing("heic"):
+        remedy = f"{extras.remedy('heic')}, or let such images through unseen (image_checks: warn)."
     return ImageUnread(what, remedy, ImageInfo(name, size, UNKNOWN, UNKNOWN))
 
 

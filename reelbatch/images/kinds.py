@@ -42,6 +42,7 @@ _HEADER_BUDGET = 16 << 20
 _READ_WHOLLY = frozenset({"PNG", "WEBP", "JPEG"})
 """Kinds of which the libraries know every sort, but for what they say that they can't handle."""
 _BMP_HEADERS = range(12, 125)
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _FOREIGN = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
@@ -66,20 +67,36 @@ class Opener(NamedTuple):
 def openers() -> tuple[Opener, ...]:
     """Pillow's for each accepted kind, and pillow-heif's for AVIF images that are too odd for Pillow's own."""
     from PIL import Image
-    from pillow_heif import HeifImageFile, register_heif_opener
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata, which is of no interest here
     Image.init()
-    register_heif_opener()
+    heif = _heif_opener()
     stricter = {"JPEG2000": _is_boxed_jpeg_2000, "BMP": _is_bmp}
     found = []
     for kind in EXTENSIONS:
-        if kind in Image.OPEN and kind != "MPO":
+        if kind == "HEIF":
+            found.append(Opener(kind, _is_heif, heif))
+        elif kind in Image.OPEN and kind != "MPO":
             factory, accepts = Image.OPEN[kind]
             found.append(Opener(kind, stricter.get(kind) or accepts or _is_anything, factory))
         if kind == "AVIF":
-            found.append(Opener(kind, _is_avif, HeifImageFile))
+            found.append(Opener(kind, _is_avif, heif))
     return tuple(found)
+
+
+def _heif_opener() -> Callable[[IO[bytes], str], Any]:
+    """Pillow-heif's; without that package, which is an extra, such images are known and can't be read here."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        return _not_installed
+    opener: Callable[[IO[bytes], str], Any] = HeifImageFile
+    return opener
+
+
+def _not_installed(file: IO[bytes], name: str) -> Any:
+    del file, name
+    raise SyntaxError("pillow-heif is not installed")
 
 
 def foreign(start: bytes) -> str | None:
@@ -109,6 +126,10 @@ def _is_boxed_jpeg_2000(start: bytes) -> bool:
 def _is_bmp(start: bytes) -> bool:
     """Two letters alone would make one of many a text."""
     return start.startswith(b"BM") and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
+
+
+def _is_heif(start: bytes) -> bool:
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
 
 
 def _is_avif(start: bytes) -> bool:

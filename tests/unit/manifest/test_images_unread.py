@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from odd_images import avif_with_bare_alpha, bmp, float_tiff
 from PIL import Image, UnidentifiedImageError
 
+from reelbatch.images.kinds import openers
 from reelbatch.manifest import ImageProblem, inspect_image
 
 UNREAD = {"tiff": float_tiff(), "bmp": bmp(ten_bits=True)}
@@ -91,3 +94,25 @@ def test_an_avif_in_the_family_s_container_is_an_avif(image: Any, brand: bytes) 
     content = path.read_bytes()
     path.write_bytes(content[:8] + brand + content[12:])
     assert inspect_image(str(path)).extension == "avif"
+
+
+@pytest.fixture
+def without_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine without the extra `heic`."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    openers.cache_clear()
+    yield
+    openers.cache_clear()
+
+
+def test_without_its_extra_a_heic_can_not_be_read_and_other_images_can(
+    outcome: Any, image: Any, request: pytest.FixtureRequest
+) -> None:
+    """The remedy names the extra."""
+    heic, png = image("b.heic", (64, 36), "HEIF").read_bytes(), image("b.png").read_bytes()
+    request.getfixturevalue("without_heif")
+    (problem,) = outcome(heic).problems
+    assert problem.what.startswith("can't be read here: a heic")
+    assert "reelbatch[heic]" in problem.remedy
+    assert outcome(heic, lenient_images=True).problems == []
+    assert outcome(png).problems == []
