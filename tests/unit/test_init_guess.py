@@ -15,11 +15,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reelbatch.errors import ManifestError
+from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.manifest import Checks, ManifestOptions, open_manifest
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.init_columns import plain_name
-from reelbatch.pipeline.init_config import config_text
+from reelbatch.pipeline.init_config import config_text, write
 from reelbatch.pipeline.init_guess import Guess, Stated, guess
 from reelbatch.pipeline.init_photos import thing_in
 from reelbatch.pipeline.init_shops import SHOPS
@@ -300,3 +300,16 @@ def test_names_are_compared_without_accents_and_signs(name: str, plain: str) -> 
 def test_what_a_photos_name_says(stem: str, thing: str) -> None:
     """A camera's own numbering is nothing that could be shown."""
     assert thing_in(stem) == thing
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    """While questions are answered somebody else may have written it: it stays, and nothing else is left."""
+    path = tmp_path / "reelbatch.yaml"
+    path.write_text("theirs", encoding="utf-8")
+    with pytest.raises(SettingsError, match="exists already"):
+        write(path, b"ours", force=False)
+    assert [(each.name, each.read_text(encoding="utf-8")) for each in tmp_path.iterdir()] == [
+        ("reelbatch.yaml", "theirs")
+    ]
+    write(path, b"ours", force=True)
+    assert path.read_bytes() == b"ours"
