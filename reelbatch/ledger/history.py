@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from reelbatch.domain import Batch, Credits, RunId
-from reelbatch.ledger.queries import credit_sums
+from reelbatch.ledger.queries import sums_of_attempts
 from reelbatch.ledger.schema import attempts, batches, runs
 
 
@@ -65,7 +65,7 @@ def costs(connection: Connection, of: Sequence[RunId]) -> dict[RunId, Cost]:
     """What these runs have cost; those that sent nothing are left out."""
     a = attempts.c
     counted = (func.count(), func.count(a.video_id))
-    query = select(a.run_id, *counted, *credit_sums()).where(a.run_id.in_(of)).group_by(a.run_id)
+    query = select(a.run_id, *counted, *sums_of_attempts()).where(a.run_id.in_(of)).group_by(a.run_id)
     found = connection.execute(query)
     return {RunId(run): Cost(requests, videos, Credits.of(sums)) for run, requests, videos, *sums in found}
 

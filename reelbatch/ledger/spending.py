@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, case, func, literal_column, select
 
 from reelbatch.domain import Batch, Credits
-from reelbatch.ledger.queries import credit_sums
+from reelbatch.ledger.queries import sums_of_attempts
 from reelbatch.ledger.schema import attempts, generations
 
 _a = attempts.c
@@ -34,12 +34,12 @@ def span(connection: Connection, wanted: Wanted) -> tuple[datetime, datetime] | 
 
 def total(connection: Connection, wanted: Wanted) -> Credits:
     """Of all requests together."""
-    return Credits.of(connection.execute(_chosen(select(*credit_sums()), wanted)).one())
+    return Credits.of(connection.execute(_chosen(select(*sums_of_attempts()), wanted)).one())
 
 
 def by_batch(connection: Connection, wanted: Wanted) -> dict[str, Credits]:
     """Of each batch."""
-    return _grouped(connection, select(_a.batch, *credit_sums()), _a.batch, wanted)
+    return _grouped(connection, select(_a.batch, *sums_of_attempts()), _a.batch, wanted)
 
 
 def by_model(connection: Connection, wanted: Wanted) -> dict[str, Credits]:
@@ -47,7 +47,7 @@ def by_model(connection: Connection, wanted: Wanted) -> dict[str, Credits]:
     g = generations.c
     own = and_(g.batch == _a.batch, g.row_key == _a.row_key, g.generation == _a.generation)
     model = func.coalesce(g.model, "default").label("model")
-    query = select(model, *credit_sums()).select_from(attempts.outerjoin(generations, own))
+    query = select(model, *sums_of_attempts()).select_from(attempts.outerjoin(generations, own))
     return _grouped(connection, query, model, wanted)
 
 
@@ -59,7 +59,7 @@ def by_period(connection: Connection, wanted: Wanted, edges: Sequence[datetime])
     if len(edges) == 1:  # by a constant nothing can be grouped
         return {0: total(connection, wanted)}
     number = _number(edges, 0).label("period")
-    return _grouped(connection, select(number, *credit_sums()), number, wanted)
+    return _grouped(connection, select(number, *sums_of_attempts()), number, wanted)
 
 
 def _number(edges: Sequence[datetime], first: int) -> Any:

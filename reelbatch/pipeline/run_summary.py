@@ -56,10 +56,8 @@ class RunReport(ReportView):
     credits_assumed: int = 0  # of what this run was to send: the estimate of rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
-    dearer: list[str] = field(
-        default_factory=list
-    )  # kinds of video that were charged more than the table of models says
-    drifted: list[str] = field(default_factory=list)  # those whose finished videos cost more or less than it says
+    dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
