@@ -192,9 +192,8 @@ async def test_a_schedule_sends_the_rows_by_itself(site: Site, api: RunningSandb
 
     async with site.client() as client:
         (schedule,) = own.schedules
-        soon = IntervalSchedule(
-            interval=timedelta(seconds=DAY_S), anchor_date=datetime.now(UTC) + timedelta(seconds=3)
-        )
+        first = datetime.now(UTC) + timedelta(seconds=20)  # when the server, which looks now and then, has seen it
+        soon = IntervalSchedule(interval=timedelta(seconds=DAY_S), anchor_date=first)
         await client.update_deployment_schedule(own.id, schedule.id, active=True, schedule=soon)
         await until(one_has_completed, "the run has ended well", PATIENCE_S)
         runs = await of_the_schedule()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 OURS = ("PREFECT_", "REELBATCH_", "MAGIC_HOUR_")
+START_S = 150.0  # on a busy machine; a server imports for seconds before it listens
 POOL = ("--pool", "reelbatch", "--type", "process")
 ONE_AFTER_ANOTHER = """
 import json, sys
@@ -87,7 +88,7 @@ class Server:
         """`prefect server start`, as the documentation says."""
         port = str(httpx.URL(self.url).port)
         with self.background("server", "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"):
-            wait_until(lambda: answers(f"{self.url}/health"), "Prefect's server answers")
+            wait_until(lambda: answers(f"{self.url}/health"), "Prefect's server answers", START_S)
             yield
 
     @asynccontextmanager
