@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 from ports import free_port
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from reelbatch.errors import PipelineError, SettingsError
 from reelbatch.sandbox import RunningSandbox, start
@@ -222,7 +222,10 @@ def _reelbatch(folder: Path, *arguments: str, **env: str) -> Ran:
         passwords.update(_passwords_below(process.pid))
         return process.poll() is not None
 
-    wait_until(has_ended, "the run ends")
+    try:
+        wait_until(has_ended, "the run ends", 5 * WAIT_S)
+    finally:
+        process.kill()
     return Ran(process.returncode, (folder / "said").read_text(encoding="utf-8"), *(passwords or {None}))
 
 
