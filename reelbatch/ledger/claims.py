@@ -64,6 +64,8 @@ def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
     values |= {"b_first": first, "b_last": last}
     if scope.order is not None and not scope.rerun:
         values["b_order"] = scope.order
+    if scope.most is not None:
+        values["b_most"] = scope.most
     taken = connection.execute(_take(scope.kind), values)
     return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
 
@@ -74,7 +76,8 @@ _KEY = tuple_(generations.c.batch, generations.c.row_key, generations.c.generati
 @cache
 def _take(kind: Scope) -> Any:
     """The UPDATE that claims rows; built once, since building it takes longer than running it."""
-    condition = claimable(kind, bindparam("b_batch"), bindparam("b_run_id"), bindparam("b_order"))
+    order, most = (bindparam(name, type_=Integer) for name in ("b_order", "b_most"))
+    condition = claimable(kind, bindparam("b_batch"), bindparam("b_run_id"), order, most)
     free = (
         select(generations.c.batch, generations.c.row_key, generations.c.generation)
         .where(condition, generations.c.row_number.between(bindparam("b_first"), bindparam("b_last")))

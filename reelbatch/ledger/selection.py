@@ -112,19 +112,20 @@ class Scope(NamedTuple):
     order: OrderId | None = None
     only_order: bool = False  # and no other rows
     repeats: RepeatPolicy = RepeatPolicy.HOLD
+    most: int | None = None  # rows that are estimated above it are left: they fit neither cap nor budget
 
     def condition(self) -> ColumnElement[bool]:
         """Pending rows of this scope that this run has not already tried and given up."""
-        return claimable(self, self.batch, self.run_id, self.order)
+        return claimable(self, self.batch, self.run_id, self.order, self.most)
 
     @property
     def kind(self) -> Scope:
-        """What claims of this scope have in common: the scope without batch, run and number of the order."""
-        order = None if self.order is None else 0
-        return self._replace(batch=Batch(""), run_id=RunId(""), order=order)
+        """What claims of this scope have in common: the scope without batch, run, number of the order and credits."""
+        order, most = (None if value is None else 0 for value in (self.order, self.most))
+        return self._replace(batch=Batch(""), run_id=RunId(""), order=order, most=most)
 
 
-def claimable(scope: Scope, batch: Any, run_id: Any, order: Any) -> ColumnElement[bool]:
+def claimable(scope: Scope, batch: Any, run_id: Any, order: Any, most: Any) -> ColumnElement[bool]:
     """`Scope.condition` for these values, which may be bound parameters."""
     g = generations.c
     conditions = [
@@ -142,6 +143,8 @@ def claimable(scope: Scope, batch: Any, run_id: Any, order: Any) -> ColumnElemen
         conditions += [own if scope.only_order else or_(g.order_id.is_(None), own), settled_before()]
     if scope.repeats is not RepeatPolicy.SEND:
         conditions.append(g.paid_as.is_(None))
+    if scope.most is not None:
+        conditions.append(or_(g.credits_estimated.is_(None), g.credits_estimated <= most))
     return and_(*conditions)
 
 

@@ -163,6 +163,11 @@ class StagedManifest:
             same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
         )
 
+    def costs(self, batch: Batch) -> list[int | None]:
+        """What each row that would be sent is estimated at, in the manifest's order; after `compare`."""
+        with self._connection.begin():
+            return staging.costs(self._connection, batch, self._choice, self._kept.condition())
+
     def _search(self, batch: Batch, choice: Choice) -> list[Held]:
         if choice.options.repeats is RepeatPolicy.SEND:
             return []

@@ -32,9 +32,8 @@ from reelbatch.pipeline.plan import (
     manifest_of,
     origin_of,
     plan_from_json,
-    refuse_problems,
-    refuse_unusable,
 )
+from reelbatch.pipeline.plan_refusals import refuse_problems, refuse_unusable
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.printable import one_line
 from reelbatch.settings import Settings
@@ -61,14 +60,17 @@ async def load_manifest(context: RunContext, options: GenerateOptions) -> None:
         LedgerUnusable: the batch belongs to another API.
     """
     try:
-        await _join_or_read(context, options)
+        plan = await _join_or_read(context, options)
     except NotAgreed as refusal:
         context.decline(refusal)
-    else:
-        await asyncio.to_thread(_choose, context, options.send)
+        return
+    await asyncio.to_thread(_choose, context, options.send)
+    if plan is not None:
+        await asyncio.to_thread(context.planned, plan, options.send.limit)
 
 
-async def _join_or_read(context: RunContext, options: GenerateOptions) -> None:
+async def _join_or_read(context: RunContext, options: GenerateOptions) -> Plan | None:
+    """The plan; None where the run was stopped while it waited."""
     settings, ledger, scope = context.settings, context.ledger, context.scope
     digest = await asyncio.to_thread(digest_of, options, settings)
     wanted = manifest_lock.Load(scope.batch, scope.run_id, digest, utc_now())
@@ -78,18 +80,17 @@ async def _join_or_read(context: RunContext, options: GenerateOptions) -> None:
             case manifest_lock.Joined(found):
                 plan = replace(plan_from_json(found), max_credits=settings.max_credits, joined=True)
                 await asyncio.to_thread(context.agree, plan)
-                context.planned(plan)
-                return
+                return plan
             case manifest_lock.Mine():
                 if (read := await _read(context, options, wanted)) is not None:
-                    context.planned(read)
-                    return
+                    return read
             case manifest_lock.Wait():
                 if not told:
                     _log.info('Another worker is reading a manifest into batch "%s"; waiting.', one_line(scope.batch))
                     told = True
                 await context.submitter.limiter.sleep(_ASK_EVERY_S)
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
+    return None
 
 
 async def _read(context: RunContext, options: GenerateOptions, wanted: manifest_lock.Load) -> Plan | None:

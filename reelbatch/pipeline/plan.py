@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reelbatch.domain import Batch, Issue, Row, RowKey
-from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, in_memory
 from reelbatch.ledger.accounts import Payer
@@ -18,16 +18,18 @@ from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOpt
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, load_models
-from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.account import ask, payer
+from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.resources import table_is_new, table_shown
 from reelbatch.settings import Settings
 
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
+    from reelbatch.pipeline.funds import Funds
+
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
-KEYS_SHOWN = 10
 KEPT_PROBLEMS = 1000
 """Problems and warnings that are listed; beyond that they are only counted."""
 
@@ -136,10 +138,13 @@ class Plan:
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
+    funds: Funds | None = None  # of the account, where it was asked
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        known = asdict(replace(self, funds=None))
+        del known["funds"]
+        return known if self.funds is None else {**known, **self.funds.as_json()}
 
 
 def plan_from_json(text: str) -> Plan:
@@ -149,24 +154,35 @@ def plan_from_json(text: str) -> Plan:
     return Plan(**known, by_model=models)
 
 
-def plan(options: GenerateOptions, settings: Settings) -> Plan:
-    """Check the manifest and compare it with the results table; spends nothing and changes nothing.
+def plan(options: GenerateOptions, settings: Settings, *, asks_account: bool = False) -> Plan:
+    """Check the manifest and compare it with the results table; spends nothing and changes no row.
+
+    With `asks_account` the API is asked how far the balance reaches, and by which tier rows are checked.
 
     Raises:
+        KeyRefused: the API does not accept the key.
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    manifest = manifest_of(options, settings)
-    batch = batch_name(options.batch, manifest)
-    findings = Findings()
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
-        origin = origin_of(manifest, payer(ledger, settings))
-        with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
+        who = ask(ledger, settings) if asks_account else None
+        stated = settings if who is None else who.applied_to(settings)
+        manifest = manifest_of(options, stated)
+        batch = batch_name(options.batch, manifest)
+        findings = Findings()
+        payer_ = payer(ledger, stated) if who is None else who.payer
+        with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
             comparison = staged.compare(batch)
             refuse_unusable(manifest, findings, comparison)
-            return make_plan(manifest, batch, settings, findings, comparison)
+            made = make_plan(manifest, batch, stated, findings, comparison)
+            if who is None:
+                return made
+            from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
+
+            rows = ToSend.of(made, partial(staged.costs, batch))
+            return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 
 def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
@@ -228,58 +244,6 @@ def options_of(settings: Settings) -> ManifestOptions:
         escape=stated.escape,
         multiline=stated.multiline,
     )
-
-
-def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """A key names one row, and rows that are named are there.
-
-    Raises:
-        ManifestError: two rows have the same key, or keys were named that the manifest does not have.
-    """
-    _refuse_duplicates(manifest, findings, comparison)
-    _refuse_unknown_keys(manifest, comparison)
-
-
-def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """Lists them all, and whatever else is wrong."""
-    if not comparison.duplicates:
-        return
-    lines = []
-    for duplicate in comparison.duplicates:
-        rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers)))
-        lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
-    lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
-    lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
-    if findings.problem_count:
-        lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
-    raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
-
-
-def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
-    if unknown := comparison.unknown_keys:
-        names = ", ".join(unknown[:KEYS_SHOWN]) + (
-            f" and {len(unknown) - KEYS_SHOWN} more" if len(unknown) > KEYS_SHOWN else ""
-        )
-        raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
-
-
-def _problem_lines(findings: Findings) -> list[str]:
-    lines = [f"  {problem}" for problem in findings.problems]
-    if more := findings.problem_count - len(lines):
-        lines.append(f"  and {more} more")
-    return lines
-
-
-def refuse_problems(manifest: Manifest, findings: Findings) -> None:
-    """With `--strict`, one bad row is enough.
-
-    Raises:
-        ManifestError: lists every problem.
-    """
-    if not findings.problem_count:
-        return
-    lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
-    raise ManifestError(*lines)
 
 
 def make_plan(

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Batch, RowState, RunId
+from reelbatch.domain import Batch, RowKey, RowState, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, orders, queries, utc_now
+from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
-from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.ledger.selection import RepeatPolicy, Scope
+from reelbatch.pipeline.funds import Funds, budget_left
 from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
+from reelbatch.submit.refusals import TOO_DEAR_CODE
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.export import Exported
     from reelbatch.pipeline.run_context import RunContext
 
 FAILED_ROWS_SHOWN = 100
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,10 @@ class RunReport:
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    funds: Funds | None = None  # what the run could spend when it began
+    budget: BudgetLeft | None = None  # how the budget stands now
+    too_dear_rows: int = 0  # rows that cost more than the budget of a whole period
+    too_dear: list[RowKey] = field(default_factory=list)  # the first of them
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -63,8 +71,13 @@ class RunReport:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether something ended the run before its rows did."""
-        return self.exit_reason is not ExitReason.DONE
+        """Whether something ended the run before its rows did; rows that wait for a budget are as they should be."""
+        return self.exit_reason not in {ExitReason.DONE, ExitReason.BUDGET}
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the same command sends, now or when there is a budget for them."""
+        return self.status.to_send - self.held_rows - self.too_dear_rows
 
     @property
     def exit_code(self) -> int:
@@ -74,9 +87,10 @@ class RunReport:
                 return 130
             case ExitReason.DECLINED:
                 return 0
-            case ExitReason.DONE:
+            case ExitReason.DONE | ExitReason.BUDGET:
                 held = self.held_rows and self.repeats is RepeatPolicy.HOLD
-                return 1 if self.status.needs_attention or self.unsent_otherwise or held else 0
+                left = self.status.needs_attention or self.unsent_otherwise or held or self.too_dear_rows
+                return 1 if left else 0
         return 3
 
     def as_json(self) -> dict[str, Any]:
@@ -106,6 +120,10 @@ class RunReport:
             "credits_assumed": self.credits_assumed,
             "assumed_models": self.assumed_models,
             "left_out": self.left_out,
+            **({"account": None, "cap": None} if self.funds is None else self.funds.as_json()),
+            "budget": None if self.budget is None else self.budget.as_json(),
+            "too_dear_rows": self.too_dear_rows,
+            "too_dear": self.too_dear,
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -148,7 +166,9 @@ def _report(context: RunContext) -> RunReport:
     odd_rows, odd = ledger.read(
         lambda connection: queries.odd_figures(connection, scope.batch, FAILED_ROWS_SHOWN, scope.run_id)
     )
-    return RunReport(
+    budget = budget_left(ledger, context.settings, context.payer.account)
+    dear_rows, dear = _too_dear(ledger, scope, budget)
+    made = RunReport(
         shared_rows=shared_rows,
         shared_ids=shared,
         batch=scope.batch,
@@ -174,7 +194,23 @@ def _report(context: RunContext) -> RunReport:
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
+        funds=None if plan is None else plan.funds,
+        budget=budget,
+        too_dear_rows=dear_rows,
+        too_dear=dear,
     )
+    if budget is not None and made.exit_reason is ExitReason.BUDGET:
+        waiting = made.waiting - sum(made.unsent_otherwise.values())
+        words = "row waits" if waiting == 1 else "rows wait"
+        return replace(made, message=f"{waiting:,} {words} until {budget.until}")
+    return made
+
+
+def _too_dear(ledger: Ledger, scope: Scope, budget: BudgetLeft | None) -> tuple[int, list[RowKey]]:
+    if budget is None:
+        return 0, []
+    whole = budget.budget.credits
+    return ledger.read(lambda found: queries.too_dear(found, scope, whole, TOO_DEAR_CODE, FAILED_ROWS_SHOWN))
 
 
 def did_all(context: RunContext, exported: Exported | None = None) -> bool:
@@ -209,9 +245,13 @@ def advice(report: RunReport, options: str = "") -> list[str]:
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
     if "unknown_rate" in report.unsent:
-        lines.append("Rows of unknown rate are not sent under a cap. State one with --rate, or leave the cap out.")
-    waiting = status.to_send - report.held_rows
-    if waiting > 0 and set(report.unsent) != {"unknown_rate"}:
+        lines.append(
+            "Rows of unknown rate are not sent under a cap or budget. State one with --rate, or leave it out."
+        )
+    waiting = report.waiting
+    if report.budget is not None:
+        lines += _about_budget(report, report.budget)
+    if waiting > 0 and set(report.unsent) != {"unknown_rate"} and report.exit_reason is not ExitReason.BUDGET:
         lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
     lines += _open_ends(report)
     if status.count(RowState.INVALID):
@@ -227,6 +267,19 @@ def advice(report: RunReport, options: str = "") -> list[str]:
         )
     if status.count(RowState.QUEUED, RowState.RENDERING):
         lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
+    return lines
+
+
+def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:
+    lines = []
+    if report.exit_reason is ExitReason.BUDGET:
+        lines.append(f"{report.message}: the same command sends them then, or at once with a larger `budget`.")
+    if report.too_dear:
+        named = ", ".join(report.too_dear[:_NAMED]) + (", …" if report.too_dear_rows > _NAMED else "")
+        lines.append(
+            f"{report.too_dear_rows:,} cost more than the budget of a whole {left.budget.per} "
+            f"({left.budget.credits:,} credits) and are never sent with it: {named}."
+        )
     return lines
 
 

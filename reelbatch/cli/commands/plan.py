@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from reelbatch.cli import options as opt
@@ -23,6 +25,9 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     rows: opt.Rows = None,
     repeats: opt.Repeats = None,
     strict: opt.Strict = False,
+    account: Annotated[
+        bool, typer.Option("--account", help="Ask the API for the balance and tier, and say how far they reach.")
+    ] = False,
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
@@ -36,6 +41,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.cli.confirm import keys_of
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
+    from reelbatch.pipeline.resources import sandboxed
     from reelbatch.storage.addresses import refuse_in_parameters
 
     refuse_in_parameters({"manifest": manifest, "export": export, "downloads": download})  # as `generate` would
@@ -43,7 +49,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         config,
         sandbox=sandbox,
         results=results,
-        base_url="http://127.0.0.1" if sandbox else base_url,
+        base_url="http://127.0.0.1" if sandbox and not account else base_url,
         concurrency=concurrency,
         max_credits=max_credits,
         rate=rate,
@@ -52,7 +58,9 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         export=export,
     )
     which = send_options(regenerate=regenerate, rows=keys_of(rows, None), repeats=settings.repeats, limit=limit)
-    made = make_plan(GenerateOptions(source=manifest, batch=batch, strict=strict, send=which), settings)
+    options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
+    with sandboxed(settings, enabled=sandbox and account) as stated:
+        made = make_plan(options, stated, asks_account=account)
     if as_json:
         print_json(made.as_json())
     else:
