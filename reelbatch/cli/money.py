@@ -11,6 +11,7 @@ from reelbatch.cli.render import cell, out, warn
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.pipeline.funds import Funds
+    from reelbatch.pipeline.pilot import Pilot
     from reelbatch.pipeline.status import BatchStatus
 
 
@@ -28,6 +29,12 @@ def print_budget(left: BudgetLeft) -> None:
         out.print(f"  budget      {cell(left.words)}")
     if left.unknown:
         out.print(f"  [yellow]and {left.unknown:,} of unknown rate, which count 0[/]")
+
+
+def print_pilot(pilot: Pilot) -> None:
+    """What a sample says of the rest."""
+    for line in pilot.lines():
+        out.print(cell(line) if not line.startswith(" ") else f"  {cell(line)}")
 
 
 def print_credits(status: BatchStatus) -> None:

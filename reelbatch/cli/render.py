@@ -111,6 +111,8 @@ def print_plan(plan: Plan) -> None:
     _print_assumed(plan)
     if plan.unknown_rate:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+    if plan.pilot is not None:
+        out.print(f"Pilot: a sample of {_count(min(plan.pilot, plan.send), 'row')} is sent now, and no others.")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
     print_funds(plan.funds)
@@ -244,7 +246,7 @@ def print_status(status: BatchStatus) -> None:
 
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     """The end of a run: what was charged, what failed."""
-    from reelbatch.cli.money import print_budget
+    from reelbatch.cli.money import print_budget, print_pilot
 
     if report.stopped_early:
         why = f": {cell(report.message)}" if report.message else ""
@@ -264,6 +266,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
     if report.budget is not None:
         print_budget(report.budget)
+    if report.pilot is not None:
+        print_pilot(report.pilot)
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
     rows = list(failed)

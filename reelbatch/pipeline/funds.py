@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
@@ -38,6 +38,12 @@ class ToSend:
     def of(cls, plan: Plan | RerunPlan, costs: Callable[[], Iterable[int | None]]) -> Self:
         """The rows that `plan` sends."""
         return cls(rows=plan.send, credits=plan.credits_estimated, unknown=plan.unknown_rate, costs=costs)
+
+    @classmethod
+    def those(cls, costs: Sequence[int | None]) -> Self:
+        """Rows by what each is estimated at."""
+        known = [credits_ for credits_ in costs if credits_ is not None]
+        return cls(rows=len(costs), credits=sum(known), unknown=len(costs) - len(known), costs=lambda: costs)
 
     def within(self, room: int, *, passes_over: bool = True) -> Reach:
         """How many of them `room` credits pay for."""
@@ -94,7 +100,8 @@ class Funds:
     def _balance_lines(self) -> Iterator[str]:
         if self.balance is not None:
             left = "" if self.left is None else f" · left {self.left:,}"
-            unknown = f" and {self.unknown:,} rows of unknown rate" if self.unknown else ""
+            rows = "row" if self.unknown == 1 else "rows"
+            unknown = f" and {self.unknown:,} {rows} of unknown rate" if self.unknown else ""
             yield f"Balance {self.balance:,} · this run at most {self.at_most:,}{unknown}{left}"
             if self.balance_reach is not None and not self.balance_reach.is_enough:
                 yield f"The balance {self.balance_reach}."

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, manifest_lock, orders, runs, utc_now
+from reelbatch.ledger import Ledger, manifest_lock, orders, runs, samples, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.selection import SendOptions
@@ -171,6 +171,9 @@ def _choose(context: RunContext, options: SendOptions) -> None:
     state.scope = state.scope._replace(
         order=_NO_ORDER if only and number is None else number, only_order=only, repeats=options.repeats
     )
+    if options.pilot is not None:
+        chosen = partial(samples.sample, scope=state.scope, rows=options.pilot)
+        state.scope = state.scope._replace(sample=context.ledger.read(chosen))
     context.submitter.sender.repeats = options.repeats
     # The machine that read the manifest may have it elsewhere; this one has its images beside its own copy.
     read_from = context.ledger.read(partial(runs.base_of, batch=batch))
@@ -187,7 +190,7 @@ def digest_of(options: GenerateOptions, settings: Settings) -> str:
         "manifest": settings.manifest.model_dump(mode="json"),
         "models": load_models(settings.models).model_dump(mode="json"),
         "checks": [settings.tier, settings.model_profile, settings.rate, sorted(settings.image_schemes)],
-        "send": asdict(replace(options.send, limit=None)),
+        "send": asdict(replace(options.send, limit=None, pilot=None)),
         "strict": options.strict,
     }
     whole = hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
+MOST_IN_PILOT = 1000
 KEPT_PROBLEMS = 1000
 """Problems and warnings that are listed; beyond that they are only counted."""
 
@@ -45,7 +46,12 @@ class GenerateOptions:
 
 
 def send_options(
-    *, regenerate: str = "none", rows: Iterable[str] | None = None, repeats: str = "hold", limit: int | None = None
+    *,
+    regenerate: str = "none",
+    rows: Iterable[str] | None = None,
+    repeats: str = "hold",
+    limit: int | None = None,
+    pilot: int | None = None,
 ) -> SendOptions:
     """Which rows are sent, by the words of the command line.
 
@@ -61,10 +67,21 @@ def send_options(
         row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
         repeats=RepeatPolicy(repeats),
         limit=limit,
+        pilot=pilot,
     )
+    _check_pilot(pilot, limit)
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
+
+
+def _check_pilot(pilot: int | None, limit: int | None) -> None:
+    if pilot is None:
+        return
+    if limit is not None:
+        raise SettingsError("--pilot says how many rows are sent: leave --limit out")
+    if not 1 <= pilot <= MOST_IN_PILOT:
+        raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
 
 
 @dataclass(slots=True)
@@ -139,6 +156,7 @@ class Plan:
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
     funds: Funds | None = None  # of the account, where it was asked
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -281,6 +299,7 @@ def make_plan(
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
         left_out=findings.left_out,
+        pilot=comparison.pilot,
     )
 
 

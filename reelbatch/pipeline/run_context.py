@@ -122,8 +122,10 @@ class RunContext:
 
         With `limit` no more rows than that are sent.
         """
-        costs = partial(self.ledger.read, partial(queries.costs, scope=self.scope, limit=limit))
-        funds = funds_of(self.ledger, self.settings, self.batch, self.who, ToSend.of(plan, costs))
+        wanted = self.state.scope  # also what is too dear, which counts as not covered
+        costs = partial(self.ledger.read, partial(queries.costs, scope=wanted, limit=limit))
+        rows = ToSend.of(plan, costs) if wanted.sample is None else ToSend.those(costs())
+        funds = funds_of(self.ledger, self.settings, self.batch, self.who, rows)
         told = replace(plan, funds=funds)
         self.state.plan = told
         self.listener.planned(told)

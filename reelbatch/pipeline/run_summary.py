@@ -14,7 +14,9 @@ from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy, Scope
+from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.funds import Funds, budget_left
+from reelbatch.pipeline.pilot import Pilot, pilot_of
 from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunContext
 
 FAILED_ROWS_SHOWN = 100
-_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class RunReport:
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
     funds: Funds | None = None  # what the run could spend when it began
     budget: BudgetLeft | None = None  # how the budget stands now
+    pilot: Pilot | None = None  # what the sample says of the rest
     too_dear_rows: int = 0  # rows that cost more than the budget of a whole period
     too_dear: list[RowKey] = field(default_factory=list)  # the first of them
 
@@ -124,6 +126,7 @@ class RunReport:
             "budget": None if self.budget is None else self.budget.as_json(),
             "too_dear_rows": self.too_dear_rows,
             "too_dear": self.too_dear,
+            "pilot": None if self.pilot is None else self.pilot.as_json(),
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -196,6 +199,7 @@ def _report(context: RunContext) -> RunReport:
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
         funds=None if plan is None else plan.funds,
         budget=budget,
+        pilot=pilot_of(context),
         too_dear_rows=dear_rows,
         too_dear=dear,
     )
@@ -237,87 +241,6 @@ def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) ->
     """The first rows that need somebody's attention, with their images' addresses as they may be printed."""
     rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
     return [{**row, "image_path": redact_url(row["image_path"])} for row in rows]
-
-
-def advice(report: RunReport, options: str = "") -> list[str]:
-    """What to type next, by what happened; `options` are those that the commands have to repeat."""
-    status, lines = report.status, []
-    if text := _HALTED.get(report.exit_reason):
-        lines.append(text)
-    if "unknown_rate" in report.unsent:
-        lines.append(
-            "Rows of unknown rate are not sent under a cap or budget. State one with --rate, or leave it out."
-        )
-    waiting = report.waiting
-    if report.budget is not None:
-        lines += _about_budget(report, report.budget)
-    if waiting > 0 and set(report.unsent) != {"unknown_rate"} and report.exit_reason is not ExitReason.BUDGET:
-        lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
-    lines += _open_ends(report)
-    if status.count(RowState.INVALID):
-        lines.append("Correct the invalid rows in the manifest and run the same command again.")
-    if status.count(RowState.REJECTED):
-        again = f"`reelbatch rerun{options}`"
-        lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
-    if status.count(RowState.ERROR, RowState.CANCELED):
-        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
-    if status.count(RowState.IN_DOUBT):
-        lines.append(
-            f"`reelbatch reconcile{options}` lists the rows in doubt; they are never sent again by themselves."
-        )
-    if status.count(RowState.QUEUED, RowState.RENDERING):
-        lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
-    return lines
-
-
-def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:
-    lines = []
-    if report.exit_reason is ExitReason.BUDGET:
-        lines.append(f"{report.message}: the same command sends them then, or at once with a larger `budget`.")
-    if report.too_dear:
-        named = ", ".join(report.too_dear[:_NAMED]) + (", …" if report.too_dear_rows > _NAMED else "")
-        lines.append(
-            f"{report.too_dear_rows:,} cost more than the budget of a whole {left.budget.per} "
-            f"({left.budget.credits:,} credits) and are never sent with it: {named}."
-        )
-    return lines
-
-
-def _open_ends(report: RunReport) -> list[str]:
-    """Rows that wait for somebody's word."""
-    lines, order = [], report.status.order
-    if report.shared_ids:
-        first = report.shared_ids[0]
-        lines.append(
-            f"{report.shared_rows:,} got a video id that another row has, such as {first.row_key} that of "
-            f"{first.other_row_key} ({first.video_id}): look at these videos, and ask the vendor."
-        )
-    if report.held_rows and report.repeats is RepeatPolicy.HOLD:
-        lines.append(
-            "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."
-        )
-    if order is not None and not order.is_done:
-        lines.append(
-            f"An order is open: {order}. The same options go on with it; --regenerate cancel drops the rest."
-        )
-    return lines
-
-
-_HALTED = {
-    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then run the same command.",
-    ExitReason.DECLINED: "Nothing was sent.",
-    ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
-    ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",
-    ExitReason.NO_ACCOUNT: "Nothing was sent. Run the same command again when the API answers.",
-    ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
-    ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
-    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
-    ExitReason.DOUBTS: (
-        "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
-        "Run the same command again when the API answers as usual: what was not sent is sent then."
-    ),
-    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
-}
 
 
 def markdown_summary(report: RunReport) -> str:

@@ -20,6 +20,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     concurrency: opt.Concurrency = None,
     max_credits: opt.MaxCredits = None,
     limit: opt.Limit = None,
+    pilot: opt.Pilot = None,
     rate: opt.Rate = None,
     regenerate: opt.Regenerate = "none",
     rows: opt.Rows = None,
@@ -57,7 +58,8 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         downloads=download,
         export=export,
     )
-    which = send_options(regenerate=regenerate, rows=keys_of(rows, None), repeats=settings.repeats, limit=limit)
+    chosen = keys_of(rows, None)
+    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
     with sandboxed(settings, enabled=sandbox and account) as stated:
         made = make_plan(options, stated, asks_account=account)
