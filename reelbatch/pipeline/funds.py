@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,7 +37,7 @@ class ToSend:
     @classmethod
     def of(cls, plan: Plan | RerunPlan, costs: Callable[[], Iterable[int | None]]) -> Self:
         """The rows that `plan` sends."""
-        return cls(rows=plan.send, credits=plan.credits_estimated, unknown=plan.unknown_rate, costs=costs)
+        return cls(rows=plan.send, credits=plan.credits_estimated, unknown=plan.unknown_rate, costs=cache(costs))
 
     @classmethod
     def those(cls, costs: Sequence[int | None]) -> Self:

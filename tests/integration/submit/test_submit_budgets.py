@@ -14,9 +14,7 @@ from sqlalchemy import select, update
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger import Ledger, budget_counters
 from reelbatch.ledger.schema import attempts, batches
-from reelbatch.sandbox import RunningSandbox, SandboxConfig, start
-
-CREATOR = {"name": "Creator", "tier": "creator"}
+from reelbatch.sandbox import RunningSandbox, start
 
 
 def a_day(rows: int, more: int = 0) -> dict[str, Any]:
@@ -85,7 +83,7 @@ def test_all_batches_of_the_account_share_the_budget(bench: Bench, sandbox: Runn
     sandbox.set_faults(script=["lost_after", "invalid", "unavailable"] * 5)
     first = bench.generate(bench.rows(20), budget=budget, concurrency=10, doubts_in_a_row=100)
     sandbox.set_faults()
-    second = other.generate(other.rows(40), budget=budget, concurrency=30)
+    second = other.generate(other.rows(40), budget=budget, concurrency=30, repeats="send")
     assert paid(bench, sandbox) + paid(other, sandbox) <= 30 * PRICE
     assert second.exit_reason == "budget"
     assert second.budget is not None
@@ -96,10 +94,8 @@ def test_all_batches_of_the_account_share_the_budget(bench: Bench, sandbox: Runn
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     """The account of a subscriber with 500 credits."""
-    config = SandboxConfig(
-        port=0, data=tmp_path_factory.mktemp("shop"), account_id="shop", balance=500, subscription=CREATOR
-    )
-    with start(config) as running:
+    data = str(tmp_path_factory.mktemp("shop"))
+    with start(port=0, data=data, account_id="shop", balance=500, plan="creator", subscription={}) as running:
         yield running
 
 
@@ -143,21 +139,22 @@ def test_the_account_that_was_seen_last_stands_in(bench: Bench, sandbox: Running
     """Where the API does not answer, a bound batch goes on, and the budget is the same one."""
     budget = a_day(5)
     bench.generate(bench.rows(3), budget=budget)
-    sandbox.set_faults(account_fail=100)
+    sandbox.set_faults(every={"account_fail": 1})
     report = bench.generate(bench.rows(9), budget=budget, retry_attempts=1)
     assert (report.exit_reason, paid(bench, sandbox)) == ("budget", 5 * PRICE)
     assert report.as_json()["account"]["asked"] is False
 
 
-def test_a_pilot_says_what_the_rest_would_cost(bench: Bench, sandbox: RunningSandbox) -> None:
+def test_a_pilot_says_what_the_rest_would_cost(bench: Bench) -> None:
     """A sample over all kinds is made and settled; its rows are the batch's, so that nothing is paid for twice."""
-    kinds = bench.rows(30, end_seconds=[2] * 20 + [4] * 9 + [10])
-    report = bench.generate(kinds, pilot=6, poll_interval_s=0.05)
-    pilot = report.as_json()["pilot"]
-    assert (pilot["rows"], pilot["complete"], pilot["failed"]) == (6, 6, 0)
-    assert pilot["credits_final"] == paid(bench, sandbox)
-    assert {row["end_seconds"] for row in bench.table() if row["state"] == "complete"} == {2, 4, 10}
-    assert pilot["rest"]["rows"] == 24
-    report = bench.generate(kinds)
-    assert paid(bench, sandbox) == pilot["credits_final"] + pilot["rest"]["credits"] == (20 + 18 + 5) * PRICE
-    assert_books_agree(bench, sandbox, report)
+    with start(port=0, data=str(bench.folder / "api"), queue_seconds=0, render_seconds=0) as quick:
+        bench.url, bench.key = quick.url, quick.key
+        kinds = bench.rows(30, end_seconds=[2] * 20 + [4] * 9 + [10])
+        pilot = bench.generate(kinds, pilot=6, poll_interval_s=0.05).as_json()["pilot"]
+        assert (pilot["rows"], pilot["complete"], pilot["failed"]) == (6, 6, 0)
+        assert pilot["credits_final"] == paid(bench, quick)
+        assert {row["end_seconds"] for row in bench.table() if row["state"] == "complete"} == {2, 4, 10}
+        assert pilot["rest"]["rows"] == 24
+        report = bench.generate(kinds)
+        assert paid(bench, quick) == pilot["credits_final"] + pilot["rest"]["credits"] == (20 + 18 + 5) * PRICE
+        assert_books_agree(bench, quick, report)
