@@ -44,6 +44,7 @@ class Comparison:
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
 _ANYBODY = Payer("local")
@@ -161,6 +162,7 @@ class StagedManifest:
             held=held,
             unknown_keys=unknown,
             order=open_,
+            pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
             duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
             same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
@@ -174,6 +176,11 @@ class StagedManifest:
         if payer is None or not (payer.account or payer.key_hash):
             payer = self._origin.payer
         return observed_cost(self._connection, batch, self._choice, self._kept.condition(), payer)
+
+    def costs(self, batch: Batch) -> list[int | None]:
+        """What each row that would be sent is estimated at, in the manifest's order; after `compare`."""
+        with self._connection.begin():
+            return staging.costs(self._connection, batch, self._choice, self._kept.condition())
 
     def _search(self, batch: Batch, choice: Choice) -> list[Held]:
         if choice.options.repeats is RepeatPolicy.SEND:

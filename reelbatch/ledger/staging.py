@@ -280,18 +280,30 @@ def first_to_send(
     connection: Connection, batch: Batch, choice: Choice, kept: ColumnElement[bool]
 ) -> list[ActionCount]:
     """The rows that a run with a limit sends: the first of the manifest's order, counted by model."""
+    rows = _rows_to_send(batch, choice, kept)
+    first = select(rows).order_by(rows.c.row_number).limit(choice.options.limit).subquery()
+    unknown = func.sum(case((first.c.credits_estimated.is_(None), 1), else_=0))
+    query = select(first.c.model, func.count(), func.coalesce(func.sum(first.c.credits_estimated), 0), unknown)
+    found = connection.execute(query.group_by(first.c.model).order_by(first.c.model))
+    return [ActionCount(Action.SEND, model, rows, int(sum_), int(none)) for model, rows, sum_, none in found]
+
+
+def costs(connection: Connection, batch: Batch, choice: Choice, kept: ColumnElement[bool]) -> list[int | None]:
+    """What the rows that would be sent are estimated at, in the manifest's order; None: unknown."""
+    rows = _rows_to_send(batch, choice, kept)
+    query = select(rows.c.credits_estimated).order_by(rows.c.row_number).limit(choice.options.limit)
+    return list(connection.scalars(query))
+
+
+def _rows_to_send(batch: Batch, choice: Choice, kept: ColumnElement[bool]) -> Any:
+    """Those that are staged, and those that did not have to be."""
     g = generations.c
     send = select(staged.c.row_number, staged.c.model, staged.c.credits_estimated).select_from(joined(batch, choice))
     waiting = select(g.row_number, g.model, g.credits_estimated).where(
         kept, in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None)
     )
     both = [send.where(action(choice) == Action.SEND.value), *([] if choice.only_order else [waiting])]
-    rows = union_all(*both).subquery()
-    first = select(rows).order_by(rows.c.row_number).limit(choice.options.limit).subquery()
-    unknown = func.sum(case((first.c.credits_estimated.is_(None), 1), else_=0))
-    query = select(first.c.model, func.count(), func.coalesce(func.sum(first.c.credits_estimated), 0), unknown)
-    found = connection.execute(query.group_by(first.c.model).order_by(first.c.model))
-    return [ActionCount(Action.SEND, model, rows, int(sum_), int(none)) for model, rows, sum_, none in found]
+    return union_all(*both).subquery()
 
 
 def gone(connection: Connection, batch: Batch, kept: int) -> int:

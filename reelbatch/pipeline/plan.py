@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,7 +18,7 @@ from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOpt
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
-from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.resources import table_is_new, table_shown
@@ -27,8 +27,11 @@ from reelbatch.settings import Settings
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
+    from reelbatch.pipeline.funds import Funds
+
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
+MOST_IN_PILOT = 1000
 KEPT_PROBLEMS = 1000
 """Problems and warnings that are listed; beyond that they are only counted."""
 
@@ -44,7 +47,12 @@ class GenerateOptions:
 
 
 def send_options(
-    *, regenerate: str = "none", rows: Iterable[str] | None = None, repeats: str = "hold", limit: int | None = None
+    *,
+    regenerate: str = "none",
+    rows: Iterable[str] | None = None,
+    repeats: str = "hold",
+    limit: int | None = None,
+    pilot: int | None = None,
 ) -> SendOptions:
     """Which rows are sent, by the words of the command line.
 
@@ -60,10 +68,21 @@ def send_options(
         row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
         repeats=RepeatPolicy(repeats),
         limit=limit,
+        pilot=pilot,
     )
+    _check_pilot(pilot, limit)
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
+
+
+def _check_pilot(pilot: int | None, limit: int | None) -> None:
+    if pilot is None:
+        return
+    if limit is not None:
+        raise SettingsError("--pilot says how many rows are sent: leave --limit out")
+    if not 1 <= pilot <= MOST_IN_PILOT:
+        raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
 
 
 @dataclass(slots=True)
@@ -137,6 +156,8 @@ class Plan:
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
+    funds: Funds | None = None  # of the account, where it was asked
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
     observed_rows: int = 0  # of those of unknown rate: such videos were charged before
     credits_observed: int = 0  # what these would cost by that; no part of the estimate
     observed_models: list[str] = field(default_factory=list)
@@ -152,7 +173,9 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        known = asdict(replace(self, funds=None))
+        del known["funds"]
+        return known if self.funds is None else {**known, **self.funds.as_json()}
 
 
 def plan_from_json(text: str) -> Plan:
@@ -162,24 +185,35 @@ def plan_from_json(text: str) -> Plan:
     return Plan(**known, by_model=models)
 
 
-def plan(options: GenerateOptions, settings: Settings) -> Plan:
-    """Check the manifest and compare it with the results table; spends nothing and changes nothing.
+def plan(options: GenerateOptions, settings: Settings, *, asks_account: bool = False) -> Plan:
+    """Check the manifest and compare it with the results table; spends nothing and changes no row.
+
+    With `asks_account` the API is asked how far the balance reaches, and by which tier rows are checked.
 
     Raises:
+        KeyRefused: the API does not accept the key.
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    manifest = manifest_of(options, settings)
-    batch = batch_name(options.batch, manifest)
-    findings = Findings()
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
-        origin = origin_of(manifest, payer(ledger, settings))
-        with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
+        who = ask(ledger, settings) if asks_account else None
+        stated = settings if who is None else who.applied_to(settings)
+        manifest = manifest_of(options, stated)
+        batch = batch_name(options.batch, manifest)
+        findings = Findings()
+        payer_ = payer(ledger, stated) if who is None else who.payer
+        with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
             comparison = staged.compare(batch)
             refuse_unusable(manifest, findings, comparison)
-            return make_plan(manifest, batch, settings, findings, comparison)
+            made = make_plan(manifest, batch, stated, findings, comparison)
+            if who is None:
+                return made
+            from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
+
+            rows = ToSend.of(made, partial(staged.costs, batch))
+            return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 
 def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
@@ -281,6 +315,7 @@ def make_plan(
         observed_rows=comparison.observed.rows,
         credits_observed=comparison.observed.credits,
         observed_models=list(comparison.observed.models),
+        pilot=comparison.pilot,
     )
 
 
