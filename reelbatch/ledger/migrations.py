@@ -23,7 +23,6 @@ from reelbatch.ledger.schema import (
     apis,
     attempts,
     batches,
-    budgets,
     generations,
     loads,
     metadata,
@@ -154,8 +153,7 @@ def _renamed(connection: Connection) -> None:
 
 
 def _version_6(connection: Connection) -> None:
-    """New tables and columns only: budgets, what runs know of the balance, which batches are archived."""
-    metadata.create_all(connection, [budgets])
+    """New columns only: what runs know of the balance, and which batches are archived."""
     _add_missing(connection, attempts.c.settled_at)
     _add_missing(connection, accounts.c.period_end, batches.c.archived_at)
     _add_missing(connection, runs.c.account, runs.c.balance, runs.c.balance_at, runs.c.period_end)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import get_args
 
 from reelbatch.client import Account, Client
-from reelbatch.domain import Tier
+from reelbatch.domain import Batch, Tier
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, accounts, utc_now
 from reelbatch.ledger.accounts import Payer, SeenAccount
@@ -89,6 +89,13 @@ def _identified(ledger: Ledger, settings: Settings, said: Account | KeyRefused |
         )
         ledger.change(partial(accounts.see, seen=told))
     return Identified(payer=known._replace(account=said.id), tier=_tier(said.tier), said=said)
+
+
+def needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str | None:
+    """Why nothing is sent while nobody knows whose account it is."""
+    if bound is not None and bound.account:
+        return f'batch "{batch}" belongs to account {bound.account}'
+    return None if settings.budget is None else "a budget is set, which is counted by account"
 
 
 async def _said(client: Client, settings: Settings) -> Account | KeyRefused | None:

@@ -22,7 +22,7 @@ from reelbatch.ledger import Ledger, accounting, accounts, claims, queries, runs
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
 from reelbatch.model_table import load_models
-from reelbatch.pipeline.account import Identified, identify, payer
+from reelbatch.pipeline.account import Identified, identify, needs_account, payer
 from reelbatch.pipeline.funds import ToSend, funds_of
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
@@ -44,6 +44,8 @@ from reelbatch.submit import (
 from reelbatch.submit.confirmation import ask_about_noted_ids
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from reelbatch.pipeline.plan import Plan
     from reelbatch.pipeline.rerun import RerunPlan
 
@@ -191,19 +193,13 @@ async def open_run(ledger: Ledger, settings: Settings, assignment: Assignment) -
         raise context.stats.crash
 
 
-def _brake(context: RunContext) -> SharedBrake:
-    """One brake for all workers of the account; where that is not known, of the API and the key."""
-    payer = context.payer.account or f"{context.payer.api} {context.payer.key_hash or ''}"
-    return SharedBrake(context.ledger, payer, context.scope.run_id, context.submitter.limiter)
-
-
 def _context(
     ledger: Ledger, client: Client, stated: Settings, whose: tuple[Assignment, RunId, Identified]
 ) -> RunContext:
     """What the steps of a run work with; the account's tier counts where none is stated."""
     assignment, run_id, who = whose
     settings = who.applied_to(stated)
-    _rate_doubts(ledger, settings, assignment.batch)
+    _rate_doubts(ledger, settings, assignment.batch, who.payer)
     return RunContext(
         settings=settings,
         ledger=ledger,
@@ -215,6 +211,13 @@ def _context(
         listener=listening.get(),
         state=RunState(Scope(assignment.batch, run_id, assignment.rerun)),
     )
+
+
+def _brake(context: RunContext) -> SharedBrake:
+    """One brake for all workers of the account; where that is not known, of the API and the key."""
+    who = context.payer
+    payer = who.account or f"{who.api} {who.key_hash or ''}"
+    return SharedBrake(context.ledger, payer, context.scope.run_id, context.submitter.limiter)
 
 
 @contextlib.contextmanager
@@ -258,7 +261,7 @@ async def _identified(context: RunContext) -> RunContext:
         runs.note_balance, runs.Payment(context.scope.run_id, context.payer.api, context.payer.key_hash)
     )
     bound = await asyncio.to_thread(ledger.read, partial(payer_of, batch=batch))
-    if context.payer.account is None and (why := _needs_account(settings, bound, batch)) is not None:
+    if context.payer.account is None and (why := needs_account(settings, bound, batch)) is not None:
         context.submitter.stop(ExitReason.NO_ACCOUNT, f"the API did not say whose key this is, and {why}")
     await asyncio.to_thread(ledger.read, partial(runs.check_batch, batch=batch, payer=context.payer))
     if context.submitter.limiter.closed:
@@ -268,21 +271,22 @@ async def _identified(context: RunContext) -> RunContext:
     return replace(context, cleared_up=cleared_up)
 
 
-def _needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str | None:
-    """Why nothing is sent while nobody knows whose account it is."""
-    if bound is not None and bound.account:
-        return f'batch "{batch}" belongs to account {bound.account}'
-    return None if settings.budget is None else "a budget is set, which is counted by account"
+def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch, payer: Payer) -> None:
+    """What was of unknown rate when it was sent may be known by now, from the table of models or by `rate`.
 
-
-def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
-    """What was of unknown rate when it was sent may be known by now, from the table of models or by `rate`."""
+    A budget counts the account's other batches as well.
+    """
 
     def estimate(request: Request) -> int | None:
         models = load_models(settings.models)
         return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
 
-    ledger.change(lambda connection: accounting.rate(connection, batch, estimate))
+    def rate(connection: Connection) -> None:
+        others = accounts.relatives(connection, batch, payer) if settings.budget else []
+        for each in [batch, *others]:
+            accounting.rate(connection, each, estimate)
+
+    ledger.change(rate)
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
