@@ -99,6 +99,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     sandbox: bool = False,
     settle: bool = False,
     limit: int | None = None,
+    pilot: int | None = None,
     strict: bool = False,
     regenerate: str = "none",
     rows: Sequence[str] | None = None,
@@ -113,6 +114,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         sandbox: run against a local sandbox, with a results table of its own; nothing is paid.
         settle: wait for the videos as well.
         limit: rows to send at most.
+        pilot: send a sample of so many rows over models, resolutions and lengths, and wait for it.
         strict: send nothing if any row fails its checks.
         regenerate: `none`, `changed` or `all`: videos that are made again.
         rows: with `regenerate`, the keys of the rows that are made again; no others are sent.
@@ -122,11 +124,11 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: the manifest, a setting or the results table can't be used.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
+    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit, pilot=pilot)
     if send.regenerate is Regenerate.CANCEL:
         raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")
     options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
-    steps = RunSteps(limit=limit, settle=settle)
+    steps = RunSteps(limit=limit, settle=settle or pilot is not None)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
         return run(_generate(ledger, ready, options, steps))
 

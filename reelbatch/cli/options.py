@@ -88,6 +88,18 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", help="Send so many rows at most in this run.", rich_help_panel=_RUN, metavar="N", min=0),
 ]
+Pilot = Annotated[
+    int | None,
+    typer.Option(
+        "--pilot",
+        help="Send a sample of so many rows over models, resolutions and lengths, wait for it, and say what the rest "
+        "would cost.",
+        rich_help_panel=_RUN,
+        metavar="N",
+        min=1,
+        max=1000,
+    ),
+]
 Rate = Annotated[
     int | None,
     typer.Option(
@@ -191,6 +203,18 @@ class RunOptions:
             base_url=self.base_url,
             sandbox=self.sandbox,
         )
+
+    def command(self, manifest: str, more: Mapping[str, Any]) -> str:
+        """The same `generate` without `--pilot`; `more`: options and their values, True where they have none."""
+        own = {"--concurrency": self.concurrency, "--max-credits": self.max_credits, "--rate": self.rate}
+        stated = {**own, "--export": self.export, "--download": self.download, **more}
+        words = [
+            word
+            for name, value in stated.items()
+            if value is not None
+            for word in ([name] if value is True else [name, str(value)])
+        ]
+        return f"reelbatch generate {shlex.join([manifest, *words])}{self.repeated()}"
 
     def _stated(self) -> dict[str, Any]:
         names = ("results", "base_url", "concurrency", "max_credits", "export")

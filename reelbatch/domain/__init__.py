@@ -1,5 +1,6 @@
 """The words of the project as types: rows, requests, attempts, states and the moves between them."""
 
+from reelbatch.domain.budget import Budget, Period
 from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
 from reelbatch.domain.money import LARGEST, MISSING, SUMS, Credits, Figure, figure
 from reelbatch.domain.rows import (
@@ -30,12 +31,14 @@ __all__ = [
     "TRANSITIONS",
     "UNSETTLED",
     "Batch",
+    "Budget",
     "ClaimedRow",
     "Credits",
     "FieldKind",
     "Figure",
     "Fingerprint",
     "Issue",
+    "Period",
     "Request",
     "RequestField",
     "Row",

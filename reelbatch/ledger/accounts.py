@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import UNSETTLED, Batch, Request, RowState, Token
+from reelbatch.ledger import budget_counters
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import accounts, apis, batches, generations, prices, schema_version
@@ -65,6 +66,21 @@ def see(connection: Connection, seen: SeenAccount) -> None:
     told |= {"period_end": seen.period_end}
     entry = dialect.insert(accounts).values(api=seen.api, key_hash=seen.key_hash, **told)
     connection.execute(entry.on_conflict_do_update(index_elements=[accounts.c.api, accounts.c.key_hash], set_=told))
+    _bind(connection, Payer(seen.api, seen.account, seen.key_hash))
+
+
+def bind(connection: Connection, batch: Batch, payer: Payer) -> None:
+    """A batch that belongs to no account yet belongs to this one."""
+    _bind(connection, payer, batch)
+
+
+def _bind(connection: Connection, payer: Payer, batch: Batch | None = None) -> None:
+    """The batch, or all that were made with the key; what they have cost counts against the account's budget."""
+    b = batches.c
+    own = b.key_hash == payer.key_hash if batch is None else b.batch == batch
+    unbound = update(batches).where(b.api == payer.api, b.account.is_(None), own)
+    if payer.account is not None and connection.execute(unbound.values(account=payer.account)).rowcount:
+        budget_counters.forget(connection, payer.api, payer.account)
 
 
 class Payer(NamedTuple):

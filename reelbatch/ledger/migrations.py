@@ -153,7 +153,7 @@ def _renamed(connection: Connection) -> None:
 
 
 def _version_6(connection: Connection) -> None:
-    """New columns only: runs know the balance that they began with; a batch may be archived."""
+    """New columns only: what runs know of the balance, and which batches are archived."""
     _add_missing(connection, attempts.c.settled_at)
     _add_missing(connection, accounts.c.period_end, batches.c.archived_at)
     _add_missing(connection, runs.c.account, runs.c.balance, runs.c.balance_at, runs.c.period_end)

@@ -157,6 +157,27 @@ def claimable(connection: Connection, scope: Scope) -> int:
     return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
 
 
+def costs(connection: Connection, scope: Scope, limit: int | None) -> list[int | None]:
+    """What the rows that a run of this scope may take are estimated at, in their order; None: unknown."""
+    query = select(generations.c.credits_estimated).where(scope.condition()).order_by(generations.c.row_number)
+    return list(connection.scalars(query.limit(limit)))
+
+
+def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:
+    """Rows that wait although no period's budget of `credits_` will ever pay for one: how many, and the first keys.
+
+    `code`: of those of which that was found out by what such videos were charged.
+    """
+    g = generations.c
+    wanted = scope._replace(run_id=RunId(""), most=None).condition()
+    dear = and_(wanted, or_(g.credits_estimated > credits_, g.error_code == code))
+    first = select(g.row_key).where(dear).order_by(g.row_number).limit(limit)
+    found = [RowKey(key) for key in connection.scalars(first)]
+    if len(found) < limit:
+        return len(found), found
+    return connection.scalar(select(func.count()).select_from(generations).where(dear)) or 0, found
+
+
 def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
     """The images of the rows that a run of this scope takes first."""
     query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)

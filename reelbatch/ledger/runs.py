@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
-from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.accounts import Payer, bind
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.process_liveness import is_dead, started, this_machine
 from reelbatch.ledger.schema import accounts, batches, generations, runs
@@ -189,6 +189,7 @@ def open_batch(connection: Connection, batch: Batch, payer: Payer, base: str) ->
     entry = dialect.insert(batches).values(values)
     connection.execute(entry.on_conflict_do_nothing(index_elements=[batches.c.batch]))
     check_batch(connection, batch, payer)  # afterwards: another worker may just have made the entry
+    bind(connection, batch, payer)
     known = {name: value for name, value in payer._asdict().items() if value is not None and name != "api"}
     own = update(batches).where(batches.c.batch == batch)
     if known:

@@ -8,6 +8,7 @@ uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
 batches   the running sums of a batch's money; a cap is reserved against its worst case
+budgets   what an account's requests of one period have cost: a budget is reserved against it
 prices    what videos cost in truth, by price class
 accounts  whose keys were used: the account behind each, its tier and balance as last seen
 loads     who read a batch's manifest last, or reads it now: several workers read it once
@@ -174,7 +175,7 @@ attempts = Table(
     Column("batch", String, nullable=False),
     Column("row_key", String, nullable=False),
     Column("run_id", String, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),  # by the database's clock: which budget's period it counts in
     Column("ended_at", UtcDateTime),
     Column("outcome", String),  # null: the answer is not in yet, or never came
     Column("http_status", Integer),
@@ -296,6 +297,20 @@ prices = Table(
     Column("settled", Integer),  # what the last finished video cost
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("api", "account", "model", "resolution", "audio", "seconds"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("api", String, nullable=False),
+    Column("account", String, nullable=False),  # its id
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    # What the attempts that were started in between add up to. Where there is no row, it is reckoned from them.
+    Column("worst_case", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("unknown", BigInteger, nullable=False),
+    PrimaryKeyConstraint("api", "account", "starts_at", "ends_at"),
 )
 
 loads = Table(

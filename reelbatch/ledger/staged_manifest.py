@@ -49,6 +49,7 @@ class Comparison:
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
 _ANYBODY = Payer("local")
@@ -166,6 +167,7 @@ class StagedManifest:
             held=held,
             unknown_keys=unknown,
             order=open_,
+            pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
             duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
             same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],

@@ -24,11 +24,13 @@ class Outlook:
             token of the attempt `<token>`.
         duration: None where any number of videos may render at once, or nothing is sent.
         cap: how far what is left of `max_credits` reaches; None where there is no cap.
+        cap_left: credits of it that are left.
     """
 
     requests: list[dict[str, Any]]
     duration: Duration | None
     cap: Reach | None
+    cap_left: int | None
 
 
 def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settings: Settings) -> Outlook:
@@ -36,19 +38,24 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
     first = staged.first_to_send(batch, SHOWN)
     window = render_window(settings)
     tier = settings.tier if settings.render_window is None else None
+    left = None if settings.max_credits is None else _left(staged, batch, settings.max_credits)
     return Outlook(
         requests=[_body(batch, key, request) for key, request in first],
         duration=None if window is None else duration(comparison.sends, staged.ask(render_times), window, tier),
-        cap=None if settings.max_credits is None else _cap(staged, comparison, batch, settings.max_credits),
+        cap=None if left is None else _reach(staged, comparison, batch, left),
+        cap_left=left,
     )
 
 
-def _cap(staged: StagedManifest, comparison: Comparison, batch: Batch, cap: int) -> Reach:
-    spent = staged.ask(partial(queries.credits_of, batch=batch)).worst_case
-    whole = reach(((count.price, count.rows) for count in comparison.sends), cap - spent)
+def _left(staged: StagedManifest, batch: Batch, cap: int) -> int:
+    return max(0, cap - staged.ask(partial(queries.credits_of, batch=batch)).worst_case)
+
+
+def _reach(staged: StagedManifest, comparison: Comparison, batch: Batch, left: int) -> Reach:
+    whole = reach(((count.price, count.rows) for count in comparison.sends), left)
     # Which rows are covered depends on their order only where not all of them are.
     enough = whole.rows + whole.unknown == whole.of
-    return whole if enough else reach(staged.prices(batch), cap - spent)
+    return whole if enough else reach(staged.prices(batch), left)
 
 
 def _body(batch: Batch, key: RowKey, request: Request) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOpt
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
-from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.duration import Duration
 from reelbatch.pipeline.findings import Findings
@@ -32,8 +32,11 @@ from reelbatch.settings import Settings
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
+    from reelbatch.pipeline.funds import Funds
+
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
 
+MOST_IN_PILOT = 1000
 HELD_LISTED = 1000
 """Rows that are held, by name; beyond that they are only counted."""
 
@@ -49,7 +52,12 @@ class GenerateOptions:
 
 
 def send_options(
-    *, regenerate: str = "none", rows: Iterable[str] | None = None, repeats: str = "hold", limit: int | None = None
+    *,
+    regenerate: str = "none",
+    rows: Iterable[str] | None = None,
+    repeats: str = "hold",
+    limit: int | None = None,
+    pilot: int | None = None,
 ) -> SendOptions:
     """Which rows are sent, by the words of the command line.
 
@@ -65,10 +73,21 @@ def send_options(
         row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
         repeats=RepeatPolicy(repeats),
         limit=limit,
+        pilot=pilot,
     )
+    _check_pilot(pilot, limit)
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
+
+
+def _check_pilot(pilot: int | None, limit: int | None) -> None:
+    if pilot is None:
+        return
+    if limit is not None:
+        raise SettingsError("--pilot says how many rows are sent: leave --limit out")
+    if not 1 <= pilot <= MOST_IN_PILOT:
+        raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +136,17 @@ class Plan(ReportView):
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
+    funds: Funds | None = None  # of the account, where it was asked
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
     observed_rows: int = 0  # of those of unknown rate: such videos were charged before
     credits_observed: int = 0  # what these would cost by that; no part of the estimate
     observed_models: list[str] = field(default_factory=list)
+    causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
+    unlisted: int = 0  # problems of which no cause is listed
+    requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
+    duration: Duration | None = None
+    cap: Reach | None = None  # how far what is left of max_credits reaches
+    cap_left: int | None = None  # what is left of max_credits
 
     @property
     def observed(self) -> str:
@@ -130,15 +157,13 @@ class Plan(ReportView):
         models = either(self.observed_models)
         return f"; {which} would cost {self.credits_observed:,} by what {models} was charged before (observed)"
 
-    causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
-    unlisted: int = 0  # problems of which no cause is listed
-    requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
-    duration: Duration | None = None
-    cap: Reach | None = None  # how far what is left of max_credits reaches
-
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        known = asdict(replace(self, funds=None))
+        del known["funds"], known["cap_left"]
+        if self.cap is not None:
+            known["cap"] = {"left": self.cap_left, "covers": asdict(self.cap)}
+        return known if self.funds is None else {**known, **self.funds.as_json()}
 
     def facts(self) -> Facts:
         """For a notebook."""
@@ -151,32 +176,51 @@ def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
     known = json.loads(text)
     known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
-    for name, kind in (("duration", Duration), ("cap", Reach)):
-        known[name] = kind(**known[name]) if known.get(name) else None
+    if known.get("duration"):
+        known["duration"] = Duration(**known["duration"])
+    if cap := known.get("cap"):
+        known |= {"cap": Reach(**cap["covers"]), "cap_left": cap["left"]}
     return Plan(**known)
 
 
-def plan(options: GenerateOptions, settings: Settings, told: Callable[[int], None] | None = None) -> Plan:
-    """Check the manifest and compare it with the results table; spends nothing and changes nothing.
+def plan(
+    options: GenerateOptions,
+    settings: Settings,
+    told: Callable[[int], None] | None = None,
+    *,
+    asks_account: bool = False,
+) -> Plan:
+    """Check the manifest and compare it with the results table; spends nothing and changes no row.
+
+    With `asks_account` the API is asked how far the balance reaches, and by which tier rows are checked.
 
     `told` hears how many rows were read so far.
 
     Raises:
+        KeyRefused: the API does not accept the key.
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    manifest = manifest_of(options, settings)
-    batch = batch_name(options.batch, manifest)
-    findings = Findings(told)
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
-        origin = origin_of(manifest, payer(ledger, settings))
-        with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
+        who = ask(ledger, settings) if asks_account else None
+        stated = settings if who is None else who.applied_to(settings)
+        manifest = manifest_of(options, stated)
+        batch = batch_name(options.batch, manifest)
+        findings = Findings(told)
+        payer_ = payer(ledger, stated) if who is None else who.payer
+        with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
             comparison = staged.compare(batch)
             refuse_unusable(manifest, findings, comparison)
-            made = make_plan(manifest, batch, settings, findings, comparison)
-            return foresee(made, staged, comparison, settings)
+            made = make_plan(manifest, batch, stated, findings, comparison)
+            made = foresee(made, staged, comparison, stated)
+            if who is None:
+                return made
+            from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
+
+            rows = ToSend.of(made, lambda: list(staged.prices(batch)))
+            return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 
 def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
@@ -281,13 +325,14 @@ def make_plan(
         observed_models=list(comparison.observed.models),
         causes=[cause.as_json() for cause in findings.problems],
         unlisted=findings.problems.unlisted,
+        pilot=comparison.pilot,
     )
 
 
 def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings: Settings) -> Plan:
     """The plan with what is to be expected of the run; asked for while the manifest is staged."""
     ahead = outlook(staged, comparison, made.batch, settings)
-    return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap)
+    return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap, cap_left=ahead.cap_left)
 
 
 def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:

@@ -11,11 +11,15 @@ from reelbatch.pipeline.resources import any_rescued
 from reelbatch.report_view import Facts, ReportView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection
 
     from reelbatch.ledger import Ledger
+    from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.ledger.orders import OpenOrder
     from reelbatch.ledger.queries import OddFigure
+    from reelbatch.settings import Settings
 
 ODD_FIGURES_SHOWN = 100
 
@@ -89,6 +93,21 @@ def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> Ba
         order=orders.open_order(connection, batch),
         earlier_videos=sum(selection.superseded(connection, batch).values()),
     )
+
+
+def budgets_of(ledger: Ledger, settings: Settings, names: Iterable[Batch]) -> list[BudgetLeft]:
+    """How the budget of each account stands that paid for one of these batches."""
+    from reelbatch.ledger import budgets
+
+    budget = settings.budget
+    if budget is None:
+        return []
+
+    def found(connection: Connection) -> list[BudgetLeft]:
+        accounts = budgets.accounts_of(connection, names)
+        return [budgets.left(connection, api, account, budget) for api, account in accounts]
+
+    return ledger.read(found)
 
 
 def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus] | None:

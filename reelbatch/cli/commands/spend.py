@@ -27,7 +27,8 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
         datetime | None, typer.Option(help="The last day that counts.", formats=[_DAY], metavar="DAY")
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(help="Whose days and months are meant. (default: UTC)", metavar="ZONE")
+        str | None,
+        typer.Option(help="Whose days and months are meant. (default: the budget's, or UTC)", metavar="ZONE"),
     ] = None,
     to: Annotated[
         str | None, typer.Option("--csv", help="Write the lines as a CSV; - for standard output.", metavar="FILE")
@@ -51,7 +52,7 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
             batch=batches_named(ledger, batch)[0] if batch else None,
             since=since.date() if since else None,
             until=until.date() if until else None,
-            timezone=timezone or "UTC",
+            timezone=timezone or ("UTC" if settings.budget is None else settings.budget.timezone),
         )
         found = add_up(ledger, asked, settings)
     if to is not None:
