@@ -8,15 +8,19 @@ from functools import cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
-from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, budgets, queries
+from reelbatch.domain import Batch, Request
+from reelbatch.ledger import Ledger, accounting, accounts, budgets, queries
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.budgets import BudgetLeft
+from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import Identified
 from reelbatch.pipeline.duration import render_window
 from reelbatch.pipeline.reach import Reach, reach
 from reelbatch.settings import Settings, api_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from reelbatch.pipeline.plan import Plan
     from reelbatch.pipeline.rerun import RerunPlan
 
@@ -30,8 +34,8 @@ class ToSend:
     """The rows that are to be sent. Credits are integers.
 
     Args:
-        prices: what a row is estimated at (None: unknown), and how many that follow each other are, in the order
-            in which they are sent.
+        prices: what a row is estimated at (None: unknown), and how many that follow each other are, in order
+            of sending.
     """
 
     rows: int
@@ -187,3 +191,21 @@ def budget_left(ledger: Ledger, settings: Settings, account: str | None) -> Budg
         return None
     api = api_of(settings.base_url)
     return ledger.read(lambda connection: budgets.left(connection, api, account, budget))
+
+
+def rate_doubts(ledger: Ledger, settings: Settings, batch: Batch, payer: Payer) -> None:
+    """What was of unknown rate when it was sent may be known by now, from the table of models or by `rate`.
+
+    A budget counts the account's other batches as well.
+    """
+
+    def estimate(request: Request) -> int | None:
+        models = load_models(settings.models)
+        return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
+
+    def rate(connection: Connection) -> None:
+        others = accounts.relatives(connection, batch, payer) if settings.budget else []
+        for each in [batch, *others]:
+            accounting.rate(connection, each, estimate)
+
+    ledger.change(rate)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 from reelbatch.client import Client
 from reelbatch.client.outcome import Policy
-from reelbatch.domain import Batch, Request, RunId
+from reelbatch.domain import Batch, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.bounds import ImageBounds, upload_bound
-from reelbatch.ledger import Ledger, accounting, accounts, claims, queries, runs, utc_now
+from reelbatch.ledger import Ledger, accounts, claims, queries, runs, utc_now
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import Identified, identify, needs_account, payer
 from reelbatch.pipeline.duration import render_window
-from reelbatch.pipeline.funds import ToSend, by_price, funds_of
+from reelbatch.pipeline.funds import ToSend, by_price, funds_of, rate_doubts
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.pipeline.run_progress import Progress, progress_of
@@ -45,8 +45,6 @@ from reelbatch.submit import (
 from reelbatch.submit.confirmation import ask_about_noted_ids
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from reelbatch.pipeline.plan import Plan
     from reelbatch.pipeline.rerun import RerunPlan
 
@@ -200,7 +198,7 @@ def _context(
     """What the steps of a run work with; the account's tier counts where none is stated."""
     assignment, run_id, who = whose
     settings = who.applied_to(stated)
-    _rate_doubts(ledger, settings, assignment.batch, who.payer)
+    rate_doubts(ledger, settings, assignment.batch, who.payer)
     return RunContext(
         settings=settings,
         ledger=ledger,
@@ -270,24 +268,6 @@ async def _identified(context: RunContext) -> RunContext:
     await asyncio.to_thread(ledger.change, partial(accounts.bind, batch=batch, payer=context.payer))
     cleared_up = await ask_about_noted_ids(ledger, client, settings, [batch])
     return replace(context, cleared_up=cleared_up)
-
-
-def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch, payer: Payer) -> None:
-    """What was of unknown rate when it was sent may be known by now, from the table of models or by `rate`.
-
-    A budget counts the account's other batches as well.
-    """
-
-    def estimate(request: Request) -> int | None:
-        models = load_models(settings.models)
-        return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
-
-    def rate(connection: Connection) -> None:
-        others = accounts.relatives(connection, batch, payer) if settings.budget else []
-        for each in [batch, *others]:
-            accounting.rate(connection, each, estimate)
-
-    ledger.change(rate)
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
