@@ -6,10 +6,10 @@ asynchronous code. Everything is imported on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # without `typing`, whose import would keep a command from hearing Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from reelbatch.api import create, generate
     from reelbatch.client import Account, Client, ClientOptions, Created, Video
     from reelbatch.pipeline.export import results
@@ -31,4 +31,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'reelbatch' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), name)

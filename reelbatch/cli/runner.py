@@ -26,6 +26,7 @@ from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunSummary, advice, close_order, did_all
 from reelbatch.settings import Settings
 from reelbatch.settle import SettleReason
+from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
 
 INTERRUPTED = 130
@@ -114,7 +115,7 @@ def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> 
     from reelbatch.orchestration.prefect_server import prefect_api
 
     flow = _flow(root, work.flow)
-    with prefect_api():
+    with unwinding(), prefect_api():
         runner = asyncio.Runner()
         try:
             runner.run(_watched(flow, work.parameters, line))
