@@ -36,16 +36,16 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         print_json({"batches": [each.as_json() for each in found.statuses]})
         return
-    from reelbatch.cli import render
+    from reelbatch.cli import render, tables
 
     if not found.statuses:
         render.out.print("No batches yet.")
     for each in found.statuses:
         render.print_status(each)
         if credits_:
-            render.print_credits(each)
+            tables.print_credits(each)
         if rows:
-            render.print_rows(found.first_rows[each.batch])
+            tables.print_rows(found.first_rows[each.batch])
 
 
 @dataclass(frozen=True, slots=True)

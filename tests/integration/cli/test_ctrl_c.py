@@ -35,7 +35,9 @@ def started(folder: Path, *arguments: str, python: tuple[str, ...] = (), **env: 
     )
 
 
-@pytest.mark.parametrize("imported", ["reelbatch.ctrl_c", "typing", "typer", "reelbatch.cli.options", "pydantic", "numpy"])
+@pytest.mark.parametrize(
+    "imported", ["reelbatch.ctrl_c", "typing", "typer", "reelbatch.cli.options", "pydantic", "numpy"]
+)
 def test_ctrl_c_while_the_program_is_imported(imported: str, tmp_path: Path) -> None:
     """At the first moment that is ours, and at several after it."""
     (tmp_path / "m.csv").write_text(ROWS)
