@@ -73,7 +73,7 @@ BaseUrl = Annotated[
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", help="Creates in flight. (default: 16)", rich_help_panel=_RUN, metavar="N"),
+    typer.Option("--concurrency", help="Requests at the same time. (default: 16)", rich_help_panel=_RUN, metavar="N"),
 ]
 MaxCredits = Annotated[
     int | None,

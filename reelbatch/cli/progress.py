@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from rich.live import Live
 from rich.text import Text
 
-from reelbatch.cli.confirm import Question
+from reelbatch.cli.confirm import Question, says_the_same
 from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.plan import Plan
@@ -40,6 +40,8 @@ class ProgressLine(RunListener):
         self.waits_for = "starting"
         self._question = question
         self._show_plan = show_plan
+        self._shown = None if question is None else question.shown
+        self._live: Live | None = None
 
     @property
     def has_report(self) -> bool:
@@ -71,14 +73,23 @@ class ProgressLine(RunListener):
 
     def asked(self, plan: Plan | RerunPlan) -> Agreement | None:
         """What was said yes to before the run binds it."""
-        return None if self._question is None else self._question.bind(plan)
+        if self._question is None:
+            return None
+        with self._apart():
+            agreement = self._question.bind(plan)
+        if agreement != Agreement.to(self._question.shown):  # there was more by now, and that was shown too
+            self._shown = plan
+        return agreement
 
     def planned(self, plan: Plan | RerunPlan) -> None:
-        """Show what is to be sent."""
-        if isinstance(plan, Plan):
-            print_findings(plan)
-        if self._show_plan:
-            print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
+        """Show what is to be sent, unless the question has shown it."""
+        if says_the_same(plan, self._shown):
+            return
+        with self._apart():
+            if isinstance(plan, Plan):
+                print_findings(plan)
+            if self._show_plan:
+                print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
 
     def settling(self, settler: Settler) -> None:
         """There are videos to show."""
@@ -97,10 +108,22 @@ class ProgressLine(RunListener):
         self.done.set()
 
     async def _on_terminal(self) -> None:
-        with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as live:
+        with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as self._live:
             while True:
                 await asyncio.sleep(_REFRESH_S)
-                live.update(Text(self.text()))
+                self._live.update(Text(self.text(), overflow="ellipsis", no_wrap=True))
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """The progress line makes room for what is printed, and begins on a line of its own again."""
+        if self._live is None or not self._live.is_started:
+            yield
+            return
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     async def _as_lines(self) -> None:
         last, said = "", time.monotonic()
@@ -123,8 +146,10 @@ class ProgressLine(RunListener):
 
 
 def _waiting(stats: SettleStats) -> str:
-    downloaded = f", {stats.downloaded:,} downloaded" if stats.downloaded else ""
-    return f"waiting for videos: {stats.complete:,} complete, {stats.error:,} failed{downloaded}"
+    ended = stats.complete + stats.error + stats.canceled
+    parts = [f"{ended:,}/{max(ended, stats.outstanding):,} videos", f"{stats.complete:,} complete"]
+    figures = {"failed": stats.error, "canceled": stats.canceled, "downloaded": stats.downloaded}
+    return " · ".join([*parts, *(f"{count:,} {word}" for word, count in figures.items() if count)])
 
 
 def _sending(context: RunContext) -> str:
@@ -143,9 +168,9 @@ def _sending(context: RunContext) -> str:
     if now.slowed_to == 0:
         parts.append("waiting: row after row went into doubt")
     elif now.slowed_to is not None:
-        parts.append(f"slowed to {now.slowed_to} in flight")
+        parts.append(f"slowed to {now.slowed_to} requests at the same time")
     if context.stats.reason is not ExitReason.DONE:
-        parts.append(f"stopping, {now.in_flight} in flight")
+        parts.append(f"stopping, {now.in_flight} requests under way")
     elif now.seconds_left is not None:
         parts.append(f"{_duration(now.seconds_left)} left")
     return " · ".join(parts)

@@ -220,6 +220,9 @@ def print_settled(stats: SettleStats) -> None:
     """What became of the videos."""
     if stats.message:
         err.print(f"[yellow]{cell(stats.message)}[/]")
+    if not (stats.outstanding or stats.changed or stats.downloads_failed or stats.message):
+        out.print("No videos are outstanding.")
+        return
     out.print(
         f"Videos: [bold]{stats.complete:,} complete[/], {stats.error:,} failed, {stats.canceled:,} canceled, "
         f"{stats.unsettled:,} not finished, {stats.downloaded:,} downloaded"

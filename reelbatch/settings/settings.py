@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     )
     downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
 
-    concurrency: int = Field(default=16, ge=1, le=1000, description="creates in flight")
+    concurrency: int = Field(default=16, ge=1, le=1000, description="requests at the same time")
     request_timeout_s: float = Field(default=60, gt=0)
     retry_attempts: int = Field(default=5, ge=1)
     retry_wait_s: float = Field(default=1, ge=0)
