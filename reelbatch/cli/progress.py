@@ -12,12 +12,14 @@ from rich.text import Text
 
 from reelbatch.cli.confirm import Question, says_the_same
 from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
+from reelbatch.ledger.failures import Failure
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.rerun import RerunPlan
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_listener import Agreement, RunListener, listening
 from reelbatch.pipeline.run_summary import RunSummary
+from reelbatch.pipeline.status import batch_failures
 from reelbatch.settle import Settler, SettleStats
 from reelbatch.submit import ExitReason
 
@@ -33,6 +35,7 @@ class ProgressLine(RunListener):
     def __init__(self, question: Question | None, *, show_plan: bool) -> None:
         self.context: RunContext | None = None
         self.summary: RunSummary | None = None
+        self.given_back: list[Failure] = []  # why, where nothing was sent
         self.export: Exported | None = None
         self.settler: Settler | None = None
         self.done = asyncio.Event()
@@ -98,6 +101,8 @@ class ProgressLine(RunListener):
     def reported(self, summary: RunSummary) -> None:
         """Keep what is printed at the end."""
         self.summary = summary
+        if self.context is not None and not summary.report.sent:
+            self.given_back = batch_failures(self.context.ledger, summary.report.batch).given_back
 
     def exported(self, exported: Exported) -> None:
         """Keep what to say of it."""

@@ -261,7 +261,7 @@ def print_status(status: BatchStatus) -> None:
         out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
 
 
-def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
+def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothing: Iterable[str] = ()) -> None:
     """The end of a run: what was charged, what failed."""
     if report.stopped_early:
         why = f": {cell(report.message)}" if report.message else ""
@@ -272,6 +272,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
     else:
         out.print("Nothing was sent in this run.")
+        for reason in why_nothing:
+            out.print(f"  {cell(reason)}")
     _print_cleared_up(report.cleared_up)
     print_status(report.status)
     if report.held_rows:

@@ -16,6 +16,7 @@ import typer
 import reelbatch
 from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
+from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine
 from reelbatch.failpoints import point
@@ -199,7 +200,8 @@ def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary) ->
 
 
 def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, options: str) -> None:
-    render.print_report(summary.report, summary.failed)
+    report = summary.report
+    render.print_report(report, summary.failed, why_nothing_was_sent(report, line.given_back))
     if context.state.settler is not None:
         render.print_settled(context.state.settler.stats)
     if line.export_problem:
