@@ -44,7 +44,8 @@ def what(failure: Failure) -> str:
 
 def why(failure: Failure) -> str:
     """`http_422: the API's words`."""
-    return ": ".join(part for part in (failure.error_code, failure.error_message) if part) or "no reason was given"
+    code = None if failure.error_code == failure.state else failure.error_code  # `invalid`, for one
+    return ": ".join(part for part in (code, failure.error_message) if part) or "no reason was given"
 
 
 def _keys(failure: Failure) -> str:

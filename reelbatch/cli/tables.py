@@ -45,6 +45,9 @@ class _Column:
 
 def _widths(columns: Sequence[_Column], width: int) -> list[int]:
     """How wide each column is, so that all fit; 0: it is left out."""
+    roomy = [max(column.width, cell_len(column.name)) for column in columns]
+    if _needed(roomy) <= width:
+        return roomy
     found = [column.width for column in columns]
     order = [(column.makes_room, index) for index, column in enumerate(columns) if column.makes_room is not None]
     for rank, index in sorted(order, reverse=True):
