@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import _signal  # `signal` takes longer to import than Python to start
+# `signal` itself takes longer to import than Python to start; this is what it wraps, and has no stubs.
+import _signal  # type: ignore[import-not-found]
 import os
 
 INTERRUPTED = 130

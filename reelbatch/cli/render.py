@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Screen(Console):
     """The one way to the terminal: rich makes all that it prints of strings here, table cells as well."""
 
-    @property
+    @property  # type: ignore[misc]  # nothing sets it here
     def size(self) -> ConsoleDimensions:
         """The terminal's; a file or a pipe has no width of its own, so it is as wide as COLUMNS says, else 160."""
         if self.file.isatty():
@@ -336,6 +336,6 @@ _WHOLE = frozenset({*_NUMBERS, "state"})
 def _table(title: str | None, columns: Iterable[str]) -> Table:
     table = Table(title=title, title_justify="left", header_style="dim", box=None, padding=(0, 2, 0, 0))
     for column in columns:
-        justify = "right" if column in _NUMBERS else "left"
+        justify: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
         table.add_column(column, overflow="fold", no_wrap=column in _WHOLE, justify=justify)
     return table
