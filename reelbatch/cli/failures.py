@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
+from rich.text import Text
 
 from reelbatch.cli.render import cell, out
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reelbatch.pipeline.status import BatchFailures
 
 _KEYS_SHOWN = 5
+_INDENT = " " * 10
 
 
 def print_failures(found: BatchFailures) -> None:
@@ -32,7 +33,9 @@ def print_failures(found: BatchFailures) -> None:
 
 def _indented(text: str) -> None:
     """In as many lines as it takes, each below the first."""
-    out.print(Padding(text, (0, 0, 0, 10), expand=False), soft_wrap=False)
+    for line in out.render_str(text).wrap(out, max(20, out.width - len(_INDENT))):
+        line.rstrip()
+        out.print(Text(_INDENT) + line)
 
 
 def what(failure: Failure) -> str:
