@@ -18,11 +18,14 @@ _PRIVATE = "a private copy, which goes with the process"
 # (module, function): how many places there need no point, and why.
 WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("cli/app.py", "main"): (1, "to nowhere"),
+    ("cli/commands_group.py", "leave_closed_pipe"): (1, "to nowhere"),
     ("client/downloads.py", "streamed"): (1, "called by `download`, which has the points"),
     ("client/httpx_pools.py", "_send"): (1, "through a proxy; client.py has the point of the answer"),
     ("client/transport.py", "send"): (1, "our own connections have the points"),
     ("pipeline/export.py", "__init__"): (1, "a CSV for spreadsheets; what writes it has the point"),
     ("pipeline/export.py", "_file"): (1, _BUCKET),
+    ("pipeline/export.py", "export_to"): (1, _PRIVATE),
+    ("signals.py", "_show_cursor"): (1, "to a terminal"),
     ("failpoints.py", "__init__"): (1, "the record of the points"),
     ("failpoints.py", "passed"): (1, "the record of the points"),
     ("pipeline/reconcile_list.py", "_place"): (1, "in place of the link, whose point it has"),
