@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from terminal import environment, typed
 from waiting import wait_until
 
 from reelbatch.domain import Batch, RowState
@@ -87,3 +88,14 @@ def is_sending(path: Path) -> bool:
         return False
     with Ledger.to_read(f"sqlite:///{path}") as ledger:
         return ledger.read(lambda connection: queries.counts(connection, Batch("m"))) == {RowState.SENDING: 1}
+
+
+def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
+    """Typed at a terminal in place of an answer: nothing is sent, nothing is made, and the code is 130 here too."""
+    (tmp_path / "m.csv").write_text(ROWS)
+    env = environment(tmp_path)
+    code, shown = typed(
+        tmp_path, env, "generate", "m.csv", "--base-url", "https://api.example.invalid", answer="\x03"
+    )
+    assert (code, b"Send these rows?" in shown, b"Traceback" in shown) == (130, True, False)
+    assert not (tmp_path / "results").exists()
