@@ -11,6 +11,7 @@ import typer
 
 from reelbatch.cli import render
 from reelbatch.cli.json_output import print_json
+from reelbatch.cli.plan_text import print_findings, print_whole_plan, reading_line
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
 from reelbatch.pipeline.generate import cancel_order
@@ -74,9 +75,10 @@ def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spe
         if notice := table_notice(settings):
             render.note(notice)
         return None
-    made = plan(options, settings)
-    render.print_findings(made)
-    render.print_plan(made)
+    with reading_line() as told:
+        made = plan(options, settings, told)
+    print_findings(made)
+    print_whole_plan(made)
     return _ask("Send these rows?", made) if made.send else None
 
 

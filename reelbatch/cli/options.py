@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -251,6 +251,15 @@ def repeated(
     }
     words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
     return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])
+
+
+def for_batch(*, config: Path | None, results: str | None, sandbox: bool) -> Callable[[str], str]:
+    """The same for commands that name one of several batches."""
+
+    def options(batch: str) -> str:
+        return repeated(config=config, results=results, batch=batch, base_url=None, sandbox=sandbox)
+
+    return options
 
 
 def words(stated: str | None) -> tuple[str, ...] | None:

@@ -49,7 +49,6 @@ _WIDE = 160
 out = Screen(highlight=False, emoji=False, soft_wrap=True)
 err = Screen(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
-_PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
 _HELD_SHOWN = 10
 _ODD_SHOWN = 5
@@ -73,22 +72,6 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """Something that may be as it should be, on standard error."""
     err.print(f"[yellow]{escape(message)}[/]")
-
-
-def print_findings(plan: Plan) -> None:
-    """Problems and warnings of the manifest, on standard error."""
-    _list(plan.warnings, plan.warning_count, "warning", "yellow")
-    _list(plan.problems, plan.problem_count, "problem", "red")
-
-
-def _list(lines: list[str], count: int, word: str, colour: str) -> None:
-    if not count:
-        return
-    err.print(f"[{colour}]{count} {word}{'s' if count > 1 else ''} in the manifest:[/]")
-    for line in lines[:_PROBLEMS_SHOWN]:
-        err.print(f"  {cell(line)}")
-    if more := count - len(lines[:_PROBLEMS_SHOWN]):
-        err.print(f"  and {more} more; `reelbatch plan --json` lists them")
 
 
 def print_plan(plan: Plan) -> None:
@@ -119,7 +102,8 @@ def print_plan(plan: Plan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+        rows = _count(plan.unknown_rate, "row")
+        out.print(f"  plus {rows} of unknown rate{escape(plan.observed)}; state one with --rate")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
     if plan.joined:
@@ -283,6 +267,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothin
         _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
+    for words in report.drifted:
+        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))

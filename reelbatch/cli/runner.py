@@ -26,7 +26,6 @@ from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunSummary, advice, close_order, did_all
 from reelbatch.settings import Settings
-from reelbatch.settle import SettleReason
 from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
 
@@ -223,12 +222,7 @@ def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
         print_json(asdict(stats))
     else:
         render.print_settled(stats)
-    match stats.reason:
-        case SettleReason.INTERRUPTED:
-            return INTERRUPTED
-        case SettleReason.DONE | SettleReason.TIMED_OUT:
-            return 1 if stats.error or stats.canceled or stats.unsettled or stats.downloads_failed else 0
-    return 3
+    return stats.exit_code
 
 
 def quiet_prefect(*, verbose: bool) -> None:

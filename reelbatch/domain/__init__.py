@@ -13,6 +13,7 @@ from reelbatch.domain.rows import (
     Tier,
     Token,
     VideoId,
+    sent_name,
 )
 from reelbatch.domain.states import FAILED, HAS_ID, HELD, NEEDS_ATTENTION, TRANSITIONS, UNSETTLED, RowState, sources
 
@@ -46,5 +47,6 @@ __all__ = [
     "VideoId",
     "canonical_json",
     "figure",
+    "sent_name",
     "sources",
 ]

@@ -191,6 +191,7 @@ attempts = Table(
     Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
     Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
     Column("odd_figure", Text),  # why a figure of the API was not believed
+    Column("settled_at", UtcDateTime),  # when `credits_final` was written last: the final figure, or a later refund
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
@@ -229,6 +230,11 @@ runs = Table(
     Column("spent", BigInteger, nullable=False, server_default=text("0")),
     Column("exit_reason", String),
     Column("secret", String),  # signs the answers that it keeps in rescue files
+    # The account when it began, as the API said last; null: it said nothing.
+    Column("account", String),
+    Column("balance", BigInteger),
+    Column("balance_at", UtcDateTime),  # when the API said so
+    Column("period_end", UtcDateTime),  # of the subscription
 )
 _partial_index("runs_open", "ended_at IS NULL", runs.c.heartbeat_at)
 
@@ -245,6 +251,7 @@ batches = Table(
     Column("key_hash", String),  # salted hash of the key that was used last, which stands for the account until then
     # What the attempts add up to, kept by the transactions that change them: nobody adds up a million rows to look.
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in SUMS),
+    Column("archived_at", UtcDateTime),  # null: a command that names no batch means this one too
 )
 
 decisions = Table(
@@ -272,6 +279,7 @@ accounts = Table(
     Column("tier", String),
     Column("credits", BigInteger),  # the balance
     Column("seen_at", UtcDateTime, nullable=False),
+    Column("period_end", UtcDateTime),  # when the subscription's period ends; null: there is none, or it is not said
     PrimaryKeyConstraint("api", "key_hash"),
 )
 

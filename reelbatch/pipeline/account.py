@@ -45,6 +45,7 @@ async def identify(ledger: Ledger, client: Client, settings: Settings) -> Payer:
             tier=account.tier,
             credits_=account.credits,
             seen_at=utc_now(),
+            period_end=None if account.subscription is None else account.subscription.current_period_end,
         )
         await asyncio.to_thread(ledger.change, partial(accounts.see, seen=seen))
     return known._replace(account=account.id)

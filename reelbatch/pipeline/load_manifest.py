@@ -23,18 +23,18 @@ from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.findings import Findings
 from reelbatch.pipeline.plan import (
-    Findings,
     GenerateOptions,
     Plan,
     batch_name,
+    foresee,
     make_plan,
     manifest_of,
     origin_of,
     plan_from_json,
-    refuse_problems,
-    refuse_unusable,
 )
+from reelbatch.pipeline.plan_refusals import refuse_problems, refuse_unusable
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.printable import one_line
 from reelbatch.settings import Settings
@@ -153,7 +153,7 @@ def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: Load
         refuse_unusable(manifest, findings, comparison)
         if options.strict:
             refuse_problems(manifest, findings)
-        made = make_plan(manifest, batch, settings, findings, comparison)
+        made = foresee(make_plan(manifest, batch, settings, findings, comparison), staged, comparison, settings)
         if who.agree is not None:
             who.agree(made)
         ledger.change(lambda connection: runs.open_batch(connection, batch, payer_, manifest.base))
@@ -186,6 +186,7 @@ def digest_of(options: GenerateOptions, settings: Settings) -> str:
         "manifest": settings.manifest.model_dump(mode="json"),
         "models": load_models(settings.models).model_dump(mode="json"),
         "checks": [settings.tier, settings.model_profile, settings.rate, sorted(settings.image_schemes)],
+        "image_checks": settings.image_checks,
         "send": asdict(replace(options.send, limit=None)),
         "strict": options.strict,
     }

@@ -16,6 +16,7 @@ from reelbatch.pipeline.generate import RunSteps, carry_out
 from reelbatch.pipeline.resources import the_batch
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
 _LEFT_ALONE = {
@@ -30,8 +31,8 @@ _LEFT_ALONE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RerunPlan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RerunPlan(ReportView):
     """What a rerun would do. Credits are integers."""
 
     batch: Batch
@@ -46,6 +47,11 @@ class RerunPlan:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        money = {"credits_estimated": self.credits_estimated, "unknown_rate": self.unknown_rate}
+        return Facts(f"rerun of batch {self.batch}", {"send": self.send, **money}, self.left_alone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,9 +23,10 @@ from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import KeyRefused, identify, payer
+from reelbatch.pipeline.duration import render_window
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
-from reelbatch.pipeline.settle import keep_count, render_window
+from reelbatch.pipeline.settle import keep_count
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import Settler
 from reelbatch.submit import (
@@ -261,6 +262,7 @@ async def _identified(context: RunContext) -> RunContext:
     except KeyRefused as refusal:
         context.submitter.stop(ExitReason.BAD_KEY, str(refusal))
         return context
+    await ledger.write(runs.note_balance, runs.Payment(context.scope.run_id, who.api, who.key_hash))
     bound = await asyncio.to_thread(ledger.read, partial(payer_of, batch=batch))
     if bound is not None and bound.account and who.account is None:
         why = f'the API did not say whose key this is, and batch "{batch}" belongs to account {bound.account}'
@@ -315,7 +317,8 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
 def _image_bounds(settings: Settings) -> ImageBounds:
     """What may be fetched and uploaded for a row."""
     upload = upload_bound(settings.tier, load_models(settings.models).upload_limits)
-    return ImageBounds(schemes=settings.image_schemes, upload=upload)
+    unread = settings.image_checks == "warn"
+    return ImageBounds(schemes=settings.image_schemes, upload=upload, unread=unread)
 
 
 def _rate_limiter(ledger: Ledger, settings: Settings) -> RateLimiter | None:

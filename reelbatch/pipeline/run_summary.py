@@ -14,8 +14,10 @@ from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.pipeline.plan import Plan
+from reelbatch.pipeline.prices import drifted_in
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 FAILED_ROWS_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunReport(ReportView):
     """A run that has ended. `status` is the whole batch; the rest is this run's own doing."""
 
     batch: Batch
@@ -55,6 +57,7 @@ class RunReport:
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -79,6 +82,14 @@ class RunReport:
                 return 1 if self.status.needs_attention or self.unsent_otherwise or held else 0
         return 3
 
+    def facts(self) -> Facts:
+        """For a notebook."""
+        own = {"exit_reason": self.exit_reason.value, "sent": self.sent, "submitted": self.submitted}
+        more = {"credits_charged": self.credits_charged, "held_rows": self.held_rows, "exit_code": self.exit_code}
+        states = {state.value: rows for state, rows in self.status.states.items()}
+        said = [self.message] if self.message else []
+        return Facts(f"run {self.run_id} of batch {self.batch}", {**own, **more, **states}, [*said, *advice(self)])
+
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         status = self.status
@@ -102,7 +113,7 @@ class RunReport:
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "odd_figure_rows": self.odd_figure_rows,
             "odd_figures": [asdict(odd) for odd in self.odd_figures],
-            "price_drift": self.dearer,
+            "price_drift": [*self.dearer, *self.drifted],
             "credits_assumed": self.credits_assumed,
             "assumed_models": self.assumed_models,
             "left_out": self.left_out,
@@ -170,6 +181,7 @@ def _report(context: RunContext) -> RunReport:
         odd_figure_rows=odd_rows,
         odd_figures=odd,
         dearer=context.submitter.sender.dearer,
+        drifted=drifted_in(ledger, context.settings, scope.batch, context.payer),
         cleared_up=context.cleared_up,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reelbatch.domain import NEEDS_ATTENTION, Batch, Credits, RowState
 from reelbatch.ledger.quick_status import glance, plain_path
 from reelbatch.pipeline.resources import any_rescued
+from reelbatch.report_view import Facts, ReportView
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -22,8 +23,8 @@ FAILURES_SHOWN = 20
 KEYS_KEPT = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchStatus:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class BatchStatus(ReportView):
     """A batch as the table has it."""
 
     batch: Batch
@@ -51,6 +52,13 @@ class BatchStatus:
     def count(self, *states: RowState) -> int:
         """Rows in one of `states`."""
         return sum(self.states.get(state, 0) for state in states)
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        states = {state.value: rows for state, rows in self.states.items()}
+        money = {f"credits_{name}": value for name, value in asdict(self.credits).items() if value}
+        lines = [] if self.order is None else [f"An order is open: {self.order}"]
+        return Facts(f"batch {self.batch}", {"rows": self.rows, **states, **money}, lines)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: every state, also those without rows."""

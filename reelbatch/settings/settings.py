@@ -119,6 +119,15 @@ class ManifestSettings(BaseModel):
     )
 
 
+class SubscriptionPrice(BaseModel):
+    """What a subscription costs, in dollars, and the credits that come with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    price: float = Field(ge=0)
+    credits: int = Field(gt=0)
+
+
 class Settings(BaseSettings):
     """Every setting, with its default. Times are in seconds, money in credits."""
 
@@ -155,6 +164,9 @@ class Settings(BaseSettings):
         default="warn", description="under a cap: videos that cost more than estimated, by their settled figures"
     )
     dollars_per_credit: float | None = Field(default=None, ge=0)
+    subscription: SubscriptionPrice | None = Field(
+        default=None, description="dollars for so many credits, where no dollars_per_credit is stated"
+    )
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
     tier: Tier | None = None
     model_profile: Literal["legacy"] | None = None
@@ -173,14 +185,11 @@ class Settings(BaseSettings):
     image_schemes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_schemes)] = (
         Field(default=IMAGE_SCHEMES, description="of the addresses that images are fetched from")
     )
+    image_checks: Literal["strict", "warn"] = Field(
+        default="strict", description="warn: images of an accepted kind that can't be read here are sent"
+    )
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
-
-    def dollar_rate(self, table: Mapping[Tier, float]) -> float | None:
-        """Dollars for one credit: stated, or the tier's."""
-        if self.dollars_per_credit is not None or self.tier is None:
-            return self.dollars_per_credit
-        return table.get(self.tier)
 
 
 def load_settings(

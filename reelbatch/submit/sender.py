@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from reelbatch.client import Client, create_body
 from reelbatch.client.outcome import Kind, Outcome, Policy, classify
-from reelbatch.domain import ClaimedRow, RunId, Token
+from reelbatch.domain import ClaimedRow, RunId, Token, sent_name
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
 from reelbatch.ledger import Ledger, utc_now
@@ -25,7 +25,7 @@ from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
 from reelbatch.submit.confirmation import Confirmer, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
-from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token, sent_name
+from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.uploads import Asset, Uploader, asked_of

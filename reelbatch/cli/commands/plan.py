@@ -30,10 +30,13 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Check the manifest, compare it, estimate the cost. Takes the options of `generate`, and spends nothing."""
+    """Check the manifest, compare it, estimate the cost, show the first requests. Takes the options of `generate`.
+
+    Spends nothing.
+    """
     del settle, yes, verbose  # they change nothing of what is sent
-    from reelbatch.cli import render
     from reelbatch.cli.confirm import keys_of
+    from reelbatch.cli.plan_text import print_findings, print_requests, print_whole_plan, reading_line
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
     from reelbatch.storage.addresses import refuse_in_parameters
@@ -52,10 +55,13 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         export=export,
     )
     which = send_options(regenerate=regenerate, rows=keys_of(rows, None), repeats=settings.repeats, limit=limit)
-    made = make_plan(GenerateOptions(source=manifest, batch=batch, strict=strict, send=which), settings)
+    options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
+    with reading_line() as told:
+        made = make_plan(options, settings, told)
     if as_json:
         print_json(made.as_json())
     else:
-        render.print_findings(made)
-        render.print_plan(made)
+        print_findings(made)
+        print_whole_plan(made)
+        print_requests(made)
     raise typer.Exit(1 if made.problem_count else 0)

@@ -23,7 +23,7 @@ from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.settings import load_settings
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
-WITHOUT_A_TABLE = {"sandbox"}
+WITHOUT_A_TABLE = {"init", "sandbox"}  # what they do has no table, and is no run
 
 
 @pytest.fixture
