@@ -8,11 +8,12 @@ Everything is imported on first use.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # without `typing`, whose import would keep a command from hearing Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from reelbatch.api import create, export, generate, plan, reconcile, rerun, settle, status
     from reelbatch.client import Account, Client, ClientOptions, Created, Video
     from reelbatch.pipeline.export import results
@@ -48,6 +49,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'reelbatch' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES.get(name, "reelbatch.api")), name)
 
 

@@ -7,12 +7,9 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from reelbatch.cli.commands.batches import batches
 from reelbatch.cli.commands.doctor import doctor
@@ -29,43 +26,18 @@ from reelbatch.cli.commands.settle import settle
 from reelbatch.cli.commands.spend import spend
 from reelbatch.cli.commands.status import status
 from reelbatch.cli.commands.webhook import webhook
+from reelbatch.cli.commands_group import INTERRUPTED, Commands, leave_closed_pipe
 from reelbatch.cli.log_lines import log_on_stderr
 from reelbatch.errors import ReelbatchError
-from reelbatch.printable import one_line, replace_unprintable
-
-
-class _Commands(TyperGroup):
-    """Complains about what was typed without repeating what acts on a terminal; a script may have put it there."""
-
-    def make_context(self, *args: Any, **more: Any) -> Any:
-        """Reads what stands before a command."""
-        with _printable_complaints():
-            return super().make_context(*args, **more)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Reads what stands behind it."""
-        with _printable_complaints():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _printable_complaints() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # Typer's own class for them is not public, and has moved between its versions.
-        if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
-            vars(error)["message"] = one_line(message)
-        raise
-
+from reelbatch.printable import replace_unprintable
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     name="reelbatch",
     help="Bulk image-to-video over the Magic Hour API: a manifest in, every row paid for exactly once.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they print local variables, and a key may be among them
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
     init,
@@ -90,8 +62,24 @@ _COLLECT_AFTER = (100_000, 50, 50)
 """Objects between two looks for cycles: by default, a fifth of the time that a command takes goes there."""
 _UNFINISHED = 1
 _USAGE = 2
-_INTERRUPTED = 130
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"reelbatch {version('reelbatch')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version  # its callback has answered
 
 
 def main() -> None:
@@ -102,7 +90,7 @@ def main() -> None:
     try:
         try:
             with log_on_stderr():
-                app()
+                app(prog_name="reelbatch")
         finally:
             sys.stdout.flush()
     except ReelbatchError as error:
@@ -111,10 +99,9 @@ def main() -> None:
         render.fail(str(error))
         sys.exit(_USAGE)
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `reelbatch status | head`
-        sys.stderr.close()
-        sys.exit(0)
+        leave_closed_pipe()
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise

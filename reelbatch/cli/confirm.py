@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -38,7 +39,7 @@ class Question:
     """What was asked at a terminal, and what the yes to it covers."""
 
     text: str
-    agreement: Agreement
+    shown: Plan | RerunPlan
 
     def bind(self, made: Plan | RerunPlan) -> Agreement:
         """What binds the run: the yes that was given, or another one if there is more to send by now.
@@ -46,7 +47,7 @@ class Question:
         Raises:
             NotAgreed: there is more, and nobody said yes to it.
         """
-        agreed = self.agreement
+        agreed = Agreement.to(self.shown)
         if agreed.covers(made):
             return agreed
         more = (
@@ -136,7 +137,17 @@ def _refused(refusal: KeyRefused) -> typer.Exit:
 def _ask(text: str, made: Plan | RerunPlan) -> Question:
     if not typer.confirm(text):
         raise typer.Exit(0)
-    return Question(text, Agreement.to(made))
+    return Question(text, made)
+
+
+def says_the_same(made: Plan | RerunPlan, shown: Plan | RerunPlan | None) -> bool:
+    """Whether a plan says what was shown before: as many rows at the same price, and the same findings."""
+    return shown is not None and _gist(made) == _gist(shown)
+
+
+def _gist(made: Plan | RerunPlan) -> tuple[Any, ...]:
+    found = (made.problem_count, made.problems, made.warnings) if isinstance(made, Plan) else ()
+    return (made.send, made.credits_estimated, made.unknown_rate, *found)
 
 
 def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from reelbatch.cli.render import cell, out, warn
 
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.pipeline.funds import Funds
     from reelbatch.pipeline.pilot import Pilot
-    from reelbatch.pipeline.status import BatchStatus
 
 
 def print_funds(funds: Funds | None, *, window: bool = True, cap: bool = True) -> None:
@@ -35,15 +32,3 @@ def print_pilot(pilot: Pilot) -> None:
     """What a sample says of the rest."""
     for line in pilot.lines():
         out.print(cell(line) if not line.startswith(" ") else f"  {cell(line)}")
-
-
-def print_credits(status: BatchStatus) -> None:
-    """Where every credit of a batch went, by model and in all."""
-    names = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt", "worst_case")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  model")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for model, money in {**status.by_model, "in all": status.credits}.items():
-        table.add_row(f"  {cell(model)}", *(f"{getattr(money, name):,}" for name in names))
-    out.print(table)

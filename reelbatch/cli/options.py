@@ -30,14 +30,23 @@ Config = Annotated[
         metavar="FILE",
     ),
 ]
+
+
+def _as_url(stated: str | None) -> str | None:
+    from reelbatch.settings.table_urls import as_url
+
+    return None if stated is None else as_url(stated)
+
+
 Results = Annotated[
     str | None,
     typer.Option(
         "--results",
-        help="Results table, as a SQLAlchemy URL. "
+        help="Results table: a file, or a SQLAlchemy URL. "
         "(default: sqlite:///results/reelbatch.db; with --sandbox sqlite:///results/sandbox/reelbatch.db)",
         rich_help_panel=_SETTINGS,
         metavar="URL",
+        callback=_as_url,
     ),
 ]
 
@@ -73,7 +82,7 @@ BaseUrl = Annotated[
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", help="Creates in flight. (default: 16)", rich_help_panel=_RUN, metavar="N"),
+    typer.Option("--concurrency", help="Requests at the same time. (default: 16)", rich_help_panel=_RUN, metavar="N"),
 ]
 MaxCredits = Annotated[
     int | None,

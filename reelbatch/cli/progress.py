@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from rich.live import Live
 from rich.text import Text
 
-from reelbatch.cli.confirm import Question
+from reelbatch.cli.confirm import Question, says_the_same
 from reelbatch.cli.plan_text import print_findings, print_whole_plan
 from reelbatch.cli.render import err, print_rerun_plan
+from reelbatch.ledger.failures import Failure
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.progress_text import progress_text
@@ -20,6 +21,7 @@ from reelbatch.pipeline.rerun import RerunPlan
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_listener import Agreement, RunListener, listening
 from reelbatch.pipeline.run_summary import RunSummary
+from reelbatch.pipeline.status import batch_failures
 from reelbatch.settle import Settler
 
 _REFRESH_S = 0.2
@@ -34,6 +36,7 @@ class ProgressLine(RunListener):
     def __init__(self, question: Question | None, *, show_plan: bool) -> None:
         self.context: RunContext | None = None
         self.summary: RunSummary | None = None
+        self.given_back: list[Failure] = []  # why, where nothing was sent
         self.export: Exported | None = None
         self.settler: Settler | None = None
         self.done = asyncio.Event()
@@ -41,6 +44,8 @@ class ProgressLine(RunListener):
         self.waits_for = "starting"
         self._question = question
         self._show_plan = show_plan
+        self._shown = None if question is None else question.shown
+        self._live: Live | None = None
 
     @property
     def has_report(self) -> bool:
@@ -72,14 +77,23 @@ class ProgressLine(RunListener):
 
     def asked(self, plan: Plan | RerunPlan) -> Agreement | None:
         """What was said yes to before the run binds it."""
-        return None if self._question is None else self._question.bind(plan)
+        if self._question is None:
+            return None
+        with self._apart():
+            agreement = self._question.bind(plan)
+        if agreement != Agreement.to(self._question.shown):  # there was more by now, and that was shown too
+            self._shown = plan
+        return agreement
 
     def planned(self, plan: Plan | RerunPlan) -> None:
-        """Show what is to be sent."""
-        if isinstance(plan, Plan):
-            print_findings(plan)
-        if self._show_plan:
-            print_whole_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
+        """Show what is to be sent, unless the question has shown it."""
+        if says_the_same(plan, self._shown):
+            return
+        with self._apart():
+            if isinstance(plan, Plan):
+                print_findings(plan)
+            if self._show_plan:
+                print_whole_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
 
     def settling(self, settler: Settler) -> None:
         """There are videos to show."""
@@ -88,6 +102,8 @@ class ProgressLine(RunListener):
     def reported(self, summary: RunSummary) -> None:
         """Keep what is printed at the end."""
         self.summary = summary
+        if self.context is not None and not summary.report.sent:
+            self.given_back = batch_failures(self.context.ledger, summary.report.batch).given_back
 
     def exported(self, exported: Exported) -> None:
         """Keep what to say of it."""
@@ -98,10 +114,22 @@ class ProgressLine(RunListener):
         self.done.set()
 
     async def _on_terminal(self) -> None:
-        with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as live:
+        with Live(console=err, refresh_per_second=1 / _REFRESH_S, transient=True) as self._live:
             while True:
                 await asyncio.sleep(_REFRESH_S)
-                live.update(Text(self.text()))
+                self._live.update(Text(self.text(), overflow="ellipsis", no_wrap=True))
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """The progress line makes room for what is printed, and begins on a line of its own again."""
+        if self._live is None or not self._live.is_started:
+            yield
+            return
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     async def _as_lines(self) -> None:
         last, said = "", time.monotonic()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from reelbatch.cli.commands_group import leave_closed_pipe
 from reelbatch.pipeline.resources import new_table
 from reelbatch.printable import one_line, printable
 
@@ -29,13 +28,25 @@ if TYPE_CHECKING:
 class Screen(Console):
     """The one way to the terminal: rich makes all that it prints of strings here, table cells as well."""
 
+    @property  # type: ignore[misc]  # nothing sets it here
+    def size(self) -> ConsoleDimensions:
+        """The terminal's; a file or a pipe has no width of its own, so it is as wide as COLUMNS says, else 160."""
+        if self.file.isatty():
+            return super().size
+        stated = os.environ.get("COLUMNS", "")
+        return ConsoleDimensions(int(stated) if stated.isdigit() and int(stated) else _WIDE, super().size.height)
+
+    def on_broken_pipe(self) -> None:
+        """Rich has an exit code of its own for it."""
+        leave_closed_pipe()
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Nothing in it acts on the terminal but the styles of our own markup."""
         return super().render_str(printable(text), **options)
 
 
-_width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width of its own
-out = Screen(highlight=False, emoji=False, soft_wrap=True, width=_width)
+_WIDE = 160
+out = Screen(highlight=False, emoji=False, soft_wrap=True)
 err = Screen(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 _FAILED_SHOWN = 10
@@ -70,8 +81,8 @@ def print_plan(plan: Plan) -> None:
     out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
     _rows(
         ("to send", plan.send, ""),
-        ("skipped", plan.skip, "have their video, unchanged"),
-        ("changed", plan.changed, "have their video, but the manifest says something else now; see --regenerate"),
+        ("skipped", plan.skip, "already sent, unchanged"),
+        ("changed", plan.changed, "already sent, but the manifest says something else now; see --regenerate"),
         ("held", plan.held_rows, "paid for under another name; see --repeats"),
         ("failed", plan.failed, "left for `reelbatch rerun`"),
         ("in doubt", plan.in_doubt, "may have been charged; see `reelbatch reconcile`"),
@@ -160,6 +171,19 @@ def _rows(*lines: tuple[str, int, str]) -> None:
             out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]".rstrip())
 
 
+def _in_lines(label: str, figures: Sequence[str]) -> None:
+    """`label  figure · figure`, in as many lines as it takes; no figure is broken."""
+    lines = [""]
+    for figure in figures:
+        longer = f"{lines[-1]} · {figure}" if lines[-1] else figure
+        if lines[-1] and len(label) + len(longer) > out.width:
+            lines.append(figure)
+        else:
+            lines[-1] = longer
+    for number, line in enumerate(lines):
+        out.print(f"{label if number == 0 else ' ' * len(label)}{line}")
+
+
 def _rest(*lines: tuple[str, int, str]) -> None:
     """The same for counts that are mostly zero."""
     for label, count, explanation in lines:
@@ -188,14 +212,15 @@ def print_settled(stats: SettleStats) -> None:
     """What became of the videos."""
     if stats.message:
         err.print(f"[yellow]{cell(stats.message)}[/]")
+    if not (stats.outstanding or stats.changed or stats.downloads_failed or stats.message):
+        out.print("No videos are outstanding.")
+        return
     out.print(
         f"Videos: [bold]{stats.complete:,} complete[/], {stats.error:,} failed, {stats.canceled:,} canceled, "
         f"{stats.unsettled:,} not finished, {stats.downloaded:,} downloaded"
     )
-    out.print(
-        f"Credits of these: estimated {stats.credits_estimated:,} · charged {stats.credits_charged:,} · "
-        f"final {stats.credits_final:,} · refunded {stats.credits_refunded:,}"
-    )
+    names = ("estimated", "charged", "final", "refunded")
+    _in_lines("Credits of these: ", [f"{name} {getattr(stats, f'credits_{name}'):,}" for name in names])
     _print_cleared_up(stats.cleared_up)
     if stats.odd_figure_rows:
         _print_odd_figures("charged in the end", "they count as before", stats.odd_figure_rows, stats.odd_figures)
@@ -223,12 +248,12 @@ def print_status(status: BatchStatus) -> None:
         "in doubt": money.in_doubt,
         "worst case": money.worst_case,
     }
-    out.print("  credits     " + " · ".join(f"{name} {value:,}" for name, value in figures.items()))
+    _in_lines("  credits     ", [f"{name} {value:,}" for name, value in figures.items()])
     if money.unknown:
         out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
 
 
-def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
+def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothing: Iterable[str] = ()) -> None:
     """The end of a run: what was charged, what failed."""
     from reelbatch.cli.money import print_budget, print_pilot
 
@@ -241,6 +266,8 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
     else:
         out.print("Nothing was sent in this run.")
+        for reason in why_nothing:
+            out.print(f"  {cell(reason)}")
     _print_cleared_up(report.cleared_up)
     print_status(report.status)
     if report.held_rows:
@@ -252,13 +279,17 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         print_budget(report.budget)
     if report.pilot is not None:
         print_pilot(report.pilot)
+    _print_prices(report)
+    rows = list(failed)
+    if rows:
+        out.print(_failed_table(rows))
+
+
+def _print_prices(report: RunReport) -> None:
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
     for words in report.drifted:
         warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
-    rows = list(failed)
-    if rows:
-        out.print(_failed_table(rows))
 
 
 def _print_cleared_up(rows: int) -> None:
@@ -281,22 +312,6 @@ def _failed_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def print_rows(rows: Iterable[dict[str, Any]]) -> None:
-    """Rows of the results table, with what they cost and where their video is."""
-    rows = list(rows)
-    again = any(row["generation"] > 1 for row in rows)
-    number = ("made",) if again else ()
-    table = _table(None, ("key", *number, "state", "frame cost", "charged", "final", "video id", "video"))
-    for column in table.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
-    for row in rows:
-        numbers = ("" if row[name] is None else f"{row[name]:,}" for name in _COSTS)
-        texts = (cell(row["video_id"] or ""), cell(_nearby(row["video_path"] or "")))
-        made = (f"{row['generation']}.",) if again else ()
-        table.add_row(cell(row["row_key"]), *made, row["state"], *numbers, *texts)
-    out.print(table)
-
-
 def print_doubts(doubts: list[Doubt], options: str) -> None:
     """Rows in doubt, what to look for in the vendor's library, and commands with `options` for what was found."""
     several = len({doubt.batch for doubt in doubts}) > 1
@@ -317,18 +332,14 @@ def print_doubts(doubts: list[Doubt], options: str) -> None:
     out.print(f"  not there:  {command} --not-created   (the row is then sent again by `generate`)")
 
 
-def _nearby(path: str) -> str:
-    """Relative to here where it is below."""
-    here = f"{Path.cwd()}{os.sep}"
-    return path.removeprefix(here)
-
-
-_COSTS = ("estimated_frame_cost", "credits_charged", "credits_final")
-_NUMBERS = frozenset({"row", "credits", "frame cost", "charged", "final"})
+_NUMBERS = frozenset({"row", "rows", "credits"})
+_WHOLE = frozenset({*_NUMBERS, "state"})
+"""Columns that are never shortened, nor broken, to make room for others."""
 
 
 def _table(title: str | None, columns: Iterable[str]) -> Table:
     table = Table(title=title, title_justify="left", header_style="dim", box=None, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+        justify: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE, justify=justify)
     return table

@@ -16,6 +16,7 @@ import typer
 import reelbatch
 from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
+from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine
 from reelbatch.failpoints import point
@@ -26,6 +27,7 @@ from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunSummary, close_order, did_all
 from reelbatch.settings import Settings
+from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
 
 INTERRUPTED = 130
@@ -116,7 +118,7 @@ def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> 
     from reelbatch.orchestration.prefect_server import prefect_api
 
     flow = _flow(root, work.flow)
-    with prefect_api():
+    with unwinding(), prefect_api():
         runner = asyncio.Runner()
         try:
             runner.run(_watched(flow, work.parameters, line))
@@ -202,7 +204,8 @@ def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary, re
 
 
 def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hints: tuple[str, str | None]) -> None:
-    render.print_report(summary.report, summary.failed)
+    report = summary.report
+    render.print_report(report, summary.failed, why_nothing_was_sent(report, line.given_back))
     if context.state.settler is not None:
         render.print_settled(context.state.settler.stats)
     if line.export_problem:

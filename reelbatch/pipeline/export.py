@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import psutil
 import pyarrow as pa
@@ -86,21 +87,32 @@ def export(
             f"{redact_url(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv"
         )
     try:
-        rows = 0
-        with (
-            memory_given_back(),
-            _file(target) as file,
-            closing((_ExcelCsv if excel else _OPENERS[suffix])(file)) as writer,
-            closing(record_batches(ledger, batch, all_videos=all_videos)) as found,
-        ):
-            for record_batch in found:
-                point("export.write")
-                writer.write_batch(record_batch)
-                rows += record_batch.num_rows
+        with _file(target) as file, closing(record_batches(ledger, batch, all_videos=all_videos)) as found:
+            return _write(found, (_ExcelCsv if excel else _OPENERS[suffix])(file))
     except CloudProblem as problem:
         raise UsageError(f"{redact_url(target)}: can't be written: {problem}") from problem
     except OSError as error:
         raise UsageError(f"{redact_url(target)}: can't be written: {error}") from error
+
+
+def export_to(ledger: Ledger, stream: BinaryIO, suffix: str, batch: Batch | None, *, all_videos: bool) -> int:
+    """The same to a stream: nothing of it before all of it has been read from the table."""
+    with tempfile.TemporaryFile() as file:
+        with closing(record_batches(ledger, batch, all_videos=all_videos)) as found:
+            rows = _write(found, _OPENERS[suffix](file))
+        file.seek(0)
+        shutil.copyfileobj(file, stream)
+    return rows
+
+
+def _write(found: Iterable[pa.RecordBatch], writer: Any) -> int:
+    """All of it through `writer`, which is closed; gives the number of rows."""
+    rows = 0
+    with memory_given_back(), closing(writer):
+        for record_batch in found:
+            point("export.write")
+            writer.write_batch(record_batch)
+            rows += record_batch.num_rows
     return rows
 
 

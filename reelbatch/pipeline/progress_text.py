@@ -19,8 +19,10 @@ def progress_text(context: RunContext | None, settler: Settler | None) -> str:
 
 
 def _waiting(stats: SettleStats) -> str:
-    downloaded = f", {stats.downloaded:,} downloaded" if stats.downloaded else ""
-    return f"waiting for videos: {stats.complete:,} complete, {stats.error:,} failed{downloaded}"
+    ended = stats.complete + stats.error + stats.canceled
+    parts = [f"{ended:,}/{max(ended, stats.outstanding):,} videos", f"{stats.complete:,} complete"]
+    figures = {"failed": stats.error, "canceled": stats.canceled, "downloaded": stats.downloaded}
+    return " · ".join([*parts, *(f"{count:,} {word}" for word, count in figures.items() if count)])
 
 
 def _sending(context: RunContext) -> str:
@@ -39,9 +41,9 @@ def _sending(context: RunContext) -> str:
     if now.slowed_to == 0:
         parts.append("waiting: row after row went into doubt")
     elif now.slowed_to is not None:
-        parts.append(f"slowed to {now.slowed_to} in flight")
+        parts.append(f"slowed to {now.slowed_to} requests at the same time")
     if context.stats.reason is not ExitReason.DONE:
-        parts.append(f"stopping, {now.in_flight} in flight")
+        parts.append(f"stopping, {now.in_flight} requests under way")
     elif now.seconds_left is not None:
         parts.append(f"{_duration(now.seconds_left)} left")
     return " · ".join(parts)

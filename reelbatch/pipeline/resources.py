@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reelbatch.errors import LedgerError, LedgerUnusable, SettingsError
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
+from reelbatch.signals import unwinding
 
 if TYPE_CHECKING:
     from reelbatch.client import Client
@@ -36,7 +37,7 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
 
     if must_exist:
         _check_exists(settings)
-    with Ledger(settings.results, settings.lease_s) as ledger:
+    with unwinding(), Ledger(settings.results, settings.lease_s) as ledger:
         _clear_up(ledger, settings)
         yield ledger
 
@@ -54,7 +55,7 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
     from reelbatch.ledger.engine import is_unwritable
 
     _check_exists(settings)
-    with Ledger.to_read(settings.results, settings.lease_s) as ledger:
+    with unwinding(), Ledger.to_read(settings.results, settings.lease_s) as ledger:
         try:
             _clear_up(ledger, settings)
         except (LedgerError, PermissionError) as error:
@@ -179,7 +180,7 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
     stated = dict(settings.sandbox)
     if "data" not in stated and (path := sqlite_path(parse_url(settings.results))):
         stated["data"] = str(sandbox_data(path))
-    with start(SandboxConfig(**{**stated, "port": stated.get("port", 0)})) as sandbox:
+    with unwinding(), start(SandboxConfig(**{**stated, "port": stated.get("port", 0)})) as sandbox:
         yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -154,14 +153,11 @@ def _midnight(day: date | None, zone: tzinfo) -> datetime | None:
 
 
 def write_csv(found: Spend, target: str) -> None:
-    """To a file, whole or not at all, its owner's alone where it is new; `-` is standard output.
+    """To a file, whole or not at all, its owner's alone where it is new.
 
     Raises:
         UsageError: it can't be written.
     """
-    if target == "-":
-        sys.stdout.write(found.as_csv())
-        return
     try:
         with replacing(Path(target)) as file:
             file.write(found.as_csv().encode("utf-8"))

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from reelbatch.ledger import Ledger
     from reelbatch.ledger.budgets import BudgetLeft
+    from reelbatch.ledger.failures import Failure
     from reelbatch.ledger.orders import OpenOrder
     from reelbatch.ledger.queries import OddFigure
     from reelbatch.settings import Settings
 
 ODD_FIGURES_SHOWN = 100
+FAILURES_SHOWN = 20
+KEYS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -122,3 +125,27 @@ def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus
         BatchStatus(batch=name, rows=sum(states.values()), states=states, credits=money, by_model={})
         for name, (states, money) in found.items()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailures:
+    """Why rows of a batch failed or were given back; `kinds` are the newest."""
+
+    kinds_in_all: int
+    kinds: list[Failure]
+
+    @property
+    def given_back(self) -> list[Failure]:
+        """Of these, the reasons of rows that wait to be sent."""
+        return [failure for failure in self.kinds if failure.is_given_back]
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"failure_kinds": self.kinds_in_all, "failures": [failure.as_json() for failure in self.kinds]}
+
+
+def batch_failures(ledger: Ledger, batch: Batch, kinds: int = FAILURES_SHOWN) -> BatchFailures:
+    """The newest reasons, each with how often and the first keys."""
+    from reelbatch.ledger.failures import failures
+
+    return BatchFailures(*ledger.read(lambda connection: failures(connection, batch, kinds, KEYS_KEPT)))

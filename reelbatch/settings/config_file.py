@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reelbatch.errors import SettingsError
-from reelbatch.settings.table_urls import anchored
+from reelbatch.settings.table_urls import anchored, as_url
 
 NAME = "reelbatch.yaml"
 SECRETS = {
@@ -166,7 +166,7 @@ def _anchored(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`stated`, whose relative paths start at `folder`."""
     changed = {name: _within(folder, stated[name]) for name in _PATHS if name in stated}
     if isinstance(results := stated.get("results"), str):
-        changed["results"] = anchored(results, folder)
+        changed["results"] = anchored(as_url(results), folder)
     sandbox = stated.get("sandbox")
     if isinstance(sandbox, dict) and "data" in sandbox:
         changed["sandbox"] = {**sandbox, "data": _within(folder, sandbox["data"])}

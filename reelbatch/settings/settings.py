@@ -23,7 +23,7 @@ from reelbatch.domain import IMAGE_SCHEMES, Budget, Tier
 from reelbatch.errors import SettingsError
 from reelbatch.settings.budgets import read_budget
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
-from reelbatch.settings.table_urls import DEFAULT_RESULTS, anchored, sandbox_table
+from reelbatch.settings.table_urls import DEFAULT_RESULTS, anchored, as_url, sandbox_table
 from reelbatch.settings.variables import PREFIX, RENAMED, stated_variables, unknown_variables, variable
 
 LIVE_URL = "https://api.magichour.ai"
@@ -69,6 +69,10 @@ def _check_base_url(url: str) -> str:
 def _none_if_blank(secret: SecretStr | None) -> SecretStr | None:
     """An environment variable without content is as good as none: nothing can be signed or opened with it."""
     return secret if secret is not None and secret.get_secret_value().strip() else None
+
+
+def _as_url(stated: Any) -> Any:
+    return as_url(stated) if isinstance(stated, str) else stated
 
 
 def _listed(stated: Any) -> Any:
@@ -132,13 +136,13 @@ class Settings(BaseSettings):
 
     api_key: _Secret = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
     base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
-    results: str = DEFAULT_RESULTS
+    results: Annotated[str, BeforeValidator(_as_url)] = DEFAULT_RESULTS
     export: str | None = Field(
         default=None, description="where a run exports the table; none: results/<batch>.parquet"
     )
     downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
 
-    concurrency: int = Field(default=16, ge=1, le=1000, description="creates in flight")
+    concurrency: int = Field(default=16, ge=1, le=1000, description="requests at the same time")
     request_timeout_s: float = Field(default=60, gt=0)
     retry_attempts: int = Field(default=5, ge=1)
     retry_wait_s: float = Field(default=1, ge=0)
@@ -253,7 +257,7 @@ def _with_file(file: ConfigFile) -> type[Settings]:
     default = anchored(DEFAULT_RESULTS, folder_of(file.path)) if file.found and file.path else DEFAULT_RESULTS
 
     class WithFile(Settings):
-        results: str = default
+        results: Annotated[str, BeforeValidator(_as_url)] = default
 
         @classmethod
         def settings_customise_sources(

@@ -11,7 +11,15 @@ from reelbatch.errors import SettingsError
 
 DEFAULT_RESULTS = "sqlite:///results/reelbatch.db"
 SANDBOX_FOLDER, SANDBOX_FILE = "sandbox", "reelbatch.db"
+_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
+_OTHER = re.compile(r"://|^\w[\w+.-]+:|[?@]")  # a URL, well written or not; one letter before a colon is a drive
 _SQLITE = re.compile(r"(sqlite(?:\+pysqlite)?:///)([^?]+)(\?.*)?", re.DOTALL)
+
+
+def as_url(stated: str) -> str:
+    """A path as the URL of the SQLite table in that file; whatever else was stated stays what it is."""
+    is_path = "/" in stated or os.sep in stated or Path(stated).suffix in _SUFFIXES
+    return f"sqlite:///{stated}" if is_path and not _OTHER.search(stated) else stated
 
 
 def file_of(url: str) -> Path | None:

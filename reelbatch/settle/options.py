@@ -63,6 +63,7 @@ class SettleStats:
     complete: int = 0
     error: int = 0
     canceled: int = 0
+    outstanding: int = 0  # videos that were not finished when it began
     unsettled: int = 0  # rows left queued or rendering, counted at the end
     downloaded: int = 0
     downloads_failed: int = 0

@@ -76,6 +76,7 @@ class Settler:
             self._deadline = asyncio.get_running_loop().time() + self._options.timeout_s
         try:
             await self._due_rows.open()
+            self.stats.outstanding = await self._due_rows.unsettled()
             await self._follow()
             await self._finish()
         except LedgerError as error:

@@ -42,7 +42,7 @@ def run_here(folder: Path, *arguments: str | Path, stdin: IO[str] | None = None,
     with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open(encoding="utf-8") as nothing:
         for name in [name for name in os.environ if name.startswith(OURS)]:
             patch.delenv(name)
-        for name, value in {"PREFECT_HOME": str(folder / "prefect"), **env}.items():
+        for name, value in {"PREFECT_HOME": str(folder / "prefect"), "COLUMNS": "160", **env}.items():
             patch.setenv(name, value)
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["reelbatch", *map(str, arguments)])

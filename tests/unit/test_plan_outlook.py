@@ -84,7 +84,8 @@ def test_how_far_the_cap_reaches(tmp_path: Path, cap: int, said: str) -> None:
         f"  what is left of it {said}\n" in planned(tmp_path, "concurrency: 1", *options, row_key=list("abcdef")).out
     )
     made = json.loads(run_here(tmp_path, "plan", "m.csv", "--config", "c.yaml", *options, "--json").out)
-    assert (made["cap"]["of"], made["cap"]["credits"]) == (6, made["cap"]["rows"] * 120)
+    covers = made["cap"]["covers"]
+    assert (made["cap"]["left"], covers["of"], covers["credits"]) == (cap, 6, covers["rows"] * 120)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,10 +11,23 @@ import typer
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
 
+STANDARD_OUTPUT = "-"
+
+
+class Format(StrEnum):
+    """What standard output can be."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
 
 def export(  # noqa: PLR0913, PLR0917 - options of a command
     path: Annotated[
-        str, typer.Argument(help="Target; the ending says the format: .parquet, .csv or .jsonl.", metavar="PATH")
+        str,
+        typer.Argument(
+            help="Target; the ending says the format: .parquet, .csv or .jsonl. - is standard output.", metavar="PATH"
+        ),
     ],
     config: opt.Config = None,
     results: opt.Results = None,
@@ -24,18 +39,44 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     excel: Annotated[
         bool, typer.Option("--excel", help="With .csv: for spreadsheets, marked as UTF-8 and without live formulas.")
     ] = False,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="Of standard output. (default: csv)", metavar="FORMAT")
+    ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Write the results table to a file."""
+    """Write the results table to a file, or to standard output."""
     from reelbatch.cli import render
     from reelbatch.pipeline.export import export as write
+    from reelbatch.pipeline.export import export_to
     from reelbatch.pipeline.resources import batches_named, looked_at
     from reelbatch.storage.files import redact_url
 
+    _check(path, format_, excel=excel, as_json=as_json)
     with looked_at(opt.settings_of(config, sandbox=sandbox, results=results), render.warn) as ledger:
         names = batches_named(ledger, batch)
+        if path == STANDARD_OUTPUT:
+            suffix = f".{format_ or Format.CSV}"
+            export_to(ledger, sys.stdout.buffer, suffix, names[0] if batch else None, all_videos=all_videos)
+            return
         rows = write(ledger, path, names[0] if batch else None, all_videos=all_videos, excel=excel)
     if as_json:
         print_json({"path": redact_url(path), "rows": rows})
     else:
         render.out.print(f"{rows:,} rows written to {render.cell(redact_url(path))}")
+
+
+def _check(path: str, format_: Format | None, *, excel: bool, as_json: bool) -> None:
+    """Whether the options go together.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    from reelbatch.errors import SettingsError
+
+    if path != STANDARD_OUTPUT:
+        if format_ is not None:
+            raise SettingsError("--format goes with - (standard output); a file's ending says its format")
+    elif as_json:
+        raise SettingsError("--json and - would both write to standard output; leave one of them out")
+    elif excel:
+        raise SettingsError("--excel writes a file for spreadsheets; give it a name that ends in .csv")

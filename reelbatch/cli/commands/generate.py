@@ -34,6 +34,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = opt.RunOptions.of(locals())
     from reelbatch.cli.confirm import Spending, confirm_generate, drop_order, keys_of
+    from reelbatch.cli.key import check_before_sending
     from reelbatch.cli.runner import Work, run_to_end
     from reelbatch.ledger.selection import Regenerate
     from reelbatch.pipeline.generate import RunSteps, assignment
@@ -49,6 +50,8 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     if which.regenerate is Regenerate.CANCEL:
         drop_order(settings, named, as_json=as_json)
         return
+    if not sandbox:
+        check_before_sending(settings, named, as_json=as_json)
     question = confirm_generate(options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox))
     stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
     settles = run.settles or pilot is not None

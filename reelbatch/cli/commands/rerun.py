@@ -53,6 +53,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     """Failed rows again, without paying for the others: rejected, in error or canceled."""
     run = opt.RunOptions.of(locals())
     from reelbatch.cli.confirm import Spending, keys_of, show_rerun
+    from reelbatch.cli.key import check_before_sending
     from reelbatch.pipeline.rerun import RerunOptions, selection
     from reelbatch.pipeline.resources import opened_ledger
 
@@ -65,10 +66,12 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     )
     settings = run.settings()
     with opened_ledger(settings, must_exist=True) as ledger:
-        selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
+        chosen = selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
     if dry_run:
         show_rerun(options, settings, limit, as_json=as_json)
         return
+    if not sandbox:
+        check_before_sending(settings, chosen.batch, as_json=as_json)
     spending = Spending(given=yes, as_json=as_json, sandbox=sandbox)
     _send(run, options, settings, spending, verbose=verbose)
 

@@ -24,7 +24,9 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Follow videos to their end: final states, final credits, downloads."""
     from reelbatch.cli import render
+    from reelbatch.cli.key import check_before_settling
     from reelbatch.cli.runner import Work, settle_to_end
+    from reelbatch.ledger.accounts import unfinished
     from reelbatch.pipeline.resources import opened_ledger
     from reelbatch.pipeline.settle import left_elsewhere
     from reelbatch.pipeline.settle import settle as follow
@@ -33,9 +35,12 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     refuse_in_parameters({"downloads": download})
     settings = opt.settings_of(config, sandbox=sandbox, results=results, base_url=base_url, downloads=download)
     with opened_ledger(settings, must_exist=True) as ledger:  # that there is none is said before Prefect starts
-        left = left_elsewhere(ledger, "local" if sandbox else api_of(settings.base_url))
+        api = "local" if sandbox else api_of(settings.base_url)
+        left, waits = left_elsewhere(ledger, api), ledger.read(partial(unfinished, api=api))
     if left and not batch:
         render.warn(left)
+    if waits and not sandbox:
+        check_before_settling(settings, as_json=as_json)
     parameters = {
         "batch": batch,
         "downloads": download,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,9 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
             timezone=timezone or ("UTC" if settings.budget is None else settings.budget.timezone),
         )
         found = add_up(ledger, asked, settings)
-    if to is not None:
+    if to == "-":
+        sys.stdout.write(found.as_csv())
+    elif to is not None:
         write_csv(found, to)
     if as_json:
         print_json(found.as_json())

@@ -1,0 +1,101 @@
+"""Ctrl-C: exit code 130 and no traceback, whenever it comes; with real processes, since it is theirs to answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from terminal import environment, typed
+from waiting import wait_until
+
+from reelbatch.domain import Batch, RowState
+from reelbatch.ledger import Ledger, queries
+from reelbatch.sandbox import SandboxConfig, start
+from reelbatch.signals import SAID_AT_FIRST
+
+ROOT = Path(__file__).parents[3]
+ROWS = "image_path,prompt,end_seconds\nhttps://img.example/a.png,hello,5\n"
+
+
+def started(folder: Path, *arguments: str, python: tuple[str, ...] = (), **env: str) -> subprocess.Popen[str]:
+    """A command at work, in a group of its own; nothing of this machine's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
+    return subprocess.Popen(
+        [sys.executable, *python, "-m", "reelbatch", *arguments],
+        cwd=folder,
+        env={**kept, "PYTHONUNBUFFERED": "1", **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "imported", ["reelbatch.ctrl_c", "typing", "typer", "reelbatch.cli.options", "pydantic", "numpy"]
+)
+def test_ctrl_c_while_the_program_is_imported(imported: str, tmp_path: Path) -> None:
+    """At the first moment that is ours, and at several after it."""
+    (tmp_path / "m.csv").write_text(ROWS)
+    process = started(tmp_path, "plan", "m.csv", python=("-X", "importtime"))  # which says what has been imported
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.rpartition("|")[2].strip() == imported:
+            break
+    if imported == "reelbatch.ctrl_c":  # the next that is imported, once it has done its part
+        said.append(process.stderr.readline())
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert (process.returncode, "Traceback" in "".join([*said, rest])) == (130, False), rest
+
+
+def test_the_first_says_that_a_second_stops_at_once(tmp_path: Path) -> None:
+    """While a request is under way: the first waits for it, the second does not, and the row is the next run's."""
+    (tmp_path / "m.csv").write_text(ROWS)
+    with start(SandboxConfig(latency_ms=120_000, data=str(tmp_path / "api"))) as api:
+        where = ("--base-url", api.url, "--results", f"sqlite:///{tmp_path}/r.db")
+        alone = {"MAGIC_HOUR_API_KEY": api.key, "PYTHONPATH": str(without_flows(tmp_path / "lib"))}
+        process = started(tmp_path, "generate", "m.csv", *where, "--yes", **alone)
+        assert process.stderr is not None
+        wait_until(lambda: is_sending(tmp_path / "r.db") or process.poll() is not None, "a request is under way")
+        process.send_signal(signal.SIGINT)
+        said = next(line for line in process.stderr if "no results table yet" not in line)
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]
+    assert said == f"{SAID_AT_FIRST}\n"
+    assert (process.returncode, rest) == (130, "")
+    assert is_sending(tmp_path / "r.db")
+
+
+def without_flows(folder: Path) -> Path:
+    """A folder to import the program from as a wheel installs it, where no Prefect has to start."""
+    folder.mkdir()
+    for name in ("reelbatch", "configs"):
+        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
+    return folder
+
+
+def is_sending(path: Path) -> bool:
+    """Whether the only row of the table is on its way."""
+    if not Ledger.exists(f"sqlite:///{path}"):
+        return False
+    with Ledger.to_read(f"sqlite:///{path}") as ledger:
+        return ledger.read(lambda connection: queries.counts(connection, Batch("m"))) == {RowState.SENDING: 1}
+
+
+def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
+    """Typed at a terminal in place of an answer: nothing is sent, nothing is made, and the code is 130 here too."""
+    (tmp_path / "m.csv").write_text(ROWS)
+    env = environment(tmp_path)
+    code, shown = typed(
+        tmp_path, env, "generate", "m.csv", "--base-url", "https://api.example.invalid", answer="\x03"
+    )
+    assert (code, b"Send these rows?" in shown, b"Traceback" in shown) == (130, True, False)
+    assert not (tmp_path / "results").exists()
