@@ -12,9 +12,8 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
-from flows.final_state import final_state
+from flows.final_state import ends_in_a_state, final_state, nothing_to_do
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.export import export_target
@@ -37,6 +36,7 @@ def _run_name() -> str:
 
 
 @flow(name="generate", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
+@ends_in_a_state
 async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
     manifest: str,
     batch: str | None = None,
@@ -55,6 +55,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     settle: bool = False,
     sandbox: bool = False,
     overrides: dict[str, Any] | None = None,
+    own_table: bool = False,
 ) -> State[Any]:
     """Send every row of the manifest that has no video yet, each exactly once.
 
@@ -76,6 +77,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         settle: wait for the videos as well.
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
+        own_table: take a SQLite file of the machine, where no results table is stated: on one machine alone.
     """
     given = locals()
     options = GenerateOptions(source=manifest, batch=batch)
@@ -83,7 +85,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         which = send_options(regenerate=regenerate, rows=rows, repeats=at.settings.repeats, limit=limit)
         work = assignment(options, at.settings)
         if which.regenerate is Regenerate.CANCEL:
-            return Completed(message=one_line(cancel_order(at.ledger, work.batch)))
+            return nothing_to_do(cancel_order(at.ledger, work.batch))
         async with open_run(at.ledger, at.settings, work) as context:
             target = export_target(context)  # one that can't be used is said before anything is spent
             with stopping_gently(context.interrupt):

@@ -11,14 +11,16 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
-from flows.final_state import final_state
+from flows.final_state import ends_in_a_state, final_state
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.generate import submit_all
 from reelbatch.pipeline.rerun import RerunOptions, rerun_assignment, selection
 from reelbatch.pipeline.run_context import open_run
 from reelbatch.pipeline.run_summary import finish_order
+from reelbatch.printable import one_line
 from reelbatch.signals import stopping_gently
 from tasks.export import export_results
 from tasks.report import progress_artifact, report_run
@@ -27,7 +29,12 @@ from tasks.settle import settle_videos
 from tasks.submit import submit_rows
 
 
-@flow(name="rerun", persist_result=False, validate_parameters=True)
+def _run_name() -> str:
+    return one_line(f"rerun {flow_run.parameters.get('batch') or 'the only batch'}")
+
+
+@flow(name="rerun", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
+@ends_in_a_state
 async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
     batch: str | None = None,
     states: list[str] | None = None,
@@ -45,6 +52,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
     settle: bool = False,
     sandbox: bool = False,
     overrides: dict[str, Any] | None = None,
+    own_table: bool = False,
 ) -> State[Any]:
     """Send failed rows again.
 
@@ -65,6 +73,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         settle: wait for the videos as well.
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
+        own_table: take a SQLite file of the machine, where no results table is stated: on one machine alone.
     """
     given = locals()
     options = RerunOptions(

@@ -18,14 +18,16 @@ from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
 from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine
+from reelbatch.cli.render_settled import print_settle_report
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunSummary, advice, close_order, did_all
+from reelbatch.pipeline.settle_report import settle_advice
+from reelbatch.pipeline.situations import EXIT_CODES, situation_of
 from reelbatch.settings import Settings
-from reelbatch.settle import SettleReason
 from reelbatch.storage.files import redact_url
 
 INTERRUPTED = 130
@@ -64,7 +66,7 @@ def run_to_end(work: Work, question: Question | None, options: str, *, as_json: 
     _leave(line, _finish_run(line, options, as_json=as_json))
 
 
-def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
+def settle_to_end(work: Work, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
     """The same for videos that are followed.
 
     Raises:
@@ -73,7 +75,7 @@ def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
     """
     line = ProgressLine(None, show_plan=False)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_settle(line, as_json=as_json))
+    _leave(line, _finish_settle(line, options, as_json=as_json))
 
 
 def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
@@ -187,7 +189,7 @@ def _finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     if report.status.order is not None and did_all(context, line.export):
         with Ledger(context.settings.results) as ledger:
             close_order(ledger, report.batch)
-    return report.exit_code or (1 if line.export_problem else 0)
+    return EXIT_CODES[situation_of(report, export_failed=line.export_problem is not None)]
 
 
 def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary) -> None:
@@ -211,21 +213,16 @@ def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, opt
         render.out.print(f"→ {render.cell(text)}")
 
 
-def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
+def _finish_settle(line: ProgressLine, options: str, *, as_json: bool) -> int:
     """Print what was settled; returns the exit code."""
-    if line.settler is None:
+    report = line.settle_report
+    if report is None:  # interrupted before there was anything to report
         return INTERRUPTED
-    stats = line.settler.stats
     if as_json:
-        print_json(asdict(stats))
+        print_json(report.as_json())
     else:
-        render.print_settled(stats)
-    match stats.reason:
-        case SettleReason.INTERRUPTED:
-            return INTERRUPTED
-        case SettleReason.DONE | SettleReason.TIMED_OUT:
-            return 1 if stats.error or stats.canceled or stats.unsettled or stats.downloads_failed else 0
-    return 3
+        print_settle_report(report, settle_advice(report, options))
+    return report.exit_code
 
 
 def quiet_prefect(*, verbose: bool) -> None:

@@ -14,14 +14,15 @@ from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.pipeline.plan import Plan
+from reelbatch.pipeline.situations import EXIT_CODES, situation_of
 from reelbatch.pipeline.status import BatchStatus, batch_status
-from reelbatch.printable import markdown
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.export import Exported
     from reelbatch.pipeline.run_context import RunContext
+    from reelbatch.settle import SettleStats
 
 FAILED_ROWS_SHOWN = 100
 
@@ -55,6 +56,7 @@ class RunReport:
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    settled: SettleStats | None = None  # where the run waited for its videos
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -69,15 +71,14 @@ class RunReport:
     @property
     def exit_code(self) -> int:
         """0 all done, 1 done with rows that need attention, 3 halted early, 130 interrupted."""
-        match self.exit_reason:
-            case ExitReason.INTERRUPTED:
-                return 130
-            case ExitReason.DECLINED:
-                return 0
-            case ExitReason.DONE:
-                held = self.held_rows and self.repeats is RepeatPolicy.HOLD
-                return 1 if self.status.needs_attention or self.unsent_otherwise or held else 0
-        return 3
+        return EXIT_CODES[situation_of(self)]
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether rows of the manifest, or their videos, need somebody's attention."""
+        held = self.held_rows and self.repeats is RepeatPolicy.HOLD
+        left = self.settled is not None and (self.settled.unsettled or self.settled.downloads_failed)
+        return bool(self.status.needs_attention or self.unsent_otherwise or held or left)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -171,6 +172,7 @@ def _report(context: RunContext) -> RunReport:
         odd_figures=odd,
         dearer=context.submitter.sender.dearer,
         cleared_up=context.cleared_up,
+        settled=None if context.state.settler is None else context.state.settler.stats,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
@@ -214,12 +216,12 @@ def advice(report: RunReport, options: str = "") -> list[str]:
     if waiting > 0 and set(report.unsent) != {"unknown_rate"}:
         lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
     lines += _open_ends(report)
-    if status.count(RowState.INVALID):
+    if status.failures(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
-    if status.count(RowState.REJECTED):
+    if status.failures(RowState.REJECTED):
         again = f"`reelbatch rerun{options}`"
         lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
-    if status.count(RowState.ERROR, RowState.CANCELED):
+    if status.failures(RowState.ERROR, RowState.CANCELED):
         lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
     if status.count(RowState.IN_DOUBT):
         lines.append(
@@ -263,21 +265,7 @@ _HALTED = {
         "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
         "Run the same command again when the API answers as usual: what was not sent is sent then."
     ),
+    ExitReason.NONE_SENT: "Not one row could be sent. Run the same command again when the cause is mended.",
+    ExitReason.UNREACHABLE: "The API said nothing about the videos. `reelbatch settle` follows them when it answers.",
     ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
 }
-
-
-def markdown_summary(report: RunReport) -> str:
-    """For Prefect's UI."""
-    states = [f"| {state} | {rows} |" for state, rows in report.status.states.items()]
-    money = [f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(report.status.credits).items()]
-    lines = [
-        f"# {markdown(report.batch)}: {report.exit_reason.value.replace('_', ' ')}",
-        f"Run `{report.run_id}`: {report.submitted} of {report.sent} rows sent got their id.",
-        f"Charged in this run: {report.credits_charged} credits.",
-        *([f"> {markdown(report.message)}"] if report.message else []),
-        "\n".join(["| state | rows |", "| --- | ---: |", *states]),
-        "\n".join(["| credits of the batch | |", "| --- | ---: |", *money]),
-        *(f"- {markdown(line)}" for line in advice(report)),
-    ]
-    return "\n\n".join(lines)

@@ -28,6 +28,8 @@ class SettleOptions:
         largest_video: bytes of a video that are downloaded at most.
         api: with `batch` None: only batches whose videos were made by this API.
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
+        unreachable_after_s: a settle that has had no answer at all ends after so long.
+        tells: whether it logs that the API does not answer.
     """
 
     batch: Batch | None
@@ -39,6 +41,8 @@ class SettleOptions:
     largest_video: int = LARGEST_VIDEO
     api: str | None = None
     unknown_state_holds_s: float = 600
+    unreachable_after_s: float = 60
+    tells: bool = True
 
 
 class SettleReason(StrEnum):
@@ -48,6 +52,7 @@ class SettleReason(StrEnum):
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
     BAD_KEY = "bad_key"
+    UNREACHABLE = "unreachable"  # no question was answered
     LEDGER_FAILED = "results_table_failed"
     CRASHED = "crashed"
 
@@ -58,6 +63,7 @@ class SettleStats:
 
     polled: int = 0  # times that the API was asked how a video stands
     failed_polls: int = 0
+    answers: int = 0  # polls that the API answered, if only to say that it knows no such video
     complete: int = 0
     error: int = 0
     canceled: int = 0
@@ -80,6 +86,11 @@ class SettleStats:
     def changed(self) -> int:
         """Rows of which the results table knows more than before."""
         return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the API was asked, and said nothing at all."""
+        return self.polled > 0 and not self.answers
 
     def settled(self, state: RowState, settlement: Settlement) -> None:
         """A row reached its final state."""
