@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.final_state import ends_in_a_state, final_state, nothing_to_do
+from flows.parameters import Concurrency, Credits, Limit, RegenerateChoice, RepeatsChoice
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.export import export_target
@@ -28,7 +29,7 @@ from tasks.export import export_results
 from tasks.load import load_manifest
 from tasks.report import progress_artifact, report_run
 from tasks.settle import settle_videos
-from tasks.submit import submit_rows
+from tasks.submit import submit_range
 
 
 def _run_name() -> str:
@@ -43,14 +44,14 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     config: str | None = None,
     results: str | None = None,
     base_url: str | None = None,
-    concurrency: int | None = None,
-    max_credits: int | None = None,
-    limit: int | None = None,
+    concurrency: Concurrency = None,
+    max_credits: Credits = None,
+    limit: Limit = None,
     export: str | None = None,
     downloads: str | None = None,
-    regenerate: Literal["none", "changed", "all", "cancel"] = "none",
+    regenerate: RegenerateChoice = "none",
     rows: list[str] | None = None,
-    repeats: Literal["hold", "send", "skip"] | None = None,
+    repeats: RepeatsChoice = None,
     strict: bool = False,
     settle: bool = False,
     sandbox: bool = False,
@@ -91,7 +92,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
             with stopping_gently(context.interrupt):
                 await load_manifest(manifest, strict=strict, send=which)
                 async with progress_artifact(context):
-                    await submit_all(context, partial(submit_rows, context.batch), limit=limit)
+                    await submit_all(context, partial(submit_range, context.batch), limit=limit)
                 if settle:
                     await settle_videos()
             summary = await report_run()

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.final_state import ends_in_a_state, final_state
+from flows.parameters import Concurrency, Credits, Limit, StatesChoice
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.generate import submit_all
@@ -26,7 +27,7 @@ from tasks.export import export_results
 from tasks.report import progress_artifact, report_run
 from tasks.rerun import choose_failed_rows
 from tasks.settle import settle_videos
-from tasks.submit import submit_rows
+from tasks.submit import submit_range
 
 
 def _run_name() -> str:
@@ -37,16 +38,16 @@ def _run_name() -> str:
 @ends_in_a_state
 async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
     batch: str | None = None,
-    states: list[str] | None = None,
+    states: StatesChoice = None,
     error_codes: list[str] | None = None,
     rows: list[str] | None = None,
     accept_double_charge: bool = False,
     config: str | None = None,
     results: str | None = None,
     base_url: str | None = None,
-    concurrency: int | None = None,
-    max_credits: int | None = None,
-    limit: int | None = None,
+    concurrency: Concurrency = None,
+    max_credits: Credits = None,
+    limit: Limit = None,
     export: str | None = None,
     downloads: str | None = None,
     settle: bool = False,
@@ -90,7 +91,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
             with stopping_gently(context.interrupt):
                 await choose_failed_rows(chosen, limit)
                 async with progress_artifact(context):
-                    await submit_all(context, partial(submit_rows, context.batch), limit=limit)
+                    await submit_all(context, partial(submit_range, context.batch), limit=limit)
                 if settle:
                     await settle_videos()
             summary = await report_run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
 
@@ -153,6 +153,29 @@ def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
     """The images of the rows that a run of this scope takes first."""
     query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)
     return list(connection.scalars(query))
+
+
+def claimable_key(connection: Connection, scope: Scope, row_number: int) -> RowKey | None:
+    """The key of a row that a run of this scope may still take; None where it may not."""
+    g = generations.c
+    key: RowKey | None = connection.scalar(select(g.row_key).where(scope.condition(), g.row_number == row_number))
+    return key
+
+
+class RowEnd(NamedTuple):
+    """Where a row stands, and why."""
+
+    state: RowState
+    error_code: str | None
+    error_message: str | None
+
+
+def end_of(connection: Connection, batch: Batch, row_key: RowKey) -> RowEnd:
+    """Where a row stands, by its last generation."""
+    g = generations.c
+    query = select(g.state, g.error_code, g.error_message).where(g.batch == batch, g.row_key == row_key, last())
+    state, code, message = connection.execute(query).one()
+    return RowEnd(RowState(state), code, message)
 
 
 def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
