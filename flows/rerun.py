@@ -3,8 +3,7 @@
 python -m flows.rerun batch=catalogue sandbox=true
 """
 
-from __future__ import annotations
-
+# Prefect and pydantic read a flow's annotations, also in processes that `serve` starts: they are not postponed here.
 import asyncio
 from functools import partial
 from typing import Any

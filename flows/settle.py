@@ -3,8 +3,7 @@
 python -m flows.settle sandbox=true downloads=videos
 """
 
-from __future__ import annotations
-
+# Prefect and pydantic read a flow's annotations, also in processes that `serve` starts: they are not postponed here.
 import asyncio
 from typing import Any
 

@@ -196,8 +196,8 @@ def check_money(site: Site, api: RunningSandbox, *, in_doubt: int) -> None:
 async def check_artifacts(client: PrefectClient) -> None:
     """What was done can be read in the API."""
     artifacts = {artifact.key: artifact for artifact in await client.read_artifacts()}
-    assert {"reelbatch-summary", "reelbatch-progress"} <= set(artifacts)
-    assert "rows sent got their id" in str(artifacts["reelbatch-summary"].data)
+    assert {"reelbatch-summary-spring", "reelbatch-progress-spring"} <= set(artifacts)
+    assert "rows sent got their id" in str(artifacts["reelbatch-summary-spring"].data)
 
 
 def check_secrets(site: Site) -> None:

@@ -67,6 +67,6 @@ def test_a_parameter_that_does_not_fit_is_named(
     """In one line, not in a traceback."""
     stated = {"PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect")}
     run = _module(*arguments, folder=tmp_path, **stated)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert said in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr

@@ -52,7 +52,7 @@ class Night:
 
     def __init__(self, folder: Path, sandbox: RunningSandbox) -> None:
         self.folder, self.sandbox, self.url = folder, sandbox, sandbox.url
-        self.batch = f"{folder.name[-20:]}".replace("_", "-")
+        self.batch = folder.name[-20:].replace("_", "-").strip("-")
 
     def write(self, *rows: tuple[str, object]) -> None:
         """A manifest of these keys and seconds; its prompts are found nowhere else."""
