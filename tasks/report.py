@@ -20,6 +20,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
 from reelbatch.ledger import Ledger
+from reelbatch.orchestration.events import emit, events_of_run
 from reelbatch.pipeline.run_context import RunContext, current_run
 from reelbatch.pipeline.run_page import artifact_key, failed_table, run_page, settle_page, surroundings
 from reelbatch.pipeline.run_summary import RunSummary
@@ -40,6 +41,7 @@ async def report_run() -> RunSummary:
     summary = await asyncio.to_thread(make_report, context)
     report = summary.report
     get_run_logger().info("%s", report.as_json())
+    emit(events_of_run(report), report.batch, report.run_id)
     page = run_page(report, await asyncio.to_thread(surroundings, context))
     async with best_effort():
         await acreate_markdown_artifact(

@@ -28,7 +28,8 @@ class RowFailed(ReelbatchError):  # noqa: N818 - what became of it
 
 async def submit_range(batch: str, first: int, last: int) -> int:
     """Returns how many rows this worker took, whatever became of them."""
-    state = await submit_rows(batch, first, last, return_state=True)
+    submit: Any = submit_rows  # Prefect's types have it that its state need not be awaited
+    state = await submit(batch, first, last, return_state=True)
     ended: Any = await state.aresult(raise_on_failure=False)
     if isinstance(ended, RowFailed):
         return ended.taken

@@ -174,7 +174,7 @@ def _new_identity() -> str:
 
 
 MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed}
-"""From version n to n + 1. A version that only has further columns in columns.py needs none."""
+"""From version n to n + 1. A version that only has further columns in columns.py, or further tables, needs none."""
 
 
 def prepare(engine: Engine, steps: Mapping[int, Step] = MIGRATIONS, version: int = VERSION) -> None:
@@ -228,4 +228,5 @@ def _migrate(connection: Connection, steps: Mapping[int, Step], versions: Iterab
         if version in steps:
             steps[version](connection)
     _add_columns(connection)
+    metadata.create_all(connection)  # tables that are new since
     connection.exec_driver_sql(VIEW)

@@ -12,6 +12,7 @@ prices    what videos cost in truth, by price class
 accounts  whose keys were used: the account behind each, its tier and balance as last seen
 loads     who read a batch's manifest last, or reads it now: several workers read it once
 apis      what all workers of one API share: when the next create may start, and a lock to count renders under
+throttles the last "too fast" of each account, which holds for all of its workers
 writers   a counter for each process at work in Postgres, by which it knows whether a lost COMMIT took place
 """
 
@@ -306,6 +307,15 @@ apis = Table(
     Column("api", String, primary_key=True),
     Column("next_start", UtcDateTime, nullable=False),
     Column("taken_at", UtcDateTime),  # when that was written, by the same clock: later than now, it was ahead
+)
+
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("payer", String, primary_key=True),
+    Column("run_id", String, nullable=False),  # of the worker that heard it
+    Column("at", UtcDateTime, nullable=False),
+    Column("wait_s", Float, nullable=False),  # from then on, nothing should be sent for so many seconds
 )
 
 writers = Table(

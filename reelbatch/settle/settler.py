@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from reelbatch.client import Client, Video
+from reelbatch.domain import Batch
 from reelbatch.errors import ApiError, LedgerError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.due import Rendered, RowId
@@ -39,6 +40,11 @@ class Settler:
         self._ending = asyncio.Event()
         self._deadline: float | None = None
         self._crash: BaseException | None = None
+
+    @property
+    def batch(self) -> Batch | None:
+        """The batch whose videos it follows; None: all of this API."""
+        return self._options.batch
 
     def stop(self) -> None:
         """Start nothing more; what is under way is finished and written down."""
