@@ -56,6 +56,7 @@ class RunReport:
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    is_rerun: bool = False
     settled: SettleStats | None = None  # where the run waited for its videos
 
     @property
@@ -172,6 +173,7 @@ def _report(context: RunContext) -> RunReport:
         odd_figures=odd,
         dearer=context.submitter.sender.dearer,
         cleared_up=context.cleared_up,
+        is_rerun=scope.rerun,
         settled=None if context.state.settler is None else context.state.settler.stats,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
@@ -214,7 +216,8 @@ def advice(report: RunReport, options: str = "") -> list[str]:
         lines.append("Rows of unknown rate are not sent under a cap. State one with --rate, or leave the cap out.")
     waiting = status.to_send - report.held_rows
     if waiting > 0 and set(report.unsent) != {"unknown_rate"}:
-        lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
+        again = "`reelbatch generate` with the manifest" if report.is_rerun else "the same command again"
+        lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {again}.")
     lines += _open_ends(report)
     if status.failures(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from reelbatch.printable import one_line
+
 _log = logging.getLogger("reelbatch")
 _GIVEN_BACK = "given back unsent"
 _WORDS_LIMIT = 300
@@ -28,7 +30,7 @@ class FailureKinds:
         if kind in self._met:
             self._met[kind].rows += 1
         else:
-            self._met[kind] = _Met(1, (words or code or "no reason was given")[:_WORDS_LIMIT])
+            self._met[kind] = _Met(1, one_line(words or code or "no reason was given")[:_WORDS_LIMIT])
 
     def gave_back(self, code: str, words: str | None) -> None:
         """A row was given back, and the next run may send it."""

@@ -46,7 +46,7 @@ async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
 
     parameters = generate.validate_parameters({"manifest": MANIFEST, "limit": 1, **parameters})
     async with get_client() as client, a_run(client, generate, deployed=deployed) as run:
-        await run_flow(generate, flow_run=run, parameters=parameters)
+        await run_flow(generate, flow_run=run, parameters=parameters, return_type="state")
         await APILogHandler.aflush()
         state = (await client.read_flow_run(run.id)).state
         if state.is_failed():
