@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
-from reelbatch.ledger.history import Changes, changes_since_last_run
+from reelbatch.ledger.changes import Changes, changes_since_last_run
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.headline import headline
 from reelbatch.pipeline.hints import prefect_hints

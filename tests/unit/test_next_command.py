@@ -5,8 +5,8 @@ from __future__ import annotations
 from test_situations import run_of
 
 from reelbatch.domain import RowState
+from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.hints import prefect_hints
-from reelbatch.pipeline.run_summary import advice
 
 
 def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> None:
