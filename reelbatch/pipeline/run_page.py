@@ -76,8 +76,10 @@ def run_page(report: RunReport, around: Surroundings) -> str:
             (
                 (name.replace("_", " "), _money(value, around.dollars))
                 for name, value in asdict(status.credits).items()
+                if name != "unknown"
             ),
         ),
+        *([f"Requests of unknown rate: {status.credits.unknown:,}."] if status.credits.unknown else []),
         *_places(around),
         *(f"- {markdown(line)}" for line in prefect_hints(report)),
     ]
@@ -87,7 +89,9 @@ def run_page(report: RunReport, around: Surroundings) -> str:
 def settle_page(report: SettleReport) -> str:
     """Of a settle by itself."""
     stats = [
-        (name.replace("_", " "), f"{value:,}") for name, value in asdict(report.stats).items() if _is_count(value)
+        (name.replace("_", " "), f"{value:,}")
+        for name, value in asdict(report.stats).items()
+        if value and _is_count(value)
     ]
     failed = failed_table(report.failed)
     shown = f"{len(failed):,} of {report.failed_rows:,} failed rows shown" if failed else ""
