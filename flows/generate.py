@@ -3,18 +3,17 @@
 python -m flows.generate manifest=data/catalogue.csv sandbox=true
 """
 
-from __future__ import annotations
-
+# Prefect and pydantic read a flow's annotations, also in processes that `serve` starts: they are not postponed here.
 import asyncio
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
-from flows.final_state import final_state
+from flows.final_state import ends_in_a_state, final_state, nothing_to_do
+from flows.parameters import Concurrency, Credits, Limit, RegenerateChoice, RepeatsChoice
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.export import export_target
@@ -29,7 +28,7 @@ from tasks.export import export_results
 from tasks.load import load_manifest
 from tasks.report import progress_artifact, report_run
 from tasks.settle import settle_videos
-from tasks.submit import submit_rows
+from tasks.submit import submit_range
 
 
 def _run_name() -> str:
@@ -37,25 +36,27 @@ def _run_name() -> str:
 
 
 @flow(name="generate", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
+@ends_in_a_state
 async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
     manifest: str,
     batch: str | None = None,
     config: str | None = None,
     results: str | None = None,
     base_url: str | None = None,
-    concurrency: int | None = None,
-    max_credits: int | None = None,
-    limit: int | None = None,
-    pilot: int | None = None,
+    concurrency: Concurrency = None,
+    max_credits: Credits = None,
+    limit: Limit = None,
+    pilot: Limit = None,
     export: str | None = None,
     downloads: str | None = None,
-    regenerate: Literal["none", "changed", "all", "cancel"] = "none",
+    regenerate: RegenerateChoice = "none",
     rows: list[str] | None = None,
-    repeats: Literal["hold", "send", "skip"] | None = None,
+    repeats: RepeatsChoice = None,
     strict: bool = False,
     settle: bool = False,
     sandbox: bool = False,
     overrides: dict[str, Any] | None = None,
+    own_table: bool = False,
 ) -> State[Any]:
     """Send every row of the manifest that has no video yet, each exactly once.
 
@@ -78,6 +79,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         settle: wait for the videos as well.
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
+        own_table: take a SQLite file of the machine, where no results table is stated: on one machine alone.
     """
     given = locals()
     options = GenerateOptions(source=manifest, batch=batch)
@@ -85,13 +87,13 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         which = send_options(regenerate=regenerate, rows=rows, repeats=at.settings.repeats, limit=limit, pilot=pilot)
         work = assignment(options, at.settings)
         if which.regenerate is Regenerate.CANCEL:
-            return Completed(message=one_line(cancel_order(at.ledger, work.batch)))
+            return nothing_to_do(cancel_order(at.ledger, work.batch))
         async with open_run(at.ledger, at.settings, work) as context:
             target = export_target(context)  # one that can't be used is said before anything is spent
             with stopping_gently(context.interrupt):
                 await load_manifest(manifest, strict=strict, send=which)
                 async with progress_artifact(context):
-                    await submit_all(context, partial(submit_rows, context.batch), limit=limit)
+                    await submit_all(context, partial(submit_range, context.batch), limit=limit)
                 if settle or pilot is not None:
                     await settle_videos()
             summary = await report_run()

@@ -3,48 +3,56 @@
 python -m flows.rerun batch=catalogue sandbox=true
 """
 
-from __future__ import annotations
-
+# Prefect and pydantic read a flow's annotations, also in processes that `serve` starts: they are not postponed here.
 import asyncio
 from functools import partial
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
-from flows.final_state import final_state
+from flows.final_state import ends_in_a_state, final_state
+from flows.parameters import Concurrency, Credits, Limit, StatesChoice
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.generate import submit_all
 from reelbatch.pipeline.rerun import RerunOptions, rerun_assignment, selection
 from reelbatch.pipeline.run_context import open_run
 from reelbatch.pipeline.run_summary import finish_order
+from reelbatch.printable import one_line
 from reelbatch.signals import stopping_gently
 from tasks.export import export_results
 from tasks.report import progress_artifact, report_run
 from tasks.rerun import choose_failed_rows
 from tasks.settle import settle_videos
-from tasks.submit import submit_rows
+from tasks.submit import submit_range
 
 
-@flow(name="rerun", persist_result=False, validate_parameters=True)
+def _run_name() -> str:
+    return one_line(f"rerun {flow_run.parameters.get('batch') or 'the only batch'}")
+
+
+@flow(name="rerun", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
+@ends_in_a_state
 async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in Prefect's UI
     batch: str | None = None,
-    states: list[str] | None = None,
+    states: StatesChoice = None,
     error_codes: list[str] | None = None,
     rows: list[str] | None = None,
     accept_double_charge: bool = False,
     config: str | None = None,
     results: str | None = None,
     base_url: str | None = None,
-    concurrency: int | None = None,
-    max_credits: int | None = None,
-    limit: int | None = None,
+    concurrency: Concurrency = None,
+    max_credits: Credits = None,
+    limit: Limit = None,
     export: str | None = None,
     downloads: str | None = None,
     settle: bool = False,
     sandbox: bool = False,
     overrides: dict[str, Any] | None = None,
+    own_table: bool = False,
 ) -> State[Any]:
     """Send failed rows again.
 
@@ -65,6 +73,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         settle: wait for the videos as well.
         sandbox: run against a local sandbox; nothing is paid.
         overrides: any further settings by their names.
+        own_table: take a SQLite file of the machine, where no results table is stated: on one machine alone.
     """
     given = locals()
     options = RerunOptions(
@@ -81,7 +90,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
             with stopping_gently(context.interrupt):
                 await choose_failed_rows(chosen, limit)
                 async with progress_artifact(context):
-                    await submit_all(context, partial(submit_rows, context.batch), limit=limit)
+                    await submit_all(context, partial(submit_range, context.batch), limit=limit)
                 if settle:
                     await settle_videos()
             summary = await report_run()

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from prefect import Flow
@@ -18,14 +18,17 @@ from prefect.exceptions import MissingContextError, ParameterBindError
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
+from flows.final_state import exit_code_of
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.engine import is_away
 from reelbatch.ledger.urls import has_secret, shown
 from reelbatch.orchestration.deployed import check_parameters, is_deployed
 from reelbatch.orchestration.prefect_server import prefect_api
 from reelbatch.pipeline.resources import describe_config, opened_ledger, sandboxed, table_notice, table_shown
 from reelbatch.pipeline.run_listener import listening
 from reelbatch.printable import Printable, one_line, printable
+from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
 from reelbatch.settings.config_file import SECRETS, ConfigFile
 from reelbatch.storage.addresses import refuse_in_parameters
@@ -49,6 +52,8 @@ _core = logging.getLogger("reelbatch")
 _core.addHandler(_ToRunLog())
 _core.setLevel(logging.INFO)
 
+_DATABASE_AWAY = RetryPolicy(attempts=10, wait_s=2)
+"""Some minutes: a database that restarts, or a network that comes up after its machines."""
 _SETTINGS = ("results", "base_url", "concurrency", "max_credits", "export", "downloads", "repeats")
 """Parameters of the flows that are settings; `overrides` has any others."""
 
@@ -75,16 +80,30 @@ async def opened(parameters: Mapping[str, Any], *, must_exist: bool = False) -> 
     _refuse_secrets(options)
     stated = await _settings(parameters["config"], options, sandbox=parameters["sandbox"])
     check_parameters(parameters, stated)
-    if not parameters["sandbox"]:
-        _warn_of_own_table(stated)
+    if not parameters["sandbox"] and not parameters["own_table"]:
+        _refuse_own_table(stated)
     if not must_exist and (notice := table_notice(stated)):
         get_run_logger().info(notice)
-    with (
-        sandboxed(stated, enabled=parameters["sandbox"]) as settings,
-        opened_ledger(settings, must_exist=must_exist) as ledger,
-    ):
+    with ExitStack() as held:
+        settings = held.enter_context(sandboxed(stated, enabled=parameters["sandbox"]))
+        ledger = await _table(held, settings, must_exist=must_exist)
         yield Opened(settings, ledger)
     listening.get().finished()
+
+
+async def _table(held: ExitStack, settings: Settings, *, must_exist: bool) -> Ledger:
+    """The results table; a deployment's run, at which nobody sits, waits a while for a database that is away."""
+
+    async def attempt() -> Ledger:
+        return held.enter_context(opened_ledger(settings, must_exist=must_exist))
+
+    def is_worth_waiting(error: Exception) -> bool:
+        away = is_deployed() and is_away(error)
+        if away:
+            get_run_logger().warning("%s Trying again for a while.", one_line(str(error)))
+        return away
+
+    return await retry(attempt, _DATABASE_AWAY, on_error(is_worth_waiting))
 
 
 async def _settings(config: str | None, options: Mapping[str, Any], *, sandbox: bool) -> Settings:
@@ -116,15 +135,18 @@ def _is_own_table(settings: Settings) -> bool:
     return is_deployed() and "results" not in settings.model_fields_set
 
 
-def _warn_of_own_table(settings: Settings) -> None:
-    """A worker that was told no table takes the default: fine on one machine, dear on two."""
+def _refuse_own_table(settings: Settings) -> None:
+    """A worker that was told no table would take the default: fine on one machine, dear on two.
+
+    Raises:
+        SettingsError: nothing states the table.
+    """
     if _is_own_table(settings):
-        get_run_logger().warning(
-            "No results table was stated, so this worker uses one of its own: %s. Workers elsewhere do not "
-            "see it and would pay for the same rows again. State the table for all of them, even if it is this one: "
-            "REELBATCH_RESULTS, a Secret block `%s`, or `results` in the config file.",
-            table_shown(settings),
-            RESULTS_BLOCK,
+        raise SettingsError(
+            f"No results table was stated, and this worker's own is {table_shown(settings)}. Others do not see it, "
+            "and would pay for the same rows again. State the table for all of them: REELBATCH_RESULTS, a Secret "
+            f"block `{RESULTS_BLOCK}`, or `results` in the config file. On one machine alone the parameter "
+            "`own_table: true` will do."
         )
 
 
@@ -161,19 +183,26 @@ async def _run(flow: Any, parameters: Mapping[str, Any]) -> State[Any]:
 def run_from_command_line(flow: Flow[..., Any]) -> None:
     """`name=value` for each parameter; values as in YAML.
 
-    Exit code 0 where the run completed, 3 where it failed, 1 where it could not begin.
+    The exit code is the command line's: 0, 1, 2, 3 or 130.
     """
     parameters = {}
     for argument in sys.argv[1:]:
         name, equals, value = argument.partition("=")
         if not equals:
-            sys.exit(f'"{one_line(argument)}": state parameters as name=value, for example manifest=catalogue.csv')
+            _refuse(f'"{one_line(argument)}": state parameters as name=value, for example manifest=catalogue.csv')
         parameters[name] = yaml.safe_load(value)
     try:
         with prefect_api():
             state: State[Any] = asyncio.run(_run(flow, parameters))
-        sys.exit(0 if state.is_completed() else 3)
+        if not state.is_completed():
+            print(printable(state.message or state.name or ""), file=sys.stderr)  # noqa: T201 - it is the command's output
+        sys.exit(exit_code_of(state))
     except ReelbatchError as error:
-        sys.exit(printable(str(error)))
+        _refuse(str(error))
     except ParameterBindError as error:  # no such parameter, or one is missing
-        sys.exit(printable(str(error).splitlines()[0]))
+        _refuse(str(error).splitlines()[0])
+
+
+def _refuse(message: str) -> NoReturn:
+    print(printable(message), file=sys.stderr)  # noqa: T201 - it is the command's output
+    sys.exit(2)

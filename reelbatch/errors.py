@@ -5,6 +5,7 @@ ReelbatchError
 │   ├── SettingsError      a setting is missing, malformed or contradicts another
 │   ├── ManifestError      the manifest can't be read, or (strict) has rows that failed their checks
 │   ├── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
+│   │   └── NoTableYet     there is none, and the command does not make one
 │   ├── OrderOpen          rows are being made anew by another order, which comes first
 │   └── PipelineError      Prefect can't run the pipeline: no server, a folder that can't be written
 ├── LedgerError            the results table failed while in use: disk full, locked too long, connection lost
@@ -45,6 +46,10 @@ class ManifestError(UsageError):
 
 class LedgerUnusable(UsageError):  # noqa: N818 - "unusable" says more than "error" where a user meets it
     """The results table can't be opened."""
+
+
+class NoTableYet(LedgerUnusable):
+    """There is no results table, where one has to be there already."""
 
 
 class OrderOpen(UsageError):  # noqa: N818 - it is the state of things, and named so in the docs

@@ -17,9 +17,9 @@ from reelbatch.storage.files import redact_url
 
 
 @task(name="export settled", persist_result=False, cache_policy=NO_CACHE)
-async def export_settled(ledger: Ledger, names: list[Batch]) -> None:
-    """The files that earlier runs left beside the table are brought up to date."""
-    await asyncio.to_thread(export.export_settled, ledger, names)
+async def export_settled(ledger: Ledger, names: list[Batch]) -> str | None:
+    """The files that earlier runs left beside the table are brought up to date; returns what stood in the way."""
+    return await asyncio.to_thread(export.export_settled, ledger, names)
 
 
 def _run_name() -> str:

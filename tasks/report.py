@@ -1,9 +1,9 @@
-"""What a run leaves in Prefect's UI: a summary, the rows that failed, a progress bar while it runs."""
+"""What a run leaves in Prefect's UI: a page, the rows that failed, a progress bar while it runs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,10 +19,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from reelbatch.ledger import Ledger
 from reelbatch.orchestration.events import emit, events_of_run
 from reelbatch.pipeline.run_context import RunContext, current_run
-from reelbatch.pipeline.run_summary import RunSummary, markdown_summary
+from reelbatch.pipeline.run_page import artifact_key, failed_table, run_page, settle_page, surroundings
+from reelbatch.pipeline.run_summary import RunSummary
 from reelbatch.pipeline.run_summary import report as make_report
+from reelbatch.pipeline.settle import report_settled
+from reelbatch.pipeline.settle_report import Settled, SettleReport
 from reelbatch.printable import markdown
 
 _UPDATE_S = 5.0
@@ -33,21 +37,38 @@ _LOG_EVERY = 6  # updates
 @task(name="report", persist_result=False, cache_policy=NO_CACHE)
 async def report_run() -> RunSummary:
     """Returns the report; it is left as artifacts too."""
-    summary = await asyncio.to_thread(make_report, current_run())
+    context = current_run()
+    summary = await asyncio.to_thread(make_report, context)
     report = summary.report
     get_run_logger().info("%s", report.as_json())
-    # Prefect's UI takes each cell for Markdown, and a description as well.
-    table = [
-        {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in summary.failed
-    ]
     emit(events_of_run(report), report.batch, report.run_id)
+    page = run_page(report, await asyncio.to_thread(surroundings, context))
     async with best_effort():
         await acreate_markdown_artifact(
-            markdown_summary(report), key="reelbatch-summary", description=markdown(report.batch)
+            page, key=artifact_key("summary", report.batch), description=markdown(report.batch)
         )
-        if table:
-            await acreate_table_artifact(table, key="reelbatch-failed-rows", description="Rows that need attention")
+        if summary.failed:
+            key = artifact_key("failed-rows", report.batch)
+            await _failed_rows(key, summary.failed, report.status.needs_attention)
     return summary
+
+
+@task(name="report settled", persist_result=False, cache_policy=NO_CACHE)
+async def report_settle(ledger: Ledger, work: Settled, export_problem: str | None) -> SettleReport:
+    """The same for videos that were followed by themselves."""
+    report = await asyncio.to_thread(report_settled, ledger, work, export_problem)
+    get_run_logger().info("%s", report.as_json())
+    batch = work.batches[0] if len(work.batches) == 1 else None
+    async with best_effort():
+        await acreate_markdown_artifact(settle_page(report), key=artifact_key("settled", batch))
+        if report.failed:
+            await _failed_rows(artifact_key("failed-videos", batch), report.failed, report.failed_rows)
+    return report
+
+
+async def _failed_rows(key: str, rows: Sequence[Mapping[str, Any]], count: int) -> None:
+    shown = f"Rows that need attention: {len(rows):,} of {count:,} shown"
+    await acreate_table_artifact(failed_table(rows), key=key, description=shown)
 
 
 @asynccontextmanager
@@ -66,30 +87,32 @@ async def best_effort() -> AsyncIterator[None]:
 class _ProgressBar:
     """The artifact, which is made as soon as Prefect's server takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self._key = key
         self._made: Any = None
 
-    async def show(self, percent: float) -> None:
+    async def show(self, context: RunContext) -> None:
         """Bring it up to date."""
+        percent, words = _percent(context), _sent(context)
         async with best_effort():
             if self._made is not None:
-                await aupdate_progress_artifact(self._made, progress=percent)
+                await aupdate_progress_artifact(self._made, progress=percent, description=words)
                 return
-            self._made = await acreate_progress_artifact(percent, key="reelbatch-progress", description="rows sent")
+            self._made = await acreate_progress_artifact(percent, key=self._key, description=words)
 
 
 @asynccontextmanager
 async def progress_artifact(context: RunContext) -> AsyncIterator[None]:
     """Keep a progress bar and a log line up to date while rows are sent."""
-    bar = _ProgressBar()
-    await bar.show(0.0)
+    bar = _ProgressBar(artifact_key("progress", context.batch))
+    await bar.show(context)
     updater = asyncio.create_task(_update(context, bar))
     try:
         yield
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
-        await bar.show(_percent(context))
+        await bar.show(context)
 
 
 async def _update(context: RunContext, bar: _ProgressBar) -> None:
@@ -97,12 +120,24 @@ async def _update(context: RunContext, bar: _ProgressBar) -> None:
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
-        await bar.show(_percent(context))
+        await bar.show(context)
         if count % _LOG_EVERY == 0:
-            progress = context.progress()
-            logger.info("%s of %s rows, %.1f rows/s", progress.done, progress.rows, progress.rows_per_second)
+            logger.info("%s, %.1f rows/s", _sent(context), context.progress().rows_per_second)
 
 
 def _percent(context: RunContext) -> float:
-    progress = context.progress()
-    return 100.0 if not progress.rows else min(100.0, 100.0 * progress.done / progress.rows)
+    """Of the rows to send those that were sent; one that was given back was not."""
+    rows = context.state.rows_to_send
+    return 100.0 if not rows else min(100.0, 100.0 * context.stats.sent / rows)
+
+
+def _sent(context: RunContext) -> str:
+    stats = context.stats
+    aside = {
+        "rejected": stats.rejected,
+        "in doubt": stats.in_doubt,
+        "invalid": stats.invalid,
+        "given back": stats.unsent,
+    }
+    more = "".join(f", {rows:,} {what}" for what, rows in aside.items() if rows)
+    return f"{stats.sent:,} of {context.state.rows_to_send:,} rows sent{more}"

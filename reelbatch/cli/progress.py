@@ -21,6 +21,7 @@ from reelbatch.pipeline.rerun import RerunPlan
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_listener import Agreement, RunListener, listening
 from reelbatch.pipeline.run_summary import RunSummary
+from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.pipeline.status import batch_failures
 from reelbatch.settle import Settler
 
@@ -39,6 +40,7 @@ class ProgressLine(RunListener):
         self.given_back: list[Failure] = []  # why, where nothing was sent
         self.export: Exported | None = None
         self.settler: Settler | None = None
+        self.settle_report: SettleReport | None = None
         self.done = asyncio.Event()
         self.server_lost = False
         self.waits_for = "starting"
@@ -52,7 +54,7 @@ class ProgressLine(RunListener):
         """Whether there is something to print about what was done."""
         if self.context is not None:
             return self.summary is not None
-        return self.settler is not None and self.settler.ended
+        return self.settle_report is not None
 
     @property
     def export_problem(self) -> str | None:
@@ -98,6 +100,10 @@ class ProgressLine(RunListener):
     def settling(self, settler: Settler) -> None:
         """There are videos to show."""
         self.settler = settler
+
+    def settled(self, report: SettleReport) -> None:
+        """Keep what is printed at the end of a settle by itself."""
+        self.settle_report = report
 
     def reported(self, summary: RunSummary) -> None:
         """Keep what is printed at the end."""

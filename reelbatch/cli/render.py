@@ -235,6 +235,7 @@ def print_status(status: BatchStatus) -> None:
         out.print(f"  {state:<12}{count:>9,}")
     _rest(
         ("gone", sum(status.gone.values()), "left the manifest; never sent, and counted above"),
+        ("dismissed", sum(status.dismissed.values()), "failed rows that count for nothing; counted above"),
         ("odd", status.odd_figure_rows, "figures of the API were not believed; --json names them"),
         ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
     )
@@ -282,7 +283,7 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothin
     _print_prices(report)
     rows = list(failed)
     if rows:
-        out.print(_failed_table(rows))
+        out.print(failed_table(rows))
 
 
 def _print_prices(report: RunReport) -> None:
@@ -304,7 +305,8 @@ def _print_odd_figures(what: str, counts: str, rows: int, first: Sequence[OddFig
     warn(f"what the API {what} can't be told for {_count(rows, 'row')}, so {counts}: {shown}{more}")
 
 
-def _failed_table(rows: list[dict[str, Any]]) -> Table:
+def failed_table(rows: list[dict[str, Any]]) -> Table:
+    """Failed rows with their reasons, the first of them."""
     more = f" (the first {_FAILED_SHOWN})" if len(rows) > _FAILED_SHOWN else ""
     table = _table(f"Rows that need attention{more}", ("row", "key", "state", "why"))
     for row in rows[:_FAILED_SHOWN]:

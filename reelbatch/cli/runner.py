@@ -19,6 +19,7 @@ from reelbatch.cli.confirm import Question
 from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine
+from reelbatch.cli.render_settled import print_settle_report
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.advice import advice
@@ -26,6 +27,8 @@ from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_summary import RunSummary, close_order, did_all
+from reelbatch.pipeline.settle_report import settle_advice
+from reelbatch.pipeline.situations import EXIT_CODES, situation_of
 from reelbatch.settings import Settings
 from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
@@ -68,7 +71,7 @@ def run_to_end(work: Work, question: Question | None, options: str, *, as_json: 
     _leave(line, _finish_run(line, (options, work.rest), as_json=as_json))
 
 
-def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
+def settle_to_end(work: Work, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
     """The same for videos that are followed.
 
     Raises:
@@ -77,7 +80,7 @@ def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
     """
     line = ProgressLine(None, show_plan=False)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_settle(line, as_json=as_json))
+    _leave(line, _finish_settle(line, options, as_json=as_json))
 
 
 def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
@@ -191,7 +194,7 @@ def _finish_run(line: ProgressLine, hints: tuple[str, str | None], *, as_json: b
     if report.status.order is not None and did_all(context, line.export):
         with Ledger(context.settings.results) as ledger:
             close_order(ledger, report.batch)
-    return report.exit_code or (1 if line.export_problem else 0)
+    return EXIT_CODES[situation_of(report, export_failed=line.export_problem is not None)]
 
 
 def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary, rest: str | None) -> None:
@@ -218,16 +221,16 @@ def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hin
         render.out.print(f"→ {render.cell(text)}")
 
 
-def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
+def _finish_settle(line: ProgressLine, options: str, *, as_json: bool) -> int:
     """Print what was settled; returns the exit code."""
-    if line.settler is None:
+    report = line.settle_report
+    if report is None:  # interrupted before there was anything to report
         return INTERRUPTED
-    stats = line.settler.stats
     if as_json:
-        print_json(asdict(stats))
+        print_json(report.as_json())
     else:
-        render.print_settled(stats)
-    return stats.exit_code
+        print_settle_report(report, settle_advice(report, options))
+    return report.exit_code
 
 
 def quiet_prefect(*, verbose: bool) -> None:

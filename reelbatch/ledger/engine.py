@@ -246,6 +246,25 @@ def is_lost(error: BaseException | None) -> bool:
     return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03", "25P04"))
 
 
+_AWAY = (
+    "connection refused",
+    "timeout expired",
+    "starting up",
+    "shutting down",
+    "too many c",
+    "remaining connection slots",
+    "closed the connection",
+    "connection reset",
+)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether a database can't be reached for now, as far as an error of ours or its own tells."""
+    while error is not None and not isinstance(error, DBAPIError):
+        error = error.__cause__
+    return error is not None and _of_postgres(error) is not None and any(sign in str(error).lower() for sign in _AWAY)
+
+
 def is_unwritable(error: BaseException | None) -> bool:
     """Whether a table may not be written, as far as an error of ours or of the database tells."""
     while error is not None and not isinstance(error, DBAPIError):

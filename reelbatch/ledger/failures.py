@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
 from reelbatch.domain import NEEDS_ATTENTION, Batch, RowKey, RowState
+from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.schema import attempts, generations, runs
 from reelbatch.ledger.selection import last
 from reelbatch.ledger.transitions import in_states
@@ -64,10 +65,16 @@ def failures(connection: Connection, batch: Batch, kinds: int, keys: int) -> tup
 
 
 def _failed(batch: Batch) -> Sequence[ColumnElement[bool]]:
-    """Rows of the manifest that need attention, and those that wait with a reason why they were not sent."""
+    """Rows of the manifest that need attention and were not dismissed, and those that were given back with a reason."""
     g = generations.c
     given_back = and_(in_states({RowState.PENDING}), or_(g.error_code.is_not(None), g.error_message.is_not(None)))
-    return (g.batch == batch, or_(in_states(NEEDS_ATTENTION), given_back), g.in_manifest, last())
+    return (
+        g.batch == batch,
+        or_(in_states(NEEDS_ATTENTION), given_back),
+        g.in_manifest,
+        last(),
+        not_(is_dismissed()),
+    )
 
 
 def _keys(connection: Connection, batch: Batch, reason: Sequence[Any], limit: int) -> tuple[RowKey, ...]:

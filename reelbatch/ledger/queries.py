@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
 
-from reelbatch.domain import HELD, SUMS, Batch, Credits, RowKey, RowState, RunId
+from reelbatch.domain import HELD, NEEDS_ATTENTION, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.columns import RESULT_COLUMNS
+from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
 from reelbatch.ledger.schema import attempts, batches, generations, results
 from reelbatch.ledger.selection import Scope, further, last, superseded
@@ -184,6 +185,29 @@ def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
     return list(connection.scalars(query))
 
 
+def claimable_key(connection: Connection, scope: Scope, row_number: int) -> RowKey | None:
+    """The key of a row that a run of this scope may still take; None where it may not."""
+    g = generations.c
+    key: RowKey | None = connection.scalar(select(g.row_key).where(scope.condition(), g.row_number == row_number))
+    return key
+
+
+class RowEnd(NamedTuple):
+    """Where a row stands, and why."""
+
+    state: RowState
+    error_code: str | None
+    error_message: str | None
+
+
+def end_of(connection: Connection, batch: Batch, row_key: RowKey) -> RowEnd:
+    """Where a row stands, by its last generation."""
+    g = generations.c
+    query = select(g.state, g.error_code, g.error_message).where(g.batch == batch, g.row_key == row_key, last())
+    state, code, message = connection.execute(query).one()
+    return RowEnd(RowState(state), code, message)
+
+
 def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
     """Rows that other workers hold."""
     query = select(func.count()).select_from(generations)
@@ -213,14 +237,38 @@ def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[st
     return [dict(line) for line in every.mappings()]
 
 
+_FAILED_COLUMNS = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token", "prompt")
+
+
+def _failed(*states: RowState) -> Select[Any]:
+    """Rows of manifests in these states that were not dismissed, in their order."""
+    g = generations.c
+    columns = (*_FAILED_COLUMNS, "video_id")
+    query = select(*(g[name] for name in columns)).where(in_states(states), g.in_manifest, not_(is_dismissed()))
+    return query.order_by(g.batch, g.row_number)
+
+
 def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
     """The first rows that need somebody's attention."""
-    states = {RowState.INVALID, RowState.REJECTED, RowState.ERROR, RowState.CANCELED, RowState.IN_DOUBT}
-    columns = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token")
-    query = (
-        select(*(generations.c[name] for name in columns))
-        .where(generations.c.batch == batch, in_states(states), generations.c.in_manifest)
-        .order_by(generations.c.row_number)
-        .limit(limit)
-    )
+    query = _failed(*NEEDS_ATTENTION).where(generations.c.batch == batch).limit(limit)
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAs:
+    """Videos of some batches that were settled since a time; the first `limit` of them are shown."""
+
+    batches: tuple[Batch, ...]
+    since: datetime
+    limit: int
+
+
+def failed_since(connection: Connection, which: SettledAs) -> tuple[int, list[dict[str, Any]]]:
+    """Rows whose videos were settled as failed or canceled: how many, and the first of them."""
+    own = (generations.c.batch.in_(which.batches), generations.c.settled_at >= which.since)
+    query = _failed(RowState.ERROR, RowState.CANCELED).where(*own)
+    rows = [dict(row) for row in connection.execute(query.limit(which.limit)).mappings()]
+    if len(rows) < which.limit:
+        return len(rows), rows
+    counted = select(func.count()).select_from(query.order_by(None).subquery())
+    return connection.scalar(counted) or 0, rows

@@ -19,9 +19,10 @@ Standing = tuple[dict[RowState, int], Credits]
 _SPECIAL = (
     "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
     "SELECT 1 FROM generations WHERE in_manifest = 0 LIMIT 1",
+    "SELECT 1 FROM decisions WHERE verdict = 'dismissed' LIMIT 1",
     "SELECT 1 FROM attempts INDEXED BY attempts_odd WHERE odd_figure IS NOT NULL LIMIT 1",
 )
-"""What takes more than a glance: rows that were made again, have left the manifest, or were charged an odd figure."""
+"""What takes more than a glance: rows that were made again, left the manifest, were dismissed or charged oddly."""
 _PREFIX = "sqlite:///"
 
 

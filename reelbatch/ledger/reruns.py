@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import CLEARED
+from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import last
 from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
@@ -136,8 +137,8 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     by_code = true() if codes is None else generations.c.error_code.in_(codes)
     g = generations.c
     chosen = or_(and_(in_states(selection.states), by_code), _left_over())
-    # Rows that left the manifest are left alone, and so is each row's history.
-    wanted = and_(g.batch == selection.batch, g.in_manifest, chosen, last())
+    # Rows that left the manifest or were dismissed are left alone, and so is each row's history.
+    wanted = and_(g.batch == selection.batch, g.in_manifest, chosen, not_(is_dismissed()), last())
     if selection.row_keys is None:
         yield wanted
         return

@@ -20,6 +20,7 @@ on_temporary_server: ContextVar[bool] = ContextVar("on_temporary_server", defaul
 NEAR = 0.8
 """The share of a cap from which on it counts as near."""
 _LONGEST = 500
+_HALTED = 3  # the exit code
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,18 @@ def events_of_run(report: RunReport) -> list[BatchEvent]:
         "exit_code": report.exit_code,
         "message": (report.message or "")[:_LONGEST],
     }
-    events = [BatchEvent("reelbatch.batch.halted" if report.stopped_early else "reelbatch.batch.finished", figures)]
+    halted = report.exit_code == _HALTED
+    events = [BatchEvent("reelbatch.batch.halted" if halted else "reelbatch.batch.finished", figures)]
     if figures["in_doubt"]:
         events.append(BatchEvent("reelbatch.rows.in-doubt", figures))
     if report.exit_reason is ExitReason.CAP:
         events.append(BatchEvent("reelbatch.cap.reached", figures))
     elif report.max_credits and money.worst_case >= NEAR * report.max_credits:
         events.append(BatchEvent("reelbatch.cap.near", figures))
+    if report.exit_reason is ExitReason.BUDGET:
+        events.append(BatchEvent("reelbatch.budget.reached", figures))
+    elif report.budget is not None and report.budget.is_short:
+        events.append(BatchEvent("reelbatch.budget.near", figures))
     if report.dearer:
         events.append(
             BatchEvent("reelbatch.price.drift", {**figures, "drift": [each[:_LONGEST] for each in report.dearer]})

@@ -31,12 +31,12 @@ def advice(report: RunReport, options: str = "", rest: str | None = None) -> lis
         lines += _about_budget(report, report.budget)
     lines += _about_the_rest(report, rest)
     lines += _open_ends(report)
-    if status.count(RowState.INVALID):
+    if status.failures(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
-    if status.count(RowState.REJECTED):
+    if status.failures(RowState.REJECTED):
         again = f"`reelbatch rerun{options}`"
         lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
-    if status.count(RowState.ERROR, RowState.CANCELED):
+    if status.failures(RowState.ERROR, RowState.CANCELED):
         lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
     if status.count(RowState.IN_DOUBT):
         lines.append(
@@ -54,7 +54,8 @@ def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
         return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
     if waiting <= 0 or set(report.unsent) == {"unknown_rate"} or report.exit_reason is ExitReason.BUDGET:
         return []
-    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again."]
+    again = "`reelbatch generate` with the manifest" if report.is_rerun else "the same command again"
+    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {again}."]
 
 
 def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:
@@ -103,5 +104,7 @@ _HALTED = {
         "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
         "Run the same command again when the API answers as usual: what was not sent is sent then."
     ),
+    ExitReason.NONE_SENT: "Not one row could be sent. Run the same command again when the cause is mended.",
+    ExitReason.UNREACHABLE: "The API said nothing about the videos. `reelbatch settle` follows them when it answers.",
     ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
 }

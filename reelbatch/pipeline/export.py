@@ -154,10 +154,14 @@ def export_results(context: RunContext, target: str) -> Exported:
     return exported
 
 
-def export_settled(ledger: Ledger, batches: Iterable[Batch]) -> None:
-    """Bring the files that earlier runs left beside the table up to date."""
-    for batch in batches:
-        export(ledger, beside_table(ledger, batch), batch)
+def export_settled(ledger: Ledger, batches: Iterable[Batch]) -> str | None:
+    """Bring the files that earlier runs left beside the table up to date; returns what stood in the way."""
+    try:
+        for batch in batches:
+            export(ledger, beside_table(ledger, batch), batch)
+    except ReelbatchError as error:
+        return str(error)
+    return None
 
 
 def behind(ledger: Ledger, batches: Iterable[Batch]) -> list[Batch]:

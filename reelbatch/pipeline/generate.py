@@ -21,6 +21,7 @@ from reelbatch.pipeline.run_summary import finish_order, report
 from reelbatch.pipeline.settle import settle_videos
 from reelbatch.settings import Settings
 from reelbatch.signals import stopping_gently
+from reelbatch.submit import ExitReason
 
 MOST_CHUNKS = 200
 _OTHERS_POLL_S = 1.0
@@ -86,9 +87,14 @@ async def submit_all(context: RunContext, submit: SubmitChunk | None = None, *, 
 
     `submit` takes one chunk; by itself the run does.
     """
-    with old_objects_spared():
-        await _submit_all(context, submit or context.submit, _bounded(context, limit))
+    try:
+        with old_objects_spared():
+            await _submit_all(context, submit or context.submit, _bounded(context, limit))
+    finally:
+        context.stats.kinds.log()
     context.submitter.sender.refusals.conclude()
+    if why := context.stats.none_sent:
+        context.stats.end(ExitReason.NONE_SENT, why)
 
 
 def _bounded(context: RunContext, limit: int | None) -> int | None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelbatch.errors import LedgerError, LedgerUnusable, SettingsError
+from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsError
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
@@ -253,7 +253,7 @@ def _check_exists(settings: Settings) -> None:
         text = f"{table_shown(settings)}: there is no results table yet. `reelbatch generate` makes one."
         trial = file_of(sandbox_table(settings.results))
         hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
-        raise LedgerUnusable(f"{text}{hint}")
+        raise NoTableYet(f"{text}{hint}")
 
 
 def _clear_up(ledger: Ledger, settings: Settings) -> None:

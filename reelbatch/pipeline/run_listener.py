@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reelbatch.pipeline.rerun import RerunPlan
     from reelbatch.pipeline.run_context import RunContext
     from reelbatch.pipeline.run_summary import RunSummary
+    from reelbatch.pipeline.settle_report import SettleReport
     from reelbatch.settle import Settler
 
 
@@ -71,6 +72,9 @@ class RunListener:
 
     def settling(self, settler: Settler) -> None:
         """A settler begins to follow videos, in a run or by itself."""
+
+    def settled(self, report: SettleReport) -> None:
+        """A settle by itself has ended."""
 
     def reported(self, summary: RunSummary) -> None:
         """The run has a report. From here on its work is done and written down, but for the export."""

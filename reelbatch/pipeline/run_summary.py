@@ -19,8 +19,8 @@ from reelbatch.pipeline.funds import Funds, budget_left
 from reelbatch.pipeline.pilot import Pilot, pilot_of
 from reelbatch.pipeline.plan import Plan
 from reelbatch.pipeline.prices import drifted_in
+from reelbatch.pipeline.situations import EXIT_CODES, situation_of
 from reelbatch.pipeline.status import BatchStatus, batch_status
-from reelbatch.printable import markdown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
@@ -29,6 +29,7 @@ from reelbatch.submit.refusals import TOO_DEAR_CODE
 if TYPE_CHECKING:
     from reelbatch.pipeline.export import Exported
     from reelbatch.pipeline.run_context import RunContext
+    from reelbatch.settle import SettleStats
 
 FAILED_ROWS_SHOWN = 100
 
@@ -62,6 +63,8 @@ class RunReport(ReportView):
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    is_rerun: bool = False
+    settled: SettleStats | None = None  # where the run waited for its videos
     drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
     funds: Funds | None = None  # what the run could spend when it began
     budget: BudgetLeft | None = None  # how the budget stands now
@@ -87,16 +90,14 @@ class RunReport(ReportView):
     @property
     def exit_code(self) -> int:
         """0 all done, 1 done with rows that need attention, 3 halted early, 130 interrupted."""
-        match self.exit_reason:
-            case ExitReason.INTERRUPTED:
-                return 130
-            case ExitReason.DECLINED:
-                return 0
-            case ExitReason.DONE | ExitReason.BUDGET:
-                held = self.held_rows and self.repeats is RepeatPolicy.HOLD
-                left = self.status.needs_attention or self.unsent_otherwise or held or self.too_dear_rows
-                return 1 if left else 0
-        return 3
+        return EXIT_CODES[situation_of(self)]
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether rows of the manifest, or their videos, need somebody's attention."""
+        held = self.held_rows and self.repeats is RepeatPolicy.HOLD
+        left = self.settled is not None and (self.settled.unsettled or self.settled.downloads_failed)
+        return bool(self.status.needs_attention or self.unsent_otherwise or held or left or self.too_dear_rows)
 
     def facts(self) -> Facts:
         """For a notebook."""
@@ -206,6 +207,8 @@ def _report(context: RunContext) -> RunReport:
         dearer=context.submitter.sender.dearer,
         drifted=drifted_in(ledger, context.settings, scope.batch, context.payer),
         cleared_up=context.cleared_up,
+        is_rerun=scope.rerun,
+        settled=None if context.state.settler is None else context.state.settler.stats,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
@@ -253,19 +256,3 @@ def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) ->
     """The first rows that need somebody's attention, with their images' addresses as they may be printed."""
     rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
     return [{**row, "image_path": redact_url(row["image_path"])} for row in rows]
-
-
-def markdown_summary(report: RunReport) -> str:
-    """For Prefect's UI."""
-    states = [f"| {state} | {rows} |" for state, rows in report.status.states.items()]
-    money = [f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(report.status.credits).items()]
-    lines = [
-        f"# {markdown(report.batch)}: {report.exit_reason.value.replace('_', ' ')}",
-        f"Run `{report.run_id}`: {report.submitted} of {report.sent} rows sent got their id.",
-        f"Charged in this run: {report.credits_charged} credits.",
-        *([f"> {markdown(report.message)}"] if report.message else []),
-        "\n".join(["| state | rows |", "| --- | ---: |", *states]),
-        "\n".join(["| credits of the batch | |", "| --- | ---: |", *money]),
-        *(f"- {markdown(line)}" for line in advice(report)),
-    ]
-    return "\n\n".join(lines)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from reelbatch.client import Client
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, accounts, due, runs
+from reelbatch.ledger import Ledger, accounts, due, runs, utc_now
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.export import behind, export_settled
 from reelbatch.pipeline.resources import open_client, the_batch
 from reelbatch.pipeline.run_listener import listening
+from reelbatch.pipeline.settle_report import Settled, SettleReport, settle_report
 from reelbatch.settings import Settings, api_of
-from reelbatch.settle import SettleOptions, Settler, SettleReason, SettleStats
+from reelbatch.settle import SettleOptions, Settler, SettleReason
 from reelbatch.signals import stopping_gently
 from reelbatch.submit import ExitReason, RenderWindow
 from reelbatch.submit.confirmation import ask_about_noted_ids
@@ -30,6 +31,7 @@ _COUNT_EVERY_S = 2.0
 _ENDED = {
     SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
     SettleReason.BAD_KEY: ExitReason.BAD_KEY,
+    SettleReason.UNREACHABLE: ExitReason.UNREACHABLE,
     SettleReason.LEDGER_FAILED: ExitReason.LEDGER_FAILED,
 }
 _NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
@@ -55,17 +57,26 @@ async def settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait:
         LedgerUnusable: the batch belongs to another API.
     """
     chosen = the_batch(ledger, batch) if batch else None
+    since = utc_now()
     async with open_settler(ledger, settings, chosen, wait=wait) as settler:
         with stopping_gently(settler.stop):
             await settler.run()
-    names = await asyncio.to_thread(to_export, ledger, settings, chosen, settler.stats)
-    await asyncio.to_thread(export_settled, ledger, names)
+    work = Settled(await asyncio.to_thread(batches_of, ledger, settings, chosen), since, settler.stats)
+    names = await asyncio.to_thread(to_export, ledger, work)
+    problem = await asyncio.to_thread(export_settled, ledger, names)
+    await asyncio.to_thread(report_settled, ledger, work, problem)
 
 
-def to_export(ledger: Ledger, settings: Settings, batch: Batch | None, stats: SettleStats) -> list[Batch]:
+def report_settled(ledger: Ledger, work: Settled, export_problem: str | None) -> SettleReport:
+    """How a settle ended; whoever listens is told."""
+    report = settle_report(ledger, work, export_problem)
+    listening.get().settled(report)
+    return report
+
+
+def to_export(ledger: Ledger, work: Settled) -> list[Batch]:
     """Batches whose exported files lack what was settled."""
-    names = batches_of(ledger, settings, batch)
-    return names if stats.changed else behind(ledger, names)
+    return list(work.batches) if work.stats.changed else behind(ledger, work.batches)
 
 
 def batches_of(ledger: Ledger, settings: Settings, batch: Batch | None) -> list[Batch]:
@@ -113,7 +124,7 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
 async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:
     """Settle what is finished while rows are sent, and tell the window how many videos are not. Until cancelled."""
     api = api_of(settings.base_url)
-    options = replace(settle_options(settings, None), wait=False, api=api, downloads=None)
+    options = replace(settle_options(settings, None), wait=False, api=api, downloads=None, tells=False)
     while True:
         # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
         with suppress(Exception):
@@ -132,4 +143,5 @@ def settle_options(settings: Settings, batch: Batch | None) -> SettleOptions:
         timeout_s=settings.settle_timeout_s,
         downloads=settings.downloads,
         unknown_state_holds_s=settings.unknown_state_holds_s,
+        unreachable_after_s=settings.unreachable_after_s,
     )

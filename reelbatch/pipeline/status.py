@@ -39,13 +39,18 @@ class BatchStatus(ReportView):
     gone: dict[RowState, int] = field(default_factory=dict)  # of `states`: rows that the manifest no longer has
     order: OpenOrder | None = None  # rows that are being made again
     earlier_videos: int = 0  # of rows that have a later one
+    dismissed: dict[RowState, int] = field(default_factory=dict)  # of `states`: failed rows that count for nothing
     odd_figure_rows: int = 0  # requests of which a figure of the API was not believed
     odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
 
     @property
     def needs_attention(self) -> int:
-        """Rows of the manifest that are invalid, rejected, in error, canceled or in doubt."""
-        return sum(rows - self.gone.get(state, 0) for state, rows in self.states.items() if state in NEEDS_ATTENTION)
+        """Rows of the manifest that are invalid, rejected, in error, canceled or in doubt, and not dismissed."""
+        return self.failures(*NEEDS_ATTENTION)
+
+    def failures(self, *states: RowState) -> int:
+        """Rows in one of `states` that the manifest still has and that were not dismissed."""
+        return sum(self.states.get(each, 0) - self.gone.get(each, 0) - self.dismissed.get(each, 0) for each in states)
 
     @property
     def to_send(self) -> int:
@@ -70,7 +75,9 @@ class BatchStatus(ReportView):
         by_model = {model: asdict(money) for model, money in self.by_model.items()}
         money = {"credits": asdict(self.credits), "credits_by_model": by_model}
         order = None if self.order is None else str(self.order)
-        more = {"gone": sum(self.gone.values()), "earlier_videos": self.earlier_videos, "order": order}
+        dismissed = sum(self.dismissed.values())
+        gone = {"gone": sum(self.gone.values()), "dismissed": dismissed}
+        more = {**gone, "earlier_videos": self.earlier_videos, "order": order}
         odd = {"odd_figure_rows": self.odd_figure_rows, "odd_figures": [asdict(one) for one in self.odd_figures]}
         return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money, **odd}
 
@@ -81,7 +88,7 @@ def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> Bat
 
 
 def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> BatchStatus:
-    from reelbatch.ledger import orders, queries, selection
+    from reelbatch.ledger import dismissals, orders, queries, selection
 
     odd_rows, odd = queries.odd_figures(connection, batch, ODD_FIGURES_SHOWN)
     return BatchStatus(
@@ -93,6 +100,7 @@ def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> Ba
         credits=queries.credits_of(connection, batch),
         by_model=queries.credits_by_model(connection, batch) if by_model else {},
         gone=queries.counts_of_gone(connection, batch),
+        dismissed=dismissals.counts_of_dismissed(connection, batch),
         order=orders.open_order(connection, batch),
         earlier_videos=sum(selection.superseded(connection, batch).values()),
     )

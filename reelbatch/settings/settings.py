@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     unknown_state_holds_s: float = Field(
         default=600, ge=0, description="how long a video in a state that is not known is waited for"
     )
+    unreachable_after_s: float = Field(
+        default=60, gt=0, description="after which a settle without any answer of the API ends"
+    )
     lease_s: float = Field(default=60, ge=1)
     webhook_secret: _Secret = Field(default=None, description="signs the API's events")
 

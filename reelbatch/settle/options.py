@@ -29,6 +29,8 @@ class SettleOptions:
         api: with `batch` None: only batches whose videos were made by this API.
         archived: with `batch` None: batches that are archived, too.
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
+        unreachable_after_s: a settle that has had no answer at all ends after so long.
+        tells: whether it logs that the API does not answer.
     """
 
     batch: Batch | None
@@ -41,6 +43,8 @@ class SettleOptions:
     api: str | None = None
     archived: bool = True
     unknown_state_holds_s: float = 600
+    unreachable_after_s: float = 60
+    tells: bool = True
 
 
 class SettleReason(StrEnum):
@@ -50,6 +54,7 @@ class SettleReason(StrEnum):
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
     BAD_KEY = "bad_key"
+    UNREACHABLE = "unreachable"  # no question was answered
     LEDGER_FAILED = "results_table_failed"
     CRASHED = "crashed"
 
@@ -60,6 +65,7 @@ class SettleStats:
 
     polled: int = 0  # times that the API was asked how a video stands
     failed_polls: int = 0
+    answers: int = 0  # polls that the API answered, if only to say that it knows no such video
     complete: int = 0
     error: int = 0
     canceled: int = 0
@@ -85,8 +91,15 @@ class SettleStats:
         return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
 
     @property
+    def is_unanswered(self) -> bool:
+        """Whether the API was asked, and said nothing at all."""
+        return self.polled > 0 and not self.answers
+
+    @property
     def exit_code(self) -> int:
         """0 all done, 1 done with videos that need attention, 3 nothing can be asked, 130 interrupted."""
+        if self.is_unanswered:
+            return 3
         match self.reason:
             case SettleReason.INTERRUPTED:
                 return 130

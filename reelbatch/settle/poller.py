@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from reelbatch.ledger.settlements import FINAL, Final
 from reelbatch.ledger.transactions import write
 from reelbatch.retry import SharedBackoff, backoff
 from reelbatch.settle.options import SettleOptions, SettleStats
+from reelbatch.settle.silence import Silence
 
 TRIES = 3
 """Answers such as 404, or about another video, after which a row is not waited for any longer in this run."""
@@ -55,6 +57,9 @@ class Poller:
     def __init__(self, ledger: Ledger, client: Client, stats: SettleStats, options: SettleOptions) -> None:
         self.backoff = SharedBackoff(options.poll_interval_s)
         self.given_up: set[RowId] = set()
+        self.silence = Silence(
+            stats, options.unreachable_after_s, logging.WARNING if options.tells else logging.DEBUG
+        )
         self._ledger = ledger
         self._client = client
         self._stats = stats
@@ -107,7 +112,7 @@ class Poller:
             video = await self._ask(row)
         except ApiError as error:
             if _refusal(error) is None:
-                self.backoff.failed(started)
+                self._unanswered(error, started)
             return
         self.backoff.on_success()
         if (final := final_of(row, video)) is None:
@@ -119,10 +124,18 @@ class Poller:
     async def _ask(self, row: Rendered) -> Video:
         self._stats.polled += 1
         try:
-            return await self.get(row.video_id)
-        except ApiError:
+            video = await self.get(row.video_id)
+        except ApiError as error:
             self._stats.failed_polls += 1
+            if _refusal(error) is not None:
+                self.silence.ends()
             raise
+        self.silence.ends()
+        return video
+
+    def _unanswered(self, error: ApiError, started: float) -> None:
+        self.backoff.failed(started)
+        self.silence.goes_on(str(error), started)
 
     async def _record(self, row: Rendered, video: Video) -> Video | None:
         if (final := final_of(row, video)) is None:
@@ -159,7 +172,7 @@ class Poller:
                 self.given_up.add(row.id)
         else:
             code = _own_trouble(error, others_are_well=self.backoff.good_at >= since)
-            self.backoff.failed(started)
+            self._unanswered(error, started)
         await self._postpone(row, failures, code, _text(str(error)))
 
     async def _postpone(self, row: Rendered, failures: int, code: str | None, message: str | None) -> None:

@@ -40,7 +40,6 @@ class Settler:
         self._ending = asyncio.Event()
         self._deadline: float | None = None
         self._crash: BaseException | None = None
-        self.ended = False  # whether it has followed what there was to follow
 
     @property
     def batch(self) -> Batch | None:
@@ -63,7 +62,6 @@ class Settler:
         try:
             with old_objects_spared():
                 await self._run()
-            self.ended = True
         finally:
             if folder is not None:
                 await asyncio.to_thread(folder.close)
@@ -79,6 +77,8 @@ class Settler:
             self.stats.outstanding = await self._due_rows.unsettled()
             await self._follow()
             await self._finish()
+            if self.stats.is_unanswered:
+                self._end(SettleReason.UNREACHABLE, self._poller.silence.words)
         except LedgerError as error:
             self._end(SettleReason.LEDGER_FAILED, str(error))
         except asyncio.CancelledError:
@@ -182,13 +182,16 @@ class Settler:
     def _ended(self) -> bool:
         if self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline:
             self._end(SettleReason.TIMED_OUT, f"stopped following after {self._options.timeout_s:g} s")
+        if self._poller.silence.left_s() == 0:
+            self._end(SettleReason.UNREACHABLE, self._poller.silence.words)
         return self._ending.is_set()
 
     async def _wait(self, seconds: float | None) -> None:
         """Until something under way is finished, `seconds` have passed or everything ends."""
+        ends = [self._poller.silence.left_s(), seconds]
         if self._deadline is not None:
-            left = max(0.0, self._deadline - asyncio.get_running_loop().time())
-            seconds = left if seconds is None else min(seconds, left)
+            ends.append(max(0.0, self._deadline - asyncio.get_running_loop().time()))
+        seconds = min((end for end in ends if end is not None), default=None)
         ending = asyncio.ensure_future(self._ending.wait())
         try:
             await asyncio.wait(

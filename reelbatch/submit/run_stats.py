@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reelbatch.ledger.attempts import Answer, Ending
+from reelbatch.ledger.paid_requests import HELD_CODE
+from reelbatch.submit.failure_kinds import FailureKinds
 
 
 class ExitReason(StrEnum):
@@ -23,6 +25,8 @@ class ExitReason(StrEnum):
     NOT_AGREED = "not_agreed"  # more would be sent than somebody said yes to, and there is nobody to ask again
     DECLINED = "declined"
     DOUBTS = "doubts"  # row after row went into doubt
+    NONE_SENT = "none_sent"  # rows were to be sent, and each was given back
+    UNREACHABLE = "unreachable"  # sent, and not one question about their videos was answered
     LEDGER_FAILED = "results_table_failed"
     CRASHED = "crashed"
 
@@ -39,6 +43,7 @@ class RunStats:
     retries: int = 0
     unsent: int = 0  # given back without an id: stopped, retries used up, upload failed
     failures: dict[str, int] = field(default_factory=dict)  # why rows were given back
+    kinds: FailureKinds = field(default_factory=FailureKinds)
     credits_charged: int = 0
     credits_reserved: int = 0  # requests under way
     credits_in_doubt: int = 0
@@ -70,6 +75,13 @@ class RunStats:
         """Rows that got their id, over `submit_seconds`."""
         return self.submitted / self.submit_seconds if self.submit_seconds else 0.0
 
+    @property
+    def none_sent(self) -> str | None:
+        """Why not one row could be sent of those that were to be; None: some were, or there was none."""
+        if self.sent or self.reason is not ExitReason.DONE:
+            return None
+        return "; ".join(self.kinds.given_back) or None
+
     def leaving(self) -> None:
         """A create leaves."""
         self.requests += 1
@@ -90,9 +102,11 @@ class RunStats:
                 self.credits_charged += answer.cost
             case Ending.REJECTED:
                 self.rejected += 1
+                self.kinds.met("rejected", answer.code, answer.message)
             case Ending.IN_DOUBT:
                 self.in_doubt += 1
                 self.credits_in_doubt += answer.cost
+                self.kinds.met("in doubt", answer.code, answer.message)
             case Ending.RETRY:
                 self.retries += 1
             case Ending.HALTED:
@@ -104,8 +118,12 @@ class RunStats:
         self.credits_in_doubt -= reserved
         self.credits_reserved += reserved
 
-    def gave_back(self, *, invalid: bool = False, code: str | None = None) -> None:
+    def gave_back(self, *, invalid: bool = False, code: str | None = None, message: str | None = None) -> None:
         """A row was given back."""
+        if invalid:
+            self.kinds.met("invalid", code, message)
+        elif code not in {None, HELD_CODE}:
+            self.kinds.gave_back(code, message)
         self.invalid += invalid
         self.unsent += not invalid
         if code is not None:

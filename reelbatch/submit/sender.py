@@ -90,6 +90,8 @@ class RowSender:
 
     def stop(self, reason: ExitReason, message: str | None = None) -> None:
         """Let no further create leave; those in flight are waited for and recorded."""
+        if reason is ExitReason.LEDGER_FAILED:
+            self.stats.kinds.met("not written to the results table", None, message)
         self.limiter.stop()
         self._end(reason, message)
 
@@ -239,7 +241,7 @@ class RowSender:
         if self._breaker.learn(outcome):
             self.stop(ExitReason.SAME_FAILURE, outcome.message)
         if outcome.kind is Kind.RETRY and is_cleared_up(outcome):  # given back by its late answer
-            self.stats.gave_back(code=outcome.code)
+            self.stats.gave_back(code=outcome.code, message=outcome.message)
         elif outcome.kind is Kind.RETRY:  # all attempts used up: surely not created, so the next run may send it
             await self._give_back(row, outcome.code, outcome.message)
 
@@ -262,7 +264,7 @@ class RowSender:
         self, row: ClaimedRow, code: str | None = None, message: str | None = None, *, invalid: bool = False
     ) -> None:
         await self._recorder.release(Release(row, self._options.run_id, code, message, invalid))
-        self.stats.gave_back(invalid=invalid, code=code)
+        self.stats.gave_back(invalid=invalid, code=code, message=message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ async def test_names_and_artifacts_of_a_run_hide_credentials(
         await until(are_known, "the server knows the tasks")
     assert run.name == "generate memory://shop/spring.csv"
     assert MARK not in "".join(names)
-    failed = (await artifacts_of(state))["reelbatch-failed-rows"]
-    assert json.loads(str(failed.data))[0]["image_path"] == "https://example.com/b.png?…"
+    failed = (await artifacts_of(state))["reelbatch-failed-rows-spring"]
+    assert json.loads(str(failed.data))[0]["image"] == r"https://example.com/b.png?…"
     assert MARK not in str(failed.data)
 
 

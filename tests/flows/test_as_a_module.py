@@ -50,14 +50,19 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
     ids=["unknown", "missing"],
 )
 def test_a_parameter_that_does_not_fit_is_named(
-    arguments: list[str], said: str, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    said: str,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In one line, not in a traceback."""
     from flows.generate import generate
     from flows.setting_up import run_from_command_line
 
     monkeypatch.setattr(sys, "argv", ["flows/generate.py", *arguments])
-    with pytest.raises(SystemExit) as end:  # with a text: Python prints it and ends with exit code 1
+    with pytest.raises(SystemExit) as end:
         run_from_command_line(generate)
-    (line,) = str(end.value).splitlines()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert said in line

@@ -82,4 +82,4 @@ async def test_an_address_that_is_meant_is_taken(
     if way == "added":
         monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", "s3, memory")
     state, message = await ended(api, deployed=way == "added", manifest="memory://flows/c.csv")
-    assert (state, message) == ("COMPLETED", "1 of 1 rows got their id in this run")
+    assert (state, message) == ("COMPLETED", "1 of 1 rows got their id in this run; c: 1 queued")

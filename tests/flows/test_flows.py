@@ -66,15 +66,15 @@ async def test_generate_runs_as_a_flow(
         async def are_known() -> bool:
             """The server hears of task runs by events, which may come after the run's end."""
             tasks[:] = await client.read_task_runs(flow_run_filter=chosen)
-            return {f"catalogue rows {number}-{number}" for number in range(1, 13)} <= {run.name for run in tasks}
+            return len([run for run in tasks if run.name.startswith("catalogue row ")]) == 12
 
         await until(are_known, "the server knows a task run for each row")
-        assert len([run for run in tasks if " rows " in run.name]) == 12
+        assert "catalogue row 1: TEA-001" in {run.name for run in tasks}
         artifacts = await client.read_artifacts(flow_run_filter=chosen)
         kinds = {artifact.key: artifact.data for artifact in artifacts}
-        assert set(kinds) == {"reelbatch-summary", "reelbatch-progress"}
-        assert "12 of 12 rows sent got their id" in str(kinds["reelbatch-summary"])
-        assert kinds["reelbatch-progress"] == 100.0
+        assert set(kinds) == {"reelbatch-summary-catalogue", "reelbatch-progress-catalogue"}
+        assert "12 of 12 rows sent got their id" in str(kinds["reelbatch-summary-catalogue"])
+        assert kinds["reelbatch-progress-catalogue"] == 100.0
         runs = await client.read_flow_runs(flow_run_filter=chosen)
         assert KEY not in json.dumps([run.model_dump(mode="json") for run in (*runs, *tasks, *artifacts)])
 
@@ -108,8 +108,8 @@ async def test_failed_rows_are_an_artifact(
     manifest.write_text("row_key,image_path,prompt,end_seconds\nA,https://x.example/a.png,p,5\nB,none.png,p,5\n")
     state = await generate(**_parameters(api, tmp_path, manifest=str(manifest)), return_state=True)
     assert state.is_completed()
-    table = json.loads(str((await artifacts_of(state))["reelbatch-failed-rows"].data))
-    assert [(row["row_key"], row["state"]) for row in table] == [("B", "invalid")]
+    table = json.loads(str((await artifacts_of(state))["reelbatch-failed-rows-bad"].data))
+    assert [(row["key"], row["state"]) for row in table] == [("B", "invalid")]
 
 
 async def test_a_halted_run_is_a_failed_flow_run(

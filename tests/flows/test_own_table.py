@@ -1,4 +1,4 @@
-"""Which results table a flow's run has, and what its log says: a worker that nobody told of a table says so there."""
+"""Which results table a flow's run has; a worker that was told none fails, unless it may have one of its own."""
 
 from __future__ import annotations
 
@@ -46,9 +46,11 @@ async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
 
     parameters = generate.validate_parameters({"manifest": MANIFEST, "limit": 1, **parameters})
     async with get_client() as client, a_run(client, generate, deployed=deployed) as run:
-        await run_flow(generate, flow_run=run, parameters=parameters)
+        await run_flow(generate, flow_run=run, parameters=parameters, return_type="state")
         await APILogHandler.aflush()
-        assert (await client.read_flow_run(run.id)).state_name == "Completed"
+        state = (await client.read_flow_run(run.id)).state
+        if state.is_failed():
+            return [state.message]
         logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
     return [log.message for log in logs]
 
@@ -58,12 +60,22 @@ def _databases(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*.db")}
 
 
-async def test_a_worker_without_a_table_says_so(api: RunningSandbox, prefect_server: str, tmp_path: Path) -> None:
+async def test_a_worker_without_a_table_sends_nothing(
+    api: RunningSandbox, prefect_server: str, tmp_path: Path
+) -> None:
     """With two of them everything would be paid for twice, and nothing else would tell."""
-    (warning,) = await _warnings(deployed=True, base_url=api.url)
-    assert warning.startswith(
-        f"No results table was stated, so this worker uses one of its own: {tmp_path}/results/reelbatch.db"
-    )
+    (why,) = await _warnings(deployed=True, base_url=api.url)
+    assert why.startswith(f"No results table was stated, and this worker's own is {tmp_path}/results/reelbatch.db.")
+    assert "`own_table: true`" in why
+    assert _databases(tmp_path) == set()
+
+
+async def test_one_machine_alone_may_have_a_table_of_its_own(
+    api: RunningSandbox, prefect_server: str, tmp_path: Path
+) -> None:
+    """Where its deployment says so."""
+    assert await _warnings(deployed=True, base_url=api.url, own_table=True) == []
+    assert _databases(tmp_path) == {"results/reelbatch.db"}
 
 
 @pytest.mark.parametrize("stated", [{"config": "c.yaml"}, {"results": DEFAULT}, {"sandbox": True}], ids=str)

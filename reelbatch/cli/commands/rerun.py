@@ -24,6 +24,10 @@ RowsFrom = Annotated[Path | None, typer.Option(help="Only rows whose keys a file
 DoubleCharge = Annotated[
     bool, typer.Option("--accept-double-charge", help="Send rows in doubt again, even if they are paid for twice.")
 ]
+Dismiss = Annotated[
+    str | None, typer.Option(help="Let these failed rows count for nothing from now on.", metavar="KEY,…")
+]
+Undismiss = Annotated[str | None, typer.Option(help="Let these rows count again.", metavar="KEY,…")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show which rows would be sent again, and send nothing.")]
 
 
@@ -46,6 +50,8 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     download: opt.Download = None,
     export: opt.Export = None,
     dry_run: DryRun = False,
+    dismiss: Dismiss = None,
+    undismiss: Undismiss = None,
     yes: opt.Yes = False,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
@@ -65,6 +71,12 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         accept_double_charge=accept_double_charge,
     )
     settings = run.settings()
+    if dismiss is not None or undismiss is not None:
+        from reelbatch.cli.dismissing import Dismissing, decide
+
+        keys = Dismissing(batch, opt.words(dismiss) or (), opt.words(undismiss) or ())
+        decide(keys, settings, run.repeated(), as_json=as_json)
+        return
     with opened_ledger(settings, must_exist=True) as ledger:
         chosen = selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
     if dry_run:

@@ -58,4 +58,5 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         sandbox=sandbox,
         must_exist=True,
     )
-    settle_to_end(work, as_json=as_json, verbose=verbose)
+    options = opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox)
+    settle_to_end(work, options, as_json=as_json, verbose=verbose)

@@ -270,7 +270,7 @@ def test_no_upload_error_is_tried_for_ever(bench: Bench, tmp_path: Path, status:
         api.stored, bench.url = refuse, api.url
         report = bench.generate(with_images(bench, [draw(tmp_path / "one.png", 1)]), retry_attempts=3)
     assert (len(seen), report.unsent) == (tries, {"upload": 1})
-    assert (report.exit_reason, bench.states()) == ("done", {"pending": 1})
+    assert (report.exit_reason, bench.states()) == ("none_sent", {"pending": 1})
 
 
 def test_a_bad_key_ends_the_run_before_anything_is_read_or_uploaded(

@@ -1,0 +1,66 @@
+"""What to do next, for somebody who looks at a run in Prefect's UI: complete commands of Prefect's own."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from reelbatch.domain import RowState
+from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.pipeline.run_summary import RunReport
+from reelbatch.submit import ExitReason
+
+_HALTED = {
+    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then start another run.",
+    ExitReason.DECLINED: "Nothing was sent.",
+    ExitReason.INTERRUPTED: "Stopped. Another run goes on where this one left off.",
+    ExitReason.BAD_KEY: (
+        "The API refused the key. Set MAGIC_HOUR_API_KEY for the worker, or the Secret block magic-hour-api-key, to "
+        "one that it accepts; the next run sends the rows."
+    ),
+    ExitReason.NO_ACCOUNT: "Nothing was sent. Start another run when the API answers.",
+    ExitReason.NO_CREDITS: "The account is out of credits. Top it up; the next run sends the rows.",
+    ExitReason.CAP: "The cap was reached. Raise max_credits; the next run sends the rows.",
+    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
+    ExitReason.DOUBTS: "Row after row went into doubt, so the run was stopped. Start another when the API answers.",
+    ExitReason.NONE_SENT: "Not one row could be sent. The next run tries all of them again.",
+    ExitReason.UNREACHABLE: "The API said nothing about the videos. The next settle follows them.",
+    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that; the next run goes on.",
+}
+
+
+def prefect_hints(report: RunReport) -> list[str]:
+    """What to do next, by what happened."""
+    status, batch, lines = report.status, report.batch, []
+    if text := _HALTED.get(report.exit_reason):
+        lines.append(text)
+    if report.held_rows and report.repeats is RepeatPolicy.HOLD:
+        lines.append("Held rows are paid for under another name: the parameter repeats says what becomes of them.")
+    if (waiting := status.to_send - report.held_rows) > 0:
+        lines.append(f"Rows still to be sent: {waiting:,}. {_run('generate')}, with this run's parameters.")
+    if status.order is not None and not status.order.is_done:
+        lines.append(f"An order is open: {status.order}. The same parameters go on with it.")
+    if status.failures(RowState.INVALID):
+        lines.append("Invalid rows: correct them in the manifest; the next run sends them.")
+    if status.failures(RowState.REJECTED, RowState.ERROR, RowState.CANCELED):
+        lines.append(f"Failed rows again: {_run('rerun', batch=batch)}")
+    if status.count(RowState.IN_DOUBT):
+        lines.append(f"Rows in doubt, on the worker's machine: reelbatch reconcile --batch {shlex.quote(batch)}")
+    if status.count(RowState.QUEUED, RowState.RENDERING):
+        lines.append(f"Videos to their end: {_run('settle', batch=batch)}")
+    return lines
+
+
+def _run(name: str, **parameters: object) -> str:
+    stated = [f" --param {shlex.quote(f'{key}={_value(value)}')}" for key, value in parameters.items()]
+    return f"prefect deployment run {name}/{name}{''.join(stated)}"
+
+
+def _value(value: object) -> str:
+    """Prefect reads parameters as JSON where it can: a batch called 2026 is no number."""
+    text = str(value)
+    try:
+        json.loads(text)
+    except ValueError:
+        return text
+    return json.dumps(text)
