@@ -2,6 +2,7 @@
 
 from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
 from reelbatch.domain.money import LARGEST, MISSING, SUMS, Credits, Figure, figure
+from reelbatch.domain.reviews import ReviewVerdict
 from reelbatch.domain.rows import (
     IMAGE_SCHEMES,
     Batch,
@@ -37,6 +38,7 @@ __all__ = [
     "Issue",
     "Request",
     "RequestField",
+    "ReviewVerdict",
     "Row",
     "RowKey",
     "RowState",
