@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from reelbatch import extras
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.failpoints import point
 from reelbatch.ledger.urls import shown, sqlite_path
@@ -45,7 +46,8 @@ def open_engine(url: URL, lease_s: float = LEASE_S) -> Engine:
             return _sqlite_engine(url)
         return _postgres_engine(url, lease_s)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise LedgerUnusable(f"{shown(url)}: the database driver is not installed ({error})") from error
+        what = f"{shown(url)}: the database driver is not installed ({error})"
+        raise LedgerUnusable(f"{what}. {extras.remedy('postgres')}") from error
     except OSError as error:
         raise LedgerUnusable(f"{shown(url)}: the folder can't be made: {error.strerror}") from error
 

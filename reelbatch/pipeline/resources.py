@@ -160,15 +160,18 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
 
     Raises:
         LedgerUnusable: the results table holds rows of the live API.
+        UsageError: the extra `sandbox` is not installed.
     """
     if not enabled:
         yield settings
         return
     from pydantic import SecretStr
 
+    from reelbatch import extras
     from reelbatch.ledger.urls import parse_url, sqlite_path
     from reelbatch.sandbox import SandboxConfig, start
 
+    extras.require("sandbox", "The sandbox")
     refuse_live_rows(settings)
     stated = dict(settings.sandbox)
     if "data" not in stated and (path := sqlite_path(parse_url(settings.results))):

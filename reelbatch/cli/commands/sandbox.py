@@ -25,6 +25,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of a command
     seed: Annotated[int | None, typer.Option(help="Draws the faults and the failed renders.", metavar="N")] = None,
 ) -> None:
     """Run the local API by itself, until Ctrl-C."""
+    from reelbatch import extras
+
+    extras.require("sandbox", "The sandbox")
     from reelbatch.sandbox.__main__ import main as serve
 
     config = config or _found_config()

@@ -21,9 +21,12 @@ def webhook(
     """Receive the API's events: they settle rows at once and clear up rows in doubt. Until Ctrl-C."""
     from dataclasses import asdict
 
+    from reelbatch import extras
     from reelbatch.cli import render
     from reelbatch.errors import SettingsError
     from reelbatch.pipeline.resources import opened_ledger, table_notice
+
+    extras.require("webhooks", "The webhook address")
     from reelbatch.webhooks import serve
 
     settings = opt.settings_of(config, sandbox=sandbox, results=results)
