@@ -18,7 +18,9 @@ from reelbatch.cli.commands.export import export
 from reelbatch.cli.commands.generate import generate
 from reelbatch.cli.commands.plan import plan
 from reelbatch.cli.commands.reconcile import reconcile
+from reelbatch.cli.commands.report import report
 from reelbatch.cli.commands.rerun import rerun
+from reelbatch.cli.commands.review import review
 from reelbatch.cli.commands.sandbox import sandbox
 from reelbatch.cli.commands.settle import settle
 from reelbatch.cli.commands.status import status
@@ -61,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be among them
     add_completion=False,
 )
-for command in (plan, generate, rerun, settle, status, export, reconcile, webhook, sandbox):
+for command in (plan, generate, rerun, settle, status, review, report, export, reconcile, webhook, sandbox):
     app.command()(command)
 
 _COLLECT_AFTER = (100_000, 50, 50)

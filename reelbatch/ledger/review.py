@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, literal_column, or_, select
 
 from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState
 from reelbatch.ledger.columns import RESULT_COLUMNS
@@ -75,7 +75,7 @@ class CardFilter:
         if self.reviewed is not None:
             found.append(_REVIEWED[self.reviewed])
         if self.model is not None:
-            found.append(self.model == _MODEL)
+            found.append(literal(self.model) == _MODEL)
         if self.error is not None:
             found.append(_g.error_code == self.error)
         if self.search:
