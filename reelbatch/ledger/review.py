@@ -171,7 +171,7 @@ class Spent:
 
 
 def spending(connection: Connection, batch: Batch, points: int) -> list[Spent]:
-    """The curve of a batch's credits, refunds taken off, at up to `points` times; empty where nothing was paid."""
+    """The curve of a batch's credits, refunds taken off, at up to `points` (2 or more) times; empty without any."""
     paid = (_a.batch == batch, _a.video_id.is_not(None))
     first, last = connection.execute(select(func.min(_a.started_at), func.max(_a.started_at)).where(*paid)).one()
     if first is None:

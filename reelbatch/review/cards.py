@@ -131,7 +131,8 @@ def _error(row: Mapping[str, Any]) -> str | None:
         batch, key = json.loads(row["paid_as"])
         return one_line(f"Held: {key} of batch {batch} has paid for the same request.")
     if row["state"] == RowState.IN_DOUBT:
-        return " ".join(filter(None, [printable(row["error_message"] or ""), _IN_DOUBT]))
+        said = printable(row["error_message"] or "").rstrip(". ")
+        return f"{said}. {_IN_DOUBT}" if said else _IN_DOUBT
     return printable(row["error_message"] or row["error_code"] or "") or None
 
 

@@ -23,7 +23,7 @@ from reelbatch.review.cards import card_of, row_of
 from reelbatch.review.page import render, static_text
 from reelbatch.review.pictures import Pictures, shrunk
 from reelbatch.review.summary import open_questions, summary_of
-from reelbatch.storage.files import scheme_of
+from reelbatch.storage.files import redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Report:
 def write_report(
     ledger: Ledger,
     batch: Batch,
-    target: Path,
+    target: str | Path,
     options: ReportOptions = ReportOptions(),
 ) -> Report:
     """Write a batch to `target`, an HTML file. It appears whole or not at all.
@@ -71,20 +71,22 @@ def write_report(
     Raises:
         UsageError: the name does not end in .html, or the file can't be written.
     """
-    if scheme_of(str(target)) is not None or target.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"{target}: a report is a file on this machine; give it a name that ends in .html")
-    media = _Inside(ledger, target, options)
+    path = Path(target)
+    if scheme_of(str(target)) is not None or path.suffix.lower() not in _SUFFIXES:
+        stated = redact_url(str(target))
+        raise UsageError(f"{stated}: a report is a file on this machine; give it a name that ends in .html")
+    media = _Inside(ledger, path, options)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         data = ledger.read(partial(_data, batch=batch, media=media, options=options))
         text = _page(batch, data).encode("utf-8", "backslashreplace")
-        with replacing(target) as file:
+        with replacing(path) as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"{target}: can't be written: {error.strerror or error}") from error
+        raise UsageError(f"{path}: can't be written: {error.strerror or error}") from error
     rows = len(data["cards"])
     return Report(
-        path=str(target), batch=batch, rows=rows, pictures=media.pictures, videos=media.videos, bytes=len(text)
+        path=str(path), batch=batch, rows=rows, pictures=media.pictures, videos=media.videos, bytes=len(text)
     )
 
 

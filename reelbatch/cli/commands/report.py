@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from reelbatch.cli.json_output import print_json
 
 
 def report(  # noqa: PLR0913, PLR0917 - options of a command
-    path: Annotated[Path, typer.Argument(help="HTML file to write.", metavar="PATH.html")],
+    path: Annotated[str, typer.Argument(help="HTML file to write.", metavar="PATH.html")],
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.OneBatch = None,
@@ -36,4 +35,5 @@ def report(  # noqa: PLR0913, PLR0917 - options of a command
         print_json(written.as_json())
         return
     size = f"{written.bytes / 1e6:,.1f} MB"
-    render.out.print(f"{written.rows:,} rows, {written.videos:,} videos: {render.cell(written.path)} ({size})")
+    counts = f"{written.rows:,} row{'s' * (written.rows != 1)}, {written.videos:,} video{'s' * (written.videos != 1)}"
+    render.out.print(f"{counts}: {render.cell(written.path)} ({size})")

@@ -2,7 +2,7 @@
 // The report has the same page with its data inside; `source` is the only difference. All texts are set as text.
 "use strict";
 (() => {
-const MIN_CARD = 248, GAP = 16, TEXT = 118, ASPECT = 0.66, OVERSCAN = 2, PAGE = 60, POLL_MS = 2000;
+const MIN_CARD = 248, GAP = 16, TEXT = 126, ASPECT = 0.66, OVERSCAN = 2, PAGE = 60, POLL_MS = 2000;
 const $ = (id) => document.getElementById(id);
 const report = document.body.dataset.report === "yes";
 const grid = $("grid"), main = document.querySelector("main"), filters = ["state", "verdict", "model", "error", "sort"];
@@ -63,7 +63,6 @@ function tell(text) {
   clearTimeout(toastTimer);
   toastTimer = setTimeout(() => toast.classList.remove("seen"), 3500);
 }
-const again = (work, ms) => { let timer; return () => { clearTimeout(timer); timer = setTimeout(work, ms); }; };
 
 // ---- the list: which rows there are, and those that are known ------------------------------------------------------
 const list = { rows: 0, shown: 0, known: new Map(), asked: new Set(), turn: 0, at: 0, current: null };
@@ -124,7 +123,7 @@ function size() {
   shape.columns = Math.max(1, Math.floor((width + GAP) / (MIN_CARD + GAP)));
   shape.width = Math.floor((width - GAP * (shape.columns - 1)) / shape.columns);
   shape.media = Math.round(shape.width * ASPECT);
-  const actions = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--actions-height"), 10) || 48;
+  const actions = parseInt(getComputedStyle(document.body).getPropertyValue("--actions-height"), 10);
   shape.height = shape.media + TEXT + actions + 2;
   grid.style.height = `${Math.ceil(list.shown / shape.columns) * (shape.height + GAP)}px`;
   grid.style.setProperty("--media-height", `${shape.media}px`);
@@ -204,16 +203,15 @@ function facts(target, card) {
 }
 
 function picture(node, card) {
-  const shown = node.querySelector(".picture"), back = node.querySelector(".back"), none = node.querySelector(".no-picture");
+  const image = node.querySelector(".picture"), back = node.querySelector(".back"), none = node.querySelector(".no-picture");
   none.textContent = card.image ? "" : card.no_image;
-  shown.alt = "";
-  for (const image of [shown, back]) {
-    if (!image) continue;
-    image.hidden = !card.image;
-    if (card.image && image.getAttribute("src") !== card.image) image.src = card.image;
-    image.referrerPolicy = "no-referrer";
-    image.onerror = () => { image.hidden = true; none.textContent = "There is no picture of it"; };
-  }
+  image.hidden = !card.image;
+  if (back) back.hidden = !card.image;
+  if (!card.image || image.getAttribute("src") === card.image) return;
+  image.referrerPolicy = "no-referrer";
+  image.onload = () => back?.getContext("2d").drawImage(image, 0, 0, back.width, back.height);
+  image.onerror = () => { image.hidden = true; none.textContent = "There is no picture of it"; };
+  image.src = card.image;
 }
 
 function judgeable(node, card) {
@@ -453,7 +451,7 @@ document.addEventListener("keydown", (event) => {
   if (detail.open) { if (event.key === " " && !target.closest("button, video")) { event.preventDefault(); comparing(); } return; }
   const onCard = target === document.body || target.matches?.(".card") || grid.contains(target);
   if (!onCard) return;
-  if (moves[event.key]) { event.preventDefault(); stop(); goTo(target === document.body && !list.current ? 0 : list.at + moves[event.key]()); return; }
+  if (moves[event.key]) { event.preventDefault(); stop(); goTo(event.key.startsWith("Arrow") && !list.current ? list.at : list.at + moves[event.key]()); return; }
   if (target.closest?.("button")) return;
   if (event.key === " ") { event.preventDefault(); const node = nodes.get(list.at); if (node) toggle(node); }
   if (event.key === "Enter") { event.preventDefault(); open(card); }
@@ -512,8 +510,14 @@ function change() {
   return restart(false);
 }
 for (const name of filters) $(name).addEventListener("change", change);
-$("search").addEventListener("input", again(change, 180));
-$("search").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === "ArrowDown") { event.preventDefault(); goTo(0); } });
+let typing; // set while the list does not show what was typed
+$("search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => { typing = undefined; change(); }, 180); });
+$("search").addEventListener("keydown", async (event) => {
+  if (event.key !== "Enter" && event.key !== "ArrowDown") return;
+  event.preventDefault();
+  if (typing) { clearTimeout(typing); typing = undefined; await change(); }
+  goTo(0);
+});
 $("clear").addEventListener("click", () => { for (const name of ["state", "verdict", "model", "error", "search"]) $(name).value = ""; change(); });
 $("changed").addEventListener("click", () => restart(true));
 document.addEventListener("click", (event) => {
