@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev test test-fast proof proof-long proof-one check mutants bench lock clean
+.PHONY: demo install dev browser test test-fast proof proof-long proof-one check mutants bench lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -25,7 +25,14 @@ dev: $(VENV)/.dev
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	$(PIP) check
+	@$(MAKE) --no-print-directory browser
 	touch $@
+
+# The browser of tests/browser: Debian's, where it is missing and root can install it. Without one they are skipped, but not in CI.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "No chromium: the tests of the review page will be skipped (apt-get install chromium)."
 
 # Its own folder, fresh each time; Prefect's database is kept, which is what takes time to make.
 DEMO := results/demo
