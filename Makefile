@@ -42,7 +42,9 @@ demo: install
 	$(BIN)/reelbatch generate data/catalogue.csv --config configs/sandbox.yaml --sandbox \
 	  --results sqlite:///$(DEMO)/reelbatch.db --settle --download $(DEMO)/videos
 	$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
+	$(BIN)/reelbatch report $(DEMO)/report.html --results sqlite:///$(DEMO)/reelbatch.db
 	@echo "Videos: $(DEMO)/videos   Results table: $(DEMO)/reelbatch.db and $(DEMO)/catalogue.parquet"
+	@echo "Report, for the browser: $(CURDIR)/$(DEMO)/report.html"
 
 # Tests start a hundred processes, and none of them should compile the modules anew. A worker gets whole files, since
 # the tests of a file share its servers, in the order that tests/conftest.py states.

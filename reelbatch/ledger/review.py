@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, lite
 
 from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState
 from reelbatch.ledger.columns import RESULT_COLUMNS
+from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import attempts, generations, runs
 from reelbatch.ledger.selection import further, shown
 from reelbatch.ledger.transitions import in_states
@@ -19,6 +20,8 @@ from reelbatch.ledger.transitions import in_states
 _g, _a = generations.c, attempts.c
 DEFAULT_MODEL = "default"
 """Stands for the model of a row that states none."""
+_SILENT = timedelta(minutes=2)
+"""After so long without a sign of life a run is not shown as one that goes on."""
 _COLUMNS = (*RESULT_COLUMNS, "in_manifest", "image_base", "paid_as")
 _ATTEMPT = (
     "token",
@@ -196,6 +199,7 @@ def _paid() -> ColumnElement[Any]:
 
 
 def is_running(connection: Connection, batch: Batch) -> bool:
-    """Whether a run of the batch has not ended."""
-    query = select(runs.c.run_id).where(runs.c.batch == batch, runs.c.ended_at.is_(None)).limit(1)
+    """Whether a run of the batch goes on: it has not ended, and gave a sign of life."""
+    alive = runs.c.heartbeat_at >= now(connection) - _SILENT
+    query = select(runs.c.run_id).where(runs.c.batch == batch, runs.c.ended_at.is_(None), alive).limit(1)
     return connection.execute(query).first() is not None

@@ -27,7 +27,7 @@ from reelbatch.ledger.review import CardFilter, CardOrder, Reviewed
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.verdicts import Said
 from reelbatch.review.access import Doorkeeper, Session, headers
-from reelbatch.review.cards import card_of, row_of
+from reelbatch.review.cards import card_of, row_lines, row_of
 from reelbatch.review.page import STATIC, render
 from reelbatch.review.pictures import Pictures
 from reelbatch.review.summary import summary_of
@@ -156,13 +156,10 @@ class _Page:
         return JSONResponse(await self._row(RowKey(request.query_params.get("key", ""))))
 
     async def _row(self, key: RowKey) -> dict[str, Any]:
-        def everything(connection: Connection) -> dict[str, Any]:
-            return row_of(connection, self._of.batch, key, self._addresses)
-
-        found = await self._read(everything)
-        if not found["videos"]:
+        lines = await self._read(partial(row_lines, batch=self._of.batch, key=key))
+        if not lines.videos:
             raise HTTPException(404, "The batch has no such row.")
-        return found
+        return await asyncio.to_thread(row_of, lines, self._addresses)
 
     async def picture(self, request: Request) -> Response:
         """A thumbnail, made at the first time."""

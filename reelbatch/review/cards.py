@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
@@ -81,12 +81,26 @@ def card_of(row: Mapping[str, Any], media: Media) -> Card:
     }
 
 
-def row_of(connection: Connection, batch: Batch, key: RowKey, media: Media) -> dict[str, list[Card]]:
-    """All of one row: its videos, every request, everything that was said of it."""
+class RowLines(NamedTuple):
+    """All of one row, as the table has it: its videos, every request, everything that was said of it."""
+
+    videos: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    said: list[dict[str, Any]]
+
+
+def row_lines(connection: Connection, batch: Batch, key: RowKey) -> RowLines:
+    """Read one row."""
+    videos = review.videos(connection, batch, key)
+    return RowLines(videos, review.row_attempts(connection, batch, key), verdicts.history(connection, batch, key))
+
+
+def row_of(lines: RowLines, media: Media) -> dict[str, list[Card]]:
+    """The same for the page."""
     return {
-        "videos": [card_of(line, media) for line in review.videos(connection, batch, key)],
-        "attempts": [_attempt(attempt) for attempt in review.row_attempts(connection, batch, key)],
-        "said": [_said(line) for line in verdicts.history(connection, batch, key)],
+        "videos": [card_of(line, media) for line in lines.videos],
+        "attempts": [_attempt(attempt) for attempt in lines.attempts],
+        "said": [_said(line) for line in lines.said],
     }
 
 

@@ -19,7 +19,7 @@ from reelbatch.domain import Batch, RowKey
 from reelbatch.errors import UsageError
 from reelbatch.ledger import Ledger, review, utc_now
 from reelbatch.ledger.review import CardFilter, CardOrder
-from reelbatch.review.cards import card_of, row_of
+from reelbatch.review.cards import RowLines, card_of, row_lines, row_of
 from reelbatch.review.page import render, static_text
 from reelbatch.review.pictures import Pictures, shrunk
 from reelbatch.review.summary import open_questions, summary_of
@@ -33,7 +33,6 @@ _SUFFIXES = frozenset({".html", ".htm"})
 _MANY = 2_000
 _SIDE, _SMALL_SIDE = 320, 160
 """Pixels of a picture's longer side; the small one where there are more than `_MANY` rows."""
-_ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,38 +74,57 @@ def write_report(
     if scheme_of(str(target)) is not None or path.suffix.lower() not in _SUFFIXES:
         stated = redact_url(str(target))
         raise UsageError(f"{stated}: a report is a file on this machine; give it a name that ends in .html")
-    media = _Inside(ledger, path, options)
+    read = ledger.read(partial(_read, batch=batch, dollars_per_credit=options.dollars_per_credit))
+    media = _Inside(ledger, path, embed=options.embed, side=_SIDE if len(read.rows) <= _MANY else _SMALL_SIDE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = ledger.read(partial(_data, batch=batch, media=media, options=options))
+        data = _data(read, media)
         text = _page(batch, data).encode("utf-8", "backslashreplace")
         with replacing(path) as file:
             file.write(text)
     except OSError as error:
         raise UsageError(f"{path}: can't be written: {error.strerror or error}") from error
-    rows = len(data["cards"])
     return Report(
-        path=str(path), batch=batch, rows=rows, pictures=media.pictures, videos=media.videos, bytes=len(text)
+        path=str(path),
+        batch=batch,
+        rows=len(read.rows),
+        pictures=media.pictures,
+        videos=media.videos,
+        bytes=len(text),
     )
 
 
-def _data(connection: Connection, batch: Batch, media: _Inside, options: ReportOptions) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the table says of a batch, at one moment."""
+
+    rows: list[dict[str, Any]]
+    details: dict[RowKey, RowLines]
+    summary: dict[str, Any]
+    open: dict[str, Any]
+
+
+def _read(connection: Connection, batch: Batch, dollars_per_credit: float | None) -> _Read:
     wanted = CardFilter(batch=batch)
-    rows = review.count(connection, wanted)
-    media.side = _SIDE if rows <= _MANY else _SMALL_SIDE
-    cards: list[dict[str, Any]] = []
-    details: dict[str, Any] = {}
-    for first in range(0, rows, _ROWS_AT_ONCE):
-        for row in review.cards(connection, wanted, CardOrder.ROW, first, _ROWS_AT_ONCE):
-            cards.append(card_of(row, media))
-            if row["videos"] > 1 or row["attempts"] > 1 or row["verdict"] or row["verdict_note"]:
-                key = RowKey(row["row_key"])
-                details[key] = row_of(connection, batch, key, media)
+    rows = review.cards(connection, wanted, CardOrder.ROW, 0, review.count(connection, wanted))
+    told = (RowKey(row["row_key"]) for row in rows if _has_more(row))
+    details = {key: row_lines(connection, batch, key) for key in told}
+    summary = summary_of(connection, batch, dollars_per_credit)
+    return _Read(rows, details, summary, open_questions(connection, batch))
+
+
+def _has_more(row: Mapping[str, Any]) -> bool:
+    """Whether there is more to say of a row than its card does."""
+    return row["videos"] > 1 or row["attempts"] > 1 or row["reviewed_at"] is not None
+
+
+def _data(read: _Read, media: _Inside) -> dict[str, Any]:
+    """The page's data. Pictures are made here, when the table is not held any more: that may take minutes."""
     return {
-        "summary": summary_of(connection, batch, options.dollars_per_credit),
-        "open": open_questions(connection, batch),
-        "cards": cards,
-        "details": details,
+        "summary": read.summary,
+        "open": read.open,
+        "cards": [card_of(row, media) for row in read.rows],
+        "details": {key: row_of(lines, media) for key, lines in read.details.items()},
         "written_at": utc_now().isoformat(timespec="seconds"),
     }
 
@@ -114,13 +132,13 @@ def _data(connection: Connection, batch: Batch, media: _Inside, options: ReportO
 class _Inside:
     """Pictures as data, videos by a path from the report's folder, or as data too."""
 
-    def __init__(self, ledger: Ledger, target: Path, options: ReportOptions) -> None:
-        self.side = _SIDE
+    def __init__(self, ledger: Ledger, target: Path, *, embed: bool, side: int) -> None:
         self._shown: dict[tuple[str, int], str | None] = {}
         self._linked: dict[Path, str] = {}
         self._pictures = Pictures(ledger)
         self._folder = target.absolute().parent
-        self._embed = options.embed
+        self._embed = embed
+        self._side = side
 
     @property
     def pictures(self) -> int:
@@ -137,7 +155,7 @@ class _Inside:
         own = row["row_key"], row["generation"]
         if own not in self._shown:
             kept = self._pictures.any(row)
-            self._shown[own] = None if kept is None else _data_uri("image/jpeg", shrunk(kept, self.side))
+            self._shown[own] = None if kept is None else _data_uri("image/jpeg", shrunk(kept, self._side))
         return self._shown[own]
 
     def video(self, row: Mapping[str, Any], path: Path) -> str | None:

@@ -207,6 +207,14 @@ def test_what_is_no_verdict_is_refused(browser: httpx.Client, table: Shown, body
     assert table.said() == []
 
 
+def test_a_row_without_a_video_is_not_judged(browser: httpx.Client, table: Shown) -> None:
+    """The answer says why, and nothing is written; an undo then has nothing to take back."""
+    answer = browser.post("verdict", json={**WORD, "key": "BAD-004"})
+    assert (answer.status_code, answer.json()["error"]) == (409, "There is no finished video to judge.")
+    assert browser.post("undo", json={}).json() is None
+    assert table.said() == []
+
+
 @pytest.mark.parametrize("query", ["state=done", "verdict=good", "sort=size", "first=x", "limit=many"])
 def test_a_question_that_makes_no_sense_is_refused(browser: httpx.Client, query: str) -> None:
     """An address that somebody has typed is answered with what is wrong in it."""
