@@ -134,6 +134,7 @@ class _Inside:
 
     def __init__(self, ledger: Ledger, target: Path, *, embed: bool, side: int) -> None:
         self._shown: dict[tuple[str, int], str | None] = {}
+        self._made: dict[Path, str] = {}
         self._linked: dict[Path, str] = {}
         self._pictures = Pictures(ledger)
         self._folder = target.absolute().parent
@@ -155,8 +156,14 @@ class _Inside:
         own = row["row_key"], row["generation"]
         if own not in self._shown:
             kept = self._pictures.any(row)
-            self._shown[own] = None if kept is None else _data_uri("image/jpeg", shrunk(kept, self._side))
+            self._shown[own] = None if kept is None else self._small(kept)
         return self._shown[own]
+
+    def _small(self, kept: Path) -> str:
+        """As data; several rows may share an image."""
+        if kept not in self._made:
+            self._made[kept] = _data_uri("image/jpeg", shrunk(kept, self._side))
+        return self._made[kept]
 
     def video(self, row: Mapping[str, Any], path: Path) -> str | None:
         """Where the page finds it."""
