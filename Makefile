@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev browser test test-fast proof proof-long proof-one check mutants bench lock clean
+.PHONY: demo install dev browser test test-fast proof proof-long proof-one check mutants bench docs lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -82,11 +82,23 @@ mutants: dev
 bench: dev
 	$(BIN)/python -m benchmarks
 
+# The site of docs/ in results/site, from an environment of its own; once that is there, without the network.
+DOCS := results/.docs
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet
+	@echo "Site: results/site/index.html"
+
+$(DOCS)/.installed: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-docs.lock
+	touch $@
+
 # Needs uv (https://docs.astral.sh/uv): the newest of everything that installs together, with hashes; names no index.
 LOCKED := $(addprefix --extra ,build excel heic postgres review sandbox webhooks)
 lock:
 	uv pip compile --upgrade pyproject.toml $(LOCKED) --universal --generate-hashes --no-annotate --no-header -o requirements.lock
 	uv pip compile --upgrade pyproject.toml $(LOCKED) --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock
+	uv pip compile --upgrade --group docs --universal --generate-hashes --no-annotate --no-header -o requirements-docs.lock
 
 clean:
 	rm -rf $(VENV) .demo results

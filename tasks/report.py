@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from reelbatch.orchestration.events import emit, events_of_run
 from reelbatch.pipeline.run_context import RunContext, current_run
 from reelbatch.pipeline.run_summary import RunSummary, markdown_summary
 from reelbatch.pipeline.run_summary import report as make_report
@@ -39,6 +40,7 @@ async def report_run() -> RunSummary:
     table = [
         {name: "" if value is None else markdown(str(value)) for name, value in row.items()} for row in summary.failed
     ]
+    emit(events_of_run(report), report.batch, report.run_id)
     async with best_effort():
         await acreate_markdown_artifact(
             markdown_summary(report), key="reelbatch-summary", description=markdown(report.batch)

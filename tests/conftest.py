@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,9 +141,11 @@ _SERVER = pytest.StashKey[_Server]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before any worker starts: where the server will be."""
+    """Before any worker starts: where the server will be. In each of them: temporary files in a folder of its own."""
     if not hasattr(config, "workerinput"):
         config.stash[_SERVER] = _Server()
+    os.environ["TMPDIR"] = tempfile.mkdtemp(dir=os.environ[FOLDER])
+    tempfile.tempdir = None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -179,6 +181,14 @@ def prefect() -> Prefect:
             pytest.fail(f"no Prefect server after {_START_S:.0f} s\n{(folder / 'said').read_text()}")
         time.sleep(_POLL_S)
     return Prefect(_url(os.environ[PORT]), folder / "pristine")
+
+
+@pytest.fixture(autouse=True)
+def _no_rescued_answers() -> Iterator[None]:
+    """What a killed process of one test left to be taken up is nothing to the next one."""
+    yield
+    for left in Path(tempfile.gettempdir()).glob("reelbatch-*rescue*"):
+        left.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from reelbatch.ledger.schema import (
     orders,
     prices,
     schema_version,
-    verdicts,
     writers,
 )
 from reelbatch.ledger.transitions import in_states
@@ -151,11 +150,6 @@ def _renamed(connection: Connection) -> None:
     _rename(connection, "generations", "listed", "in_manifest")
 
 
-def _version_6(connection: Connection) -> None:
-    """What reviewers say of videos."""
-    metadata.create_all(connection, [verdicts])
-
-
 def _rename(connection: Connection, table: str, old: str, new: str) -> None:
     """Where it still has its old name: an earlier step may have made the table anew."""
     if old in _columns_of(connection, table):
@@ -179,8 +173,8 @@ def _new_identity() -> str:
     return secrets.token_hex(16)
 
 
-MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed, 5: _version_6}
-"""From version n to n + 1. A version that only has further columns in columns.py needs none."""
+MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed}
+"""From version n to n + 1. A version that only has further columns in columns.py, or further tables, needs none."""
 
 
 def prepare(engine: Engine, steps: Mapping[int, Step] = MIGRATIONS, version: int = VERSION) -> None:
@@ -234,4 +228,5 @@ def _migrate(connection: Connection, steps: Mapping[int, Step], versions: Iterab
         if version in steps:
             steps[version](connection)
     _add_columns(connection)
+    metadata.create_all(connection)  # tables that are new since
     connection.exec_driver_sql(VIEW)

@@ -13,6 +13,7 @@ prices    what videos cost in truth, by price class
 accounts  whose keys were used: the account behind each, its tier and balance as last seen
 loads     who read a batch's manifest last, or reads it now: several workers read it once
 apis      what all workers of one API share: when the next create may start, and a lock to count renders under
+throttles the last "too fast" of each account, which holds for all of its workers
 writers   a counter for each process at work in Postgres, by which it knows whether a lost COMMIT took place
 """
 
@@ -309,6 +310,15 @@ apis = Table(
     Column("taken_at", UtcDateTime),  # when that was written, by the same clock: later than now, it was ahead
 )
 
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("payer", String, primary_key=True),
+    Column("run_id", String, nullable=False),  # of the worker that heard it
+    Column("at", UtcDateTime, nullable=False),
+    Column("wait_s", Float, nullable=False),  # from then on, nothing should be sent for so many seconds
+)
+
 writers = Table(
     "writers",
     metadata,
@@ -335,8 +345,6 @@ verdicts = Table(
     Column("note", Text),
     Column("said_at", UtcDateTime, nullable=False),
     Column("said_by", String, nullable=False),
-    Column("undoes", Integer),  # the line that this one takes back
+    Column("undoes", Integer, unique=True),  # the line that this one takes back
 )
 Index("verdicts_video", verdicts.c.batch, verdicts.c.row_key, verdicts.c.generation)
-Index("verdicts_who", verdicts.c.batch, verdicts.c.said_by, verdicts.c.verdict_id)
-Index("verdicts_undone", verdicts.c.undoes, unique=True)  # once

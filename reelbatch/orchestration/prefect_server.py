@@ -31,6 +31,7 @@ from prefect.settings import (
 )
 
 from reelbatch.errors import PipelineError
+from reelbatch.orchestration.events import on_temporary_server
 from reelbatch.orchestration.loopback import loopback_is_direct
 from reelbatch.orchestration.named_server import check_named_server
 from reelbatch.settings.variables import child_environment
@@ -110,9 +111,11 @@ def _temporary_api() -> Iterator[None]:
         PREFECT_CLIENT_CUSTOM_HEADERS: {"Authorization": place.authorization},
     }
     with _temporary_server(place) as process, temporary_settings(client):
+        token = on_temporary_server.set(True)
         try:
             yield
         finally:
+            on_temporary_server.reset(token)
             if process.poll() is None:
                 APILogHandler().flush()  # while there is still somebody to send the last lines to
 

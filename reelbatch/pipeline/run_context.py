@@ -33,6 +33,7 @@ from reelbatch.submit import (
     ExitReason,
     RateLimiter,
     RunStats,
+    SharedBrake,
     SubmitOptions,
     Submitter,
     Uploader,
@@ -206,11 +207,19 @@ async def open_run(ledger: Ledger, settings: Settings, assignment: Assignment) -
                 context.listener.started(context)
                 context = await _identified(context)
                 with _as_current(context):
-                    yield context
+                    async with _brake(context).shared():
+                        yield context
         finally:
             await _end(ledger, run_id, context.stats)
     if context.stats.crash is not None:
         raise context.stats.crash
+
+
+def _brake(context: RunContext) -> SharedBrake:
+    """One brake for all workers of the account; where that is not known, of the API and the key."""
+    who = context.payer
+    payer = who.account or f"{who.api} {who.key_hash or ''}"
+    return SharedBrake(context.ledger, payer, context.scope.run_id, context.submitter.limiter)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from reelbatch.client import Client, Video
+from reelbatch.domain import Batch
 from reelbatch.errors import ApiError, LedgerError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.due import Rendered, RowId
@@ -40,6 +41,11 @@ class Settler:
         self._deadline: float | None = None
         self._crash: BaseException | None = None
         self.ended = False  # whether it has followed what there was to follow
+
+    @property
+    def batch(self) -> Batch | None:
+        """The batch whose videos it follows; None: all of this API."""
+        return self._options.batch
 
     def stop(self) -> None:
         """Start nothing more; what is under way is finished and written down."""

@@ -5,6 +5,7 @@ from reelbatch.submit.rate_limiter import RateLimiter
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.sender import SubmitOptions
+from reelbatch.submit.shared_brake import SharedBrake
 from reelbatch.submit.submitter import Submitter
 from reelbatch.submit.uploads import Uploader, UploadOptions
 
@@ -14,6 +15,7 @@ __all__ = [
     "RateLimiter",
     "RenderWindow",
     "RunStats",
+    "SharedBrake",
     "Stopped",
     "SubmitOptions",
     "Submitter",

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from reelbatch.submit.rate_limiter import RateLimiter
 
 _SHRINK = 0.5
+_SAME_WAIT_S = 0.25
+"""By less than this a longer wait is no news to other workers."""
 _AHEAD = 4
 """For each so many in flight, one more may make ready, so that a place that comes free is not empty meanwhile."""
 _NONE_AHEAD = 32
@@ -69,6 +71,8 @@ class ConcurrencyLimiter:
         self._held: int | None = None
         self.on_empty: Callable[[], None] = lambda: None
         """Called, perhaps more than once, when nothing is in flight while nothing may start."""
+        self.on_slowed: Callable[[float], None] = lambda _: None
+        """Called with the seconds to wait when the API said "too fast" to this process."""
         self._rate_limiter = rate_limiter
         if rate_limiter is not None:
             rate_limiter.on_more = self._grant
@@ -172,13 +176,24 @@ class ConcurrencyLimiter:
         self._grant()
 
     def slow_down(self, started: float, wait_s: float | None) -> None:
-        """The API said "too fast" to a request granted at `started`; `wait_s` holds for the whole process."""
+        """The API said "too fast" to a request granted at `started`; all workers of the account wait for `wait_s`."""
+        if self._slow(started, wait_s or 0.0):
+            self.on_slowed(wait_s or 0.0)
+
+    def join_slow_down(self, age_s: float, wait_s: float) -> None:
+        """The API said "too fast" to another worker `age_s` ago, and nothing should be sent for `wait_s`."""
+        self._slow(asyncio.get_running_loop().time() - age_s, wait_s)
+
+    def _slow(self, started: float, wait_s: float) -> bool:
+        """Whether that was news: requests of the same round say the same thing once."""
         now = asyncio.get_running_loop().time()
-        if started > self._shrunk_at:  # requests of the same round say the same thing once
+        shrinks, until = started > self._shrunk_at, now + wait_s
+        if shrinks:
             self._allowed = max(1.0, self._allowed * _SHRINK)
             self._shrunk_at = now
-        if wait_s:
-            self._paused_until = max(self._paused_until, now + wait_s)
+        longer = until > self._paused_until + _SAME_WAIT_S if wait_s else False
+        self._paused_until = max(self._paused_until, until)
+        return shrinks or longer
 
     def _grant(self) -> None:
         if self._held == 0 and not self.in_flight:

@@ -180,7 +180,7 @@ class _Broken(Uploader):
     """An uploader with a fault that nobody thought of: whatever files and sockets can do is thought of."""
 
     def __init__(self, whole: Uploader, bad: str, api: ScriptedApi) -> None:
-        super().__init__(whole._client, whole._ledger, whole._plan, whole._sleep)
+        super().__init__(whole._client, whole._ledger, whole._options, whole._sleep)
         self.bad = bad
         self.api = api
 
