@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import webbrowser
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -31,16 +35,21 @@ def review(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.review import ReviewOptions, serve
 
     options = ReviewOptions(port=port, remote_images=remote_images, dollars_per_credit=settings.dollars_per_credit)
-    with opened_ledger(settings, must_exist=True) as ledger:
-        serve(ledger, the_batch(ledger, batch), options, _told if no_browser else _opened)
+    with (
+        opened_ledger(settings, must_exist=True) as ledger,
+        TemporaryDirectory(prefix="reelbatch-review-") as private,
+    ):
+        opening = None if no_browser else Path(private) / "open.html"
+        serve(ledger, the_batch(ledger, batch), options, partial(_ready, opening))
 
 
-def _told(link: str) -> None:
+def _ready(opening: Path | None, link: str) -> None:
+    """Say the link; with `opening`, a file of the user's own, open it too."""
     from reelbatch.cli import render
 
     render.err.print(f"Review: {link}  (works once; Ctrl-C ends it)")
-
-
-def _opened(link: str) -> None:
-    _told(link)
-    webbrowser.open(link)
+    if opening is None:
+        return
+    # A browser is told a file and not the link: others see its command line, and the first who comes is let in.
+    opening.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={link}">', encoding="utf-8")
+    Thread(target=webbrowser.open, args=(opening.as_uri(),), daemon=True).start()  # some wait for the browser's end

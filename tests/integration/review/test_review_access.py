@@ -15,8 +15,10 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from review_server import Served, serving
-from review_tables import SPRING, Shown, every_kind, shown_table
+from review_tables import HOSTILE, SPRING, Shown, every_kind, shown_table
+from waiting import wait_until
 
+from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger
 from reelbatch.review.app import Reviewing
 
@@ -215,6 +217,17 @@ def test_a_row_without_a_video_is_not_judged(browser: httpx.Client, table: Shown
     assert table.said() == []
 
 
+def test_a_batchs_name_is_escaped(table: Shown) -> None:
+    """A batch that is named like markup does not become any."""
+    reviewing = Reviewing(ledger=table.ledger, batch=Batch(HOSTILE), reviewer="ann")
+    with serving(reviewing) as hostile, httpx.Client(trust_env=False, timeout=20) as client:
+        client.get(hostile.link)
+        text = client.get(hostile.page).text
+    assert "alert(2)" in text
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+
+
 @pytest.mark.parametrize("query", ["state=done", "verdict=good", "sort=size", "first=x", "limit=many"])
 def test_a_question_that_makes_no_sense_is_refused(browser: httpx.Client, query: str) -> None:
     """An address that somebody has typed is answered with what is wrong in it."""
@@ -222,18 +235,14 @@ def test_a_question_that_makes_no_sense_is_refused(browser: httpx.Client, query:
 
 
 def test_the_command_serves_until_it_is_interrupted(table: Shown, tmp_path: Path) -> None:
-    """`reelbatch review` prints a link to this machine's own address, and Ctrl-C ends it with 0."""
+    """It prints a link to this machine's own address, opens it unseen by `ps`, and Ctrl-C ends it with 0."""
     table.ledger.close()
-    command = [
-        sys.executable,
-        "-m",
-        "reelbatch",
-        "review",
-        "--no-browser",
-        "--results",
-        f"sqlite:///{tmp_path}/reelbatch.db",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" > told.part && cat "${1#file://}" > page && mv told.part told\n')
+    browser.chmod(0o700)
+    command = [sys.executable, "-m", "reelbatch", "review", "--results", f"sqlite:///{tmp_path}/reelbatch.db"]
+    surroundings = {**os.environ, "BROWSER": f"{browser} %s"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=surroundings) as process:
         assert process.stderr
         line = process.stderr.readline()
         link = re.search(r"http://127\.0\.0\.1:(\d+)/\w+/\?token=[\w-]{40,}", line)
@@ -241,5 +250,10 @@ def test_the_command_serves_until_it_is_interrupted(table: Shown, tmp_path: Path
         with socket.create_connection(("127.0.0.1", int(link[1]))) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 403")
+        wait_until((tmp_path / "told").exists, "the browser is told")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+    told = (tmp_path / "told").read_text().strip()
+    assert "token" not in told
+    assert link[0] in (tmp_path / "page").read_text()
+    assert not Path(told.removeprefix("file://")).parent.exists()
