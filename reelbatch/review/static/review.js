@@ -2,7 +2,7 @@
 // The report has the same page with its data inside; `source` is the only difference. All texts are set as text.
 "use strict";
 (() => {
-const MIN_CARD = 248, GAP = 16, TEXT = 126, ASPECT = 0.66, OVERSCAN = 2, PAGE = 60, POLL_MS = 2000;
+const MIN_CARD = 248, GAP = 16, TEXT = 128, ASPECT = 0.66, OVERSCAN = 2, PAGE = 60, POLL_MS = 2000;
 const $ = (id) => document.getElementById(id);
 const report = document.body.dataset.report === "yes";
 const grid = $("grid"), main = document.querySelector("main"), filters = ["state", "verdict", "model", "error", "sort"];
