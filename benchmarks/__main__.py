@@ -19,6 +19,7 @@ PARTS: Mapping[str, str] = {
     "throughput": "generate and its peers, at 200 ms and at 0 ms",
     "transports": "own connections, the same behind httpx.AsyncClient, httpx in small pools",
     "loading": "manifests of a million rows, and of ten million",
+    "damage": "ten thousand damaged tables",
     "rerun": "rerun, status and export on a table of a million rows",
     "flat": "cost per row from a thousand to a million rows",
     "uploads": "a thousand images of 1 MB",

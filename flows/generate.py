@@ -46,6 +46,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     concurrency: int | None = None,
     max_credits: int | None = None,
     limit: int | None = None,
+    pilot: int | None = None,
     export: str | None = None,
     downloads: str | None = None,
     regenerate: Literal["none", "changed", "all", "cancel"] = "none",
@@ -67,6 +68,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         concurrency: creates in flight.
         max_credits: cap on what the batch may cost at worst.
         limit: rows to send in this run at most.
+        pilot: send a sample of so many rows over models, resolutions and lengths, and wait for it.
         export: where the table is exported to; default: results/<batch>.parquet.
         downloads: folder or URL for the videos, with `settle`.
         regenerate: make videos again for rows that changed since, or for all; cancel drops what was not sent of it.
@@ -80,7 +82,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
     given = locals()
     options = GenerateOptions(source=manifest, batch=batch)
     async with opened(given) as at:
-        which = send_options(regenerate=regenerate, rows=rows, repeats=at.settings.repeats, limit=limit)
+        which = send_options(regenerate=regenerate, rows=rows, repeats=at.settings.repeats, limit=limit, pilot=pilot)
         work = assignment(options, at.settings)
         if which.regenerate is Regenerate.CANCEL:
             return Completed(message=one_line(cancel_order(at.ledger, work.batch)))
@@ -90,7 +92,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
                 await load_manifest(manifest, strict=strict, send=which)
                 async with progress_artifact(context):
                     await submit_all(context, partial(submit_rows, context.batch), limit=limit)
-                if settle:
+                if settle or pilot is not None:
                     await settle_videos()
             summary = await report_run()
             exported = await export_results(target)

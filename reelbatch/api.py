@@ -1,28 +1,36 @@
-"""For scripts and notebooks: synchronous at the edge, without Prefect."""
+"""For scripts and notebooks: the commands of the command line as calls, synchronous, and without Prefect."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, overload
 
 from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
+from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
+from reelbatch.pipeline.export import Exported
+from reelbatch.pipeline.export import export as write_table
 from reelbatch.pipeline.generate import RunSteps, assignment, submit_all
 from reelbatch.pipeline.load_manifest import load_manifest
-from reelbatch.pipeline.plan import GenerateOptions, Source, send_options
-from reelbatch.pipeline.resources import log_config, opened_ledger, sandboxed
-from reelbatch.pipeline.run_context import open_run
+from reelbatch.pipeline.notebook import run
+from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
+from reelbatch.pipeline.plan import plan as make_plan
+from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, choose_failed_rows, preview, rerun_assignment, selection
+from reelbatch.pipeline.resources import batches_named, log_config, looked_at, opened_ledger, sandboxed, the_batch
+from reelbatch.pipeline.run_context import RunContext, open_run
 from reelbatch.pipeline.run_summary import RunReport, finish_order, report
-from reelbatch.pipeline.settle import settle_videos
+from reelbatch.pipeline.settle import open_settler, settle_videos
+from reelbatch.pipeline.status import batch_status, statuses_at_a_glance
 from reelbatch.settings import Settings, load_settings
 
-Answer = TypeVar("Answer")
+_log = logging.getLogger("reelbatch")
 
 
 def create(
@@ -54,7 +62,33 @@ def create(
         async with Client(_key(settings), reaching) as client:
             return await client.create(image_path=image_path, end_seconds=end_seconds, **options)
 
-    return _run(work())
+    return run(work())
+
+
+def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
+    source: Source,
+    *,
+    batch: str | None = None,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    limit: int | None = None,
+    strict: bool = False,
+    regenerate: str = "none",
+    rows: Sequence[str] | None = None,
+    **settings: Any,
+) -> Plan:
+    """Check the manifest, compare it with the results table, estimate the cost. Spends nothing and changes nothing.
+
+    Takes what `generate` takes.
+
+    Raises:
+        UsageError: the manifest, a setting or the results table can't be used.
+    """
+    if sandbox:
+        settings.setdefault("base_url", "http://127.0.0.1")
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
+    return make_plan(GenerateOptions(source=source, batch=batch, strict=strict, send=send), stated)
 
 
 def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
@@ -65,6 +99,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     sandbox: bool = False,
     settle: bool = False,
     limit: int | None = None,
+    pilot: int | None = None,
     strict: bool = False,
     regenerate: str = "none",
     rows: Sequence[str] | None = None,
@@ -73,12 +108,13 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     """Send every row of `source` that has no video yet, each exactly once.
 
     Args:
-        source: a manifest's path or URL, or a DataFrame with its columns.
+        source: a manifest's path or URL, a DataFrame with its columns, or anything that hands out an Arrow stream.
         batch: name under which rows are generated once; default: the manifest's stem, or `dataframe`.
         config: YAML file with settings; default: the `reelbatch.yaml` in the current folder or above it.
         sandbox: run against a local sandbox, with a results table of its own; nothing is paid.
         settle: wait for the videos as well.
         limit: rows to send at most.
+        pilot: send a sample of so many rows over models, resolutions and lengths, and wait for it.
         strict: send nothing if any row fails its checks.
         regenerate: `none`, `changed` or `all`: videos that are made again.
         rows: with `regenerate`, the keys of the rows that are made again; no others are sent.
@@ -88,63 +124,226 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: the manifest, a setting or the results table can't be used.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
+    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit, pilot=pilot)
     if send.regenerate is Regenerate.CANCEL:
         raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")
     options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
-    steps = RunSteps(limit=limit, settle=settle)
+    steps = RunSteps(limit=limit, settle=settle or pilot is not None)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
-        return _run(_generate(ledger, ready, options, steps))
+        return run(_generate(ledger, ready, options, steps))
+
+
+@overload
+def rerun(batch: str | None = None, *, dry_run: Literal[True], **options: Any) -> RerunPlan: ...
+@overload
+def rerun(batch: str | None = None, *, dry_run: Literal[False] = False, **options: Any) -> RunReport: ...
+def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
+    batch: str | None = None,
+    *,
+    dry_run: bool = False,
+    state: str | Sequence[str] = (),
+    error_code: str | Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    accept_double_charge: bool = False,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    settle: bool = False,
+    limit: int | None = None,
+    **settings: Any,
+) -> RunReport | RerunPlan:
+    """Send failed rows again, and only those; with `dry_run` only say which.
+
+    Args:
+        batch: default: the only one of the table.
+        dry_run: return what would be sent, and send nothing.
+        state: `rejected`, `error`, `canceled` (default: all three); `in_doubt` needs consent.
+        error_code: only rows that failed with these.
+        rows: only rows with these keys.
+        accept_double_charge: send rows in doubt again, even if they are paid for twice.
+        settle: wait for the videos as well.
+        limit: rows to send at most.
+        config: as for `generate`.
+        sandbox: as for `generate`.
+        settings: any settings by their names.
+
+    Raises:
+        UsageError: an option, a setting or the results table can't be used.
+    """
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    options = RerunOptions(
+        batch=batch,
+        states=_words(state),
+        error_codes=None if error_code is None else _words(error_code),
+        row_keys=None if rows is None else _words(rows),
+        accept_double_charge=accept_double_charge,
+    )
+    if dry_run:
+        with opened_ledger(stated, must_exist=True) as ledger:
+            return preview(ledger, selection(options, ledger), stated, limit)
+    with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready, must_exist=True) as ledger:
+        return run(_rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
+
+
+def settle(
+    batch: str | None = None,
+    *,
+    download: str | Path | None = None,
+    wait: bool = True,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    **settings: Any,
+) -> SettleReport:
+    """Follow videos to their end: final states, final credits, downloads. No file is exported.
+
+    Args:
+        batch: default: all of the table that this API has made.
+        download: folder or URL for the videos; default: the setting `downloads`.
+        wait: stay until all are finished; False: look once at what is due.
+        config: as for `generate`.
+        sandbox: as for `generate`.
+        settings: any settings by their names.
+
+    Raises:
+        UsageError: a setting or the results table can't be used.
+    """
+    if download is not None:
+        settings["downloads"] = os.fspath(download)
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready, must_exist=True) as ledger:
+        return run(_settle(ledger, ready, batch, wait=wait))
+
+
+def status(
+    batch: str | None = None,
+    *,
+    by_model: bool = False,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    **settings: Any,
+) -> TableStatus:
+    """Counts by state, and credits, of one batch or all; with `by_model` where every credit went.
+
+    Raises:
+        UsageError: a setting or the results table can't be used.
+    """
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    found = None if by_model else statuses_at_a_glance(stated.results, batch)
+    if found is None:
+        with looked_at(stated, _log.warning) as ledger:
+            found = [batch_status(ledger, name, by_model=by_model) for name in batches_named(ledger, batch)]
+    return TableStatus(tuple(found))
+
+
+def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
+    batch: str | None = None,
+    *,
+    row: str | Sequence[str] = (),
+    video_id: str | None = None,
+    not_created: bool = False,
+    now: bool = False,
+    undo: bool = False,
+    file: str | Path | None = None,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    **settings: Any,
+) -> ReconcileReport:
+    """List rows in doubt with what to look for, and clear them up.
+
+    Args:
+        batch: default: all of the table, or the only one where rows are named.
+        row: keys of rows that were looked into.
+        video_id: the id of that row's video, which the API is asked to confirm.
+        not_created: there is no video; the rows may be sent again.
+        now: not created, although the request left only just (`doubt_min_age_s`).
+        undo: take the last decision back, of these rows or of the batch.
+        file: CSV with `row_key` and `video_id`, as `reelbatch reconcile --csv` writes it.
+        config: as for `generate`.
+        sandbox: as for `generate`.
+        settings: any settings by their names.
+
+    Raises:
+        UsageError: what is said contradicts itself, or a setting or the results table can't be used.
+    """
+    said = Decisions(
+        batch=batch,
+        rows=_words(row),
+        video_id=video_id,
+        not_created=not_created,
+        now=now,
+        undo=undo,
+        file=None if file is None else Path(file),
+    )
+    refuse_contradictions(said)
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    asks = sandbox and bool(video_id or file)
+    with sandboxed(stated, enabled=asks) as ready, opened_ledger(ready, must_exist=True) as ledger:
+        return run(decide(ledger, ready, said))
+
+
+def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
+    path: str | Path,
+    batch: str | None = None,
+    *,
+    all_videos: bool = False,
+    excel: bool = False,
+    config: str | Path | None = None,
+    sandbox: bool = False,
+    **settings: Any,
+) -> Exported:
+    """Write the results table, or one batch of it, to a file whose ending says the format.
+
+    Args:
+        path: `.parquet`, `.csv` or `.jsonl`, local or any fsspec URL.
+        batch: default: all of the table.
+        all_videos: a line for every video of a row, also for those made again since.
+        excel: with `.csv`: for spreadsheets, marked as UTF-8 and without live formulas.
+        config: as for `generate`.
+        sandbox: as for `generate`.
+        settings: any settings by their names.
+
+    Raises:
+        UsageError: a setting or the results table can't be used, or the file can't be written.
+    """
+    stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    with looked_at(stated, _log.warning) as ledger:
+        chosen = batches_named(ledger, batch)[0] if batch else None
+        rows = write_table(ledger, os.fspath(path), chosen, all_videos=all_videos, excel=excel)
+    return Exported(os.fspath(path), rows)
 
 
 async def _generate(ledger: Ledger, settings: Settings, options: GenerateOptions, steps: RunSteps) -> RunReport:
-    """Without an export, for which there is `results`, and without a word to signals, which are the program's own."""
     async with open_run(ledger, settings, assignment(options, settings)) as context:
         await load_manifest(context, options)
-        await submit_all(context, limit=steps.limit)
-        if steps.settle:
-            await settle_videos(context)
-        summary = report(context)
-        finish_order(context)
-        return summary.report
+        return await _sent(context, steps)
+
+
+async def _rerun(ledger: Ledger, settings: Settings, chosen: Selection, steps: RunSteps) -> RunReport:
+    async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
+        await choose_failed_rows(context, chosen, steps.limit)
+        return await _sent(context, steps)
+
+
+async def _sent(context: RunContext, steps: RunSteps) -> RunReport:
+    """Without an export, for which there is `results`, and without a word to signals, which are the program's own."""
+    await submit_all(context, limit=steps.limit)
+    if steps.settle:
+        await settle_videos(context)
+    summary = report(context)
+    finish_order(context)
+    return summary.report
+
+
+async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait: bool) -> SettleReport:
+    chosen = the_batch(ledger, batch) if batch else None
+    async with open_settler(ledger, settings, chosen, wait=wait) as settler:
+        return SettleReport.of(await settler.run())
+
+
+def _words(stated: str | Sequence[str]) -> tuple[str, ...]:
+    return (stated,) if isinstance(stated, str) else tuple(stated)
 
 
 def _key(settings: Settings) -> str:
     if settings.api_key is None:
         raise SettingsError("There is no API key: pass api_key, or set the environment variable MAGIC_HOUR_API_KEY.")
     return settings.api_key.get_secret_value()
-
-
-def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run to the end; in a notebook, whose own event loop is running already, in a thread."""
-    if not _in_a_loop():
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as thread:
-        return _stoppable(thread, work)
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _stoppable(thread: ThreadPoolExecutor, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer of `work`; an interrupt, which only the main thread hears of, stops it gently there too."""
-    under_way: Future[Callable[[], object]] = Future()
-
-    async def cancellable() -> Answer:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None  # noqa: S101 - this is one
-        under_way.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
-        return await work
-
-    answer = thread.submit(asyncio.run, cancellable())
-    try:
-        return answer.result()
-    except KeyboardInterrupt:
-        with suppress(RuntimeError):  # it has just ended
-            under_way.result()()
-        raise

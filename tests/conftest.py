@@ -27,12 +27,18 @@ FOLDER, PORT = "TESTS_PREFECT_FOLDER", "TESTS_PREFECT_PORT"  # how the workers l
 NEED_PREFECT = ("tests/flows/", "tests/acceptance/")
 # Long files first, so that no worker is left alone with one at the end; the many short tests even the workers out.
 FIRST = (
+    "tests/acceptance/test_deployed.py",
     "tests/acceptance/test_crash.py",
-    "tests/flows/",
+    "tests/acceptance/test_marked_key.py",
+    "tests/flows/test_temporary_server.py",
+    "tests/integration/ledger/test_ledger_machine.py",
     "tests/acceptance/",
+    "tests/flows/",
     "tests/integration/submit/",
     "tests/integration/",
 )
+_UNUSED = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "TRIGGERS")
+"""Loops of the server that only deployments need; their tests have a server of their own."""
 _START_S = 120.0  # Prefect makes its database first, which is slow on a busy machine
 _POLL_S = 0.05
 
@@ -66,6 +72,7 @@ class _Server:
         home = self.folder / "home"
         home.mkdir()
         quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "false"}
+        quiet |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with (self.folder / "said").open("wb") as said:
             self.process = subprocess.Popen(

@@ -14,15 +14,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from reelbatch.cli.commands.batches import batches
+from reelbatch.cli.commands.doctor import doctor
 from reelbatch.cli.commands.export import export
 from reelbatch.cli.commands.generate import generate
+from reelbatch.cli.commands.init import init
+from reelbatch.cli.commands.models import models
 from reelbatch.cli.commands.plan import plan
 from reelbatch.cli.commands.reconcile import reconcile
 from reelbatch.cli.commands.report import report
 from reelbatch.cli.commands.rerun import rerun
 from reelbatch.cli.commands.review import review
+from reelbatch.cli.commands.runs import runs
 from reelbatch.cli.commands.sandbox import sandbox
 from reelbatch.cli.commands.settle import settle
+from reelbatch.cli.commands.spend import spend
 from reelbatch.cli.commands.status import status
 from reelbatch.cli.commands.webhook import webhook
 from reelbatch.cli.log_lines import log_on_stderr
@@ -63,7 +69,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they print local variables, and a key may be among them
     add_completion=False,
 )
-for command in (plan, generate, rerun, settle, status, review, report, export, reconcile, webhook, sandbox):
+for command in (
+    init,
+    plan,
+    generate,
+    rerun,
+    settle,
+    status,
+    review,
+    report,
+    runs,
+    batches,
+    spend,
+    models,
+    export,
+    reconcile,
+    doctor,
+    webhook,
+    sandbox,
+):
     app.command()(command)
 
 _COLLECT_AFTER = (100_000, 50, 50)

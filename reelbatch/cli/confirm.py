@@ -10,14 +10,18 @@ import typer
 
 from reelbatch.cli import render
 from reelbatch.cli.json_output import print_json
+from reelbatch.cli.plan_text import print_findings, print_whole_plan, reading_line
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
+from reelbatch.pipeline.account import KeyRefused
 from reelbatch.pipeline.generate import cancel_order
 from reelbatch.pipeline.plan import GenerateOptions, Plan, plan
-from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, preview_with_account, selection
 from reelbatch.pipeline.resources import opened_ledger, table_notice
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed
 from reelbatch.settings import Settings, api_of
+
+_HALTED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +77,13 @@ def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spe
         if notice := table_notice(settings):
             render.note(notice)
         return None
-    made = plan(options, settings)
-    render.print_findings(made)
-    render.print_plan(made)
+    try:
+        with reading_line() as told:
+            made = plan(options, settings, told, asks_account=True)
+    except KeyRefused as refusal:
+        raise _refused(refusal) from refusal
+    print_findings(made)
+    print_whole_plan(made)
     return _ask("Send these rows?", made) if made.send else None
 
 
@@ -91,7 +99,10 @@ def confirm_rerun(
     if not _asks(settings, spending):
         return None
     with opened_ledger(settings, must_exist=True) as ledger:
-        made = preview(ledger, selection(options, ledger), settings, limit)
+        try:
+            made = preview_with_account(ledger, selection(options, ledger), settings, limit)
+        except KeyRefused as refusal:
+            raise _refused(refusal) from refusal
     render.print_rerun_plan(made)
     return _ask("Send these rows again?", made) if made.send else None
 
@@ -114,6 +125,12 @@ def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
         print_json({"batch": batch, "message": said})
     else:
         render.out.print(said, markup=False)
+
+
+def _refused(refusal: KeyRefused) -> typer.Exit:
+    """As a run ends that finds it out by itself."""
+    render.fail(f"{refusal} Nothing was sent. Check MAGIC_HOUR_API_KEY, then run the same command again.")
+    return typer.Exit(_HALTED)
 
 
 def _ask(text: str, made: Plan | RerunPlan) -> Question:

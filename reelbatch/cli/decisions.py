@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reelbatch.cli import render
+from reelbatch.cli.balance_sheet import print_sheet
 from reelbatch.cli.json_output import print_json
 from reelbatch.domain import Batch, RowKey, VideoId
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.in_doubt import Doubt
+from reelbatch.pipeline.by_balance import BalanceSheet, by_balance
 from reelbatch.pipeline.reconcile import (
     Placed,
     Resolution,
@@ -46,7 +48,9 @@ class ReconcileOptions:
     to: Path | None
     wait: bool
     sandbox: bool
+    by_balance: bool
     repeated: str  # the options that a printed command repeats
+    repeated_by_all: str  # the same without the batch
 
 
 def findings_asked(options: ReconcileOptions) -> FoundFile:
@@ -86,6 +90,8 @@ def _typed(options: ReconcileOptions) -> list[ListEntry]:
 
 def run(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
     """List rows in doubt or resolve them; answers with the exit code."""
+    if options.by_balance:
+        return _by_balance(options, stated, as_json=as_json)
     found = findings_asked(options)
     with sandboxed(stated, enabled=options.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
         one = options.batch or options.undo or any(finding.batch is None for finding in found.findings)
@@ -103,6 +109,30 @@ def run(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
         _print(left, resolutions, found.blank, options)
     failed = any(resolution.problem for resolution in resolutions)
     return 1 if left or failed else 0
+
+
+def _by_balance(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
+    """Show what the account's balance says; nothing is decided.
+
+    Raises:
+        SettingsError: something else is asked for as well.
+    """
+    decides = (options.rows, options.video_id, options.not_created, options.now, options.undo, options.file)
+    if any(decides) or options.to is not None or options.wait:
+        raise SettingsError("--by-balance decides nothing: leave out what does, and --csv and --wait")
+    with sandboxed(stated, enabled=options.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
+        chosen = the_batch(ledger, options.batch) if options.batch else None
+        sheet = asyncio.run(_asked(ledger, settings, chosen))
+    if as_json:
+        print_json(sheet.as_json())
+    else:
+        print_sheet(sheet, options.repeated_by_all)
+    return 1 if sheet.doubts or sheet.older else 0
+
+
+async def _asked(ledger: Ledger, settings: Settings, batch: Batch | None) -> BalanceSheet:
+    async with open_client(settings) as client:
+        return await by_balance(ledger, client, settings, batch)
 
 
 def _carried_out(

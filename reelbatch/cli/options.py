@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -87,6 +87,18 @@ MaxCredits = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option("--limit", help="Send so many rows at most in this run.", rich_help_panel=_RUN, metavar="N", min=0),
+]
+Pilot = Annotated[
+    int | None,
+    typer.Option(
+        "--pilot",
+        help="Send a sample of so many rows over models, resolutions and lengths, wait for it, and say what the rest "
+        "would cost.",
+        rich_help_panel=_RUN,
+        metavar="N",
+        min=1,
+        max=1000,
+    ),
 ]
 Rate = Annotated[
     int | None,
@@ -192,6 +204,18 @@ class RunOptions:
             sandbox=self.sandbox,
         )
 
+    def command(self, manifest: str, more: Mapping[str, Any]) -> str:
+        """The same `generate` without `--pilot`; `more`: options and their values, True where they have none."""
+        own = {"--concurrency": self.concurrency, "--max-credits": self.max_credits, "--rate": self.rate}
+        stated = {**own, "--export": self.export, "--download": self.download, **more}
+        words = [
+            word
+            for name, value in stated.items()
+            if value is not None
+            for word in ([name] if value is True else [name, str(value)])
+        ]
+        return f"reelbatch generate {shlex.join([manifest, *words])}{self.repeated()}"
+
     def _stated(self) -> dict[str, Any]:
         names = ("results", "base_url", "concurrency", "max_credits", "export")
         return {**{name: getattr(self, name) for name in names}, "downloads": self.download}
@@ -242,6 +266,15 @@ def repeated(
     }
     words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
     return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])
+
+
+def for_batch(*, config: Path | None, results: str | None, sandbox: bool) -> Callable[[str], str]:
+    """The same for commands that name one of several batches."""
+
+    def options(batch: str) -> str:
+        return repeated(config=config, results=results, batch=batch, base_url=None, sandbox=sandbox)
+
+    return options
 
 
 def words(stated: str | None) -> tuple[str, ...] | None:

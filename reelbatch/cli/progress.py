@@ -11,15 +11,16 @@ from rich.live import Live
 from rich.text import Text
 
 from reelbatch.cli.confirm import Question
-from reelbatch.cli.render import err, print_findings, print_plan, print_rerun_plan
+from reelbatch.cli.plan_text import print_findings, print_whole_plan
+from reelbatch.cli.render import err, print_rerun_plan
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.plan import Plan
+from reelbatch.pipeline.progress_text import progress_text
 from reelbatch.pipeline.rerun import RerunPlan
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_listener import Agreement, RunListener, listening
 from reelbatch.pipeline.run_summary import RunSummary
-from reelbatch.settle import Settler, SettleStats
-from reelbatch.submit import ExitReason
+from reelbatch.settle import Settler
 
 _REFRESH_S = 0.2
 _PLAIN_EVERY_S = 10.0
@@ -78,7 +79,7 @@ class ProgressLine(RunListener):
         if isinstance(plan, Plan):
             print_findings(plan)
         if self._show_plan:
-            print_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
+            print_whole_plan(plan) if isinstance(plan, Plan) else print_rerun_plan(plan)
 
     def settling(self, settler: Settler) -> None:
         """There are videos to show."""
@@ -113,45 +114,4 @@ class ProgressLine(RunListener):
 
     def text(self) -> str:
         """`312/2,000 rows · 48.2 rows/s · …`."""
-        if self.settler is not None:
-            return _waiting(self.settler.stats)
-        if self.context is None:
-            return self.waits_for
-        if self.context.state.plan is None:
-            return "reading the manifest"
-        return _sending(self.context)
-
-
-def _waiting(stats: SettleStats) -> str:
-    downloaded = f", {stats.downloaded:,} downloaded" if stats.downloaded else ""
-    return f"waiting for videos: {stats.complete:,} complete, {stats.error:,} failed{downloaded}"
-
-
-def _sending(context: RunContext) -> str:
-    now = context.progress()
-    parts = [
-        f"{now.done:,}/{now.rows:,} rows",
-        f"{now.rows_per_second:.1f} rows/s",
-        f"{now.credits_charged:,} credits",
-    ]
-    if now.credits_worst_case != now.credits_charged:
-        parts.append(f"at worst {now.credits_worst_case:,}")
-    if now.in_doubt:
-        parts.append(f"{now.in_doubt} in doubt")
-    if now.failed:
-        parts.append(f"{now.failed} failed")
-    if now.slowed_to == 0:
-        parts.append("waiting: row after row went into doubt")
-    elif now.slowed_to is not None:
-        parts.append(f"slowed to {now.slowed_to} in flight")
-    if context.stats.reason is not ExitReason.DONE:
-        parts.append(f"stopping, {now.in_flight} in flight")
-    elif now.seconds_left is not None:
-        parts.append(f"{_duration(now.seconds_left)} left")
-    return " · ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+        return progress_text(self.context, self.settler) or self.waits_for

@@ -38,7 +38,6 @@ _width = None if sys.stdout.isatty() else 160  # a file or a pipe has no width o
 out = Screen(highlight=False, emoji=False, soft_wrap=True, width=_width)
 err = Screen(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
-_PROBLEMS_SHOWN = 50
 _FAILED_SHOWN = 10
 _HELD_SHOWN = 10
 _ODD_SHOWN = 5
@@ -64,24 +63,10 @@ def note(message: str) -> None:
     err.print(f"[yellow]{escape(message)}[/]")
 
 
-def print_findings(plan: Plan) -> None:
-    """Problems and warnings of the manifest, on standard error."""
-    _list(plan.warnings, plan.warning_count, "warning", "yellow")
-    _list(plan.problems, plan.problem_count, "problem", "red")
-
-
-def _list(lines: list[str], count: int, word: str, colour: str) -> None:
-    if not count:
-        return
-    err.print(f"[{colour}]{count} {word}{'s' if count > 1 else ''} in the manifest:[/]")
-    for line in lines[:_PROBLEMS_SHOWN]:
-        err.print(f"  {cell(line)}")
-    if more := count - len(lines[:_PROBLEMS_SHOWN]):
-        err.print(f"  and {more} more; `reelbatch plan --json` lists them")
-
-
 def print_plan(plan: Plan) -> None:
     """What `generate` would do."""
+    from reelbatch.cli.money import print_funds
+
     out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
     _rows(
         ("to send", plan.send, ""),
@@ -108,9 +93,13 @@ def print_plan(plan: Plan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+        rows = _count(plan.unknown_rate, "row")
+        out.print(f"  plus {rows} of unknown rate{escape(plan.observed)}; state one with --rate")
+    if plan.pilot is not None:
+        out.print(f"Pilot: a sample of {_count(min(plan.pilot, plan.send), 'row')} is sent now, and no others.")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
+    print_funds(plan.funds, window=plan.duration is None, cap=plan.cap is None)
     if plan.joined:
         out.print("Another worker has read this manifest and is at work on it: the rows are shared.")
 
@@ -180,6 +169,8 @@ def _rest(*lines: tuple[str, int, str]) -> None:
 
 def print_rerun_plan(plan: RerunPlan) -> None:
     """What `rerun` would do."""
+    from reelbatch.cli.money import print_funds
+
     out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
     for count in plan.by_failure:
         code = f" ({cell(count.error_code)})" if count.error_code else ""
@@ -190,6 +181,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     _print_assumed(plan)
     if plan.unknown_rate:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+    print_funds(plan.funds)
 
 
 def print_settled(stats: SettleStats) -> None:
@@ -236,20 +228,10 @@ def print_status(status: BatchStatus) -> None:
         out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
 
 
-def print_credits(status: BatchStatus) -> None:
-    """Where every credit of a batch went, by model and in all."""
-    names = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt", "worst_case")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  model")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for model, money in {**status.by_model, "in all": status.credits}.items():
-        table.add_row(f"  {cell(model)}", *(f"{getattr(money, name):,}" for name in names))
-    out.print(table)
-
-
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
     """The end of a run: what was charged, what failed."""
+    from reelbatch.cli.money import print_budget, print_pilot
+
     if report.stopped_early:
         why = f": {cell(report.message)}" if report.message else ""
         out.print(f"[yellow]Stopped early ({report.exit_reason.value.replace('_', ' ')}){why}[/]")
@@ -266,8 +248,14 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]]) -> None:
         print_held([held.as_json() for held in report.held], report.held_rows)
     if report.odd_figure_rows:
         _print_odd_figures("charged", "the estimate counts", report.odd_figure_rows, report.odd_figures)
+    if report.budget is not None:
+        print_budget(report.budget)
+    if report.pilot is not None:
+        print_pilot(report.pilot)
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
+    for words in report.drifted:
+        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
     rows = list(failed)
     if rows:
         out.print(_failed_table(rows))

@@ -20,12 +20,12 @@ from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
+from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
-from reelbatch.pipeline.run_summary import RunSummary, advice, close_order, did_all
+from reelbatch.pipeline.run_summary import RunSummary, close_order, did_all
 from reelbatch.settings import Settings
-from reelbatch.settle import SettleReason
 from reelbatch.storage.files import redact_url
 
 INTERRUPTED = 130
@@ -42,6 +42,7 @@ class Work:
         parameters: of the flow.
         steps: the same work of the core, on the table and with the settings that it is given.
         must_exist: whether the results table has to be there already.
+        rest: the command that sends what a pilot leaves.
     """
 
     flow: str
@@ -50,6 +51,7 @@ class Work:
     settings: Settings
     sandbox: bool
     must_exist: bool = False
+    rest: str | None = None
 
 
 def run_to_end(work: Work, question: Question | None, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
@@ -61,7 +63,7 @@ def run_to_end(work: Work, question: Question | None, options: str, *, as_json: 
     """
     line = ProgressLine(question, show_plan=not as_json)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_run(line, options, as_json=as_json))
+    _leave(line, _finish_run(line, (options, work.rest), as_json=as_json))
 
 
 def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
@@ -170,16 +172,16 @@ def _leave(line: ProgressLine, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
-    """Print the report of a run that sent rows; returns the exit code."""
+def _finish_run(line: ProgressLine, hints: tuple[str, str | None], *, as_json: bool) -> int:
+    """Print the report of a run that sent rows; returns the exit code. `hints`: options, and a pilot's next step."""
     context, summary = line.context, line.summary
     if context is None or summary is None:  # interrupted before there was anything to report
         return INTERRUPTED
     point("report.write")
     if as_json:
-        _print_json(line, context, summary)
+        _print_json(line, context, summary, hints[1])
     else:
-        _print_run(line, context, summary, options)
+        _print_run(line, context, summary, hints)
     sys.stdout.flush()
     point("report.written")
     report = summary.report
@@ -190,14 +192,16 @@ def _finish_run(line: ProgressLine, options: str, *, as_json: bool) -> int:
     return report.exit_code or (1 if line.export_problem else 0)
 
 
-def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary) -> None:
+def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary, rest: str | None) -> None:
     settler = context.state.settler
     exported = {"export": redact_url(export_target(context)), "export_problem": line.export_problem}
     settled = {"settled": asdict(settler.stats) if settler else None}
-    print_json({**summary.report.as_json(), **exported, **settled})
+    pilot = summary.report.pilot
+    more = {} if pilot is None else {"pilot": {**pilot.as_json(), "command": rest}}
+    print_json({**summary.report.as_json(), **more, **exported, **settled})
 
 
-def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, options: str) -> None:
+def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hints: tuple[str, str | None]) -> None:
     render.print_report(summary.report, summary.failed)
     if context.state.settler is not None:
         render.print_settled(context.state.settler.stats)
@@ -207,7 +211,7 @@ def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, opt
         render.out.print(
             f"Results: {render.cell(redact_url(export_target(context)))}  ({render.cell(context.ledger.shown_url)})"
         )
-    for text in advice(summary.report, options):
+    for text in advice(summary.report, *hints):
         render.out.print(f"→ {render.cell(text)}")
 
 
@@ -220,12 +224,7 @@ def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
         print_json(asdict(stats))
     else:
         render.print_settled(stats)
-    match stats.reason:
-        case SettleReason.INTERRUPTED:
-            return INTERRUPTED
-        case SettleReason.DONE | SettleReason.TIMED_OUT:
-            return 1 if stats.error or stats.canceled or stats.unsettled or stats.downloads_failed else 0
-    return 3
+    return stats.exit_code
 
 
 def quiet_prefect(*, verbose: bool) -> None:

@@ -35,6 +35,7 @@ from reelbatch.client.transport import Evidence, Timeouts, TransportFactory, alw
 from reelbatch.domain import Request
 from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
 from reelbatch.failpoints import point
+from reelbatch.images.inspect import ImageProblem, inspect_image
 from reelbatch.settings import LIVE_URL, is_loopback
 from reelbatch.storage.addresses import guard_logs, without_secrets
 
@@ -228,10 +229,9 @@ class Client:
         """What a create is given for `path`: a URL or path of the API as it stands, else the uploaded file's path."""
         if path.startswith(("api-assets/", "saved-items/", "http://", "https://")):
             return path
-        extension = Path(path).suffix.lstrip(".").lower() or "png"
         if not await asyncio.to_thread(os.path.isfile, path):
             raise UploadError(f"{path}: no such image file")
-        (slot,) = await self.upload_urls([extension])
+        (slot,) = await self.upload_urls([await asyncio.to_thread(_extension, path)])
         await self.put_file(slot, path)
         return slot.file_path
 
@@ -312,6 +312,14 @@ class Client:
 
     def _authorization(self) -> bytes:
         return f"Bearer {self._key.get_secret_value()}".encode()
+
+
+def _extension(path: str) -> str:
+    """What the image is by its content; what its name says where no library here opens it."""
+    try:
+        return inspect_image(path).extension
+    except ImageProblem:
+        return Path(path).suffix.lstrip(".").lower() or "png"
 
 
 def _words(error: Exception) -> str:

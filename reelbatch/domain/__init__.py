@@ -1,5 +1,6 @@
 """The words of the project as types: rows, requests, attempts, states and the moves between them."""
 
+from reelbatch.domain.budget import Budget, Period
 from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
 from reelbatch.domain.money import LARGEST, MISSING, SUMS, Credits, Figure, figure
 from reelbatch.domain.reviews import ReviewVerdict
@@ -14,6 +15,7 @@ from reelbatch.domain.rows import (
     Tier,
     Token,
     VideoId,
+    sent_name,
 )
 from reelbatch.domain.states import FAILED, HAS_ID, HELD, NEEDS_ATTENTION, TRANSITIONS, UNSETTLED, RowState, sources
 
@@ -30,12 +32,14 @@ __all__ = [
     "TRANSITIONS",
     "UNSETTLED",
     "Batch",
+    "Budget",
     "ClaimedRow",
     "Credits",
     "FieldKind",
     "Figure",
     "Fingerprint",
     "Issue",
+    "Period",
     "Request",
     "RequestField",
     "ReviewVerdict",
@@ -48,5 +52,6 @@ __all__ = [
     "VideoId",
     "canonical_json",
     "figure",
+    "sent_name",
     "sources",
 ]

@@ -17,6 +17,7 @@ _UNKNOWN = Fingerprint("")
 Tier = Literal["free", "creator", "pro", "business"]  # what an account may be subscribed to
 IMAGE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "file")
 """Of the addresses that images are fetched from, unless the setting `image_schemes` says otherwise."""
+_NAME_LIMIT = 100
 
 
 class Row(NamedTuple):
@@ -64,3 +65,9 @@ class ClaimedRow:
     fingerprint: Fingerprint = _UNKNOWN  # of what it asked for when it was claimed
     generation: int = 1
     image_base: str = "."  # where its relative image paths start
+
+
+def sent_name(row: ClaimedRow | Row, token: Token) -> str:
+    """The video's name at the API: the row's own name, or its key, and the attempt's token last."""
+    label = " ".join((row.request.name or row.row_key).split())[:_NAME_LIMIT]
+    return f"{label} {token}"

@@ -7,58 +7,44 @@ import hashlib
 import io
 import os
 import re
-import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 from unicodedata import normalize
 
+from reelbatch import extras
 from reelbatch.errors import ReelbatchError
-from reelbatch.images.truncation import is_complete
+from reelbatch.images.kinds import (
+    ACCEPTED,
+    EXTENSIONS,
+    START,
+    UNREADABLE,
+    Budgeted,
+    foreign,
+    may_be_sound,
+    openers,
+)
+from reelbatch.images.truncation import has_its_end, is_complete
 from reelbatch.storage.errors import Bound
 from reelbatch.storage.files import CloudProblem, beside, open_remote
 
-EXTENSIONS = {
-    "PNG": "png",
-    "JPEG": "jpg",
-    "MPO": "jpg",  # several JPEGs in one file, as phones write them
-    "WEBP": "webp",
-    "HEIF": "heic",
-    "AVIF": "avif",
-    "JPEG2000": "jp2",
-    "TIFF": "tiff",
-    "BMP": "bmp",
-}
-"""Pillow's names of the kinds that the API takes, and the extensions it knows them by."""
+UNKNOWN = 0
+"""The pixels of an image that could not be read."""
 API_PATHS = ("api-assets/", "saved-items/")
 """How the API's own paths begin: of uploads, which it deletes after a week, and of durable images of its web app."""
-ACCEPTED = "png, jpg, webp, heic, avif, jp2, tiff or bmp"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::|://)")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _ORIENTATION = 0x0112
 _TURNED = range(5, 9)  # EXIF orientations that exchange width and height
-_HEADER_BUDGET = 16 << 20
-"""Bytes that may be read to find an image's size: a file can claim to be anything and be terabytes long."""
 _LARGEST_BOXED = 256 << 20
 """Bytes of a HEIC or AVIF image: their libraries read it whole into memory, whatever is in it."""
 _MOUNT_ERRORS = ("EIO", "ENODEV", "ENXIO", "ENOTCONN", "ESTALE", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")
 _MOUNT_LOST = frozenset(getattr(errno, name) for name in _MOUNT_ERRORS if hasattr(errno, name))
 """What a shared folder that is not connected (any more) says of its files."""
-_FOREIGN = {
-    b"GIF8": "a GIF",
-    b"%PDF": "a PDF",
-    b"8BPS": "a Photoshop file",
-    b"<svg": "an SVG",
-    b"<?xml": "an XML file, perhaps an SVG",
-    b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
-}
 
 
 class ImageKind(StrEnum):
@@ -89,8 +75,16 @@ class ImageInfo:
 
     extension: str  # as an upload states it
     size: int  # bytes
-    width: int  # pixels, as displayed: EXIF orientation applied
+    width: int  # pixels, as displayed: EXIF orientation applied; UNKNOWN of an image that could not be read here
     height: int
+
+
+class ImageUnread(ImageProblem):
+    """An image of a kind that the API takes, and of a sort that no library here opens. It is no damage."""
+
+    def __init__(self, what: str, remedy: str, info: ImageInfo) -> None:
+        super().__init__(what, remedy)
+        self.info = info
 
 
 def image_kind(stated: str) -> ImageKind:
@@ -207,64 +201,41 @@ def _open(path: str) -> IO[bytes]:
 
 def _identify(file: IO[bytes], size: int) -> ImageInfo:
     """Open the file as each kind that its first bytes allow; Pillow's own `open` refuses huge images."""
-    start = file.read(16)
+    start = file.read(START)
     is_boxed = start[4:8] == b"ftyp"
     if is_boxed and size > _LARGEST_BOXED:
         raise ImageProblem(f"{size:,} bytes, which no HEIC or AVIF image has", f"Shrink it, or use {ACCEPTED}.")
-    source = file if is_boxed else io.BufferedReader(_Budgeted(file))
-    for kind, (factory, accepts) in _openers().items():
-        if accepts and accepts(start) is not True:
+    source = file if is_boxed else io.BufferedReader(Budgeted(file))
+    unread = None
+    for kind, accepts, factory in openers():
+        if accepts(start) is not True:
             continue
         file.seek(0)
         try:
             image = factory(source, "")
-        except _UNREADABLE:
+        except UNREADABLE as error:
+            unread = kind if may_be_sound(kind, error) else unread
             continue
         if not is_complete(image, file, size):
-            raise ImageProblem("the image is cut off", "Fetch or export it again.")
-        width, height = _displayed(image)
-        return ImageInfo(EXTENSIONS[kind], size, width, height)
-    raise _no_image(start)
+            raise _cut_off()
+        return ImageInfo(EXTENSIONS[kind], size, *_displayed(image))
+    raise _no_image(start) if unread is None else _unread(unread, file, size)
 
 
-_UNREADABLE = (
-    SyntaxError,
-    IndexError,
-    TypeError,
-    KeyError,
-    ValueError,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-)
-"""What Pillow's plugins raise on content that is not theirs or is damaged."""
+def _cut_off() -> ImageProblem:
+    return ImageProblem("the image is cut off", "Fetch or export it again.")
 
 
-class _Budgeted(io.RawIOBase):
-    """A file of which only so much may be read."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__()
-        self._file = file
-        self._left = _HEADER_BUDGET
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer: Any, /) -> int:
-        if self._left <= 0:
-            raise OSError("no image header within reach")
-        chunk = self._file.read(min(len(buffer), self._left))
-        self._left -= len(chunk)
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+def _unread(kind: str, file: IO[bytes], size: int) -> ImageProblem:
+    """What no library here opens, though it may be sound."""
+    if not has_its_end(kind, file, size):
+        return _cut_off()
+    name = EXTENSIONS[kind]
+    what = f"can't be read here: a {name} of a sort that no library on this machine knows"
+    remedy = "Export it again as png or jpg, or let such images through unseen (image_checks: warn)."
+    if kind in {"HEIF", "AVIF"} and extras.missing("heic"):
+        remedy = f"{extras.remedy('heic')}, or let such images through unseen (image_checks: warn)."
+    return ImageUnread(what, remedy, ImageInfo(name, size, UNKNOWN, UNKNOWN))
 
 
 def _displayed(image: Any) -> tuple[int, int]:
@@ -274,28 +245,11 @@ def _displayed(image: Any) -> tuple[int, int]:
         return width, height
     try:
         turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except _UNREADABLE:
+    except UNREADABLE:
         turned = False
     return (height, width) if turned else (width, height)
 
 
 def _no_image(start: bytes) -> ImageProblem:
-    remedy = f"Use {ACCEPTED}."
-    if start[4:8] == b"ftyp" and start[8:12] in {b"isom", b"mp42", b"mp41", b"qt  ", b"M4V "}:
-        return ImageProblem("a video, not an image", remedy)
-    for magic, name in _FOREIGN.items():
-        if start.lstrip().lower().startswith(magic.lower()):
-            return ImageProblem(f"{name}, which the API does not take", remedy)
-    return ImageProblem("no image, or a damaged one, by its content", remedy)
-
-
-@cache
-def _openers() -> dict[str, Any]:
-    """Pillow's opener and its test of the first bytes, for each accepted kind."""
-    from PIL import Image
-    from pillow_heif import register_heif_opener
-
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata, which is of no interest here
-    Image.init()
-    register_heif_opener()
-    return {kind: Image.OPEN[kind] for kind in EXTENSIONS if kind in Image.OPEN and kind != "MPO"}
+    what = foreign(start) or "no image, or a damaged one, by its content"
+    return ImageProblem(what, f"Use {ACCEPTED}.")

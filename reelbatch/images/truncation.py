@@ -21,12 +21,37 @@ def is_complete(image: Any, file: IO[bytes], size: int) -> bool:
         case "WEBP":
             complete = _stated(file, 4) + 8 <= size
         case "BMP":
-            complete = _stated(file, 2) <= size
+            complete = _stated(file, 2) <= size or _bmp_fits(image, size)
         case "TIFF":
             complete = _tiff_end(image) <= size
         case _:
             complete = _boxes_fit(file, size)
     return complete
+
+
+def has_its_end(kind: str, file: IO[bytes], size: int) -> bool:
+    """The same of a file that could not be opened, as far as its outermost structure says."""
+    match kind:
+        case "JPEG":
+            return _jpeg_ends(file)
+        case "BMP":
+            return _stated(file, 10) < size  # where its pixels begin
+        case "TIFF":
+            return _directory(file) < size
+        case _:
+            return _boxes_fit(file, size)
+
+
+def _directory(file: IO[bytes]) -> int:
+    file.seek(0)
+    head = file.read(8)
+    return int.from_bytes(head[4:], "little" if head.startswith(b"II") else "big")
+
+
+def _bmp_fits(image: Any, size: int) -> bool:
+    """Some programs state a wrong size of the file, which no decoder looks at; what counts is the pixels."""
+    coder, (_, _, _, height), offset, args = image.tile[0]
+    return bool(coder == "raw" and offset + args[1] * height <= size)
 
 
 def _tail(file: IO[bytes], size: int, length: int) -> bytes:
@@ -89,8 +114,6 @@ def _boxes_fit(file: IO[bytes], size: int) -> bool:
         file.seek(at)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
-        if head.startswith(b"\xff\x4f\xff\x51"):  # a bare JPEG 2000 stream, no boxes
-            return _tail(file, size, 2) == b"\xff\xd9"
         if length == 1:
             length = int.from_bytes(head[8:], "big")
         if length < 8:  # noqa: PLR2004 - 0: up to the end of the file; anything else is no box

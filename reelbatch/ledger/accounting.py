@@ -10,6 +10,8 @@ from typing import NamedTuple, Self
 from sqlalchemy import BigInteger, Connection, and_, bindparam, or_, select, update
 
 from reelbatch.domain import Batch, Request, RunId, Token, VideoId
+from reelbatch.ledger import budget_counters
+from reelbatch.ledger.budget_counters import Change, Counted
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, batches, generations, runs
 
@@ -48,6 +50,7 @@ class Attempted(NamedTuple):
     final: int | None = None
     refund_until: datetime | None = None  # set while a failed video's refund may still come
     unrated: bool = False  # nobody knew what it costs when it was sent, so nothing is reserved
+    at: datetime | None = None  # when it was started: the budget's period that it counts in
 
     @property
     def open(self) -> bool:
@@ -130,6 +133,7 @@ _KNOWN = (
         _a.credits_final,
         _a.refund_until,
         _a.unrated,
+        _a.started_at,
     )
     .where(_a.token.in_(bindparam("tokens", expanding=True)))
     .order_by(_a.token)
@@ -151,7 +155,7 @@ _ADD_TO_RUN = (
 
 
 class BalanceChanges:
-    """Changes to the running sums of batches and runs, gathered and written once.
+    """Changes to the running sums of batches, budgets and runs, gathered and written once.
 
     They are differences between what an attempt was worth before and after, so the same answer twice, or one that
     comes after its credits were given back, leaves the sums equal to what the attempts add up to.
@@ -159,13 +163,18 @@ class BalanceChanges:
 
     def __init__(self) -> None:
         self._batches: dict[Batch, Money] = {}
+        self._budgets: dict[Batch, list[Change]] = {}
         self._runs: dict[RunId, tuple[int, int]] = {}
 
     def add(self, batch: Batch, run_id: RunId, before: Attempted | None, after: Attempted) -> None:
         """An attempt went from `before` (None: not there) to `after`."""
         was = before or Attempted(0)
         known = self._batches.get(batch, Money())
-        self._batches[batch] = Money(*(a + b - c for a, b, c in zip(known, after.money, was.money, strict=True)))
+        change = Money(*(a - b for a, b in zip(after.money, was.money, strict=True)))
+        self._batches[batch] = Money(*map(sum, zip(known, change, strict=True)))
+        counted = Counted(change.worst_case, change.reserved, change.unknown)
+        if after.at is not None and any(counted):
+            self._budgets.setdefault(batch, []).append(Change(after.at, counted))
         held, spent = self._runs.get(run_id, (0, 0))
         self._runs[run_id] = (held + after.held - was.held, spent + after.spent - was.spent)
 
@@ -175,6 +184,7 @@ class BalanceChanges:
             if any(change):
                 values = {f"b_{name}": value for name, value in change._asdict().items()}
                 connection.execute(_ADD_TO_BATCH, {"b_batch": batch, **values})
+        budget_counters.add(connection, self._budgets)
         for run_id, (held, spent) in sorted(self._runs.items()):
             if held or spent:
                 connection.execute(_ADD_TO_RUN, {"b_run_id": run_id, "b_held": held, "b_spent": spent})

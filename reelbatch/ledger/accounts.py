@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    false,
     func,
     not_,
     or_,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import UNSETTLED, Batch, Request, RowState, Token
+from reelbatch.ledger import budget_counters
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import accounts, apis, batches, generations, prices, schema_version
@@ -40,6 +42,7 @@ class SeenAccount:
     tier: str | None
     credits_: int | None
     seen_at: datetime
+    period_end: datetime | None = None  # of the subscription
 
 
 def identity(connection: Connection) -> str:
@@ -51,7 +54,7 @@ def identity(connection: Connection) -> str:
 def last_seen(connection: Connection, api: str, key_hash: str) -> SeenAccount | None:
     """The account that this key belonged to when the API last said so."""
     a = accounts.c
-    query = select(a.api, a.key_hash, a.account, a.tier, a.credits.label("credits_"), a.seen_at)
+    query = select(a.api, a.key_hash, a.account, a.tier, a.credits.label("credits_"), a.seen_at, a.period_end)
     found = connection.execute(query.where(a.api == api, a.key_hash == key_hash)).mappings().one_or_none()
     return None if found is None else SeenAccount(**found)
 
@@ -60,8 +63,24 @@ def see(connection: Connection, seen: SeenAccount) -> None:
     """Keep what the API said."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     told = {"account": seen.account, "tier": seen.tier, "credits": seen.credits_, "seen_at": seen.seen_at}
+    told |= {"period_end": seen.period_end}
     entry = dialect.insert(accounts).values(api=seen.api, key_hash=seen.key_hash, **told)
     connection.execute(entry.on_conflict_do_update(index_elements=[accounts.c.api, accounts.c.key_hash], set_=told))
+    _bind(connection, Payer(seen.api, seen.account, seen.key_hash))
+
+
+def bind(connection: Connection, batch: Batch, payer: Payer) -> None:
+    """A batch that belongs to no account yet belongs to this one."""
+    _bind(connection, payer, batch)
+
+
+def _bind(connection: Connection, payer: Payer, batch: Batch | None = None) -> None:
+    """The batch, or all that were made with the key; what they have cost counts against the account's budget."""
+    b = batches.c
+    own = b.key_hash == payer.key_hash if batch is None else b.batch == batch
+    unbound = update(batches).where(b.api == payer.api, b.account.is_(None), own)
+    if payer.account is not None and connection.execute(unbound.values(account=payer.account)).rowcount:
+        budget_counters.forget(connection, payer.api, payer.account)
 
 
 class Payer(NamedTuple):
@@ -138,6 +157,33 @@ def price_of(connection: Connection, wanted: PriceClass) -> Price:
     """What was seen of a class."""
     found = connection.execute(_FIND, {f"b_{name}": value for name, value in wanted._asdict().items()}).one_or_none()
     return UNSEEN if found is None else Price(found[0], found[1], now(connection) - found[2] < KEPT)
+
+
+class SeenPrice(NamedTuple):
+    """What was seen of a class, and when."""
+
+    kind: PriceClass
+    price: Price
+    seen_at: datetime
+
+
+def seen_prices(connection: Connection, api: str | None = None) -> list[SeenPrice]:
+    """Every class that was charged, of one API or of all."""
+    at = now(connection)
+    query = select(*_CLASS, prices.c.charged, prices.c.settled, prices.c.seen_at).order_by(*_CLASS)
+    found = connection.execute(query if api is None else query.where(prices.c.api == api))
+    return [
+        SeenPrice(PriceClass(*kind), Price(charged, settled, at - seen_at < KEPT), seen_at)
+        for *kind, charged, settled, seen_at in found
+    ]
+
+
+def has_kind(connection: Connection, batch: Batch, kind: PriceClass) -> bool:
+    """Whether a row of the batch asks for a video of this class."""
+    stated = (func.coalesce(_g.model, "default"), func.coalesce(_g.resolution, "default"))
+    asked = (func.coalesce(_g.audio, false()), func.coalesce(_g.end_seconds, 0.0))
+    same = (is_ == value for is_, value in zip((*stated, *asked), kind[2:], strict=True))
+    return connection.execute(select(_g.batch).where(_g.batch == batch, *same).limit(1)).first() is not None
 
 
 _FIND = select(prices.c.charged, prices.c.settled, prices.c.seen_at).where(

@@ -143,7 +143,7 @@ def _number(value: int | None) -> int | None:
 
 def _answered(before: Attempted | None, item: Answer) -> Attempted | None:
     """What is known of the attempt now; None where this answer adds nothing to it."""
-    known = before or Attempted(item.reserved)
+    known = before or Attempted(item.reserved, at=item.at)
     doubted_late = item.ending is Ending.IN_DOUBT and not known.open
     if item.video_id is None and (known.video_id is not None or doubted_late):
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import Connection, Integer, Row, String, and_, bindparam, func, select, tuple_, update
 
 from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, Token
 from reelbatch.ledger.accounting import BalanceChanges, Ending, known_attempts
@@ -64,6 +64,10 @@ def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
     values |= {"b_first": first, "b_last": last}
     if scope.order is not None and not scope.rerun:
         values["b_order"] = scope.order
+    if scope.most is not None:
+        values["b_most"] = scope.most
+    if scope.sample is not None:
+        values["b_sample"] = list(scope.sample)
     taken = connection.execute(_take(scope.kind), values)
     return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
 
@@ -74,7 +78,10 @@ _KEY = tuple_(generations.c.batch, generations.c.row_key, generations.c.generati
 @cache
 def _take(kind: Scope) -> Any:
     """The UPDATE that claims rows; built once, since building it takes longer than running it."""
-    condition = claimable(kind, bindparam("b_batch"), bindparam("b_run_id"), bindparam("b_order"))
+    numbers = {name: bindparam(f"b_{name}", type_=Integer) for name in ("order", "most")}
+    names = {name: bindparam(f"b_{name}", type_=String) for name in ("batch", "run_id")}
+    sample = bindparam("b_sample", type_=Integer, expanding=True)
+    condition = claimable(kind, {**names, **numbers, "sample": sample})
     free = (
         select(generations.c.batch, generations.c.row_key, generations.c.generation)
         .where(condition, generations.c.row_number.between(bindparam("b_first"), bindparam("b_last")))

@@ -166,9 +166,11 @@ def unsettled(connection: Connection, names: Sequence[Batch]) -> int:
     return sum(connection.scalar(query.where(generations.c.batch == batch)) or 0 for batch in names)
 
 
-def batches_of(connection: Connection, api: str | None) -> list[Batch]:
-    """The table's batches; with `api` only those whose videos were made there."""
+def batches_of(connection: Connection, api: str | None, *, archived: bool = True) -> list[Batch]:
+    """The table's batches; with `api` only those whose videos were made there. `archived`: those that are, too."""
     query = select(batches.c.batch).order_by(batches.c.batch)
+    if not archived:
+        query = query.where(batches.c.archived_at.is_(None))
     return [Batch(name) for name in connection.scalars(query if api is None else query.where(batches.c.api == api))]
 
 

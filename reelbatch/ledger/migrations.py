@@ -6,8 +6,9 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, inspect, select, update
+from sqlalchemy import Column, Connection, Engine, bindparam, func, inspect, select, update
 from sqlalchemy.schema import CreateColumn
 
 from reelbatch.domain import SUMS, Request
@@ -27,6 +28,7 @@ from reelbatch.ledger.schema import (
     metadata,
     orders,
     prices,
+    runs,
     schema_version,
     writers,
 )
@@ -150,6 +152,22 @@ def _renamed(connection: Connection) -> None:
     _rename(connection, "generations", "listed", "in_manifest")
 
 
+def _version_6(connection: Connection) -> None:
+    """New columns only: what runs know of the balance, and which batches are archived."""
+    _add_missing(connection, attempts.c.settled_at)
+    _add_missing(connection, accounts.c.period_end, batches.c.archived_at)
+    _add_missing(connection, runs.c.account, runs.c.balance, runs.c.balance_at, runs.c.period_end)
+
+
+def _add_missing(connection: Connection, *columns: Column[Any]) -> None:
+    """Those that their tables do not have yet: an earlier step may have made a table anew."""
+    known = {table: _columns_of(connection, table) for table in {column.table.name for column in columns}}
+    for column in columns:
+        if column.name not in known[column.table.name]:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
+
+
 def _rename(connection: Connection, table: str, old: str, new: str) -> None:
     """Where it still has its old name: an earlier step may have made the table anew."""
     if old in _columns_of(connection, table):
@@ -162,18 +180,14 @@ def _columns_of(connection: Connection, table: str) -> set[str]:
 
 def _add_columns(connection: Connection) -> None:
     """The columns of columns.py that rows did not have yet; they are null there, or have their default."""
-    known = _columns_of(connection, generations.name)
-    for column in generations.columns:
-        if column.name not in known:
-            definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {generations.name} ADD COLUMN {definition}")
+    _add_missing(connection, *generations.columns)
 
 
 def _new_identity() -> str:
     return secrets.token_hex(16)
 
 
-MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed}
+MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed, 5: _version_6}
 """From version n to n + 1. A version that only has further columns in columns.py, or further tables, needs none."""
 
 

@@ -23,6 +23,12 @@ def batch_names(connection: Connection) -> list[Batch]:
     return [Batch(name) for name in connection.scalars(select(batches.c.batch).order_by(batches.c.batch))]
 
 
+def current_batches(connection: Connection) -> list[Batch]:
+    """Those that are not archived: what a command means that names none."""
+    own = select(batches.c.batch).where(batches.c.archived_at.is_(None))
+    return [Batch(name) for name in connection.scalars(own.order_by(batches.c.batch))]
+
+
 def counts(connection: Connection, batch: Batch) -> dict[RowState, int]:
     """Rows by state; states without rows are left out."""
     # One state at a time: groups are compared row by row, which takes twice as long.
@@ -71,7 +77,7 @@ def credits_of(connection: Connection, batch: Batch) -> Credits:
 
 def added_up(connection: Connection, batch: Batch) -> Credits:
     """The same, added up from the attempts: what the running sums have to be equal to."""
-    return Credits.of(connection.execute(select(*_sums()).where(attempts.c.batch == batch)).one())
+    return Credits.of(connection.execute(select(*sums_of_attempts()).where(attempts.c.batch == batch)).one())
 
 
 def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]:
@@ -80,12 +86,15 @@ def credits_by_model(connection: Connection, batch: Batch) -> dict[str, Credits]
     own_row = and_(r.batch == a.batch, r.row_key == a.row_key, r.generation == a.generation)
     model = func.coalesce(generations.c.model, "default").label("model")
     query = (
-        select(model, *_sums()).select_from(attempts.outerjoin(generations, own_row)).where(attempts.c.batch == batch)
+        select(model, *sums_of_attempts())
+        .select_from(attempts.outerjoin(generations, own_row))
+        .where(attempts.c.batch == batch)
     )
     return {name: Credits.of(sums) for name, *sums in connection.execute(query.group_by(model).order_by(model))}
 
 
-def _sums() -> list[Any]:
+def sums_of_attempts() -> list[Any]:
+    """What attempts add up to, as expressions in the order of `SUMS`."""
     a = attempts.c
     has_id = a.video_id.is_not(None)
     held = and_(~has_id, or_(a.outcome.is_(None), a.outcome == Ending.IN_DOUBT.value))
@@ -146,6 +155,27 @@ def worst_case(connection: Connection, batch: Batch) -> int:
 def claimable(connection: Connection, scope: Scope) -> int:
     """Rows that a run of this scope may still take."""
     return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
+
+
+def costs(connection: Connection, scope: Scope, limit: int | None) -> list[int | None]:
+    """What the rows that a run of this scope may take are estimated at, in their order; None: unknown."""
+    query = select(generations.c.credits_estimated).where(scope.condition()).order_by(generations.c.row_number)
+    return list(connection.scalars(query.limit(limit)))
+
+
+def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:
+    """Rows that wait although no period's budget of `credits_` will ever pay for one: how many, and the first keys.
+
+    `code`: of those of which that was found out by what such videos were charged.
+    """
+    g = generations.c
+    wanted = scope._replace(run_id=RunId(""), most=None).condition()
+    dear = and_(wanted, or_(g.credits_estimated > credits_, g.error_code == code))
+    first = select(g.row_key).where(dear).order_by(g.row_number).limit(limit)
+    found = [RowKey(key) for key in connection.scalars(first)]
+    if len(found) < limit:
+        return len(found), found
+    return connection.scalar(select(func.count()).select_from(generations).where(dear)) or 0, found
 
 
 def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:

@@ -61,8 +61,9 @@ def _is_at_work(host: str, pid: int, pid_started: float) -> bool:
 
 
 def _standings(connection: sqlite3.Connection, batch: str | None) -> dict[Batch, Standing]:
+    meant = "(:batch IS NULL AND archived_at IS NULL) OR batch = :batch"
     found = connection.execute(
-        f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE :batch IS NULL OR batch = :batch ORDER BY batch",  # noqa: S608 - our columns
+        f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE {meant} ORDER BY batch",  # noqa: S608 - our columns
         {"batch": batch},
     )
     return {Batch(name): (_counts(connection, name), Credits.of(sums)) for name, *sums in found.fetchall()}

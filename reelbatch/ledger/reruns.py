@@ -71,6 +71,17 @@ def preview(connection: Connection, selection: Selection, limit: int | None = No
     return [RerunCount(RowState(state), code, *sums) for (state, code), sums in sorted(found.items(), key=str)]
 
 
+def costs(connection: Connection, selection: Selection, limit: int | None = None) -> list[int | None]:
+    """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown."""
+    if limit is not None:
+        selection = _first_of(connection, selection, limit, waiting=False)
+    found: list[tuple[int, int | None]] = []
+    for part in _conditions(selection):
+        query = select(generations.c.row_number, generations.c.credits_estimated).where(part)
+        found += [(number, credits_) for number, credits_ in connection.execute(query)]
+    return [credits_ for _, credits_ in sorted(found, key=lambda row: row[0])]
+
+
 def assumed(connection: Connection, selection: Selection, limit: int | None = None) -> list[tuple[Request, int]]:
     """Of the rows that would be sent again, those without a model: what they ask for, and the credits estimated."""
     if limit is not None:

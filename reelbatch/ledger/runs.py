@@ -16,10 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
-from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.accounts import Payer, bind
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.process_liveness import is_dead, started, this_machine
-from reelbatch.ledger.schema import batches, generations, runs
+from reelbatch.ledger.schema import accounts, batches, generations, runs
 from reelbatch.ledger.transitions import in_states
 
 DIED = "died"
@@ -121,6 +121,28 @@ def end(connection: Connection, items: Sequence[End]) -> list[None]:
     return [None] * len(items)
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A run, and the key that pays for what it sends."""
+
+    run_id: RunId
+    api: str
+    key_hash: str | None
+
+
+def note_balance(connection: Connection, items: Sequence[Payment]) -> list[None]:
+    """Keep the account of runs as the API said it last, with the time at which it did."""
+    for item in items:
+        a = accounts.c
+        query = select(a.account, a.credits.label("balance"), a.seen_at.label("balance_at"), a.period_end)
+        found = (
+            connection.execute(query.where(a.api == item.api, a.key_hash == item.key_hash)).mappings().one_or_none()
+        )
+        if found is not None:
+            connection.execute(update(runs).where(runs.c.run_id == item.run_id).values(dict(found)))
+    return [None] * len(items)
+
+
 def lost(connection: Connection, at: datetime, lease: timedelta, *, locked: bool = True) -> list[RunId]:
     """Runs that hold rows, or never ended, although nobody is at work for them any more.
 
@@ -155,7 +177,9 @@ def mark_dead(connection: Connection, run_ids: Sequence[RunId], at: datetime) ->
 
 
 def open_batch(connection: Connection, batch: Batch, payer: Payer, base: str) -> None:
-    """Make the batch's entry where there is none, or note who pays for it. `base`: where relative image paths start.
+    """Make the batch's entry where there is none, or note who pays for it; it is archived no longer.
+
+    `base`: where relative image paths start.
 
     Raises:
         LedgerUnusable: it belongs to another API or account.
@@ -165,14 +189,24 @@ def open_batch(connection: Connection, batch: Batch, payer: Payer, base: str) ->
     entry = dialect.insert(batches).values(values)
     connection.execute(entry.on_conflict_do_nothing(index_elements=[batches.c.batch]))
     check_batch(connection, batch, payer)  # afterwards: another worker may just have made the entry
+    bind(connection, batch, payer)
     known = {name: value for name, value in payer._asdict().items() if value is not None and name != "api"}
+    own = update(batches).where(batches.c.batch == batch)
     if known:
-        connection.execute(update(batches).where(batches.c.batch == batch).values(known))
+        connection.execute(own.values(known))
+    connection.execute(own.where(batches.c.archived_at.is_not(None)).values(archived_at=None))
 
 
 def set_base(connection: Connection, batch: Batch, base: str) -> None:
     """Where the images of the rows that the manifest has start, now that it is in the table."""
     connection.execute(update(batches).where(batches.c.batch == batch, batches.c.base != base).values(base=base))
+
+
+def archive(connection: Connection, batch: Batch, at: datetime | None) -> bool:
+    """Take a batch out of what a command means that names none, or (`at` None) back in; False: it was so already."""
+    before = batches.c.archived_at.is_(None) if at else batches.c.archived_at.is_not(None)
+    change = update(batches).where(batches.c.batch == batch, before).values(archived_at=at)
+    return connection.execute(change).rowcount == 1
 
 
 def lock_batch(connection: Connection, batch: Batch) -> None:

@@ -9,6 +9,7 @@ runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
 verdicts  what reviewers said of videos: who, when, and what was taken back
 batches   the running sums of a batch's money; a cap is reserved against its worst case
+budgets   what an account's requests of one period have cost: a budget is reserved against it
 prices    what videos cost in truth, by price class
 accounts  whose keys were used: the account behind each, its tier and balance as last seen
 loads     who read a batch's manifest last, or reads it now: several workers read it once
@@ -175,7 +176,7 @@ attempts = Table(
     Column("batch", String, nullable=False),
     Column("row_key", String, nullable=False),
     Column("run_id", String, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),  # by the database's clock: which budget's period it counts in
     Column("ended_at", UtcDateTime),
     Column("outcome", String),  # null: the answer is not in yet, or never came
     Column("http_status", Integer),
@@ -192,6 +193,7 @@ attempts = Table(
     Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
     Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
     Column("odd_figure", Text),  # why a figure of the API was not believed
+    Column("settled_at", UtcDateTime),  # when `credits_final` was written last: the final figure, or a later refund
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)
@@ -230,6 +232,11 @@ runs = Table(
     Column("spent", BigInteger, nullable=False, server_default=text("0")),
     Column("exit_reason", String),
     Column("secret", String),  # signs the answers that it keeps in rescue files
+    # The account when it began, as the API said last; null: it said nothing.
+    Column("account", String),
+    Column("balance", BigInteger),
+    Column("balance_at", UtcDateTime),  # when the API said so
+    Column("period_end", UtcDateTime),  # of the subscription
 )
 _partial_index("runs_open", "ended_at IS NULL", runs.c.heartbeat_at)
 
@@ -246,6 +253,7 @@ batches = Table(
     Column("key_hash", String),  # salted hash of the key that was used last, which stands for the account until then
     # What the attempts add up to, kept by the transactions that change them: nobody adds up a million rows to look.
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in SUMS),
+    Column("archived_at", UtcDateTime),  # null: a command that names no batch means this one too
 )
 
 decisions = Table(
@@ -273,6 +281,7 @@ accounts = Table(
     Column("tier", String),
     Column("credits", BigInteger),  # the balance
     Column("seen_at", UtcDateTime, nullable=False),
+    Column("period_end", UtcDateTime),  # when the subscription's period ends; null: there is none, or it is not said
     PrimaryKeyConstraint("api", "key_hash"),
 )
 
@@ -289,6 +298,20 @@ prices = Table(
     Column("settled", Integer),  # what the last finished video cost
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("api", "account", "model", "resolution", "audio", "seconds"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("api", String, nullable=False),
+    Column("account", String, nullable=False),  # its id
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    # What the attempts that were started in between add up to. Where there is no row, it is reckoned from them.
+    Column("worst_case", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("unknown", BigInteger, nullable=False),
+    PrimaryKeyConstraint("api", "account", "starts_at", "ends_at"),
 )
 
 loads = Table(

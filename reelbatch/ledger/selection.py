@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -68,6 +69,7 @@ class SendOptions:
     row_keys: tuple[RowKey, ...] | None = None  # of those that are made again; no others are sent then
     repeats: RepeatPolicy = RepeatPolicy.HOLD
     limit: int | None = None  # rows that this run sends at most
+    pilot: int | None = None  # rows of a sample, which are all that this run sends
 
     @property
     def makes_again(self) -> bool:
@@ -112,20 +114,24 @@ class Scope(NamedTuple):
     order: OrderId | None = None
     only_order: bool = False  # and no other rows
     repeats: RepeatPolicy = RepeatPolicy.HOLD
+    most: int | None = None  # rows that are estimated above it are left: they fit neither cap nor budget
+    sample: tuple[int, ...] | None = None  # only rows with these numbers
 
     def condition(self) -> ColumnElement[bool]:
         """Pending rows of this scope that this run has not already tried and given up."""
-        return claimable(self, self.batch, self.run_id, self.order)
+        return claimable(self, self._asdict())
 
     @property
     def kind(self) -> Scope:
-        """What claims of this scope have in common: the scope without batch, run and number of the order."""
-        order = None if self.order is None else 0
-        return self._replace(batch=Batch(""), run_id=RunId(""), order=order)
+        """What claims of this scope have in common: the scope without batch, run, number of the order and credits."""
+        order, most = (None if value is None else 0 for value in (self.order, self.most))
+        sample = None if self.sample is None else ()
+        return self._replace(batch=Batch(""), run_id=RunId(""), order=order, most=most, sample=sample)
 
 
-def claimable(scope: Scope, batch: Any, run_id: Any, order: Any) -> ColumnElement[bool]:
-    """`Scope.condition` for these values, which may be bound parameters."""
+def claimable(scope: Scope, values: Mapping[str, Any]) -> ColumnElement[bool]:
+    """`Scope.condition` for these values of the scope, which may be bound parameters."""
+    batch, run_id, order, most = (values[name] for name in ("batch", "run_id", "order", "most"))
     g = generations.c
     conditions = [
         g.batch == batch,
@@ -142,6 +148,10 @@ def claimable(scope: Scope, batch: Any, run_id: Any, order: Any) -> ColumnElemen
         conditions += [own if scope.only_order else or_(g.order_id.is_(None), own), settled_before()]
     if scope.repeats is not RepeatPolicy.SEND:
         conditions.append(g.paid_as.is_(None))
+    if scope.most is not None:
+        conditions.append(or_(g.credits_estimated.is_(None), g.credits_estimated <= most))
+    if scope.sample is not None:
+        conditions.append(g.row_number.in_(values["sample"]))
     return and_(*conditions)
 
 

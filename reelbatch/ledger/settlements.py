@@ -111,6 +111,7 @@ _FINISH = (
         credits_final=bindparam("b_final"),
         refund_until=bindparam("b_until", type_=attempts.c.refund_until.type),
         refund_due_at=bindparam("b_due_at", type_=attempts.c.refund_due_at.type),
+        settled_at=bindparam("b_at", type_=attempts.c.settled_at.type),
     )
 )
 _ODD = update(attempts).where(attempts.c.token == bindparam("b_token")).values(odd_figure=bindparam("b_odd"))
@@ -137,7 +138,8 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: BalanceCha
         known[token] = after
         sums.add(item.row.batch, _NO_RUN, before, after)
         until = after.refund_until
-        ends[token] = {"b_final": after.final, "b_until": until, "b_due_at": None if until is None else item.at}
+        due_at = None if until is None else item.at
+        ends[token] = {"b_final": after.final, "b_until": until, "b_due_at": due_at, "b_at": item.at}
     return Settlement(before.reserved, after.money.charged, final)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from reelbatch.domain import Batch, Row, RowKey, RunId
+from reelbatch.domain import Batch, Request, Row, RowKey, RunId
 from reelbatch.failpoints import point
 from reelbatch.ledger import merge, orders, paid_requests, runs, staging
 from reelbatch.ledger.accounts import Payer, payer_of
@@ -20,21 +21,26 @@ from reelbatch.ledger.engine import (
     now,
 )
 from reelbatch.ledger.merge import Merge
+from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
+from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate
 from reelbatch.ledger.transactions import MOST_COLLISIONS
 from reelbatch.ledger.unchanged_rows import Kept
 from reelbatch.memory import one_ahead
 from reelbatch.row_batch import RowColumns
 
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A manifest against the results table."""
 
-    counts: list[ActionCount] = field(default_factory=list)
+    counts: list[ActionCount] = field(default_factory=list)  # by action and model
+    sends: list[ActionCount] = field(default_factory=list)  # the rows to send among them, by model and price
     gone: int = 0
     duplicates: list[Duplicate] = field(default_factory=list)
     same_requests: list[tuple[int, int]] = field(default_factory=list)
@@ -42,6 +48,8 @@ class Comparison:
     held: list[Held] = field(default_factory=list)
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
+    observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
 _ANYBODY = Payer("local")
@@ -149,19 +157,30 @@ class StagedManifest:
         # A new batch was counted on the way, but for what was found out since.
         counted = kept.new and not held and not choice.only_order
         counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), staged=counted)
-        first = None
-        if options.limit is not None:
-            first = staging.first_to_send(connection, batch, choice, kept.condition())
+        first = None if options.limit is None else self._order(batch).counts(connection)
+        limited = counts if first is None else _limited(counts, first)
         return Comparison(
-            counts=counts if first is None else _limited(counts, first),
+            observed=self._observed(batch, counts if first is None else first),
+            counts=staging.summed(limited),
+            sends=staging.summed((count for count in limited if count.action is Action.SEND), by_price=True),
             beyond_limit=0 if first is None else _to_send(counts) - _to_send(first),
             held=held,
             unknown_keys=unknown,
             order=open_,
+            pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
             duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
             same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
         )
+
+    def _observed(self, batch: Batch, counts: Iterable[ActionCount]) -> ObservedCost:
+        """Where there is anything of unknown rate to send."""
+        if not any(count.unknown for count in counts if count.action is Action.SEND):
+            return NOTHING_OBSERVED
+        payer = payer_of(self._connection, batch)
+        if payer is None or not (payer.account or payer.key_hash):
+            payer = self._origin.payer
+        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), payer)
 
     def _search(self, batch: Batch, choice: Choice) -> list[Held]:
         if choice.options.repeats is RepeatPolicy.SEND:
@@ -173,6 +192,24 @@ class StagedManifest:
         kept.hold([(model, credits_) for _, model, credits_ in search.of_kept])
         self._held_of_kept = [held for held, *_ in search.of_kept]
         return search.found
+
+    def first_to_send(self, batch: Batch, rows: int) -> list[tuple[RowKey, Request]]:
+        """The first `rows` that would be sent, as they were compared."""
+        return self.ask(lambda connection: self._order(batch).first(connection, rows))
+
+    def prices(self, batch: Batch) -> Iterator[tuple[int | None, int]]:
+        """Estimated credits of the rows that would be sent, in their order, each with how many share them."""
+        with self._connection.begin():
+            yield from self._order(batch).prices(self._connection)
+
+    def ask(self, question: Callable[[Connection], Answer]) -> Answer:
+        """Something that the results table knows, without a second session."""
+        with self._connection.begin():
+            return question(self._connection)
+
+    def _order(self, batch: Batch) -> SendingOrder:
+        held = frozenset(held.row_number for held in self._held_of_kept)
+        return SendingOrder(batch, self._choice, self._kept.condition(), held)
 
     _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
 

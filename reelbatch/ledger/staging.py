@@ -6,7 +6,7 @@ with the results table is one query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -73,6 +73,27 @@ class ActionCount:
     rows: int
     credits_estimated: int
     unknown: int  # rows whose rate is not known
+
+    @classmethod
+    def of(cls, action: Action, model: str | None, price: int | None, rows: int) -> ActionCount:
+        """Rows of one price; None: it is not known."""
+        return cls(action, model, rows, rows * (price or 0), rows if price is None else 0)
+
+    @property
+    def price(self) -> int | None:
+        """Of each row, where all have the same."""
+        return None if self.unknown else self.credits_estimated // self.rows
+
+
+def summed(counts: Iterable[ActionCount], *, by_price: bool = False) -> list[ActionCount]:
+    """The same by action and model, and by price where that is asked for."""
+    sums: dict[tuple[Action, str | None, int | None], list[int]] = {}
+    for count in counts:
+        sum_ = sums.setdefault((count.action, count.model, count.price if by_price else None), [0, 0, 0])
+        for place, value in enumerate((count.rows, count.credits_estimated, count.unknown)):
+            sum_[place] += value
+    ordered = sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] or "", item[0][2] or 0))
+    return [ActionCount(action, model, *sum_) for (action, model, _), sum_ in ordered]
 
 
 def create(connection: Connection) -> None:
@@ -255,43 +276,14 @@ def choose(connection: Connection, row_keys: Sequence[RowKey]) -> list[RowKey]:
 
 
 def compare(connection: Connection, batch: Batch, choice: Choice) -> list[ActionCount]:
-    """What `generate` would do, counted by action and model."""
+    """What `generate` would do, counted by action, model and price."""
     named = action(choice).label("action")
-    unknown = func.sum(case((staged.c.credits_estimated.is_(None), 1), else_=0))
     query = (
-        select(
-            named,
-            staged.c.model,
-            func.count(),
-            func.coalesce(func.sum(staged.c.credits_estimated), 0),
-            unknown,
-        )
+        select(named, staged.c.model, staged.c.credits_estimated, func.count())
         .select_from(joined(batch, choice))
-        .group_by(literal_column("1"), staged.c.model)
-        .order_by(literal_column("1"), staged.c.model)
+        .group_by(literal_column("1"), staged.c.model, staged.c.credits_estimated)
     )
-    return [
-        ActionCount(Action(name), model, rows, int(credits_), int(no_rate))
-        for name, model, rows, credits_, no_rate in connection.execute(query)
-    ]
-
-
-def first_to_send(
-    connection: Connection, batch: Batch, choice: Choice, kept: ColumnElement[bool]
-) -> list[ActionCount]:
-    """The rows that a run with a limit sends: the first of the manifest's order, counted by model."""
-    g = generations.c
-    send = select(staged.c.row_number, staged.c.model, staged.c.credits_estimated).select_from(joined(batch, choice))
-    waiting = select(g.row_number, g.model, g.credits_estimated).where(
-        kept, in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None)
-    )
-    both = [send.where(action(choice) == Action.SEND.value), *([] if choice.only_order else [waiting])]
-    rows = union_all(*both).subquery()
-    first = select(rows).order_by(rows.c.row_number).limit(choice.options.limit).subquery()
-    unknown = func.sum(case((first.c.credits_estimated.is_(None), 1), else_=0))
-    query = select(first.c.model, func.count(), func.coalesce(func.sum(first.c.credits_estimated), 0), unknown)
-    found = connection.execute(query.group_by(first.c.model).order_by(first.c.model))
-    return [ActionCount(Action.SEND, model, rows, int(sum_), int(none)) for model, rows, sum_, none in found]
+    return [ActionCount.of(Action(name), *counted) for name, *counted in connection.execute(query)]
 
 
 def gone(connection: Connection, batch: Batch, kept: int) -> int:

@@ -149,21 +149,11 @@ class Kept:
         return and_(generations.c.batch == self.batch, generations.c.in_manifest, within, not_(restaged))
 
     def added_to(self, counts: Iterable[ActionCount], *, staged: bool) -> list[ActionCount]:
-        """What was counted here beside `counts`, by action and model; of a new batch also what is `staged`."""
-        sums: dict[tuple[Action, str | None], list[int]] = {}
-        kept = (((_action(state), model, each), rows) for (state, model, each), rows in self.counts.items())
-        held = (((Action.HELD, model, each), rows) for (model, each), rows in self.held.items())
-        mine = (
-            ActionCount(action, model, rows, rows * (each or 0), rows if each is None else 0)
-            for (action, model, each), rows in chain(kept, held, self.staged.items() if staged else ())
-            if rows
-        )
-        for count in (*counts, *mine):
-            sum_ = sums.setdefault((count.action, count.model), [0, 0, 0])
-            for place, value in enumerate((count.rows, count.credits_estimated, count.unknown)):
-                sum_[place] += value
-        ordered = sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] is not None, item[0][1]))
-        return [ActionCount(action, model, *sum_) for (action, model), sum_ in ordered]
+        """`counts`, and what was counted here by action, model and price; of a new batch also what is `staged`."""
+        kept = (((_action(state), model, price), rows) for (state, model, price), rows in self.counts.items())
+        held = (((Action.HELD, model, price), rows) for (model, price), rows in self.held.items())
+        mine = chain(kept, held, self.staged.items() if staged else ())
+        return [*counts, *(ActionCount.of(*counted, rows) for counted, rows in mine if rows)]
 
 
 def _stats(*columns: Sequence[Any]) -> Counter[tuple[Any, ...]]:

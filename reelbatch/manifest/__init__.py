@@ -11,8 +11,10 @@ from reelbatch.images.inspect import (
 )
 from reelbatch.manifest.manifest import Manifest, open_manifest
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
+from reelbatch.manifest.readers.base import ArrowStream
 
 __all__ = [
+    "ArrowStream",
     "CheckedRows",
     "Checks",
     "ImageInfo",

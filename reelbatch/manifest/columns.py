@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -19,6 +19,15 @@ from reelbatch.model_table import RequestIssue
 _EMPTY_IN_TEMPLATE = RequestIssue(
     "", "", "empty, and the prompt template needs it", "Fill it in, or give the row a prompt of its own."
 )
+
+_NOTHING = RequestIssue(
+    "",
+    "",
+    "a word that scripts write where there is nothing",
+    "Empty the cell if it is not meant.",
+    blocking=False,
+)
+_LONGEST_NOTHING = max(map(len, parsing.NOTHINGS))
 
 
 class Columns(NamedTuple):
@@ -45,6 +54,7 @@ class BatchIssues:
 
     found: defaultdict[int, list[RequestIssue]] = field(default_factory=lambda: defaultdict(list))
     garbled: set[int] = field(default_factory=set)  # rows whose cells can't be taken as they stand
+    odd: list[tuple[int, RequestIssue]] = field(default_factory=list)  # which keeps no row back
 
     def add(self, index: int, finding: RequestIssue, *, garbled: bool = False) -> None:
         """Note that the row at `index` can't be sent."""
@@ -139,6 +149,8 @@ def _templated(prompts: Sequence[str], raw: RawRows, layout: Layout, faults: Bat
     cells = {column: [raw.columns[column][row] for row in rows] for column in template.columns}
     values = {column: [parsing.trimmed(cell) for cell in of] for column, of in cells.items()}
     made = dict(zip(rows, template.fill(values, len(rows)), strict=True))
+    for column, of in values.items():
+        faults.odd += [(rows[place], issue) for place, issue in nothings(column, of)]
     wrong = _unfilled({column: values[column] for column in template.needed}, rows, layout, faults)
     if layout.defaults.get("prompt"):
         made |= dict.fromkeys(wrong, "")
@@ -147,6 +159,15 @@ def _templated(prompts: Sequence[str], raw: RawRows, layout: Layout, faults: Bat
     for row in _unsound("prompt", list(made.values()), rows, faults, but=wrong):
         made[row] = parsing.storable(made[row])
     return [prompt or made[row] for row, prompt in enumerate(prompts)]
+
+
+def nothings(column: str, texts: Sequence[str]) -> Iterator[tuple[int, RequestIssue]]:
+    """The `texts` that are a word which scripts write where there is nothing, by index; it may be meant."""
+    if min(map(len, texts), default=0) > _LONGEST_NOTHING or parsing.NOTHINGS.isdisjoint(texts):
+        return
+    for index, text in enumerate(texts):
+        if text in parsing.NOTHINGS:
+            yield index, _NOTHING._replace(column=column, value=text)
 
 
 def _unfilled(

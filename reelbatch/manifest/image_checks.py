@@ -15,9 +15,10 @@ from reelbatch.images.inspect import (
     ImageInfo,
     ImageKind,
     ImageProblem,
+    ImageUnread,
     ImageUnseen,
     image_kind,
-    inspect_image,
+    opened_image,
     resolve_image,
 )
 from reelbatch.manifest.image_addresses import address_trouble
@@ -27,12 +28,7 @@ from reelbatch.model_table import RequestIssue
 from reelbatch.storage.files import CloudProblem, check, redact_url
 
 _REMEMBERED = 50_000
-_SHORTEST = 32
-"""Pixels of an image's shorter side; below is a tracking pixel or an icon."""
-_LONGEST_RATIO = 20
-_SIZES = (
-    f"Use one whose shorter side has {_SHORTEST} pixels or more, and the longer at most {_LONGEST_RATIO} times that."
-)
+_LET_THROUGH = "It is sent as it is, and the API decides (image_checks: warn)."
 _TOLERANCE = 0.02
 _FEW = 16
 _ENDINGS = ("jpg", "png", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
@@ -49,6 +45,7 @@ class _Verdict(NamedTuple):
     what: str = ""  # "": nothing is wrong
     remedy: str = ""
     unseen: bool = False  # by this machine
+    blocking: bool = True
     stat: tuple[int, int] | None = None  # bytes and time of change in ns, of files on this machine
 
 
@@ -60,6 +57,7 @@ class ImageChecks:
         self._base = base
         self._on_the_web = image_kind(base) is ImageKind.URL
         upload = upload_bound(checks.tier, checks.models.upload_limits)
+        self._lenient = checks.lenient_images
         self._bounds = ImageBounds(schemes=checks.image_schemes, upload=upload)
         self._verdict = lru_cache(_REMEMBERED)(self._look)
 
@@ -100,7 +98,8 @@ class ImageChecks:
         verdict = self._verdict(stated)
         if not verdict.what:
             return None
-        return RequestIssue(column, shown_image(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
+        issue = RequestIssue(column, shown_image(stated), verdict.what, verdict.remedy, unseen=verdict.unseen)
+        return issue._replace(blocking=verdict.blocking)
 
     def _look(self, stated: str) -> _Verdict:
         if not stated:
@@ -117,19 +116,17 @@ class ImageChecks:
 
     def _look_into(self, where: str) -> _Verdict:
         try:
-            info = inspect_image(where, bound=self._bounds.upload)
+            with opened_image(where) as file:
+                info = self._bounds.inspect(file)
+        except ImageUnread as problem:
+            if self._lenient:
+                return _Verdict(None, problem.what, _LET_THROUGH, blocking=False, stat=_stat(where))
+            return _Verdict(None, problem.what, problem.remedy)
         except ImageProblem as problem:
             near = _near(where) if problem.what == "no such file" else None
             remedy = f'Did you mean "{near}"? Names differ by case and signs.' if near else problem.remedy
             return _Verdict(None, problem.what, remedy, isinstance(problem, ImageUnseen))
-        if not _can_be_animated(info):
-            return _Verdict(None, f"{info.width} x {info.height} pixels, which is no picture to animate", _SIZES)
         return _Verdict(info, stat=_stat(where))
-
-
-def _can_be_animated(info: ImageInfo) -> bool:
-    shorter, longer = sorted((info.width, info.height))
-    return shorter >= _SHORTEST and longer <= _LONGEST_RATIO * shorter
 
 
 def _near(path: str) -> str | None:

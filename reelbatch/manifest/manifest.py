@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.column_mapping import Layout, known_columns, plan_layout
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
-from reelbatch.manifest.readers.base import RawRows, Source
+from reelbatch.manifest.readers.base import ArrowStream, RawRows, Source
 from reelbatch.manifest.row_shaping import RowShaper
 from reelbatch.manifest.text_file import open_file
 from reelbatch.manifest.validation import RowChecker
@@ -85,31 +85,45 @@ class Manifest:
 
 
 def open_manifest(
-    source: str | os.PathLike[str] | pd.DataFrame, options: ManifestOptions, checks: Checks
+    source: str | os.PathLike[str] | pd.DataFrame | ArrowStream, options: ManifestOptions, checks: Checks
 ) -> Manifest:
     """Open a manifest and match its columns.
 
     Args:
-        source: a path, any fsspec URL, or a DataFrame.
+        source: a path, any fsspec URL, a DataFrame, or anything with `__arrow_c_stream__` (polars, Arrow, DuckDB).
         options: names of columns, defaults, the prompt's template.
         checks: what rows will be checked against.
 
     Raises:
         ManifestError: the file can't be used as a whole: not there, not readable, columns missing.
     """
+    name, opened = open_source(source, options)
+    return Manifest(opened, plan_layout(redact_url(name), opened.columns, options), checks, name)
+
+
+def open_source(
+    source: str | os.PathLike[str] | pd.DataFrame | ArrowStream, options: ManifestOptions
+) -> tuple[str, Source]:
+    """What a manifest is called, and its columns and cells before any of them is taken for one of ours.
+
+    Raises:
+        ManifestError: as `open_manifest`, but for columns that are missing.
+    """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         _refuse_password(name)
         with _naming(name, "opened"):
-            opened = _open_file(name, options)
-    elif not (hasattr(source, "iloc") and hasattr(source, "columns")):  # pandas is not imported to find out
-        raise ManifestError(f"A {type(source).__name__} is neither a path nor a DataFrame.")
-    else:
+            return name, _open_file(name, options)
+    name = "<DataFrame>"
+    if hasattr(source, "iloc") and hasattr(source, "columns"):  # pandas is not imported to find out
         from reelbatch.manifest.readers.dataframe import FrameSource
 
-        name = "<DataFrame>"
-        opened = FrameSource(source)
-    return Manifest(opened, plan_layout(redact_url(name), opened.columns, options), checks, name)
+        return name, FrameSource(cast("pd.DataFrame", source))
+    if hasattr(source, "__arrow_c_stream__"):
+        from reelbatch.manifest.readers.arrow_stream import ArrowStreamSource
+
+        return name, ArrowStreamSource(source)
+    raise ManifestError(f"A {type(source).__name__} is neither a path nor a DataFrame nor an Arrow table.")
 
 
 def _no_rows(left_out: int) -> Issue:

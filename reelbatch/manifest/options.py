@@ -73,6 +73,7 @@ class Checks:
         rate: credits per second for models whose rate is unknown.
         images: look at image files on this machine.
         image_schemes: of the addresses that images may be fetched from.
+        lenient_images: images of an accepted kind that no library here opens are a warning.
     """
 
     models: ModelTable
@@ -81,6 +82,7 @@ class Checks:
     rate: int | None = None
     images: bool = True
     image_schemes: Sequence[str] = IMAGE_SCHEMES
+    lenient_images: bool = False
 
 
 class CheckedRows(NamedTuple):

@@ -16,15 +16,13 @@ from typing import Any
 from reelbatch.domain import Fingerprint, Issue, Request, Row, RowKey, canonical_json
 from reelbatch.manifest import parsing
 from reelbatch.manifest.column_mapping import Layout
-from reelbatch.manifest.columns import BatchIssues, Columns, clean
+from reelbatch.manifest.columns import BatchIssues, Columns, clean, nothings
 from reelbatch.manifest.image_checks import ImageChecks, shown_image
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
 from reelbatch.manifest.readers.base import BrokenRow, RawRows
 from reelbatch.manifest.settings_cache import TEXTS_IN_JSON, Shape, Shapes, member
 from reelbatch.model_table import RequestIssue
 from reelbatch.row_batch import RowColumns
-
-_LONGEST_NOTHING = max(map(len, parsing.NOTHINGS))
 
 
 class RowChecker:
@@ -88,7 +86,8 @@ class RowChecker:
         if not all(columns.texts["prompt"]):
             missing = RequestIssue("prompt", "", "missing", "Say what is to happen, or set a template or a default.")
             _note_empty(columns.texts["prompt"], missing, faults)
-        self._note_nothings(numbers, columns.texts["prompt"])
+        for index, issue in (*faults.odd, *nothings("prompt", columns.texts["prompt"])):
+            self.notices.add(issue, self._in_file(numbers[index]), per_value=True)
         for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
             for index, finding in self._images.findings(column, stated):
                 if finding.column in faults.columns(index):
@@ -97,15 +96,6 @@ class RowChecker:
                     faults.add(index, finding)
                 else:
                     self.notices.add(finding, self._in_file(numbers[index]))
-
-    def _note_nothings(self, numbers: Sequence[int], prompts: Sequence[str]) -> None:
-        if min(map(len, prompts), default=0) > _LONGEST_NOTHING or parsing.NOTHINGS.isdisjoint(prompts):
-            return
-        what, remedy = "a word that scripts write where there is nothing", "Empty the cell if it is not meant."
-        for number, prompt in zip(numbers, prompts, strict=True):
-            if prompt in parsing.NOTHINGS:
-                issue = RequestIssue("prompt", prompt, what, remedy, blocking=False)
-                self.notices.add(issue, self._in_file(number), per_value=True)
 
     def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         for index, shape in enumerate(columns.shapes):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 from reelbatch.client import Account, Client
+from reelbatch.domain import Batch, Tier
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, accounts, utc_now
 from reelbatch.ledger.accounts import Payer, SeenAccount
+from reelbatch.pipeline.resources import open_client
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, api_of
 
@@ -22,32 +26,86 @@ class KeyRefused(ApiError):  # noqa: N818 - what the API did
     """The API does not accept the key."""
 
 
-async def identify(ledger: Ledger, client: Client, settings: Settings) -> Payer:
-    """Who pays for a run: the account that the API names, else the one that it named last for this key.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """Who pays, and what is known of the account.
+
+    Args:
+        tier: of the account, as the API says or has said last.
+        said: what the API says now; None: it did not answer.
+        refusal: why the API does not accept the key.
+    """
+
+    payer: Payer
+    tier: Tier | None = None
+    said: Account | None = None
+    refusal: str | None = None
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """The settings with the account's tier, where they state none."""
+        return settings if self.tier is None else settings.of_account(self.tier)
+
+
+async def identify(ledger: Ledger, client: Client, settings: Settings) -> Identified:
+    """Who pays: the account that the API names, else the one that it named last for this key."""
+    said = await _said(client, settings)
+    return await asyncio.to_thread(_identified, ledger, settings, said)
+
+
+def ask(ledger: Ledger, settings: Settings) -> Identified:
+    """The same outside of a run: for a plan, or before a question.
 
     Raises:
         KeyRefused: the API does not accept the key.
+        SettingsError: there is no key.
     """
-    known = await asyncio.to_thread(payer, ledger, settings)
-    try:
-        account = await _asked(client, settings)
-    except ApiError as error:
-        if error.status == _UNAUTHORIZED:
-            raise KeyRefused(str(error), status=error.status) from error
-        return known
-    except TimeoutError:
-        return known
+
+    async def asked() -> Account | KeyRefused | None:
+        async with open_client(settings) as client:
+            return await _said(client, settings)
+
+    said = asyncio.run(asked())
+    if isinstance(said, KeyRefused):
+        raise said
+    return _identified(ledger, settings, said)
+
+
+def _identified(ledger: Ledger, settings: Settings, said: Account | KeyRefused | None) -> Identified:
+    """What the API said beside what the table knows, which keeps it. None: it said nothing."""
+    seen, known = _last_seen(ledger, settings), payer(ledger, settings)
+    if isinstance(said, KeyRefused):
+        return Identified(payer=known, refusal=str(said))
+    if said is None:
+        return Identified(payer=known, tier=_tier(None if seen is None else seen.tier))
     if known.key_hash is not None:
-        seen = SeenAccount(
+        told = SeenAccount(
             api=known.api,
             key_hash=known.key_hash,
-            account=account.id,
-            tier=account.tier,
-            credits_=account.credits,
+            account=said.id,
+            tier=said.tier,
+            credits_=said.credits,
             seen_at=utc_now(),
+            period_end=None if said.subscription is None else said.subscription.current_period_end,
         )
-        await asyncio.to_thread(ledger.change, partial(accounts.see, seen=seen))
-    return known._replace(account=account.id)
+        ledger.change(partial(accounts.see, seen=told))
+    return Identified(payer=known._replace(account=said.id), tier=_tier(said.tier), said=said)
+
+
+def needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str | None:
+    """Why nothing is sent while nobody knows whose account it is."""
+    if bound is not None and bound.account:
+        return f'batch "{batch}" belongs to account {bound.account}'
+    return None if settings.budget is None else "a budget is set, which is counted by account"
+
+
+async def _said(client: Client, settings: Settings) -> Account | KeyRefused | None:
+    """The account; None where the API did not name it in time."""
+    try:
+        return await _asked(client, settings)
+    except ApiError as error:
+        return KeyRefused(str(error), status=error.status) if error.status == _UNAUTHORIZED else None
+    except TimeoutError:
+        return None
 
 
 async def _asked(client: Client, settings: Settings) -> Account:
@@ -61,13 +119,22 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, ApiError) and (error.status is None or error.status >= 500 or error.status == 429)  # noqa: PLR2004 - HTTP
 
 
+def _tier(said: str | None) -> Tier | None:
+    """A tier that we know; what another word allows is not known."""
+    return next((tier for tier in get_args(Tier) if tier == said), None)
+
+
 def payer(ledger: Ledger, settings: Settings) -> Payer:
     """Who pays for a run with these settings, as far as the table knows; the API is not asked."""
+    seen = _last_seen(ledger, settings)
+    return Payer(api_of(settings.base_url), None if seen is None else seen.account, hash_of_key(ledger, settings))
+
+
+def _last_seen(ledger: Ledger, settings: Settings) -> SeenAccount | None:
     api, key_hash = api_of(settings.base_url), hash_of_key(ledger, settings)
-    known = (
-        None if key_hash is None else ledger.read(lambda connection: accounts.last_seen(connection, api, key_hash))
-    )
-    return Payer(api, None if known is None else known.account, key_hash)
+    if key_hash is None:
+        return None
+    return ledger.read(lambda connection: accounts.last_seen(connection, api, key_hash))
 
 
 def hash_of_key(ledger: Ledger, settings: Settings) -> str | None:

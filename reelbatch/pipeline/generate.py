@@ -88,6 +88,7 @@ async def submit_all(context: RunContext, submit: SubmitChunk | None = None, *, 
     """
     with old_objects_spared():
         await _submit_all(context, submit or context.submit, _bounded(context, limit))
+    context.submitter.sender.refusals.conclude()
 
 
 def _bounded(context: RunContext, limit: int | None) -> int | None:

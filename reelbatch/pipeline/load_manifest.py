@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, manifest_lock, orders, runs, utc_now
+from reelbatch.ledger import Ledger, manifest_lock, orders, runs, samples, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.findings import Findings
 from reelbatch.pipeline.plan import (
-    Findings,
     GenerateOptions,
     Plan,
     batch_name,
+    foresee,
     make_plan,
     manifest_of,
     origin_of,
     plan_from_json,
-    refuse_problems,
-    refuse_unusable,
 )
+from reelbatch.pipeline.plan_refusals import refuse_problems, refuse_unusable
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.printable import one_line
 from reelbatch.settings import Settings
@@ -61,14 +61,17 @@ async def load_manifest(context: RunContext, options: GenerateOptions) -> None:
         LedgerUnusable: the batch belongs to another API.
     """
     try:
-        await _join_or_read(context, options)
+        plan = await _join_or_read(context, options)
     except NotAgreed as refusal:
         context.decline(refusal)
-    else:
-        await asyncio.to_thread(_choose, context, options.send)
+        return
+    await asyncio.to_thread(_choose, context, options.send)
+    if plan is not None:
+        await asyncio.to_thread(context.planned, plan, options.send.limit)
 
 
-async def _join_or_read(context: RunContext, options: GenerateOptions) -> None:
+async def _join_or_read(context: RunContext, options: GenerateOptions) -> Plan | None:
+    """The plan; None where the run was stopped while it waited."""
     settings, ledger, scope = context.settings, context.ledger, context.scope
     digest = await asyncio.to_thread(digest_of, options, settings)
     wanted = manifest_lock.Load(scope.batch, scope.run_id, digest, utc_now())
@@ -78,18 +81,17 @@ async def _join_or_read(context: RunContext, options: GenerateOptions) -> None:
             case manifest_lock.Joined(found):
                 plan = replace(plan_from_json(found), max_credits=settings.max_credits, joined=True)
                 await asyncio.to_thread(context.agree, plan)
-                context.planned(plan)
-                return
+                return plan
             case manifest_lock.Mine():
                 if (read := await _read(context, options, wanted)) is not None:
-                    context.planned(read)
-                    return
+                    return read
             case manifest_lock.Wait():
                 if not told:
                     _log.info('Another worker is reading a manifest into batch "%s"; waiting.', one_line(scope.batch))
                     told = True
                 await context.submitter.limiter.sleep(_ASK_EVERY_S)
                 await asyncio.to_thread(ledger.recover, timedelta(seconds=settings.lease_s))
+    return None
 
 
 async def _read(context: RunContext, options: GenerateOptions, wanted: manifest_lock.Load) -> Plan | None:
@@ -153,7 +155,7 @@ def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: Load
         refuse_unusable(manifest, findings, comparison)
         if options.strict:
             refuse_problems(manifest, findings)
-        made = make_plan(manifest, batch, settings, findings, comparison)
+        made = foresee(make_plan(manifest, batch, settings, findings, comparison), staged, comparison, settings)
         if who.agree is not None:
             who.agree(made)
         ledger.change(lambda connection: runs.open_batch(connection, batch, payer_, manifest.base))
@@ -170,6 +172,9 @@ def _choose(context: RunContext, options: SendOptions) -> None:
     state.scope = state.scope._replace(
         order=_NO_ORDER if only and number is None else number, only_order=only, repeats=options.repeats
     )
+    if options.pilot is not None:
+        chosen = partial(samples.sample, scope=state.scope, rows=options.pilot)
+        state.scope = state.scope._replace(sample=context.ledger.read(chosen))
     context.submitter.sender.repeats = options.repeats
     # The machine that read the manifest may have it elsewhere; this one has its images beside its own copy.
     read_from = context.ledger.read(partial(runs.base_of, batch=batch))
@@ -186,7 +191,8 @@ def digest_of(options: GenerateOptions, settings: Settings) -> str:
         "manifest": settings.manifest.model_dump(mode="json"),
         "models": load_models(settings.models).model_dump(mode="json"),
         "checks": [settings.tier, settings.model_profile, settings.rate, sorted(settings.image_schemes)],
-        "send": asdict(replace(options.send, limit=None)),
+        "image_checks": settings.image_checks,
+        "send": asdict(replace(options.send, limit=None, pilot=None)),
         "strict": options.strict,
     }
     whole = hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode())

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reelbatch.domain import Batch, Issue, Row, RowKey
-from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.domain import Batch, RowKey
+from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
-from reelbatch.ledger import Comparison, Ledger, Origin, in_memory
+from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.ledger.staging import ActionCount
-from reelbatch.manifest import Checks, Manifest, ManifestOptions, open_manifest
-from reelbatch.model_table import DEFAULT_MODEL, ModelTable, load_models
-from reelbatch.pipeline.account import payer
+from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
+from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
+from reelbatch.pipeline.account import ask, payer
+from reelbatch.pipeline.dollars import rate_of
+from reelbatch.pipeline.duration import Duration
+from reelbatch.pipeline.findings import Findings
+from reelbatch.pipeline.outlook import outlook
+from reelbatch.pipeline.plan_refusals import refuse_unusable
+from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import table_is_new, table_shown
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
-Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
+    from reelbatch.pipeline.funds import Funds
 
-KEYS_SHOWN = 10
-KEPT_PROBLEMS = 1000
-"""Problems and warnings that are listed; beyond that they are only counted."""
+Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
+
+MOST_IN_PILOT = 1000
+HELD_LISTED = 1000
+"""Rows that are held, by name; beyond that they are only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +52,12 @@ class GenerateOptions:
 
 
 def send_options(
-    *, regenerate: str = "none", rows: Iterable[str] | None = None, repeats: str = "hold", limit: int | None = None
+    *,
+    regenerate: str = "none",
+    rows: Iterable[str] | None = None,
+    repeats: str = "hold",
+    limit: int | None = None,
+    pilot: int | None = None,
 ) -> SendOptions:
     """Which rows are sent, by the words of the command line.
 
@@ -59,35 +73,21 @@ def send_options(
         row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
         repeats=RepeatPolicy(repeats),
         limit=limit,
+        pilot=pilot,
     )
+    _check_pilot(pilot, limit)
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
 
 
-@dataclass(slots=True)
-class Findings:
-    """What the checks said, gathered while the manifest streams by."""
-
-    rows: int = 0
-    problem_count: int = 0
-    warning_count: int = 0
-    problems: list[Issue] = field(default_factory=list)
-    warnings: list[Issue] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)  # models that estimates of rows without a model took
-    left_out: int = 0  # rows that `where` did not let through
-
-    def gather(self, manifest: Manifest) -> Iterator[Sequence[Row]]:
-        """Pass the manifest's rows on, and keep what was found."""
-        for checked in manifest.batches():
-            self.rows += len(checked.rows)
-            self.problem_count += len(checked.problems)
-            self.warning_count += len(checked.warnings)
-            self.problems += checked.problems[: KEPT_PROBLEMS - len(self.problems)]
-            self.warnings += checked.warnings[: KEPT_PROBLEMS - len(self.warnings)]
-            self.assumed += checked.assumed
-            self.left_out += checked.left_out
-            yield checked.rows
+def _check_pilot(pilot: int | None, limit: int | None) -> None:
+    if pilot is None:
+        return
+    if limit is not None:
+        raise SettingsError("--pilot says how many rows are sent: leave --limit out")
+    if not 1 <= pilot <= MOST_IN_PILOT:
+        raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,8 @@ class ModelEstimate:
     unknown: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Plan(ReportView):
     """What `generate` would do. Credits are integers; dollars None where no rate is set."""
 
     manifest: str
@@ -126,7 +126,7 @@ class Plan:
     dollars: float | None
     max_credits: int | None
     by_model: list[ModelEstimate]
-    problems: list[str]
+    problems: list[str]  # one for each cause
     warnings: list[str]
     problem_count: int
     warning_count: int
@@ -136,37 +136,91 @@ class Plan:
     results: str = ""  # the results table: a file's whole path, or a URL without its password
     results_is_new: bool = False  # there is no such file yet
     left_out: int = 0  # rows of the manifest that `where` does not let through
+    funds: Funds | None = None  # of the account, where it was asked
+    pilot: int | None = None  # rows of a sample, which are all that is sent now
+    observed_rows: int = 0  # of those of unknown rate: such videos were charged before
+    credits_observed: int = 0  # what these would cost by that; no part of the estimate
+    observed_models: list[str] = field(default_factory=list)
+    causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
+    unlisted: int = 0  # problems of which no cause is listed
+    requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
+    duration: Duration | None = None
+    cap: Reach | None = None  # how far what is left of max_credits reaches
+    cap_left: int | None = None  # what is left of max_credits
+
+    @property
+    def observed(self) -> str:
+        """What is known of rows of unknown rate all the same, in words; nothing where nothing is."""
+        if not self.observed_rows:
+            return ""
+        which = f"{self.observed_rows:,} of them" if self.observed_rows < self.unknown_rate else "they"
+        models = either(self.observed_models)
+        return f"; {which} would cost {self.credits_observed:,} by what {models} was charged before (observed)"
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        known = asdict(replace(self, funds=None))
+        del known["funds"], known["cap_left"]
+        if self.cap is not None:
+            known["cap"] = {"left": self.cap_left, "covers": asdict(self.cap)}
+        return known if self.funds is None else {**known, **self.funds.as_json()}
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        names = ("send", "skip", "changed", "held_rows", "failed", "in_doubt", "invalid", "left_out", "gone")
+        counts = {name: getattr(self, name) for name in ("rows", *names, "credits_estimated", "dollars")}
+        return Facts(f"plan of {self.manifest} as batch {self.batch}", counts, [*self.problems, *self.warnings])
 
 
 def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
     known = json.loads(text)
-    models = [ModelEstimate(**model) for model in known.pop("by_model")]
-    return Plan(**known, by_model=models)
+    known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
+    if known.get("duration"):
+        known["duration"] = Duration(**known["duration"])
+    if cap := known.get("cap"):
+        known |= {"cap": Reach(**cap["covers"]), "cap_left": cap["left"]}
+    return Plan(**known)
 
 
-def plan(options: GenerateOptions, settings: Settings) -> Plan:
-    """Check the manifest and compare it with the results table; spends nothing and changes nothing.
+def plan(
+    options: GenerateOptions,
+    settings: Settings,
+    told: Callable[[int], None] | None = None,
+    *,
+    asks_account: bool = False,
+) -> Plan:
+    """Check the manifest and compare it with the results table; spends nothing and changes no row.
+
+    With `asks_account` the API is asked how far the balance reaches, and by which tier rows are checked.
+
+    `told` hears how many rows were read so far.
 
     Raises:
+        KeyRefused: the API does not accept the key.
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    manifest = manifest_of(options, settings)
-    batch = batch_name(options.batch, manifest)
-    findings = Findings()
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
-        origin = origin_of(manifest, payer(ledger, settings))
-        with ledger.staged(findings.gather(manifest), batch, options.send, origin) as staged:
+        who = ask(ledger, settings) if asks_account else None
+        stated = settings if who is None else who.applied_to(settings)
+        manifest = manifest_of(options, stated)
+        batch = batch_name(options.batch, manifest)
+        findings = Findings(told)
+        payer_ = payer(ledger, stated) if who is None else who.payer
+        with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
             comparison = staged.compare(batch)
             refuse_unusable(manifest, findings, comparison)
-            return make_plan(manifest, batch, settings, findings, comparison)
+            made = make_plan(manifest, batch, stated, findings, comparison)
+            made = foresee(made, staged, comparison, stated)
+            if who is None:
+                return made
+            from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
+
+            rows = ToSend.of(made, lambda: list(staged.prices(batch)))
+            return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 
 def manifest_of(options: GenerateOptions, settings: Settings) -> Manifest:
@@ -205,6 +259,7 @@ def checks_of(settings: Settings) -> Checks:
         profile=settings.model_profile,
         rate=settings.rate,
         image_schemes=settings.image_schemes,
+        lenient_images=settings.image_checks == "warn",
     )
 
 
@@ -230,58 +285,6 @@ def options_of(settings: Settings) -> ManifestOptions:
     )
 
 
-def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """A key names one row, and rows that are named are there.
-
-    Raises:
-        ManifestError: two rows have the same key, or keys were named that the manifest does not have.
-    """
-    _refuse_duplicates(manifest, findings, comparison)
-    _refuse_unknown_keys(manifest, comparison)
-
-
-def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """Lists them all, and whatever else is wrong."""
-    if not comparison.duplicates:
-        return
-    lines = []
-    for duplicate in comparison.duplicates:
-        rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers)))
-        lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
-    lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
-    lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
-    if findings.problem_count:
-        lines += [f"There are {findings.problem_count} more problems:", *_problem_lines(findings)]
-    raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
-
-
-def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
-    if unknown := comparison.unknown_keys:
-        names = ", ".join(unknown[:KEYS_SHOWN]) + (
-            f" and {len(unknown) - KEYS_SHOWN} more" if len(unknown) > KEYS_SHOWN else ""
-        )
-        raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
-
-
-def _problem_lines(findings: Findings) -> list[str]:
-    lines = [f"  {problem}" for problem in findings.problems]
-    if more := findings.problem_count - len(lines):
-        lines.append(f"  and {more} more")
-    return lines
-
-
-def refuse_problems(manifest: Manifest, findings: Findings) -> None:
-    """With `--strict`, one bad row is enough.
-
-    Raises:
-        ManifestError: lists every problem.
-    """
-    if not findings.problem_count:
-        return
-    lines = [f"{manifest.name}: {findings.problem_count} problems, nothing is sent:", *_problem_lines(findings)]
-    raise ManifestError(*lines)
-
-
 def make_plan(
     manifest: Manifest, batch: Batch, settings: Settings, findings: Findings, comparison: Comparison
 ) -> Plan:
@@ -300,7 +303,7 @@ def make_plan(
         rows=findings.rows,
         **by_action,
         beyond_limit=comparison.beyond_limit,
-        held=[held.as_json() for held in comparison.held[:KEPT_PROBLEMS]],
+        held=[held.as_json() for held in comparison.held[:HELD_LISTED]],
         order=None if comparison.order is None else str(comparison.order),
         gone=comparison.gone,
         credits_estimated=credits_,
@@ -312,12 +315,24 @@ def make_plan(
         by_model=models,
         problems=[str(problem) for problem in findings.problems],
         warnings=[str(warning) for warning in findings.warnings] + same,
-        problem_count=findings.problem_count,
+        problem_count=findings.problems.count,
         warning_count=findings.warning_count + len(same),
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
         left_out=findings.left_out,
+        observed_rows=comparison.observed.rows,
+        credits_observed=comparison.observed.credits,
+        observed_models=list(comparison.observed.models),
+        causes=[cause.as_json() for cause in findings.problems],
+        unlisted=findings.problems.unlisted,
+        pilot=comparison.pilot,
     )
+
+
+def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings: Settings) -> Plan:
+    """The plan with what is to be expected of the run; asked for while the manifest is staged."""
+    ahead = outlook(staged, comparison, made.batch, settings)
+    return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap, cap_left=ahead.cap_left)
 
 
 def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:
@@ -339,5 +354,7 @@ def _same_request(first: int, last: int) -> str:
 
 
 def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:
-    per_credit = settings.dollar_rate(models.dollars_per_credit)
-    return None if per_credit is None else round(models.dollars(credits_, per_credit=per_credit), 2)
+    if settings.dollars_per_credit is not None:
+        return round(models.dollars(credits_, per_credit=settings.dollars_per_credit), 2)
+    rate = rate_of(settings)
+    return None if rate is None else rate.of(credits_)

@@ -11,7 +11,7 @@ from functools import partial
 from reelbatch.client import Client, Video
 from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, in_doubt, rescue_files, utc_now
+from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, utc_now
 from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
 from reelbatch.ledger.runs import user_name
 from reelbatch.pipeline.reconcile_list import ListEntry
@@ -51,9 +51,17 @@ class Rules:
 
 
 def open_doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
-    """Rows in doubt, without what their images' addresses have of secrets."""
-    found = ledger.read(partial(in_doubt.doubts, batch=batch))
+    """Rows in doubt, without what their images' addresses have of secrets. `batch` None: none of archived batches."""
+    found = _doubts(ledger, batch)
     return [replace(doubt, image_path=redact_url(doubt.image_path)) for doubt in found]
+
+
+def _doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
+    found = ledger.read(partial(in_doubt.doubts, batch=batch))
+    if batch is not None or not found:
+        return found
+    current = frozenset(ledger.read(queries.current_batches))
+    return [doubt for doubt in found if doubt.batch in current]
 
 
 def is_known(ledger: Ledger, batch: Batch, finding: ListEntry) -> bool:
@@ -201,7 +209,7 @@ async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, 
     `told` is called with how many there are, again when that changes.
     """
     said = 0
-    while left := len(ledger.read(partial(in_doubt.doubts, batch=batch))):
+    while left := len(_doubts(ledger, batch)):
         if left != said:
             told(left)
             said = left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,13 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, queries, reruns, runs
 from reelbatch.ledger.reruns import RerunCount, Selection
 from reelbatch.model_table import load_models
+from reelbatch.pipeline.account import ask
+from reelbatch.pipeline.funds import Funds, ToSend, by_price, funds_of
 from reelbatch.pipeline.generate import RunSteps, carry_out
 from reelbatch.pipeline.resources import the_batch
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
 _LEFT_ALONE = {
@@ -30,8 +33,8 @@ _LEFT_ALONE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RerunPlan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RerunPlan(ReportView):
     """What a rerun would do. Credits are integers."""
 
     batch: Batch
@@ -42,10 +45,18 @@ class RerunPlan:
     left_alone: list[str]
     credits_assumed: int = 0  # of the estimate: rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
+    funds: Funds | None = None  # of the account, where it was asked
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        known = asdict(replace(self, funds=None))
+        del known["funds"]
+        return known if self.funds is None else {**known, **self.funds.as_json()}
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        money = {"credits_estimated": self.credits_estimated, "unknown_rate": self.unknown_rate}
+        return Facts(f"rerun of batch {self.batch}", {"send": self.send, **money}, self.left_alone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +131,20 @@ def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | 
     )
 
 
+def preview_with_account(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | None) -> RerunPlan:
+    """The same, with what the API says of the account.
+
+    Raises:
+        KeyRefused: the API does not accept the key.
+    """
+    who = ask(ledger, settings)
+    stated = who.applied_to(settings)
+    made = preview(ledger, chosen, stated, limit)
+    costs = partial(reruns.costs, selection=chosen, limit=limit)
+    rows = ToSend.of(made, lambda: by_price(ledger.read(costs)))
+    return replace(made, funds=funds_of(ledger, stated, chosen.batch, who, rows))
+
+
 async def choose_failed_rows(context: RunContext, chosen: Selection, limit: int | None) -> RerunPlan:
     """The chosen rows become pending, unless somebody does not agree: then the run is stopped.
 
@@ -131,8 +156,8 @@ async def choose_failed_rows(context: RunContext, chosen: Selection, limit: int 
     except NotAgreed as refusal:
         context.decline(refusal)
         return plan
-    context.planned(plan)
     await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
+    await asyncio.to_thread(context.planned, plan, limit)
     return plan
 
 

@@ -65,7 +65,7 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
 
 
 def the_batch(ledger: Ledger, stated: str | None) -> Batch:
-    """The batch that is named, or the only one there is.
+    """The batch that is named, or the only one that is not archived.
 
     Raises:
         SettingsError: there is no such batch, or more than one to choose from.
@@ -74,17 +74,20 @@ def the_batch(ledger: Ledger, stated: str | None) -> Batch:
     from reelbatch.ledger import queries
 
     known = ledger.read(queries.batch_names)
-    if stated is None and len(known) == 1:
-        return known[0]
     if stated in known:
         return Batch(stated)
     if stated is not None:
         raise _no_such_batch(stated, known)
-    raise SettingsError(f"--batch says which batch; the results table has: {', '.join(known) or 'none'}")
+    current = ledger.read(queries.current_batches)
+    if len(current) == 1:
+        return current[0]
+    archived = " (all of them archived)" if known and not current else ""
+    names = ", ".join(current or known) or "none"
+    raise SettingsError(f"--batch says which batch; the results table has: {names}{archived}")
 
 
 def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
-    """The batch that is named, or all of the table.
+    """The batch that is named, or all of the table that are not archived.
 
     Raises:
         SettingsError: there is no such batch.
@@ -92,9 +95,9 @@ def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
     from reelbatch.domain import Batch
     from reelbatch.ledger import queries
 
-    known = ledger.read(queries.batch_names)
     if stated is None:
-        return known
+        return ledger.read(queries.current_batches)
+    known = ledger.read(queries.batch_names)
     if stated not in known:
         raise _no_such_batch(stated, known)
     return [Batch(stated)]

@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING
 
 from reelbatch.client import Client
 from reelbatch.client.outcome import Policy
-from reelbatch.domain import Batch, Request, RunId
+from reelbatch.domain import Batch, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.bounds import ImageBounds, upload_bound
-from reelbatch.ledger import Ledger, accounting, accounts, claims, runs, utc_now
+from reelbatch.ledger import Ledger, accounts, claims, queries, runs, utc_now
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
 from reelbatch.model_table import load_models
-from reelbatch.pipeline.account import KeyRefused, identify, payer
+from reelbatch.pipeline.account import Identified, identify, needs_account, payer
+from reelbatch.pipeline.duration import render_window
+from reelbatch.pipeline.funds import ToSend, by_price, funds_of, rate_doubts
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
-from reelbatch.pipeline.settle import keep_count, render_window
+from reelbatch.pipeline.run_progress import Progress, progress_of
+from reelbatch.pipeline.settle import keep_count
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import Settler
 from reelbatch.submit import (
@@ -58,22 +61,6 @@ class Assignment:
     rerun: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """A glance at a run. Credits are integers, times seconds."""
-
-    rows: int
-    done: int
-    in_flight: int
-    slowed_to: int | None  # creates in flight that the API asked for, where that is fewer than the setting
-    rows_per_second: float
-    seconds_left: float | None
-    credits_charged: int
-    credits_worst_case: int  # of this run: charged + reserved + in doubt
-    in_doubt: int
-    failed: int
-
-
 @dataclass(slots=True)
 class RunState:
     """What changes while a run goes on."""
@@ -95,7 +82,7 @@ class RunContext:
     client: Client
     submitter: Submitter
     assignment: Assignment
-    payer: Payer
+    who: Identified
     cleared_up: int  # rows that were in doubt when the run began
     listener: RunListener
     state: RunState
@@ -106,9 +93,14 @@ class RunContext:
         return self.assignment.batch
 
     @property
+    def payer(self) -> Payer:
+        """Who pays for it."""
+        return self.who.payer
+
+    @property
     def scope(self) -> Scope:
         """The rows that the run takes."""
-        return self.state.scope
+        return self.state.scope._replace(most=self.submitter.sender.refusals.most)
 
     @property
     def stats(self) -> RunStats:
@@ -127,10 +119,18 @@ class RunContext:
         """Nothing is sent, since nobody agreed to it."""
         self.submitter.stop(ExitReason.DECLINED if refusal.asked else ExitReason.NOT_AGREED, str(refusal))
 
-    def planned(self, plan: Plan | RerunPlan) -> None:
-        """The rows to send are in the table; whoever listens is told before anything is sent."""
-        self.state.plan = plan
-        self.listener.planned(plan)
+    def planned(self, plan: Plan | RerunPlan, limit: int | None = None) -> None:
+        """The rows to send are in the table; whoever listens is told before anything is sent, with what it may cost.
+
+        With `limit` no more rows than that are sent.
+        """
+        wanted = self.state.scope  # also what is too dear, which counts as not covered
+        costs = partial(self.ledger.read, partial(queries.costs, scope=wanted, limit=limit))
+        rows = ToSend.of(plan, lambda: by_price(costs())) if wanted.sample is None else ToSend.those(costs())
+        funds = funds_of(self.ledger, self.settings, self.batch, self.who, rows)
+        told = replace(plan, funds=funds)
+        self.state.plan = told
+        self.listener.planned(told)
 
     async def submit(self, first: int, last: int) -> int:
         """Send the pending rows with these row numbers; returns how many this worker took."""
@@ -144,21 +144,7 @@ class RunContext:
 
     def progress(self) -> Progress:
         """A glance at this run."""
-        stats, limiter, rows = self.stats, self.submitter.limiter, self.state.rows_to_send
-        running = time.monotonic() - (stats.first_sent or self.state.started)
-        rate = stats.done / running if running > 0 else 0.0
-        return Progress(
-            rows=rows,
-            done=stats.done,
-            in_flight=limiter.in_flight,
-            slowed_to=limiter.allowed if limiter.slowed else None,
-            rows_per_second=rate,
-            seconds_left=max(0, rows - stats.done) / rate if rate else None,
-            credits_charged=stats.credits_charged,
-            credits_worst_case=stats.credits_charged + stats.credits_reserved + stats.credits_in_doubt,
-            in_doubt=stats.in_doubt,
-            failed=stats.rejected + stats.invalid + stats.unsent,
-        )
+        return progress_of(self.stats, self.submitter.limiter, self.state)
 
 
 _current: ContextVar[RunContext | None] = ContextVar("context", default=None)
@@ -190,19 +176,10 @@ async def open_run(ledger: Ledger, settings: Settings, assignment: Assignment) -
     run = runs.Run(run_id, assignment.batch, assignment.command, settings.max_credits, utc_now())
     async with open_client(settings) as client:
         await ledger.write(runs.start, run)
-        await asyncio.to_thread(_rate_doubts, ledger, settings, assignment.batch)
-        context = RunContext(
-            settings=settings,
-            ledger=ledger,
-            client=client,
-            submitter=_submitter(ledger, client, settings, run_id),
-            assignment=assignment,
-            payer=known,
-            cleared_up=0,
-            listener=listening.get(),
-            state=RunState(Scope(assignment.batch, run_id, assignment.rerun)),
-        )
+        context: RunContext | None = None
         try:
+            who = await identify(ledger, client, settings)
+            context = await asyncio.to_thread(_context, ledger, client, settings, (assignment, run_id, who))
             async with _background(context):
                 context.listener.started(context)
                 context = await _identified(context)
@@ -210,9 +187,29 @@ async def open_run(ledger: Ledger, settings: Settings, assignment: Assignment) -
                     async with _brake(context).shared():
                         yield context
         finally:
-            await _end(ledger, run_id, context.stats)
+            await _end(ledger, run_id, RunStats() if context is None else context.stats)
     if context.stats.crash is not None:
         raise context.stats.crash
+
+
+def _context(
+    ledger: Ledger, client: Client, stated: Settings, whose: tuple[Assignment, RunId, Identified]
+) -> RunContext:
+    """What the steps of a run work with; the account's tier counts where none is stated."""
+    assignment, run_id, who = whose
+    settings = who.applied_to(stated)
+    rate_doubts(ledger, settings, assignment.batch, who.payer)
+    return RunContext(
+        settings=settings,
+        ledger=ledger,
+        client=client,
+        submitter=_submitter(ledger, client, settings, run_id),
+        assignment=assignment,
+        who=who,
+        cleared_up=0,
+        listener=listening.get(),
+        state=RunState(Scope(assignment.batch, run_id, assignment.rerun)),
+    )
 
 
 def _brake(context: RunContext) -> SharedBrake:
@@ -247,39 +244,30 @@ async def _background(context: RunContext) -> AsyncIterator[None]:
 
 
 async def _identified(context: RunContext) -> RunContext:
-    """The run with its payer, and with doubts cleared up that the API knows more of by now.
+    """The run on a batch that is its payer's, and with doubts cleared up that the API knows more of by now.
 
-    A bad key stops the run here, and so does not knowing whose batch it is.
+    A bad key stops the run here, and so does not knowing whose batch or budget it is.
 
     Raises:
         LedgerUnusable: the batch belongs to another account.
         LedgerError: the table could not be read or written.
     """
     ledger, client, settings, batch = context.ledger, context.client, context.settings, context.batch
-    try:
-        who = await identify(ledger, client, settings)
-    except KeyRefused as refusal:
-        context.submitter.stop(ExitReason.BAD_KEY, str(refusal))
+    if context.who.refusal is not None:
+        context.submitter.stop(ExitReason.BAD_KEY, context.who.refusal)
         return context
+    await ledger.write(
+        runs.note_balance, runs.Payment(context.scope.run_id, context.payer.api, context.payer.key_hash)
+    )
     bound = await asyncio.to_thread(ledger.read, partial(payer_of, batch=batch))
-    if bound is not None and bound.account and who.account is None:
-        why = f'the API did not say whose key this is, and batch "{batch}" belongs to account {bound.account}'
-        context.submitter.stop(ExitReason.NO_ACCOUNT, why)
-    await asyncio.to_thread(ledger.read, partial(runs.check_batch, batch=batch, payer=who))
+    if context.payer.account is None and (why := needs_account(settings, bound, batch)) is not None:
+        context.submitter.stop(ExitReason.NO_ACCOUNT, f"the API did not say whose key this is, and {why}")
+    await asyncio.to_thread(ledger.read, partial(runs.check_batch, batch=batch, payer=context.payer))
     if context.submitter.limiter.closed:
-        return replace(context, payer=who)
+        return context
+    await asyncio.to_thread(ledger.change, partial(accounts.bind, batch=batch, payer=context.payer))
     cleared_up = await ask_about_noted_ids(ledger, client, settings, [batch])
-    return replace(context, payer=who, cleared_up=cleared_up)
-
-
-def _rate_doubts(ledger: Ledger, settings: Settings, batch: Batch) -> None:
-    """What was of unknown rate when it was sent may be known by now, from the table of models or by `rate`."""
-
-    def estimate(request: Request) -> int | None:
-        models = load_models(settings.models)
-        return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
-
-    ledger.change(lambda connection: accounting.rate(connection, batch, estimate))
+    return replace(context, cleared_up=cleared_up)
 
 
 def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
@@ -300,6 +288,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         max_wait_s=settings.retry_max_wait_s,
         policy=Policy(settings.server_errors, settings.bad_gateway_wait_s),
         max_credits=settings.max_credits,
+        budget=settings.budget,
         halts_on_drift=settings.price_drift == "halt",
         lease_s=settings.lease_s,
         identical_rejections=settings.identical_rejections,
@@ -315,7 +304,8 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
 def _image_bounds(settings: Settings) -> ImageBounds:
     """What may be fetched and uploaded for a row."""
     upload = upload_bound(settings.tier, load_models(settings.models).upload_limits)
-    return ImageBounds(schemes=settings.image_schemes, upload=upload)
+    unread = settings.image_checks == "warn"
+    return ImageBounds(schemes=settings.image_schemes, upload=upload, unread=unread)
 
 
 def _rate_limiter(ledger: Ledger, settings: Settings) -> RateLimiter | None:

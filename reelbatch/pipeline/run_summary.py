@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Batch, RowState, RunId
+from reelbatch.domain import Batch, RowKey, RowState, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, orders, queries, utc_now
+from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
-from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.ledger.selection import RepeatPolicy, Scope
+from reelbatch.pipeline.advice import advice
+from reelbatch.pipeline.funds import Funds, budget_left
+from reelbatch.pipeline.pilot import Pilot, pilot_of
 from reelbatch.pipeline.plan import Plan
+from reelbatch.pipeline.prices import drifted_in
 from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.printable import markdown
+from reelbatch.report_view import Facts, ReportView
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
+from reelbatch.submit.refusals import TOO_DEAR_CODE
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.export import Exported
@@ -26,8 +33,8 @@ if TYPE_CHECKING:
 FAILED_ROWS_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunReport(ReportView):
     """A run that has ended. `status` is the whole batch; the rest is this run's own doing."""
 
     batch: Batch
@@ -55,6 +62,12 @@ class RunReport:
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
+    drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
+    funds: Funds | None = None  # what the run could spend when it began
+    budget: BudgetLeft | None = None  # how the budget stands now
+    pilot: Pilot | None = None  # what the sample says of the rest
+    too_dear_rows: int = 0  # rows that cost more than the budget of a whole period
+    too_dear: list[RowKey] = field(default_factory=list)  # the first of them
 
     @property
     def unsent_otherwise(self) -> dict[str, int]:
@@ -63,8 +76,13 @@ class RunReport:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether something ended the run before its rows did."""
-        return self.exit_reason is not ExitReason.DONE
+        """Whether something ended the run before its rows did; rows that wait for a budget are as they should be."""
+        return self.exit_reason not in {ExitReason.DONE, ExitReason.BUDGET}
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the same command sends, now or when there is a budget for them."""
+        return self.status.to_send - self.held_rows - self.too_dear_rows
 
     @property
     def exit_code(self) -> int:
@@ -74,10 +92,19 @@ class RunReport:
                 return 130
             case ExitReason.DECLINED:
                 return 0
-            case ExitReason.DONE:
+            case ExitReason.DONE | ExitReason.BUDGET:
                 held = self.held_rows and self.repeats is RepeatPolicy.HOLD
-                return 1 if self.status.needs_attention or self.unsent_otherwise or held else 0
+                left = self.status.needs_attention or self.unsent_otherwise or held or self.too_dear_rows
+                return 1 if left else 0
         return 3
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        own = {"exit_reason": self.exit_reason.value, "sent": self.sent, "submitted": self.submitted}
+        more = {"credits_charged": self.credits_charged, "held_rows": self.held_rows, "exit_code": self.exit_code}
+        states = {state.value: rows for state, rows in self.status.states.items()}
+        said = [self.message] if self.message else []
+        return Facts(f"run {self.run_id} of batch {self.batch}", {**own, **more, **states}, [*said, *advice(self)])
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -102,10 +129,15 @@ class RunReport:
             "shared_ids": [shared._asdict() for shared in self.shared_ids],
             "odd_figure_rows": self.odd_figure_rows,
             "odd_figures": [asdict(odd) for odd in self.odd_figures],
-            "price_drift": self.dearer,
+            "price_drift": [*self.dearer, *self.drifted],
             "credits_assumed": self.credits_assumed,
             "assumed_models": self.assumed_models,
             "left_out": self.left_out,
+            **({"account": None, "cap": None} if self.funds is None else self.funds.as_json()),
+            "budget": None if self.budget is None else self.budget.as_json(),
+            "too_dear_rows": self.too_dear_rows,
+            "too_dear": self.too_dear,
+            "pilot": None if self.pilot is None else self.pilot.as_json(),
             "order": None if status.order is None else str(status.order),
             "max_credits": self.max_credits,
             "credits": asdict(status.credits),
@@ -148,7 +180,9 @@ def _report(context: RunContext) -> RunReport:
     odd_rows, odd = ledger.read(
         lambda connection: queries.odd_figures(connection, scope.batch, FAILED_ROWS_SHOWN, scope.run_id)
     )
-    return RunReport(
+    budget = budget_left(ledger, context.settings, context.payer.account)
+    dear_rows, dear = _too_dear(ledger, scope, budget)
+    made = RunReport(
         shared_rows=shared_rows,
         shared_ids=shared,
         batch=scope.batch,
@@ -170,11 +204,29 @@ def _report(context: RunContext) -> RunReport:
         odd_figure_rows=odd_rows,
         odd_figures=odd,
         dearer=context.submitter.sender.dearer,
+        drifted=drifted_in(ledger, context.settings, scope.batch, context.payer),
         cleared_up=context.cleared_up,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
+        funds=None if plan is None else plan.funds,
+        budget=budget,
+        pilot=pilot_of(context),
+        too_dear_rows=dear_rows,
+        too_dear=dear,
     )
+    if budget is not None and made.exit_reason is ExitReason.BUDGET:
+        waiting = made.waiting - sum(made.unsent_otherwise.values())
+        words = "row waits" if waiting == 1 else "rows wait"
+        return replace(made, message=f"{waiting:,} {words} until {budget.until}")
+    return made
+
+
+def _too_dear(ledger: Ledger, scope: Scope, budget: BudgetLeft | None) -> tuple[int, list[RowKey]]:
+    if budget is None:
+        return 0, []
+    whole = budget.budget.credits
+    return ledger.read(lambda found: queries.too_dear(found, scope, whole, TOO_DEAR_CODE, FAILED_ROWS_SHOWN))
 
 
 def did_all(context: RunContext, exported: Exported | None = None) -> bool:
@@ -201,70 +253,6 @@ def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) ->
     """The first rows that need somebody's attention, with their images' addresses as they may be printed."""
     rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
     return [{**row, "image_path": redact_url(row["image_path"])} for row in rows]
-
-
-def advice(report: RunReport, options: str = "") -> list[str]:
-    """What to type next, by what happened; `options` are those that the commands have to repeat."""
-    status, lines = report.status, []
-    if text := _HALTED.get(report.exit_reason):
-        lines.append(text)
-    if "unknown_rate" in report.unsent:
-        lines.append("Rows of unknown rate are not sent under a cap. State one with --rate, or leave the cap out.")
-    waiting = status.to_send - report.held_rows
-    if waiting > 0 and set(report.unsent) != {"unknown_rate"}:
-        lines.append(f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again.")
-    lines += _open_ends(report)
-    if status.count(RowState.INVALID):
-        lines.append("Correct the invalid rows in the manifest and run the same command again.")
-    if status.count(RowState.REJECTED):
-        again = f"`reelbatch rerun{options}`"
-        lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
-    if status.count(RowState.ERROR, RowState.CANCELED):
-        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
-    if status.count(RowState.IN_DOUBT):
-        lines.append(
-            f"`reelbatch reconcile{options}` lists the rows in doubt; they are never sent again by themselves."
-        )
-    if status.count(RowState.QUEUED, RowState.RENDERING):
-        lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
-    return lines
-
-
-def _open_ends(report: RunReport) -> list[str]:
-    """Rows that wait for somebody's word."""
-    lines, order = [], report.status.order
-    if report.shared_ids:
-        first = report.shared_ids[0]
-        lines.append(
-            f"{report.shared_rows:,} got a video id that another row has, such as {first.row_key} that of "
-            f"{first.other_row_key} ({first.video_id}): look at these videos, and ask the vendor."
-        )
-    if report.held_rows and report.repeats is RepeatPolicy.HOLD:
-        lines.append(
-            "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."
-        )
-    if order is not None and not order.is_done:
-        lines.append(
-            f"An order is open: {order}. The same options go on with it; --regenerate cancel drops the rest."
-        )
-    return lines
-
-
-_HALTED = {
-    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then run the same command.",
-    ExitReason.DECLINED: "Nothing was sent.",
-    ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
-    ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",
-    ExitReason.NO_ACCOUNT: "Nothing was sent. Run the same command again when the API answers.",
-    ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
-    ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
-    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
-    ExitReason.DOUBTS: (
-        "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
-        "Run the same command again when the API answers as usual: what was not sent is sent then."
-    ),
-    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
-}
 
 
 def markdown_summary(report: RunReport) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from reelbatch.client import Client
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounts, due, runs
-from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.export import behind, export_settled
 from reelbatch.pipeline.resources import open_client, the_batch
@@ -70,15 +69,16 @@ def to_export(ledger: Ledger, settings: Settings, batch: Batch | None, stats: Se
 
 
 def batches_of(ledger: Ledger, settings: Settings, batch: Batch | None) -> list[Batch]:
-    """The batch that is named, or all of this API."""
-    return [batch] if batch else ledger.read(partial(due.batches_of, api=api_of(settings.base_url)))
+    """The batch that is named, or all of this API that are not archived."""
+    api = api_of(settings.base_url)
+    return [batch] if batch else ledger.read(partial(due.batches_of, api=api, archived=False))
 
 
 @asynccontextmanager
 async def open_settler(
     ledger: Ledger, settings: Settings, batch: Batch | None, *, wait: bool = True
 ) -> AsyncIterator[Settler]:
-    """A settler by itself, outside of a run. `batch` None: all batches of this API.
+    """A settler by itself, outside of a run. `batch` None: all batches of this API that are not archived.
 
     Raises:
         SettingsError: there is no key.
@@ -88,7 +88,9 @@ async def open_settler(
     if batch is not None:
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
-        settler = Settler(ledger, client, replace(settle_options(settings, batch), wait=wait, api=api))
+        settler = Settler(
+            ledger, client, replace(settle_options(settings, batch), wait=wait, api=api, archived=False)
+        )
         names = batches_of(ledger, settings, batch)
         settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
         listening.get().settling(settler)
@@ -106,13 +108,6 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
         for other, count in others.items()
     ]
     return f"Left alone: unfinished videos that belong to another API than {api}: {', '.join(found)}"
-
-
-def render_window(settings: Settings) -> int | None:
-    """Videos that may be unfinished at once: stated, or the tier's; None: any number."""
-    if settings.render_window is not None or settings.tier is None:
-        return settings.render_window
-    return load_models(settings.models).render_windows.get(settings.tier)
 
 
 async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:

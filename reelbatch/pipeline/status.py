@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 from reelbatch.domain import NEEDS_ATTENTION, Batch, Credits, RowState
 from reelbatch.ledger.quick_status import glance, plain_path
 from reelbatch.pipeline.resources import any_rescued
+from reelbatch.report_view import Facts, ReportView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection
 
     from reelbatch.ledger import Ledger
+    from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.ledger.orders import OpenOrder
     from reelbatch.ledger.queries import OddFigure
+    from reelbatch.settings import Settings
 
 ODD_FIGURES_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchStatus:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class BatchStatus(ReportView):
     """A batch as the table has it."""
 
     batch: Batch
@@ -48,6 +53,13 @@ class BatchStatus:
     def count(self, *states: RowState) -> int:
         """Rows in one of `states`."""
         return sum(self.states.get(state, 0) for state in states)
+
+    def facts(self) -> Facts:
+        """For a notebook."""
+        states = {state.value: rows for state, rows in self.states.items()}
+        money = {f"credits_{name}": value for name, value in asdict(self.credits).items() if value}
+        lines = [] if self.order is None else [f"An order is open: {self.order}"]
+        return Facts(f"batch {self.batch}", {"rows": self.rows, **states, **money}, lines)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: every state, also those without rows."""
@@ -81,6 +93,21 @@ def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> Ba
         order=orders.open_order(connection, batch),
         earlier_videos=sum(selection.superseded(connection, batch).values()),
     )
+
+
+def budgets_of(ledger: Ledger, settings: Settings, names: Iterable[Batch]) -> list[BudgetLeft]:
+    """How the budget of each account stands that paid for one of these batches."""
+    from reelbatch.ledger import budgets
+
+    budget = settings.budget
+    if budget is None:
+        return []
+
+    def found(connection: Connection) -> list[BudgetLeft]:
+        accounts = budgets.accounts_of(connection, names)
+        return [budgets.left(connection, api, account, budget) for api, account in accounts]
+
+    return ledger.read(found)
 
 
 def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus] | None:

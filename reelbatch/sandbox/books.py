@@ -48,6 +48,7 @@ _COLUMNS = (
 )
 _TOKEN = re.compile(r"(?:(?P<row>.*\S)\s+|\s*)(?P<token>rb_[0-9a-z]{16,32})\s*", re.DOTALL)
 _IN_FLIGHT = "max_in_flight"
+_TOPPED_UP = "topped_up"
 
 
 class Status(StrEnum):
@@ -108,8 +109,18 @@ class Books:
     @property
     def balance(self) -> int:
         """Credits left; what a create may cost at most."""
-        left: int = self.balance_start - self.charged + self.refunded
+        left: int = self.balance_start + self.topped_up - self.charged + self.refunded
         return left
+
+    @property
+    def topped_up(self) -> int:
+        """Credits that were bought since the start."""
+        return int(self._counts.get(_TOPPED_UP, 0))
+
+    def top_up(self, credits_: int) -> None:
+        """Somebody buys credits."""
+        self._counts[_TOPPED_UP] = self.topped_up + credits_
+        self._db.execute("INSERT OR REPLACE INTO counts VALUES (?, ?)", (_TOPPED_UP, self.topped_up))
 
     def close(self) -> None:
         """Close the database."""
@@ -199,6 +210,7 @@ class Books:
         """The account in numbers, without the list of charges."""
         return {
             "balance_start": self.balance_start,
+            "topped_up": self.topped_up,
             "balance": self.balance,
             "charged": self.charged,
             "refunded": self.refunded,

@@ -119,6 +119,12 @@ class UploadAge(_Frozen):
     days: float = Field(ge=0, le=36_500)
 
 
+class TopUp(_Frozen):
+    """Credits that are bought."""
+
+    credits: int = Field(gt=0, le=1_000_000_000)
+
+
 class SandboxConfig(PricingSettings):
     """Everything that can be set about the sandbox."""
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from reelbatch.sandbox.answers import answer
 from reelbatch.sandbox.books import Status, Video, iso
-from reelbatch.sandbox.config import FaultSettings, PricingSettings, UploadAge, explain
+from reelbatch.sandbox.config import FaultSettings, PricingSettings, TopUp, UploadAge, explain
 from reelbatch.sandbox.service import Service
 from reelbatch.sandbox.validation import Refused, read_json
 
@@ -29,6 +29,7 @@ def control_routes(service: Service) -> list[Route]:
         Route("/sandbox/prices", controls.prices, methods=["GET"]),
         Route("/sandbox/prices", controls.replace_prices, methods=["POST"]),
         Route("/sandbox/uploads/age", controls.age_uploads, methods=["POST"]),
+        Route("/sandbox/top-up", controls.top_up, methods=["POST"]),
         Route("/sandbox/webhooks", controls.webhooks, methods=["GET"]),
         Route("/sandbox/videos/{id}/cancel", controls.cancel, methods=["POST"]),
     ]
@@ -76,6 +77,11 @@ class Controls:
         """Make every upload older by a number of days, as if the sandbox had run for that long."""
         age = await _read(request, UploadAge)
         return answer({"aged": self._service.storage.age_uploads(age.days)})
+
+    async def top_up(self, request: Request) -> Response:
+        """Buy credits, as its owner could do in the web app."""
+        self._service.books.top_up((await _read(request, TopUp)).credits)
+        return answer({"balance": self._service.books.balance})
 
     async def webhooks(self, _: Request) -> Response:
         """How many webhook events were sent; `pending` videos still have some to come."""

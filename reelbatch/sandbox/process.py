@@ -47,6 +47,10 @@ class RunningSandbox:
         """Make every upload older by `days`; returns how many there are as `aged`."""
         return self._call("/sandbox/uploads/age", {"days": days})
 
+    def top_up(self, credits_: int) -> dict[str, Any]:
+        """Buy credits, as its owner could do in the web app; returns the `balance`."""
+        return self._call("/sandbox/top-up", {"credits": credits_})
+
     def cancel(self, video_id: str) -> dict[str, Any]:
         """Cancel a video, as its owner could do in the web app."""
         return self._call(f"/sandbox/videos/{video_id}/cancel", {})

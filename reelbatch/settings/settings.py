@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -19,8 +19,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from reelbatch.domain import IMAGE_SCHEMES, Tier
+from reelbatch.domain import IMAGE_SCHEMES, Budget, Tier
 from reelbatch.errors import SettingsError
+from reelbatch.settings.budgets import read_budget
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
 from reelbatch.settings.table_urls import DEFAULT_RESULTS, anchored, sandbox_table
 from reelbatch.settings.variables import PREFIX, RENAMED, stated_variables, unknown_variables, variable
@@ -115,6 +116,15 @@ class ManifestSettings(BaseModel):
     )
 
 
+class SubscriptionPrice(BaseModel):
+    """What a subscription costs, in dollars, and the credits that come with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    price: float = Field(ge=0)
+    credits: int = Field(gt=0)
+
+
 class Settings(BaseSettings):
     """Every setting, with its default. Times are in seconds, money in credits."""
 
@@ -147,10 +157,17 @@ class Settings(BaseSettings):
         default="hold", description="rows whose request is paid for under another name"
     )
     max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")
+    budget: Annotated[Budget | None, NoDecode, BeforeValidator(read_budget)] = Field(
+        default=None, description="credits for each day or month, for all batches of one account"
+    )
     price_drift: Literal["warn", "halt"] = Field(
-        default="warn", description="under a cap: videos that cost more than estimated, by their settled figures"
+        default="warn",
+        description="under a cap or budget: videos that cost more than estimated, by their settled figures",
     )
     dollars_per_credit: float | None = Field(default=None, ge=0)
+    subscription: SubscriptionPrice | None = Field(
+        default=None, description="dollars for so many credits, where no dollars_per_credit is stated"
+    )
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
     tier: Tier | None = None
     model_profile: Literal["legacy"] | None = None
@@ -169,14 +186,19 @@ class Settings(BaseSettings):
     image_schemes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_schemes)] = (
         Field(default=IMAGE_SCHEMES, description="of the addresses that images are fetched from")
     )
+    image_checks: Literal["strict", "warn"] = Field(
+        default="strict", description="warn: images of an accepted kind that can't be read here are sent"
+    )
     manifest: ManifestSettings = ManifestSettings()
     sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
 
-    def dollar_rate(self, table: Mapping[Tier, float]) -> float | None:
-        """Dollars for one credit: stated, or the tier's."""
-        if self.dollars_per_credit is not None or self.tier is None:
-            return self.dollars_per_credit
-        return table.get(self.tier)
+    def of_account(self, tier: Tier) -> Self:
+        """With the account's tier where none is stated; what a subscriber pays for a credit it does not say."""
+        if self.tier is not None:
+            return self
+        found = self.model_copy(update={"tier": tier})
+        found.model_fields_set.discard("tier")
+        return found
 
 
 def load_settings(

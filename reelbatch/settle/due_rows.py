@@ -152,7 +152,7 @@ class DueRowQueue:
         if options.batch is not None:
             found = [options.batch]
         else:
-            found = await self._read(lambda connection: due.batches_of(connection, options.api))
+            found = await self._read(partial(due.batches_of, api=options.api, archived=options.archived))
         for batch in found:
             if batch not in known:
                 await write(self._ledger, due.schedule, (batch, utc_now()))

@@ -27,6 +27,7 @@ class SettleOptions:
         downloads: folder or fsspec URL for the videos; None: they are not downloaded.
         largest_video: bytes of a video that are downloaded at most.
         api: with `batch` None: only batches whose videos were made by this API.
+        archived: with `batch` None: batches that are archived, too.
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
     """
 
@@ -38,6 +39,7 @@ class SettleOptions:
     downloads: str | None = None
     largest_video: int = LARGEST_VIDEO
     api: str | None = None
+    archived: bool = True
     unknown_state_holds_s: float = 600
 
 
@@ -80,6 +82,16 @@ class SettleStats:
     def changed(self) -> int:
         """Rows of which the results table knows more than before."""
         return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 done with videos that need attention, 3 nothing can be asked, 130 interrupted."""
+        match self.reason:
+            case SettleReason.INTERRUPTED:
+                return 130
+            case SettleReason.DONE | SettleReason.TIMED_OUT:
+                return 1 if self.error or self.canceled or self.unsettled or self.downloads_failed else 0
+        return 3
 
     def settled(self, state: RowState, settlement: Settlement) -> None:
         """A row reached its final state."""

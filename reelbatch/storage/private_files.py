@@ -53,6 +53,29 @@ def replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
         Path(name).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def placing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that is called `path` when it is whole, where nothing has that name.
+
+    Raises:
+        FileExistsError: something has; it stays as it is.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        try:
+            path.hardlink_to(name)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError(path) from None
+            Path(name).rename(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
 def _take_over(path: Path, descriptor: int) -> None:
     """Mode and group of the file that is replaced; a group that can't be kept loses its rights."""
     if not hasattr(os, "fchown"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from reelbatch.client.outcome import Kind, Outcome
-from reelbatch.domain import Batch, ClaimedRow, RowKey, RunId, Token
+from reelbatch.domain import Batch, RowKey, RunId, Token
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, attempts, claims, utc_now
 from reelbatch.ledger.attempts import Answer, Ending
@@ -28,7 +28,6 @@ ENDINGS = {
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 14.0)
 """Between tries to write an answer: half a minute in all, while no new create leaves."""
 _RANDOM_BYTES = 7
-_NAME_LIMIT = 100
 RESCUE_AFTER_S = 0.75
 """So that an answer is on disk within a second, whether or not the table takes it."""
 
@@ -40,12 +39,6 @@ def new_token() -> Token:
     page of its own to write.
     """
     return Token(f"rb_{time.time_ns() >> 30 & 0xFFFFFF:06x}{secrets.token_hex(_RANDOM_BYTES)}")
-
-
-def sent_name(row: ClaimedRow, token: Token) -> str:
-    """The video's name at the API: the row's own name, or its key, and the attempt's token last."""
-    label = " ".join((row.request.name or row.row_key).split())[:_NAME_LIMIT]
-    return f"{label} {token}"
 
 
 class Attempt(NamedTuple):

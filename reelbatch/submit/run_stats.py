@@ -18,6 +18,7 @@ class ExitReason(StrEnum):
     NO_CREDITS = "no_credits"
     NO_ACCOUNT = "no_account"  # nobody said whose key it is, and the batch belongs to an account
     CAP = "cap"
+    BUDGET = "budget"  # rows wait for the next period
     SAME_FAILURE = "same_failure"
     NOT_AGREED = "not_agreed"  # more would be sent than somebody said yes to, and there is nobody to ask again
     DECLINED = "declined"

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NoReturn
 from weakref import WeakSet
 
 from reelbatch.client import Client, create_body
 from reelbatch.client.outcome import Kind, Outcome, Policy, classify
-from reelbatch.domain import ClaimedRow, RunId, Token
+from reelbatch.domain import Budget, ClaimedRow, RunId, Token, sent_name
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Release
-from reelbatch.ledger.intents import Admission, Intent, Ruling, Window, record_intents
-from reelbatch.ledger.paid_requests import HELD_CODE
+from reelbatch.ledger.intents import Admission, Intent, Window, record_intents
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
@@ -25,16 +23,13 @@ from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
 from reelbatch.submit.confirmation import Confirmer, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
-from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token, sent_name
+from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token
+from reelbatch.submit.refusals import Refusals, Wait, WindowFull, Withdrawn
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.uploads import Asset, Uploader, asked_of
 
 _ASSET_GONE = "asset_gone"
-_UNKNOWN_COST = (
-    "a cap is set, and what the batch has cost is not known: requests of unknown rate may have been charged. "
-    "State a --rate to count them, or clear them up: reelbatch reconcile, reelbatch settle"
-)
 _BLIND = "this machine can't see the images"
 _HALTING: Mapping[int | None, ExitReason] = {401: ExitReason.BAD_KEY, 402: ExitReason.NO_CREDITS}
 
@@ -59,6 +54,7 @@ class SubmitOptions:
     doubts_in_a_row: int = 5
     doubt_probe_wait_s: float = 30.0
     clocks: Clocks = read_clocks  # by which an intent grows old
+    budget: Budget | None = None  # of the batch's account
 
 
 class RowSender:
@@ -82,6 +78,7 @@ class RowSender:
         self._doubts = DoubtBreaker(limiter, options.doubts_in_a_row, options.doubt_probe_wait_s)
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._prices = SeenPrices()
+        self.refusals = Refusals((options.max_credits, options.budget), self.stats, self._prices, self._end)
         self._turn = Turn(ledger, options.lease_s)
         self._recorder = Recorder(ledger, self.stop)
         self._confirmer = Confirmer(client, limiter, self._retries, options.doubt_min_age_s)
@@ -107,7 +104,7 @@ class RowSender:
         """One row from claim to end; whatever it meets, the other rows go on."""
         try:
             await self._send(row)
-        except _Withdrawn as why:
+        except Withdrawn as why:
             self.stats.gave_back(code=why.code)
         except Stopped:
             await self._give_back(row)
@@ -153,9 +150,9 @@ class RowSender:
                     intent, outcome = await self._create(row, assets)
                     await self._record(intent, outcome, ENDINGS[outcome.kind])
                     place.has_video = outcome.kind is Kind.SUBMITTED
-            except _WindowFull:
+            except WindowFull:
                 self.window.full()  # other workers were quicker; wait until somebody counts again
-            except _Wait:
+            except Wait:
                 await self._turn.wait()
             except _Stale:
                 continue
@@ -184,7 +181,7 @@ class RowSender:
                 started = await place.acquire()
             except Stopped:
                 await self._record(intent, Outcome(Kind.RETRY), Ending.WITHDRAWN)
-                raise _Withdrawn from None
+                raise Withdrawn from None
             if started is None or self._freshness.is_over(written):
                 await self._record(intent, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
                 raise _Stale
@@ -208,34 +205,14 @@ class RowSender:
             asked=asked_of(row, assets),
             repeats=self.repeats,
             halts_on_drift=options.halts_on_drift,
+            budget=options.budget,
         )
         ruling = await self._ledger.write(record_intents, intent)
         if ruling.admission is not Admission.ADMITTED:
-            self._refuse(row, ruling)
+            self.refusals.refuse(row, ruling)  # raises
         self.stats.reserve(ruling.reserved)
         self._prices.reserved(row, ruling.reserved)
         return _Recorded(row, token, ruling.reserved)
-
-    def _refuse(self, row: ClaimedRow, ruling: Ruling) -> NoReturn:
-        """What happens to a row that may not be sent now, as the signal that is raised."""
-        match ruling.admission:
-            case Admission.OVER_CAP:
-                self._end(ExitReason.CAP, _over_cap(self._options.max_credits))  # what was admitted is within it
-                raise Stopped
-            case Admission.UNKNOWN_COST:
-                self._end(ExitReason.CAP, _UNKNOWN_COST)
-                raise Stopped
-            case Admission.UNKNOWN_RATE:
-                raise NoPrice("unknown_rate", "what it costs is not known, and a cap is set; state a --rate")
-            case Admission.DRIFTED:
-                raise self._prices.drifted(row, ruling.reserved)
-            case Admission.WAIT:
-                raise _Wait
-            case Admission.WINDOW_FULL:
-                raise _WindowFull
-            case Admission.HELD:
-                raise _Held
-        raise AssertionError(ruling)
 
     async def _record(self, intent: _Recorded, outcome: Outcome, ending: Ending) -> None:
         row = intent.row
@@ -288,16 +265,6 @@ class RowSender:
         self.stats.gave_back(invalid=invalid, code=code)
 
 
-class _Withdrawn(Stopped):
-    """The row went back before its request left. `code`: why, where it is the row's own affair."""
-
-    code: str | None = None
-
-
-class _Wait(Exception):  # noqa: N818 - a signal within this module
-    """Another row finds out the price, or the cap is near: wait for an answer, then try again."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Recorded:
     """An intent that is on disk, and the credits that are held back for it."""
@@ -307,26 +274,12 @@ class _Recorded:
     reserved: int
 
 
-def _over_cap(cap: int | None) -> str:
-    return f"the next row would take the batch over its cap of {cap} credits"
-
-
 class _Stale(Exception):  # noqa: N818 - a signal within this module
     """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
 
 
 class _OldUpload(Exception):  # noqa: N818 - a signal within this module
     """An image was uploaded so long ago that the API may delete it: upload it again first."""
-
-
-class _Held(_Withdrawn):
-    """The request is paid for under another name, and the row says so."""
-
-    code = HELD_CODE
-
-
-class _WindowFull(Exception):  # noqa: N818 - a signal within this module
-    """As many videos are unfinished as may be."""
 
 
 def _another_try(outcome: Outcome | Exception) -> float | None:

@@ -111,8 +111,9 @@ class Submitter:
         return taken
 
     async def _claim(self, scope: Scope, span: tuple[int, int], rows: int) -> list[ClaimedRow]:
+        fitting = scope._replace(most=self.sender.refusals.most)
         try:
-            return await self._ledger.write(claims.claim, Claim(scope, span, rows))
+            return await self._ledger.write(claims.claim, Claim(fitting, span, rows))
         except ReelbatchError as error:
             self.stop(ExitReason.LEDGER_FAILED, str(error))
             return []

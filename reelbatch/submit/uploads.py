@@ -28,7 +28,6 @@ from reelbatch.images.inspect import (
     ImageProblem,
     ImageUnseen,
     image_kind,
-    inspect_file,
     opened_image,
     resolve_image,
 )
@@ -178,8 +177,8 @@ class Uploader:
 
     async def _from_file(self, source: str) -> Asset:
         async with self._local(source) as path, self._uploading:
-            bound = self._options.images.upload
-            seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path, bound)
+            images = self._options.images
+            seen = await asyncio.get_running_loop().run_in_executor(_HASHING, _look_at, path, images)
             asset = await self._once(f"sha:{seen.sha256}", lambda: self._from_bytes(path, seen))
         if image_kind(source) is ImageKind.LOCAL:
             return replace(asset, mark=seen.sha256, stat=seen.stamp[:2])
@@ -294,23 +293,23 @@ async def _fetch(source: str, copy: Path, bound: Bound) -> None:
         raise _NotFetchedError(f"images in {place_of(source)}: {problem}", may_pass=problem.may_pass) from problem
 
 
-def _look_at(path: Path, bound: Bound) -> _Seen:
+def _look_at(path: Path, images: ImageBounds) -> _Seen:
     try:
         with opened_image(str(path)) as file:
             try:
-                return _seen(file, bound)
+                return _seen(file, images)
             except OSError as error:  # of this machine, not of the image
                 raise ImageUnseen(error.strerror or str(error), "") from error
     except ImageUnseen as problem:
         raise _unseen(path, problem.what) from problem
 
 
-def _seen(file: IO[bytes], bound: Bound) -> _Seen:
+def _seen(file: IO[bytes], images: ImageBounds) -> _Seen:
     """A small file is read once and in one go: each read and each hash hands the interpreter to another thread."""
     stamp = _stamp(os.fstat(file.fileno()))
     if stamp[0] < PIECE_BYTES and len(content := file.read(PIECE_BYTES)) < PIECE_BYTES:
-        return _Seen(inspect_file(io.BytesIO(content)), hashlib.sha256(content).hexdigest(), stamp, content)
-    info = inspect_file(file, bound=bound)
+        return _Seen(images.inspect(io.BytesIO(content)), hashlib.sha256(content).hexdigest(), stamp, content)
+    info = images.inspect(file)
     file.seek(0)
     digest = hashlib.file_digest(cast("BufferedReader", file), "sha256")
     return _Seen(info, digest.hexdigest(), stamp)

@@ -105,7 +105,7 @@ def test_nothing_is_paid_twice_and_nothing_is_lost(
 ) -> None:
     """After every fault, three kills and a last run, the books have each row once and the table has each id."""
     killed_at = kill_three_workers(workplace, sandbox)
-    last = workplace.generate("--settle").finish()
+    last = workplace.generate_from_wheel("--settle").finish()
     assert last.code == 1, last.err  # rows in doubt and rejected rows are left to people
     assert "Traceback" not in last.err
     books, charges, states = sandbox.books(summary=True), workplace.charges(), workplace.states()

@@ -1,14 +1,12 @@
 """What `make proof` kills is what users run: a wheel's commands pass the crash points of the flows."""
 
-import sys
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from proof.wheel import as_from_a_wheel
 from workplace import Workplace, working
 
-from reelbatch import failpoints
 from reelbatch.sandbox import RunningSandbox, start
 
 ROWS = "row_key,image_path,prompt,end_seconds,model,resolution\n" + "".join(
@@ -24,19 +22,39 @@ def running() -> Iterator[RunningSandbox]:
         yield sandbox
 
 
-def passed(place: Workplace, command: str, *options: str, clone: bool) -> list[str]:
-    """The points that a command passes, each once."""
-    record = place.folder / f"points-{command}-{clone}"
-    folder = place.folder / str(clone)
-    where = ("--results", f"sqlite:///{folder / 'r.db'}", "--base-url", place.sandbox.url)
-    videos = ("--download", str(folder / "videos"))
-    path = {} if clone else {"PYTHONPATH": str(place.folder / "wheel")}
-    done = place._spawn(
-        [sys.executable, "-m", "reelbatch", command, *options, *where, *videos],
-        {failpoints.VARIABLE: f"record@{record}", **path},
-    ).finish()
-    assert done.code in {0, 1}, done.err  # a row is refused, and one fails to render
-    return sorted(set(record.read_text().split()))
+COMMANDS = """
+import json, sys
+from reelbatch import failpoints
+from reelbatch.cli import main
+from reelbatch.cli.runner import clone_root
+assert (clone_root() is not None) == (sys.argv[1] == "clone")
+for record, *arguments in json.loads(sys.argv[2]):
+    failpoints.arm(f"record@{record}")
+    sys.argv = ["reelbatch", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code in {0, 1}, end.code  # a row is refused, and one fails to render
+"""
+
+
+def passed(place: Workplace, program: str) -> dict[str, list[str]]:
+    """The points that each command passes, each once. One process runs them all: Prefect takes long to start."""
+    folder = place.folder / program
+    folder.mkdir()
+    assert place.sandbox
+    where = ["--results", f"sqlite:///{folder / 'r.db'}", "--base-url", place.sandbox.url]
+    videos = ["--download", str(folder / "videos")]
+    commands = {
+        "generate": [str(place.manifest), "--settle", "--json"],
+        "rerun": ["--settle", "--json"],
+        "settle": [],
+    }
+    typed = [[str(folder / command), command, *options, *where, *videos] for command, options in commands.items()]
+    spawn = place.from_clone if program == "clone" else place.from_wheel
+    done = spawn(["-c", COMMANDS, program, json.dumps(typed)], {}).finish()
+    assert done.code == 0, done.err
+    return {command: sorted(set((folder / command).read_text().split())) for command in commands}
 
 
 @pytest.mark.slow
@@ -45,13 +63,8 @@ def test_flows_and_a_wheels_commands_pass_the_same_points(
 ) -> None:
     """`generate`, `rerun` and `settle`: a step that only the flow has would be proven by nothing."""
     with working(tmp_path, sandbox, {**prefect_env, "REELBATCH_CONCURRENCY": "1"}) as place:
-        as_from_a_wheel(place.folder / "wheel")
         place.manifest.write_text(ROWS)
         sandbox.set_faults(match=FAULTS)
-        for command, options in {
-            "generate": (str(place.manifest), "--settle", "--json"),
-            "rerun": ("--settle", "--json"),
-            "settle": (),
-        }.items():
-            flow, wheel = (passed(place, command, *options, clone=clone) for clone in (True, False))
-            assert flow == wheel
+        flows = passed(place, "clone")
+        assert flows == passed(place, "wheel")
+        assert all(flows.values())

@@ -29,6 +29,16 @@ LOGGING = """
 import logging, os
 logging.basicConfig(filename=os.environ["LOGGED"], level=logging.DEBUG)
 """
+SEVERAL = """
+import json, sys
+from reelbatch.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["reelbatch", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code or arguments[0] == "reconcile", end.code
+"""
 FAULTS: list[str | None] = [None, "lost_after", "no_id", "invalid", "garbled_json", "gateway_timeout"]
 ROWS = len(FAULTS) + 2
 
@@ -93,10 +103,10 @@ def test_nothing_but_the_api_comes_to_have_the_key(place: Workplace, parrot: Par
     assert generated.finish().code == 1
     assert {"reelbatch.orchestration.prefect_server"} <= {word for child in children for word in child.words}
     _receive_an_event(place)
-    for command in (["status", "--rows", "20"], ["status", "--json"], ["reconcile"], ["reconcile", "--json"]):
-        place.start(*command).finish()
-    for name in ("table.csv", "table.jsonl", "table.parquet"):
-        assert place.start("export", str(folder / name)).finish().code == 0
+    looks = [["status", "--rows", "20"], ["status", "--json"], ["reconcile"], ["reconcile", "--json"]]
+    exports = [["export", str(folder / f"table.{kind}")] for kind in ("csv", "jsonl", "parquet")]
+    for commands in (looks, exports):
+        assert place.from_clone(["-c", SEVERAL, json.dumps(commands)], {}).finish().code == 0
     _check_that_the_test_can_fail(place, parrot)
     told = [spelt for spelt in SPELT for child in children if spelt in child.told]
     assert not told, "a child process has the key in its environment or command line"

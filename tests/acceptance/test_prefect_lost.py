@@ -62,7 +62,7 @@ def test_a_run_goes_on_without_prefects_server(alone: Workplace) -> None:
 @pytest.mark.slow
 def test_a_settle_goes_on_without_prefects_server(alone: Workplace, sandbox: RunningSandbox) -> None:
     """Every video is followed to its end, and the exported table is brought up to date."""
-    assert alone.from_python().finish().code == 0
+    assert alone.generate_here().code == 0
     where = ("--base-url", sandbox.url, "--results", f"sqlite:///{alone.table}")
     command = alone.start("settle", *where, "--json")
     wait_until(lambda: alone.states()["complete"] >= 2, "two videos are complete")

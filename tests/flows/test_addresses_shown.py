@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import fsspec
@@ -16,7 +13,6 @@ from waiting import until
 
 from reelbatch.sandbox import RunningSandbox
 
-ROOT = Path(__file__).parents[2]
 MARK = "marked-4711"
 PLACE = "memory://shop"
 SECRET_PLACE = f"memory://me:{MARK}@shop"
@@ -72,13 +68,13 @@ def test_the_command_line_hides_credentials_of_where_it_exports_to(
     target = f"{SECRET_PLACE}/out.csv"
     json_too = ["--json"] if as_json else []
     generate = ["generate", str(_manifest(tmp_path)), "--base-url", api.url, *json_too]
-    stated = {"PREFECT_API_URL": prefect_server, "REELBATCH_EXPORT": target}
-    run = _reelbatch(*generate, folder=tmp_path, key=api.key, **stated)
+    stated = {"MAGIC_HOUR_API_KEY": api.key, "REELBATCH_EXPORT": target, "COLUMNS": "400"}
+    run = run_here(tmp_path, *generate, **stated)
     exported = run_here(tmp_path, "export", target, *json_too, COLUMNS="400")
-    assert (run.returncode, exported.code) == (0, 0), run.stderr + exported.err
-    for said in (run.stdout, exported.out):
+    assert (run.code, exported.code) == (0, 0), run.err + exported.err
+    for said in (run.out, exported.out):
         assert "memory://shop/out.csv" in said
-    assert MARK not in run.stdout + run.stderr + exported.out + exported.err
+    assert MARK not in run.out + run.err + exported.out + exported.err
 
 
 @pytest.mark.parametrize(
@@ -110,15 +106,3 @@ def _manifest(folder: Path) -> Path:
     manifest = folder / "spring.csv"
     manifest.write_text("image_path,prompt,end_seconds\nhttps://example.com/a.png,Slow pan,5\n", encoding="utf-8")
     return manifest
-
-
-def _reelbatch(*command: str, folder: Path, key: str = "sandbox", **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reelbatch", *command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "MAGIC_HOUR_API_KEY": key, "COLUMNS": "400", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )

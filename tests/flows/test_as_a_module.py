@@ -41,18 +41,6 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
     assert sorted(states) == ["pending"] * 10 + ["queued"] * 2
 
 
-def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, prefect: Any) -> None:
-    """Whoever looks at the run finds it there: of an answer that can't be brought in, for example."""
-    left = tmp_path / "results" / "sandbox" / "reelbatch-left.rescue.jsonl"
-    left.parent.mkdir(parents=True)
-    left.write_text("what somebody else wrote")
-    manifest = str(ROOT / "data" / "catalogue.csv")
-    stated = {"PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect")}
-    run = _module(f"manifest={manifest}", "sandbox=true", "limit=1", folder=tmp_path, **stated)
-    said = [line for line in run.stderr.splitlines() if left.name in line and "Flow run" in line]
-    assert len(said) == 1, run.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -62,11 +50,14 @@ def test_what_the_core_has_to_say_is_in_the_log_of_the_run(tmp_path: Path, prefe
     ids=["unknown", "missing"],
 )
 def test_a_parameter_that_does_not_fit_is_named(
-    arguments: list[str], said: str, tmp_path: Path, prefect: Any
+    arguments: list[str], said: str, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one line, not in a traceback."""
-    stated = {"PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect")}
-    run = _module(*arguments, folder=tmp_path, **stated)
-    assert run.returncode == 1
-    assert said in run.stderr.splitlines()[-1]
-    assert "Traceback" not in run.stderr
+    from flows.generate import generate
+    from flows.setting_up import run_from_command_line
+
+    monkeypatch.setattr(sys, "argv", ["flows/generate.py", *arguments])
+    with pytest.raises(SystemExit) as end:  # with a text: Python prints it and ends with exit code 1
+        run_from_command_line(generate)
+    (line,) = str(end.value).splitlines()
+    assert said in line

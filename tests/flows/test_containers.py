@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,16 @@ def simple_commands(command: list[str]) -> list[list[str]]:
     return [shlex.split(part) for part in command[2].split("&&")]
 
 
-@cache
-def help_of(*subcommand: str) -> str:
-    """What the installed command says about itself."""
-    done = subprocess.run(
-        [sys.executable, "-m", *subcommand, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    return done.stdout
+def help_of(*command: str) -> str:
+    """What Prefect's command line says about one of its commands."""
+    from prefect.cli import app
+
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr(sys, "argv", [*command, "--help"])
+        with pytest.raises(SystemExit, match="0"):
+            app()
+    return said.getvalue()
 
 
 @pytest.mark.parametrize("command", list(image_commands()), ids=" ".join)

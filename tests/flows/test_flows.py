@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -17,18 +16,14 @@ import pytest
 import yaml
 from artifacts import artifacts_of
 from databases import postgres_url
-from sqlalchemy import make_url, select
+from sqlalchemy import make_url
 from waiting import until
 
-import reelbatch
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger
-from reelbatch.ledger.schema import runs
 from reelbatch.sandbox import RunningSandbox, start
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
-    from prefect.client.schemas.responses import DeploymentResponse
 
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-key-marked-4711"
@@ -190,113 +185,6 @@ def test_a_deployment_names_a_flow_and_parameters_it_has(name: str) -> None:
 
 def _prefect_env(prefect_server: str) -> dict[str, str]:
     return {**os.environ, "PREFECT_API_URL": prefect_server, "PWD": str(ROOT)}
-
-
-def _prefect(prefect_server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments],
-        cwd=ROOT,
-        env={**_prefect_env(prefect_server), "PREFECT_LOGGING_LEVEL": "WARNING"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-@pytest.fixture(scope="module")
-def deployed(prefect_server: str) -> dict[str, DeploymentResponse]:
-    """`prefect deploy --all` as documented; then the schedules are paused, so that only tests start runs."""
-    pool = _prefect(prefect_server, "work-pool", "create", "reelbatch", "--type", "process", "--overwrite")
-    assert pool.returncode == 0, pool.stdout + pool.stderr
-    done = _prefect(prefect_server, "--no-prompt", "deploy", "--all")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return asyncio.run(_paused())
-
-
-async def _paused() -> dict[str, DeploymentResponse]:
-    """Every deployment by its name, as it was before its schedules were paused."""
-    from prefect import get_client
-
-    async with get_client() as client:
-        found = await client.read_deployments()
-        for deployment in found:
-            for schedule in deployment.schedules:
-                await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-    return {deployment.name: deployment for deployment in found}
-
-
-@pytest.fixture(scope="module")
-def worker(deployed: dict[str, DeploymentResponse], prefect_server: str, prefect_home: Path) -> Iterator[Path]:
-    """A process worker as documented, with an API key; where to read what it says."""
-    said = prefect_home / "worker"
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "reelbatch", "--type", "process"],
-            env={**_prefect_env(prefect_server), "PREFECT_WORKER_QUERY_SECONDS": "1", "MAGIC_HOUR_API_KEY": KEY},
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-        yield said
-        process.terminate()
-        process.wait(60)
-
-
-def _end_of(said: Path) -> str:
-    return said.read_text()[-4000:]
-
-
-async def test_a_run_that_is_cancelled_stops_gently(
-    tmp_path: Path, deployed: dict[str, DeploymentResponse], worker: Path
-) -> None:
-    """Cancelled in the UI: creates in flight are recorded, the rest stays to be sent, nothing is in doubt."""
-    from prefect import get_client
-    from prefect.states import Cancelling
-
-    manifest = tmp_path / "long.csv"
-    rows = [f"K{number},https://x.example/{number}.png,p,5" for number in range(300)]
-    manifest.write_text("\n".join(["row_key,image_path,prompt,end_seconds", *rows]))
-    with start(key=KEY, latency_ms=400, render_video=False) as slow:
-        parameters = _parameters(slow, tmp_path, manifest=str(manifest), concurrency=4, config=None, sandbox=False)
-        async with get_client() as client:
-            run = await client.create_flow_run_from_deployment(deployed["generate"].id, parameters=parameters)
-            await until(lambda: slow.books(summary=True)["creates"] >= 8, "eight creates", 90)
-            await client.set_flow_run_state(run.id, Cancelling())
-            await until(lambda: _ended(tmp_path), "the run has written its last entry", 90)
-            final = await _final_state(client, run.id)
-        books = slow.books()
-    assert final.is_cancelled(), f"{final}\n{_end_of(worker)}"
-    frame = reelbatch.results(f"sqlite:///{tmp_path}/r.db")
-    states = frame["state"].value_counts().to_dict()
-    assert set(states) == {"queued", "pending"}
-    assert sorted(frame["video_id"].dropna()) == sorted(charge["video_id"] for charge in books["charges"])
-
-
-def _ended(folder: Path) -> bool:
-    """Whether the run has written its last entry."""
-    with Ledger(f"sqlite:///{folder}/r.db") as ledger:
-        return ledger.read(lambda connection: connection.scalar(select(runs.c.ended_at))) is not None
-
-
-async def _final_state(client: Any, run_id: Any) -> Any:
-    async def has_ended() -> bool:
-        return bool((await client.read_flow_run(run_id)).state.is_final())
-
-    await until(has_ended, "the flow run ends", 90)
-    return (await client.read_flow_run(run_id)).state
-
-
-def test_prefect_deploy_registers_all_three(deployed: dict[str, DeploymentResponse]) -> None:
-    """`prefect deploy --all` as documented; what a worker makes of them is in tests/acceptance."""
-    limits = {"generate": 2, "settle": 1, "rerun": 1}
-    assert set(deployed) >= set(limits)  # other tests deploy to this server too
-    assert [str(item.schedule.cron) for item in deployed["generate"].schedules] == ["0 2 * * *"]
-    assert deployed["settle"].schedules
-    assert {name: deployed[name].global_concurrency_limit.limit for name in limits} == limits
-    assert "image-to-video" in deployed["generate"].tags
 
 
 @pytest.mark.parametrize(

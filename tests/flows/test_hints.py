@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_here
 
 from reelbatch.cli.options import repeated
 
@@ -24,20 +22,9 @@ def first(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> tupl
     config = f"poll_interval_s: 0.1\nsandbox: {sandbox}\n"
     (folder / "my settings.yaml").write_text(config, encoding="utf-8")
     options = ["--config", "my settings.yaml", "--results", "sqlite:///t/r.db", "--batch", "spring", "--sandbox"]
-    run = _reelbatch(["generate", str(ROOT / "data" / "catalogue.csv"), *options], folder, prefect_server)
-    assert run.returncode == 1, run.stderr
-    return run.stdout, folder
-
-
-def _reelbatch(arguments: list[str], folder: Path, prefect_server: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reelbatch", *arguments],
-        cwd=folder,
-        env={**os.environ, "PREFECT_API_URL": prefect_server, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = run_here(folder, "generate", ROOT / "data" / "catalogue.csv", *options, COLUMNS="200")
+    assert run.code == 1, run.err
+    return run.out, folder
 
 
 @pytest.mark.parametrize(
@@ -50,10 +37,10 @@ def test_a_command_that_is_printed_can_be_pasted(
     """It finds the same table, the same settings and the same API as the command that printed it."""
     said, folder = first
     hint = next(hint for hint in re.findall(r"`(reelbatch [^`]+)`", said) if shlex.split(hint)[1] == command)
-    run = _reelbatch(shlex.split(hint)[1:], folder, prefect_server)
-    assert expected in run.stdout, run.stderr
+    run = run_here(folder, *shlex.split(hint)[1:], COLUMNS="200")
+    assert expected in run.out, run.err
     if command == "reconcile":
-        assert "reelbatch reconcile --config 'my settings.yaml' --results sqlite:///t/r.db" in run.stdout
+        assert "reelbatch reconcile --config 'my settings.yaml' --results sqlite:///t/r.db" in run.out
 
 
 def test_nothing_is_repeated_that_was_not_typed() -> None:

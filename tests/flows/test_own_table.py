@@ -1,4 +1,4 @@
-"""Which results table a flow's run has; a worker that nobody told where it is says so in its run's log."""
+"""Which results table a flow's run has, and what its log says: a worker that nobody told of a table says so there."""
 
 from __future__ import annotations
 
@@ -111,6 +111,15 @@ async def test_a_deployment_in_the_sandbox_has_a_table_of_its_own(tmp_path: Path
     """As `prefect.yaml` comes; the block's table is the real one."""
     assert await _warnings(deployed=True, sandbox=True) == []
     assert _databases(tmp_path) == {"results/sandbox/reelbatch.db", "results/sandbox/books.db"}
+
+
+async def test_what_the_core_has_to_say_is_in_the_log_of_the_run(prefect_server: str, tmp_path: Path) -> None:
+    """Whoever looks at the run finds it there: of an answer that can't be brought in, for example."""
+    left = tmp_path / "results" / "sandbox" / "reelbatch-left.rescue.jsonl"
+    left.parent.mkdir(parents=True)
+    left.write_text("what somebody else wrote")
+    said = await _warnings(deployed=False, sandbox=True)
+    assert len([line for line in said if left.name in line]) == 1, said
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_here
 
 import reelbatch
 from reelbatch.sandbox import start
@@ -31,17 +29,10 @@ def test_what_belongs_to_another_api_is_said(
     table: str, stated: list[str], tmp_path: Path, prefect_server: str
 ) -> None:
     """One line on standard error: how many, of which API, and the option that follows them. Nothing is asked for."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reelbatch", "settle", "--results", table, "--json", *stated],
-        cwd=tmp_path,
-        env={**os.environ, "PREFECT_API_URL": prefect_server, "MAGIC_HOUR_API_KEY": "of-nobody"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    stats = json.loads(done.stdout)
-    assert (done.returncode, stats["polled"], stats["unsettled"]) == (0, 0, 0)
-    said = done.stderr.splitlines()
+    done = run_here(tmp_path, "settle", "--results", table, "--json", *stated, MAGIC_HOUR_API_KEY="of-nobody")
+    assert done.out, done.err
+    stats = json.loads(done.out)
+    assert (done.code, stats["polled"], stats["unsettled"]) == (0, 0, 0)
+    said = done.err.splitlines()
     (line,) = [line for line in said if "another API" in line]  # a busy server may be late, which is said as well
     assert "3 of local (use --base-url with its address on this machine, or --sandbox with --results)" in line

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 from ports import free_port
+from waiting import WAIT_S, wait_until
 
 from reelbatch.errors import PipelineError, SettingsError
 from reelbatch.sandbox import RunningSandbox, start
@@ -151,24 +152,6 @@ def test_what_the_server_writes_is_the_users_own(server: Server) -> None:
     assert "Umask:\t0077" in status
 
 
-@pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory, prefect: Any, server: Server) -> Iterator[Server]:
-    """A second one while the first one runs; a user can also name it, with its password."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-    home = prefect.home(tmp_path_factory.mktemp("second") / "prefect")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(home))
-        with temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}), _running_api() as second:
-            yield second
-
-
-def test_each_server_has_a_password_of_its_own(server: Server, second: Server) -> None:
-    """Long enough that no one guesses it while a run lasts."""
-    assert second.password != server.password
-    assert len(second.password) > 40
-
-
 class Proxy:
     """A proxy that counts who comes and helps none of them."""
 
@@ -205,7 +188,15 @@ def api() -> Iterator[RunningSandbox]:
         yield sandbox
 
 
-def _reelbatch(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+class Ran(NamedTuple):
+    """How a run ended, and the password that its own server had, if it started one."""
+
+    returncode: int
+    stderr: str
+    password: str | None
+
+
+def _reelbatch(folder: Path, *arguments: str, **env: str) -> Ran:
     (folder / "spring.csv").write_text(
         "image_path,prompt,end_seconds\nhttps://images.example.com/a.png,Slow pan,5\n", encoding="utf-8"
     )
@@ -216,21 +207,39 @@ def _reelbatch(folder: Path, *arguments: str, **env: str) -> subprocess.Complete
         if not name.startswith(ours) and not name.lower().endswith("_proxy")
     }
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "COLUMNS": "400"}
-    return subprocess.run(
-        [sys.executable, "-m", "reelbatch", "generate", "spring.csv", "--json", *arguments],
-        cwd=folder,
-        env={**kept, **quiet, "PYTHONPATH": str(ROOT), "MAGIC_HOUR_API_KEY": "sandbox", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reelbatch", "generate", "spring.csv", "--json", *arguments],
+            cwd=folder,
+            env={**kept, **quiet, "PYTHONPATH": str(ROOT), "MAGIC_HOUR_API_KEY": "sandbox", **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+    passwords: set[str] = set()
+
+    def has_ended() -> bool:
+        passwords.update(_passwords_below(process.pid))
+        return process.poll() is not None
+
+    try:
+        wait_until(has_ended, "the run ends", 5 * WAIT_S)
+    finally:
+        process.kill()
+    return Ran(process.returncode, (folder / "said").read_text(encoding="utf-8"), *(passwords or {None}))
+
+
+def _passwords_below(pid: int) -> set[str]:
+    """Those of the servers that a process has started."""
+    with suppress(psutil.Error):
+        children = psutil.Process(pid).children()
+        servers = [child for child in children if "reelbatch.orchestration.prefect_server" in child.cmdline()]
+        return {server.environ()["PREFECT_SERVER_API_AUTH_STRING"] for server in servers}
+    return set()
 
 
 @pytest.fixture(scope="module")
-def surrounded(
-    proxy: Proxy, api: RunningSandbox, prefect: Any, tmp_path_factory: pytest.TempPathFactory
-) -> subprocess.CompletedProcess[str]:
+def surrounded(proxy: Proxy, api: RunningSandbox, prefect: Any, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A run with its temporary server, where proxies and other servers' passwords are exported by each name."""
     folder = tmp_path_factory.mktemp("surrounded")
     stated = {name: value for name, value in ELSEWHERE.items() if name.startswith("PREFECT_")}
@@ -243,39 +252,41 @@ def surrounded(
     )
 
 
-def test_no_call_to_the_temporary_server_goes_to_a_proxy(
-    surrounded: subprocess.CompletedProcess[str], proxy: Proxy
-) -> None:
+def test_no_call_to_the_temporary_server_goes_to_a_proxy(surrounded: Ran, proxy: Proxy) -> None:
     """Flows, tasks, logs and events: all of a run's calls to its own machine stay there."""
     assert surrounded.returncode == 0, surrounded.stderr
     assert proxy.seen == []
 
 
-def test_a_run_goes_through_with_other_servers_passwords_exported(
-    surrounded: subprocess.CompletedProcess[str],
-) -> None:
+def test_a_run_goes_through_with_other_servers_passwords_exported(surrounded: Ran) -> None:
     """They hold for the servers that they belong to; the temporary one and its client have their own."""
     assert surrounded.returncode == 0, surrounded.stderr
     assert "Traceback" not in surrounded.stderr
 
 
-def test_a_wrong_password_for_a_named_server_is_one_line(second: Server, api: RunningSandbox, tmp_path: Path) -> None:
+def test_each_server_has_a_password_of_its_own(server: Server, surrounded: Ran) -> None:
+    """Long enough that no one guesses it while a run lasts."""
+    assert surrounded.password not in {None, server.password}
+    assert len(str(surrounded.password)) > 40
+
+
+def test_a_wrong_password_for_a_named_server_is_one_line(server: Server, api: RunningSandbox, tmp_path: Path) -> None:
     """It names the server, what it said and what to do, and nothing was sent."""
     run = _reelbatch(
-        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=second.url, PREFECT_API_AUTH_STRING="not:it"
+        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=server.url, PREFECT_API_AUTH_STRING="not:it"
     )
     assert run.returncode == 2, run.stderr
     line = _only_line(run)
-    assert all(part in line for part in (second.url, "401", "PREFECT_API_AUTH_STRING", "Unset PREFECT_API_URL"))
+    assert all(part in line for part in (server.url, "401", "PREFECT_API_AUTH_STRING", "Unset PREFECT_API_URL"))
     assert "not:it" not in line
 
 
 def test_the_right_password_for_a_named_server_goes_through(
-    second: Server, api: RunningSandbox, tmp_path: Path
+    server: Server, api: RunningSandbox, tmp_path: Path
 ) -> None:
     """A user's own server is used as it is."""
     run = _reelbatch(
-        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=second.url, PREFECT_API_AUTH_STRING=second.password
+        tmp_path, "--base-url", api.url, "--yes", PREFECT_API_URL=server.url, PREFECT_API_AUTH_STRING=server.password
     )
     assert run.returncode == 0, run.stderr
 
@@ -313,7 +324,7 @@ def test_a_server_that_is_gone_ends_the_command_at_once(api: RunningSandbox, tmp
     assert "does not answer" in _only_line(run)
 
 
-def _only_line(run: subprocess.CompletedProcess[str]) -> str:
+def _only_line(run: Ran) -> str:
     """What is said beside the notice of a new results table."""
     (line,) = [line for line in run.stderr.splitlines() if "a new one will be made" not in line]
     return line

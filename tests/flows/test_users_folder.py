@@ -53,14 +53,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-def run(command: list[str], folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: Path, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Type a command in the user's folder, without any setting of this machine."""
     ours = ("PREFECT_", "REELBATCH_", "MAGIC_HOUR", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    path = {"PYTHONPATH": str(folder.parent / "packages")}
     return subprocess.run(
         command,
         cwd=folder,
-        env={**kept, "PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "PYTHONPATH": str(folder.parent / "packages")},
+        env={**kept, "PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", **path, **more},
         capture_output=True,
         text=True,
         check=False,
@@ -68,17 +69,17 @@ def run(command: list[str], folder: Path, home: Path) -> subprocess.CompletedPro
     )
 
 
-def reported(command: list[str], folder: Path, home: Path) -> dict[str, Any]:
+def reported(command: list[str], folder: Path, home: Path, **more: str) -> dict[str, Any]:
     """What a command that succeeds says as JSON."""
-    done = run([*command, "--sandbox", "--json"], folder, home)
+    done = run([*command, "--sandbox", "--json"], folder, home, **more)
     assert done.returncode == 0, done.stderr + done.stdout
     said: dict[str, Any] = json.loads(done.stdout)
     return said
 
 
-def generate(program: list[str], folder: Path, home: Path) -> dict[str, Any]:
+def generate(program: list[str], folder: Path, home: Path, **more: str) -> dict[str, Any]:
     """Two rows of the sample catalogue."""
-    said = reported([*program, "generate", str(CATALOGUE), "--limit", "2"], folder, home)
+    said = reported([*program, "generate", str(CATALOGUE), "--limit", "2"], folder, home, **more)
     return {name: value for name, value in said.items() if name not in VARYING}
 
 
@@ -95,7 +96,10 @@ def test_the_wheel_holds_reelbatch_alone(wheel: Path) -> None:
 def test_a_users_modules_of_the_same_names_break_nothing(
     entry: str, folder: Path, installed: Path, tmp_path: Path, prefect: Any
 ) -> None:
-    """The program of a wheel and that of a clone say the same; the wheel's does without Prefect."""
+    """The program of a wheel and that of a clone say the same; the wheel's does without Prefect.
+
+    One of the clone's commands starts a Prefect server in that folder, the other has the one that runs.
+    """
     (tmp_path / "clone").mkdir()
     programs = Path(sys.executable).parent
     own, cloned = (
@@ -106,7 +110,8 @@ def test_a_users_modules_of_the_same_names_break_nothing(
     assert (from_wheel["submitted"], from_wheel["exit_reason"]) == (2, "done")
     assert not (tmp_path / "no-prefect").exists()
     (folder / "results").rename(tmp_path / "results-of-wheel")
-    assert generate(cloned, folder, prefect.home(tmp_path / "prefect")) == from_wheel
+    server = {} if entry == "reelbatch" else {"PREFECT_API_URL": prefect.url}
+    assert generate(cloned, folder, prefect.home(tmp_path / "prefect"), **server) == from_wheel
     assert [(folder / name).read_text() for name in NAMES] == [OWN] * len(NAMES)
 
 

@@ -18,8 +18,10 @@ _PRIVATE = "a private copy, which goes with the process"
 # (module, function): how many places there need no point, and why.
 WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("cli/app.py", "main"): (1, "to nowhere"),
+    ("cli/commands/review.py", "_ready"): (1, "a file for the browser, which goes with the command"),
     ("client/downloads.py", "streamed"): (1, "called by `download`, which has the points"),
     ("client/httpx_pools.py", "_send"): (1, "through a proxy; client.py has the point of the answer"),
+    ("client/plain_questions.py", "ask_plainly"): (1, "of `doctor`: asks whether something answers, and no more"),
     ("client/transport.py", "send"): (1, "our own connections have the points"),
     ("pipeline/export.py", "__init__"): (1, "a CSV for spreadsheets; what writes it has the point"),
     ("pipeline/export.py", "_file"): (1, _BUCKET),
@@ -32,9 +34,11 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("ledger/staged_manifest.py", "add"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "compare"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "complete"): (1, _TEMPORARY),
+    ("ledger/staged_manifest.py", "costs"): (1, "reads"),
     ("ledger/staged_manifest.py", "create"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "merge"): (1, "reads; what it merges is committed by `_transact`"),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
+    ("storage/private_files.py", "placing"): (3, "what `reelbatch init` writes, before there is anything to send"),
     ("storage/files.py", "put"): (2, _BUCKET),
     ("orchestration/prefect_server.py", "_temporary_server"): (1, "the log of a server that goes with the process"),
     ("storage/target.py", "_rename"): (1, "called by `place`, which has the points"),

@@ -12,15 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psutil
 import pytest
+from proof.wheel import as_from_a_wheel
 from typer.testing import CliRunner
 from waiting import WAIT_S, wait_until
 
+import reelbatch
 from reelbatch.cli.app import app
 from reelbatch.sandbox import RunningSandbox
 
@@ -151,15 +154,46 @@ class Workplace:
 
     def generate(self, *options: str, **spawning: Any) -> Process:
         """Start `reelbatch generate` for the manifest."""
+        return self.start(*self._generating, *options, **spawning)
+
+    def generate_from_wheel(self, *options: str, env: dict[str, str] | None = None) -> Process:
+        """Start the same as a wheel has it: the core without a flow, and without the seconds that Prefect takes."""
+        return self.from_wheel(["-m", "reelbatch", *self._generating, *options], env or {})
+
+    def from_wheel(self, arguments: Sequence[str], env: dict[str, str]) -> Process:
+        """Start Python where it finds the program as a wheel installs it, and not in the folder that it starts in."""
+        return self._spawn([sys.executable, "-P", *arguments], {"PYTHONPATH": self._wheel, **env})
+
+    @cached_property
+    def _wheel(self) -> str:
+        return str(as_from_a_wheel(self.folder / "wheel"))
+
+    @property
+    def _generating(self) -> tuple[str, ...]:
         where = ("--base-url", self.sandbox.url) if self.sandbox else ("--sandbox",)
-        table = ("--results", f"sqlite:///{self.table}")
-        return self.start("generate", str(self.manifest), *where, *table, "--json", *options, **spawning)
+        return ("generate", str(self.manifest), *where, "--results", f"sqlite:///{self.table}", "--json")
 
     def from_python(self, *, script: str = FROM_PYTHON, **settings: Any) -> Process:
         """Start `reelbatch.generate(…)` in a script: the same work without Prefect, started in a moment."""
         assert self.sandbox
         stated = {"base_url": self.sandbox.url, "results": f"sqlite:///{self.table}", **settings}
         return self._spawn([sys.executable, "-c", script, str(self.manifest), json.dumps(stated)], {})
+
+    def from_clone(self, arguments: Sequence[str], env: dict[str, str]) -> Process:
+        """Start Python where it finds the program as a clone has it, flows included."""
+        return self._spawn([sys.executable, *arguments], env)
+
+    def generate_here(self, **settings: Any) -> Finished:
+        """The same in the test's process, for what is neither killed nor doubled: a start takes a second or two."""
+        assert self.sandbox
+        stated = {"base_url": self.sandbox.url, "results": f"sqlite:///{self.table}", **settings}
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith(OURS)]:
+                patch.delenv(name)
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            report = reelbatch.generate(self.manifest, **stated)
+        return Finished(report.exit_code, json.dumps(report.as_json(), default=str) + "\n", "")
 
     def status(self) -> dict[str, Any]:
         """The batch, as `reelbatch status --json` tells it."""

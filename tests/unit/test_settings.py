@@ -132,7 +132,7 @@ def _documented() -> dict[str, str]:
     return {row[1].strip(" `"): row[3].strip(" `") for row in rows}
 
 
-IN_WORDS = {"dollars_per_credit": "the tier's", "render_window": "the tier's", "models": "configs/models.yaml"}
+IN_WORDS = {"render_window": "the tier's", "models": "configs/models.yaml"}
 IN_WORDS |= {"export": "<batch>.parquet` beside the table", "manifest": "", "sandbox": ""}
 IN_WORDS |= {"image_schemes": "` `".join(IMAGE_SCHEMES)}
 """Defaults that are no single value."""

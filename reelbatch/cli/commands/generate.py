@@ -18,6 +18,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     concurrency: opt.Concurrency = None,
     max_credits: opt.MaxCredits = None,
     limit: opt.Limit = None,
+    pilot: opt.Pilot = None,
     rate: opt.Rate = None,
     regenerate: opt.Regenerate = "none",
     rows: opt.Rows = None,
@@ -42,7 +43,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
     chosen = keys_of(rows, None)
-    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit)
+    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
     named = assignment(options, settings).batch  # what can't be opened is said at once, before Prefect starts
     if which.regenerate is Regenerate.CANCEL:
@@ -50,11 +51,15 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
         return
     question = confirm_generate(options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox))
     stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
+    settles = run.settles or pilot is not None
+    again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
+    rest = run.command(manifest, {**again, "--strict": strict or None})
     work = Work(
         flow="generate",
-        parameters={**stated, **run.parameters()},
-        steps=partial(send, options=options, steps=RunSteps(limit=limit, settle=run.settles)),
+        parameters={**stated, **run.parameters(), "pilot": pilot, "settle": settles},
+        steps=partial(send, options=options, steps=RunSteps(limit=limit, settle=settles)),
         settings=settings,
         sandbox=sandbox,
+        rest=rest,
     )
     run_to_end(work, question, run.repeated(), as_json=as_json, verbose=verbose)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from reelbatch.cli import options as opt
@@ -18,11 +20,15 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     concurrency: opt.Concurrency = None,
     max_credits: opt.MaxCredits = None,
     limit: opt.Limit = None,
+    pilot: opt.Pilot = None,
     rate: opt.Rate = None,
     regenerate: opt.Regenerate = "none",
     rows: opt.Rows = None,
     repeats: opt.Repeats = None,
     strict: opt.Strict = False,
+    account: Annotated[
+        bool, typer.Option("--account", help="Ask the API for the balance and tier, and say how far they reach.")
+    ] = False,
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
@@ -30,12 +36,16 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Check the manifest, compare it, estimate the cost. Takes the options of `generate`, and spends nothing."""
+    """Check the manifest, compare it, estimate the cost, show the first requests. Takes the options of `generate`.
+
+    Spends nothing.
+    """
     del settle, yes, verbose  # they change nothing of what is sent
-    from reelbatch.cli import render
     from reelbatch.cli.confirm import keys_of
+    from reelbatch.cli.plan_text import print_findings, print_requests, print_whole_plan, reading_line
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
+    from reelbatch.pipeline.resources import sandboxed
     from reelbatch.storage.addresses import refuse_in_parameters
 
     refuse_in_parameters({"manifest": manifest, "export": export, "downloads": download})  # as `generate` would
@@ -43,7 +53,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         config,
         sandbox=sandbox,
         results=results,
-        base_url="http://127.0.0.1" if sandbox else base_url,
+        base_url="http://127.0.0.1" if sandbox and not account else base_url,
         concurrency=concurrency,
         max_credits=max_credits,
         rate=rate,
@@ -51,11 +61,15 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         downloads=download,
         export=export,
     )
-    which = send_options(regenerate=regenerate, rows=keys_of(rows, None), repeats=settings.repeats, limit=limit)
-    made = make_plan(GenerateOptions(source=manifest, batch=batch, strict=strict, send=which), settings)
+    chosen = keys_of(rows, None)
+    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
+    options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
+    with sandboxed(settings, enabled=sandbox and account) as stated, reading_line() as told:
+        made = make_plan(options, stated, told, asks_account=account)
     if as_json:
         print_json(made.as_json())
     else:
-        render.print_findings(made)
-        render.print_plan(made)
+        print_findings(made)
+        print_whole_plan(made)
+        print_requests(made)
     raise typer.Exit(1 if made.problem_count else 0)

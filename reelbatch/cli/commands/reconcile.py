@@ -37,6 +37,9 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until webhook events have cleared everything up.")
     ] = False,
+    by_balance: Annotated[
+        bool, typer.Option("--by-balance", help="Show what the account's balance says about them; decides nothing.")
+    ] = False,
     base_url: opt.BaseUrl = None,
     sandbox: opt.Sandbox = False,
     as_json: opt.Json = False,
@@ -55,7 +58,9 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
         file=file,
         to=to,
         wait=wait,
+        by_balance=by_balance,
         sandbox=sandbox,
         repeated=opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox),
+        repeated_by_all=opt.repeated(config=config, results=results, batch=None, base_url=base_url, sandbox=sandbox),
     )
     raise typer.Exit(run(options, settings, as_json=as_json))

@@ -36,6 +36,13 @@ class RawRows(NamedTuple):
     broken: Sequence[BrokenRow] = ()
 
 
+class ArrowStream(Protocol):
+    """A table that hands out its rows by Arrow's C stream interface: of polars, Arrow, DuckDB."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> object:
+        """A PyCapsule with the stream, anew with each call."""
+
+
 class Source(Protocol):
     """One manifest, opened: its columns are known, its rows not yet read."""
 

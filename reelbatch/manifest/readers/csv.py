@@ -51,6 +51,16 @@ class DelimitedSource:
         """The names of the columns, stripped."""
         return self._header.columns
 
+    @property
+    def delimiter(self) -> str:
+        """What stands between two cells."""
+        return self._dialect.delimiter
+
+    @property
+    def encoding(self) -> str:
+        """As Python calls it."""
+        return self._file.encoding
+
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; a damaged one is `broken`, one without any content is left out."""
         places = {column: self.columns.index(column) for column in wanted}

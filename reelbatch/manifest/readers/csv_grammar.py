@@ -96,13 +96,13 @@ class Dialect:
         return False
 
     def is_row(self, text: bytes, start: int, stop: int) -> bool:
-        """Whether the line, read alone, has as many cells as the header."""
+        """Whether the line, read alone, has as many cells as the header; a damaged one may have."""
         if text.count(self._sign, start, stop) < self.width - 1 or not text[start:stop].strip():
             return False
-        line = text[start:stop]
-        alone = self.read(line, 0, last=True)
-        cells = len(alone.cells) if alone and not alone.damage else line.count(self._sign) + 1
-        return cells == self.width
+        alone = self.read(text[start:stop], 0, last=True)
+        if alone is None or alone.damage:  # what stands behind the damage may be any number of cells
+            return alone is None or len(alone.cells) < self.width
+        return len(alone.cells) == self.width
 
     def _is_plain(self, text: bytes, at: int, stop: int) -> bool:
         if self.escaped and text.find(b"\\", at, stop) >= 0:

@@ -19,7 +19,8 @@ from reelbatch.ledger.accounts import Payer
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "data"
-COMMANDS = ("plan", "generate", "rerun", "settle", "status", "export", "reconcile", "webhook", "sandbox")
+COMMANDS = ("plan", "generate", "rerun", "settle", "status", "runs", "batches", "spend", "models", "export")
+COMMANDS += ("reconcile", "doctor", "webhook", "sandbox")
 
 
 def reelbatch(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -149,10 +150,12 @@ def test_plan_of_the_sample_catalogue(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plan_shows_dollars_for_a_plan_or_a_rate(tmp_path: Path) -> None:
-    """By the plan's rate, or by the one that is set."""
-    by_plan = run_here(tmp_path, "plan", DATA / "catalogue.csv", REELBATCH_TIER="creator")
-    assert "1,812 credits (about $2.17)" in by_plan.out
+def test_plan_shows_dollars_only_where_they_are_stated(tmp_path: Path) -> None:
+    """For a credit, or for a subscription; a tier says nothing of what a credit costs."""
+    by_tier = run_here(tmp_path, "plan", DATA / "catalogue.csv", REELBATCH_TIER="creator")
+    assert ("1,812 credits" in by_tier.out, "$" in by_tier.out) == (True, False)
+    paid = '{"price": 19, "credits": 12000}'
+    assert "(about $2.87)" in run_here(tmp_path, "plan", DATA / "catalogue.csv", REELBATCH_SUBSCRIPTION=paid).out
     by_rate = run_here(tmp_path, "plan", DATA / "catalogue.csv", REELBATCH_DOLLARS_PER_CREDIT="0.01")
     assert "(about $18.12)" in by_rate.out
 

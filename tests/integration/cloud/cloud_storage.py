@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from moto.server import ThreadedMotoServer
-
 _HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
@@ -44,6 +42,8 @@ class Gate:
 @contextmanager
 def gated_storage() -> Iterator[Gate]:
     """The server and its gate, both on loopback."""
+    from moto.server import ThreadedMotoServer  # a second, which no worker needs that has other files
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()

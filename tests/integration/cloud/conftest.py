@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import s3fs
 from cloud_shop import Bucket, Shop
 from cloud_storage import Gate, gated_storage
 
@@ -42,6 +41,8 @@ def gate(_gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 @pytest.fixture(scope="session")
 def _files(_gate: Gate) -> Any:
+    import s3fs
+
     return s3fs.S3FileSystem(key="tester", secret="tester", endpoint_url=_gate.url, skip_instance_cache=True)  # noqa: S106 - no server checks it
 
 

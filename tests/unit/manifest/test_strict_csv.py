@@ -51,6 +51,19 @@ def test_marks_that_happen_to_match_do_not_merge_rows(read: Any, csv_file: Any) 
     assert "manifest.multiline to allow" in outcome.problems[0].remedy
 
 
+@pytest.mark.parametrize("around", ["", FILL])
+def test_a_damaged_line_is_not_swallowed_either(read: Any, csv_file: Any, around: str) -> None:
+    """How many cells it was meant to have, its own stray marks hide: it stays a row, and an invalid one."""
+    text = HEAD + around + row("A", '"Slow pan') + row("B", '""Sway"", slowly, left') + 'rest of a line",5\n' + A
+    outcome = read(csv_file(text))
+    prompts = _prompts(outcome)
+    assert (prompts["A"], prompts["B"], prompts["a"]) == (None, None, "Pan")
+    assert [what for _, _, what in outcome.whats][:2] == [
+        "a quoted cell has line ends, and one of its lines alone could be a row",
+        "a quotation mark ends a cell, and more text follows",
+    ]
+
+
 def test_cells_with_line_ends_can_be_allowed(read: Any, csv_file: Any) -> None:
     """Who means such a cell says so, and gets it whole."""
     text = HEAD + row("A", '"first\none, two, three, four\nlast"') + A

@@ -54,6 +54,22 @@ def test_words_for_nothing_are_warned_of(read: Any) -> None:
     assert outcome.warnings[0].what.endswith("(so in 2 rows)")
 
 
+def test_words_for_nothing_in_a_template_are_warned_of(read: Any) -> None:
+    """They would become part of the prompt; not where the row has one of its own."""
+    table = frame(
+        *[URL] * 4, row_key=list("abcd"), title=["Pot", "nan", "NULL", "nan"], colour=["None", "red", "", "nan"]
+    )
+    table["prompt"] = ["", "", "Slow pan", ""]
+    outcome = read(table, prompt_template="Pan over {title}[, {colour}]")
+    assert outcome.problems == []
+    assert [(warning.row_number, warning.column, warning.value) for warning in outcome.warnings] == [
+        (2, "title", "nan"),
+        (1, "colour", "None"),
+        (4, "colour", "nan"),
+    ]
+    assert outcome.warnings[0].what == "a word that scripts write where there is nothing (so in 2 rows)"
+
+
 def test_invisible_characters_at_the_ends_are_taken_off(read: Any) -> None:
     """Keys, addresses, prompts and numbers mean the same with and without them."""
     signs = "\u200b", "\ufeff", "\u202a", "\u2060 ", "\u00a0"

@@ -1,0 +1,97 @@
+"""`reelbatch spend`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reelbatch.cli import options as opt
+from reelbatch.cli.json_output import print_json
+from reelbatch.pipeline.spend_options import By, SpendOptions
+
+if TYPE_CHECKING:
+    from reelbatch.pipeline.spend import Spend, SpendLine
+
+_DAY = "%Y-%m-%d"
+_FIGURES = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt")
+
+
+def spend(  # noqa: PLR0913, PLR0917 - options of a command
+    by: Annotated[By, typer.Option(help="What a line stands for.")] = By.MONTH,
+    since: Annotated[
+        datetime | None, typer.Option(help="The first day that counts.", formats=[_DAY], metavar="DAY")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="The last day that counts.", formats=[_DAY], metavar="DAY")
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(help="Whose days and months are meant. (default: the budget's, or UTC)", metavar="ZONE"),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--csv", help="Write the lines as a CSV; - for standard output.", metavar="FILE")
+    ] = None,
+    config: opt.Config = None,
+    results: opt.Results = None,
+    batch: opt.AnyBatch = None,
+    sandbox: opt.SandboxTable = False,
+    as_json: opt.Json = False,
+) -> None:
+    """What was spent, in credits and, where a rate is stated, in dollars; archived batches count too."""
+    from reelbatch.cli import render
+    from reelbatch.pipeline.resources import batches_named, looked_at
+    from reelbatch.pipeline.spend import spend as add_up
+    from reelbatch.pipeline.spend import write_csv
+
+    settings = opt.settings_of(config, sandbox=sandbox, results=results)
+    with looked_at(settings, render.warn) as ledger:
+        asked = SpendOptions(
+            by=by,
+            batch=batches_named(ledger, batch)[0] if batch else None,
+            since=since.date() if since else None,
+            until=until.date() if until else None,
+            timezone=timezone or ("UTC" if settings.budget is None else settings.budget.timezone),
+        )
+        found = add_up(ledger, asked, settings)
+    if to is not None:
+        write_csv(found, to)
+    if as_json:
+        print_json(found.as_json())
+    elif to is None:
+        _print(found)
+    elif to != "-":
+        render.out.print(f"{len(found.lines):,} lines written to {render.cell(to)}")
+
+
+def _print(found: Spend) -> None:
+    from rich.table import Table
+
+    from reelbatch.cli import render
+
+    if not found.lines:
+        render.out.print("Nothing was spent.")
+        return
+    shown = [name for name in _FIGURES if name != "reserved" or found.total.credits.reserved]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    dated = found.options.by in {By.DAY, By.MONTH}
+    table.add_column(f"{found.options.by} ({render.cell(found.options.timezone)})" if dated else found.options.by)
+    for name in [*shown, "cost", *(["dollars"] if found.rate else [])]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for line in [*found.lines, found.total]:
+        table.add_row(render.cell(line.name), *_cells(found, line, shown))
+    render.out.print(table)
+    if found.rate is not None:
+        render.out.print(
+            f"[dim]Dollars: cost at {found.rate.stated}, without volume discounts; in doubt left out.[/]"
+        )
+    if unknown := found.total.credits.unknown:
+        render.note(
+            f"{unknown:,} requests of unknown rate are not in these figures: nobody knows yet what they cost."
+        )
+
+
+def _cells(found: Spend, line: SpendLine, shown: list[str]) -> list[str]:
+    credits_ = [f"{getattr(line.credits, name):,}" for name in shown]
+    return [*credits_, f"{line.cost:,}", *([] if found.rate is None else [f"{found.rate.of(line.cost):,.2f}"])]

@@ -1,0 +1,85 @@
+"""A look at a results table that changes nothing of it: no file is made, and none is migrated."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger.engine import open_engine
+from reelbatch.ledger.schema import generations, schema_version
+from reelbatch.ledger.urls import parse_url, shown, sqlite_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFacts:
+    """What stands behind a URL. `version` None: there is no results table yet."""
+
+    where: str
+    path: Path | None  # None: no file
+    version: int | None
+    may_write: bool
+
+
+def look_at(url: str) -> TableFacts:
+    """What there is.
+
+    Raises:
+        LedgerUnusable: it can't be reached or read, or is no results table.
+    """
+    parsed = parse_url(url)
+    path = sqlite_path(parsed)
+    if path is None:
+        return _look_at_server(url)
+    version = _version_in(path) if path.exists() else None
+    places = (path, path.parent) if path.exists() else (nearest(path.parent),)
+    return TableFacts(
+        where=str(path.absolute()),
+        path=path,
+        version=version,
+        may_write=all(os.access(place, os.W_OK) for place in places),
+    )
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    folder = folder.absolute()
+    return next((place for place in (folder, *folder.parents) if place.exists()), folder)
+
+
+def _version_in(path: Path) -> int | None:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if not names:
+                return None  # an empty file becomes a table
+            if schema_version.name not in names:
+                raise LedgerUnusable(f"{path}: is a database of something else")
+            found = connection.execute("SELECT version FROM reelbatch_schema").fetchone()
+            return None if found is None else int(found[0])
+    except sqlite3.Error as error:
+        raise LedgerUnusable(f"{path}: can't be read: {error}") from error
+
+
+def _look_at_server(url: str) -> TableFacts:
+    engine = open_engine(parse_url(url))
+    where = shown(engine.url)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(schema_version.name):
+                creates = select(func.has_schema_privilege(func.current_schema(), "CREATE"))
+                return TableFacts(where=where, path=None, version=None, may_write=bool(connection.scalar(creates)))
+            version = connection.scalar(select(schema_version.c.version))
+            writes = select(func.has_table_privilege(generations.name, "UPDATE"))
+            return TableFacts(where=where, path=None, version=version, may_write=bool(connection.scalar(writes)))
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or error).strip().splitlines()
+        raise LedgerUnusable(f"{where}: {said[0] if said else type(error).__name__}") from error
+    finally:
+        engine.dispose()

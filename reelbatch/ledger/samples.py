@@ -1,0 +1,103 @@
+"""A sample over the kinds of video that are to be made, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, func, select
+
+from reelbatch.domain import Batch, RowState
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Scope
+
+
+class VideoKind(NamedTuple):
+    """What a video's price depends on, as its row states it."""
+
+    model: str | None
+    resolution: str | None
+    audio: bool | None
+    end_seconds: float | None
+
+    def __str__(self) -> str:
+        """`kling-3.0 720p with audio, 5 s`."""
+        named = (self.model or "default", self.resolution, "with audio" if self.audio else None)
+        return f"{' '.join(filter(None, named))}, {self.end_seconds or 0:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class KindCount:
+    """Rows of one kind. Credits are integers; `unknown`: rows that `credits_estimated` leaves out."""
+
+    kind: VideoKind
+    rows: int
+    credits_estimated: int
+    unknown: int
+
+
+class Outcome(NamedTuple):
+    """What became of a row: its state, and credits, None where they are not known."""
+
+    kind: VideoKind
+    state: RowState
+    estimated: int | None
+    final: int | None
+
+
+_g = generations.c
+_KIND = (_g.model, _g.resolution, _g.audio, _g.end_seconds)
+
+
+def kinds(connection: Connection, scope: Scope) -> list[KindCount]:
+    """What a run of this scope may take, by kind; the most frequent first."""
+    estimated = func.coalesce(func.sum(_g.credits_estimated), 0)
+    unknown = func.count() - func.count(_g.credits_estimated)
+    query = select(*_KIND, func.count(), estimated, unknown).where(scope.condition()).group_by(*_KIND)
+    every = connection.execute(query)
+    found = [KindCount(VideoKind(*kind), rows, int(credits_), none) for *kind, rows, credits_, none in every]
+    return sorted(found, key=lambda count: (-count.rows, str(count.kind)))
+
+
+def sample(connection: Connection, scope: Scope, rows: int) -> tuple[int, ...]:
+    """Row numbers of `rows` rows, spread over all kinds and over the manifest; the same each time."""
+    counts = kinds(connection, scope)
+    chosen: list[int] = []
+    for count, wanted in zip(counts, shares([count.rows for count in counts], rows), strict=True):
+        chosen += _spread(connection, scope, count, wanted)
+    return tuple(sorted(chosen))
+
+
+def shares(sizes: Sequence[int], rows: int) -> list[int]:
+    """How many of `rows` each kind gets: one at least while there are any, the rest by its size."""
+    rows = min(rows, sum(sizes))
+    given = [int(place < rows) for place in range(len(sizes))]
+    for _ in range(rows - sum(given)):
+        # The kind that has the fewest for its size takes the next one.
+        open_ = [place for place, size in enumerate(sizes) if given[place] < size]
+        given[min(open_, key=lambda place: (given[place] + 1) / sizes[place])] += 1
+    return given
+
+
+def _spread(connection: Connection, scope: Scope, count: KindCount, wanted: int) -> list[int]:
+    """Rows of one kind, as far from each other as can be."""
+    if not wanted:
+        return []
+    places = [(2 * place + 1) * count.rows // (2 * wanted) + 1 for place in range(wanted)]
+    same = (each.is_not_distinct_from(value) for each, value in zip(_KIND, count.kind, strict=True))
+    rank = func.row_number().over(order_by=_g.row_number).label("rank")
+    ranked = select(_g.row_number, rank).where(scope.condition(), *same).subquery()
+    query = select(ranked.c.row_number).where(ranked.c.rank.in_(places)).order_by(ranked.c.row_number)
+    return list(connection.scalars(query))
+
+
+def outcomes(connection: Connection, batch: Batch, row_numbers: Sequence[int]) -> list[Outcome]:
+    """What became of these rows by now: of each its last generation."""
+    own = and_(_g.batch == batch, _g.in_manifest, _g.row_number.in_(list(row_numbers)))
+    query = select(*_KIND, _g.state, _g.credits_estimated, _g.credits_final, _g.row_number).where(own)
+    last = {
+        number: Outcome(VideoKind(*values[:4]), RowState(values[4]), values[5], values[6])
+        for *values, number in connection.execute(query.order_by(_g.row_number, _g.generation))
+    }
+    return list(last.values())

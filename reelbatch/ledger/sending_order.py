@@ -1,0 +1,73 @@
+"""Rows of a staged manifest that are to be sent, in the order in which they are, and the price of each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select, type_coerce, union_all
+
+from reelbatch.domain import Batch, Request, RowKey, RowState
+from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Action, Choice
+from reelbatch.ledger.staging import ActionCount, action, joined, staged
+from reelbatch.ledger.transitions import in_states
+
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SendingOrder:
+    """What of a manifest is sent.
+
+    Args:
+        kept: of the results table: rows of the manifest that did not have to be staged.
+        held: numbers of those rows that turned out to be paid for, which the table does not say yet.
+    """
+
+    batch: Batch
+    choice: Choice
+    kept: ColumnElement[bool]
+    held: Collection[int] = ()
+
+    def counts(self, connection: Connection) -> list[ActionCount]:
+        """The rows that a run with a limit sends, counted by model and price."""
+        first = self._rows(self.choice.options.limit, "row_number", "model", "credits_estimated").subquery()
+        query = select(first.c.model, first.c.credits_estimated, func.count())
+        grouped = query.group_by(first.c.model, first.c.credits_estimated)
+        return [ActionCount.of(Action.SEND, *counted) for counted in connection.execute(grouped)]
+
+    def first(self, connection: Connection, rows: int) -> list[tuple[RowKey, Request]]:
+        """The first `rows` of them."""
+        query = self._rows(rows + len(self.held), "row_number", "row_key", *REQUEST_COLUMNS)
+        found = [row for row in connection.execute(query) if row[0] not in self.held]
+        return [(RowKey(key), Request(*request)) for _, key, *request in found[:rows]]
+
+    def prices(self, connection: Connection) -> Iterator[tuple[int | None, int]]:
+        """Estimated credits of a row, and how many that follow each other have the same; None: not known."""
+        query = self._rows(self.choice.options.limit, "row_number", "credits_estimated")
+        found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
+        prices = (price for number, price in found if number not in self.held)
+        for price, same in groupby(prices):
+            yield price, sum(1 for _ in same)
+
+    def _rows(self, limit: int | None, *names: str) -> Select[Any]:
+        """These columns of the first rows, in order; of a batch that has them already just so, rows that wait.
+
+        Each part ends at the limit by itself, which saves sorting a million rows for the first three.
+        """
+        g = generations.c
+        send = select(*(type_coerce(staged.c[name], g[name].type).label(name) for name in names))
+        send = send.select_from(joined(self.batch, self.choice)).where(action(self.choice) == Action.SEND.value)
+        parts: list[Select[Any]] = [send.order_by(staged.c.row_number)]
+        if not self.choice.only_order:
+            waiting = select(*(g[name] for name in names)).order_by(g.row_number)
+            unsent = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
+            parts.append(waiting.where(self.kept, *unsent))
+        if limit is None:
+            parts = [part.order_by(None) for part in parts]
+        rows = union_all(*(select(part.limit(limit).subquery()) for part in parts)).subquery()
+        return select(rows).order_by(rows.c.row_number).limit(limit)

@@ -1,0 +1,107 @@
+"""What to type after a run, by what happened in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reelbatch.domain import RowState
+from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.submit import ExitReason
+
+if TYPE_CHECKING:
+    from reelbatch.ledger.budgets import BudgetLeft
+    from reelbatch.pipeline.run_summary import RunReport
+
+_NAMED = 10
+
+
+def advice(report: RunReport, options: str = "", rest: str | None = None) -> list[str]:
+    """What to type next, by what happened; `options` are those that the commands have to repeat.
+
+    `rest`: the command that sends what a pilot left.
+    """
+    status, lines = report.status, []
+    if text := _HALTED.get(report.exit_reason):
+        lines.append(text)
+    if "unknown_rate" in report.unsent:
+        lines.append(
+            "Rows of unknown rate are not sent under a cap or budget. State one with --rate, or leave it out."
+        )
+    if report.budget is not None:
+        lines += _about_budget(report, report.budget)
+    lines += _about_the_rest(report, rest)
+    lines += _open_ends(report)
+    if status.count(RowState.INVALID):
+        lines.append("Correct the invalid rows in the manifest and run the same command again.")
+    if status.count(RowState.REJECTED):
+        again = f"`reelbatch rerun{options}`"
+        lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
+    if status.count(RowState.ERROR, RowState.CANCELED):
+        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
+    if status.count(RowState.IN_DOUBT):
+        lines.append(
+            f"`reelbatch reconcile{options}` lists the rows in doubt; they are never sent again by themselves."
+        )
+    if status.count(RowState.QUEUED, RowState.RENDERING):
+        lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
+    return lines
+
+
+def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
+    """How what was not sent is sent."""
+    waiting = report.waiting
+    if report.pilot is not None and report.pilot.rest_rows:
+        return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
+    if waiting <= 0 or set(report.unsent) == {"unknown_rate"} or report.exit_reason is ExitReason.BUDGET:
+        return []
+    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: the same command again."]
+
+
+def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:
+    lines = []
+    if report.exit_reason is ExitReason.BUDGET:
+        lines.append(f"{report.message}: the same command sends them then, or at once with a larger `budget`.")
+    if report.too_dear:
+        named = ", ".join(report.too_dear[:_NAMED]) + (", …" if report.too_dear_rows > _NAMED else "")
+        lines.append(
+            f"{report.too_dear_rows:,} cost more than the budget of a whole {left.budget.per} "
+            f"({left.budget.credits:,} credits) and are never sent with it: {named}."
+        )
+    return lines
+
+
+def _open_ends(report: RunReport) -> list[str]:
+    """Rows that wait for somebody's word."""
+    lines, order = [], report.status.order
+    if report.shared_ids:
+        first = report.shared_ids[0]
+        lines.append(
+            f"{report.shared_rows:,} got a video id that another row has, such as {first.row_key} that of "
+            f"{first.other_row_key} ({first.video_id}): look at these videos, and ask the vendor."
+        )
+    if report.held_rows and report.repeats is RepeatPolicy.HOLD:
+        lines.append(
+            "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."
+        )
+    if order is not None and not order.is_done:
+        lines.append(
+            f"An order is open: {order}. The same options go on with it; --regenerate cancel drops the rest."
+        )
+    return lines
+
+
+_HALTED = {
+    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then run the same command.",
+    ExitReason.DECLINED: "Nothing was sent.",
+    ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
+    ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",
+    ExitReason.NO_ACCOUNT: "Nothing was sent. Run the same command again when the API answers.",
+    ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
+    ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
+    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
+    ExitReason.DOUBTS: (
+        "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
+        "Run the same command again when the API answers as usual: what was not sent is sent then."
+    ),
+    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
+}

@@ -1,0 +1,33 @@
+"""Dollars: only where somebody stated what a credit costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reelbatch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class DollarRate:
+    """Dollars for one credit, and where the figure comes from."""
+
+    per_credit: float
+    stated: str
+
+    def of(self, credits_: int) -> float:
+        """Dollars. Not rounded to the cent: lines would no longer add up."""
+        return round(credits_ * self.per_credit, 6)
+
+
+def rate_of(settings: Settings) -> DollarRate | None:
+    """What a credit costs, as far as that is stated.
+
+    A tier says nothing of it: what usage-based billing costs is not what a subscriber pays.
+    """
+    if settings.dollars_per_credit is not None:
+        return DollarRate(settings.dollars_per_credit, f"${settings.dollars_per_credit:g} a credit")
+    if (paid := settings.subscription) is not None:
+        return DollarRate(paid.price / paid.credits, f"${paid.price:g} for {paid.credits:,} credits")
+    return None

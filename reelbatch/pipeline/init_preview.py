@@ -1,0 +1,59 @@
+"""What guessed settings make of a catalogue: read and checked as a plan does, but for the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reelbatch.manifest import CheckedRows, Checks, ManifestOptions, open_manifest
+from reelbatch.model_table import load_models
+from reelbatch.pipeline.first_requests import SHOWN, FirstRequest, first_requests
+from reelbatch.settings.settings import ManifestSettings
+
+_PROBLEMS_KEPT = 10
+
+
+@dataclass(slots=True)
+class Preview:
+    """A whole reading. `repeated`: rows whose key an earlier one has; `key_faults`: rows without a key."""
+
+    rows: int = 0
+    left_out: int = 0
+    problem_count: int = 0
+    problems: list[str] = field(default_factory=list)
+    key_faults: int = 0
+    repeated: int = 0
+    requests: list[FirstRequest] = field(default_factory=list)
+
+    @property
+    def has_sound_keys(self) -> bool:
+        """Whether each row has a key of its own."""
+        return not self.key_faults and not self.repeated
+
+
+def preview(source: str, manifest: Mapping[str, Any]) -> Preview:
+    """Read `source` with the settings `manifest`; images are not looked at.
+
+    Raises:
+        ManifestError: it can't be read with them.
+    """
+    settings = ManifestSettings(**manifest)
+    options = ManifestOptions(**settings.model_dump())
+    made, seen = Preview(), set[int]()
+    for checked in open_manifest(source, options, Checks(models=load_models(), images=False)).batches():
+        _add(made, checked, {"row_key", *settings.row_key}, seen)
+    return made
+
+
+def _add(made: Preview, checked: CheckedRows, key: set[str], seen: set[int]) -> None:
+    made.rows += len(checked.rows)
+    made.left_out += checked.left_out
+    made.problem_count += len(checked.problems)
+    made.problems += map(str, checked.problems[: _PROBLEMS_KEPT - len(made.problems)])
+    made.key_faults += sum(problem.column in key for problem in checked.problems)
+    made.requests += first_requests(checked.rows, SHOWN - len(made.requests))
+    keys: Sequence[int] = [hash(row.row_key) for row in checked.rows]
+    before = len(seen)
+    seen.update(keys)
+    made.repeated += len(keys) - (len(seen) - before)

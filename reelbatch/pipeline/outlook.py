@@ -1,0 +1,62 @@
+"""What a plan says of the run to come: its first requests, how long it takes, how far the cap reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from reelbatch.domain import Batch, ClaimedRow, Request, RowKey
+from reelbatch.ledger import Comparison, StagedManifest, queries
+from reelbatch.ledger.render_times import render_times
+from reelbatch.pipeline.duration import Duration, duration, render_window
+from reelbatch.pipeline.first_requests import SHOWN, shown_body
+from reelbatch.pipeline.reach import Reach, reach
+from reelbatch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Of the rows to send.
+
+    Attributes:
+        requests: the bodies of the first creates; an image that is uploaded before is `<upload of PATH>`, and the
+            token of the attempt `<token>`.
+        duration: None where any number of videos may render at once, or nothing is sent.
+        cap: how far what is left of `max_credits` reaches; None where there is no cap.
+        cap_left: credits of it that are left.
+    """
+
+    requests: list[dict[str, Any]]
+    duration: Duration | None
+    cap: Reach | None
+    cap_left: int | None
+
+
+def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settings: Settings) -> Outlook:
+    """Look ahead, while the manifest is staged."""
+    first = staged.first_to_send(batch, SHOWN)
+    window = render_window(settings)
+    tier = settings.tier if settings.render_window is None else None
+    left = None if settings.max_credits is None else _left(staged, batch, settings.max_credits)
+    return Outlook(
+        requests=[_body(batch, key, request) for key, request in first],
+        duration=None if window is None else duration(comparison.sends, staged.ask(render_times), window, tier),
+        cap=None if left is None else _reach(staged, comparison, batch, left),
+        cap_left=left,
+    )
+
+
+def _left(staged: StagedManifest, batch: Batch, cap: int) -> int:
+    return max(0, cap - staged.ask(partial(queries.credits_of, batch=batch)).worst_case)
+
+
+def _reach(staged: StagedManifest, comparison: Comparison, batch: Batch, left: int) -> Reach:
+    whole = reach(((count.price, count.rows) for count in comparison.sends), left)
+    # Which rows are covered depends on their order only where not all of them are.
+    enough = whole.rows + whole.unknown == whole.of
+    return whole if enough else reach(staged.prices(batch), left)
+
+
+def _body(batch: Batch, key: RowKey, request: Request) -> dict[str, Any]:
+    return shown_body(ClaimedRow(batch, key, 0, request, None, 0))

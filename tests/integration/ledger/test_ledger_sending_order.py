@@ -1,0 +1,94 @@
+"""What a manifest would send, in the order in which it is sent; and how long such videos took so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from acting import HERE, SPRING, load, row, rows_of, set_row
+
+from reelbatch.domain import Request, Row
+from reelbatch.ledger import Ledger, StagedManifest, utc_now
+from reelbatch.ledger.render_times import render_times
+from reelbatch.ledger.selection import SendOptions
+
+PRICES = (48, 48, 240, None, 48)
+
+
+def manifest() -> list[Row]:
+    """Rows a to e, each at its price."""
+    named = enumerate(zip("abcde", PRICES, strict=True), start=1)
+    return [row(key, number, credits_estimated=price) for number, (key, price) in named]
+
+
+@contextmanager
+def staged(ledger: Ledger, rows: list[Row], limit: int | None = None) -> Iterator[StagedManifest]:
+    """A manifest that was compared."""
+    with ledger.staged([rows], SPRING, SendOptions(limit=limit), HERE) as opened:
+        opened.compare(SPRING)
+        yield opened
+
+
+def sent_first(opened: StagedManifest) -> list[str]:
+    """The keys of the first three."""
+    return [key for key, _ in opened.first_to_send(SPRING, 3)]
+
+
+def test_prices_come_in_the_order_in_which_rows_are_sent(ledger: Ledger) -> None:
+    """Rows that follow each other at one price together; a limit ends them."""
+    for _ in ("a new batch", "rows that the table has already"):
+        with staged(ledger, manifest()) as opened:
+            assert list(opened.prices(SPRING)) == [(48, 2), (240, 1), (None, 1), (48, 1)]
+        with staged(ledger, manifest(), limit=3) as opened:
+            assert list(opened.prices(SPRING)) == [(48, 2), (240, 1)]
+        load(ledger, manifest())
+
+
+def test_rows_that_wait_and_rows_that_are_new_are_one_order(ledger: Ledger) -> None:
+    """What has its video is passed over."""
+    load(ledger, manifest()[:4])
+    for key in "bd":
+        set_row(ledger, key, state="complete", video_id=f"v-{key}")
+    with staged(ledger, manifest()) as opened:
+        assert list(opened.prices(SPRING)) == [(48, 1), (240, 1), (48, 1)]
+        assert sent_first(opened) == ["a", "c", "e"]
+
+
+def test_a_row_that_turns_out_to_be_paid_for_is_not_among_them(ledger: Ledger) -> None:
+    """It waited in the table, and another batch has paid since."""
+    load(ledger, rows_of("a", "b"))
+    load(ledger, rows_of("a"), batch="autumn")  # type: ignore[arg-type]  # a name
+    set_row(ledger, "a", "autumn", state="complete", video_id="v", request_sha256=_content("a"))  # type: ignore[arg-type]  # as above
+    with staged(ledger, rows_of("a", "b")) as opened:
+        assert sent_first(opened) == ["b"]
+        assert list(opened.prices(SPRING)) == [(48, 1)]
+
+
+def _content(key: str) -> str:
+    request = row(key, 1).request
+    return request.content_sha256([request.image_path])
+
+
+def test_a_request_comes_back_as_it_was_stated(ledger: Ledger) -> None:
+    """Flags and numbers too, whatever the database makes of them."""
+    request = Request("a.png", "Pan", 2.5, "720p", "kling-3.0", audio=True, name="n", end_image_path="b.png")
+    whole = row("a", 1)._replace(request=request, fingerprint=request.fingerprint())
+    for _ in ("staged", "in the table"):
+        with staged(ledger, [whole]) as opened:
+            assert opened.first_to_send(SPRING, 3) == [("a", request)]
+        load(ledger, [whole])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "known"), [([1, 2, 6], {("ltx-2.3", 48): 120.0}), ([1, 2], {}), ([1, 2, 45], {})]
+)
+def test_how_long_videos_took_is_learned_by_their_kind(ledger: Ledger, minutes: list[int], known: object) -> None:
+    """The median of three or more; one that was looked at much later says nothing."""
+    load(ledger, rows_of(*"abcd"))
+    for key, each in zip("abc", minutes, strict=False):
+        end = utc_now()
+        begin = end - timedelta(minutes=each)
+        set_row(ledger, key, state="complete", video_id=f"v-{key}", submitted_at=begin, settled_at=end)
+    assert ledger.read(render_times) == known

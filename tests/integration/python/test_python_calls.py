@@ -1,0 +1,197 @@
+"""`import reelbatch`: each command as a call, with the command's own parameters, beside a running event loop too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import reelbatch
+from reelbatch.errors import LedgerUnusable, SettingsError
+from reelbatch.pipeline.generate import assignment, submit_all
+from reelbatch.pipeline.load_manifest import load_manifest
+from reelbatch.pipeline.notebook import NotebookProgress
+from reelbatch.pipeline.plan import GenerateOptions, Plan
+from reelbatch.pipeline.resources import opened_ledger
+from reelbatch.pipeline.run_context import open_run
+from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.settings import load_settings
+
+CALLS = {"plan", "generate", "rerun", "settle", "status", "reconcile", "export", "results", "create"}
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def at(running: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Where everything is."""
+    monkeypatch.chdir(tmp_path)
+    return {"base_url": running.url, "api_key": running.key, "results": f"sqlite:///{tmp_path}/r.db"}
+
+
+def _frame(*prompts: str, seconds: int = 2) -> pl.DataFrame:
+    numbers = range(len(prompts))
+    return pl.DataFrame(
+        {
+            "row_key": [f"K{number}" for number in numbers],
+            "image_path": [f"https://x.test/{number}.png" for number in numbers],
+            "prompt": prompts,
+            "end_seconds": [seconds] * len(prompts),
+            "model": ["ltx-2.3"] * len(prompts),
+        }
+    )
+
+
+def test_what_is_offered_shows_before_it_is_imported() -> None:
+    """In `dir` and so in a notebook's completion; importing the package imports none of what it offers."""
+    script = (
+        "import json, sys, reelbatch; heavy = ('reelbatch', 'pandas', 'sqlalchemy')\n"
+        "print(json.dumps([dir(reelbatch), [name for name in sys.modules if name.split('.')[0] in heavy]]))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    names, loaded = json.loads(shown)
+    assert set(names) >= CALLS | {"Client"}
+    assert loaded == ["reelbatch"]
+
+
+def test_settle_stays_a_function() -> None:
+    """Although a package of this name is imported by most calls; what is in that is found all the same."""
+    from reelbatch.settle import Settler  # noqa: F401 - puts the package in the function's place, where it can
+
+    assert callable(reelbatch.settle)
+    assert reelbatch.settle.__name__ == "settle"
+    with pytest.raises(AttributeError, match="no attribute 'setle'"):
+        _ = reelbatch.setle
+
+
+def test_the_whole_way_from_a_polars_frame_to_an_export(at: dict[str, Any], tmp_path: Path) -> None:
+    """Plan, generate, settle, status, export and results say the same of the same rows."""
+    frame = _frame("Pan", "Orbit")
+    assert reelbatch.plan(frame, batch="spring", **at).send == 2
+    report = reelbatch.generate(frame, batch="spring", **at)
+    assert (report.submitted, report.exit_code) == (2, 0)
+    settled = reelbatch.settle("spring", **at)
+    assert (settled.complete, settled.exit_code, settled.credits_final) == (2, 0, report.credits_charged)
+    status = reelbatch.status(results=at["results"])
+    assert (len(status), status["spring"].rows, status.as_json()["batches"][0]["states"]["complete"]) == (1, 2, 2)
+    exported = reelbatch.export(tmp_path / "out.csv", "spring", results=at["results"])
+    assert (exported.rows, (tmp_path / "out.csv").read_text().count("\n")) == (2, 3)
+    assert list(reelbatch.results(at["results"], "spring")["state"]) == ["complete", "complete"]
+    assert reelbatch.plan(frame, batch="spring", **at).send == 0
+
+
+async def test_all_of_it_works_beside_a_running_event_loop(at: dict[str, Any]) -> None:
+    """As in a notebook, whose own loop runs already."""
+    assert asyncio.get_running_loop().is_running()
+    assert reelbatch.generate(_frame("Pan"), batch="loop", **at).submitted == 1
+    assert reelbatch.settle("loop", **at).complete == 1
+    assert reelbatch.reconcile("loop", **at).exit_code == 0
+
+
+def test_failed_and_doubtful_rows(at: dict[str, Any]) -> None:
+    """A doubt is listed, decided and taken back; of rows that failed `dry_run` says which, and then only those go."""
+    faults = {
+        "render_error_share": 1.0,
+        "queue_seconds": 0,
+        "render_seconds": 0,
+        "faults": {"script": ["lost_after"]},
+    }
+    with start(**faults) as troubled:
+        there = {**at, "base_url": troubled.url, "api_key": troubled.key}
+        first = reelbatch.generate(_frame("Pan", "Orbit"), batch="failed", concurrency=1, **there)
+        assert (first.submitted, first.exit_code) == (1, 1)
+        doubt = reelbatch.reconcile(**there).in_doubt[0]
+        young = reelbatch.reconcile(row=doubt.row_key, not_created=True, **there)
+        assert "look again after 300 s" in str(young.resolved[0].problem)
+        assert reelbatch.reconcile(row=[doubt.row_key], not_created=True, now=True, **there).exit_code == 0
+        assert len(reelbatch.reconcile("failed", undo=True, **there).in_doubt) == 1
+        assert reelbatch.settle(**there).error == 1
+        assert reelbatch.rerun(dry_run=True, **there).send == 1
+        assert reelbatch.rerun("failed", state="error", **there).sent == 1
+
+
+def test_what_contradicts_itself_is_refused(at: dict[str, Any]) -> None:
+    """By the names of the call's own parameters, before anything is opened."""
+    for said, why in (
+        ({"row": "K0"}, "video_id=… or not_created=True"),
+        ({"video_id": "v"}, "row says which row"),
+        ({"row": ["a", "b"], "video_id": "v"}, "one row"),
+        ({"row": "a", "video_id": "v", "not_created": True}, "video_id and not_created can't be meant together"),
+        ({"now": True}, "now goes with"),
+    ):
+        with pytest.raises(SettingsError, match=why):
+            reelbatch.reconcile(**said, **at)
+    for call in (reelbatch.rerun, reelbatch.settle, reelbatch.reconcile, reelbatch.status):
+        with pytest.raises(LedgerUnusable, match="there is no results table yet"):
+            call(**at)
+
+
+def test_reports_are_frozen_and_show_text_as_text(at: dict[str, Any]) -> None:
+    """A name, a key or a message from outside is never HTML, and a report's line is one line."""
+    plan = reelbatch.plan(_frame("", EVIL), batch="a&b", **at)
+    report = reelbatch.generate(_frame(EVIL), batch="a&b", **at)
+    for shown in (
+        plan,
+        report,
+        report.status,
+        reelbatch.status(**at),
+        reelbatch.settle(**at),
+        reelbatch.reconcile(**at),
+    ):
+        html = shown._repr_html_()
+        assert html.startswith("<table>")
+        assert "<img" not in html
+        assert "a&b" not in html
+        assert len(repr(shown).splitlines()) == 1
+    assert "problems" not in repr(plan)
+    assert "prompt" in plan._repr_html_()
+    with pytest.raises(FrozenInstanceError):
+        plan.send = 3  # type: ignore[misc]
+    bad = Plan(
+        **{**{name: getattr(plan, name) for name in plan.__dataclass_fields__}, "problems": [EVIL], "manifest": EVIL}
+    )
+    assert "&lt;img" in bad._repr_html_()
+    assert "<img" not in bad._repr_html_()
+
+
+class _Output:
+    """One output of a notebook's cell, and all that was shown in it."""
+
+    def __init__(self, text: str) -> None:
+        self.said = [text]
+
+    def update(self, obj: dict[str, str], **_: Any) -> None:
+        self.said.append(obj["text/plain"])
+
+
+async def test_progress_has_one_output_that_is_replaced(at: dict[str, Any]) -> None:
+    """However long the run, and the last line stays; one that can't be shown is no reason to end the run."""
+    outputs: list[_Output] = []
+
+    def show(text: str) -> _Output:
+        outputs.append(_Output(text))
+        return outputs[-1]
+
+    def broken(text: str) -> _Output:
+        raise ConnectionError(text)
+
+    settings = load_settings(options=at)
+    for batch, way in (("shown", show), ("unseen", broken)):
+        options = GenerateOptions(source=_frame(*[f"Pan over {batch}"] * 3), batch=batch)
+        with opened_ledger(settings) as ledger:
+            async with (
+                NotebookProgress(way).watching(),
+                open_run(ledger, settings, assignment(options, settings)) as run,
+            ):
+                await load_manifest(run, options)
+                await submit_all(run, limit=None)
+                assert run.stats.submitted == 3
+    assert len(outputs) == 1
+    assert outputs[0].said[-1].startswith("3/3 rows")
+    assert len(set(outputs[0].said)) == len(outputs[0].said)

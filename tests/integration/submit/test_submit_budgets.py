@@ -1,0 +1,160 @@
+"""A budget, the account that it belongs to, and a pilot: what they promise, by the sandbox's books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import PRICE, Bench, assert_books_agree, scripted
+from sqlalchemy import select, update
+
+from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger import Ledger, budget_counters
+from reelbatch.ledger.schema import attempts, batches
+from reelbatch.sandbox import RunningSandbox, start
+
+
+def a_day(rows: int, more: int = 0) -> dict[str, Any]:
+    """A daily budget for so many rows, in a zone where it is about noon: no test runs over midnight."""
+    return {"credits": rows * PRICE + more, "per": "day", "timezone": f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"}
+
+
+def turn_the_day(bench: Bench) -> None:
+    """All that was done was done yesterday."""
+    with Ledger(bench.results) as ledger:
+        found = ledger.read(lambda c: c.execute(select(attempts.c.token, attempts.c.started_at)).all())
+        for token, at in found:
+            past = update(attempts).where(attempts.c.token == token).values(started_at=at - timedelta(days=1))
+            ledger.change(lambda c, past=past: c.execute(past))
+        for api, account in ledger.read(lambda c: c.execute(select(batches.c.api, batches.c.account)).all()):
+            ledger.change(lambda c, api=api, account=account: budget_counters.forget(c, api, account))
+
+
+def paid(bench: Bench, sandbox: RunningSandbox) -> int:
+    """By the books."""
+    return sum(charge["credits"] for charge in bench.charges(sandbox))
+
+
+def test_the_next_periods_run_sends_what_waits(bench: Bench, sandbox: RunningSandbox) -> None:
+    """A period's end is no failure: exit 0, and said until when the rows wait; the same command goes on after it."""
+    manifest, budget = bench.rows(50), a_day(20, PRICE - 1)
+    report = bench.generate(manifest, budget=budget, concurrency=30)
+    assert (report.exit_reason, report.exit_code, paid(bench, sandbox)) == ("budget", 0, 20 * PRICE)
+    assert (report.message or "").startswith("30 rows wait until ")
+    told = report.as_json()["budget"]
+    assert (told["used"], told["left"]) == (20 * PRICE, PRICE - 1)
+    again = bench.generate(manifest, budget=budget)
+    assert (again.exit_code, again.sent, paid(bench, sandbox)) == (0, 0, 20 * PRICE)
+    for rows in (40, 50):
+        turn_the_day(bench)
+        report = bench.generate(manifest, budget=budget)
+        assert paid(bench, sandbox) == rows * PRICE
+    assert (report.exit_reason, bench.states()) == ("done", {"queued": 50})
+    assert_books_agree(bench, sandbox, report)
+
+
+def test_smaller_rows_are_sent_and_one_that_is_dearer_than_a_whole_day_is_named(
+    bench: Bench, sandbox: RunningSandbox
+) -> None:
+    """Two seconds fit where four do not; thirty never will, and the run says so with exit 1."""
+    manifest = bench.rows(6, end_seconds=[4, 4, 4, 2, 30, 2])
+    report = bench.generate(manifest, budget=a_day(7, 1), concurrency=1)
+    assert [row["state"] for row in bench.table()] == ["queued", "queued", "queued", "queued", "pending", "pending"]
+    assert (report.exit_code, report.too_dear_rows, report.too_dear) == (1, 1, [f"{bench.batch}-005"])
+    assert report.message == f"1 row waits until {report.budget.until if report.budget else ''}"
+    assert paid(bench, sandbox) == 7 * PRICE
+
+
+def test_smaller_rows_are_tried_under_a_cap_too(bench: Bench, sandbox: RunningSandbox) -> None:
+    """The run ends at the cap when no row fits any more, and not before."""
+    manifest = bench.rows(6, end_seconds=[4, 10, 4, 6, 2, 2])
+    report = bench.generate(manifest, max_credits=6 * PRICE, concurrency=1)
+    assert [row["state"] for row in bench.table()] == ["queued", "pending", "queued", "pending", "queued", "queued"]
+    assert (report.exit_reason, report.exit_code, paid(bench, sandbox)) == ("cap", 3, 6 * PRICE)
+
+
+def test_all_batches_of_the_account_share_the_budget(bench: Bench, sandbox: RunningSandbox) -> None:
+    """With refusals, lost answers and refused rows; what the books say is never above it."""
+    other = Bench(bench.folder, bench.url, bench.key)
+    budget = a_day(30)
+    sandbox.set_faults(script=["lost_after", "invalid", "unavailable"] * 5)
+    first = bench.generate(bench.rows(20), budget=budget, concurrency=10, doubts_in_a_row=100)
+    sandbox.set_faults()
+    second = other.generate(other.rows(40), budget=budget, concurrency=30, repeats="send")
+    assert paid(bench, sandbox) + paid(other, sandbox) <= 30 * PRICE
+    assert second.exit_reason == "budget"
+    assert second.budget is not None
+    assert second.budget.used == 30 * PRICE == first.status.credits.worst_case + second.status.credits.worst_case
+    assert_books_agree(other, sandbox, second)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
+    """The account of a subscriber with 500 credits."""
+    data = str(tmp_path_factory.mktemp("shop"))
+    with start(port=0, data=data, account_id="shop", balance=500, plan="creator", subscription={}) as running:
+        yield running
+
+
+def test_balance_tier_and_how_far_they_reach_are_known_before_the_first_create(
+    tmp_path: Path, shop: RunningSandbox
+) -> None:
+    """The tier is the account's where none is stated, and sets the window."""
+    bench = Bench(tmp_path, shop.url, shop.key)
+    report = bench.generate(bench.rows(20, end_seconds=4), limit=None, max_credits=0)
+    account = report.as_json()["account"]
+    assert (account["id"], account["tier"], account["render_window"]) == ("shop", "creator", 3)
+    assert (account["credits"], account["covers"]["rows"], account["covers"]["of"]) == (500, 5, 20)
+    assert report.funds is not None
+    assert "Balance 500 · this run at most 0 · left 500" in report.funds.lines()
+    assert "The balance covers 5 of 20 rows." in report.funds.lines()
+    assert "window 3 (tier creator)" in report.funds.lines()
+    stated = bench.generate(bench.rows(20, end_seconds=4), tier="pro", max_credits=0)
+    assert stated.as_json()["account"]["render_window"] == 5
+
+
+def test_a_batch_is_its_accounts(tmp_path: Path, shop: RunningSandbox, sandbox: RunningSandbox) -> None:
+    """A run with another account's key is refused, and both are named."""
+    bench = Bench(tmp_path, shop.url, shop.key)
+    bench.generate(bench.rows(2))
+    charged = paid(bench, shop)
+    bench.url, bench.key = sandbox.url, sandbox.key
+    with pytest.raises(LedgerUnusable, match=r"belongs to account shop, and this key is of account sandbox"):
+        bench.generate(bench.rows(3))
+    assert (paid(bench, shop), paid(bench, sandbox)) == (charged, 0)
+
+
+def test_who_pays_has_to_be_known_for_a_budget(bench: Bench) -> None:
+    """An API that names no account: without a budget the key stands for it, with one nothing is sent."""
+    with scripted(lambda _: pytest.fail("nothing may be sent")) as api:  # type: ignore[arg-type, return-value]  # never answers
+        bench.url = api.url
+        report = bench.generate(bench.rows(2), budget=a_day(5))
+        assert (report.exit_reason, report.exit_code, len(api.arrivals)) == ("no_account", 3, 0)
+
+
+def test_the_account_that_was_seen_last_stands_in(bench: Bench, sandbox: RunningSandbox) -> None:
+    """Where the API does not answer, a bound batch goes on, and the budget is the same one."""
+    budget = a_day(5)
+    bench.generate(bench.rows(3), budget=budget)
+    sandbox.set_faults(every={"account_fail": 1})
+    report = bench.generate(bench.rows(9), budget=budget, retry_attempts=1)
+    assert (report.exit_reason, paid(bench, sandbox)) == ("budget", 5 * PRICE)
+    assert report.as_json()["account"]["asked"] is False
+
+
+def test_a_pilot_says_what_the_rest_would_cost(bench: Bench) -> None:
+    """A sample over all kinds is made and settled; its rows are the batch's, so that nothing is paid for twice."""
+    with start(port=0, data=str(bench.folder / "api"), queue_seconds=0, render_seconds=0) as quick:
+        bench.url, bench.key = quick.url, quick.key
+        kinds = bench.rows(30, end_seconds=[2] * 20 + [4] * 9 + [10])
+        pilot = bench.generate(kinds, pilot=6, poll_interval_s=0.05).as_json()["pilot"]
+        assert (pilot["rows"], pilot["complete"], pilot["failed"]) == (6, 6, 0)
+        assert pilot["credits_final"] == paid(bench, quick)
+        assert {row["end_seconds"] for row in bench.table() if row["state"] == "complete"} == {2, 4, 10}
+        assert pilot["rest"]["rows"] == 24
+        report = bench.generate(kinds)
+        assert paid(bench, quick) == pilot["credits_final"] + pilot["rest"]["credits"] == (20 + 18 + 5) * PRICE
+        assert_books_agree(bench, quick, report)
