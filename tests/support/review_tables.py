@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pictures import landscape
@@ -120,17 +119,18 @@ def shown_table(ledger: Ledger, folder: Path) -> Shown:
     """An empty batch in `ledger`, with a picture and a video of two seconds in `folder`."""
     (folder / "videos").mkdir(parents=True)
     landscape(folder / "picture.png")
-    shutil.copy(_video(), folder / "videos" / "video.mp4")
+    (folder / "videos" / "video.mp4").write_bytes(_video())
     values = {"batch": SPRING, "api": "https://api.example", "base": str(folder), "created_at": NOON}
     ledger.change(lambda connection: connection.execute(insert(batches).values(values)))
     return Shown(ledger, folder)
 
 
 @cache
-def _video() -> Path:
-    path = Path(mkdtemp(prefix="reelbatch-video-")) / "video.mp4"
-    render(Shot(None, "spring", frames=48, fps=24.0), path)
-    return path
+def _video() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        render(Shot(None, "spring", frames=48, fps=24.0), path)
+        return path.read_bytes()
 
 
 def every_kind(table: Shown) -> None:
