@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev test test-fast proof proof-long proof-one check mutants bench docs lock clean
+.PHONY: demo install dev browser test test-fast proof proof-long proof-one check mutants bench docs lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -25,7 +25,15 @@ dev: $(VENV)/.dev
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	$(PIP) check
+	@$(MAKE) --no-print-directory browser
 	touch $@
+
+# The browser of tests/browser: Debian's, where it is missing and root can install it. Where it can't be had, the file says so.
+NO_BROWSER := $(VENV)/.no-chromium
+browser: $(VENV)/.installed
+	@rm -f $(NO_BROWSER); command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "No chromium: the tests of the review page will be skipped (apt-get install chromium)." | tee $(NO_BROWSER)
 
 # Its own folder, fresh each time; Prefect's database is kept, which is what takes time to make.
 DEMO := results/demo
@@ -35,7 +43,9 @@ demo: install
 	$(BIN)/reelbatch generate data/catalogue.csv --config configs/sandbox.yaml --sandbox \
 	  --results sqlite:///$(DEMO)/reelbatch.db --settle --download $(DEMO)/videos
 	$(BIN)/reelbatch status --results sqlite:///$(DEMO)/reelbatch.db --rows 12
+	$(BIN)/reelbatch report $(DEMO)/report.html --results sqlite:///$(DEMO)/reelbatch.db
 	@echo "Videos: $(DEMO)/videos   Results table: $(DEMO)/reelbatch.db and $(DEMO)/catalogue.parquet"
+	@echo "Report, for the browser: $(CURDIR)/$(DEMO)/report.html"
 
 # Tests start a hundred processes, and none of them should compile the modules anew. A worker gets whole files, since
 # the tests of a file share its servers, in the order that tests/conftest.py states.
@@ -85,7 +95,7 @@ $(DOCS)/.installed: requirements-docs.lock
 	touch $@
 
 # Needs uv (https://docs.astral.sh/uv): the newest of everything that installs together, with hashes; names no index.
-LOCKED := $(addprefix --extra ,build excel heic postgres sandbox webhooks)
+LOCKED := $(addprefix --extra ,build excel heic postgres review sandbox webhooks)
 lock:
 	uv pip compile --upgrade pyproject.toml $(LOCKED) --universal --generate-hashes --no-annotate --no-header -o requirements.lock
 	uv pip compile --upgrade pyproject.toml $(LOCKED) --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock

@@ -10,6 +10,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "excel": ("openpyxl",),
     "heic": ("pillow_heif",),
     "postgres": ("psycopg",),
+    "review": ("jinja2", "starlette", "uvicorn"),
     "sandbox": ("av", "pillow_heif", "starlette", "uvicorn"),
     "webhooks": ("starlette", "uvicorn"),
     "s3": ("s3fs",),

@@ -19,7 +19,9 @@ from reelbatch.cli.commands.init import init
 from reelbatch.cli.commands.models import models
 from reelbatch.cli.commands.plan import plan
 from reelbatch.cli.commands.reconcile import reconcile
+from reelbatch.cli.commands.report import report
 from reelbatch.cli.commands.rerun import rerun
+from reelbatch.cli.commands.review import review
 from reelbatch.cli.commands.runs import runs
 from reelbatch.cli.commands.sandbox import sandbox
 from reelbatch.cli.commands.settle import settle
@@ -46,6 +48,8 @@ for command in (
     rerun,
     settle,
     status,
+    review,
+    report,
     runs,
     batches,
     spend,

@@ -3,6 +3,7 @@
 from reelbatch.domain.budget import Budget, Period
 from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
 from reelbatch.domain.money import LARGEST, MISSING, SUMS, Credits, Figure, figure
+from reelbatch.domain.reviews import ReviewVerdict
 from reelbatch.domain.rows import (
     IMAGE_SCHEMES,
     Batch,
@@ -41,6 +42,7 @@ __all__ = [
     "Period",
     "Request",
     "RequestField",
+    "ReviewVerdict",
     "Row",
     "RowKey",
     "RowState",

@@ -68,6 +68,10 @@ _HELD = (
     "JSON `[batch, row_key]`: the row is [held](manifest.md#paid-under-another-name), because that one has paid for "
     "the same request"
 )
+_VERDICT = (
+    "`approved` or `rejected`: the last word of a [review](review.md) on this video; null: none. All of them are in "
+    "the table `verdicts`"
+)
 COLUMNS = (
     ResultColumn("batch", ColumnKind.WORD, "the name under which rows are generated once", nullable=False),
     ResultColumn("row_key", ColumnKind.WORD, "the row's key in the manifest, else its fingerprint", nullable=False),
@@ -125,9 +129,9 @@ COLUMNS = (
         nullable=False,
         default="1",
     ),
-    ResultColumn("verdict", ColumnKind.WORD, "kept for reviews of the videos; nothing writes it yet"),
-    ResultColumn("verdict_note", ColumnKind.TEXT, "kept for reviews of the videos; nothing writes it yet"),
-    ResultColumn("reviewed_at", ColumnKind.TIME, "kept for reviews of the videos; nothing writes it yet"),
+    ResultColumn("verdict", ColumnKind.WORD, _VERDICT),
+    ResultColumn("verdict_note", ColumnKind.TEXT, "what the reviewer wrote about the video"),
+    ResultColumn("reviewed_at", ColumnKind.TIME, "when the verdict or the note was given"),
     _Needed("end_image_path", ColumnKind.TEXT, "as in the manifest"),
     _Needed("request_width", ColumnKind.INTEGER, "the manifest's `width`", unit="pixels"),
     _Needed("request_height", ColumnKind.INTEGER, "the manifest's `height`", unit="pixels"),

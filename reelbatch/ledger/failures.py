@@ -65,7 +65,7 @@ def failures(connection: Connection, batch: Batch, kinds: int, keys: int) -> tup
 
 
 def _failed(batch: Batch) -> Sequence[ColumnElement[bool]]:
-    """Rows of the manifest that need attention and were not dismissed, and those that were given back with a reason."""
+    """Rows of the manifest that need attention, dismissed ones aside, and those given back with a reason."""
     g = generations.c
     given_back = and_(in_states({RowState.PENDING}), or_(g.error_code.is_not(None), g.error_message.is_not(None)))
     return (

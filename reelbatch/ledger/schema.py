@@ -7,6 +7,7 @@ attempts  one row for each POST, kept over reruns, so the books still add up aft
 uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
 decisions what somebody found out about rows in doubt: who, when, and what
+verdicts  what reviewers said of videos: who, when, and what was taken back
 batches   the running sums of a batch's money; a cap is reserved against its worst case
 budgets   what an account's requests of one period have cost: a budget is reserved against it
 prices    what videos cost in truth, by price class
@@ -355,3 +356,18 @@ schema_version = Table(
     Column("version", Integer, primary_key=True),
     Column("identity", String),  # of this table, however its URL is spelt; salts the hashes of keys
 )
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("verdict_id", Integer, primary_key=True),
+    Column("batch", String, nullable=False),
+    Column("row_key", String, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("verdict", String),  # null: none, there may be a note all the same
+    Column("note", Text),
+    Column("said_at", UtcDateTime, nullable=False),
+    Column("said_by", String, nullable=False),
+    Column("undoes", Integer, unique=True),  # the line that this one takes back
+)
+Index("verdicts_video", verdicts.c.batch, verdicts.c.row_key, verdicts.c.generation)

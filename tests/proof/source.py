@@ -19,6 +19,7 @@ _PRIVATE = "a private copy, which goes with the process"
 WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("cli/app.py", "main"): (1, "to nowhere"),
     ("cli/commands_group.py", "leave_closed_pipe"): (1, "to nowhere"),
+    ("cli/commands/review.py", "_ready"): (1, "a file for the browser, which goes with the command"),
     ("client/downloads.py", "streamed"): (1, "called by `download`, which has the points"),
     ("client/httpx_pools.py", "_send"): (1, "through a proxy; client.py has the point of the answer"),
     ("client/plain_questions.py", "ask_plainly"): (1, "of `doctor`: asks whether something answers, and no more"),

@@ -14,7 +14,7 @@ import pytest
 from reelbatch.extras import EXTRAS
 
 ROOT = Path(__file__).parents[3]
-LEFT_OUT = ("av", "openpyxl", "psycopg", "pillow_heif")  # Starlette and uvicorn come with Prefect
+LEFT_OUT = ("av", "jinja2", "openpyxl", "psycopg", "pillow_heif")  # Starlette and uvicorn come with Prefect
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("generate", "rows.csv", "--sandbox", "--yes"), "sandbox", "av, pillow_heif"),
         (("status", "--results", "postgresql://user@127.0.0.1:1/x"), "postgres", "psycopg"),
         (("plan", "rows.xlsx"), "excel", "openpyxl"),
+        (("report", "spring.html"), "review", "jinja2"),
     ],
 )
 def test_a_missing_extra_is_named(

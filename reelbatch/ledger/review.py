@@ -1,0 +1,205 @@
+"""What the review page asks: rows by filter and order, a row's videos and attempts, and where the credits went."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, literal_column, or_, select
+
+from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState
+from reelbatch.ledger.columns import RESULT_COLUMNS
+from reelbatch.ledger.engine import now
+from reelbatch.ledger.schema import attempts, generations, runs
+from reelbatch.ledger.selection import further, shown
+from reelbatch.ledger.transitions import in_states
+
+_g, _a = generations.c, attempts.c
+DEFAULT_MODEL = "default"
+"""Stands for the model of a row that states none."""
+_SILENT = timedelta(minutes=2)
+"""After so long without a sign of life a run is not shown as one that goes on."""
+_COLUMNS = (*RESULT_COLUMNS, "in_manifest", "image_base", "paid_as")
+_ATTEMPT = (
+    "token",
+    "generation",
+    "started_at",
+    "ended_at",
+    "outcome",
+    "http_status",
+    "message",
+    "video_id",
+    "credits_reserved",
+    "credits_charged",
+    "credits_final",
+)
+
+
+class Reviewed(StrEnum):
+    """Rows by what was said of their videos."""
+
+    APPROVED = ReviewVerdict.APPROVED.value
+    REJECTED = ReviewVerdict.REJECTED.value
+    NONE = "none"  # a finished video of which nothing was said
+    NOTED = "noted"
+
+
+class CardOrder(StrEnum):
+    """In which order rows are shown."""
+
+    ROW = "row"
+    COST = "cost"  # the dearest first
+    TIME = "time"  # what changed last first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFilter:
+    """Which rows of a batch are shown. None: all."""
+
+    batch: Batch
+    state: RowState | None = None
+    reviewed: Reviewed | None = None
+    model: str | None = None
+    error: str | None = None
+    search: str = ""  # in keys and prompts
+
+    def select(self, connection: Connection, *columns: Any) -> Select[Any]:
+        """`columns` of these rows: of each the line that `results` shows."""
+        query = select(*columns).select_from(generations).where(_g.batch == self.batch, *self._conditions())
+        return query.where(shown()) if further(connection, self.batch) else query
+
+    def _conditions(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.state is not None:
+            found.append(in_states({self.state}))
+        if self.reviewed is not None:
+            found.append(_REVIEWED[self.reviewed])
+        if self.model is not None:
+            found.append(literal(self.model) == _MODEL)
+        if self.error is not None:
+            found.append(_g.error_code == self.error)
+        if self.search:
+            sought = (column.icontains(self.search, autoescape=True) for column in (_g.row_key, _g.prompt))
+            found.append(or_(*sought))
+        return found
+
+
+_MODEL = func.coalesce(_g.model, DEFAULT_MODEL)
+_REVIEWED = {
+    Reviewed.APPROVED: _g.verdict == ReviewVerdict.APPROVED.value,
+    Reviewed.REJECTED: _g.verdict == ReviewVerdict.REJECTED.value,
+    Reviewed.NONE: and_(_g.verdict.is_(None), in_states({RowState.COMPLETE})),
+    Reviewed.NOTED: _g.verdict_note.is_not(None),
+}
+_COST = func.coalesce(_g.credits_final, _g.credits_charged, _g.credits_estimated, -1)
+_CHANGED = func.coalesce(_g.settled_at, _g.submitted_at)
+_ORDERS: dict[CardOrder, tuple[Any, ...]] = {
+    CardOrder.ROW: (),
+    CardOrder.COST: (_COST.desc(),),
+    CardOrder.TIME: (case((_CHANGED.is_(None), 1), else_=0), _CHANGED.desc()),  # databases differ on where null goes
+}
+
+
+def count(connection: Connection, wanted: CardFilter) -> int:
+    """How many rows the filter lets through."""
+    return connection.scalar(wanted.select(connection, func.count())) or 0
+
+
+def cards(
+    connection: Connection, wanted: CardFilter, order: CardOrder, first: int, limit: int
+) -> list[dict[str, Any]]:
+    """A window of these rows; `videos`: how many lines each has in `generations`."""
+    columns = [_g[name] for name in _COLUMNS]
+    query = wanted.select(connection, *columns).order_by(*_ORDERS[order], _g.row_number, _g.row_key)
+    found = [dict(row) for row in connection.execute(query.offset(first).limit(limit)).mappings()]
+    several = _several(connection, wanted.batch, [row["row_key"] for row in found])
+    return [{**row, "videos": several.get(row["row_key"], 1)} for row in found]
+
+
+def _several(connection: Connection, batch: Batch, keys: Collection[str]) -> dict[str, int]:
+    if not further(connection, batch):
+        return {}
+    query = select(_g.row_key, func.count()).where(_g.batch == batch, _g.row_key.in_(keys)).group_by(_g.row_key)
+    return _pairs(connection, query)
+
+
+def _pairs(connection: Connection, query: Select[Any]) -> dict[str, int]:
+    return {name: rows for name, rows in connection.execute(query)}  # noqa: C416 - rows are no tuples to mypy
+
+
+def videos(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
+    """Every line of a row, first to last."""
+    query = select(*(_g[name] for name in _COLUMNS)).where(_g.batch == batch, _g.row_key == row_key)
+    found = connection.execute(query.order_by(_g.generation)).mappings().all()
+    return [{**line, "videos": len(found)} for line in found]
+
+
+def row_attempts(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
+    """Every request that was made for a row, first to last."""
+    query = select(*(_a[name] for name in _ATTEMPT)).where(_a.batch == batch, _a.row_key == row_key)
+    return [dict(line) for line in connection.execute(query.order_by(_a.started_at, _a.token)).mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What can be filtered by, with the rows of each."""
+
+    models: dict[str, int]
+    errors: dict[str, int]
+    reviewed: dict[Reviewed, int]
+
+
+def facets(connection: Connection, batch: Batch) -> Facets:
+    """Of a whole batch, whatever is filtered by now."""
+    whole = CardFilter(batch=batch)
+    models = whole.select(connection, _MODEL.label("model"), func.count()).group_by(literal_column("model"))
+    errors = whole.select(connection, _g.error_code, func.count()).where(_g.error_code.is_not(None))
+    reviewed = {each: count(connection, CardFilter(batch=batch, reviewed=each)) for each in Reviewed}
+    return Facets(
+        _pairs(connection, models.order_by(literal_column("model"))),
+        _pairs(connection, errors.group_by(_g.error_code).order_by(_g.error_code)),
+        reviewed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Credits that all requests until `at` had cost."""
+
+    at: datetime
+    credits: int
+
+
+def spending(connection: Connection, batch: Batch, points: int) -> list[Spent]:
+    """The curve of a batch's credits, refunds taken off, at up to `points` (2 or more) times; empty without any."""
+    paid = (_a.batch == batch, _a.video_id.is_not(None))
+    first, last = connection.execute(select(func.min(_a.started_at), func.max(_a.started_at)).where(*paid)).one()
+    if first is None:
+        return []
+    step = max((last - first) / points, timedelta(milliseconds=1))
+    ends = [first + step * number for number in range(1, points)]
+    interval = case(*((_a.started_at < end, number) for number, end in enumerate(ends)), else_=len(ends))
+    query = select(interval.label("interval"), func.sum(_paid())).where(*paid).group_by(literal_column("interval"))
+    sums = {int(number): int(credits_ or 0) for number, credits_ in connection.execute(query)}
+    curve, total = [Spent(first, 0)], 0
+    for number in sorted(sums):
+        total += sums[number]
+        curve.append(Spent(min(first + step * (number + 1), last), total))
+    return curve
+
+
+def _paid() -> ColumnElement[Any]:
+    """What a request with an id costs, as `queries.added_up` counts it."""
+    answered = func.coalesce(_a.credits_charged, _a.credits_reserved)
+    larger = case((answered > _a.credits_reserved, answered), else_=_a.credits_reserved)
+    return case((_a.credits_final.is_not(None), _a.credits_final), else_=larger)
+
+
+def is_running(connection: Connection, batch: Batch) -> bool:
+    """Whether a run of the batch goes on: it has not ended, and gave a sign of life."""
+    alive = runs.c.heartbeat_at >= now(connection) - _SILENT
+    query = select(runs.c.run_id).where(runs.c.batch == batch, runs.c.ended_at.is_(None), alive).limit(1)
+    return connection.execute(query).first() is not None

@@ -1,0 +1,81 @@
+"""What stands beside the cards: rows by state, the money, how far the review is, and what needs somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from reelbatch.domain import Batch, RowState
+from reelbatch.ledger import queries, review
+from reelbatch.ledger.review import Reviewed
+from reelbatch.ledger.selection import rows_of
+from reelbatch.printable import one_line
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+CURVE_POINTS = 24
+_LISTED = 200
+_ORDER = tuple(RowState)
+
+
+def summary_of(connection: Connection, batch: Batch, dollars_per_credit: float | None = None) -> dict[str, Any]:
+    """The side bar of one batch."""
+    states = queries.counts(connection, batch)
+    facets = review.facets(connection, batch)
+    money = queries.credits_of(connection, batch)
+    return {
+        "batch": one_line(batch),
+        "rows": rows_of(connection, batch),
+        "states": {state: states[state] for state in _ORDER if state in states},
+        "reviewed": dict(facets.reviewed),
+        "complete": states.get(RowState.COMPLETE, 0),
+        "models": facets.models,
+        "errors": facets.errors,
+        "credits": asdict(money),
+        "dollars": None if dollars_per_credit is None else _paid(asdict(money)) * dollars_per_credit,
+        "credits_by_model": {
+            model: _paid(asdict(each)) for model, each in queries.credits_by_model(connection, batch).items()
+        },
+        "curve": [
+            [spent.at.timestamp(), spent.credits] for spent in review.spending(connection, batch, CURVE_POINTS)
+        ],
+        "running": review.is_running(connection, batch),
+        "nothing_said": facets.reviewed[Reviewed.NONE],
+    }
+
+
+def open_questions(connection: Connection, batch: Batch) -> dict[str, Any]:
+    """For a report: rows that failed, are in doubt or are held, the first of each."""
+    failed = queries.failed(connection, batch, _LISTED)
+    held_rows, held = queries.held(connection, batch, _LISTED)
+    listed = [(_line(row), row["state"] == RowState.IN_DOUBT) for row in failed]
+    return {
+        "failed": [line for line, doubtful in listed if not doubtful],
+        "in_doubt": [line for line, doubtful in listed if doubtful],
+        "held": [
+            {
+                "key": one_line(each.row_key),
+                "row": each.row_number,
+                "what": one_line(f"{each.paid.row_key} of batch {each.paid.batch} has paid for the same request"),
+            }
+            for each in held
+        ],
+        "held_rows": held_rows,
+        "listed": _LISTED,
+    }
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "key": one_line(row["row_key"]),
+        "row": row["row_number"],
+        "state": row["state"],
+        "what": one_line(row["error_message"] or row["error_code"] or ""),
+        "token": row["token"],
+    }
+
+
+def _paid(credits_: Mapping[str, int]) -> int:
+    return credits_["charged"] - credits_["refunded"]
