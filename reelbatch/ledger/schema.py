@@ -21,7 +21,6 @@ writers   a counter for each process at work in Postgres, by which it knows whet
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -29,17 +28,13 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     Float,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
-    TypeDecorator,
     column,
     table,
     text,
@@ -48,31 +43,14 @@ from sqlalchemy.types import TypeEngine
 
 from reelbatch.domain import SUMS, RowState
 from reelbatch.ledger.columns import COLUMNS, ColumnKind, ResultColumn
+from reelbatch.ledger.metadata import UtcDateTime, metadata
+from reelbatch.ledger.shared_tables import apis, budgets, loads, throttles, writers
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Times are UTC; SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To UTC; without its zone for SQLite."""
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """A time with its zone."""
-        del dialect
-        if value is None:
-            return None
-        time: datetime = value
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-metadata = MetaData()
+__all__ = [
+    "SHOWN", "VIEW", "UtcDateTime", "accounts", "apis", "attempts", "batches", "budgets", "decisions",
+    "generations", "loads", "metadata", "orders", "prices", "results", "runs", "schema_version", "throttles",
+    "uploads", "verdicts", "writers",
+]  # fmt: skip
 
 _SQL_TYPES: Mapping[ColumnKind, type[TypeEngine[Any]]] = {
     ColumnKind.WORD: String,
@@ -298,56 +276,6 @@ prices = Table(
     Column("settled", Integer),  # what the last finished video cost
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("api", "account", "model", "resolution", "audio", "seconds"),
-)
-
-budgets = Table(
-    "budgets",
-    metadata,
-    Column("api", String, nullable=False),
-    Column("account", String, nullable=False),  # its id
-    Column("starts_at", UtcDateTime, nullable=False),
-    Column("ends_at", UtcDateTime, nullable=False),
-    # What the attempts that were started in between add up to. Where there is no row, it is reckoned from them.
-    Column("worst_case", BigInteger, nullable=False),
-    Column("reserved", BigInteger, nullable=False),
-    Column("unknown", BigInteger, nullable=False),
-    PrimaryKeyConstraint("api", "account", "starts_at", "ends_at"),
-)
-
-loads = Table(
-    "loads",
-    metadata,
-    Column("batch", String, primary_key=True),
-    Column("digest", String, nullable=False),  # of the manifest's content and of how it is read
-    Column("run_id", String, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
-    Column("ended_at", UtcDateTime),  # null: being read
-    Column("plan", Text),  # what was found, as JSON
-)
-
-apis = Table(
-    "apis",
-    metadata,
-    Column("api", String, primary_key=True),
-    Column("next_start", UtcDateTime, nullable=False),
-    Column("taken_at", UtcDateTime),  # when that was written, by the same clock: later than now, it was ahead
-)
-
-throttles = Table(
-    "throttles",
-    metadata,
-    Column("payer", String, primary_key=True),
-    Column("run_id", String, nullable=False),  # of the worker that heard it
-    Column("at", UtcDateTime, nullable=False),
-    Column("wait_s", Float, nullable=False),  # from then on, nothing should be sent for so many seconds
-)
-
-writers = Table(
-    "writers",
-    metadata,
-    Column("writer", String, primary_key=True),
-    Column("writes", BigInteger, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
 )
 
 schema_version = Table(

@@ -15,13 +15,13 @@ from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
-from reelbatch.ledger.staging import ActionCount
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
 from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.duration import Duration
 from reelbatch.pipeline.findings import Findings
+from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
 from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
@@ -88,16 +88,6 @@ def _check_pilot(pilot: int | None, limit: int | None) -> None:
         raise SettingsError("--pilot says how many rows are sent: leave --limit out")
     if not 1 <= pilot <= MOST_IN_PILOT:
         raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelEstimate:
-    """Rows to send for one model; `credits` None where its rate is unknown for all of them."""
-
-    model: str
-    rows: int
-    credits: int | None
-    unknown: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -292,7 +282,7 @@ def make_plan(
     by_action: dict[str, Any] = {
         action.value: sum(count.rows for count in comparison.counts if count.action is action) for action in Action
     }
-    models = _by_model(count for count in comparison.counts if count.action is Action.SEND)
+    models = by_model(count for count in comparison.counts if count.action is Action.SEND)
     credits_ = sum(model.credits or 0 for model in models)
     same = [_same_request(*manifest.rows_in_file(rows)) for rows in comparison.same_requests]
     by_action["held_rows"] = by_action.pop(Action.HELD.value)
@@ -333,18 +323,6 @@ def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings
     """The plan with what is to be expected of the run; asked for while the manifest is staged."""
     ahead = outlook(staged, comparison, made.batch, settings)
     return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap, cap_left=ahead.cap_left)
-
-
-def _by_model(counts: Iterable[ActionCount]) -> list[ModelEstimate]:
-    """Rows that name no model, and those that name `default`, ask for the same."""
-    sums: dict[str, ModelEstimate] = {}
-    for count in counts:
-        name = count.model or DEFAULT_MODEL
-        before = sums.get(name, ModelEstimate(model=name, rows=0, credits=None, unknown=0))
-        rows, unknown = before.rows + count.rows, before.unknown + count.unknown
-        credits_ = None if unknown == rows else (before.credits or 0) + count.credits_estimated
-        sums[name] = ModelEstimate(model=name, rows=rows, credits=credits_, unknown=unknown)
-    return list(sums.values())
 
 
 def _same_request(first: int, last: int) -> str:

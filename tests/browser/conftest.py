@@ -23,7 +23,7 @@ OpenReview = Callable[..., Page]
 
 
 def _chromium() -> str:
-    """The browser of this machine; without one the tests are skipped, in CI only where `make dev` could not install it."""
+    """The browser of this machine; without one tests are skipped, in CI only where it could not be installed."""
     found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if found is None:
         why = "no chromium on this machine; as root, `apt-get install chromium` (or `make dev`) installs Debian's"
