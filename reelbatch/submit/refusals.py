@@ -69,6 +69,11 @@ class Refusals:
         self._prices = prices
         self._full: ExitReason | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether some row has found no room."""
+        return self._full is not None
+
     def conclude(self) -> None:
         """At the run's end: rows wait for more room, where nothing else ended it."""
         if self._full is ExitReason.CAP:

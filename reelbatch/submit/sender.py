@@ -81,6 +81,7 @@ class RowSender:
         self.refusals = Refusals((options.max_credits, options.budget), self.stats, self._prices, self._end)
         self._turn = Turn(ledger, options.lease_s)
         self._recorder = Recorder(ledger, self.stop)
+        self.confirming = 0  # rows of which the API is asked about an id that came with a refusal
         self._confirmer = Confirmer(client, limiter, self._retries, options.doubt_min_age_s)
 
     @property
@@ -165,7 +166,11 @@ class RowSender:
 
     async def _confirm(self, intent: _Recorded, doubt: Outcome) -> Outcome:
         """The row is in doubt in the table, its answer's id with it: whatever ends this process, that is kept."""
-        outcome = await self._confirmer.resolve(doubt, intent.token)
+        self.confirming += 1
+        try:
+            outcome = await self._confirmer.resolve(doubt, intent.token)
+        finally:
+            self.confirming -= 1
         if is_cleared_up(outcome):
             self._doubts.learn(outcome.kind)
             self.stats.clear_up(intent.reserved)

@@ -17,6 +17,8 @@ from reelbatch.submit.uploads import Uploader
 
 _GATHER_S = 0.01
 _UPLOADING = 48
+_LOOK_S = 2.0
+"""Between two looks at whether all that goes on are questions: other chunks of rows do not tell this one."""
 
 
 class Submitter:
@@ -29,6 +31,7 @@ class Submitter:
         self.allowance: int | None = None  # rows that may still be claimed; None: any number
         self._ledger = ledger
         self._concurrency = options.concurrency
+        self._at_work = 0
         self._places = asyncio.Semaphore(self.rows_at_once(with_files=True))
 
     @property
@@ -78,13 +81,20 @@ class Submitter:
 
     async def _finish(self, handling: set[asyncio.Task[None]]) -> None:
         try:
-            if handling:
-                await asyncio.wait(set(handling))
+            await self._ended(handling)
         except asyncio.CancelledError:
             self.stop(ExitReason.INTERRUPTED)
             if handling:
                 await asyncio.wait(set(handling))
             raise
+
+    async def _ended(self, handling: set[asyncio.Task[None]]) -> None:
+        """Until all are handled. Where nothing more fits, ids that came with a refusal are left to the next run."""
+        refusals = self.sender.refusals
+        while handling:
+            if refusals.is_full and self.sender.confirming == self._at_work:
+                self.limiter.close()
+            await asyncio.wait(set(handling), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
 
     async def _take_rows(self, scope: Scope, span: tuple[int, int]) -> list[ClaimedRow]:
         """Claim as many rows as there are free places, at least one; none where the span has no more."""
@@ -119,7 +129,9 @@ class Submitter:
             return []
 
     async def _handle(self, row: ClaimedRow) -> None:
+        self._at_work += 1
         try:
             await self.sender.handle(row)
         finally:
+            self._at_work -= 1
             self._places.release()

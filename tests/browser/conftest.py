@@ -32,9 +32,9 @@ def _chromium() -> str:
     return str(found)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all tests; each has a context of its own."""
+    """One for a file; each test has a context of its own. While it runs, its worker can run no event loop."""
     path = _chromium()
     with sync_playwright() as playwright:
         # Its own sandbox needs rights that root in a container does not have; it only sees our own pages.
