@@ -29,6 +29,7 @@ _CONTAINERS = {
     "format_whitelist": "mov,mp4,matroska,webm",  # no playlist, which would open addresses
     "protocol_whitelist": "file",
     "enable_drefs": "0",
+    "formatprobesize": "4096",  # of which kind it is stands at the beginning
 }
 _LARGEST_PICTURE = {"max_pixels": str(8192 * 8192)}
 

@@ -41,16 +41,16 @@ def frozen(number: int) -> np.ndarray:
     return picture
 
 
-def video(path: Path, picture: Picture, frames: int = 24, *, faststart: bool = True) -> Path:
+def video(path: Path, picture: Picture, frames: int = 24, *, faststart: bool = True, container: str = "mp4") -> Path:
     """A small MP4."""
-    options = {"movflags": "faststart"} if faststart else {}
-    with av.open(str(path), "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=Fraction(24))
+    options = {"movflags": "faststart"} if faststart and container == "mp4" else {}
+    with av.open(str(path), "w", format=container, options=options) as made:
+        stream = made.add_stream("libx264", rate=Fraction(24))
         stream.width, stream.height, stream.pix_fmt = _SIZE[1], _SIZE[0], "yuv420p"
         stream.options = {"preset": "ultrafast", "threads": "1", "g": "48"}
         for number in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
-        container.mux(stream.encode())
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        made.mux(stream.encode())
     return path
 
 
@@ -74,6 +74,12 @@ def test_a_video_that_moves_late_is_not_frozen(tmp_path: Path) -> None:
 def test_a_frame_that_is_not_black_is_enough(tmp_path: Path) -> None:
     """A fade from black is a video."""
     path = video(tmp_path / "a.mp4", lambda number: np.full(_SIZE, number * 8, np.uint8))
+    assert look_at(path).check == "ok"
+
+
+def test_a_webm_is_a_video_too(tmp_path: Path) -> None:
+    """Whatever its file is called."""
+    path = video(tmp_path / "a.mp4", moving, container="matroska")
     assert look_at(path).check == "ok"
 
 
