@@ -29,8 +29,8 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 	touch $@
 
 # The browser of tests/browser: Debian's, where it is missing and root can install it. Where it can't be had, the file says so.
-NO_BROWSER := $(VENV)/.no-chromium
-browser: $(VENV)/.installed
+NO_BROWSER := .no-chromium
+browser:
 	@rm -f $(NO_BROWSER); command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || echo "No chromium: the tests of the review page will be skipped (apt-get install chromium)." | tee $(NO_BROWSER)

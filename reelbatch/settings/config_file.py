@@ -19,6 +19,7 @@ SECRETS = {
     "webhook_secret": "REELBATCH_WEBHOOK_SECRET",
 }
 """Settings that are secret, and the environment variables that they come from."""
+_SECTIONS = frozenset({"manifest", "sandbox"})
 _PATHS = ("export", "downloads", "models")
 
 
@@ -159,7 +160,9 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
     for name, variable in SECRETS.items():
         if name in content:
             raise SettingsError(f"{path}: {name} does not belong in a file; set the environment variable {variable}")
-    return _anchored(content, folder_of(path))
+    # A section of which every line is a comment, as `reelbatch init` may leave one.
+    stated = {name: value for name, value in content.items() if value is not None or name not in _SECTIONS}
+    return _anchored(stated, folder_of(path))
 
 
 def _anchored(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -112,6 +112,13 @@ def test_a_config_file_that_is_none_says_so(tmp_path: Path, content: str) -> Non
         load_settings(config)
 
 
+@pytest.mark.parametrize("section", ["manifest", "sandbox"])
+def test_a_section_of_comments_alone_states_nothing(tmp_path: Path, section: str) -> None:
+    """As `reelbatch init` leaves one, and whoever comments out the last line of it."""
+    (tmp_path / "c.yaml").write_text(f"{section}:\n  # columns: {{}}\nconcurrency: 3\n", encoding="utf-8")
+    assert load_settings(tmp_path / "c.yaml").concurrency == 3
+
+
 def test_a_missing_config_file_is_named() -> None:
     """By its path."""
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: no such config file"):

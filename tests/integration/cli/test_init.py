@@ -229,3 +229,10 @@ def test_what_it_writes_is_its_owners_and_no_manifest_is_replaced(shop: Path, in
     assert init("data/images").code == 2
     assert (shop / "images.csv").read_text(encoding="utf-8") == "mine"
     assert not (shop / "reelbatch.yaml").exists()
+
+
+def test_a_catalogue_that_needs_no_settings_is_planned_with_what_was_written(shop: Path, init: Init) -> None:
+    """All columns have our names, so the file has only comments."""
+    assert init("data/catalogue.csv").code == 0
+    planned = run_here(shop, "plan", "data/catalogue.csv", "--json", HOME=str(shop))
+    assert (planned.code, json.loads(planned.out)["send"]) == (0, 12)
