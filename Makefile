@@ -95,7 +95,7 @@ $(DOCS)/.installed: requirements-docs.lock
 	touch $@
 
 # Needs uv (https://docs.astral.sh/uv): the newest of everything that installs together, with hashes; names no index.
-LOCKED := $(addprefix --extra ,build excel heic postgres review sandbox webhooks)
+LOCKED := $(addprefix --extra ,build excel heic postgres review sandbox video webhooks)
 lock:
 	uv pip compile --upgrade pyproject.toml $(LOCKED) --universal --generate-hashes --no-annotate --no-header -o requirements.lock
 	uv pip compile --upgrade pyproject.toml $(LOCKED) --group dev --universal --generate-hashes --no-annotate --no-header -o requirements-dev.lock

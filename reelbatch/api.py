@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.csv_stream import Wanted
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
@@ -293,7 +294,7 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     """Write the results table, or one batch of it, to a file whose ending says the format.
 
     Args:
-        path: `.parquet`, `.csv` or `.jsonl`, local or any fsspec URL.
+        path: `.parquet`, `.csv`, `.jsonl` or `.xlsx`, local or any fsspec URL.
         batch: default: all of the table.
         all_videos: a line for every video of a row, also for those made again since.
         excel: with `.csv`: for spreadsheets, marked as UTF-8 and without live formulas.
@@ -306,8 +307,8 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
     with looked_at(stated, _log.warning) as ledger:
-        chosen = batches_named(ledger, batch)[0] if batch else None
-        rows = write_table(ledger, os.fspath(path), chosen, all_videos=all_videos, excel=excel)
+        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos)
+        rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
     return Exported(os.fspath(path), rows)
 
 

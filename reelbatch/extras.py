@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "postgres": ("psycopg",),
     "review": ("jinja2", "starlette", "uvicorn"),
     "sandbox": ("av", "pillow_heif", "starlette", "uvicorn"),
+    "video": ("av",),
     "webhooks": ("starlette", "uvicorn"),
     "s3": ("s3fs",),
     "gcs": ("gcsfs",),

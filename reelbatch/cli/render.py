@@ -218,6 +218,7 @@ def print_settled(stats: SettleStats) -> None:
     out.print(
         f"Videos: [bold]{stats.complete:,} complete[/], {stats.error:,} failed, {stats.canceled:,} canceled, "
         f"{stats.unsettled:,} not finished, {stats.downloaded:,} downloaded"
+        + "".join(f", [yellow]{count:,} {mark}[/]" for mark, count in sorted(stats.marked_videos.items()))
     )
     names = ("estimated", "charged", "final", "refunded")
     _in_lines("Credits of these: ", [f"{name} {getattr(stats, f'credits_{name}'):,}" for name in names])

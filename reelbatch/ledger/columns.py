@@ -72,6 +72,10 @@ _VERDICT = (
     "`approved` or `rejected`: the last word of a [review](review.md) on this video; null: none. All of them are in "
     "the table `verdicts`"
 )
+_CHECK = (
+    "what a [look at the downloaded file](failures.md#videos) has found: `ok`, `black`, `frozen` or `unreadable`; "
+    "null: not looked at, or not to the end"
+)
 COLUMNS = (
     ResultColumn("batch", ColumnKind.WORD, "the name under which rows are generated once", nullable=False),
     ResultColumn("row_key", ColumnKind.WORD, "the row's key in the manifest, else its fingerprint", nullable=False),
@@ -132,6 +136,10 @@ COLUMNS = (
     ResultColumn("verdict", ColumnKind.WORD, _VERDICT),
     ResultColumn("verdict_note", ColumnKind.TEXT, "what the reviewer wrote about the video"),
     ResultColumn("reviewed_at", ColumnKind.TIME, "when the verdict or the note was given"),
+    ResultColumn("video_bytes", ColumnKind.LARGE_INTEGER, "of the downloaded file", unit="bytes", cleared=True),
+    ResultColumn("video_seconds", ColumnKind.FLOAT, "length of the downloaded file", unit="seconds", cleared=True),
+    ResultColumn("video_frames", ColumnKind.INTEGER, "frames of the downloaded file", cleared=True),
+    ResultColumn("video_check", ColumnKind.WORD, _CHECK, cleared=True),
     _Needed("end_image_path", ColumnKind.TEXT, "as in the manifest"),
     _Needed("request_width", ColumnKind.INTEGER, "the manifest's `width`", unit="pixels"),
     _Needed("request_height", ColumnKind.INTEGER, "the manifest's `height`", unit="pixels"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DatabaseError
 
-from reelbatch.domain import Batch
+from reelbatch.domain import Batch, RowState
 from reelbatch.ledger.columns import EXPORTED, RESULT_COLUMNS, ColumnKind
 from reelbatch.ledger.schema import SHOWN
 
@@ -34,10 +34,30 @@ class Lines(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which rows: of one batch or of all; with `all_videos` a line for each generation of a row."""
+    """Which rows: of one batch or of all, in one of `states` (none: in any); with `all_videos` each generation."""
 
     batch: Batch | None = None
     all_videos: bool = False
+    states: frozenset[RowState] = frozenset()
+
+    def where(self, table: str = "") -> str:
+        """The states as SQL."""
+        names = ", ".join(f"'{state}'" for state in sorted(self.states))
+        return f"{table}state IN ({names})" if names else "true"
+
+
+ALL = Wanted()
+
+
+def count(connection: Connection, wanted: Wanted) -> int:
+    """How many lines there are."""
+    batch = "" if wanted.batch is None else "AND batch = :batch"
+    query = text(f"SELECT count(*) FROM {_source(wanted)} WHERE {wanted.where()} {batch}")  # noqa: S608 - our own words
+    return int(connection.execute(query, {} if wanted.batch is None else {"batch": wanted.batch}).scalar_one())
+
+
+def _source(wanted: Wanted) -> str:
+    return "generations" if wanted.all_videos else "results"
 
 
 def lines(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
@@ -54,12 +74,13 @@ def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Gen
     line = ",".join("%Q" if column.kind in _TEXTS else "%s" for column in inside)
     values = ", ".join(f"generations.{column.name}" for column in inside)
     where = "" if batch is None else "WHERE batch = :batch"
-    shown = "" if wanted.all_videos else f"WHERE {SHOWN}"
+    shown = "true" if wanted.all_videos else SHOWN
     # Whole rows are never sorted, only their numbers. LIMIT -1 keeps SQLite from leaving the inner order out.
     query = text(
         f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(apart)} "  # noqa: S608 - our own columns
         f"FROM (SELECT rowid AS number FROM generations {where} ORDER BY {_SQLITE_ORDER} LIMIT -1) AS in_order "
-        f"CROSS JOIN generations ON generations.rowid = in_order.number {shown}"
+        f"CROSS JOIN generations ON generations.rowid = in_order.number "
+        f"WHERE {wanted.where('generations.')} AND {shown}"
     )
     found = connection.execute(query, {} if batch is None else {"batch": batch})
     names = tuple(column.name for column in inside)
@@ -72,7 +93,7 @@ def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Gen
 
 
 def _of_postgres(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
-    batch, source = wanted.batch, "generations" if wanted.all_videos else "results"
+    batch = wanted.batch
     quoted = ", ".join(column.name for column in EXPORTED if column.kind in _TEXTS)
     values = ", ".join(
         f"to_char({column.name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
@@ -80,9 +101,9 @@ def _of_postgres(connection: Connection, wanted: Wanted, rows_at_once: int) -> G
         else column.name
         for column in EXPORTED
     )
-    where = "" if batch is None else "WHERE batch = %s"
+    where = wanted.where() if batch is None else f"{wanted.where()} AND batch = %s"
     query = (
-        f"COPY (SELECT {values} FROM {source} {where} ORDER BY {_ORDER}) TO STDOUT "  # noqa: S608 - as above
+        f"COPY (SELECT {values} FROM {_source(wanted)} WHERE {where} ORDER BY {_ORDER}) TO STDOUT "  # noqa: S608 - as above
         f"WITH (FORMAT csv, QUOTE '''', FORCE_QUOTE ({quoted}), ENCODING 'UTF8')"
     )
     driver: Any = connection.connection

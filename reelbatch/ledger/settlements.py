@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -189,6 +189,10 @@ _SETTLE = {
         due_at=None,
         waited_until=None,
         video_path=None,  # a file of an earlier video is not this one's
+        video_bytes=None,
+        video_seconds=None,
+        video_frames=None,
+        video_check=None,
     )
     for state, move in SETTLED.items()
 }
@@ -206,6 +210,16 @@ def _final_values(item: Final, final: int | None) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFile:
+    """What is known of a downloaded file; None: nothing."""
+
+    bytes: int | None = None
+    seconds: float | None = None
+    frames: int | None = None
+    check: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Filed:
     """A row's video lies at `path`, and no longer where it may have lain before."""
@@ -213,6 +227,7 @@ class Filed:
     row: Rendered
     path: str
     instead_of: str | None = None
+    file: VideoFile = VideoFile()
 
 
 class Finished(NamedTuple):
@@ -255,7 +270,8 @@ def record_files(connection: Connection, items: Sequence[Filed]) -> list[bool]:
 
 def _record_file(connection: Connection, item: Filed) -> bool:
     values = row_values(item.row)
-    if connection.execute(_FILE, {**values, "b_path": item.path, "b_old": item.instead_of}).rowcount == 1:
+    found = {f"b_{name}": value for name, value in asdict(item.file).items()}
+    if connection.execute(_FILE, {**values, **found, "b_path": item.path, "b_old": item.instead_of}).rowcount == 1:
         return True
     return connection.scalar(select(generations.c.video_path).where(*WHERE_VIDEO), values) == item.path
 
@@ -267,7 +283,13 @@ _FILE = (
         in_states({RowState.COMPLETE}),
         or_(_g.video_path.is_(None), _g.video_path == bindparam("b_old", type_=_g.video_path.type)),
     )
-    .values(video_path=bindparam("b_path"))
+    .values(
+        video_path=bindparam("b_path"),
+        video_bytes=bindparam("b_bytes"),
+        video_seconds=bindparam("b_seconds"),
+        video_frames=bindparam("b_frames"),
+        video_check=bindparam("b_check"),
+    )
 )
 
 

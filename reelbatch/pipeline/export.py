@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import codecs
 import glob
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import psutil
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, ReelbatchError, UsageError
+from reelbatch.extras import require
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, csv_stream, queries
 from reelbatch.ledger.columns import EXPORTED, ColumnKind
-from reelbatch.ledger.csv_stream import Lines, Wanted
+from reelbatch.ledger.csv_stream import ALL, Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back, one_ahead
-from reelbatch.pipeline.spreadsheets import FORMULA
+from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, check_rows
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
 
@@ -64,10 +61,8 @@ _OFTEN_THE_SAME = [
 """Columns that are worth a dictionary in Parquet."""
 
 
-def export(
-    ledger: Ledger, target: str, batch: Batch | None = None, *, all_videos: bool = False, excel: bool = False
-) -> int:
-    """Write the table (one batch of it) to `target`: .parquet, .csv or .jsonl, local or any fsspec URL.
+def export(ledger: Ledger, target: str, wanted: Wanted = ALL, *, excel: bool = False) -> int:
+    """Write the table (what is `wanted` of it) to `target`: .parquet, .csv, .jsonl or .xlsx, local or any fsspec URL.
 
     One line for each row; with `all_videos` one for every video that a row was, or is to be, made into.
 
@@ -79,7 +74,8 @@ def export(
         Rows written.
 
     Raises:
-        UsageError: the extension is not one of the three (`excel`: not .csv), or the file can't be written.
+        UsageError: the extension is none of the four (`excel`: not .csv), a worksheet can't hold the rows, or the
+            file can't be written.
     """
     suffix = format_of(target)
     if excel and suffix != ".csv":
@@ -87,19 +83,21 @@ def export(
             f"{redact_url(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv"
         )
     try:
-        with _file(target) as file, closing(record_batches(ledger, batch, all_videos=all_videos)) as found:
-            return _write(found, (_ExcelCsv if excel else _OPENERS[suffix])(file))
+        if suffix == ".xlsx":  # told before the first million rows are written
+            check_rows(ledger.read(partial(csv_stream.count, wanted=wanted)))
+        with _file(target) as file, closing(record_batches(ledger, wanted)) as found:
+            return _write(found, (ExcelCsv if excel else _OPENERS[suffix])(file, SCHEMA))
     except CloudProblem as problem:
         raise UsageError(f"{redact_url(target)}: can't be written: {problem}") from problem
     except OSError as error:
         raise UsageError(f"{redact_url(target)}: can't be written: {error}") from error
 
 
-def export_to(ledger: Ledger, stream: BinaryIO, suffix: str, batch: Batch | None, *, all_videos: bool) -> int:
+def export_to(ledger: Ledger, stream: BinaryIO, suffix: str, wanted: Wanted) -> int:
     """The same to a stream: nothing of it before all of it has been read from the table."""
     with tempfile.TemporaryFile() as file:
-        with closing(record_batches(ledger, batch, all_videos=all_videos)) as found:
-            rows = _write(found, _OPENERS[suffix](file))
+        with closing(record_batches(ledger, wanted)) as found:
+            rows = _write(found, _OPENERS[suffix](file, SCHEMA))
         file.seek(0)
         shutil.copyfileobj(file, stream)
     return rows
@@ -147,7 +145,7 @@ def export_target(context: RunContext) -> str:
 def export_results(context: RunContext, target: str) -> Exported:
     """Write the run's batch to `target`; where that fails, the run goes on, and its end says why."""
     try:
-        exported = Exported(target, export(context.ledger, target, context.batch))
+        exported = Exported(target, export(context.ledger, target, Wanted(context.batch)))
     except ReelbatchError as error:
         exported = Exported(target, problem=str(error))
     context.listener.exported(exported)
@@ -158,7 +156,7 @@ def export_settled(ledger: Ledger, batches: Iterable[Batch]) -> str | None:
     """Bring the files that earlier runs left beside the table up to date; returns what stood in the way."""
     try:
         for batch in batches:
-            export(ledger, beside_table(ledger, batch), batch)
+            export(ledger, beside_table(ledger, batch), Wanted(batch))
     except ReelbatchError as error:
         return str(error)
     return None
@@ -179,11 +177,13 @@ def format_of(target: str) -> str:
     """The format that the target's ending says.
 
     Raises:
-        UsageError: it is none of the three, or there is no driver for the target's kind of URL.
+        UsageError: it is none of the four, or what writes it is missing: openpyxl, a driver for the kind of URL.
     """
     suffix = PurePosixPath(file_part(target)).suffix.lower()
     if suffix not in _OPENERS:
-        raise UsageError(f"{redact_url(target)}: the ending says the format; use .parquet, .csv or .jsonl")
+        raise UsageError(f"{redact_url(target)}: the ending says the format; use .parquet, .csv, .jsonl or .xlsx")
+    if suffix == ".xlsx":
+        require("excel", "An Excel workbook")
     if scheme_of(target) is not None:
         try:
             check(target)
@@ -192,17 +192,15 @@ def format_of(target: str) -> str:
     return suffix
 
 
-def record_batches(
-    ledger: Ledger, batch: Batch | None = None, *, all_videos: bool = False
-) -> Generator[pa.RecordBatch, None, None]:
-    """The exported columns of all rows, in bounded memory.
+def record_batches(ledger: Ledger, wanted: Wanted = ALL) -> Generator[pa.RecordBatch, None, None]:
+    """The exported columns of the rows, in bounded memory.
 
     Raises:
         LedgerUnusable: something in the table is not what its column should hold.
     """
     with (
         ledger.connection() as connection,
-        closing(one_ahead(csv_stream.lines(connection, Wanted(batch, all_videos), ROWS_AT_ONCE))) as found,
+        closing(one_ahead(csv_stream.lines(connection, wanted, ROWS_AT_ONCE))) as found,
     ):
         for lines in found:
             try:
@@ -258,7 +256,7 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
     if not Ledger.exists(url):
         raise LedgerUnusable(f"{url}: there is no results table here")
     with Ledger.to_read(url) as ledger:
-        found = list(record_batches(ledger, Batch(batch) if batch is not None else None))
+        found = list(record_batches(ledger, Wanted(Batch(batch) if batch is not None else None)))
     types = {
         pa.int64(): pd.Int64Dtype(),
         pa.float64(): pd.Float64Dtype(),
@@ -295,41 +293,9 @@ def _mark(path: Path) -> str:
     return f"{machine}-{os.getpid()}-"
 
 
-class _JsonLines:
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        lines = (json.dumps(row, ensure_ascii=False, default=datetime.isoformat) for row in batch.to_pylist())
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-
-    def close(self) -> None:
-        """The file is closed by whoever opened it."""
-
-
-class _ExcelCsv:
-    """With a byte order mark; numbers, times and truth values are what they were."""
-
-    def __init__(self, file: Any) -> None:
-        file.write(codecs.BOM_UTF8)
-        self._writer = pa_csv.CSVWriter(file, SCHEMA)
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        columns = [_inert(column) if pa.types.is_string(column.type) else column for column in batch.columns]
-        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
-
-    def close(self) -> None:
-        """Write what is left; the file is closed by whoever opened it."""
-        self._writer.close()
-
-
-def _inert(texts: pa.Array) -> pa.Array:
-    marked = pc.binary_join_element_wise("'", texts, "")
-    return pc.if_else(pc.match_substring_regex(texts, FORMULA), marked, texts)
-
-
 _OPENERS: dict[str, Any] = {
-    ".parquet": lambda file: pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=_OFTEN_THE_SAME),
-    ".csv": lambda file: pa_csv.CSVWriter(file, SCHEMA),
-    ".jsonl": _JsonLines,
+    ".parquet": partial(pq.ParquetWriter, compression="zstd", use_dictionary=_OFTEN_THE_SAME),
+    ".csv": pa_csv.CSVWriter,
+    ".jsonl": JsonLines,
+    ".xlsx": Workbook,
 }

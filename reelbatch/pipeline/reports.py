@@ -52,6 +52,7 @@ class SettleReport(ReportView):
     unsettled: int
     downloaded: int
     downloads_failed: int
+    marked_videos: dict[str, int]  # downloaded ones: black, frozen, unreadable
     download_failures: tuple[tuple[RowKey, str], ...]  # the first hundred
     credits_estimated: int
     credits_charged: int
@@ -76,6 +77,7 @@ class SettleReport(ReportView):
         names = ("complete", "error", "canceled", "unsettled", "downloaded", "downloads_failed")
         money = ("credits_charged", "credits_final", "credits_refunded", "exit_code")
         said = [self.message] if self.message else []
+        said += [f"{count:,} {mark}" for mark, count in sorted(self.marked_videos.items())]
         lines = [*said, *(f"{key}: {why}" for key, why in self.download_failures)]
         return Facts(f"settle, {self.reason.value}", {name: getattr(self, name) for name in (*names, *money)}, lines)
 

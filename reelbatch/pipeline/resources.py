@@ -17,7 +17,7 @@ from reelbatch.signals import unwinding
 
 if TYPE_CHECKING:
     from reelbatch.client import Client
-    from reelbatch.domain import Batch
+    from reelbatch.domain import Batch, RowState
     from reelbatch.ledger import Ledger
     from reelbatch.settings import Settings
     from reelbatch.settings.config_file import ConfigFile
@@ -102,6 +102,22 @@ def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
     if stated not in known:
         raise _no_such_batch(stated, known)
     return [Batch(stated)]
+
+
+def states_named(stated: Sequence[str] | None) -> frozenset[RowState]:
+    """The states that are named.
+
+    Raises:
+        SettingsError: there is no such state, or none is named.
+    """
+    from reelbatch.domain import RowState
+
+    known = {state.value for state in RowState}
+    if unknown := [name for name in stated or () if name not in known]:
+        raise SettingsError(f'--state "{unknown[0]}": rows are in one of the states {", ".join(RowState)}')
+    if stated is not None and not stated:
+        raise SettingsError("--state names no state; for example: --state complete,error")
+    return frozenset(map(RowState, stated or ()))
 
 
 def _no_such_batch(stated: str, known: Sequence[Batch]) -> SettingsError:

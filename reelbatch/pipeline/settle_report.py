@@ -57,6 +57,7 @@ class SettleReport:
             f"{stats.canceled:,} canceled" if stats.canceled else "",
             f"{stats.unsettled:,} not finished" if stats.unsettled else "",
             f"{stats.downloaded:,} downloaded" if stats.downloaded else "",
+            *(f"{number:,} {mark}" for mark, number in sorted(stats.marked_videos.items())),
             f"{stats.downloads_failed:,} not downloaded" if stats.downloads_failed else "",
         ]
         said = ", ".join(filter(None, counts))

@@ -15,6 +15,7 @@ from reelbatch.ledger.review import DEFAULT_MODEL
 from reelbatch.printable import one_line, printable
 from reelbatch.review.pictures import local_image
 from reelbatch.review.video_files import local_video
+from reelbatch.settle.video_check import MARKS
 from reelbatch.storage.files import redact_url
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def _error(row: Mapping[str, Any]) -> str | None:
     if row["state"] == RowState.IN_DOUBT:
         said = printable(row["error_message"] or "").rstrip(". ")
         return f"{said}. {_IN_DOUBT}" if said else _IN_DOUBT
+    if row["state"] == RowState.COMPLETE and row["video_check"] in MARKS:
+        return f"The video is {row['video_check']}."
     return printable(row["error_message"] or row["error_code"] or "") or None
 
 

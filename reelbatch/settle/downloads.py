@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +20,11 @@ from reelbatch.errors import ApiError, DownloadRefused, ReelbatchError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger, settlements, utc_now
 from reelbatch.ledger.due import Rendered
-from reelbatch.ledger.settlements import Filed
+from reelbatch.ledger.settlements import Filed, VideoFile
 from reelbatch.ledger.transactions import write
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settle.file_names import marked_name, part_name, plain_name
+from reelbatch.settle.video_check import MARKS, look_at
 from reelbatch.storage.target import DownloadTarget, Part, PartGone, TargetProblem, is_full, reason
 
 _TRIES = 5
@@ -41,13 +44,15 @@ class Access:
 
 
 class Downloads:
-    """Brings finished videos into `folder`."""
+    """Brings finished videos into `folder`; `marks` counts those of them that somebody should look at."""
 
     def __init__(self, ledger: Ledger, client: Client, folder: DownloadTarget, access: Access) -> None:
         self._ledger = ledger
         self._client = client
         self._folder = folder
         self._access = access
+        self.marks: Counter[str] = Counter()
+        self._looks = ThreadPoolExecutor(2, "reelbatch-video")
         self._placing: set[str] = set()
         self._variants: asyncio.Task[frozenset[str]] | None = None
 
@@ -97,16 +102,26 @@ class Downloads:
 
     async def _file(self, row: Rendered, part: Part, instead_of: str | None) -> bool:
         """Give the video its name, then write it down; a file that turns out to be one too many goes again."""
+        file = await self._look(part.path)
         name = await self._place(row, part)
         try:
-            written = await write(
-                self._ledger, settlements.record_files, Filed(row, self._folder.path(name), instead_of)
-            )
+            filed = Filed(row, self._folder.path(name), instead_of, file)
+            written = await write(self._ledger, settlements.record_files, filed)
         finally:
             self._placing.discard(name.lower())
         if not written:
             await asyncio.to_thread(self._folder.remove, name)
+        elif file.check in MARKS:
+            self.marks[file.check] += 1
         return written
+
+    async def _look(self, path: Path) -> VideoFile:
+        """What the file shows, found in threads of its own: those that the results table needs stay free."""
+        return await asyncio.get_running_loop().run_in_executor(self._looks, look_at, path)
+
+    def close(self) -> None:
+        """Let go of its threads."""
+        self._looks.shutdown(wait=False)
 
     async def _place(self, row: Rendered, part: Part) -> str:
         name = plain_name(row.row_key) if row.generation == 1 else None

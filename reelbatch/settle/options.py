@@ -73,6 +73,7 @@ class SettleStats:
     unsettled: int = 0  # rows left queued or rendering, counted at the end
     downloaded: int = 0
     downloads_failed: int = 0
+    marked_videos: dict[str, int] = field(default_factory=dict)  # downloaded ones: black, frozen, unreadable
     download_failures: list[tuple[RowKey, str]] = field(default_factory=list)  # the first hundred
     credits_estimated: int = 0
     credits_charged: int = 0

@@ -63,6 +63,8 @@ class Settler:
             with old_objects_spared():
                 await self._run()
         finally:
+            if self._downloads is not None:
+                self._downloads.close()
             if folder is not None:
                 await asyncio.to_thread(folder.close)
         if self._crash is not None:
@@ -172,6 +174,7 @@ class Settler:
         try:
             written = await self._downloads.fetch(row, video, instead_of)
             self.stats.downloaded += written
+            self.stats.marked_videos = dict(self._downloads.marks)
         except (ApiError, TargetProblem) as error:
             self.stats.download_failed(row.row_key, str(error))
 

@@ -24,7 +24,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("client/httpx_pools.py", "_send"): (1, "through a proxy; client.py has the point of the answer"),
     ("client/plain_questions.py", "ask_plainly"): (1, "of `doctor`: asks whether something answers, and no more"),
     ("client/transport.py", "send"): (1, "our own connections have the points"),
-    ("pipeline/export.py", "__init__"): (1, "a CSV for spreadsheets; what writes it has the point"),
+    ("pipeline/export_formats.py", "__init__"): (1, "a CSV for spreadsheets; what writes it has the point"),
     ("pipeline/export.py", "_file"): (1, _BUCKET),
     ("pipeline/export.py", "export_to"): (1, _PRIVATE),
     ("signals.py", "_show_cursor"): (1, "to a terminal"),

@@ -26,13 +26,18 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     path: Annotated[
         str,
         typer.Argument(
-            help="Target; the ending says the format: .parquet, .csv or .jsonl. - is standard output.", metavar="PATH"
+            help="Target; the ending says the format: .parquet, .csv, .jsonl or .xlsx. - is standard output.",
+            metavar="PATH",
         ),
     ],
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.AnyBatch = None,
     sandbox: opt.SandboxTable = False,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", help="Only rows in these states, for example: complete,error", metavar="STATES"),
+    ] = None,
     all_videos: Annotated[
         bool, typer.Option("--all-videos", help="A line for every video of a row, also for those made again since.")
     ] = False,
@@ -46,19 +51,22 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Write the results table to a file, or to standard output."""
     from reelbatch.cli import render
+    from reelbatch.ledger.csv_stream import Wanted
     from reelbatch.pipeline.export import export as write
     from reelbatch.pipeline.export import export_to
-    from reelbatch.pipeline.resources import batches_named, looked_at
+    from reelbatch.pipeline.resources import batches_named, looked_at, states_named
     from reelbatch.storage.files import redact_url
 
     _check(path, format_, excel=excel, as_json=as_json)
+    states = states_named(opt.words(state))
     with looked_at(opt.settings_of(config, sandbox=sandbox, results=results), render.warn) as ledger:
         names = batches_named(ledger, batch)
+        wanted = Wanted(names[0] if batch else None, all_videos, states)
         if path == STANDARD_OUTPUT:
             suffix = f".{format_ or Format.CSV}"
-            export_to(ledger, sys.stdout.buffer, suffix, names[0] if batch else None, all_videos=all_videos)
+            export_to(ledger, sys.stdout.buffer, suffix, wanted)
             return
-        rows = write(ledger, path, names[0] if batch else None, all_videos=all_videos, excel=excel)
+        rows = write(ledger, path, wanted, excel=excel)
     if as_json:
         print_json({"path": redact_url(path), "rows": rows})
     else:

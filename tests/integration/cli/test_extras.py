@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reelbatch.extras import EXTRAS
+from reelbatch.ledger import Ledger
 
 ROOT = Path(__file__).parents[3]
 LEFT_OUT = ("av", "jinja2", "openpyxl", "psycopg", "pillow_heif")  # Starlette and uvicorn come with Prefect
@@ -34,6 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("generate", "rows.csv", "--sandbox", "--yes"), "sandbox", "av, pillow_heif"),
         (("status", "--results", "postgresql://user@127.0.0.1:1/x"), "postgres", "psycopg"),
         (("plan", "rows.xlsx"), "excel", "openpyxl"),
+        (("export", "out.xlsx", "--results", "sqlite:///r.db"), "excel", "openpyxl"),
         (("report", "spring.html"), "review", "jinja2"),
     ],
 )
@@ -43,6 +45,7 @@ def test_a_missing_extra_is_named(
     """In one line, with the command that installs it, and as an error of the command line."""
     (tmp_path / "rows.csv").write_text("image_path,prompt\nhttps://x.test/a.png,Pan\n")
     (tmp_path / "rows.xlsx").write_bytes(b"PK\x03\x04")
+    Ledger(f"sqlite:///{tmp_path}/r.db").close()
     environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-S", "-m", "reelbatch", *arguments]
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -17,6 +17,7 @@ from cloud_storage import Call, Gate
 
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.csv_stream import Wanted
 from reelbatch.pipeline.export import export
 
 
@@ -45,7 +46,7 @@ def test_a_whole_run_in_a_bucket(bucket: Bucket, shop: Shop, name: str) -> None:
     assert [row["video_path"] for row in rows] == [f"{bucket.url}/videos/r{n}.mp4" for n in range(1, 5)]
     assert shop.uploads() == before + 3
     with Ledger(shop.results) as ledger:
-        assert export(ledger, f"{bucket.url}/out/spring.parquet", Batch("spring")) == 4
+        assert export(ledger, f"{bucket.url}/out/spring.parquet", Wanted(Batch("spring"))) == 4
     assert pq.read_table(io.BytesIO(bucket.read("out/spring.parquet"))).num_rows == 4
     videos = {f"videos/r{n}.mp4" for n in range(1, 5)}
     assert bucket.objects() == {name, "list/images/a.png", "shared/b.png", "c.png", "out/spring.parquet", *videos}

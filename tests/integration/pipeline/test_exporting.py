@@ -27,6 +27,7 @@ from reelbatch.errors import LedgerUnusable, UsageError
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.columns import RESULT_COLUMNS
+from reelbatch.ledger.csv_stream import Wanted
 from reelbatch.ledger.schema import generations
 from reelbatch.pipeline import export as exporting
 from reelbatch.pipeline.export import SCHEMA, export, is_behind
@@ -56,7 +57,7 @@ def test_the_columns_are_the_documented_ones_in_their_order() -> None:
         "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, "
         "video_id, estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, "
         "error_code, error_message, attempts, token, run_id, submitted_at, settled_at, video_path, "
-        "generation, verdict, verdict_note, reviewed_at"
+        "generation, verdict, verdict_note, reviewed_at, video_bytes, video_seconds, video_frames, video_check"
     )
 
 
@@ -79,8 +80,8 @@ def test_an_empty_table_exports_with_all_columns(tmp_path: Path) -> None:
 
 def test_csv_and_json_lines_round_trip_unicode_quotes_and_newlines(ledger: Ledger, tmp_path: Path) -> None:
     """Nothing is lost or mangled on the way to a spreadsheet or a script."""
-    export(ledger, str(tmp_path / "out.csv"), BATCH)
-    export(ledger, str(tmp_path / "out.jsonl"), BATCH)
+    export(ledger, str(tmp_path / "out.csv"), Wanted(BATCH))
+    export(ledger, str(tmp_path / "out.jsonl"), Wanted(BATCH))
     frame = pd.read_csv(tmp_path / "out.csv")
     assert frame["prompt"].tolist() == ['春の\n朝, "quoted"'] * 3
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -109,8 +110,8 @@ def test_every_value_comes_out_as_it_stands_in_the_table(tmp_path: Path, databas
     with Ledger(url) as table:
         table.change(lambda connection: connection.execute(generations.insert(), given))
         (everything,) = exporting.record_batches(table)
-        (second,) = exporting.record_batches(table, Batch("b'2"))
-        export(table, str(tmp_path / "out.parquet"), Batch("b'2"))
+        (second,) = exporting.record_batches(table, Wanted(Batch("b'2")))
+        export(table, str(tmp_path / "out.parquet"), Wanted(Batch("b'2")))
     expected = sorted(
         given, key=lambda row: (row["batch"], row["row_number"], database == "postgres" and row["row_key"])
     )
@@ -159,10 +160,10 @@ def test_results_gives_a_frame_with_nullable_dtypes(ledger: Ledger) -> None:
     assert str(frame["submitted_at"].dtype) == "datetime64[us, UTC]"
 
 
-@pytest.mark.parametrize("name", ["out.xlsx", "out", "out.parquet.bak"])
+@pytest.mark.parametrize("name", ["out.xls", "out", "out.parquet.bak"])
 def test_an_unknown_ending_is_refused(ledger: Ledger, tmp_path: Path, name: str) -> None:
-    """The ending says the format, so it must be one of the three."""
-    with pytest.raises(UsageError, match=r"\.parquet, \.csv or \.jsonl"):
+    """The ending says the format, so it must be one of the four."""
+    with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.jsonl or \.xlsx"):
         export(ledger, str(tmp_path / name))
     assert not (tmp_path / name).exists()
 
