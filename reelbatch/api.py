@@ -11,7 +11,6 @@ from typing import Any, Literal, overload
 from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
 from reelbatch.pipeline.export import Exported
@@ -22,7 +21,15 @@ from reelbatch.pipeline.notebook import run
 from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
-from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, choose_failed_rows, preview, rerun_assignment, selection
+from reelbatch.pipeline.rerun import (
+    Chosen,
+    RerunOptions,
+    RerunPlan,
+    choose_failed_rows,
+    preview,
+    rerun_assignment,
+    selection,
+)
 from reelbatch.pipeline.resources import batches_named, log_config, looked_at, opened_ledger, sandboxed, the_batch
 from reelbatch.pipeline.run_context import RunContext, open_run
 from reelbatch.pipeline.run_summary import RunReport, finish_order, report
@@ -145,13 +152,16 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
     error_code: str | Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
     accept_double_charge: bool = False,
+    verdict: str | None = None,
+    prompt_suffix: str | None = None,
+    model: str | None = None,
     config: str | Path | None = None,
     sandbox: bool = False,
     settle: bool = False,
     limit: int | None = None,
     **settings: Any,
 ) -> RunReport | RerunPlan:
-    """Send failed rows again, and only those; with `dry_run` only say which.
+    """Send failed rows again, and only those, or make rejected videos again; with `dry_run` only say which.
 
     Args:
         batch: default: the only one of the table.
@@ -160,6 +170,9 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         error_code: only rows that failed with these.
         rows: only rows with these keys.
         accept_double_charge: send rows in doubt again, even if they are paid for twice.
+        verdict: `rejected`: not failed rows, but videos that a review rejected.
+        prompt_suffix: what these videos' prompts are to end with.
+        model: another model for these videos.
         settle: wait for the videos as well.
         limit: rows to send at most.
         config: as for `generate`.
@@ -176,6 +189,9 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         error_codes=None if error_code is None else _words(error_code),
         row_keys=None if rows is None else _words(rows),
         accept_double_charge=accept_double_charge,
+        verdict=verdict,
+        prompt_suffix=prompt_suffix,
+        model=model,
     )
     if dry_run:
         with opened_ledger(stated, must_exist=True) as ledger:
@@ -317,7 +333,7 @@ async def _generate(ledger: Ledger, settings: Settings, options: GenerateOptions
         return await _sent(context, steps)
 
 
-async def _rerun(ledger: Ledger, settings: Settings, chosen: Selection, steps: RunSteps) -> RunReport:
+async def _rerun(ledger: Ledger, settings: Settings, chosen: Chosen, steps: RunSteps) -> RunReport:
     async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
         await choose_failed_rows(context, chosen, steps.limit)
         return await _sent(context, steps)
