@@ -87,9 +87,9 @@ def _words_of_rerun(stated: Mapping[str, str | list[str] | None]) -> str:
     return " ".join(words)
 
 
-def of_reruns() -> ColumnElement[bool]:
-    """Lines that a rerun ordered: they ask for what it added, and not for what a manifest says by now."""
-    own = select(orders.c.order_id).where(orders.c.selection.startswith('{"rerun"'))
+def of_open_rerun() -> ColumnElement[bool]:
+    """Lines of an open order of a rerun: they ask for what it added, and not for what a manifest says by now."""
+    own = select(orders.c.order_id).where(orders.c.selection.startswith('{"rerun"'), orders.c.closed_at.is_(None))
     return and_(generations.c.order_id.is_not(None), generations.c.order_id.in_(own))
 
 

@@ -43,9 +43,9 @@ def bench(tmp_path: Path, api: ScriptedApi) -> Bench:
     return bench
 
 
-def finish(bench: Bench) -> None:
-    """All videos are rendered."""
-    done = update(generations).where(generations.c.state == "queued").values(state="complete")
+def finish(bench: Bench, state: str = "complete") -> None:
+    """All videos are rendered, or fail."""
+    done = update(generations).where(generations.c.state == "queued").values(state=state)
     with Ledger(bench.results) as ledger:
         ledger.change(lambda connection: connection.execute(done))
 
@@ -145,6 +145,16 @@ def test_what_a_rerun_adds_is_kept_with_the_new_video(bench: Bench, api: Scripte
     assert bench.generate(bench.rows(3, prompt="Fast zoom")).sent == 0
     assert again(bench, **added).sent == 1
     assert lines(bench, SECOND)[1]["prompt"] == f"Slow pan {SUFFIX}"
+
+
+def test_a_corrected_row_whose_new_video_failed_is_sent_as_announced(bench: Bench) -> None:
+    """Once the order is through, its failed videos are the manifest's again."""
+    again(bench, prompt_suffix=SUFFIX)
+    finish(bench, "error")
+    corrected = bench.rows(3, prompt="Fast zoom")
+    stated = bench.settings()
+    assert reelbatch.plan(corrected, batch=bench.batch, **stated).send == bench.generate(corrected).sent == 2
+    assert lines(bench, FIRST)[-1]["prompt"] == "Fast zoom"
 
 
 def test_the_cap_holds_for_rejected_videos(bench: Bench, api: ScriptedApi) -> None:
