@@ -196,7 +196,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     from reelbatch.cli.money import print_funds
 
     out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
-    if plan.verdict is not None:
+    if plan.verdict is not None and plan.send:
         out.print(f"  [dim]made again: their videos are {cell(plan.verdict)}, and stay until new ones are there[/]")
     if plan.order is not None:
         out.print(f"  An order is open: {cell(plan.order)}")
