@@ -195,9 +195,8 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     """What `rerun` would do."""
     from reelbatch.cli.money import print_funds
 
-    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
-    if plan.verdict is not None and plan.send:
-        out.print(f"  [dim]made again: their videos are {cell(plan.verdict)}, and stay until new ones are there[/]")
+    why = "" if plan.verdict is None else f", whose videos were {cell(plan.verdict)} in review, and stay"
+    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again{why}")
     if plan.order is not None:
         out.print(f"  An order is open: {cell(plan.order)}")
     for count in plan.by_failure:
