@@ -12,28 +12,19 @@ from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.selection import Regenerate
+from reelbatch.pipeline import python_runs
 from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.export import export as write_table
-from reelbatch.pipeline.generate import RunSteps, assignment, submit_all
-from reelbatch.pipeline.load_manifest import load_manifest
+from reelbatch.pipeline.generate import RunSteps
 from reelbatch.pipeline.notebook import run
 from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
-from reelbatch.pipeline.rerun import (
-    Chosen,
-    RerunOptions,
-    RerunPlan,
-    choose_failed_rows,
-    preview,
-    rerun_assignment,
-    selection,
-)
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
 from reelbatch.pipeline.resources import batches_named, log_config, looked_at, opened_ledger, sandboxed, the_batch
-from reelbatch.pipeline.run_context import RunContext, open_run
-from reelbatch.pipeline.run_summary import RunReport, finish_order, report
-from reelbatch.pipeline.settle import open_settler, settle_videos
+from reelbatch.pipeline.run_summary import RunReport
+from reelbatch.pipeline.settle import open_settler
 from reelbatch.pipeline.status import batch_status, statuses_at_a_glance
 from reelbatch.settings import Settings, load_settings
 
@@ -137,7 +128,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
     steps = RunSteps(limit=limit, settle=settle or pilot is not None)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
-        return run(_generate(ledger, ready, options, steps))
+        return run(python_runs.generate(ledger, ready, options, steps))
 
 
 @overload
@@ -197,7 +188,7 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         with opened_ledger(stated, must_exist=True) as ledger:
             return preview(ledger, selection(options, ledger), stated, limit)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready, must_exist=True) as ledger:
-        return run(_rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
+        return run(python_runs.rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
 
 
 def settle(
@@ -325,28 +316,6 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
         chosen = batches_named(ledger, batch)[0] if batch else None
         rows = write_table(ledger, os.fspath(path), chosen, all_videos=all_videos, excel=excel)
     return Exported(os.fspath(path), rows)
-
-
-async def _generate(ledger: Ledger, settings: Settings, options: GenerateOptions, steps: RunSteps) -> RunReport:
-    async with open_run(ledger, settings, assignment(options, settings)) as context:
-        await load_manifest(context, options)
-        return await _sent(context, steps)
-
-
-async def _rerun(ledger: Ledger, settings: Settings, chosen: Chosen, steps: RunSteps) -> RunReport:
-    async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
-        await choose_failed_rows(context, chosen, steps.limit)
-        return await _sent(context, steps)
-
-
-async def _sent(context: RunContext, steps: RunSteps) -> RunReport:
-    """Without an export, for which there is `results`, and without a word to signals, which are the program's own."""
-    await submit_all(context, limit=steps.limit)
-    if steps.settle:
-        await settle_videos(context)
-    summary = report(context)
-    finish_order(context)
-    return summary.report
 
 
 async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait: bool) -> SettleReport:
