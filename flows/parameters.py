@@ -12,3 +12,4 @@ Limit = Annotated[int | None, Field(ge=0)]
 RegenerateChoice = Literal["none", "changed", "all", "cancel"]
 RepeatsChoice = Literal["hold", "send", "skip"] | None
 StatesChoice = list[Literal["rejected", "error", "canceled", "in_doubt"]] | None
+VerdictChoice = Literal["rejected"] | None

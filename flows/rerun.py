@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.final_state import ends_in_a_state, final_state
-from flows.parameters import Concurrency, Credits, Limit, StatesChoice
+from flows.parameters import Concurrency, Credits, Limit, StatesChoice, VerdictChoice
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.generate import submit_all
@@ -41,6 +41,9 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
     error_codes: list[str] | None = None,
     rows: list[str] | None = None,
     accept_double_charge: bool = False,
+    verdict: VerdictChoice = None,
+    prompt_suffix: str | None = None,
+    model: str | None = None,
     config: str | None = None,
     results: str | None = None,
     base_url: str | None = None,
@@ -54,7 +57,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
     overrides: dict[str, Any] | None = None,
     own_table: bool = False,
 ) -> State[Any]:
-    """Send failed rows again.
+    """Send failed rows again, or make rejected videos again.
 
     Args:
         batch: which batch; default: the only one of the results table.
@@ -62,6 +65,9 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         error_codes: only rows that failed with one of these.
         rows: only rows with these keys.
         accept_double_charge: needed for rows in doubt: they may be charged a second time.
+        verdict: rejected: not failed rows, but videos that a review rejected.
+        prompt_suffix: what these videos' prompts are to end with.
+        model: another model for these videos.
         config: path of a YAML file with settings.
         results: SQLAlchemy URL of the results table.
         base_url: the API's address.
@@ -82,6 +88,9 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         error_codes=tuple(error_codes) if error_codes else None,
         row_keys=tuple(rows) if rows is not None else None,
         accept_double_charge=accept_double_charge,
+        verdict=verdict,
+        prompt_suffix=prompt_suffix,
+        model=model,
     )
     async with opened(given, must_exist=True) as at:
         chosen = selection(options, at.ledger)

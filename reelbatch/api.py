@@ -12,22 +12,20 @@ from reelbatch.client import Client, ClientOptions, Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.csv_stream import Wanted
-from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
+from reelbatch.pipeline import python_runs
 from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.export import export as write_table
-from reelbatch.pipeline.generate import RunSteps, assignment, submit_all
-from reelbatch.pipeline.load_manifest import load_manifest
+from reelbatch.pipeline.generate import RunSteps
 from reelbatch.pipeline.notebook import run
 from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
-from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, choose_failed_rows, preview, rerun_assignment, selection
+from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
 from reelbatch.pipeline.resources import batches_named, log_config, looked_at, opened_ledger, sandboxed, the_batch
-from reelbatch.pipeline.run_context import RunContext, open_run
-from reelbatch.pipeline.run_summary import RunReport, finish_order, report
-from reelbatch.pipeline.settle import open_settler, settle_videos
+from reelbatch.pipeline.run_summary import RunReport
+from reelbatch.pipeline.settle import open_settler
 from reelbatch.pipeline.status import batch_status, statuses_at_a_glance
 from reelbatch.settings import Settings, load_settings
 
@@ -131,7 +129,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
     steps = RunSteps(limit=limit, settle=settle or pilot is not None)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
-        return run(_generate(ledger, ready, options, steps))
+        return run(python_runs.generate(ledger, ready, options, steps))
 
 
 @overload
@@ -146,13 +144,16 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
     error_code: str | Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
     accept_double_charge: bool = False,
+    verdict: str | None = None,
+    prompt_suffix: str | None = None,
+    model: str | None = None,
     config: str | Path | None = None,
     sandbox: bool = False,
     settle: bool = False,
     limit: int | None = None,
     **settings: Any,
 ) -> RunReport | RerunPlan:
-    """Send failed rows again, and only those; with `dry_run` only say which.
+    """Send failed rows again, and only those, or make rejected videos again; with `dry_run` only say which.
 
     Args:
         batch: default: the only one of the table.
@@ -161,6 +162,9 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         error_code: only rows that failed with these.
         rows: only rows with these keys.
         accept_double_charge: send rows in doubt again, even if they are paid for twice.
+        verdict: `rejected`: not failed rows, but videos that a review rejected.
+        prompt_suffix: what these videos' prompts are to end with.
+        model: another model for these videos.
         settle: wait for the videos as well.
         limit: rows to send at most.
         config: as for `generate`.
@@ -177,12 +181,15 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         error_codes=None if error_code is None else _words(error_code),
         row_keys=None if rows is None else _words(rows),
         accept_double_charge=accept_double_charge,
+        verdict=verdict,
+        prompt_suffix=prompt_suffix,
+        model=model,
     )
     if dry_run:
         with opened_ledger(stated, must_exist=True) as ledger:
             return preview(ledger, selection(options, ledger), stated, limit)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready, must_exist=True) as ledger:
-        return run(_rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
+        return run(python_runs.rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
 
 
 def settle(
@@ -310,28 +317,6 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
         wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
     return Exported(os.fspath(path), rows)
-
-
-async def _generate(ledger: Ledger, settings: Settings, options: GenerateOptions, steps: RunSteps) -> RunReport:
-    async with open_run(ledger, settings, assignment(options, settings)) as context:
-        await load_manifest(context, options)
-        return await _sent(context, steps)
-
-
-async def _rerun(ledger: Ledger, settings: Settings, chosen: Selection, steps: RunSteps) -> RunReport:
-    async with open_run(ledger, settings, rerun_assignment(ledger, chosen)) as context:
-        await choose_failed_rows(context, chosen, steps.limit)
-        return await _sent(context, steps)
-
-
-async def _sent(context: RunContext, steps: RunSteps) -> RunReport:
-    """Without an export, for which there is `results`, and without a word to signals, which are the program's own."""
-    await submit_all(context, limit=steps.limit)
-    if steps.settle:
-        await settle_videos(context)
-    summary = report(context)
-    finish_order(context)
-    return summary.report
 
 
 async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait: bool) -> SettleReport:

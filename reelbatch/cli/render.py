@@ -104,8 +104,9 @@ def print_plan(plan: Plan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        rows = _count(plan.unknown_rate, "row")
-        out.print(f"  plus {rows} of unknown rate{escape(plan.observed)}; state one with --rate")
+        out.print(
+            f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate{escape(plan.observed)}; state one with --rate"
+        )
     if plan.pilot is not None:
         out.print(f"Pilot: a sample of {_count(min(plan.pilot, plan.send), 'row')} is sent now, and no others.")
     if plan.max_credits is not None:
@@ -195,7 +196,10 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     """What `rerun` would do."""
     from reelbatch.cli.money import print_funds
 
-    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again")
+    why = "" if plan.verdict is None else f", whose videos were {cell(plan.verdict)} in review, and stay"
+    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again{why}")
+    if plan.order is not None:
+        out.print(f"  An order is open: {cell(plan.order)}")
     for count in plan.by_failure:
         code = f" ({cell(count.error_code)})" if count.error_code else ""
         out.print(f"  {count.rows:>9,}  {count.state}{code}")

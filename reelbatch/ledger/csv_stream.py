@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 
 from reelbatch.domain import Batch, RowState
 from reelbatch.ledger.columns import EXPORTED, RESULT_COLUMNS, ColumnKind
-from reelbatch.ledger.schema import SHOWN
+from reelbatch.ledger.schema import TAKEN
 
 NULLS = ("", "NULL")
 TRUE, FALSE = ("1", "t"), ("0", "f")
@@ -74,7 +74,7 @@ def _of_sqlite(connection: Connection, wanted: Wanted, rows_at_once: int) -> Gen
     line = ",".join("%Q" if column.kind in _TEXTS else "%s" for column in inside)
     values = ", ".join(f"generations.{column.name}" for column in inside)
     where = "" if batch is None else "WHERE batch = :batch"
-    shown = "true" if wanted.all_videos else SHOWN
+    shown = "true" if wanted.all_videos else TAKEN
     # Whole rows are never sorted, only their numbers. LIMIT -1 keeps SQLite from leaving the inner order out.
     query = text(
         f"SELECT CAST(printf('{line}', {values}) AS BLOB), {', '.join(apart)} "  # noqa: S608 - our own columns

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from reelbatch.domain import FAILED, HELD, Batch, RowState
 from reelbatch.ledger import transitions
 from reelbatch.ledger.columns import CLEARED, REQUEST_COLUMNS
+from reelbatch.ledger.orders import of_open_rerun
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, explanation
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Choice, OrderId, last, rows_of
@@ -207,6 +208,7 @@ def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None
             staged.c.row_number.between(*span),
             or_(and_(unsent, not_(g.rerun_wanted)), and_(in_states(FAILED), changed())),
             last(),
+            not_(of_open_rerun()),
         ).values(
             {
                 **dict.fromkeys(CLEARED),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from sqlalchemy import Connection, and_, delete, func, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, not_, select, update
 
 from reelbatch.domain import HAS_ID, Batch, RowState, RunId
 from reelbatch.errors import OrderOpen
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.schema import generations, orders
-from reelbatch.ledger.selection import OrderId, SendOptions
+from reelbatch.ledger.selection import OrderId
 from reelbatch.ledger.transitions import in_states
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
@@ -50,6 +52,8 @@ class OpenOrder:
     def words(self) -> str:
         """The options that go on with it."""
         known = json.loads(self.selection)
+        if "rerun" in known:
+            return _words_of_rerun(known["rerun"])
         rows = f" --rows {','.join(known['rows'])}" if known["rows"] is not None else ""
         return f"--regenerate {known['regenerate']}{rows}"
 
@@ -61,10 +65,32 @@ class OpenOrder:
         return f"`{self.words}`, {placed}: {self.done:,} of {sum(self.states.values()):,} rows have a new id, {open_}"
 
 
-def selection_of(options: SendOptions) -> str:
-    """What an order is asked for with, in one form."""
-    keys = None if options.row_keys is None else sorted(set(options.row_keys))
-    return json.dumps({"regenerate": options.regenerate.value, "rows": keys}, sort_keys=True, ensure_ascii=False)
+class Asked(Protocol):
+    """Options that may be an order."""
+
+    @property
+    def makes_again(self) -> bool:
+        """Whether rows that have a video are sent."""
+
+    @property
+    def selection(self) -> str:
+        """What an order is asked for with, in one form."""
+
+
+def _words_of_rerun(stated: Mapping[str, str | list[str] | None]) -> str:
+    """`reelbatch rerun` with the options that were stated, as a shell takes them."""
+    words = ["reelbatch rerun"]
+    for name, value in sorted(stated.items(), reverse=True):  # --verdict first
+        if value is not None:
+            text = value if isinstance(value, str) else ",".join(value)
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+    return " ".join(words)
+
+
+def of_open_rerun() -> ColumnElement[bool]:
+    """Lines of an open order of a rerun: they ask for what it added, and not for what a manifest says by now."""
+    own = select(orders.c.order_id).where(orders.c.selection.startswith('{"rerun"'), orders.c.closed_at.is_(None))
+    return and_(generations.c.order_id.is_not(None), generations.c.order_id.in_(own))
 
 
 def open_order(connection: Connection, batch: Batch) -> OpenOrder | None:
@@ -90,7 +116,7 @@ def _states(connection: Connection, order: OrderId) -> dict[RowState, int]:
     return {RowState(state): rows for state, rows in connection.execute(query)}
 
 
-def going_on(connection: Connection, batch: Batch, options: SendOptions) -> OpenOrder | None:
+def going_on(connection: Connection, batch: Batch, options: Asked) -> OpenOrder | None:
     """The open order that `options` go on with; None where there is none.
 
     Raises:
@@ -99,7 +125,7 @@ def going_on(connection: Connection, batch: Batch, options: SendOptions) -> Open
     if not options.makes_again:
         return None
     found = open_order(connection, batch)
-    if found is not None and found.selection != selection_of(options):
+    if found is not None and found.selection != options.selection:
         raise OrderOpen(
             f'batch "{batch}": another order is open, {found}. '
             f"Go on with it by `{found.words}`, or drop what it has not sent by `--regenerate cancel`."
@@ -112,7 +138,7 @@ class Placing:
     """Who places an order, and when."""
 
     batch: Batch
-    options: SendOptions
+    options: Asked
     run_id: RunId
     at: datetime
 
@@ -121,7 +147,7 @@ def place(connection: Connection, item: Placing) -> OrderId:
     """Open an order that has no rows yet; the index refuses a second one."""
     values = {
         "batch": item.batch,
-        "selection": selection_of(item.options),
+        "selection": item.options.selection,
         "placed_at": item.at,
         "placed_by": user_name(),
         "run_id": item.run_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -147,14 +147,12 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
         yield and_(wanted, generations.c.row_key.in_(part))
 
 
-def unknown_keys(connection: Connection, selection: Selection) -> list[RowKey]:
+def unknown_keys(connection: Connection, batch: Batch, row_keys: Iterable[RowKey] | None) -> list[RowKey]:
     """Keys that were named but that the batch does not have."""
-    missing = dict.fromkeys(selection.row_keys or ())
+    missing = dict.fromkeys(row_keys or ())
     keys = iter(list(missing))
     while part := list(islice(keys, _KEYS_AT_ONCE)):
-        query = select(generations.c.row_key).where(
-            generations.c.batch == selection.batch, generations.c.row_key.in_(part)
-        )
+        query = select(generations.c.row_key).where(generations.c.batch == batch, generations.c.row_key.in_(part))
         for key in connection.scalars(query):
             missing.pop(RowKey(key), None)
     return list(missing)

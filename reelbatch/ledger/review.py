@@ -67,7 +67,7 @@ class CardFilter:
     search: str = ""  # in keys and prompts
 
     def select(self, connection: Connection, *columns: Any) -> Select[Any]:
-        """`columns` of these rows: of each the line that `results` shows."""
+        """`columns` of these rows: of each the last line with an id, else its last."""
         query = select(*columns).select_from(generations).where(_g.batch == self.batch, *self._conditions())
         return query.where(shown()) if further(connection, self.batch) else query
 

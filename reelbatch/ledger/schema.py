@@ -47,7 +47,7 @@ from reelbatch.ledger.metadata import UtcDateTime, metadata
 from reelbatch.ledger.shared_tables import apis, budgets, loads, throttles, writers
 
 __all__ = [
-    "SHOWN", "VIEW", "UtcDateTime", "accounts", "apis", "attempts", "batches", "budgets", "decisions",
+    "SHOWN", "TAKEN", "VIEW", "UtcDateTime", "accounts", "apis", "attempts", "batches", "budgets", "decisions",
     "generations", "loads", "metadata", "orders", "prices", "results", "runs", "schema_version", "throttles",
     "uploads", "verdicts", "writers",
 ]  # fmt: skip
@@ -118,13 +118,24 @@ _BEATEN = """
 """
 SHOWN = f"NOT EXISTS (SELECT 1 FROM generations AS other WHERE {_BEATEN})"  # noqa: S608 - our own words
 """Of `generations`: the row's last generation that has an id, else its last."""
+_TAKEN_BEFORE = f"""
+    other.batch = generations.batch AND other.row_key = generations.row_key
+    AND other.generation <> generations.generation
+    AND CASE
+      WHEN coalesce(other.verdict, '') = 'approved' AND coalesce(generations.verdict, '') <> 'approved' THEN 1
+      WHEN coalesce(other.verdict, '') <> 'approved' AND coalesce(generations.verdict, '') = 'approved' THEN 0
+      WHEN {_BEATEN} THEN 1
+      ELSE 0 END = 1
+    """
+TAKEN = f"NOT EXISTS (SELECT 1 FROM generations AS other WHERE {_TAKEN_BEFORE})"  # noqa: S608 - our own words
+"""Of `generations`: the row's approved video, the last one if there are several; else as `SHOWN`."""
 LAST = """NOT EXISTS (
     SELECT 1 FROM generations AS later
     WHERE later.batch = generations.batch AND later.row_key = generations.row_key
     AND later.generation > generations.generation
 )"""
 """Of `generations`: the row's last one."""
-VIEW = f"CREATE VIEW results AS SELECT {', '.join(generations.columns.keys())} FROM generations WHERE {SHOWN}"  # noqa: S608 - our own columns
+VIEW = f"CREATE VIEW results AS SELECT {', '.join(generations.columns.keys())} FROM generations WHERE {TAKEN}"  # noqa: S608 - our own columns
 
 orders = Table(
     "orders",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -75,6 +76,12 @@ class SendOptions:
     def makes_again(self) -> bool:
         """Whether rows that have a video are sent."""
         return self.regenerate in {Regenerate.CHANGED, Regenerate.ALL}
+
+    @property
+    def selection(self) -> str:
+        """What an order is asked for with, in one form."""
+        keys = None if self.row_keys is None else sorted(set(self.row_keys))
+        return json.dumps({"regenerate": self.regenerate.value, "rows": keys}, sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +174,7 @@ def settled_before() -> ColumnElement[bool]:
 
 
 def shown() -> ColumnElement[bool]:
-    """The one line of each row that `results` shows."""
+    """Of each row the last line with an id, else its last: what a manifest is compared with."""
     return literal_column(f"({SHOWN})", Boolean())
 
 

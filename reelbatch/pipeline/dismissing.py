@@ -9,7 +9,6 @@ from reelbatch.domain import Batch, RowKey
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, dismissals, reruns, utc_now
 from reelbatch.ledger.dismissals import Dismissal
-from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.runs import user_name
 
 _NAMED = 10
@@ -42,8 +41,7 @@ def undismiss(ledger: Ledger, batch: Batch, keys: Sequence[str]) -> int:
 
 def _item(ledger: Ledger, batch: Batch, keys: Sequence[str]) -> Dismissal:
     named = tuple(RowKey(key) for key in keys)
-    chosen = Selection(batch=batch, row_keys=named)
-    if missing := ledger.read(partial(reruns.unknown_keys, selection=chosen)):
+    if missing := ledger.read(partial(reruns.unknown_keys, batch=batch, row_keys=named)):
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise SettingsError(f'batch "{batch}" has no row with the key {", ".join(missing[:_NAMED])}{more}')
     return Dismissal(batch, named, user_name(), utc_now())

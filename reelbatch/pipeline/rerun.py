@@ -1,17 +1,19 @@
-"""Failed rows again: which ones, at what cost, and which are left alone."""
+"""Rows again, that failed or whose video was rejected: which ones, at what cost, and which are left alone."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from reelbatch.domain import FAILED, Batch, RowKey, RowState
+from reelbatch.domain import FAILED, Batch, Request, ReviewVerdict, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, queries, reruns, runs
+from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
 from reelbatch.model_table import load_models
+from reelbatch.pipeline import rejected
 from reelbatch.pipeline.account import ask
 from reelbatch.pipeline.funds import Funds, ToSend, by_price, funds_of
 from reelbatch.pipeline.generate import RunSteps, carry_out
@@ -20,6 +22,8 @@ from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
+
+Chosen: TypeAlias = Selection | RejectedVideos
 
 _LEFT_ALONE = {
     RowState.COMPLETE: "have their video",
@@ -46,6 +50,8 @@ class RerunPlan(ReportView):
     credits_assumed: int = 0  # of the estimate: rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     funds: Funds | None = None  # of the account, where it was asked
+    verdict: str | None = None  # rows are made again since reviewers said so of their videos
+    order: str | None = None  # the open order that it goes on with
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -68,24 +74,49 @@ class RerunOptions:
     error_codes: tuple[str, ...] | None = None
     row_keys: tuple[str, ...] | None = None
     accept_double_charge: bool = False
+    verdict: str | None = None  # `rejected`: not failed rows, but videos that reviewers rejected
+    prompt_suffix: str | None = None  # to these videos' prompts
+    model: str | None = None  # in place of these videos' models
 
 
-def selection(options: RerunOptions, ledger: Ledger) -> Selection:
+def selection(options: RerunOptions, ledger: Ledger) -> Chosen:
     """The rows that the options name.
 
     Raises:
-        SettingsError: no such batch, state or key, or rows in doubt without consent.
+        SettingsError: no such batch, state or key, rows in doubt without consent, or options that do not go together.
     """
-    chosen = Selection(
+    chosen = _failed(options, ledger) if options.verdict is None else _rejected(options, ledger)
+    if missing := ledger.read(lambda connection: reruns.unknown_keys(connection, chosen.batch, chosen.row_keys)):
+        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")  # noqa: PLR2004 - as many as are shown
+        raise SettingsError(f'batch "{chosen.batch}" has no row with the key {names}')
+    return chosen
+
+
+def _failed(options: RerunOptions, ledger: Ledger) -> Selection:
+    if options.prompt_suffix is not None or options.model is not None:
+        raise SettingsError("--prompt-suffix and --model are for videos that are made again: add --verdict rejected")
+    return Selection(
         batch=the_batch(ledger, options.batch),
         states=_states(options),
         error_codes=frozenset(options.error_codes) if options.error_codes else None,
         row_keys=tuple(RowKey(key) for key in options.row_keys) if options.row_keys is not None else None,
     )
-    if missing := ledger.read(lambda connection: reruns.unknown_keys(connection, chosen)):
-        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")  # noqa: PLR2004 - as many as are shown
-        raise SettingsError(f'batch "{chosen.batch}" has no row with the key {names}')
-    return chosen
+
+
+def _rejected(options: RerunOptions, ledger: Ledger) -> RejectedVideos:
+    if options.verdict != ReviewVerdict.REJECTED:
+        raise SettingsError(f'--verdict "{options.verdict}": only videos that were rejected are made again')
+    if options.states or options.error_codes or options.accept_double_charge:
+        raise SettingsError(
+            "--verdict is of finished videos: leave out --state, --error-code and --accept-double-charge"
+        )
+    which = RejectedVideos(
+        batch=the_batch(ledger, options.batch),
+        row_keys=tuple(RowKey(key) for key in options.row_keys) if options.row_keys is not None else None,
+        prompt_suffix=options.prompt_suffix,
+        model=options.model,
+    )
+    return rejected.checked(which)
 
 
 def _states(options: RerunOptions) -> frozenset[RowState]:
@@ -102,8 +133,15 @@ def _states(options: RerunOptions) -> frozenset[RowState]:
     return states
 
 
-def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | None = None) -> RerunPlan:
-    """What would be sent, and what not; changes nothing. With `limit`, no more rows than that."""
+def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None = None) -> RerunPlan:
+    """What would be sent, and what not; changes nothing. With `limit`, no more rows than that.
+
+    Raises:
+        OrderOpen: rejected videos are to be made again, and another order is open.
+        SettingsError: they can't be made so.
+    """
+    if isinstance(chosen, RejectedVideos):
+        return _preview_rejected(ledger, chosen, settings, limit)
     counts = ledger.read(lambda connection: reruns.preview(connection, chosen, limit))
     states = ledger.read(lambda connection: queries.counts(connection, chosen.batch))
     gone = ledger.read(lambda connection: queries.counts_of_gone(connection, chosen.batch))
@@ -111,19 +149,11 @@ def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | 
     for count in counts:
         taken[count.state] = taken.get(count.state, 0) + count.rows
     rest = {state: rows - taken.get(state, 0) for state, rows in states.items()}
-    models = load_models(settings.models)
     assumed = ledger.read(lambda connection: reruns.assumed(connection, chosen, limit))
-    if settings.model_profile is not None:  # the model does not count
-        assumed = []
     left = [f"{sum(gone.values()):,} gone left the manifest; they are never sent"] if gone else []
     return RerunPlan(
         batch=chosen.batch,
-        send=sum(count.rows for count in counts),
-        credits_estimated=sum(count.credits_estimated for count in counts),
-        unknown_rate=sum(count.unknown for count in counts),
-        credits_assumed=sum(credits_ for _, credits_ in assumed),
-        assumed_models=sorted({models.resolve(request, tier=settings.tier).name for request, _ in assumed}),
-        by_failure=counts,
+        **_sums(counts, assumed, settings),
         left_alone=[
             f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows
         ]
@@ -131,7 +161,31 @@ def preview(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | 
     )
 
 
-def preview_with_account(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | None) -> RerunPlan:
+def _preview_rejected(ledger: Ledger, which: RejectedVideos, settings: Settings, limit: int | None) -> RerunPlan:
+    found = rejected.to_make_again(ledger, which, settings, limit)
+    return RerunPlan(
+        batch=which.batch,
+        **_sums(found.by_failure, found.assumed, settings),
+        left_alone=[],
+        verdict=ReviewVerdict.REJECTED.value,
+        order=None if found.order is None else str(found.order),
+    )
+
+
+def _sums(counts: list[RerunCount], assumed: list[tuple[Request, int]], settings: Settings) -> dict[str, Any]:
+    """What these rows come to; `assumed`: those without a model, which does not count where a profile is set."""
+    models, assumed = load_models(settings.models), [] if settings.model_profile is not None else assumed
+    return {
+        "send": sum(count.rows for count in counts),
+        "credits_estimated": sum(count.credits_estimated for count in counts),
+        "unknown_rate": sum(count.unknown for count in counts),
+        "credits_assumed": sum(credits_ for _, credits_ in assumed),
+        "assumed_models": sorted({models.resolve(request, tier=settings.tier).name for request, _ in assumed}),
+        "by_failure": counts,
+    }
+
+
+def preview_with_account(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None) -> RerunPlan:
     """The same, with what the API says of the account.
 
     Raises:
@@ -140,13 +194,19 @@ def preview_with_account(ledger: Ledger, chosen: Selection, settings: Settings, 
     who = ask(ledger, settings)
     stated = who.applied_to(settings)
     made = preview(ledger, chosen, stated, limit)
-    costs = partial(reruns.costs, selection=chosen, limit=limit)
-    rows = ToSend.of(made, lambda: by_price(ledger.read(costs)))
+    rows = ToSend.of(made, lambda: by_price(_costs(ledger, chosen, stated, limit)))
     return replace(made, funds=funds_of(ledger, stated, chosen.batch, who, rows))
 
 
-async def choose_failed_rows(context: RunContext, chosen: Selection, limit: int | None) -> RerunPlan:
-    """The chosen rows become pending, unless somebody does not agree: then the run is stopped.
+def _costs(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None) -> list[int | None]:
+    """What the rows are estimated at, in the manifest's order."""
+    if isinstance(chosen, RejectedVideos):
+        return [line.credits_estimated for line in rejected.to_make_again(ledger, chosen, settings, limit).lines]
+    return ledger.read(partial(reruns.costs, selection=chosen, limit=limit))
+
+
+async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | None) -> RerunPlan:
+    """The chosen rows become pending, or those of an order, unless somebody does not agree: then the run is stopped.
 
     Safe to repeat: rows that wait already are found again.
     """
@@ -156,19 +216,22 @@ async def choose_failed_rows(context: RunContext, chosen: Selection, limit: int 
     except NotAgreed as refusal:
         context.decline(refusal)
         return plan
-    await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
+    if isinstance(chosen, RejectedVideos):
+        await asyncio.to_thread(rejected.place, context, chosen)
+    else:
+        await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
     await asyncio.to_thread(context.planned, plan, limit)
     return plan
 
 
-def rerun_assignment(ledger: Ledger, chosen: Selection) -> Assignment:
+def rerun_assignment(ledger: Ledger, chosen: Chosen) -> Assignment:
     """What a run of it works on."""
     base = ledger.read(partial(runs.base_of, batch=chosen.batch)) or "."
     return Assignment(batch=chosen.batch, command="rerun", base=base, rerun=True)
 
 
 async def rerun(ledger: Ledger, settings: Settings, options: RerunOptions, steps: RunSteps) -> None:
-    """Send failed rows again; `listening` is told what comes of it.
+    """Send failed rows, or rows of rejected videos, again; `listening` is told what comes of it.
 
     Raises:
         UsageError: an option, a setting or the results table can't be used.

@@ -24,6 +24,13 @@ RowsFrom = Annotated[Path | None, typer.Option(help="Only rows whose keys a file
 DoubleCharge = Annotated[
     bool, typer.Option("--accept-double-charge", help="Send rows in doubt again, even if they are paid for twice.")
 ]
+Verdict = Annotated[
+    str | None, typer.Option(help="Not failed rows, but videos that a review rejected.", metavar="rejected")
+]
+PromptSuffix = Annotated[
+    str | None, typer.Option(help="With --verdict: what the prompts are to end with.", metavar="TEXT")
+]
+Model = Annotated[str | None, typer.Option(help="With --verdict: another model.", metavar="MODEL")]
 Dismiss = Annotated[
     str | None, typer.Option(help="Let these failed rows count for nothing from now on.", metavar="KEY,…")
 ]
@@ -40,6 +47,9 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     rows: Rows = None,
     rows_from: RowsFrom = None,
     accept_double_charge: DoubleCharge = False,
+    verdict: Verdict = None,
+    prompt_suffix: PromptSuffix = None,
+    model: Model = None,
     sandbox: opt.Sandbox = False,
     base_url: opt.BaseUrl = None,
     concurrency: opt.Concurrency = None,
@@ -56,11 +66,11 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Failed rows again, without paying for the others: rejected, in error or canceled."""
+    """Failed rows again, without paying for the others: rejected, in error or canceled. Or rejected videos."""
     run = opt.RunOptions.of(locals())
     from reelbatch.cli.confirm import Spending, keys_of, show_rerun
     from reelbatch.cli.key import check_before_sending
-    from reelbatch.pipeline.rerun import RerunOptions, selection
+    from reelbatch.pipeline.rerun import RerunOptions, preview, selection
     from reelbatch.pipeline.resources import opened_ledger
 
     options = RerunOptions(
@@ -69,6 +79,9 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         error_codes=opt.words(error_code),
         row_keys=keys_of(rows, rows_from),
         accept_double_charge=accept_double_charge,
+        verdict=verdict,
+        prompt_suffix=prompt_suffix,
+        model=model,
     )
     settings = run.settings()
     if dismiss is not None or undismiss is not None:
@@ -79,6 +92,8 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         return
     with opened_ledger(settings, must_exist=True) as ledger:
         chosen = selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
+        if verdict is not None:
+            preview(ledger, chosen, settings, limit)
     if dry_run:
         show_rerun(options, settings, limit, as_json=as_json)
         return
@@ -98,9 +113,10 @@ def _send(
 
     question = confirm_rerun(options, settings, spending, run.limit)
     which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
+    added = {"verdict": options.verdict, "prompt_suffix": options.prompt_suffix, "model": options.model}
     work = Work(
         flow="rerun",
-        parameters={**which, "accept_double_charge": options.accept_double_charge, **run.parameters()},
+        parameters={**which, **added, "accept_double_charge": options.accept_double_charge, **run.parameters()},
         steps=partial(send, options=options, steps=RunSteps(limit=run.limit, settle=run.settles)),
         settings=settings,
         sandbox=run.sandbox,

@@ -1,0 +1,152 @@
+"""Videos that reviewers rejected, made again: an order that needs no manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, literal, not_, select, true, update
+
+from reelbatch.domain import Batch, Request, ReviewVerdict, RowKey, RowState, RunId
+from reelbatch.ledger import orders, runs, transitions
+from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.engine import now
+from reelbatch.ledger.orders import Placing
+from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import OrderId, Scope, last
+from reelbatch.ledger.transitions import in_states
+
+_KEYS_AT_ONCE = 500
+_COPIED = (
+    "batch", "row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated", "in_manifest",
+    "image_base", "image_stat", "image_bytes",
+)  # fmt: skip
+"""What a new line has from the one whose video was rejected; the fingerprint stays the manifest's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedVideos:
+    """Which rejected videos are made again, and with what. Without `row_keys`: all of the batch."""
+
+    batch: Batch
+    row_keys: tuple[RowKey, ...] | None = None
+    prompt_suffix: str | None = None
+    model: str | None = None
+
+    @property
+    def makes_again(self) -> bool:
+        """It always does."""
+        return True
+
+    @property
+    def selection(self) -> str:
+        """What the order is asked for with, in one form."""
+        keys = None if self.row_keys is None else sorted(set(self.row_keys))
+        added = {"prompt_suffix": self.prompt_suffix, "model": self.model}
+        return json.dumps(
+            {"rerun": {"verdict": "rejected", **added, "rows": keys}}, sort_keys=True, ensure_ascii=False
+        )
+
+    def revised(self, request: Request) -> Request:
+        """The request of a rejected video, with what is added. A suffix that it ends with stands there once."""
+        prompt, suffix = request.prompt or "", self.prompt_suffix
+        if suffix is not None and not prompt.endswith(suffix):
+            request = request._replace(prompt=f"{prompt} {suffix}".strip())
+        return request if self.model is None else request._replace(model=self.model)
+
+
+class Line(NamedTuple):
+    """A line of the table: what was asked for, and what that was estimated at."""
+
+    row_key: RowKey
+    generation: int
+    request: Request
+    credits_estimated: int | None
+
+
+Estimate = Callable[[Request], int | None]
+
+
+def to_make_again(connection: Connection, which: RejectedVideos, limit: int | None = None) -> list[Line]:
+    """What a new order would be placed for, in the manifest's order: lines whose videos were rejected.
+
+    A row of which another video was approved has what it needs.
+    """
+    wanted = None if which.row_keys is None else frozenset(which.row_keys)
+    found = _lines(connection, _rejected(which.batch))
+    return [line for line in found if wanted is None or line.row_key in wanted][:limit]
+
+
+def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:
+    """What an open order has still to send, in the manifest's order."""
+    scope = Scope(which.batch, RunId(""), order=order, only_order=True)
+    return _lines(connection, scope.condition())[:limit]
+
+
+def _lines(connection: Connection, where: ColumnElement[bool]) -> list[Line]:
+    g = generations.c
+    asked = (g[name] for name in REQUEST_COLUMNS)
+    query = select(g.row_key, g.generation, g.credits_estimated, *asked).where(where)
+    found = connection.execute(query.order_by(g.row_number, g.row_key))
+    return [Line(RowKey(key), number, Request(*request), credits_) for key, number, credits_, *request in found]
+
+
+def _rejected(batch: Batch) -> ColumnElement[bool]:
+    """Last lines whose videos are rejected, of rows without an approved one."""
+    g, other = generations.c, generations.alias("other")
+    same_row = and_(other.c.batch == g.batch, other.c.row_key == g.row_key)
+    approved = select(other.c.row_key).where(same_row, other.c.verdict == ReviewVerdict.APPROVED).exists()
+    judged = and_(in_states({RowState.COMPLETE}), g.verdict == ReviewVerdict.REJECTED)
+    return and_(g.batch == batch, g.in_manifest, judged, last(), not_(approved))
+
+
+def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate: Estimate) -> OrderId | None:
+    """A new order with all its rows, or the one that is open for the same; None where there is nothing to make.
+
+    Raises:
+        OrderOpen: another one is open.
+    """
+    runs.lock_batch(connection, which.batch)
+    if (found := orders.going_on(connection, which.batch, which)) is not None:
+        return found.order_id
+    lines = to_make_again(connection, which)
+    if not lines:
+        return None
+    order = orders.place(connection, Placing(which.batch, which, run_id, now(connection)))
+    for first in range(0, len(lines), _KEYS_AT_ONCE):
+        keys = [line.row_key for line in lines[first : first + _KEYS_AT_ONCE]]
+        _further(connection, which.batch, keys, order)
+    _revise(connection, order, [(line, which.revised(line.request)) for line in lines], estimate)
+    orders.fix(connection, order)
+    return order
+
+
+def _further(connection: Connection, batch: Batch, keys: Sequence[RowKey], order: OrderId) -> None:
+    """A line more for each of these rows, which asks for the same again."""
+    g = generations.c
+    copied = (g[name] for name in _COPIED)
+    again = select(*copied, g.generation + 1, literal(order)).where(_rejected(batch), g.row_key.in_(keys))
+    names = [*_COPIED, "generation", "order_id"]
+    connection.execute(transitions.insert_fresh(insert(generations), names, again, true()))
+
+
+def _revise(
+    connection: Connection, order: OrderId, asked: Sequence[tuple[Line, Request]], estimate: Estimate
+) -> None:
+    """Each new line as it is asked for, at what that is estimated at."""
+    g = generations.c
+    own = and_(g.order_id == order, g.row_key == bindparam("b_key"))
+    revised = (
+        update(generations)
+        .where(own)
+        .values(prompt=bindparam("b_prompt"), model=bindparam("b_model"), credits_estimated=bindparam("b_credits"))
+    )
+    connection.execute(revised, list(_values(asked, estimate)))
+
+
+def _values(asked: Sequence[tuple[Line, Request]], estimate: Estimate) -> Iterator[dict[str, object]]:
+    for line, request in asked:
+        price = estimate(request)
+        yield {"b_key": line.row_key, "b_prompt": request.prompt, "b_model": request.model, "b_credits": price}

@@ -1,0 +1,126 @@
+"""Rejected videos again: what is asked for, whether it can be made, and what it should cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from reelbatch.domain import Request, RowState
+from reelbatch.errors import SettingsError
+from reelbatch.ledger import Ledger, orders, rejected
+from reelbatch.ledger.orders import OpenOrder
+from reelbatch.ledger.rejected import Line, RejectedVideos
+from reelbatch.ledger.reruns import RerunCount
+from reelbatch.ledger.selection import Scope
+from reelbatch.manifest.parsing import CellError, text_fault, trimmed, word
+from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.pipeline.run_context import RunContext
+from reelbatch.settings import Settings
+
+_NO_ORDER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToMakeAgain:
+    """What a run would send, in the manifest's order. `order`: the open one that it goes on with."""
+
+    lines: list[Line]
+    order: OpenOrder | None
+
+    @property
+    def by_failure(self) -> list[RerunCount]:
+        """The rows as they stand: with a video that was rejected, or waiting in the order."""
+        known = [line.credits_estimated for line in self.lines if line.credits_estimated is not None]
+        state = RowState.COMPLETE if self.order is None else RowState.PENDING
+        count = RerunCount(state, None, len(self.lines), sum(known), len(self.lines) - len(known))
+        return [count] if self.lines else []
+
+    @property
+    def assumed(self) -> list[tuple[Request, int]]:
+        """Requests without a model, and the credits estimated."""
+        priced = ((line.request, line.credits_estimated) for line in self.lines)
+        return [(one, price) for one, price in priced if price is not None and one.model in {None, DEFAULT_MODEL}]
+
+
+def checked(which: RejectedVideos) -> RejectedVideos:
+    """What is added, as a manifest's cells are taken.
+
+    Raises:
+        SettingsError: it is no prompt, or no model's name.
+    """
+    suffix, model = which.prompt_suffix, which.model
+    if suffix is not None:
+        suffix = trimmed(suffix)
+        if not suffix:
+            raise SettingsError("--prompt-suffix is empty: say what the prompts are to end with, or leave it out")
+        if fault := text_fault("prompt", suffix):
+            raise SettingsError(f'--prompt-suffix "{fault.value}": {fault.what}. {fault.remedy}')
+    if model is not None:
+        model = trimmed(model)
+        try:
+            word(model)
+        except CellError as error:
+            raise SettingsError(f'--model "{model}": {error.what}. {error.remedy}') from error
+        if not model:
+            raise SettingsError("--model is empty: name one of `reelbatch models`, or leave it out")
+    return RejectedVideos(batch=which.batch, row_keys=which.row_keys, prompt_suffix=suffix, model=model)
+
+
+def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, limit: int | None = None) -> ToMakeAgain:
+    """What would be sent, at what that is estimated at; changes nothing.
+
+    Raises:
+        OrderOpen: another order is open.
+        SettingsError: a model does not make what a row asks for.
+    """
+    order = ledger.read(partial(orders.going_on, batch=which.batch, options=which))
+    if order is not None:
+        return ToMakeAgain(
+            ledger.read(partial(rejected.waiting, which=which, order=order.order_id, limit=limit)), order
+        )
+    if which.model is not None:
+        _refuse_unknown(which.model, settings)
+    estimate = estimate_of(settings)
+    lines = []
+    for line in ledger.read(partial(rejected.to_make_again, which=which)):
+        request = which.revised(line.request)
+        _refuse_misfit(line, request, settings)
+        lines.append(line._replace(request=request, credits_estimated=estimate(request)))
+    return ToMakeAgain(lines[:limit], None)
+
+
+def estimate_of(settings: Settings) -> Callable[[Request], int | None]:
+    """What a request should cost, by the settings."""
+    models = load_models(settings.models)
+    return partial(models.estimate, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
+
+
+def _refuse_unknown(model: str, settings: Settings) -> None:
+    """A name that was mistyped is not worth a video of unknown cost for each row."""
+    request = Request(image_path="", prompt=None, end_seconds=None, model=model)
+    resolved = load_models(settings.models).resolve(request, tier=settings.tier, profile=settings.model_profile)
+    if resolved.model is None and settings.rate is None:
+        raise SettingsError(
+            f'--model "{model}": not in the table of models, so its cost is unknown. Use one of `reelbatch models`, '
+            "or state its credits per second with --rate"
+        )
+
+
+def _refuse_misfit(line: Line, request: Request, settings: Settings) -> None:
+    found = load_models(settings.models).check(request, tier=settings.tier, profile=settings.model_profile)
+    long = text_fault("prompt", request.prompt or "")
+    for issue in found if long is None else [*found, long]:
+        if issue.blocking:
+            raise SettingsError(
+                f'row {line.row_key} can\'t be made again so: {issue.column} "{issue.value}": {issue.what}. '
+                f"{issue.remedy} Or name other rows by --rows."
+            )
+
+
+def place(context: RunContext, which: RejectedVideos) -> None:
+    """Place the order, or go on with it; from now on the run takes its rows and no others."""
+    placed = partial(rejected.place, which=which, run_id=context.scope.run_id, estimate=estimate_of(context.settings))
+    order = context.ledger.change(placed)
+    scope: Scope = context.state.scope
+    context.state.scope = scope._replace(rerun=False, only_order=True, order=_NO_ORDER if order is None else order)
