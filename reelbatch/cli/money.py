@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.pipeline.funds import Funds
     from reelbatch.pipeline.pilot import Pilot
+    from reelbatch.pipeline.run_summary import RunReport
 
 
 def print_funds(funds: Funds | None, *, window: bool = True, cap: bool = True) -> None:
@@ -32,3 +33,11 @@ def print_pilot(pilot: Pilot) -> None:
     """What a sample says of the rest."""
     for line in pilot.lines():
         out.print(cell(line) if not line.startswith(" ") else f"  {cell(line)}")
+
+
+def print_prices(report: RunReport) -> None:
+    """What costs another price than was estimated."""
+    for words in report.dearer:
+        warn(f"dearer than estimated: {words}; correct the table of models")
+    for words in report.drifted:
+        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")

@@ -261,7 +261,7 @@ def print_status(status: BatchStatus) -> None:
 
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothing: Iterable[str] = ()) -> None:
     """The end of a run: what was charged, what failed."""
-    from reelbatch.cli.money import print_budget, print_pilot
+    from reelbatch.cli.money import print_budget, print_pilot, print_prices
 
     if report.stopped_early:
         why = f": {cell(report.message)}" if report.message else ""
@@ -285,17 +285,10 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothin
         print_budget(report.budget)
     if report.pilot is not None:
         print_pilot(report.pilot)
-    _print_prices(report)
+    print_prices(report)
     rows = list(failed)
     if rows:
         out.print(failed_table(rows))
-
-
-def _print_prices(report: RunReport) -> None:
-    for words in report.dearer:
-        warn(f"dearer than estimated: {words}; correct the table of models")
-    for words in report.drifted:
-        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
 
 
 def _print_cleared_up(rows: int) -> None:
