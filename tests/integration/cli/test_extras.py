@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "extra", "packages"),
     [
         (("sandbox",), "sandbox", "av, pillow_heif"),
-        (("generate", "rows.csv", "--sandbox", "--yes"), "sandbox", "av, pillow_heif"),
+        (("plan", "rows.csv", "--sandbox", "--account"), "sandbox", "av, pillow_heif"),
         (("status", "--results", "postgresql://user@127.0.0.1:1/x"), "postgres", "psycopg"),
         (("plan", "rows.xlsx"), "excel", "openpyxl"),
         (("export", "out.xlsx", "--results", "sqlite:///r.db"), "excel", "openpyxl"),
