@@ -121,7 +121,8 @@ def test_a_rerun_by_key_and_by_error(ledger: Ledger) -> None:
     for key, code in (("a", "http_422"), ("b", "http_404"), ("c", "http_422")):
         set_row(ledger, key, state="rejected", error_code=code)
     chosen = Selection(batch=SPRING, error_codes=frozenset({"http_422"}), row_keys=("c", "b", "nobody"))
-    assert ledger.read(lambda connection: reruns.unknown_keys(connection, chosen)) == ["nobody"]
+    missing = ledger.read(lambda connection: reruns.unknown_keys(connection, chosen.batch, chosen.row_keys))
+    assert missing == ["nobody"]
     counts = ledger.read(lambda connection: reruns.preview(connection, chosen))
     assert [(count.state, count.error_code, count.rows, count.credits_estimated) for count in counts] == [
         ("rejected", "http_422", 1, 48)
