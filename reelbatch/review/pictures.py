@@ -120,7 +120,9 @@ def _of_video(source: Path) -> Image.Image:
         import av
     except ImportError as error:
         raise ValueError("PyAV is not installed") from error
-    with av.open(str(source)) as container:
+    from reelbatch.settle.video_check import CONTAINERS
+
+    with av.open(str(source), container_options=CONTAINERS) as container:
         frame = next(container.decode(video=0))
         return _small(frame.to_image())  # type: ignore[no-untyped-call]  # PyAV has no types here
 

@@ -25,12 +25,13 @@ _LONGEST_S = 5.0
 _FRAMES_IN_FULL = 240  # after these, key frames alone are decoded
 _SIDE = 64  # frames are compared as thumbnails
 _LUMA = (0.299, 0.587, 0.114)
-_CONTAINERS = {
+CONTAINERS = {
     "format_whitelist": "mov,mp4,matroska,webm",  # no playlist, which would open addresses
     "protocol_whitelist": "file",
     "enable_drefs": "0",
     "formatprobesize": "4096",  # of which kind it is stands at the beginning
 }
+"""How a file that came from outside is opened as a video."""
 _LARGEST_PICTURE = {"max_pixels": str(8192 * 8192)}
 
 
@@ -58,7 +59,7 @@ def look_at(path: Path, longest_s: float = _LONGEST_S) -> VideoFile:
     except (ImportError, OSError):
         return VideoFile()
     try:
-        with av.open(str(path), container_options=_CONTAINERS) as container:
+        with av.open(str(path), container_options=CONTAINERS) as container:
             return _looked_through(container, found, time.monotonic() + longest_s)
     except Exception:  # noqa: BLE001 - on damaged files PyAV raises what its parts raise
         return replace(found, check=VideoCheck.UNREADABLE.value)
