@@ -32,6 +32,7 @@ class SharedBrake:
         self._payer = payer
         self._run_id = run_id
         self._limiter = limiter
+        self._has_looked = False
         self._seen: datetime | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -62,9 +63,10 @@ class SharedBrake:
             await asyncio.sleep(_LOOK_S)
 
     def _follow(self, throttle: throttles.Throttle | None) -> None:
+        is_first_look, self._has_looked = not self._has_looked, True
         if throttle is None or throttle.at == self._seen:
             return
-        is_first_look, self._seen = self._seen is None, throttle.at
+        self._seen = throttle.at
         if throttle.run_id == self._run_id or (is_first_look and not throttle.left_s):
             return
         self._limiter.join_slow_down(throttle.age_s, throttle.left_s)

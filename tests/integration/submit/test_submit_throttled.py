@@ -120,6 +120,17 @@ async def test_others_slow_down_once_for_each_429(tmp_path: Path) -> None:
         assert heard("third") == 4
 
 
+async def test_the_first_429_of_a_table_is_news_though_it_names_no_wait(tmp_path: Path) -> None:
+    """A run that has looked, and seen none, slows down for the first one that another worker hears."""
+    limiter = ConcurrencyLimiter(16)
+    with Ledger(f"sqlite:///{tmp_path}/r.db") as ledger:
+        brake = SharedBrake(ledger, "acc", RunId("me"), limiter)
+        brake._follow(ledger.read(partial(throttles.latest, payer="acc")))
+        ledger.change(lambda connection: throttles.tell(connection, [throttles.Told("acc", RunId("other"), 0.0)]))
+        brake._follow(ledger.read(partial(throttles.latest, payer="acc")))
+    assert limiter.allowed == 8
+
+
 async def test_a_worker_tells_what_is_news(tmp_path: Path) -> None:
     """Sixteen refusals of one round are told once; a longer wait is told again."""
     limiter, told = ConcurrencyLimiter(16), []
