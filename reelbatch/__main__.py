@@ -11,7 +11,7 @@ import sys  # noqa: E402 - only now may anything be looked for
 if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # the user's own folder, which `-m` puts first: a `prefect.py` or `flows` there is none of ours
 
-from reelbatch.cli import main  # noqa: E402
+from reelbatch.cli import main  # noqa: E402 - likewise
 
 __all__ = ["main"]
 

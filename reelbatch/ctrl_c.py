@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# `signal` itself takes longer to import than Python to start; this is what it wraps, and has no stubs.
-import _signal  # type: ignore[import-not-found]
+# `signal` itself takes longer to import than Python to start; this is what it wraps.
+import _signal  # type: ignore[import-not-found]  # it has no stubs
 import os
 
 INTERRUPTED = 130

@@ -28,8 +28,9 @@ from reelbatch.cli.commands.settle import settle
 from reelbatch.cli.commands.spend import spend
 from reelbatch.cli.commands.status import status
 from reelbatch.cli.commands.webhook import webhook
-from reelbatch.cli.commands_group import INTERRUPTED, Commands, leave_closed_pipe
+from reelbatch.cli.commands_group import Commands, leave_closed_pipe
 from reelbatch.cli.log_lines import log_on_stderr
+from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.errors import ReelbatchError
 from reelbatch.printable import replace_unprintable
 

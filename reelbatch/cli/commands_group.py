@@ -11,9 +11,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.printable import one_line
 
-INTERRUPTED = 130
 PIPE_CLOSED = 141
 """As of a program that SIGPIPE ends: 128 and the signal's number."""
 

@@ -11,6 +11,7 @@ import typer
 
 from reelbatch.cli import render
 from reelbatch.cli.json_output import print_json
+from reelbatch.cli.key import refuse_key
 from reelbatch.cli.plan_text import print_findings, print_whole_plan, reading_line
 from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
@@ -21,8 +22,6 @@ from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, preview_w
 from reelbatch.pipeline.resources import opened_ledger, table_notice
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed
 from reelbatch.settings import Settings, api_of
-
-_HALTED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spe
         with reading_line() as told:
             made = plan(options, settings, told, asks_account=True)
     except KeyRefused as refusal:
-        raise _refused(refusal) from refusal
+        refuse_key(refusal)
     print_findings(made)
     print_whole_plan(made)
     return _ask("Send these rows?", made) if made.send else None
@@ -103,7 +102,7 @@ def confirm_rerun(
         try:
             made = preview_with_account(ledger, selection(options, ledger), settings, limit)
         except KeyRefused as refusal:
-            raise _refused(refusal) from refusal
+            refuse_key(refusal)
     render.print_rerun_plan(made)
     return _ask("Send these rows again?", made) if made.send else None
 
@@ -126,12 +125,6 @@ def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
         print_json({"batch": batch, "message": said})
     else:
         render.out.print(said, markup=False)
-
-
-def _refused(refusal: KeyRefused) -> typer.Exit:
-    """As a run ends that finds it out by itself."""
-    render.fail(f"{refusal} Nothing was sent. Check MAGIC_HOUR_API_KEY, then run the same command again.")
-    return typer.Exit(_HALTED)
 
 
 def _ask(text: str, made: Plan | RerunPlan) -> Question:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.in_doubt import Doubt
 from reelbatch.pipeline.by_balance import BalanceSheet, by_balance
+from reelbatch.pipeline.decide import resolve
 from reelbatch.pipeline.reconcile import (
     Placed,
     Resolution,
     Rules,
-    is_known,
     open_doubts,
-    reconcile,
     refuse_unknown,
     take_back,
     wait_until_clear,
@@ -145,7 +143,7 @@ def _carried_out(
         return take_back(ledger, chosen, keys)
     placed = [Placed(_batch_of(ledger, finding, chosen, options.batch), finding) for finding in found.findings]
     rules = Rules(settings.doubt_min_age_s, options.now)
-    return asyncio.run(_resolve(ledger, settings, placed, rules)) if placed else []
+    return asyncio.run(resolve(ledger, settings, placed, rules)) if placed else []
 
 
 def _batch_of(ledger: Ledger, finding: ListEntry, chosen: Batch | None, stated: str | None) -> Batch:
@@ -165,12 +163,6 @@ def _batch_of(ledger: Ledger, finding: ListEntry, chosen: Batch | None, stated: 
         return the_batch(ledger, finding.batch)
     except SettingsError as error:
         raise SettingsError(f"--from {finding.where}{error}") from error
-
-
-async def _resolve(ledger: Ledger, settings: Settings, placed: list[Placed], rules: Rules) -> list[Resolution]:
-    asks = any(each.entry.video_id and not is_known(ledger, each.batch, each.entry) for each in placed)
-    async with open_client(settings) if asks else nullcontext() as client:
-        return await reconcile(ledger, client, placed, rules)
 
 
 def _say_left(left: int) -> None:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from reelbatch.cli import render
 from reelbatch.cli.json_output import print_json
 from reelbatch.domain import Batch, RowState
-from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.account import KeyRefused
 from reelbatch.pipeline.key_check import check_key
 from reelbatch.pipeline.resources import table_is_new
+from reelbatch.pipeline.situations import EXIT_CODES, Situation
 from reelbatch.pipeline.status import batch_status
 from reelbatch.settings import Settings
 from reelbatch.settle import SettleReason, SettleStats
 from reelbatch.submit import ExitReason
 
-_HALTED = 3
 _REMEDY = "Nothing was sent. Check MAGIC_HOUR_API_KEY, then run the same command again."
 
 
@@ -34,7 +33,7 @@ def check_before_sending(settings: Settings, batch: Batch, *, as_json: bool) -> 
     try:
         check_key(settings, batch)
     except KeyRefused as refusal:
-        _refuse(refusal, _nothing_sent(settings, batch, str(refusal)) if as_json else None)
+        refuse_key(refusal, _nothing_sent(settings, batch, str(refusal)) if as_json else None)
 
 
 def check_before_settling(settings: Settings, *, as_json: bool) -> None:
@@ -47,14 +46,21 @@ def check_before_settling(settings: Settings, *, as_json: bool) -> None:
     try:
         check_key(settings, None)
     except KeyRefused as refusal:
-        _refuse(refusal, asdict(SettleStats(reason=SettleReason.BAD_KEY, message=str(refusal))) if as_json else None)
+        refuse_key(
+            refusal, asdict(SettleStats(reason=SettleReason.BAD_KEY, message=str(refusal))) if as_json else None
+        )
 
 
-def _refuse(refusal: ReelbatchError, report: dict[str, Any] | None) -> None:
+def refuse_key(refusal: KeyRefused, report: dict[str, Any] | None = None) -> NoReturn:
+    """Say that the API does not accept the key, with what there is to report as JSON.
+
+    Raises:
+        typer.Exit: always.
+    """
     if report is not None:
         print_json(report)
     render.fail(f"{refusal}. {_REMEDY}")
-    raise typer.Exit(_HALTED)
+    raise typer.Exit(EXIT_CODES[Situation.HALTED])
 
 
 def _nothing_sent(settings: Settings, batch: Batch, message: str) -> dict[str, Any]:

@@ -79,10 +79,8 @@ def print_findings(plan: Plan) -> None:
 
 
 def print_whole_plan(plan: Plan) -> None:
-    """What `generate` would do, how far the cap reaches and how long it takes."""
+    """What `generate` would do, and how long it takes."""
     print_plan(plan)
-    if plan.cap is not None and plan.send:
-        out.print(f"  what is left of it {plan.cap}")
     if plan.duration is not None:
         out.print(f"Time: {plan.duration}")
 

@@ -111,6 +111,8 @@ def print_plan(plan: Plan) -> None:
         out.print(f"Pilot: a sample of {_count(min(plan.pilot, plan.send), 'row')} is sent now, and no others.")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
+        if plan.cap is not None and plan.send:
+            out.print(f"  what is left of it {plan.cap}")
     print_funds(plan.funds, window=plan.duration is None, cap=plan.cap is None)
     if plan.joined:
         out.print("Another worker has read this manifest and is at work on it: the rows are shared.")

@@ -20,6 +20,7 @@ from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine
 from reelbatch.cli.render_settled import print_settle_report
+from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.advice import advice
@@ -33,7 +34,6 @@ from reelbatch.settings import Settings
 from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
 
-INTERRUPTED = 130
 _PATIENCE_S = 15.0
 """How long Prefect's server may take to hear of the end; Prefect's client would try for minutes."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from reelbatch.domain import RowState
 from reelbatch.pipeline.run_summary import RunReport
+from reelbatch.pipeline.situations import EXIT_CODES, Situation
 from reelbatch.settle import SettleStats
 from reelbatch.submit import ExitReason
 
@@ -20,7 +21,6 @@ on_temporary_server: ContextVar[bool] = ContextVar("on_temporary_server", defaul
 NEAR = 0.8
 """The share of a cap from which on it counts as near."""
 _LONGEST = 500
-_HALTED = 3  # the exit code
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def events_of_run(report: RunReport) -> list[BatchEvent]:
         "exit_code": report.exit_code,
         "message": (report.message or "")[:_LONGEST],
     }
-    halted = report.exit_code == _HALTED
+    halted = report.exit_code == EXIT_CODES[Situation.HALTED]
     events = [BatchEvent("reelbatch.batch.halted" if halted else "reelbatch.batch.finished", figures)]
     if figures["in_doubt"]:
         events.append(BatchEvent("reelbatch.rows.in-doubt", figures))

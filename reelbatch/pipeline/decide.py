@@ -81,9 +81,18 @@ async def _resolved(ledger: Ledger, settings: Settings, said: Decisions) -> Sequ
     placed = [Placed(_batch_of(ledger, entry, said.batch), entry) for entry in entries]
     if said.file is None and placed:
         refuse_unknown(ledger, placed[0].batch, keys)
+    return await resolve(ledger, settings, placed, Rules(settings.doubt_min_age_s, said.now)) if placed else []
+
+
+async def resolve(ledger: Ledger, settings: Settings, placed: list[Placed], rules: Rules) -> list[Resolution]:
+    """Carry decisions out; the API is asked about ids that the table does not know.
+
+    Raises:
+        SettingsError: an id is to be checked, and there is no key.
+    """
     asks = any(each.entry.video_id and not is_known(ledger, each.batch, each.entry) for each in placed)
     async with open_client(settings) if asks else nullcontext() as client:
-        return await reconcile(ledger, client, placed, Rules(settings.doubt_min_age_s, said.now)) if placed else []
+        return await reconcile(ledger, client, placed, rules)
 
 
 def _batch_of(ledger: Ledger, entry: ListEntry, stated: str | None) -> Batch:

@@ -16,7 +16,7 @@ from reelbatch.ledger.in_doubt import Doubt, Verdict
 from reelbatch.manifest.readers.csv_header import LONGEST, Header, read_header
 from reelbatch.manifest.text_file import TextFile, open_file
 from reelbatch.pipeline.spreadsheets import inert, meant
-from reelbatch.storage.private_files import owner_only
+from reelbatch.storage.private_files import give_name, owner_only
 
 COLUMNS = (
     "batch",
@@ -81,14 +81,7 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
 def _place(part: Path, file: Path) -> None:
     """Give a whole list its name, where that is free."""
     point("list.link")
-    try:
-        file.hardlink_to(part)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if file.exists():
-            raise FileExistsError(file) from None
-        part.rename(file)
+    give_name(part, file)
     point("list.linked")
 
 

@@ -64,16 +64,25 @@ def placing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        try:
-            path.hardlink_to(name)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            if path.exists():
-                raise FileExistsError(path) from None
-            Path(name).rename(path)
+        give_name(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def give_name(part: Path, path: Path) -> None:
+    """A whole file gets its name, where that is free; `part` may be left.
+
+    Raises:
+        FileExistsError: something has that name; it stays as it is.
+    """
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        part.rename(path)
 
 
 def _take_over(path: Path, descriptor: int) -> None:

@@ -39,11 +39,12 @@ class FailureKinds:
     @property
     def given_back(self) -> list[str]:
         """Why rows were given back, the most frequent reason first."""
-        return [line for line in self.lines() if f" {_GIVEN_BACK}: " in line]
+        return self.lines(_GIVEN_BACK)
 
-    def lines(self) -> list[str]:
-        """`12 rows rejected: status 422: …`, the most frequent first."""
-        ordered = sorted(self._met.items(), key=lambda kind: (-kind[1].rows, kind[0]))
+    def lines(self, only: str | None = None) -> list[str]:
+        """`12 rows rejected: status 422: …`, the most frequent first; of what became of rows, or of all."""
+        wanted = ((kind, met) for kind, met in self._met.items() if only is None or kind[0] == only)
+        ordered = sorted(wanted, key=lambda kind: (-kind[1].rows, kind[0]))
         return [f"{met.rows:,} row{'' if met.rows == 1 else 's'} {what}: {met.words}" for (what, _), met in ordered]
 
     def log(self) -> None:

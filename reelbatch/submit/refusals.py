@@ -32,10 +32,6 @@ class Held(Withdrawn):
     code = HELD_CODE
 
 
-class NoRoom(Stopped):
-    """It costs more than is left of cap or budget; others may not."""
-
-
 class Wait(Exception):  # noqa: N818 - a signal of the submitter
     """Another row finds out the price, or frees credits: wait for an answer, then try again."""
 
@@ -114,4 +110,4 @@ class Refusals:
         self.most = ruling.room if self.most is None else min(self.most, ruling.room)
         if ruling.admission is Admission.OVER_CAP or self._full is None:
             self._full = ExitReason.CAP if ruling.admission is Admission.OVER_CAP else ExitReason.BUDGET
-        raise NoRoom
+        raise Stopped

@@ -35,7 +35,7 @@ def test_a_report_is_the_page_without_a_network(page: Page, spring: Shown) -> No
     opened(page, path)
     expect(page.locator("#count")).to_have_text("10 rows")
     image = page.locator(".card .picture").first
-    assert image.get_attribute("src").startswith("data:image/jpeg;base64,")  # type: ignore[union-attr]
+    assert image.get_attribute("src").startswith("data:image/jpeg;base64,")
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 320
     plays(page, "TEA-001")
     assert page.locator("video").get_attribute("src") == "../videos/video.mp4"
@@ -45,9 +45,9 @@ def test_a_report_is_the_page_without_a_network(page: Page, spring: Shown) -> No
     expect(needs).to_contain_text("DBT-006 in doubt: No answer within 60 s")
     expect(needs).to_contain_text("HLD-007 TEA-001 of batch spring has paid for the same request")
     assert page.locator(".actions .yes, .actions .no, .actions .note").count() == 0
-    asked = [url for url in page.said.asked if not url.startswith("data:")]  # type: ignore[attr-defined]
+    asked = [url for url in page.said.asked if not url.startswith("data:")]
     assert {url.rpartition("/")[2] for url in asked} == {"spring.html", "video.mp4"}
-    assert page.said.errors == []  # type: ignore[attr-defined]
+    assert page.said.errors == []
 
 
 def test_a_report_is_searched_filtered_and_sorted(page: Page, spring: Shown) -> None:
@@ -69,7 +69,7 @@ def test_a_report_is_searched_filtered_and_sorted(page: Page, spring: Shown) -> 
     page.keyboard.press("Enter")
     expect(page.locator(".version")).to_have_count(2)
     assert spring.said() == []
-    assert page.said.errors == []  # type: ignore[attr-defined]
+    assert page.said.errors == []
 
 
 def test_with_embed_a_report_can_be_sent_alone(page: Page, spring: Shown, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_hostile_texts_in_a_report_are_only_texts(page: Page, spring: Shown) -> 
     shown = HOSTILE.replace("\u202e", "\\u202e")
     card = page.locator(".card").filter(has=page.get_by_role("heading", name=shown, exact=True))
     expect(card.locator(".prompt")).to_have_text(shown)
-    assert page.said.errors == []  # type: ignore[attr-defined]
+    assert page.said.errors == []
     text = path.read_text(encoding="utf-8")
     assert "alert(2)</script" not in text
     assert re.search(r"script-src 'sha256-[\w+/=]+'", text.replace("&#39;", "'"))

@@ -42,7 +42,7 @@ def breaches(page: Page, within: str = "html") -> list[str]:
 
 def settled(page: Page) -> None:
     """The page's own complaints: there are none."""
-    assert page.said.errors == []  # type: ignore[attr-defined]
+    assert page.said.errors == []
 
 
 def test_a_batch_is_seen_with_images_states_and_costs(review: OpenReview, spring: Shown) -> None:
@@ -185,7 +185,7 @@ def test_images_on_the_web_are_loaded_only_where_that_is_allowed(
     spring.change("WEB-003", image_path=f"{address}/mug.png")
     page = review(spring)
     expect(card(page, "WEB-003")).to_contain_text("The image is on the web and is not loaded here")
-    assert {url.split("/")[2] for url in page.said.asked} == {page.url.split("/")[2]}  # type: ignore[attr-defined]
+    assert {url.split("/")[2] for url in page.said.asked} == {page.url.split("/")[2]}
     assert asked == []
     page = review(spring, remote_images=True)
     wait_until(lambda: asked == ["/mug.png"], "the browser asks the shop")
@@ -282,10 +282,10 @@ def test_a_phone_has_one_column_and_nothing_beside_the_screen(review: OpenReview
     page.set_viewport_size({"width": 375, "height": 740})
     expect(card(page, "TEA-001")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
-    left = {round(each.bounding_box()["x"]) for each in page.locator(".card").all()}  # type: ignore[index]
+    left = {round(each.bounding_box()["x"]) for each in page.locator(".card").all()}
     assert len(left) == 1
     buttons = card(page, "TEA-001").locator(".actions button").all()
-    assert min(button.bounding_box()["height"] for button in buttons) >= 40  # type: ignore[index]
+    assert min(button.bounding_box()["height"] for button in buttons) >= 40
     page.click("#side-toggle")
     expect(page.locator("#side")).to_be_visible()
     settled(page)

@@ -208,7 +208,7 @@ async def test_a_task_run_of_one_row_ends_in_its_state_and_carries_its_key(night
     state = await night.generate(concurrency=1)
     assert ended(state) == ("COMPLETED", "CompletedWithFailures"), state.message
     with Ledger(night.results) as ledger:
-        rows = ledger.read(lambda connection: queries.first_rows(connection, night.batch, 2))  # type: ignore[arg-type]
+        rows = ledger.read(lambda connection: queries.first_rows(connection, night.batch, 2))
     expected = {f"{night.batch} row {row['row_number']}: {row['row_key']}": row["state"].title() for row in rows}
     assert set(expected.values()) == {"Rejected", "Queued"}
     chosen = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))

@@ -42,7 +42,7 @@ def keys(
     table: Shown, order: CardOrder = CardOrder.ROW, first: int = 0, limit: int = 100, **wanted: object
 ) -> list[str]:
     """The rows of a window, in order."""
-    asked = CardFilter(batch=SPRING, **wanted)  # type: ignore[arg-type]
+    asked = CardFilter(batch=SPRING, **wanted)
     window = partial(review.cards, wanted=asked, order=order, first=first, limit=limit)
     found = [row["row_key"] for row in table.ledger.read(window)]
     if first == 0 and limit == 100:

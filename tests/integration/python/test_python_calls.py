@@ -152,7 +152,7 @@ def test_reports_are_frozen_and_show_text_as_text(at: dict[str, Any]) -> None:
     assert "problems" not in repr(plan)
     assert "prompt" in plan._repr_html_()
     with pytest.raises(FrozenInstanceError):
-        plan.send = 3  # type: ignore[misc]
+        plan.send = 3
     bad = Plan(
         **{**{name: getattr(plan, name) for name in plan.__dataclass_fields__}, "problems": [EVIL], "manifest": EVIL}
     )
