@@ -139,7 +139,7 @@ Export = Annotated[
     str | None,
     typer.Option(
         "--export",
-        help="Where the table goes after the run: .parquet, .csv, .jsonl, .xlsx. (default: <batch>.parquet beside it)",
+        help="Where the table goes after the run: .parquet, .csv, .jsonl, .xlsx (default: <batch>.parquet beside it)",
         rich_help_panel=_RUN,
         metavar="PATH",
     ),

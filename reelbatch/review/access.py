@@ -115,8 +115,8 @@ class Doorkeeper:
         host = asked.get("host", "")
         if host.rpartition(":")[0] not in _LOOPBACK and host not in _LOOPBACK:
             return "This server is for this machine alone."
-        if "token" in connection.query_params and method in _SAFE:
-            return None  # the page looks at it
+        if "token" in connection.query_params and method in _SAFE and connection.url.path == f"{self._session.path}/":
+            return None  # the page looks at it, and nothing else does
         if not self._session.knows(connection):
             return "Open the link that `reelbatch review` printed, or start it again for a new one."
         if method not in _SAFE and not _is_ours(asked, host):

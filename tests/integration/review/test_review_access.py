@@ -68,6 +68,17 @@ def test_nothing_is_given_to_who_has_not_opened_the_link(stranger: httpx.Client,
     assert stranger.get(path).status_code == 403
 
 
+@pytest.mark.parametrize(
+    "path", ["cards", "summary", "row?key=TEA-001", at("video"), at("picture"), "static/review.js"]
+)
+def test_a_token_opens_the_page_and_nothing_else(browser: httpx.Client, served: Served, path: str) -> None:
+    """Somebody who knows the address of a review, but has not its cookie, reads nothing with a token."""
+    with httpx.Client(base_url=served.page, trust_env=False, timeout=20) as stranger:
+        for token in ("guess", served.link.partition("token=")[2]):
+            assert stranger.get(f"{path}{'&' if '?' in path else '?'}token={token}").status_code == 403
+    assert browser.get(path).status_code == 200
+
+
 def test_a_link_works_once_and_only_as_it_is(stranger: httpx.Client, served: Served) -> None:
     """Its token is not guessed, and not used twice; the cookie is not for scripts or other sites."""
     assert stranger.get("?token=").status_code == 403
