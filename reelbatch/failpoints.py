@@ -20,7 +20,7 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 VARIABLE = "TESTS_FAILPOINTS"
 _DISK = frozenset({"open", "write", "fsync", "rename", "link", "commit"})
@@ -101,10 +101,9 @@ class _Armed:
 
     def _failure(self, kind: str, name: str) -> Exception:
         """The error that the disk's failure would be at this place."""
-        number = int(getattr(errno, kind))
-        if name.partition(".")[0] not in _TABLE:
-            return OSError(number, os.strerror(number))
-        return _of_postgres(number) if self._postgres else _of_sqlite(number)
+        if self._postgres and name.partition(".")[0] in _TABLE:
+            return _of_postgres(int(getattr(errno, kind)))
+        return failure(kind, name)
 
 
 def _of_sqlite(number: int) -> Exception:
@@ -127,11 +126,30 @@ def _of_postgres(number: int) -> Exception:
     return OperationalError("COMMIT", None, errors.IoError("could not write block: Input/output error"))
 
 
+class Observer(Protocol):
+    """What passes points in place of rules: a simulation, which ends or disturbs what it simulates."""
+
+    def passed(self, name: str) -> None:
+        """May raise what is to happen at the point `name`."""
+
+
+def watch(observer: Observer | None) -> None:
+    """Tell `observer` of every point; None: nothing happens at any."""
+    global _armed  # noqa: PLW0603 - as below
+    _armed = observer
+
+
+def failure(kind: str, name: str) -> Exception:
+    """The error that a disk's failure (ENOSPC, EIO) would be at the point `name`, in the table as SQLite has it."""
+    number = int(getattr(errno, kind))
+    return _of_sqlite(number) if name.partition(".")[0] in _TABLE else OSError(number, os.strerror(number))
+
+
 def arm(stated: str | None) -> None:
     """Put rules in force in place of those that were; none disarms every point."""
     global _armed  # noqa: PLW0603 - one for the process, looked at by every point
     _armed = _Armed(stated) if stated else None
 
 
-_armed: _Armed | None = None
+_armed: Observer | None = None
 arm(os.environ.get(VARIABLE))

@@ -22,6 +22,7 @@ import httpx
 from reelbatch.domain import VideoId
 from reelbatch.domain.money import figure
 from reelbatch.errors import TooLate
+from reelbatch.machine import utc_now
 
 MAX_RETRY_AFTER_S = 3600.0
 _RAW_LIMIT = 10_000
@@ -190,7 +191,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         except (ValueError, OverflowError):
             return None
         date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
-        seconds = (date - (now or datetime.now(UTC))).total_seconds()
+        seconds = (date - (now or utc_now())).total_seconds()
     if seconds != seconds:  # noqa: PLR0124 - not a number
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

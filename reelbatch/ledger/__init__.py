@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reelbatch.ledger.ledger import Ledger, in_memory, utc_now
+    from reelbatch.ledger.ledger import Ledger, in_memory
     from reelbatch.ledger.staged_manifest import Comparison, Origin, StagedManifest
+    from reelbatch.machine import utc_now
 
 __all__ = ["Comparison", "Ledger", "Origin", "StagedManifest", "in_memory", "utc_now"]
 _OF_A_MANIFEST = frozenset({"Comparison", "Origin", "StagedManifest"})
@@ -19,5 +20,5 @@ _OF_A_MANIFEST = frozenset({"Comparison", "Origin", "StagedManifest"})
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'reelbatch.ledger' has no attribute {name!r}")
-    module = "staged_manifest" if name in _OF_A_MANIFEST else "ledger"
-    return getattr(import_module(f"reelbatch.ledger.{module}"), name)
+    module = "ledger.staged_manifest" if name in _OF_A_MANIFEST else "ledger.ledger"
+    return getattr(import_module("reelbatch.machine" if name == "utc_now" else f"reelbatch.{module}"), name)

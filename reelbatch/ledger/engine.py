@@ -18,6 +18,7 @@ from reelbatch import extras
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.failpoints import point
 from reelbatch.ledger.urls import shown, sqlite_path
+from reelbatch.machine import utc_now
 from reelbatch.storage import private_files
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def session(engine: Engine) -> Iterator[Connection]:
 def now(connection: Connection) -> datetime:
     """The time by the clock that all workers of the table go by: the database's own."""
     if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
+        return utc_now()
     time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
     return time.astimezone(UTC)
 

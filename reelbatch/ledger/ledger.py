@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -30,11 +30,6 @@ from reelbatch.row_batch import RowColumns
 Answer = TypeVar("Answer")
 
 
-def utc_now() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
-
-
 class Ledger:
     """The results table behind one URL. Reads are synchronous; writes of a run go through one grouped writer.
 
@@ -45,6 +40,9 @@ class Ledger:
     Raises:
         LedgerUnusable: the table can't be opened, is not ours or is newer than this version.
     """
+
+    writes_by: type[GroupWriter] = GroupWriter
+    """What commits the writes of runs: a thread of its own, but where a simulation steps it."""
 
     def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
         self.url = parse_url(url)
@@ -127,7 +125,7 @@ class Ledger:
             LedgerError: it was not committed, and nothing of it was written.
         """
         if self._writer is None:
-            self._writer = GroupWriter(self.transactor)
+            self._writer = self.writes_by(self.transactor)
         return await self._writer.do(work, item)
 
     def read(self, question: Callable[[Connection], Answer]) -> Answer:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
 
-import psutil
 from sqlalchemy import URL, ColumnElement, Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -18,9 +17,10 @@ from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger.accounts import Payer, bind
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.process_liveness import is_dead, started, this_machine
+from reelbatch.ledger.process_liveness import is_dead, this_machine
 from reelbatch.ledger.schema import accounts, batches, generations, runs
 from reelbatch.ledger.transitions import in_states
+from reelbatch.machine import machine
 
 DIED = "died"
 """Why a run ended that could not say so itself."""
@@ -78,7 +78,7 @@ def user_name() -> str:
 
 def start(connection: Connection, items: Sequence[Run]) -> list[None]:
     """Record that runs began."""
-    process = psutil.Process()
+    process = machine.get().own_process()
     begun = _begun.setdefault(connection.engine, {})
     for run in items:
         begun[run.run_id] = secrets.token_hex(32)
@@ -88,7 +88,7 @@ def start(connection: Connection, items: Sequence[Run]) -> list[None]:
             "command": run.command,
             "host": this_machine(),
             "pid": process.pid,
-            "pid_started": started(process),
+            "pid_started": process.started,
             "user_name": user_name(),
             "started_at": run.started_at,
             "heartbeat_at": _sign_of_life(connection, run.started_at),

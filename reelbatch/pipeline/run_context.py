@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from reelbatch.images.bounds import ImageBounds, upload_bound
 from reelbatch.ledger import Ledger, accounts, claims, queries, runs, utc_now
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
+from reelbatch.machine import monotonic_s
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import Identified, identify, needs_account, payer
 from reelbatch.pipeline.duration import render_window
@@ -70,7 +70,7 @@ class RunState:
     agreement: Agreement | None = None  # None: nobody was asked, so nothing binds
     rows_to_send: int = 0
     settler: Settler | None = None
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=monotonic_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from reelbatch.machine import monotonic_s
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunState
@@ -30,7 +31,7 @@ class Progress:
 def progress_of(stats: RunStats, limiter: ConcurrencyLimiter, state: RunState) -> Progress:
     """How far a run is by now."""
     rows = state.rows_to_send
-    running = time.monotonic() - (stats.first_sent or state.started)
+    running = monotonic_s() - (stats.first_sent or state.started)
     rate = stats.done / running if running > 0 else 0.0
     return Progress(
         rows=rows,

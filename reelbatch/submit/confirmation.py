@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +14,7 @@ from reelbatch.domain import Batch, RowState, Token
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, attempts, in_doubt, rescue_files, utc_now
 from reelbatch.ledger.in_doubt import Doubt
+from reelbatch.machine import monotonic_s
 from reelbatch.retry import RetryPolicy
 from reelbatch.settings import Settings
 from reelbatch.submit.recorder import ENDINGS, Attempt
@@ -66,9 +66,9 @@ class Confirmer:
 
     async def resolve(self, doubt: Outcome, token: Token) -> Outcome:
         """What `doubt` turns out to be; `doubt` itself where nobody can tell, or the run stops before anybody can."""
-        believed_at, wait_s, failures = time.monotonic() + self._min_age_s, self._retries.wait_s, 0
+        believed_at, wait_s, failures = monotonic_s() + self._min_age_s, self._retries.wait_s, 0
         while True:
-            left_s = believed_at - time.monotonic()
+            left_s = believed_at - monotonic_s()
             try:
                 return _found(doubt, await self._asked.get_video(doubt.claimed_id or ""), token)
             except ApiError as error:

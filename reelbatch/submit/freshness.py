@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+from reelbatch.machine import machine
 
 Readings = tuple[float, ...]
 """What several clocks say at one moment, in seconds."""
 Clocks = Callable[[], Readings]
 
 LONGEST_S = 20.0
-_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def read_clocks() -> Readings:
     """The monotonic clock, the one that goes on while the machine sleeps (where there is one), and the wall's."""
-    asleep_too = () if _BOOT_CLOCK is None else (time.clock_gettime(_BOOT_CLOCK),)
-    return time.monotonic(), *asleep_too, time.time()
+    here = machine.get()
+    asleep_too = here.awake_or_asleep_s()
+    return here.monotonic_s(), *(() if asleep_too is None else (asleep_too,)), here.wall_s()
 
 
 class Freshness:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,6 +12,7 @@ from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.accounts import PriceClass, class_of
 from reelbatch.ledger.attempts import Answer
+from reelbatch.machine import monotonic_s
 
 _LONGEST_WAIT_S = 0.25
 _RECOVER_EVERY_S = 2.0
@@ -84,7 +84,7 @@ class Turn:
         self._ledger = ledger
         self._lease = timedelta(seconds=lease_s)
         self._answered = asyncio.Event()
-        self._recovered_at = time.monotonic()
+        self._recovered_at = monotonic_s()
 
     def come(self) -> None:
         """An answer is in the table: whoever waits tries again."""
@@ -96,7 +96,7 @@ class Turn:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST_WAIT_S):
                 await self._answered.wait()
-        if time.monotonic() - self._recovered_at > _RECOVER_EVERY_S:
-            self._recovered_at = time.monotonic()
+        if monotonic_s() - self._recovered_at > _RECOVER_EVERY_S:
+            self._recovered_at = monotonic_s()
             with suppress(LedgerError):
                 await asyncio.to_thread(self._ledger.recover, self._lease)

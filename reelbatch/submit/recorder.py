@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from reelbatch.ledger import Ledger, attempts, claims, utc_now
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.rescue_files import RescueFile
+from reelbatch.machine import machine
 from reelbatch.submit.run_stats import ExitReason
 
 ENDINGS = {
@@ -38,7 +38,7 @@ def new_token() -> Token:
     Marks of one time are neighbours, and so are their places in the table's indexes: all at random, each would cost a
     page of its own to write.
     """
-    return Token(f"rb_{time.time_ns() >> 30 & 0xFFFFFF:06x}{secrets.token_hex(_RANDOM_BYTES)}")
+    return Token(f"rb_{int(machine.get().wall_s() * 1e9) >> 30 & 0xFFFFFF:06x}{secrets.token_hex(_RANDOM_BYTES)}")
 
 
 class Attempt(NamedTuple):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.paid_requests import HELD_CODE
+from reelbatch.machine import monotonic_s
 from reelbatch.submit.failure_kinds import FailureKinds
 
 
@@ -86,7 +86,7 @@ class RunStats:
         """A create leaves."""
         self.requests += 1
         if self.first_sent is None:
-            self.first_sent = time.monotonic()
+            self.first_sent = monotonic_s()
 
     def reserve(self, credits_: int) -> None:
         """Credits are held back for a create."""
@@ -94,7 +94,7 @@ class RunStats:
 
     def record(self, answer: Answer) -> None:
         """An answer is in the table."""
-        self.last_recorded = time.monotonic()
+        self.last_recorded = monotonic_s()
         self.credits_reserved -= answer.reserved
         match answer.ending:
             case Ending.SUBMITTED:

@@ -1,0 +1,1 @@
+"""Seeded runs of the whole core in virtual time; docs/proof.md says what is simulated, and what must hold."""
