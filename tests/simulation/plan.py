@@ -88,7 +88,7 @@ class Plan:
             api=_api(r),
             network=_network(r),
             fates=_fates(r),
-            faulty_s=r.choice((300.0, 1200.0, 3600.0)),
+            faulty_s=r.choice((120.0, 300.0, 900.0)),
             creates_each_s=r.choice((None, None, None, 1, 3)),
             reruns=r.random() < 0.25,
             regenerates=r.random() < 0.15,
@@ -108,7 +108,7 @@ class Plan:
         """Seed 0: one worker, and nothing goes wrong."""
         lines = [Line(f"k{n}", "local" if n == 1 else f"https://i.example/{n}.png", f"pan {n}", "ltx-2.3", "480p", 2) for n in range(4)]
         return cls(
-            seed=0, lines=lines, workers=1, hosts=1, with_settler=False, webhooks=0.0, settings={},
+            seed=0, lines=lines, workers=1, hosts=1, with_settler=False, webhooks=0.0, settings={"poll_interval_s": 60},
             api=ApiFaults(), network=NetworkFaults(), fates=Fates(), faulty_s=300.0,
         )
 
@@ -127,13 +127,13 @@ def _settings(r: Random, lines: list[Line]) -> dict[str, Any]:
     whole = sum(line.credits for line in lines)
     stated: dict[str, Any] = {
         "concurrency": r.choice((1, 2, 4, 40)),
-        "lease_s": r.choice((60, 60, 10, 3)),
+        "lease_s": r.choice((60, 60, 60, 12)),
         "request_timeout_s": r.choice((60, 10)),
         "server_errors": r.choice(("retry", "retry", "hold")),
         "doubts_in_a_row": r.choice((2, 5)),
         "retry_attempts": r.choice((2, 5)),
         "identical_rejections": r.choice((2, 20)),
-        "poll_interval_s": r.choice((5, 20)),
+        "poll_interval_s": r.choice((10, 60)),
         "price_drift": r.choice(("warn", "warn", "halt")),
     }
     if r.random() < 0.3:
@@ -142,7 +142,7 @@ def _settings(r: Random, lines: list[Line]) -> dict[str, Any]:
         most = max(line.credits for line in lines)
         stated["budget"] = {"credits": r.randint(most, whole + 300), "per": "day", "timezone": BUDGET_ZONE}
     if r.random() < 0.2:
-        stated["render_window"] = r.choice((1, 2))
+        stated |= {"render_window": r.choice((1, 2)), "poll_interval_s": 10}
     if r.random() < 0.2:
         stated["rate_limit"] = r.choice((0.5, 3.0))
     return stated
@@ -190,7 +190,7 @@ def _events(r: Random, plan: Plan) -> list[Event]:
     """Within the faulty time."""
     found = []
     for _ in range(r.choice((0, 0, 1, 2, 4))):
-        at = r.uniform(0, min(plan.faulty_s, 600))
+        at = r.uniform(0, min(plan.faulty_s, 300))
         kind = r.choice(("stop", "suspend", "suspend", "jump", "kill", "interrupt"))
         if kind in {"stop", "suspend"}:
             found.append(Event(at, kind, r.choice((5.0, 25.0, 70.0, 4000.0))))

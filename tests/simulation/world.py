@@ -24,15 +24,15 @@ from reelbatch.domain import Batch, VideoId
 from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger, in_doubt, runs
 from reelbatch.machine import machine
-from reelbatch.pipeline.generate import RunSteps, generate
+from reelbatch.pipeline.generate import RunSteps, generate, submit_all
 from reelbatch.pipeline.plan import GenerateOptions, send_options
 from reelbatch.pipeline.reconcile import Placed, Rules, reconcile
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.pipeline.rerun import RerunOptions, rerun
 from reelbatch.pipeline.resources import open_client, opened_ledger
-from reelbatch.pipeline.run_context import RunContext
+from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import RunListener, listening
-from reelbatch.pipeline.settle import settle
+from reelbatch.pipeline.settle import settle, settle_videos
 from reelbatch.settings import Settings
 from simulation.api import ADDRESS, KEY, Api, ApiFaults
 from simulation.books import Books, Charge
@@ -153,7 +153,7 @@ class World:
         await asyncio.sleep(self.chance.expovariate(1 / 2) * number)
         for _ in range(_RESTARTS):
             settles = self.chance.random() < 0.5
-            await self.run_one(host, f"generate{number}", self._generate(settle=settles))
+            await self.run_one(host, f"generate{number}", self._work(settle=settles))
             if self.calm:
                 return
             await asyncio.sleep(self.chance.uniform(0.1, 200))
@@ -163,6 +163,15 @@ class World:
             await asyncio.sleep(self.chance.uniform(1, 120))
             if self.table.exists():
                 await self.run_one(self.hosts[-1], "settle", _settle)
+
+    def _work(self, *, settle: bool) -> Command:
+        """`generate`; mostly without reading the manifest again, which costs more than all the rest."""
+        if not self.table.exists() or self.chance.random() < 0.1 or self._lacks_rows():
+            return self._generate(settle=settle)
+        return partial(_go_on, settle=settle)
+
+    def _lacks_rows(self) -> bool:
+        return len(Table.of(self.table).rows) < len(self.plan.lines)
 
     def _generate(self, *, settle: bool, regenerate: str = "none") -> Command:
         options = GenerateOptions(
@@ -187,9 +196,10 @@ class World:
             if table is not None and self._is_over(table) and not commands:
                 break
             command = commands.pop(0) if commands and table is not None and self._is_over(table) else None
-            await self.run_one(self.hosts[0], "finish", command or self._generate(settle=True))
-            await asyncio.sleep(310)
-            await self.run_one(self.hosts[0], "reconcile", self._reconcile)
+            await self.run_one(self.hosts[0], "finish", command or self._work(settle=True))
+            if self._has_doubts():
+                await asyncio.sleep(310)
+                await self.run_one(self.hosts[0], "reconcile", self._reconcile)
             if self._waits_for_budget():
                 await asyncio.sleep(day_of(self.loop.time()) + 1)
         await asyncio.sleep(8 * 86_400)  # refunds have come by then, or never will
@@ -216,6 +226,9 @@ class World:
             row["state"] in ends or (row["state"] == "pending" and may_wait(self.plan, table, row))
             for row in table.rows
         )
+
+    def _has_doubts(self) -> bool:
+        return self.table.exists() and any(row["state"] == "in_doubt" for row in Table.of(self.table).rows)
 
     def _waits_for_budget(self) -> bool:
         if "budget" not in self.plan.settings or not self.table.exists():
@@ -309,6 +322,15 @@ class World:
         self.loop.made.clear()
         runs._left.clear()
         self.loop.close()
+
+
+async def _go_on(ledger: Ledger, settings: Settings, *, settle: bool) -> None:
+    """The steps of `generate` once the manifest is in the table, without report and export."""
+    base = ledger.read(partial(runs.base_of, batch=BATCH)) or "."
+    async with open_run(ledger, settings, Assignment(batch=BATCH, command="generate", base=base)) as context:
+        await submit_all(context, limit=None)
+        if settle:
+            await settle_videos(context)
 
 
 async def _settle(ledger: Ledger, settings: Settings) -> None:

@@ -1,0 +1,76 @@
+"""`python -m simulation --seeds 1-300`: each seed to its verdict, then a line of figures.
+
+Exit code 1 where something did not hold; the seed that did it is named, and does it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+
+def main() -> int:
+    """What was asked for on the command line."""
+    options = _parser().parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is chance too
+        os.execve(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    for name in [name for name in os.environ if name.upper().startswith(("REELBATCH_", "MAGIC_HOUR_"))]:
+        del os.environ[name]
+    logging.disable(logging.CRITICAL)
+    gc.disable()  # between two seeds only
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from simulation.seeds import run_seed  # with all of reelbatch
+
+    began, failed, faults, seconds = time.monotonic(), [], Counter[str](), 0.0
+    done = 0
+    for seed in _seeds(options.seeds):
+        if options.minutes and time.monotonic() - began > 60 * options.minutes:
+            break
+        found = run_seed(seed)
+        done += 1
+        seconds += found.seconds
+        faults.update(found.seen)
+        if options.trace:
+            print("\n".join(found.said))
+        if found.wrong:
+            failed.append(seed)
+            print(f"seed {seed}: " + "\n    ".join(found.wrong))
+            print(f"    again: make simulate SEEDS={seed}", flush=True)
+    took = time.monotonic() - began
+    print(
+        f"simulation: {done:,} seeds, {len(failed)} failed, {sum(faults.values()):,} faults of {len(faults)} kinds, "
+        f"{seconds / 86_400:,.0f} days of virtual time, {took:.0f} s ({done / max(took, 0.001):.2f}/s)"
+    )
+    if options.faults:
+        print("\n".join(f"{number:>9,} {name}" for name, number in faults.most_common()))
+    sys.stdout.flush()
+    return 1 if failed else 0
+
+
+def _seeds(stated: str) -> Iterator[int]:
+    for part in stated.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
+    parser.add_argument("--seeds", default="0-299", help="numbers and ranges, with commas: 1-300,7411")
+    parser.add_argument("--minutes", type=float, default=0, help="begin no further seed after so many")
+    parser.add_argument("--trace", action="store_true", help="say what happened in each seed, second by second")
+    parser.add_argument("--faults", action="store_true", help="count them by kind")
+    return parser
+
+
+if __name__ == "__main__":
+    code = main()
+    os._exit(code)  # what dead processes left is not collected: it has nobody to complain to
