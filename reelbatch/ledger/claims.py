@@ -15,6 +15,7 @@ from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Scope, claimable
 from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
+from reelbatch.ledger.version_check import refuse_newer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,12 @@ _CLAIMED_COLUMNS = tuple(
 
 
 def claim(connection: Connection, items: Sequence[Claim]) -> list[list[ClaimedRow]]:
-    """Take rows; two workers never get the same one."""
+    """Take rows; two workers never get the same one.
+
+    Raises:
+        LedgerError: a newer version has migrated the table.
+    """
+    refuse_newer(connection)
     return [_claim_one(connection, item) for item in items]
 
 

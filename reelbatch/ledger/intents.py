@@ -26,6 +26,7 @@ from reelbatch.ledger.transitions import (
     THIS_ROW,
     execute_each,
 )
+from reelbatch.ledger.version_check import refuse_newer
 
 
 class Admission(StrEnum):
@@ -107,7 +108,9 @@ def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Ruli
 
     Raises:
         StateConflict: a row was no longer claimed by this run.
+        LedgerError: a newer version has migrated the table.
     """
+    refuse_newer(connection)
     held = _hold(connection, items)
     if connection.dialect.name != "sqlite":  # the clocks of two machines differ, and so would a budget's periods
         at = now(connection)

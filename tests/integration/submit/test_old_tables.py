@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from bench import QUICK, Answer, scripted
+from bench import QUICK, Answer, Arrival, Bench, scripted
 
 import reelbatch
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, queries
+from reelbatch.ledger.columns import VERSION
+from reelbatch.submit import ExitReason
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 DATA = Path(__file__).parents[3] / "data"
@@ -96,3 +98,30 @@ def columns(path: Path) -> dict[str, set[str]]:
     with closing(sqlite3.connect(path)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type <> 'index'")]
         return {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
+
+
+def test_each_earlier_version_has_its_golden_table() -> None:
+    """With a new version the table of the one before is added here."""
+    assert {path.name for path in GOLDEN.iterdir()} == {f"version-{number}.sql" for number in range(1, VERSION)}
+
+
+async def test_a_worker_whose_table_was_migrated_meanwhile_stops_with_a_clear_message(tmp_path: Path) -> None:
+    """What is in flight is recorded, nothing more is sent, and the rows wait for a newer worker."""
+
+    def migrated(arrival: Arrival) -> Answer:
+        if arrival.number == 1:  # while this create is under way
+            with closing(sqlite3.connect(tmp_path / "results.db", isolation_level=None)) as connection:
+                connection.execute("UPDATE reelbatch_schema SET version = ?", (VERSION + 1,))
+        return Answer()
+
+    with scripted(migrated) as api:
+        bench = Bench(tmp_path, api.url)
+        with Ledger(bench.results) as ledger:
+            report = await bench.run(ledger, bench.rows(3), concurrency=1)
+        assert len(api.arrivals) == 1
+    assert report.exit_reason is ExitReason.LEDGER_FAILED
+    assert report.message is not None
+    assert report.message.startswith("a newer Reelbatch has migrated the results table")
+    with closing(sqlite3.connect(tmp_path / "results.db")) as connection:
+        found = connection.execute("SELECT state FROM generations ORDER BY row_number").fetchall()
+    assert [state for (state,) in found] == ["queued", "pending", "pending"]
