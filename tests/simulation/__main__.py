@@ -45,6 +45,8 @@ def _run(options: argparse.Namespace) -> int:
             failed.append(seed)
             print(f"seed {seed}: " + "\n    ".join(found.wrong))
             print(f"    again: make simulate SEEDS={seed}", flush=True)
+            if options.first:
+                break
     took = time.monotonic() - began
     print(
         f"simulation: {done:,} seeds, {len(failed)} failed, {sum(faults.values()):,} faults of {len(faults)} kinds, "
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="0-299", help="numbers and ranges, with commas: 1-300,7411")
     parser.add_argument("--minutes", type=float, default=0, help="begin no further seed after so many")
     parser.add_argument("--trace", action="store_true", help="say what happened in each seed, second by second")
+    parser.add_argument("--first", action="store_true", help="end with the first seed in which something is wrong")
     parser.add_argument("--faults", action="store_true", help="count them by kind")
     return parser
 

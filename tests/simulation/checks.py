@@ -63,6 +63,7 @@ class Table:
     runs: Sequence[Row]
     batches: Sequence[Row]
     budgets: Sequence[Row]
+    orders: Sequence[Row]
 
     @classmethod
     def of(cls, path: Path) -> Table:
@@ -70,7 +71,7 @@ class Table:
         connection = sqlite3.connect(path)
         connection.row_factory = sqlite3.Row
         try:
-            names = ("generations", "attempts", "runs", "batches", "budgets")
+            names = ("generations", "attempts", "runs", "batches", "budgets", "orders")
             return cls(*([dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in names))  # noqa: S608 - our own tables
         finally:
             connection.close()

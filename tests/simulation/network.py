@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from simulation.api import Answer, Api, Asked
 from simulation.loop import VirtualLoop
 
 _APART = 1e-6
+_MARK = re.compile(rb"rb_[0-9a-f]{20}")
 _NOBODY = Context()
 """What the network and the API do, no process does: it goes on when they die."""
 
@@ -41,8 +43,7 @@ class Network:
     chance: Random
     faults: NetworkFaults
     seen: dict[str, int] = field(default_factory=dict)
-    under_way: int = 0
-    """Requests that have left and have not arrived."""
+    _carried: dict[str, int] = field(default_factory=dict)
     files: list[int] = field(default_factory=list)
 
     async def connect(self, factory: Callable[[], asyncio.Protocol], _: int) -> tuple[Any, Any]:
@@ -65,6 +66,16 @@ class Network:
             return False
         self.seen[fault] = self.seen.get(fault, 0) + 1
         return True
+
+    def carries(self, token: str) -> bool:
+        """Whether a request with this mark has left and has not arrived."""
+        return self._carried.get(token, 0) > 0
+
+    def carry(self, data: bytes, by: int) -> None:
+        """A request leaves (1), or has arrived (-1)."""
+        for mark in _MARK.findall(data):
+            token = mark.decode()
+            self._carried[token] = self._carried.get(token, 0) + by
 
     def latency(self) -> float:
         """Seconds of one way."""
@@ -121,7 +132,7 @@ class Connection(asyncio.Transport):
             self._deaf = True
             self._end(BrokenPipeError("refused by the system"))
             return
-        self._network.under_way += 1
+        self._network.carry(bytes(data), 1)
         self._there_at = self._after(self._there_at)
         self._loop.call_at(self._there_at, self._arrive, bytes(data), context=_NOBODY)
 
@@ -142,7 +153,7 @@ class Connection(asyncio.Transport):
     # --- the server
 
     def _arrive(self, data: bytes) -> None:
-        self._network.under_way -= 1
+        self._network.carry(data, -1)
         if self._deaf:
             return
         self._inbox += data

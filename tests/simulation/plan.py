@@ -53,6 +53,7 @@ class Plan:
     workers: int
     hosts: int
     with_settler: bool
+    with_clerk: bool  # a person who clears up doubts, by the books, meanwhile
     webhooks: float  # share of events that arrive at the first try; 0: no receiver
     settings: dict[str, Any]
     api: ApiFaults
@@ -80,11 +81,12 @@ class Plan:
         made = cls(
             seed=seed,
             lines=lines,
-            workers=r.choice((1, 1, 2, 2, 3)),
+            workers=r.choice((1, 1, 2, 2, 3)) if hosts == 1 else r.choice((2, 3)),
             hosts=hosts,
             with_settler=r.random() < 0.3,
+            with_clerk=r.random() < 0.5,
             webhooks=r.choice((0.0, 0.0, 0.5, 1.0)),
-            settings=_settings(r, lines),
+            settings=_settings(r, lines, hosts),
             api=_api(r),
             network=_network(r),
             fates=_fates(r),
@@ -108,14 +110,14 @@ class Plan:
         """Seed 0: one worker, and nothing goes wrong."""
         lines = [Line(f"k{n}", "local" if n == 1 else f"https://i.example/{n}.png", f"pan {n}", "ltx-2.3", "480p", 2) for n in range(4)]
         return cls(
-            seed=0, lines=lines, workers=1, hosts=1, with_settler=False, webhooks=0.0, settings={"poll_interval_s": 60},
+            seed=0, lines=lines, workers=1, hosts=1, with_settler=False, with_clerk=False, webhooks=0.0, settings={"poll_interval_s": 60},
             api=ApiFaults(), network=NetworkFaults(), fates=Fates(), faulty_s=300.0,
         )
 
 
 def _manifest(r: Random) -> list[Line]:
     lines = []
-    for number in range(r.randint(2, 7)):
+    for number in range(r.choice((2, 3, 4, 4, 6))):
         model, resolution = r.choice(list(PRICES))
         image = "local" if r.random() < 0.2 else f"https://i.example/{number}.png"
         prompt = f"refused {number}" if r.random() < 0.1 else f"pan {number}"
@@ -123,17 +125,18 @@ def _manifest(r: Random) -> list[Line]:
     return lines
 
 
-def _settings(r: Random, lines: list[Line]) -> dict[str, Any]:
+def _settings(r: Random, lines: list[Line], hosts: int) -> dict[str, Any]:
     whole = sum(line.credits for line in lines)
     stated: dict[str, Any] = {
         "concurrency": r.choice((1, 2, 4, 40)),
-        "lease_s": r.choice((60, 60, 60, 12)),
+        "lease_s": r.choice((60, 12)) if hosts > 1 else r.choice((60, 60, 60, 12)),
+        "doubt_min_age_s": r.choice((300, 20)),
         "request_timeout_s": r.choice((60, 10)),
         "server_errors": r.choice(("retry", "retry", "hold")),
         "doubts_in_a_row": r.choice((2, 5)),
         "retry_attempts": r.choice((2, 5)),
         "identical_rejections": r.choice((2, 20)),
-        "poll_interval_s": r.choice((10, 60)),
+        "poll_interval_s": r.choice((10, 60, 60)),
         "price_drift": r.choice(("warn", "warn", "halt")),
     }
     if r.random() < 0.3:
@@ -141,7 +144,7 @@ def _settings(r: Random, lines: list[Line]) -> dict[str, Any]:
     if r.random() < 0.2:
         most = max(line.credits for line in lines)
         stated["budget"] = {"credits": r.randint(most, whole + 300), "per": "day", "timezone": BUDGET_ZONE}
-    if r.random() < 0.2:
+    if r.random() < 0.1:
         stated |= {"render_window": r.choice((1, 2)), "poll_interval_s": 10}
     if r.random() < 0.2:
         stated["rate_limit"] = r.choice((0.5, 3.0))
@@ -189,11 +192,11 @@ def _fates(r: Random) -> Fates:
 def _events(r: Random, plan: Plan) -> list[Event]:
     """Within the faulty time."""
     found = []
-    for _ in range(r.choice((0, 0, 1, 2, 4))):
-        at = r.uniform(0, min(plan.faulty_s, 300))
-        kind = r.choice(("stop", "suspend", "suspend", "jump", "kill", "interrupt"))
-        if kind in {"stop", "suspend"}:
-            found.append(Event(at, kind, r.choice((5.0, 25.0, 70.0, 4000.0))))
+    for _ in range(r.choice((0, 0, 1, 2, 4)) + 2 * (plan.hosts - 1)):
+        at = r.choice((r.uniform(0, 15), r.uniform(0, min(plan.faulty_s, 300))))
+        kind = r.choice(("stop", "suspend", "suspend", "jump", "kill", "interrupt", "outage"))
+        if kind in {"stop", "suspend", "outage"}:
+            found.append(Event(at, kind, r.choice((5.0, 25.0, 70.0, 200.0, 4000.0))))
         elif kind == "jump" and plan.hosts == 1 and "budget" not in plan.settings:
             found.append(Event(at, kind, r.choice((-7200.0, -30.0, 45.0, 7200.0))))
         elif kind in {"kill", "interrupt"}:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -25,6 +25,8 @@ from sqlalchemy import Engine
 from reelbatch import failpoints
 from reelbatch.client import transport
 from reelbatch.ledger import Ledger, ledger
+from reelbatch.pipeline import generate
+from reelbatch.settle import settler
 from simulation.loop import Stuck
 from simulation.machines import Points
 from simulation.plan import Plan
@@ -69,6 +71,7 @@ def _seen(world: World) -> dict[str, int]:
 def _share_what_is_costly() -> None:
     """One TLS context, and one cache of compiled statements for all engines: each process would make them anew."""
     transport.ssl_context = cache(transport.ssl_context)
+    generate.old_objects_spared = settler.old_objects_spared = nullcontext  # nothing is collected within a seed
     shared: list[Engine] = []
     open_one = ledger.open_engine
 
@@ -114,7 +117,6 @@ def _silent() -> Iterator[None]:
     sys.unraisablehook = lambda _: None
     try:
         yield
-        gc.unfreeze()
         _collect()
     finally:
         sys.unraisablehook = hook

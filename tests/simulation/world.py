@@ -139,6 +139,8 @@ class World:
         work = [self.loop.create_task(self._keep_working(number)) for number in range(self.plan.workers)]
         if self.plan.with_settler:
             work.append(self.loop.create_task(self._keep_settling()))
+        if self.plan.with_clerk:
+            work.append(self.loop.create_task(self._keep_reconciling()))
         for event in self.plan.events:
             self.loop.call_at(event.at, self._happens, event)
         self.events.start()
@@ -163,6 +165,12 @@ class World:
             await asyncio.sleep(self.chance.uniform(1, 120))
             if self.table.exists():
                 await self.run_one(self.hosts[-1], "settle", _settle)
+
+    async def _keep_reconciling(self) -> None:
+        while not self.calm:
+            await asyncio.sleep(self.chance.uniform(5, 60))
+            if self._has_doubts():
+                await self.run_one(self.hosts[-1], "reconcile", self._reconcile)
 
     def _work(self, *, settle: bool) -> Command:
         """`generate`; mostly without reading the manifest again, which costs more than all the rest."""
@@ -190,21 +198,31 @@ class World:
 
     async def _finish(self) -> None:
         """The same command again, with doubts cleared up by the books, until nothing is left to do."""
-        commands = self._last_commands()
+        commands: list[Command | None] = [*self._last_commands(), self._late_refunds]
         for _ in range(_ROUNDS):
-            table = Table.of(self.table) if self.table.exists() else None
-            if table is not None and self._is_over(table) and not commands:
-                break
-            command = commands.pop(0) if commands and table is not None and self._is_over(table) else None
-            await self.run_one(self.hosts[0], "finish", command or self._work(settle=True))
+            command = None
+            if self.table.exists() and self._is_over(Table.of(self.table)):
+                if not commands:
+                    break
+                command = commands.pop(0)
+            await self.run_one(self.hosts[0], "finish", command or self._same_again())
             if self._has_doubts():
                 await asyncio.sleep(310)
                 await self.run_one(self.hosts[0], "reconcile", self._reconcile)
             if self._waits_for_budget():
                 await asyncio.sleep(day_of(self.loop.time()) + 1)
-        await asyncio.sleep(8 * 86_400)  # refunds have come by then, or never will
-        await self.run_one(self.hosts[0], "settle", _settle)
-        await asyncio.sleep(1000)
+
+    def _same_again(self) -> Command:
+        """An open order goes on with the command that placed it."""
+        if self.table.exists() and any(order["closed_at"] is None for order in Table.of(self.table).orders):
+            return self._generate(settle=True, regenerate="all")
+        return self._work(settle=True)
+
+    async def _late_refunds(self, ledger: Ledger, settings: Settings) -> None:
+        """They have come by now, or never will. The room that they make is used."""
+        if any(attempt["refund_due_at"] for attempt in Table.of(self.table).attempts):
+            await asyncio.sleep(8 * 86_400)
+            await _settle(ledger, settings)
 
     def _last_commands(self) -> list[Command]:
         found: list[Command] = []
@@ -244,11 +262,12 @@ class World:
             charges = [each for each in self.books.charges.values() if each.token in tokens]
             missing = [each for each in charges if each.video_id not in known]
             video_id = VideoId(missing[0].video_id) if missing else None
+            if video_id is None and self.network.carries(doubt.token):
+                continue
             placed.append(Placed(doubt.batch, ListEntry(doubt.row_key, video_id)))
         async with open_client(settings) as client:
             for each in await reconcile(ledger, client, placed, Rules(settings.doubt_min_age_s)):
-                if each.problem is not None:
-                    self.say(None, f"reconcile {each.row_key}: {each.problem}")
+                self.say(None, f"reconcile {each.row_key}: {each.video_id}: {each.problem or 'done'}")
 
     # --- what happens to them
 
@@ -265,6 +284,9 @@ class World:
         host = self.chance.choice(self.hosts)
         alive = [process for process in host.alive() if process.main is not None and not process.main.done()]
         match event.what:
+            case "outage":
+                before, self.network.faults = self.network.faults, NetworkFaults(lost_before=0.5, lost_after=1.0)
+                self.loop.call_later(event.amount, self._end_outage, before)
             case "price":
                 self.books.price_factor = event.amount
             case "top-up":
@@ -287,6 +309,10 @@ class World:
             self.loop.call_later(event.amount, self._wake, host, event.amount)
         for process in processes:
             self.loop.call_later(event.amount, self._go_on, process)
+
+    def _end_outage(self, before: NetworkFaults) -> None:
+        if not self.calm:
+            self.network.faults = before
 
     @staticmethod
     def _wake(host: Host, seconds: float) -> None:
