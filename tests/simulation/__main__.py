@@ -19,7 +19,9 @@ def main() -> int:
     """What was asked for on the command line."""
     options = _parser().parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is chance too
-        os.execve(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(
+            sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
     for name in [name for name in os.environ if name.upper().startswith(("REELBATCH_", "MAGIC_HOUR_"))]:
         del os.environ[name]
     logging.disable(logging.CRITICAL)

@@ -85,15 +85,16 @@ class Api:
                 return _said({**known, "subscription": None})
             case "GET", ["v1", "video-projects", video_id]:
                 found = self.books.charges.get(video_id)
-                return _refusal(404, "not_found", "no such video") if found is None else _said(self.books.video(found))
+                return (
+                    _refusal(404, "not_found", "no such video") if found is None else _said(self.books.video(found))
+                )
             case "POST", ["v1", "files", "upload-urls"]:
-                items = json.loads(asked.body)["items"]
-                return _said({"items": [self._slot(item) for item in items]})
+                return _said({"items": [self._slot() for _ in json.loads(asked.body)["items"]]})
             case "PUT", ["storage", *_]:
                 return _said({})
         return _refusal(404, "not_found", asked.path)
 
-    def _slot(self, item: dict[str, Any]) -> dict[str, str]:
+    def _slot(self) -> dict[str, str]:
         path = self.books.upload()
         return {"upload_url": f"{ADDRESS}/storage/{path}", "expires_at": "2030-01-01T00:00:00Z", "file_path": path}
 
@@ -162,7 +163,9 @@ class Api:
 
     def _id_in_refusal(self, body: dict[str, Any]) -> Answer:
         status = self.chance.choice((409, 500, 503))
-        video_id = self.books.create(body).video_id if self.chance.random() < 0.5 else f"e{self.chance.randrange(10**9)}"
+        video_id = (
+            self.books.create(body).video_id if self.chance.random() < 0.5 else f"e{self.chance.randrange(10**9)}"
+        )
         said = {"id": video_id, "code": "conflict", "message": "it went wrong"}
         return self._count(f"id in {status}", Answer(status, json.dumps(said).encode()))
 

@@ -96,7 +96,7 @@ class Books:
         name = str(body.get("name") or "")
         charge = Charge(
             video_id=f"v{len(self.charges):03d}{chance.randrange(16**6):06x}",
-            token=name.split()[-1] if name else "",
+            token=name.rsplit(maxsplit=1)[-1] if name else "",
             name=name,
             credits=credits_,
             at=now,

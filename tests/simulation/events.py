@@ -14,7 +14,6 @@ from starlette.applications import Starlette
 
 from reelbatch.ledger import Ledger
 from reelbatch.machine import machine
-from reelbatch.pipeline.resources import opened_ledger
 from reelbatch.webhooks.app import webhook_app
 from simulation.books import Charge
 from simulation.machines import EPOCH, Process
@@ -27,16 +26,13 @@ _TRIES = 12
 
 
 class Events:
-    """What the API tells of its own accord."""
+    """What the API tells of its own accord. The receiver runs from the first event on."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._receiver: Process | None = None
         self._app: Starlette | None = None
         self._ledger: Ledger | None = None
-
-    def start(self) -> None:
-        """The receiver runs from the first event on."""
 
     def charged(self, charge: Charge) -> None:
         """Two events will follow."""
@@ -102,8 +98,17 @@ class Events:
         seal = hmac.new(SECRET.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()
         headers = [(b"magic-hour-event-signature", seal.encode()), (b"magic-hour-event-timestamp", at.encode())]
         scope = {
-            "type": "http", "http_version": "1.1", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
-            "headers": headers, "scheme": "http", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2), "root_path": "",
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": headers,
+            "scheme": "http",
+            "server": ("127.0.0.1", 1),
+            "client": ("127.0.0.1", 2),
+            "root_path": "",
         }
         status = 0
 

@@ -16,7 +16,7 @@ _SOON = 1e-6
 _MOST_STEPS = 400_000
 
 
-class Stuck(AssertionError):
+class Stuck(Exception):  # noqa: N818 - what became of a seed
     """Nothing is left to do, or there is no end to it."""
 
 

@@ -29,6 +29,7 @@ class Host:
     clock: Callable[[], float]
     wall_ahead_s: float = 0.0
     suspended_s: float = 0.0
+    asleep_until: float = 0.0
     processes: dict[int, Process] = field(default_factory=dict)
 
     def alive(self) -> list[Process]:
@@ -78,7 +79,7 @@ class Process(real.Machine):
         if self.is_dead:
             raise Killed
         self.points += 1
-        if self.failures.kills(self, name):
+        if self.failures.kills(name):
             self.kill()
             raise Killed
         if (kind := self.failures.fails(name)) is not None:
@@ -121,8 +122,8 @@ class Failures:
     kills_left: int = 0
     seen: dict[str, int] = field(default_factory=dict)
 
-    def kills(self, process: Process, name: str) -> bool:
-        """Whether `process` dies here."""
+    def kills(self, name: str) -> bool:
+        """Whether the process that passes this point dies here."""
         if self.over or not self.kills_left or self.chance.random() >= self.kill_rate:
             return False
         self.kills_left -= 1

@@ -108,10 +108,23 @@ class Plan:
     @classmethod
     def _quiet(cls) -> Plan:
         """Seed 0: one worker, and nothing goes wrong."""
-        lines = [Line(f"k{n}", "local" if n == 1 else f"https://i.example/{n}.png", f"pan {n}", "ltx-2.3", "480p", 2) for n in range(4)]
+        lines = [
+            Line(f"k{n}", "local" if n == 1 else f"https://i.example/{n}.png", f"pan {n}", "ltx-2.3", "480p", 2)
+            for n in range(4)
+        ]
         return cls(
-            seed=0, lines=lines, workers=1, hosts=1, with_settler=False, with_clerk=False, webhooks=0.0, settings={"poll_interval_s": 60},
-            api=ApiFaults(), network=NetworkFaults(), fates=Fates(), faulty_s=300.0,
+            seed=0,
+            lines=lines,
+            workers=1,
+            hosts=1,
+            with_settler=False,
+            with_clerk=False,
+            webhooks=0.0,
+            settings={"poll_interval_s": 60},
+            api=ApiFaults(),
+            network=NetworkFaults(),
+            fates=Fates(),
+            faulty_s=300.0,
         )
 
 

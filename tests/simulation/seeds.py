@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import random
 import secrets
 import shutil
@@ -14,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -27,11 +27,25 @@ from reelbatch.client import transport
 from reelbatch.ledger import Ledger, ledger
 from reelbatch.pipeline import generate
 from reelbatch.settle import settler
+from simulation.course import Course
 from simulation.loop import Stuck
 from simulation.machines import Points
 from simulation.plan import Plan
-from simulation.world import Found, World
+from simulation.world import World
 from simulation.writer import SteppedWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one seed came to. `seconds`: of virtual time."""
+
+    seed: int
+    wrong: list[str]
+    seen: dict[str, int]
+    steps: int
+    seconds: float
+    said: list[str]
+
 
 _PLACE = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own in it
 
@@ -53,7 +67,7 @@ def _run(plan: Plan) -> Found:
         try:
             _write_manifest(plan, folder)
             asyncio.set_event_loop(world.loop)
-            wrong = world.loop.run_until_complete(world.run())
+            wrong = world.loop.run_until_complete(Course(world).run())
         except Stuck as error:
             wrong = [*world.crashed, *world.watch.wrong, f"stuck: {error}"]
         finally:
@@ -123,7 +137,7 @@ def _silent() -> Iterator[None]:
 
 
 def _collect() -> None:
-    """Now and then, and only between two seeds: what a dead process left would run its `finally` clauses in the next."""
+    """Only between two seeds: what a dead process left would run its `finally` clauses within the next."""
     global _since  # noqa: PLW0603 - one for the process
     _since += 1
     if _since % _COLLECT_EVERY == 0:

@@ -1,65 +1,34 @@
-"""One seed, from its first second to its verdict."""
+"""The machines of one seed, the processes on them, the API and the network, and what happens to them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import shutil
-import sqlite3
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from pydantic import SecretStr
 
-from reelbatch import failpoints
-from reelbatch.domain import Batch, VideoId
 from reelbatch.errors import ReelbatchError
-from reelbatch.ledger import Ledger, in_doubt, runs
+from reelbatch.ledger import Ledger, runs
 from reelbatch.machine import machine
-from reelbatch.pipeline.generate import RunSteps, generate, submit_all
-from reelbatch.pipeline.plan import GenerateOptions, send_options
-from reelbatch.pipeline.reconcile import Placed, Rules, reconcile
-from reelbatch.pipeline.reconcile_list import ListEntry
-from reelbatch.pipeline.rerun import RerunOptions, rerun
-from reelbatch.pipeline.resources import open_client, opened_ledger
-from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
+from reelbatch.pipeline.resources import opened_ledger
+from reelbatch.pipeline.run_context import RunContext
 from reelbatch.pipeline.run_listener import RunListener, listening
-from reelbatch.pipeline.settle import settle, settle_videos
 from reelbatch.settings import Settings
 from simulation.api import ADDRESS, KEY, Api, ApiFaults
 from simulation.books import Books, Charge
-from simulation.checks import Table, Watch, day_of, may_wait, verdict
+from simulation.checks import Watch
 from simulation.events import Events
-from simulation.loop import Stuck, VirtualLoop
+from simulation.loop import VirtualLoop
 from simulation.machines import Failures, Host, Killed, Points, Process
 from simulation.network import Network, NetworkFaults
 from simulation.plan import Event, Plan
 
-BATCH = Batch("sim")
-_RESTARTS = 8
-_ROUNDS = 25
-_PATIENCE_S = 40 * 86_400.0
 Command = Callable[[Ledger, Settings], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Found:
-    """What one seed came to."""
-
-    seed: int
-    wrong: list[str]
-    seen: dict[str, int]
-    steps: int
-    seconds: float
-    said: list[str] = field(default_factory=list)
 
 
 class World:
@@ -82,7 +51,6 @@ class World:
         self.watch = Watch(self.table, self.books, plan)
         self.events = Events(self)
         self.books.on_charge = self._charged
-        self.consents: dict[str, int] = {}
         self.said: list[str] = []
         self.crashed: list[str] = []
         self.calm = False
@@ -112,7 +80,7 @@ class World:
             self.say(process, f"{type(error).__name__}: {error}")
             if not self.plan.disk_rate:
                 self.crashed.append(f"{process.kind}: {type(error).__name__}: {error}")
-        except Exception as error:  # noqa: BLE001 - no command may end so
+        except Exception as error:
             self.crashed.append(f"{process.kind}: {type(error).__name__}: {error}")
             logging.getLogger("simulation").info("crash", exc_info=True)
 
@@ -124,7 +92,9 @@ class World:
 
     async def run_one(self, host: Host, kind: str, command: Command) -> str:
         """The same, to its end."""
+        await asyncio.sleep(max(0.0, host.asleep_until - self.loop.time()))
         process = self.start(host, kind, command)
+        assert process.ended is not None
         return await process.ended
 
     def say(self, process: Process | None, words: str) -> None:
@@ -132,62 +102,7 @@ class World:
         who = "" if process is None else f" {process.host.name}/{process.pid} {process.kind}"
         self.said.append(f"{self.loop.time():12.3f}{who}: {words}")
 
-    # --- the course of a seed
-
-    async def run(self) -> list[str]:
-        """Trouble, then calm, then the verdict."""
-        work = [self.loop.create_task(self._keep_working(number)) for number in range(self.plan.workers)]
-        if self.plan.with_settler:
-            work.append(self.loop.create_task(self._keep_settling()))
-        if self.plan.with_clerk:
-            work.append(self.loop.create_task(self._keep_reconciling()))
-        for event in self.plan.events:
-            self.loop.call_at(event.at, self._happens, event)
-        self.events.start()
-        await asyncio.sleep(self.plan.faulty_s)
-        self._calm_down()
-        await asyncio.wait(work)
-        await self._finish()
-        return [*self.crashed, *self.watch.wrong, *verdict(self.plan, self.books, self.table, self.consents)]
-
-    async def _keep_working(self, number: int) -> None:
-        host = self.hosts[number % len(self.hosts)]
-        await asyncio.sleep(self.chance.expovariate(1 / 2) * number)
-        for _ in range(_RESTARTS):
-            settles = self.chance.random() < 0.5
-            await self.run_one(host, f"generate{number}", self._work(settle=settles))
-            if self.calm:
-                return
-            await asyncio.sleep(self.chance.uniform(0.1, 200))
-
-    async def _keep_settling(self) -> None:
-        while not self.calm:
-            await asyncio.sleep(self.chance.uniform(1, 120))
-            if self.table.exists():
-                await self.run_one(self.hosts[-1], "settle", _settle)
-
-    async def _keep_reconciling(self) -> None:
-        while not self.calm:
-            await asyncio.sleep(self.chance.uniform(5, 60))
-            if self._has_doubts():
-                await self.run_one(self.hosts[-1], "reconcile", self._reconcile)
-
-    def _work(self, *, settle: bool) -> Command:
-        """`generate`; mostly without reading the manifest again, which costs more than all the rest."""
-        if not self.table.exists() or self.chance.random() < 0.1 or self._lacks_rows():
-            return self._generate(settle=settle)
-        return partial(_go_on, settle=settle)
-
-    def _lacks_rows(self) -> bool:
-        return len(Table.of(self.table).rows) < len(self.plan.lines)
-
-    def _generate(self, *, settle: bool, regenerate: str = "none") -> Command:
-        options = GenerateOptions(
-            source=str(self.folder / "sim.csv"), batch=BATCH, send=send_options(regenerate=regenerate)
-        )
-        return partial(generate, options=options, steps=RunSteps(settle=settle))
-
-    def _calm_down(self) -> None:
+    def calm_down(self) -> None:
         """No more faults; what is stopped goes on."""
         self.calm = self.failures.over = True
         self.api.faults, self.network.faults = ApiFaults(), NetworkFaults()
@@ -196,79 +111,6 @@ class World:
             for process in host.alive():
                 self._go_on(process)
 
-    async def _finish(self) -> None:
-        """The same command again, with doubts cleared up by the books, until nothing is left to do."""
-        commands: list[Command | None] = [*self._last_commands(), self._late_refunds]
-        for _ in range(_ROUNDS):
-            command = None
-            if self.table.exists() and self._is_over(Table.of(self.table)):
-                if not commands:
-                    break
-                command = commands.pop(0)
-            await self.run_one(self.hosts[0], "finish", command or self._same_again())
-            if self._has_doubts():
-                await asyncio.sleep(310)
-                await self.run_one(self.hosts[0], "reconcile", self._reconcile)
-            if self._waits_for_budget():
-                await asyncio.sleep(day_of(self.loop.time()) + 1)
-
-    def _same_again(self) -> Command:
-        """An open order goes on with the command that placed it."""
-        if self.table.exists() and any(order["closed_at"] is None for order in Table.of(self.table).orders):
-            return self._generate(settle=True, regenerate="all")
-        return self._work(settle=True)
-
-    async def _late_refunds(self, ledger: Ledger, settings: Settings) -> None:
-        """They have come by now, or never will. The room that they make is used."""
-        if any(attempt["refund_due_at"] for attempt in Table.of(self.table).attempts):
-            await asyncio.sleep(8 * 86_400)
-            await _settle(ledger, settings)
-
-    def _last_commands(self) -> list[Command]:
-        found: list[Command] = []
-        if self.plan.reruns:
-            found.append(self._rerun)
-        if self.plan.regenerates:
-            found.append(self._generate(settle=True, regenerate="all"))
-        return found
-
-    async def _rerun(self, ledger: Ledger, settings: Settings) -> None:
-        for row in Table.of(self.table).rows:
-            if row["state"] in {"error", "canceled"}:  # the user asks for another, whatever became of the first
-                self.consents[row["row_key"]] = self.consents.get(row["row_key"], 0) + 1
-        await rerun(ledger, settings, RerunOptions(batch=BATCH), RunSteps(settle=True))
-
-    def _is_over(self, table: Table) -> bool:
-        ends = {"complete", "error", "canceled", "rejected"}
-        return len(table.rows) >= len(self.plan.lines) and all(
-            row["state"] in ends or (row["state"] == "pending" and may_wait(self.plan, table, row))
-            for row in table.rows
-        )
-
-    def _has_doubts(self) -> bool:
-        return self.table.exists() and any(row["state"] == "in_doubt" for row in Table.of(self.table).rows)
-
-    def _waits_for_budget(self) -> bool:
-        if "budget" not in self.plan.settings or not self.table.exists():
-            return False
-        return any(row["state"] == "pending" for row in Table.of(self.table).rows)
-
-    async def _reconcile(self, ledger: Ledger, settings: Settings) -> None:
-        """By the books: an id, or, once nothing is under way, the word that there is none."""
-        placed = []
-        for doubt in ledger.read(in_doubt.doubts):
-            tokens = ledger.read(partial(in_doubt.tokens_of, doubt=doubt))
-            known = {attempt["video_id"] for attempt in Table.of(self.table).attempts}
-            charges = [each for each in self.books.charges.values() if each.token in tokens]
-            missing = [each for each in charges if each.video_id not in known]
-            video_id = VideoId(missing[0].video_id) if missing else None
-            if video_id is None and self.network.carries(doubt.token):
-                continue
-            placed.append(Placed(doubt.batch, ListEntry(doubt.row_key, video_id)))
-        async with open_client(settings) as client:
-            for each in await reconcile(ledger, client, placed, Rules(settings.doubt_min_age_s)):
-                self.say(None, f"reconcile {each.row_key}: {each.video_id}: {each.problem or 'done'}")
-
     # --- what happens to them
 
     def _charged(self, charge: Charge) -> None:
@@ -276,13 +118,13 @@ class World:
         self.watch.charged(charge)
         self.events.charged(charge)
 
-    def _happens(self, event: Event) -> None:
+    def happens(self, event: Event) -> None:
+        """An event of the plan."""
         if self.calm and event.what != "top-up":
             return
         self.say(None, f"{event.what} {event.amount:g}")
         self.failures.count(event.what)
         host = self.chance.choice(self.hosts)
-        alive = [process for process in host.alive() if process.main is not None and not process.main.done()]
         match event.what:
             case "outage":
                 before, self.network.faults = self.network.faults, NetworkFaults(lost_before=0.5, lost_after=1.0)
@@ -293,19 +135,25 @@ class World:
                 self.books.balance += int(event.amount)
             case "jump":
                 host.wall_ahead_s += event.amount
-            case "suspend" | "stop" if alive:
-                self._stop(host, alive if event.what == "suspend" else [self.chance.choice(alive)], event)
-            case "kill" if alive:
-                self.chance.choice(alive).kill()
-            case "interrupt" if alive:
-                process = self.chance.choice(alive)
-                if process.interrupt is not None:
-                    self.loop.call_soon(process.interrupt, context=process.context)
+            case _ if alive := [process for process in host.alive() if process.main is not None]:
+                self._meets(host, alive, event)
+
+    def _meets(self, host: Host, alive: list[Process], event: Event) -> None:
+        """Something happens to processes, or to one of them."""
+        one = self.chance.choice(alive)
+        match event.what:
+            case "suspend" | "stop":
+                self._stop(host, alive if event.what == "suspend" else [one], event)
+            case "kill":
+                one.kill()
+            case "interrupt" if one.interrupt is not None:
+                self.loop.call_soon(one.interrupt, context=one.context)
 
     def _stop(self, host: Host, processes: list[Process], event: Event) -> None:
         for process in processes:
             process.is_stopped = True
         if event.what == "suspend":
+            host.asleep_until = self.loop.time() + event.amount
             self.loop.call_later(event.amount, self._wake, host, event.amount)
         for process in processes:
             self.loop.call_later(event.amount, self._go_on, process)
@@ -348,19 +196,6 @@ class World:
         self.loop.made.clear()
         runs._left.clear()
         self.loop.close()
-
-
-async def _go_on(ledger: Ledger, settings: Settings, *, settle: bool) -> None:
-    """The steps of `generate` once the manifest is in the table, without report and export."""
-    base = ledger.read(partial(runs.base_of, batch=BATCH)) or "."
-    async with open_run(ledger, settings, Assignment(batch=BATCH, command="generate", base=base)) as context:
-        await submit_all(context, limit=None)
-        if settle:
-            await settle_videos(context)
-
-
-async def _settle(ledger: Ledger, settings: Settings) -> None:
-    await settle(ledger, settings, None, wait=True)
 
 
 class _Listener(RunListener):
