@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
         seconds += found.seconds
         faults.update(found.seen)
         if options.trace:
-            print("\n".join(found.said))
+            print("\n".join([f"seed {seed}:", *found.said]))
         if found.wrong:
             failed.append(seed)
             print(f"seed {seed}: " + "\n    ".join(found.wrong))
@@ -62,13 +63,21 @@ def _run(options: argparse.Namespace) -> int:
 
 def _seeds(stated: str) -> Iterator[int]:
     for part in stated.split(","):
+        if part == "kept":
+            yield from _kept()
+            continue
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
 
 
+def _kept() -> list[int]:
+    lines = Path(__file__).with_name("seeds.txt").read_text(encoding="utf-8").splitlines()
+    return [int(line.split()[0]) for line in lines if line and not line.startswith("#")]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
-    parser.add_argument("--seeds", default="0-299", help="numbers and ranges, with commas: 1-300,7411")
+    parser.add_argument("--seeds", default="kept,0-299", help="numbers, ranges, `kept`, with commas")
     parser.add_argument("--minutes", type=float, default=0, help="begin no further seed after so many")
     parser.add_argument("--trace", action="store_true", help="say what happened in each seed, second by second")
     parser.add_argument("--first", action="store_true", help="end with the first seed in which something is wrong")

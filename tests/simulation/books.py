@@ -89,8 +89,8 @@ class Books:
     def create(self, body: Mapping[str, Any]) -> Charge:
         """Charge for a video."""
         now, chance, credits_ = self.now(), self.chance, self.price(body)
-        rendering_at = now + chance.uniform(0, 20)
-        ends_at = rendering_at + chance.expovariate(1 / 25)
+        rendering_at = now + chance.uniform(0, 8)
+        ends_at = rendering_at + chance.expovariate(1 / 12)
         ends_as = self._end()
         refund = ends_as != "complete" and chance.random() >= self.fates.unrefunded
         name = str(body.get("name") or "")

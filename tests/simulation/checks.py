@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ class Table:
     budgets: Sequence[Row]
     orders: Sequence[Row]
 
+    @property
+    def has_open_order(self) -> bool:
+        """Whether an order is not closed yet."""
+        return any(order["closed_at"] is None for order in self.orders)
+
     @classmethod
     def of(cls, path: Path) -> Table:
         """All of it."""
@@ -75,6 +81,17 @@ class Table:
             return cls(*([dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in names))  # noqa: S608 - our own tables
         finally:
             connection.close()
+
+
+def count_rows(path: Path, *states: str) -> int:
+    """Rows in these states; with none: all."""
+    wanted = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            found = connection.execute(f"SELECT count(*) FROM generations {wanted}", states).fetchone()  # noqa: S608 - marks
+        except sqlite3.OperationalError:  # made, and killed before it had its tables
+            return 0
+    return int(found[0])
 
 
 def verdict(plan: Plan, books: Books, path: Path, consents: Mapping[str, int]) -> list[str]:

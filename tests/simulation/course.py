@@ -16,7 +16,7 @@ from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_context import Assignment, open_run
 from reelbatch.pipeline.settle import settle, settle_videos
 from reelbatch.settings import Settings
-from simulation.checks import Table, day_of, may_wait, verdict
+from simulation.checks import Table, count_rows, day_of, may_wait, verdict
 from simulation.world import Command, World
 
 BATCH = Batch("sim")
@@ -58,9 +58,9 @@ class Course:
         for _ in range(_RESTARTS):
             settles = self._chance.random() < 0.5
             await self._world.run_one(host, f"generate{number}", self._work(settle=settles))
-            if self._world.calm:
+            if self._world.calm or self._is_sent():
                 return
-            await asyncio.sleep(self._chance.uniform(0.1, 200))
+            await asyncio.sleep(self._chance.uniform(0.1, 100))
 
     async def _keep_settling(self) -> None:
         while not self._world.calm:
@@ -76,12 +76,20 @@ class Course:
 
     def _work(self, *, settle: bool) -> Command:
         """`generate`; mostly without reading the manifest again, which costs more than all the rest."""
-        if not self._world.table.exists() or self._chance.random() < 0.1 or self._lacks_rows():
+        if not self._world.table.exists() or self._chance.random() < 0.02 or self._lacks_rows():
             return self._generate(settle=settle)
         return partial(_go_on, settle=settle)
 
     def _lacks_rows(self) -> bool:
-        return len(Table.of(self._world.table).rows) < len(self._plan.lines)
+        return self._count() < len(self._plan.lines)
+
+    def _is_sent(self) -> bool:
+        """Whether a further run would find nothing to do. What is left to settle is settled in the calm."""
+        return not self._lacks_rows() and not self._count("pending", "claimed", "sending", "in_doubt")
+
+    def _count(self, *states: str) -> int:
+        """Rows in these states; with none: all."""
+        return count_rows(self._world.table, *states) if self._world.table.exists() else 0
 
     def _generate(self, *, settle: bool, regenerate: str = "none") -> Command:
         options = GenerateOptions(
@@ -109,9 +117,7 @@ class Course:
 
     def _same_again(self) -> Command:
         """An open order goes on with the command that placed it."""
-        if self._world.table.exists() and any(
-            order["closed_at"] is None for order in Table.of(self._world.table).orders
-        ):
+        if self._world.table.exists() and Table.of(self._world.table).has_open_order:
             return self._generate(settle=True, regenerate="all")
         return self._work(settle=True)
 
@@ -142,14 +148,10 @@ class Course:
         )
 
     def _has_doubts(self) -> bool:
-        return self._world.table.exists() and any(
-            row["state"] == "in_doubt" for row in Table.of(self._world.table).rows
-        )
+        return self._count("in_doubt") > 0
 
     def _waits_for_budget(self) -> bool:
-        if "budget" not in self._plan.settings or not self._world.table.exists():
-            return False
-        return any(row["state"] == "pending" for row in Table.of(self._world.table).rows)
+        return "budget" in self._plan.settings and self._count("pending") > 0
 
     async def _reconcile(self, ledger: Ledger, settings: Settings) -> None:
         """By the books: an id, or, once nothing is under way, the word that there is none."""

@@ -149,7 +149,7 @@ def _settings(r: Random, lines: list[Line], hosts: int) -> dict[str, Any]:
         "doubts_in_a_row": r.choice((2, 5)),
         "retry_attempts": r.choice((2, 5)),
         "identical_rejections": r.choice((2, 20)),
-        "poll_interval_s": r.choice((10, 60, 60)),
+        "poll_interval_s": r.choice((10, 20, 20)),
         "price_drift": r.choice(("warn", "warn", "halt")),
     }
     if r.random() < 0.3:
