@@ -40,6 +40,8 @@ def _run(options: argparse.Namespace) -> int:
             break
         found = run_seed(seed)
         done += 1
+        if not done % 100:
+            print(f"{done:,} seeds, the last one {seed}", file=sys.stderr, flush=True)
         seconds += found.seconds
         faults.update(found.seen)
         if options.trace:

@@ -210,7 +210,7 @@ def _unfinished(plan: Plan, table: Table, books: Books) -> Iterable[str]:
             if not may_wait(plan, table, row):
                 yield f"row {line.row_key} is pending, and may be sent: {row['error_code']}, {row['error_message']}"
         elif row["state"] == "rejected":
-            if not line.is_refused:
+            if not line.is_refused and not (plan.api.id_in_refusal and row["error_code"] == "http_409"):
                 yield f"row {line.row_key} is rejected: {row['error_message']}"
         elif row["state"] not in _ENDS:
             yield f"row {line.row_key} is {row['state']}: {row['error_code']}, {row['error_message']}"

@@ -79,6 +79,7 @@ class Process(real.Machine):
         if self.is_dead:
             raise Killed
         self.points += 1
+        self.failures.stops(self, name)
         if self.failures.kills(name):
             self.kill()
             raise Killed
@@ -120,6 +121,9 @@ class Failures:
     disk_rate: float
     over: bool = False
     kills_left: int = 0
+    stops_left: int = 0
+    stop_rate: float = 0.02
+    on_stop: Callable[[Process, float], None] = lambda _, __: None
     seen: dict[str, int] = field(default_factory=dict)
 
     def kills(self, name: str) -> bool:
@@ -129,6 +133,14 @@ class Failures:
         self.kills_left -= 1
         self.count(f"kill at {name}")
         return True
+
+    def stops(self, process: Process, name: str) -> None:
+        """Here `process` may stand still for a while: with an intent on the disk, say, and its request unsent."""
+        if self.over or not self.stops_left or self.chance.random() >= self.stop_rate:
+            return
+        self.stops_left -= 1
+        self.count(f"stop at {name}")
+        self.on_stop(process, self.chance.choice((25.0, 70.0, 200.0, 400.0)))
 
     def fails(self, name: str) -> str | None:
         """How the disk fails here; None: it does not."""

@@ -66,6 +66,7 @@ class Plan:
     kill_rate: float = 0.0
     kills: int = 0
     disk_rate: float = 0.0
+    stops: int = 0  # of a process, at points that it passes
     reruns: bool = False
     regenerates: bool = False
     price_change: float | None = None
@@ -100,6 +101,7 @@ class Plan:
             made.balance = r.randint(0, sum(line.credits for line in lines))
         if r.random() < 0.6:
             made.kills, made.kill_rate = r.randint(1, 6), r.choice((0.002, 0.01, 0.05))
+        made.stops = r.choice((0, 1, 3)) if hosts > 1 else r.choice((0, 0, 0, 1))
         if r.random() < 0.15:
             made.disk_rate = r.choice((0.005, 0.03))
         made.events = _events(r, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -45,6 +45,8 @@ class World:
         self.loop.connect = self.network.connect
         self.loop.set_exception_handler(self._unhandled)
         self.failures = Failures(self.chance, plan.kill_rate, plan.disk_rate, kills_left=plan.kills)
+        self.failures.stops_left = plan.stops
+        self.failures.on_stop = self._stand_still
         self.hosts = [Host(f"host{number}", self.loop.time) for number in range(plan.hosts)]
         self.settings = self._settings()
         self.table = folder / "r.db"
@@ -157,6 +159,11 @@ class World:
             self.loop.call_later(event.amount, self._wake, host, event.amount)
         for process in processes:
             self.loop.call_later(event.amount, self._go_on, process)
+
+    def _stand_still(self, process: Process, seconds: float) -> None:
+        self.say(process, f"stands still for {seconds:g} s")
+        process.is_stopped = True
+        self.loop.call_later(seconds, self._go_on, process, context=Context())
 
     def _end_outage(self, before: NetworkFaults) -> None:
         if not self.calm:
