@@ -1,6 +1,6 @@
 # make demo   the sample catalogue through the sandbox: real images in, results table and videos out
 # make test   the whole suite; `make test-fast` unit tests and what is quick beside them, in under a minute (tests/README.md)
-# make proof  a kill at every crash point, and the API's books against the table (docs/proof.md)
+# make proof  a kill at every crash point, and 300 simulated runs: the API's books against the table (docs/proof.md)
 # Both set up what they need. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: demo install dev browser test test-fast proof proof-long proof-one check mutants bench docs lock clean
+.PHONY: demo install dev browser test test-fast proof proof-long proof-one simulate check mutants bench docs lock clean
 
 # The lock names every package, so pip looks for nothing beside it; `pip check` says if one was missing.
 install: $(VENV)/.installed
@@ -63,12 +63,19 @@ PROOF := PYTHONPATH=tests $(BIN)/python -m proof
 STRIDES ?= rerun=2
 proof: dev
 	$(PROOF) --databases sqlite --strides $(STRIDES) --workers 3
+	$(SIMULATION) --seeds kept,0-299 --processes 3
 
 proof-long: dev
 	$(PROOF) --kinds kill,ENOSPC,EIO --pairs 40
 
 proof-one: dev
 	$(PROOF) --only $(RUN)
+
+# SEEDS=7411 makes one run once more; WORDS=--trace says what happened in it.
+SIMULATION := PYTHONPATH=tests $(BIN)/python -m simulation
+SEEDS ?= kept,0-299
+simulate: dev
+	$(SIMULATION) --seeds $(SEEDS) $(WORDS)
 
 check: dev
 	$(BIN)/ruff check .

@@ -13,7 +13,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulation.seeds import Found
 
 
 def main() -> int:
@@ -31,14 +36,10 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from simulation.seeds import run_seed  # with all of reelbatch
-
     began, failed, faults, seconds = time.monotonic(), [], Counter[str](), 0.0
     done = 0
-    for seed in _seeds(options.seeds):
-        if options.minutes and time.monotonic() - began > 60 * options.minutes:
-            break
-        found = run_seed(seed)
+    for found in _found(_seeds(options.seeds), options.processes):
+        seed = found.seed
         done += 1
         if not done % 100:
             print(f"{done:,} seeds, the last one {seed}", file=sys.stderr, flush=True)
@@ -52,6 +53,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"    again: make simulate SEEDS={seed}", flush=True)
             if options.first:
                 break
+        if options.minutes and time.monotonic() - began > 60 * options.minutes:
+            break
     took = time.monotonic() - began
     print(
         f"simulation: {done:,} seeds, {len(failed)} failed, {sum(faults.values()):,} faults of {len(faults)} kinds, "
@@ -61,6 +64,17 @@ def _run(options: argparse.Namespace) -> int:
         print("\n".join(f"{number:>9,} {name}" for name, number in faults.most_common()))
     sys.stdout.flush()
     return 1 if failed else 0
+
+
+def _found(seeds: Iterator[int], processes: int) -> Iterator[Found]:
+    """What each seed came to, in their order."""
+    from simulation.seeds import run_seed  # with all of reelbatch
+
+    if processes == 1:
+        yield from map(run_seed, seeds)
+        return
+    with get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(run_seed, seeds)
 
 
 def _seeds(stated: str) -> Iterator[int]:
@@ -80,7 +94,8 @@ def _kept() -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seeds", default="kept,0-299", help="numbers, ranges, `kept`, with commas")
-    parser.add_argument("--minutes", type=float, default=0, help="begin no further seed after so many")
+    parser.add_argument("--processes", type=int, default=1, help="so many seeds at once")
+    parser.add_argument("--minutes", type=float, default=0, help="end after so many")
     parser.add_argument("--trace", action="store_true", help="say what happened in each seed, second by second")
     parser.add_argument("--first", action="store_true", help="end with the first seed in which something is wrong")
     parser.add_argument("--faults", action="store_true", help="count them by kind")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from simulation.books import Books
 
 ADDRESS = "http://127.0.0.1:9"
 KEY = "simulated"
+_SUCCESS = 200
 
 
 class Answer(NamedTuple):
@@ -19,6 +21,11 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_id(self) -> bool:
+        """Whether it is a success that names a video."""
+        return self.status == _SUCCESS and b'"id": "v' in self.body
 
     def written(self) -> bytes:
         """As it goes over the line."""
@@ -65,6 +72,7 @@ class Api:
     creates_each_s: float | None = None
     rejects: str = "refused"
     knows_key: bool = True
+    on_image: Callable[[str], None] = lambda _: None
     seen: dict[str, int] = field(default_factory=dict)
     _created_at: list[float] = field(default_factory=list)
 
@@ -132,6 +140,7 @@ class Api:
         if self.rejects in str(body["prompt"]):
             return _refusal(422, "unprocessable_entity", "style.prompt: not allowed")
         image = str(body["image"])
+        self.on_image(image)
         if image.startswith("api-assets/") and not self.books.has_upload(image):
             return self._count("upload gone", _refusal(404, "not_found", "assets.image_file_path: no such file"))
         if self.books.price(body) > self.books.left:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from simulation.books import Books, Charge
-from simulation.machines import EPOCH
+from simulation.machines import EPOCH, Process
 from simulation.plan import Plan
 
 Row = Mapping[str, Any]
 _ENDS = {"complete", "error", "canceled"}
 _DAY_S = 86_400
+_SIX_DAYS_S = 6 * _DAY_S
+_ON_THE_WAY_S = 240
 _HELD_SQL = "video_id IS NULL AND (outcome IS NULL OR outcome = 'in_doubt')"
 
 
@@ -43,6 +45,36 @@ class Watch:
         cap = self.plan.settings.get("max_credits")
         if cap is not None and self.books.net > cap:
             self.wrong.append(f"at {charge.at:.0f} s the books say {self.books.net}, above the cap of {cap}")
+
+        self._look_at_window()
+
+    def _look_at_window(self) -> None:
+        """Videos that the table knows of, or whose creates are under way; of those in doubt it can't know."""
+        limit = self.plan.settings.get("render_window")
+        if limit is None:
+            return
+        known = {
+            token
+            for (token,) in self._ask("SELECT token FROM attempts WHERE video_id IS NOT NULL OR outcome IS NULL")
+        }
+        now = self.books.now()
+        rendering = [each for each in self.books.charges.values() if each.ends_at > now and each.token in known]
+        if len(rendering) > limit:
+            self.wrong.append(f"at {now:.0f} s {len(rendering)} videos are unfinished, and the window is {limit}")
+
+    def named(self, image: str) -> None:
+        """A create names an image."""
+        uploaded_at = self.books.uploads.get(image)
+        if uploaded_at is not None and self.books.now() - uploaded_at > _SIX_DAYS_S + _ON_THE_WAY_S:
+            self.wrong.append(f"at {self.books.now():.0f} s a create names {image}, which is older than six days")
+
+    def ended(self, process: Process) -> None:
+        """It was not killed: each success that came to it is in the table, or in a file beside it."""
+        for token in process.acknowledged:
+            found = self._ask("SELECT video_id FROM attempts WHERE token = ?", token)
+            created = [each.video_id for each in self.books.charges.values() if each.token == token]
+            if found != [(each,) for each in created] and not list(self.table.parent.glob("*rescue*")):
+                self.wrong.append(f"{token}: {created} was answered, and the table says {found}")
 
     def _ask(self, question: str, *values: Any) -> list[Any]:
         if self._connection is None:

@@ -55,6 +55,8 @@ class Process(real.Machine):
         self.ended: asyncio.Future[str] | None = None
         self.interrupt: Callable[[], None] | None = None
         self.ledgers: list[Any] = []
+        self.acknowledged: list[str] = []
+        """Marks of creates whose successes came to it as a whole."""
         host.processes[self.pid] = self
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 
 from simulation.api import Answer, Api, Asked
 from simulation.loop import VirtualLoop
+from simulation.machines import process_of
 
 _APART = 1e-6
 _MARK = re.compile(rb"rb_[0-9a-f]{20}")
@@ -174,7 +175,7 @@ class Connection(asyncio.Transport):
             self._send(written[: network.chance.randrange(1, len(written))])
             self._break_off()
         else:
-            self._send_whole(answer)
+            self._send_whole(answer, asked)
 
     def _whole(self) -> Asked | None:
         head, found, rest = bytes(self._inbox).partition(b"\r\n\r\n")
@@ -189,13 +190,13 @@ class Connection(asyncio.Transport):
         method, path, _ = first.split(" ")
         return Asked(method, path, rest[:length])
 
-    def _send_whole(self, answer: Answer) -> None:
+    def _send_whole(self, answer: Answer, asked: Asked) -> None:
         written, chance = answer.written(), self._network.chance
         if chance.random() < 0.1:
             cut = chance.randrange(1, len(written))
             self._send(written[:cut])
             written = written[cut:]
-        self._send(written)
+        self._send(written, asked if asked.is_create and answer.has_id else None)
         if chance.random() < 0.1:  # the server keeps no connection for ever, and may close it just then
             self._back_at += chance.choice((0.0, 0.5, 4.0))
             self._hang_up()
@@ -205,9 +206,9 @@ class Connection(asyncio.Transport):
         if self._network.chance.random() < 0.6:
             self._hang_up()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, whole_answer_to: Asked | None = None) -> None:
         self._back_at = self._after(self._back_at)
-        self._loop.call_at(self._back_at, self._receive, data, context=self._context)
+        self._loop.call_at(self._back_at, self._receive, data, whole_answer_to, context=self._context)
 
     def _hang_up(self) -> None:
         self._deaf = True
@@ -220,9 +221,12 @@ class Connection(asyncio.Transport):
         if self._news in self._network.files:
             os.eventfd_write(self._news, 1)
 
-    def _receive(self, data: bytes) -> None:
-        if not self._closing:
-            self._protocol.data_received(data)
+    def _receive(self, data: bytes, whole_answer_to: Asked | None) -> None:
+        if self._closing:
+            return
+        self._protocol.data_received(data)
+        if whole_answer_to is not None and (process := process_of(self._context)) is not None:
+            process.acknowledged += [mark.decode() for mark in _MARK.findall(whole_answer_to.body)]
 
     def _receive_end(self) -> None:
         if not self._closing:

@@ -53,6 +53,7 @@ class World:
         self.watch = Watch(self.table, self.books, plan)
         self.events = Events(self)
         self.books.on_charge = self._charged
+        self.api.on_image = self.watch.named
         self.said: list[str] = []
         self.crashed: list[str] = []
         self.calm = False
@@ -68,7 +69,7 @@ class World:
         context.run(listening.set, _Listener(process))
         process.main = self.loop.create_task(self._main(process, command), context=context)
         process.context = context
-        process.main.add_done_callback(lambda _: process.end("ended"))
+        process.main.add_done_callback(lambda _: self._ended(process))
         return process
 
     async def _main(self, process: Process, command: Command) -> None:
@@ -85,6 +86,11 @@ class World:
         except Exception as error:
             self.crashed.append(f"{process.kind}: {type(error).__name__}: {error}")
             logging.getLogger("simulation").info("crash", exc_info=True)
+
+    def _ended(self, process: Process) -> None:
+        if not process.is_dead:
+            self.watch.ended(process)
+        process.end("ended")
 
     def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What no one waits for may not fail, but by the end of its process."""
