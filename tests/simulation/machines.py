@@ -125,6 +125,7 @@ class Failures:
     kills_left: int = 0
     stops_left: int = 0
     stop_rate: float = 0.02
+    stops_at: frozenset[str] = frozenset()  # names of points; none: any
     on_stop: Callable[[Process, float], None] = lambda _, __: None
     seen: dict[str, int] = field(default_factory=dict)
 
@@ -138,7 +139,9 @@ class Failures:
 
     def stops(self, process: Process, name: str) -> None:
         """Here `process` may stand still for a while: with an intent on the disk, say, and its request unsent."""
-        if self.over or not self.stops_left or self.chance.random() >= self.stop_rate:
+        if self.over or not self.stops_left or (self.stops_at and name not in self.stops_at):
+            return
+        if self.chance.random() >= self.stop_rate:
             return
         self.stops_left -= 1
         self.count(f"stop at {name}")

@@ -67,6 +67,8 @@ class Plan:
     kills: int = 0
     disk_rate: float = 0.0
     stops: int = 0  # of a process, at points that it passes
+    stop_rate: float = 0.02
+    stops_at: frozenset[str] = frozenset()
     reruns: bool = False
     regenerates: bool = False
     price_change: float | None = None
@@ -105,6 +107,11 @@ class Plan:
         if r.random() < 0.15:
             made.disk_rate = r.choice((0.005, 0.03))
         made.events = _events(r, made)
+        match seed % 4:
+            case 1:
+                _outlive(r, made)
+            case 2:
+                _be_short_of_money(r, made)
         return made
 
     @classmethod
@@ -128,6 +135,25 @@ class Plan:
             fates=Fates(),
             faulty_s=300.0,
         )
+
+
+def _outlive(r: Random, plan: Plan) -> None:
+    """Workers stand still for longer than their lease, others take over, and a person decides meanwhile."""
+    plan.hosts, plan.workers, plan.with_clerk, plan.with_settler = 2, r.choice((2, 3)), True, False
+    plan.stops, plan.stop_rate, plan.kills, plan.disk_rate = 4, 0.3, 0, 0.0
+    plan.stops_at = frozenset({"table.intents.write", "create.answered", "connection.sent", "answer.recorded"})
+    plan.lines, plan.faulty_s = plan.lines[:3], 600.0
+    plan.settings |= {"lease_s": 12, "doubt_min_age_s": 20, "doubts_in_a_row": 5, "concurrency": r.choice((1, 4))}
+    plan.settings.pop("render_window", None)
+    plan.events = [event for event in plan.events if event.what in {"price", "top-up"}]
+
+
+def _be_short_of_money(r: Random, plan: Plan) -> None:
+    """Two or three workers at once, and less than all rows cost."""
+    whole = sum(line.credits for line in plan.lines)
+    plan.workers = r.choice((2, 3))
+    plan.settings |= {"concurrency": r.choice((2, 4)), "max_credits": r.randint(whole // 3, whole)}
+    plan.creates_each_s = None
 
 
 def _manifest(r: Random) -> list[Line]:

@@ -45,7 +45,8 @@ class World:
         self.loop.connect = self.network.connect
         self.loop.set_exception_handler(self._unhandled)
         self.failures = Failures(self.chance, plan.kill_rate, plan.disk_rate, kills_left=plan.kills)
-        self.failures.stops_left = plan.stops
+        self.failures.stops_left, self.failures.stop_rate = plan.stops, plan.stop_rate
+        self.failures.stops_at = plan.stops_at
         self.failures.on_stop = self._stand_still
         self.hosts = [Host(f"host{number}", self.loop.time) for number in range(plan.hosts)]
         self.settings = self._settings()
