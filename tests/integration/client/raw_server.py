@@ -46,7 +46,7 @@ class RawServer:
             self.changed.notify_all()
 
     async def until_open(self, number: int) -> None:
-        """Wait until so many connections are open; fail after twenty seconds."""
+        """Wait until that many connections are open; fail after twenty seconds."""
         async with asyncio.timeout(20), self.changed:
             await self.changed.wait_for(lambda: self.open == number)
 
