@@ -100,7 +100,8 @@ _HALTED = {
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
     ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
     ExitReason.SAME_FAILURE: (
-        "Row after row failed in the same way, so the run was stopped. Fix the cause, then run the same command again."
+        "Row after row failed in the same way, so the run was stopped. "
+        "Fix the cause, then run the same command again."
     ),
     ExitReason.DOUBTS: (
         "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
