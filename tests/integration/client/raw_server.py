@@ -134,7 +134,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 @cache
 def packed(start: bytes = b"") -> bytes:
-    """A gzip file of two hundred kilobytes that unpacks to `start` and two hundred megabytes; made where it is used."""
+    """A gzip file of 200 kB that unpacks to `start` and 200 MB; made where it is used."""
     return gzip.compress(start + bytes(200 << 20), 9)
 
 
