@@ -22,7 +22,7 @@ _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Process(NamedTuple):
-    """A process as others can look it up: its number, and when it started, in seconds by a clock that nobody sets."""
+    """A process as others can look it up: its number, and when it started, in seconds by a clock that no one sets."""
 
     pid: int
     started: float
@@ -36,7 +36,7 @@ class Machine:
         return time.time()
 
     def monotonic_s(self) -> float:
-        """Seconds of a clock that nobody sets."""
+        """Seconds of a clock that no one sets."""
         return time.monotonic()
 
     def awake_or_asleep_s(self) -> float | None:
@@ -77,7 +77,7 @@ def utc_now() -> datetime:
 
 
 def monotonic_s() -> float:
-    """Seconds of a clock that nobody sets."""
+    """Seconds of a clock that no one sets."""
     return machine.get().monotonic_s()
 
 
@@ -97,7 +97,7 @@ def _name() -> str:
 def _started(process: psutil.Process) -> float:
     """When it started.
 
-    On Linux psutil adds the start to the time of boot, which moves when somebody sets the clock; what the kernel
+    On Linux psutil adds the start to the time of boot, which moves when someone sets the clock; what the kernel
     keeps does not. Elsewhere the kernel keeps the time of day.
     """
     with suppress(FileNotFoundError):

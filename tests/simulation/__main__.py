@@ -94,8 +94,8 @@ def _kept() -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seeds", default="kept,0-299", help="numbers, ranges, `kept`, with commas")
-    parser.add_argument("--processes", type=int, default=1, help="so many seeds at once")
-    parser.add_argument("--minutes", type=float, default=0, help="end after so many")
+    parser.add_argument("--processes", type=int, default=1, help="number of seeds at once")
+    parser.add_argument("--minutes", type=float, default=0, help="end after this number of them")
     parser.add_argument("--trace", action="store_true", help="say what happened in each seed, second by second")
     parser.add_argument("--first", action="store_true", help="end with the first seed in which something is wrong")
     parser.add_argument("--faults", action="store_true", help="count them by kind")
@@ -104,4 +104,4 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     code = main()
-    os._exit(code)  # what dead processes left is not collected: it has nobody to complain to
+    os._exit(code)  # what dead processes left is not collected: no one would read its complaints

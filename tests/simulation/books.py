@@ -64,7 +64,7 @@ class Fates:
     error: float = 0.0
     canceled: float = 0.0
     unrefunded: float = 0.0
-    odd: float = 0.0  # of states that nobody knows, for a while
+    odd: float = 0.0  # of states that no one knows, for a while
     cheaper: float = 0.0  # settled below what was charged at first
 
 

@@ -46,7 +46,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def shift(self, seconds: float) -> None:
-        """So many seconds go by in which nothing runs; what was due in them is due now."""
+        """That many seconds go by in which nothing runs; what was due in them is due now."""
         self._now += seconds
 
     def resume(self, process: Process) -> None:
@@ -100,7 +100,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_as_thread(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             result = func(*args)
-        except Exception as error:  # noqa: BLE001 - it is for whoever waits
+        except Exception as error:  # noqa: BLE001 - it is for the one who waits
             self.call_later(self._moment(), _fail, future, error)
         else:
             self.call_later(self._moment(), _succeed, future, result)

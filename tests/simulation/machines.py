@@ -177,6 +177,6 @@ class Points:
 
 
 def process_of(context: Context) -> Process | None:
-    """The simulated process that a callback belongs to; None: it is nobody's, as those of the network."""
+    """The simulated process that a callback belongs to; None: it belongs to none, as those of the network."""
     found = context.get(machine)
     return found if isinstance(found, Process) else None

@@ -17,7 +17,7 @@ from simulation.machines import process_of
 
 _APART = 1e-6
 _MARK = re.compile(rb"rb_[0-9a-f]{20}")
-_NOBODY = Context()
+_NO_PROCESS = Context()
 """What the network and the API do, no process does: it goes on when they die."""
 
 
@@ -135,7 +135,7 @@ class Connection(asyncio.Transport):
             return
         self._network.carry(bytes(data), 1)
         self._there_at = self._after(self._there_at)
-        self._loop.call_at(self._there_at, self._arrive, bytes(data), context=_NOBODY)
+        self._loop.call_at(self._there_at, self._arrive, bytes(data), context=_NO_PROCESS)
 
     def abort(self) -> None:
         """Drop it. What has left still arrives."""
@@ -213,7 +213,7 @@ class Connection(asyncio.Transport):
     def _hang_up(self) -> None:
         self._deaf = True
         self._back_at = self._after(self._back_at)
-        self._loop.call_at(self._back_at, self._note_end, context=_NOBODY)
+        self._loop.call_at(self._back_at, self._note_end, context=_NO_PROCESS)
         self._loop.call_at(self._back_at + _APART, self._receive_end, context=self._context)
 
     def _note_end(self) -> None:

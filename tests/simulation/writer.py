@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, ClassVar
 
-from reelbatch.ledger.transactions import GroupWriter, Item, Result, Transactor, Work, _answer, _Waiting
+from reelbatch.ledger.transactions import Done, GroupWriter, Item, Result, Transactor, Work, _answer, _Waiting
 
 
 class SteppedWriter(GroupWriter):
-    """Commits what waits, a while after the first of it came; whoever waits is told a while after the commit.
+    """Commits what waits, a while after the first of it came; those who wait are told a while after the commit.
 
-    Between the two a process may be killed: then the write took place, and nobody knows.
+    Between the two a process may be killed: then the write took place, and no one knows.
     """
 
     chance: ClassVar[Random] = Random(0)
     slowness_s: ClassVar[float] = 0.003
 
-    def __init__(self, transactor: Transactor) -> None:
+    def __init__(self, transactor: Transactor, on_commit: Callable[[Iterator[Done]], None]) -> None:
         self._transactor = transactor
+        self._on_commit = on_commit
         self._queue: list[_Waiting] = []  # type: ignore[assignment]
         self._is_due = False
 
@@ -36,9 +38,12 @@ class SteppedWriter(GroupWriter):
 
     def close(self) -> None:
         """Commit what is waiting."""
-        group = self._taken()
-        if group:
-            self._commit(group)
+        if group := self._taken():
+            self._commit_all(group)
+
+    def _commit_all(self, group: list[Any]) -> None:
+        self._commit(group)
+        self._on_commit((each.work, each.item, each.result) for each in group if each.error is None)
 
     def _taken(self) -> list[Any]:
         queue: Any = self._queue
@@ -49,7 +54,7 @@ class SteppedWriter(GroupWriter):
         self._is_due = False
         if not (group := self._taken()):
             return
-        self._commit(group)
+        self._commit_all(group)
         asyncio.get_running_loop().call_later(self._moment(), _answer, group)
 
     def _moment(self) -> float:
