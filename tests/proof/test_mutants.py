@@ -8,7 +8,7 @@ import mutation
 import pytest
 
 MUTANTS = mutation.mutants()
-GUARDS = 13
+GUARDS = 14
 
 
 def test_no_guard_is_missing() -> None:
