@@ -1,0 +1,71 @@
+"""How many videos are unfinished, told to the window at once: a place that comes free is not empty for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reelbatch.client import Client
+from reelbatch.domain import RunId
+from reelbatch.ledger import Ledger, accounts
+from reelbatch.pipeline.settle import settle_options
+from reelbatch.settings import Settings, api_of
+from reelbatch.settle import Settler
+from reelbatch.submit import RenderWindow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_AT_LEAST_EVERY_S = 2.0
+
+
+async def keep_count(ledger: Ledger, client: Client, settings: Settings, counted: tuple[RenderWindow, RunId]) -> None:
+    """Settle what is finished while a run sends, and tell its window of all videos that are not.
+
+    Until the window is stopped, or this is cancelled.
+    """
+    following = asyncio.create_task(_follow(ledger, client, settings))
+    window, run_id = counted
+    every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
+    count = partial(accounts.occupied, api=api_of(settings.base_url), besides=run_id)
+    try:
+        while not window.stopped:
+            # Whatever fails here is tried again; the run itself notices what is wrong for good.
+            with suppress(Exception):
+                await _count(ledger, count, window, every_s)
+            await asyncio.sleep(0 if window.stopped else every_s)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def _follow(ledger: Ledger, client: Client, settings: Settings) -> None:
+    """Look at the videos of this API; where there is none left to follow, begin again with the next ones."""
+    options = replace(
+        settle_options(settings, None), api=api_of(settings.base_url), downloads=None, timeout_s=None, tells=False
+    )
+    while True:
+        with suppress(Exception):
+            await Settler(ledger, client, options).run()
+        await asyncio.sleep(min(settings.poll_interval_s, _AT_LEAST_EVERY_S))
+
+
+async def _count(
+    ledger: Ledger, count: Callable[[Connection], int], window: RenderWindow, at_least_every_s: float
+) -> None:
+    """Count after each change of the table while a create waits for its place, and now and then."""
+    clock = asyncio.get_running_loop().time
+    with ledger.watching() as table:
+        while not window.stopped:
+            until, known = clock() + at_least_every_s, window.videos
+            window.count(await asyncio.to_thread(ledger.read, count))
+            await asyncio.sleep(table.pace_s)
+            while clock() < until and not window.stopped:
+                # A video that came in while the table was read may have been counted twice.
+                if window.has_waiting and (window.videos != known or table.changed()):
+                    break
+                await asyncio.sleep(table.pace_s)
