@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -48,10 +48,10 @@ def times_by_class(connection: Connection, names: Sequence[Batch]) -> dict[Rende
     return dict(seen)
 
 
-def ends(connection: Connection, tokens: Collection[Token]) -> dict[Token, Any]:
+def ends(connection: Connection, tokens: Collection[Token]) -> dict[Token, datetime]:
     """When those of the videos with these tokens were seen to have ended that have ended by now."""
     query = select(_g.token, _g.settled_at).where(_g.token.in_(tokens), _g.settled_at.is_not(None))
-    return dict(connection.execute(query).tuples())
+    return {token: at for token, at in connection.execute(query)}  # noqa: C416 - a result has keys(), so dict() fails
 
 
 def _seen(connection: Connection, names: Select[Any], *columns: Any) -> Iterator[tuple[Any, ...]]:

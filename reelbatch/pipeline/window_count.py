@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reelbatch.client import Client
 from reelbatch.domain import RunId
+from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger, accounts
 from reelbatch.pipeline.settle import settle_options
 from reelbatch.settings import Settings, api_of
@@ -20,6 +22,7 @@ from reelbatch.submit import RenderWindow
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_log = logging.getLogger("reelbatch")
 _AT_LEAST_EVERY_S = 2.0
 
 
@@ -34,8 +37,7 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, counted
     count = partial(accounts.occupied, api=api_of(settings.base_url), besides=run_id)
     try:
         while not window.stopped:
-            # Whatever fails here is tried again; the run itself notices what is wrong for good.
-            with suppress(Exception):
+            with _tried_again():
                 await _count(ledger, count, window, every_s)
             await asyncio.sleep(0 if window.stopped else every_s)
     finally:
@@ -43,13 +45,23 @@ async def keep_count(ledger: Ledger, client: Client, settings: Settings, counted
         await asyncio.gather(following, return_exceptions=True)
 
 
+@contextmanager
+def _tried_again() -> Iterator[None]:
+    """Whatever fails here is tried again; the run itself notices what is wrong for good."""
+    try:
+        yield
+    except ReelbatchError:
+        pass
+    except Exception:  # noqa: BLE001 - of the looks alone; the run goes on without them
+        _log.warning("Videos are not followed for a moment.", exc_info=True)
+
+
 async def _follow(ledger: Ledger, client: Client, settings: Settings) -> None:
-    """Look at the videos of this API; where there is none left to follow, begin again with the next ones."""
-    options = replace(
-        settle_options(settings, None), api=api_of(settings.base_url), downloads=None, timeout_s=None, tells=False
-    )
+    """Look at the videos of this API, on and on; where that fails, begin again."""
+    told = settle_options(settings, None)
+    options = replace(told, api=api_of(settings.base_url), downloads=None, timeout_s=None, tells=False, endless=True)
     while True:
-        with suppress(Exception):
+        with _tried_again():
             await Settler(ledger, client, options).run()
         await asyncio.sleep(min(settings.poll_interval_s, _AT_LEAST_EVERY_S))
 

@@ -153,9 +153,10 @@ class DueRowQueue:
         now = utc_now()
         await self._learn()
         time = await self._read(lambda connection: due.next_due(connection, names, others, now))
-        if time is None:
+        if time is None and not self._options.endless:
             return None
-        self._quiet_until = min(time, now + timedelta(seconds=self._times.soonest_s))
+        latest = now + timedelta(seconds=self._times.soonest_s)
+        self._quiet_until = latest if time is None else min(time, latest)
         return max(_SHORTEST_REST_S, (self._quiet_until - now).total_seconds())
 
     async def _learn(self) -> None:

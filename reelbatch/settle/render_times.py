@@ -120,7 +120,7 @@ class RenderTimes:
         if row.submitted_at is not None:
             age_s = (at - row.submitted_at).total_seconds()
             plan = self._plans.get(row.render_class)
-            self._learn(row.render_class, age_s if plan is None else plan.learned(age_s))
+            self._learn(row.render_class, age_s - self._interval_s if plan is None else plan.learned(age_s))
 
     def ended(self, ends: Mapping[Token, datetime]) -> None:
         """Something else saw these of the videos followed end."""
