@@ -46,7 +46,7 @@ class LookPlan:
         finest = interval_s / _FINEST
         first = max(0.0, low - finest)
         looks = max(1, int(first / interval_s / _SPENT))
-        step = min(interval_s, max(finest, (middle - first) / looks))
+        step = min(interval_s, max(finest, (middle + finest - first) / looks))
         return cls(first, step, first + looks * step, interval_s)
 
     @property
@@ -66,7 +66,7 @@ class LookPlan:
         Where that was the first look for a while, it ended some time before: so looks come ever earlier, until they
         find videos that still render.
         """
-        if age_s <= self.first_s + self.step_s:
+        if age_s <= self.first_s + self.step_s / 2:
             return max(0.0, age_s - self.interval_s)
         return age_s - (self.step_s if age_s <= self.often_until_s + self.step_s else self.interval_s) / 2
 
