@@ -142,7 +142,7 @@ class Ledger:
             yield connection
 
     def watching(self) -> AbstractContextManager[ChangeWatch]:
-        """A watch that sees at once when something may have changed, whoever changed it."""
+        """A watch that sees at once when this process or another one may have changed something."""
         return watching(self._engine)
 
     def change(self, work: Callable[[Connection], Answer]) -> Answer:

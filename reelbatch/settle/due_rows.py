@@ -97,7 +97,8 @@ class DueRowQueue:
             again=now + self._interval,
             again_long=now + 2 * self._interval,
             latest=now + max(2 * LONGEST_GAP * self._interval, timedelta(seconds=LONGEST_WAIT_S)),
-            look=partial(look, self._times.plans),
+            # One pass by itself asks about all that is due: perhaps none comes after it for hours.
+            look=partial(look, self._times.plans if self._options.wait else {}),
         )
         self._batches.append(self._batches.pop(0))  # each batch is first in its turn
         return await write(self._ledger, due.take_due, item)

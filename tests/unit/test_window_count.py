@@ -1,4 +1,4 @@
-"""The render window is told of a free place by the results table, whoever wrote it there."""
+"""The render window learns of a free place from the results table, also where another process wrote it."""
 
 from __future__ import annotations
 
