@@ -179,7 +179,8 @@ class DueRowQueue:
         for batch in found:
             if batch not in known:
                 await write(self._ledger, due.schedule, (batch, utc_now()))
-                if options.wait:  # the one who sits there and waits is told how they stand now
+                # The one who sits there and waits is told how they stand now.
+                if options.wait and not options.endless:
                     await write(self._ledger, due.recall, (batch, utc_now()))
                 self._batches.append(batch)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from test_settler_polling import COMPLETE, FakeApi, client_of
-from test_settler_table import complete, settle, submit
+from test_settler_table import complete, settle, submit, video_of
 
-from reelbatch.domain import RunId
-from reelbatch.ledger import Ledger
+from reelbatch.domain import Batch, RunId
+from reelbatch.ledger import Ledger, due, utc_now
+from reelbatch.ledger.due import Postponement
 from reelbatch.pipeline.window_count import keep_count
 from reelbatch.settings import Settings
 from reelbatch.submit import RenderWindow
@@ -59,14 +61,20 @@ async def test_a_webhook_event_frees_a_place_while_the_api_is_silent(url: str) -
 
 
 async def test_videos_that_come_after_a_pause_are_looked_at(url: str) -> None:
-    """Nothing renders for a moment: the looks beside a run go on all the same, until the window is stopped."""
+    """Nothing renders for a moment: the looks beside a run go on all the same, until the window is stopped.
+
+    A video that is not waited for any more is left to `settle`.
+    """
     with Ledger(url) as ledger:
+        (given_up,) = submit(ledger, "odd", batch=Batch("odd"))
+        later, before = utc_now() + timedelta(minutes=1), utc_now() - timedelta(minutes=1)
+        ledger.change(lambda it: due.postpone(it, [Postponement(given_up, later, "odd", "odd", before)]))
         api, window = FakeApi(COMPLETE), RenderWindow(1)
         async with client_of(api) as client:
             counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), (window, RUN)))
             for key in "ab":
-                await asyncio.to_thread(submit, ledger, key, batch=key)
+                await asyncio.to_thread(submit, ledger, key, batch=Batch(key))
                 await asyncio.wait_for(api.held.acquire(), 30)
             window.stop()
             await asyncio.wait_for(counting, 30)
-    assert len(api.asked) == 2
+    assert api.asked == [video_of(key, Batch(key)) for key in "ab"]
