@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from reelbatch.ledger.engine import is_postgres, mapped_errors
 
-_SQLITE_S, _POSTGRES_S = 0.005, 0.1
+_SQLITE_S, _POSTGRES_S = 0.01, 0.1
 
 
 class ChangeWatch:
