@@ -144,7 +144,7 @@ def _line(who: str, runs: list[dict[str, float] | None]) -> dict[str, Any]:
 
 
 def _figures(short: list[dict[str, Any]], real: list[dict[str, Any]]) -> list[Figure]:
-    found = {line["who"]: line for line in short}
+    found, proportions = ({line["who"]: line for line in lines} for lines in (short, real))
     hourly = [plain(f"videos an hour, {line['who']}", line["videos/h"], "videos/h") for line in real]
     third = (found[_SDK]["questions"] or 0.0) / 3
     note = "a third of the SDK's"
@@ -153,5 +153,7 @@ def _figures(short: list[dict[str, Any]], real: list[dict[str, Any]]) -> list[Fi
         at_least("window in use, webhooks", found[_EVENTS]["in use"], 0.995, "share"),
         at_most("questions for each video, polls", found[_POLLS]["questions"], third, "questions", note),
         at_most("questions for each video, webhooks", found[_EVENTS]["questions"], third, "questions", note),
+        at_least("window in use, polls, real proportions", proportions[_POLLS]["in use"], 0.98, "share"),
+        at_least("window in use, webhooks, real proportions", proportions[_EVENTS]["in use"], 0.995, "share"),
         *hourly,
     ]
