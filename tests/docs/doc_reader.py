@@ -31,6 +31,8 @@ _FILLED = {
     "REELBATCH_WEBHOOK_SECRET": "whsec-of-the-reader",
 }
 """What a page writes as `…`, since it is the reader's own."""
+_SWIFT = '{"render_video": false}'
+"""Drawing videos takes more time than all that the pages are about."""
 _PORT = re.compile(r"(?<=[ :'])(8\d{3})\b")
 _BOOKS = """#!/bin/sh
 exec {python} -IS -c '
@@ -147,7 +149,7 @@ def _environment(folder: Path, program: Path, sandbox: RunningSandbox) -> dict[s
     path = [str(program), str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep)]
     kept = {name: os.environ[name] for name in ("SSL_CERT_FILE", "TMPDIR") if name in os.environ}
     ours = {"REELBATCH_BASE_URL": sandbox.url, "MAGIC_HOUR_API_KEY": sandbox.key}
-    ours["REELBATCH_WEBHOOK_SECRET"] = _FILLED["REELBATCH_WEBHOOK_SECRET"]
+    ours |= {"REELBATCH_WEBHOOK_SECRET": _FILLED["REELBATCH_WEBHOOK_SECRET"], "REELBATCH_SANDBOX": _SWIFT}
     return {**kept, **ours, "PATH": os.pathsep.join(path), "HOME": str(folder), "COLUMNS": "160", "LC_ALL": "C.UTF-8"}
 
 
