@@ -34,16 +34,17 @@ _FILLED = {
 _SWIFT = '{"render_video": false}'
 """Drawing videos takes more time than all that the pages are about."""
 _PORT = re.compile(r"(?<=[ :'])(8\d{3})\b")
-_BOOKS = """#!/bin/sh
+_SANDBOX = """#!/bin/sh
 exec {python} -IS -c '
 import json, os, sys, urllib.request
+url = os.environ["REELBATCH_BASE_URL"] + "/sandbox/" + sys.argv[1]
 local = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
-with local.open(os.environ["REELBATCH_BASE_URL"] + "/sandbox/" + sys.argv[1], *map(str.encode, sys.argv[3:])) as answer:
-    books = json.load(answer)
-print([charge["video_id"] for charge in books["charges"] if charge["row"] == sys.argv[2]][-1] if "charges" in books else "")
+with local.open(url, *map(str.encode, sys.argv[3:])) as answer:
+    charges = json.load(answer).get("charges", [])
+print(*[charge["video_id"] for charge in charges if charge["row"] == sys.argv[2]][-1:])
 ' "$@"
 """
-"""`sandbox books NAME` prints the id of the last video of this name; `sandbox faults - JSON` sets the faults of the API."""
+"""`sandbox books NAME` prints the id of the last video of this name, `sandbox faults - JSON` sets faults."""
 _MAKE = """#!/bin/sh
 exec {make} --no-print-directory -o install BIN={program} "$@"
 """
@@ -143,7 +144,7 @@ def sessions(language: str, body: str) -> Iterator[tuple[str, str]]:
 
 
 def _environment(folder: Path, program: Path, sandbox: RunningSandbox) -> dict[str, str]:
-    for name, text in {"sandbox": _BOOKS, "make": _MAKE}.items():
+    for name, text in {"sandbox": _SANDBOX, "make": _MAKE}.items():
         (program / name).write_text(text.format(python=sys.executable, make=shutil.which("make"), program=program))
         (program / name).chmod(0o700)
     path = [str(program), str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep)]

@@ -1,7 +1,7 @@
-"""A shell in which a page's commands are typed. `reelbatch` is the real program, forked from a process that has imported it.
+"""A shell in which a page's commands are typed. `reelbatch` there is the real program.
 
-A start of Python takes longer than most of what the pages show. The program is taken as a wheel has it: without flows, so without
-the seconds of a Prefect server.
+A start of Python takes longer than most of what the pages show, so each command is forked from a process that
+has imported everything. The program is taken as a wheel has it: without flows, so without a Prefect server.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_blocks import BESIDE, PAGES, ROOT, Block, blocks_of, spans_of
-from doc_parsers import problems
 from doc_reader import FILES, RUN, SHELL, Reader, sessions
 from doc_shell import warm_program
+from typed import problems
 
 from reelbatch.model_table import load_models
 from reelbatch.sandbox import RunningSandbox, start

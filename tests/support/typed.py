@@ -8,14 +8,15 @@ import shlex
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
-from doc_blocks import ROOT
 
 from reelbatch.cli.app import app
 
+ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "cd", "createdb", "createuser", "curl", "head", "less", "openssl", "printf", "pre-commit", "sed", "py-spy", "uv",
 }  # fmt: skip
@@ -105,29 +106,23 @@ def _make(arguments: list[str]) -> str:
 
 
 def _pip(arguments: list[str]) -> str:
-    ours = set(
-        tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    )
-    asked = re.findall(r"reelbatch\[([\w,]+)\]", " ".join(arguments))
-    return ", ".join(name for names in asked for name in names.split(",") if name not in ours)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = re.findall(r"\[([\w,]+)\]", " ".join(word for word in arguments if word.startswith(("reelbatch", "."))))
+    extras = [name for names in asked for name in names.split(",")]
+    return ", ".join(name for name in extras if name not in project["optional-dependencies"])
 
 
 def _python(arguments: list[str]) -> str:
-    if arguments[:1] == ["-c"]:
-        compile(arguments[1], "-c", "exec")
+    how, what = arguments[0], arguments[-1] if len(arguments) == 1 else arguments[1]
+    if how == "-c":
+        compile(what, "-c", "exec")
         return ""
-    module = arguments[1] if arguments[:1] == ["-m"] else ""
-    if not module:
-        return "" if (ROOT / arguments[0]).exists() else f"no file {arguments[0]}"
-    if module == "pytest":
-        return ", ".join(
-            each for each in arguments if each.startswith("tests/") and not (ROOT / each.split("::")[0]).exists()
-        )
-    return (
-        ""
-        if (ROOT / module.replace(".", "/")).exists() or importlib.util.find_spec(module)
-        else f"no module {module}"
-    )
+    paths = [what.replace(".", "/")] if how == "-m" else [what]
+    if what == "pytest":
+        paths = [word.partition("::")[0] for word in arguments if word.startswith("tests/")]
+    elif how == "-m" and importlib.util.find_spec(what.partition(".")[0]):
+        return ""
+    return ", ".join(f"no {path}" for path in paths if not ((ROOT / path).exists() or (ROOT / f"{path}.py").exists()))
 
 
 def _docker(arguments: list[str]) -> str:
