@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+from uuid import uuid4
 
 from proof.wheel import as_from_a_wheel
 from waiting import wait_until
@@ -80,7 +81,7 @@ def warm_program(folder: Path) -> Iterator[Path]:
 
 def type_in(folder: Path, typed: str, env: Mapping[str, str]) -> Typed:
     """Type a block in `folder`; what it leaves in the background runs on."""
-    said = folder.parent / f"{folder.name}.said"
+    said = folder.parent / f"{uuid4().hex}.said"  # one for each: what runs on in the background goes on writing
     script = _SESSION.format(folder=folder, kept=folder.parent / f"{folder.name}.kept", typed=typed)
     with said.open("wb") as output:
         done = subprocess.run(
