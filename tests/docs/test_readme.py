@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doc_blocks import PAGES, ROOT, blocks_of
+from doc_blocks import PAGES, ROOT, blocks_of, spans_of
 
 from reelbatch.domain.states import TRANSITIONS, RowState
+from reelbatch.sandbox.controls import control_routes
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+_NO_SERVICE: Any = None  # the routes are only listed
 COLUMNS = ("charges", "rows_charged_twice", "rows_in_doubt", "credits_overpaid")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])")
 
@@ -84,6 +86,14 @@ def test_links_and_pictures_lead_somewhere(page: str) -> None:
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_addresses_of_the_sandbox_exist(page: str) -> None:
+    """Each that a page says to ask, with its method."""
+    routes = {(method, route.path) for route in control_routes(_NO_SERVICE) for method in route.methods or ()}
+    asked = [span.split() for span in spans_of(page) if re.match(r"(GET|POST) /\w*sandbox/", span)]
+    assert {(method, path.replace("/ID/", "/{id}/")) for method, path, *_ in asked} <= routes
 
 
 def test_the_sample_and_a_catalogue_of_every_night_are_two_batches() -> None:
