@@ -57,7 +57,8 @@ def run(bench: Bench) -> Found:
         found = list(threads.map(lambda who: attempt(lambda: _once(bench, who, real), who), _WHO))
     side_by_side = [_line(who, [one]) for who, one in zip(_WHO, found, strict=True)]
     show(str(real), side_by_side)
-    data = {"short": str(short), "by turns": lines, "real": str(real), "side by side": side_by_side}
+    data: dict[str, Any] = {"short": str(short), "by turns": lines, "real": str(real), "side by side": side_by_side}
+    data["videos/h at most"] = round(3600 * WINDOW / real.render_s, 1)
     return Found(_figures(lines, side_by_side), data)
 
 
