@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import accounts, claims, runs, staging
+from reelbatch.ledger.change_watch import ChangeWatch, watching
 from reelbatch.ledger.duplicate_filter import Repeats
 from reelbatch.ledger.engine import LEASE_S, is_unwritable, now, open_engine, reading, session, writing
 from reelbatch.ledger.migrations import prepare
@@ -142,6 +143,10 @@ class Ledger:
         """A connection for streaming reads."""
         with reading(self._engine) as connection:
             yield connection
+
+    def watching(self) -> AbstractContextManager[ChangeWatch]:
+        """A watch that sees at once when this process or another one may have changed something."""
+        return watching(self._engine)
 
     def change(self, work: Callable[[Connection], Answer]) -> Answer:
         """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
