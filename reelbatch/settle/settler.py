@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from reelbatch.client import Client, Video
-from reelbatch.domain import Batch
+from reelbatch.domain import Batch, VideoId
 from reelbatch.errors import ApiError, LedgerError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.due import Rendered, RowId
@@ -38,7 +38,7 @@ class Settler:
         self._due_rows = DueRowQueue(ledger, options, times)
         self._poller = Poller(ledger, client, self.stats, options, times)
         self._downloads: Downloads | None = None
-        self._at_work: dict[RowId, asyncio.Task[None]] = {}
+        self._at_work: dict[RowId | VideoId, asyncio.Task[None]] = {}
         self._ending = asyncio.Event()
         self._deadline: float | None = None
         self._crash: BaseException | None = None
@@ -130,29 +130,26 @@ class Settler:
             return False
         rows = [row for row in await self._due_rows.due(free) if row.id not in self._at_work]
         for row in rows:
-            self._start(row, self._look(row))
+            self._start(row.id, self._look(row))
         if len(rows) < free:
             again = await self._due_rows.unrefunded(free - len(rows))
-            rows += [row for row in again if self._start_idle(row, self._poller.look_for_refund)]
+            for (
+                row
+            ) in again:  # by its video: an earlier one of the same row may be at work, and this look be its last
+                self._start(row.video_id, self._poller.look_for_refund(row))
+            rows += again
         if len(rows) == free:
             return True
         for row, path in await self._due_rows.without_file(free - len(rows)):
             if row.id not in self._at_work:
-                self._start(row, self._download(row, None, path))
+                self._start(row.id, self._download(row, None, path))
                 rows.append(row)
         return bool(rows) or self._due_rows.searching
 
-    def _start_idle(self, row: Rendered, look: Callable[[Rendered], Awaitable[None]]) -> bool:
-        """Start it, unless another video of the row is at work; this one is looked at later again."""
-        if row.id in self._at_work:
-            return False
-        self._start(row, look(row))
-        return True
-
-    def _start(self, row: Rendered, work: Awaitable[None]) -> None:
+    def _start(self, what: RowId | VideoId, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(self._guarded(work))
-        self._at_work[row.id] = task
-        task.add_done_callback(lambda _: self._at_work.pop(row.id, None))
+        self._at_work[what] = task
+        task.add_done_callback(lambda _: self._at_work.pop(what, None))
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Whatever one row meets, the others go on; what concerns all of them ends the run."""

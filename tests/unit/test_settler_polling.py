@@ -315,6 +315,22 @@ async def test_the_refund_of_a_row_that_was_sent_again_is_seen(ledger: Ledger) -
     assert committed(ledger) == ESTIMATE
 
 
+async def test_the_refunds_of_two_videos_of_one_row_are_both_seen(ledger: Ledger) -> None:
+    """Each in its own look, also where both are the last: the one does not wait for the other, and get none."""
+    submit(ledger, "a")
+    again = update(generations).values(state="pending", video_id=None, token=None, run_id=None, credits_final=None)
+    async with client_of(FakeApi(UNREFUNDED)) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+        ledger.change(lambda connection: connection.execute(again))
+        send(ledger, mark="new")
+        await Settler(ledger, client, plan(wait=False)).run()
+    assert committed(ledger) == 2 * ESTIMATE
+    _let_pass(ledger, timedelta(hours=25))
+    async with client_of(FakeApi(FAILED)) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+    assert committed(ledger) == 0
+
+
 async def test_an_answer_about_another_video_may_pass(ledger: Ledger) -> None:
     """The next answer about the right one settles the row."""
     submit(ledger, "a")
