@@ -133,11 +133,11 @@ class Settler:
             self._start(row.id, self._look(row))
         if len(rows) < free:
             again = await self._due_rows.unrefunded(free - len(rows))
-            for (
-                row
-            ) in again:  # by its video: an earlier one of the same row may be at work, and this look be its last
+            # By its video: another one of the same row may be at work, and this look be the last.
+            looks = [row for row in again if row.video_id not in self._at_work]
+            for row in looks:
                 self._start(row.video_id, self._poller.look_for_refund(row))
-            rows += again
+            rows += looks
         if len(rows) == free:
             return True
         for row, path in await self._due_rows.without_file(free - len(rows)):
