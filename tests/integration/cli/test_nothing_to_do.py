@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,21 @@ def test_where_nothing_is_to_be_done_no_prefect_server_is_started(name: str, cus
     ran = customer.run(*COMMANDS[name])
     assert ran.code == 0, ran.err
     assert not (customer.folder / "prefect").exists()
+
+
+def test_neither_prefect_nor_pandas_is_imported_then(customer: Customer) -> None:
+    """Each takes longer to import than such a run has to do."""
+    program = "import sys, reelbatch.cli as c\ntry: c.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *COMMANDS["generate"], "--results", customer.results],
+        cwd=customer.folder,
+        env={**os.environ, "MAGIC_HOUR_API_KEY": customer.api.key, "REELBATCH_BASE_URL": customer.api.url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"sqlalchemy", "pyarrow"} < set(ran.stderr.split())
+    assert {"prefect", "pandas", "fsspec"}.isdisjoint(ran.stderr.split())
 
 
 def test_such_a_run_is_reported_and_recorded_like_any_other(customer: Customer) -> None:
