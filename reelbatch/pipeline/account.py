@@ -92,7 +92,7 @@ def _identified(ledger: Ledger, settings: Settings, said: Account | KeyRefused |
 
 
 def as_last_seen(ledger: Ledger, settings: Settings) -> Settings:
-    """The settings with the account's tier, where they state none, as far as the table knows; the API is not asked."""
+    """The settings with the account's tier, where they state none, by the table alone."""
     return _identified(ledger, settings, None).applied_to(settings)
 
 

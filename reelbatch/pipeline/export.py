@@ -230,9 +230,7 @@ def _record_batch(lines: Lines) -> pa.RecordBatch:
         pa_csv.ConvertOptions(column_types=types, **_CONVERTING),
     ).combine_chunks()
     arrays = [
-        _floats(lines.apart[field.name])
-        if field.name in lines.apart
-        else table[field.name].chunk(0).view(field.type)
+        _floats(lines.apart[field.name]) if field.name in lines.apart else table[field.name].chunk(0).view(field.type)
         for field in SCHEMA
     ]
     return pa.record_batch(arrays, schema=SCHEMA)

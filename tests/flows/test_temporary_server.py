@@ -16,9 +16,11 @@ import httpx
 import psutil
 import pytest
 from ports import free_port
+from prefect_schema import statements
 from waiting import WAIT_S, wait_until
 
 from reelbatch.errors import PipelineError, SettingsError
+from reelbatch.orchestration.fresh_database import MADE_BY, make
 from reelbatch.sandbox import RunningSandbox, start
 
 ROOT = Path(__file__).parents[2]
@@ -56,11 +58,11 @@ class Server(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[Server]:
-    """The server of a run whose environment states other servers' passwords and origins."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The first server of a new folder, of a run whose environment states other servers' passwords and origins."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    home = prefect.home(tmp_path_factory.mktemp("temporary") / "prefect")
+    home = tmp_path_factory.mktemp("temporary") / "prefect"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**ELSEWHERE, "PREFECT_HOME": str(home)}.items():
             patch.setenv(name, value)
@@ -111,6 +113,15 @@ async def test_a_secret_block_opens_for_the_run_alone(server: Server) -> None:
     answer = server.ask("POST", "/block_documents/filter", json={"include_secrets": True})
     assert answer.status_code == 401
     assert KEY not in answer.text
+
+
+def test_a_new_database_is_the_one_that_prefect_makes(prefect: Any, tmp_path: Path) -> None:
+    """Made from statements in place of a hundred migrations; of the version of Prefect that is pinned."""
+    from prefect import __version__
+
+    assert __version__ == MADE_BY, "run tests/support/prefect_schema.py"
+    make(tmp_path / "prefect.db")
+    assert statements(tmp_path / "prefect.db") == statements(prefect.pristine / "prefect.db")
 
 
 def test_websockets_ask_for_the_password_too(server: Server) -> None:
