@@ -121,7 +121,13 @@ def test_a_new_database_is_the_one_that_prefect_makes(prefect: Any, tmp_path: Pa
 
     assert __version__ == MADE_BY, "run tests/support/prefect_schema.py"
     make(tmp_path / "prefect.db")
-    assert statements(tmp_path / "prefect.db") == statements(prefect.pristine / "prefect.db")
+    ours, theirs = (_objects(statements(folder / "prefect.db")) for folder in (tmp_path, prefect.pristine))
+    assert ours == theirs
+
+
+def _objects(text: str) -> list[list[str]]:
+    """Tables and indexes, and the lines of each, in one order: Prefect's migrations make them in any."""
+    return sorted(sorted(line.strip().rstrip(",") for line in each.splitlines()) for each in text.split(";\n"))
 
 
 def test_websockets_ask_for_the_password_too(server: Server) -> None:
@@ -161,6 +167,17 @@ def test_what_the_server_writes_is_the_users_own(server: Server) -> None:
     """A database that it makes holds Secret blocks, and the key that opens them."""
     status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
     assert "Umask:\t0077" in status
+
+
+def test_a_server_on_its_way_goes_with_the_command() -> None:
+    """Also where that ends at once, before the server has imported anything of Prefect."""
+    program = (
+        "import os\nfrom reelbatch.orchestration.prefect_server import temporary_server\n"
+        "with temporary_server() as server: print(server.process.pid, flush=True); os._exit(130)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    pid = int(ended.stdout)
+    wait_until(lambda: not psutil.pid_exists(pid), "the server ends")
 
 
 class Proxy:
