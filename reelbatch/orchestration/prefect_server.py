@@ -111,6 +111,7 @@ def prefect_api(server: TemporaryServer | None = None) -> Iterator[None]:
 @contextmanager
 def _client_of(server: TemporaryServer) -> Iterator[None]:
     """While this lasts, Prefect's client has the server that is up by then as its own."""
+    import fastapi.encoders  # noqa: F401 - Prefect does so as a flow begins; until then the server is on its way
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
