@@ -61,7 +61,7 @@ def run(bench: Bench) -> Found:
     with raw_server() as server:
         folder = _Folder(path, server, bench.prefect.env)
         _prepare(folder)
-        turns = [_turn(folder, turn) for turn in range(1 + bench.size(7, 1))][1:]
+        turns = [_turn(folder, turn) for turn in range(1 + bench.size(5, 1))][1:]
     bare_s, bare_cpu_s = (median(turn[BARE][each] for turn in turns) or 1.0 for each in (0, 1))
     lines = []
     for name in turns[0]:
