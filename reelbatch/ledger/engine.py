@@ -194,7 +194,7 @@ def mapped_errors(url: URL) -> Iterator[None]:
 
 _REMEDIES = {
     "database or disk is full": "the disk is full; make room and run the same command again",
-    "disk i/o error": "the disk can't be read or written (full?); mend it and run the same command again",
+    "disk i/o error": "the disk can't be read or written (full?); fix it and run the same command again",
     "readonly database": "it is read-only; make file and folder writable or choose another --results",
     "database is locked": "another program has kept it locked for too long; end that program",
     "file is not a database": "this is no SQLite file; choose another path with --results",
@@ -278,7 +278,7 @@ def is_unwritable(error: BaseException | None) -> bool:
 
 
 def is_collision(error: BaseException | None) -> bool:
-    """Whether two transactions stood in each other's way, so that the same again will do."""
+    """Whether two transactions stood in each other's way, so that the same again is enough."""
     orig = _of_postgres(error)
     return orig is not None and orig.sqlstate in {"40P01", "40001"}  # deadlock, serialization failure
 

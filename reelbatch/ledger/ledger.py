@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,6 +20,7 @@ from reelbatch.ledger import accounts, claims, runs, staging
 from reelbatch.ledger.duplicate_filter import Repeats
 from reelbatch.ledger.engine import LEASE_S, is_unwritable, now, open_engine, reading, session, writing
 from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.run_history import RunHistory
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
 from reelbatch.ledger.transactions import PATIENCE_S, GroupWriter, Item, Result, Transactor, Work
@@ -40,14 +42,16 @@ class Ledger:
 
     Args:
         url: a SQLAlchemy URL (SQLite or Postgres).
-        lease_s: after so many seconds without a sign of life a worker counts as dead; all waits are well below.
+        lease_s: after this many seconds without a sign of life a worker counts as dead; all waits are well below.
+        history: a file for the history of what is written; None: there is none.
 
     Raises:
         LedgerUnusable: the table can't be opened, is not ours or is newer than this version.
     """
 
-    def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
+    def __init__(self, url: str, lease_s: float = LEASE_S, history: Path | None = None) -> None:
         self.url = parse_url(url)
+        self.history = RunHistory(history)
         self._engine: Engine = open_engine(self.url, lease_s)
         self.transactor = Transactor(self._engine, min(PATIENCE_S, lease_s / 2))  # before others take over
         self._writer: GroupWriter | None = None
@@ -60,7 +64,7 @@ class Ledger:
 
     @classmethod
     def to_read(cls, url: str, lease_s: float = LEASE_S) -> Self:
-        """The table for somebody who only reads; a SQLite file in a folder that can't be written will do too.
+        """The table for someone who only reads; a SQLite file in a folder that can't be written is enough.
 
         Raises:
             LedgerUnusable: as above.
@@ -119,6 +123,7 @@ class Ledger:
         with suppress(LedgerError):  # only its counter stays behind
             self.transactor.leave()
         self._engine.dispose()
+        self.history.close()
 
     async def write(self, work: Work[Item, Result], item: Item) -> Result:
         """Run a write in the next group; returns when it is committed.
@@ -127,7 +132,7 @@ class Ledger:
             LedgerError: it was not committed, and nothing of it was written.
         """
         if self._writer is None:
-            self._writer = GroupWriter(self.transactor)
+            self._writer = GroupWriter(self.transactor, self.history.committed)
         return await self._writer.do(work, item)
 
     def read(self, question: Callable[[Connection], Answer]) -> Answer:
@@ -142,7 +147,10 @@ class Ledger:
 
     def change(self, work: Callable[[Connection], Answer]) -> Answer:
         """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
-        return self.transactor.write(work)
+        result = self.transactor.write(work)
+        if isinstance(work, partial):
+            self.history.changed(work.func, work.keywords, result)
+        return result
 
     def beat(self, sign: runs.Heartbeat) -> None:
         """A sign of life, past whatever other writes wait for."""
@@ -154,7 +162,7 @@ class Ledger:
         return self.change(lambda connection: _recover(connection, lease))
 
     def left_behind(self, lease: timedelta) -> int:
-        """Rows that dead workers hold. They are only counted, for which the right to read will do."""
+        """Rows that dead workers hold. They are only counted, for which the right to read is enough."""
         return self.read(lambda connection: _left_behind(connection, lease))
 
     @contextmanager
@@ -167,7 +175,7 @@ class Ledger:
     ) -> Iterator[StagedManifest]:
         """The manifest's rows in a temporary table, to compare and to merge.
 
-        With a `batch`, rows that it has already just so are counted and not staged, which takes a fraction of the
+        With a `batch`, rows that it has already, unchanged, are counted and not staged, which takes a fraction of the
         time.
         """
         with memory_given_back(), session(self._engine) as connection, Repeats() as keys, Repeats() as requests:

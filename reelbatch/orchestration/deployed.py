@@ -1,4 +1,4 @@
-"""What the parameters of a deployment's run may name: whoever may start one is not whoever set the worker up."""
+"""What the parameters of a deployment's run may name: the caller may be another person than the worker's owner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from reelbatch.settings import Settings
 from reelbatch.storage.files import redact_url, scheme_of
 
 _BOUNDS = "image_schemes"
+_HISTORY = "history"
 _ADDRESSES = ("manifest", "export", "downloads")
 
 
 def is_deployed() -> bool:
-    """Whether this is a deployment's run: its parameters came over Prefect's API, and nobody typed them here."""
+    """Whether this is a deployment's run: its parameters came over Prefect's API, and no one typed them here."""
     run = FlowRunContext.get()
     return run is not None and run.flow_run is not None and run.flow_run.deployment_id is not None
 
@@ -34,6 +35,11 @@ def check_parameters(parameters: Mapping[str, Any], settings: Settings) -> None:
         raise SettingsError(
             f"{_BOUNDS}: bounds what the parameters of a deployment may name, so it is none of them; "
             "state it in the worker's config file or in REELBATCH_IMAGE_SCHEMES"
+        )
+    if stated.get(_HISTORY) is not None:
+        raise SettingsError(
+            f"{_HISTORY}: a file that lines are appended to, which no parameter of a deployment may name; "
+            "state it in the worker's config file or in REELBATCH_HISTORY"
         )
     for name in _ADDRESSES:
         address = str(stated.get(name) or "")

@@ -208,7 +208,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when standard input does: whoever started this process is gone."""
+    """End when standard input does: the one who started this process is gone."""
     sys.stdin.buffer.read()
     os._exit(0)
 

@@ -119,7 +119,7 @@ class RowSender:
             await self._give_back(row, "image", str(problem), invalid=True)
         except ApiError as error:
             await self._upload_failed(row, error)
-        except StateConflict:  # taken from this worker, which was thought dead; whoever has it now goes on with it
+        except StateConflict:  # taken from this worker, which was thought dead; its new holder goes on with it
             self.stats.gave_back()
         except ReelbatchError as error:
             self.stop(ExitReason.LEDGER_FAILED, str(error))
@@ -154,7 +154,7 @@ class RowSender:
                     await self._record(intent, outcome, ENDINGS[outcome.kind])
                     place.has_video = outcome.kind is Kind.SUBMITTED
             except WindowFull:
-                self.window.full()  # other workers were quicker; wait until somebody counts again
+                self.window.full()  # other workers were quicker; wait until someone counts again
             except Wait:
                 await self._turn.wait()
             except _Stale:
@@ -195,8 +195,11 @@ class RowSender:
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
             self.stats.leaving()
+            history, run_id = self._ledger.history, self._options.run_id
+            history.sent(row, run_id, intent.token)
             exchange = await self._client.send_create(body, lambda: not self._freshness.is_over(written))
             outcome = _asset_gone(classify(exchange, self._options.policy), assets)
+            history.answered(row, run_id, intent.token, outcome.facts(request_sent=exchange.request_sent))
             self._learn(outcome, started)
         return intent, outcome
 
