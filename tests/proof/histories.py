@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m proof.histories HISTORY… --books BOOKS.json
 
-The books are what the sandbox's `GET /__sandbox/books` returns. It prints what it counted and each contradiction, and
+The books are what the sandbox's `GET /sandbox/books` returns. It prints what it counted and each contradiction, and
 ends with 1 where there is one. A worker that was killed (its run has no `ended`) may have left out the lines after
 its last commit. Answers that state other credits than the books are the API's mistake: they are counted.
 """
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the judgement; 1 where something contradicts."""
     parser = argparse.ArgumentParser(prog="python -m proof.histories", description=__doc__)
     parser.add_argument("history", nargs="+", type=Path)
-    parser.add_argument("--books", type=Path, required=True, help="what GET /__sandbox/books returned, as JSON")
+    parser.add_argument("--books", type=Path, required=True, help="what GET /sandbox/books returned, as JSON")
     stated = parser.parse_args(arguments)
     judgement = judge(read(stated.history), json.loads(stated.books.read_text("utf-8"))["charges"])
     for name, count in judgement.counts.items():
