@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 
 import typer
 
+import reelbatch
 from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
 from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
-from reelbatch.cli.prefect_ahead import clone_root
 from reelbatch.cli.progress import ProgressLine, RowsToSend
 from reelbatch.cli.render_settled import print_settle_report
 from reelbatch.ctrl_c import INTERRUPTED
@@ -52,7 +52,6 @@ class Work:
         must_exist: whether the results table has to be there already.
         idle: whether nothing seems to be there to do: then Prefect, which takes seconds, has no part in it.
         rest: the command that sends what a pilot leaves.
-        server: Prefect's temporary one, where it is on its way already.
     """
 
     flow: str
@@ -63,7 +62,6 @@ class Work:
     must_exist: bool = False
     idle: bool = False
     rest: str | None = None
-    server: TemporaryServer | None = None
 
 
 def run_to_end(work: Work, question: Question | None, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
@@ -99,6 +97,12 @@ def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
         _as_a_flow(root, work, line, verbose=verbose)
 
 
+def clone_root() -> Path | None:
+    """The clone that this program runs from, which has flows; None: it was installed from a wheel, which has none."""
+    root = Path(reelbatch.__file__).absolute().parents[1]
+    return root if (root / "prefect.yaml").is_file() and (root / "flows").is_dir() else None
+
+
 def _found_nothing(work: Work, line: ProgressLine) -> bool:
     """Whether there was nothing to do, and it is done. A server that is named is told of every run."""
     if not work.idle or may_name_a_server():
@@ -132,7 +136,7 @@ async def _followed(steps: Coroutine[Any, Any, None], line: ProgressLine) -> Non
 
 def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> None:
     quiet_prefect(verbose=verbose)
-    with nullcontext(work.server) if work.server else _server_ahead() as server:
+    with _server_ahead() as server:
         flow = _flow(root, work.flow)  # imports Prefect, while its server does the same
         from reelbatch.orchestration.prefect_server import prefect_api
 

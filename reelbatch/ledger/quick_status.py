@@ -42,18 +42,6 @@ def glance(path: Path, batch: str | None = None) -> dict[Batch, Standing] | None
         return None
 
 
-def may_have_read(path: Path, name: str) -> bool:
-    """Whether a manifest was read into the table under a batch that `name` begins with, or that can't be told."""
-    if not path.exists():
-        return False
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
-            known = "SELECT 1 FROM loads WHERE substr(?, 1, length(batch)) = batch LIMIT 1"
-            return connection.execute(known, (name,)).fetchone() is not None
-    except sqlite3.Error:
-        return True
-
-
 def _is_in_order(connection: sqlite3.Connection) -> bool:
     """Whether it is of this version, each row has one line and is in its manifest, and no worker died."""
     if connection.execute("SELECT version FROM reelbatch_schema").fetchall() != [(VERSION,)]:

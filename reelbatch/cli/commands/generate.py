@@ -34,50 +34,46 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = opt.RunOptions.of(locals())
-    from reelbatch.cli.prefect_ahead import server_for_new_rows
+    from reelbatch.cli.confirm import Spending, confirm_generate, drop_order, keys_of
+    from reelbatch.cli.key import check_before_sending
+    from reelbatch.cli.runner import Work, run_to_end
+    from reelbatch.ledger.selection import Regenerate
+    from reelbatch.pipeline.generate import RunSteps, assignment
+    from reelbatch.pipeline.generate import generate as send
+    from reelbatch.pipeline.idle import seems_idle
+    from reelbatch.pipeline.plan import GenerateOptions, send_options
+    from reelbatch.pipeline.resources import as_sandboxed
 
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
-    with server_for_new_rows(settings, manifest, batch) as server:  # on its way while all this is imported
-        from reelbatch.cli.confirm import Spending, confirm_generate, drop_order, keys_of
-        from reelbatch.cli.key import check_before_sending
-        from reelbatch.cli.runner import Work, run_to_end
-        from reelbatch.ledger.selection import Regenerate
-        from reelbatch.pipeline.generate import RunSteps, assignment
-        from reelbatch.pipeline.generate import generate as send
-        from reelbatch.pipeline.idle import seems_idle
-        from reelbatch.pipeline.plan import GenerateOptions, send_options
-        from reelbatch.pipeline.resources import as_sandboxed
-
-        chosen = keys_of(rows, None)
-        which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
-        options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
-        named = assignment(options, settings).batch  # what can't be opened is said at once, before Prefect starts
-        if which.regenerate is Regenerate.CANCEL:
-            drop_order(settings, named, as_json=as_json)
-            return
-        if not sandbox:
-            check_before_sending(settings, named, as_json=as_json)
-        question = confirm_generate(options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox))
-        stated = {
-            "manifest": manifest,
-            "regenerate": regenerate,
-            "rows": chosen,
-            "repeats": repeats,
-            "strict": strict,
-        }
-        settles = run.settles or pilot is not None
-        again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
-        rest = run.command(manifest, {**again, "--strict": strict or None})
-        known = as_sandboxed(settings) if sandbox else settings
-        work = Work(
-            flow="generate",
-            parameters={**stated, **run.parameters(), "pilot": pilot, "settle": settles},
-            steps=partial(send, options=options, steps=RunSteps(limit=limit, settle=settles)),
-            settings=settings,
-            sandbox=sandbox,
-            idle=question is None and seems_idle(options, known, named, settles=settles),
-            rest=rest,
-            server=server,
-        )
-        run_to_end(work, question, run.repeated(), as_json=as_json, verbose=verbose)
+    chosen = keys_of(rows, None)
+    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
+    options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
+    named = assignment(options, settings).batch  # what can't be opened is said at once, before Prefect starts
+    if which.regenerate is Regenerate.CANCEL:
+        drop_order(settings, named, as_json=as_json)
+        return
+    if not sandbox:
+        check_before_sending(settings, named, as_json=as_json)
+    question = confirm_generate(options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox))
+    stated = {
+        "manifest": manifest,
+        "regenerate": regenerate,
+        "rows": chosen,
+        "repeats": repeats,
+        "strict": strict,
+    }
+    settles = run.settles or pilot is not None
+    again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
+    rest = run.command(manifest, {**again, "--strict": strict or None})
+    known = as_sandboxed(settings) if sandbox else settings
+    work = Work(
+        flow="generate",
+        parameters={**stated, **run.parameters(), "pilot": pilot, "settle": settles},
+        steps=partial(send, options=options, steps=RunSteps(limit=limit, settle=settles)),
+        settings=settings,
+        sandbox=sandbox,
+        idle=question is None and seems_idle(options, known, named, settles=settles),
+        rest=rest,
+    )
+    run_to_end(work, question, run.repeated(), as_json=as_json, verbose=verbose)

@@ -13,7 +13,6 @@ import pytest
 from accounts import Customer
 from pictures import landscape
 
-from reelbatch.cli.prefect_ahead import server_for_new_rows
 from reelbatch.cli.progress import ProgressLine, RowsToSend
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.generate import RunSteps, generate
@@ -78,21 +77,6 @@ def test_failed_rows_are_an_exit_code_all_the_same(running: RunningSandbox, tmp_
     customer.generate(spring)
     assert customer.run("generate", spring).code == 1
     assert not (tmp_path / "prefect").exists()
-
-
-def test_a_server_is_ahead_of_a_manifest_that_was_never_read(customer: Customer) -> None:
-    """It ends with the block; for a manifest that the table knows, and where a server is named, there is none."""
-    stated = load_settings(None, {"results": customer.results})
-    with server_for_new_rows(stated, "elsewhere/autumn.csv", None) as server:
-        assert server is not None
-        assert server.process.poll() is None
-    assert server.process.poll() is not None
-    with server_for_new_rows(stated, "elsewhere/spring.csv.gz", None) as none:
-        assert none is None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
-        with server_for_new_rows(stated, "autumn.csv", None) as none:
-            assert none is None
 
 
 async def test_rows_that_turn_up_are_not_sent_in_passing(running: RunningSandbox, tmp_path: Path) -> None:
