@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from reelbatch.errors import PipelineError
 
-_START_S = 60.0
+_START_S = 120.0
 _STOP_S = 5.0
 _POLL_S = 0.05
 _QUIET = {
