@@ -194,7 +194,7 @@ def mapped_errors(url: URL) -> Iterator[None]:
 
 _REMEDIES = {
     "database or disk is full": "the disk is full; make room and run the same command again",
-    "disk i/o error": "the disk can't be read or written (full?); mend it and run the same command again",
+    "disk i/o error": "the disk can't be read or written (full?); fix it and run the same command again",
     "readonly database": "it is read-only; make file and folder writable or choose another --results",
     "database is locked": "another program has kept it locked for too long; end that program",
     "file is not a database": "this is no SQLite file; choose another path with --results",

@@ -99,12 +99,12 @@ _HALTED = {
     ExitReason.NO_ACCOUNT: "Nothing was sent. Run the same command again when the API answers.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
     ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
-    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
+    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Fix the cause first.",
     ExitReason.DOUBTS: (
         "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
         "Run the same command again when the API answers as usual: what was not sent is sent then."
     ),
-    ExitReason.NONE_SENT: "Not one row could be sent. Run the same command again when the cause is mended.",
+    ExitReason.NONE_SENT: "Not one row could be sent. Run the same command again when the cause is fixed.",
     ExitReason.UNREACHABLE: "The API said nothing about the videos. `reelbatch settle` follows them when it answers.",
-    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that, then run the same command again.",
+    ExitReason.LEDGER_FAILED: "The results table could not be written. Fix that, then run the same command again.",
 }

@@ -21,11 +21,11 @@ _HALTED = {
     ExitReason.NO_ACCOUNT: "Nothing was sent. Start another run when the API answers.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up; the next run sends the rows.",
     ExitReason.CAP: "The cap was reached. Raise max_credits; the next run sends the rows.",
-    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Mend the cause first.",
+    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Fix the cause first.",
     ExitReason.DOUBTS: "Row after row went into doubt, so the run was stopped. Start another when the API answers.",
     ExitReason.NONE_SENT: "Not one row could be sent. The next run tries all of them again.",
     ExitReason.UNREACHABLE: "The API said nothing about the videos. The next settle follows them.",
-    ExitReason.LEDGER_FAILED: "The results table could not be written. Mend that; the next run goes on.",
+    ExitReason.LEDGER_FAILED: "The results table could not be written. Fix that; the next run goes on.",
 }
 
 

@@ -114,7 +114,7 @@ def settle_advice(report: SettleReport, options: str = "") -> list[str]:
     if stats.reason is SettleReason.BAD_KEY:
         lines.append("The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.")
     elif report.situation is Situation.HALTED:
-        lines.append("Run the same command again when the cause is mended; nothing is lost meanwhile.")
+        lines.append("Run the same command again when the cause is fixed; nothing is lost meanwhile.")
     elif stats.unsettled:
         lines.append(f"{stats.unsettled:,} not finished: the same command again follows them.")
     if report.failed_rows:

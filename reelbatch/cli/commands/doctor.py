@@ -54,7 +54,7 @@ def _settings(stack: ExitStack, *, sandbox: bool, **options: Any) -> tuple[Setti
             settings = settings.model_copy(update={"sandbox": {**settings.sandbox, "data": None}})
         return stack.enter_context(sandboxed(settings, enabled=sandbox)), []
     except ReelbatchError as error:
-        return None, [Check("settings", Health.PROBLEM, str(error), "Mend that: what needs them was not looked at.")]
+        return None, [Check("settings", Health.PROBLEM, str(error), "Fix that: what needs them was not looked at.")]
 
 
 def _print(check: Check) -> None:

@@ -20,7 +20,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at, what was found, and the remedy where there is something to mend."""
+    """One thing that was looked at, what was found, and the remedy where there is something to fix."""
 
     name: str
     health: Health
@@ -51,7 +51,7 @@ def carried_out(name: str, examination: Examination) -> Iterator[Check]:
     try:
         yield from examination()
     except ReelbatchError as error:
-        yield problem(name, str(error), "Mend that, then run `reelbatch doctor` again.")
+        yield problem(name, str(error), "Fix that, then run `reelbatch doctor` again.")
     except Exception as error:  # noqa: BLE001 - a doctor that falls ill is no help
         what = f"could not be looked at ({type(error).__name__}: {error})"
         yield problem(name, what, "Report this; it is a mistake of Reelbatch.")
