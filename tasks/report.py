@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -19,8 +19,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger
-from reelbatch.orchestration.events import emit, events_of_run
+from reelbatch.orchestration.events import emit, events_of_run, events_under_way
 from reelbatch.pipeline.run_context import RunContext, current_run
 from reelbatch.pipeline.run_page import artifact_key, failed_table, run_page, settle_page, surroundings
 from reelbatch.pipeline.run_summary import RunSummary
@@ -41,7 +42,7 @@ async def report_run() -> RunSummary:
     summary = await asyncio.to_thread(make_report, context)
     report = summary.report
     get_run_logger().info("%s", report.as_json())
-    emit(events_of_run(report), report.batch, report.run_id)
+    emit(events_of_run(report, context.state.told), report.batch, report.run_id)
     page = run_page(report, await asyncio.to_thread(surroundings, context))
     async with best_effort():
         await acreate_markdown_artifact(
@@ -112,6 +113,7 @@ async def progress_artifact(context: RunContext) -> AsyncIterator[None]:
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
+        await _tell_limits(context)
         await bar.show(context)
 
 
@@ -120,9 +122,16 @@ async def _update(context: RunContext, bar: _ProgressBar) -> None:
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
+        await _tell_limits(context)
         await bar.show(context)
         if count % _LOG_EVERY == 0:
             logger.info("%s, %.1f rows/s", _sent(context), context.progress().rows_per_second)
+
+
+async def _tell_limits(context: RunContext) -> None:
+    """A cap or budget that is near or reached is told at once, since videos may be waited for after it."""
+    with suppress(LedgerError):  # the run learns of it by itself
+        emit(await asyncio.to_thread(events_under_way, context), context.batch, context.scope.run_id)
 
 
 def _percent(context: RunContext) -> float:

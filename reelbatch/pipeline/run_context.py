@@ -71,6 +71,7 @@ class RunState:
     rows_to_send: int = 0
     settler: Settler | None = None
     started: float = field(default_factory=time.monotonic)
+    told: set[str] = field(default_factory=set)  # events that Prefect was told before the run's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
