@@ -63,15 +63,13 @@ def surroundings(context: RunContext) -> Surroundings:
 
 def _report_beside(export: str, batch: Batch) -> str:
     """The review page as a file, where one lies beside the export; else the command that writes it there."""
-    if scheme_of(export) is not None:
-        return f"`reelbatch report {shlex.quote(f'{batch}.html')} --batch {shlex.quote(batch)}` writes it"
-    path = Path(export).with_suffix(".html")
-    write = f"`reelbatch report {shlex.quote(str(path))} --batch {shlex.quote(batch)}` writes it"
+    path = Path(f"{batch}.html" if scheme_of(export) is not None else export).with_suffix(".html")
+    command = f"reelbatch report {shlex.quote(str(path))} --batch {shlex.quote(batch)}"
     try:
         written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
-        return write
-    return f"{path} ({written:%Y-%m-%d %H:%M} UTC); {write} anew"
+        return f"none is beside the table yet; on the worker's machine: {command}"
+    return f"{path} of {written:%Y-%m-%d %H:%M} UTC; anew, on the worker's machine: {command}"
 
 
 def artifact_key(kind: str, batch: Batch | None) -> str:
