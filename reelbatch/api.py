@@ -302,6 +302,7 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     *,
     states: str | Sequence[str] | None = None,
     all_videos: bool = False,
+    winners: bool = False,
     excel: bool = False,
     config: str | Path | None = None,
     sandbox: bool = False,
@@ -314,6 +315,7 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
         batch: default: all of the table.
         states: only rows in these, such as `complete` or `["error", "rejected"]`.
         all_videos: a line for every video of a row, also for those made again since.
+        winners: of a product's variants only the approved one, once there is one.
         excel: with `.csv`: for spreadsheets, marked as UTF-8 and without live formulas.
         config: as for `generate`.
         sandbox: as for `generate`.
@@ -325,7 +327,7 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
     chosen = states_named(None if states is None else _words(states), "states")
     with looked_at(stated, _log.warning) as ledger:
-        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos, chosen)
+        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos, chosen, winners)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
     return Exported(os.fspath(path), rows)
 
