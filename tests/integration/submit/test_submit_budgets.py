@@ -11,6 +11,7 @@ import pytest
 from bench import PRICE, Bench, assert_books_agree, scripted
 from sqlalchemy import select, update
 
+import reelbatch
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger import Ledger, budget_counters
 from reelbatch.ledger.schema import attempts, batches
@@ -46,6 +47,9 @@ def test_the_next_periods_run_sends_what_waits(bench: Bench, sandbox: RunningSan
     assert (report.message or "").startswith("30 rows wait until ")
     told = report.as_json()["budget"]
     assert (told["used"], told["left"]) == (20 * PRICE, PRICE - 1)
+    for batch in (bench.batch, "another"):  # by the table alone, for any batch of its one account
+        shown = reelbatch.plan(manifest, budget=budget, batch=batch, **bench.settings()).as_json()["budget"]
+        assert (shown["left"], shown["covers"]["rows"]) == (PRICE - 1, 0)
     again = bench.generate(manifest, budget=budget)
     assert (again.exit_code, again.sent, paid(bench, sandbox)) == (0, 0, 20 * PRICE)
     for rows in (40, 50):
