@@ -82,7 +82,8 @@ def account_of(connection: Connection, api: str, batch: Batch) -> str | None:
     The batch's own, else the only one of the API; empty where nothing was paid for yet.
     """
     b = batches.c
-    if (own := connection.scalar(select(b.account).where(b.batch == batch, b.api == api))) is not None:
+    own: str | None = connection.scalar(select(b.account).where(b.batch == batch, b.api == api))
+    if own is not None:
         return own
     known = list(
         connection.scalars(select(b.account).where(b.api == api, b.account.is_not(None)).distinct().limit(2))
