@@ -75,6 +75,7 @@ check: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/support/words.py
 
 # Removes one guard at a time from a copy, and shows which test notices.
 mutants: dev

@@ -93,7 +93,7 @@ class _Crew:
         self._command = generate_command(manifest, sandbox.url, table_url(manifest.parent), _IN_FLIGHT)
 
     def work_and_die(self, rows: int, kills: int) -> list[int]:
-        """Two at a time; every so many charges one of them is killed and another takes its place."""
+        """Two at a time; every few charges one of them is killed and another takes its place."""
         draw = random.Random(SEED)
         workers = [self._start(), self._start()]
         killed_at = []
@@ -131,7 +131,7 @@ class _Crew:
         return int(self._sandbox.books(summary=True)["creates"])
 
     def _wait_for(self, charges: int) -> None:
-        """Until so many were charged; not for ever where nothing goes on."""
+        """Until that many were charged; not for ever where nothing goes on."""
         last, since = -1, time.monotonic()
         while (now := self._charges()) < charges and time.monotonic() - since < _STALLED_S:
             if now != last:

@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
 
 async def _in_flight(job: Job, send: Callable[[int], Awaitable[Any]]) -> None:
-    """`send` every number once, so many at a time: the leanest loop there is."""
+    """`send` every number once, that many at a time: the leanest loop there is."""
     numbers = iter(range(1, job.rows + 1))
 
     async def work() -> None:

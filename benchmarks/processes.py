@@ -80,7 +80,7 @@ class Process:
         """Its end; one that takes longer than `timeout_s` is killed.
 
         Raises:
-            RunFailed: its exit code is none of `codes` (None: any will do).
+            RunFailed: its exit code is none of `codes` (None: each is allowed).
         """
         watchdog = threading.Timer(timeout_s, self._popen.kill)
         watchdog.start()

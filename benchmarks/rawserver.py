@@ -202,5 +202,5 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # nothing here makes cycles, and a pause would count against whoever waits for an answer
+    gc.disable()  # nothing here makes cycles, and a pause would count against the one who waits for an answer
     asyncio.run(_serve())

@@ -65,7 +65,7 @@ def _tables(rows: int, pa: Any) -> Iterator[Any]:
 
 
 def write_images(folder: Path, count: int) -> int:
-    """Distinct JPEG files of about 1 MB, 1.jpg and so on; answers with the bytes of one of them.
+    """Distinct JPEG files of about 1 MB, 1.jpg and so on; returns the bytes of one of them.
 
     They share the picture and differ in a comment, which is enough for a checksum.
     """

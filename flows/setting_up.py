@@ -92,7 +92,7 @@ async def opened(parameters: Mapping[str, Any], *, must_exist: bool = False) -> 
 
 
 async def _table(held: ExitStack, settings: Settings, *, must_exist: bool) -> Ledger:
-    """The results table; a deployment's run, at which nobody sits, waits a while for a database that is away."""
+    """The results table; a deployment's run, at which no one sits, waits a while for a database that is away."""
 
     async def attempt() -> Ledger:
         try:
@@ -148,7 +148,7 @@ def _refuse_own_table(settings: Settings) -> None:
             f"No results table was stated, and this worker's own is {table_shown(settings)}. Others do not see it, "
             "and would pay for the same rows again. State the table for all of them: REELBATCH_RESULTS, a Secret "
             f"block `{RESULTS_BLOCK}`, or `results` in the config file. On one machine alone the parameter "
-            "`own_table: true` will do."
+            "`own_table: true` is enough."
         )
 
 

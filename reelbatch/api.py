@@ -121,7 +121,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         sandbox: run against a local sandbox, with a results table of its own; nothing is paid.
         settle: wait for the videos as well.
         limit: rows to send at most.
-        pilot: send a sample of so many rows over models, resolutions and lengths, and wait for it.
+        pilot: send a sample of N rows over models, resolutions and lengths, and wait for it.
         strict: send nothing if any row fails its checks.
         regenerate: `none`, `changed` or `all`: videos that are made again.
         rows: with `regenerate`, the keys of the rows that are made again; no others are sent.

@@ -81,7 +81,7 @@ class OtherVideo(ApiError):  # noqa: N818 - what came, not what went wrong
 
 
 class UnreadableAnswer(ApiError):  # noqa: N818 - what came, not what went wrong
-    """The API answered with success, and what it said can't be read."""
+    """The API returned success, and what it said can't be read."""
 
 
 class UploadError(ApiError):

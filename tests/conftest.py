@@ -192,7 +192,7 @@ def prefect() -> Prefect:
 
 @pytest.fixture(autouse=True)
 def _no_rescued_answers() -> Iterator[None]:
-    """What a killed process of one test left to be taken up is nothing to the next one."""
+    """What a killed process of one test left to be replayed is nothing to the next one."""
     yield
     for left in Path(tempfile.gettempdir()).glob("reelbatch-*rescue*"):
         left.unlink(missing_ok=True)

@@ -49,7 +49,7 @@ def _ending_well() -> Iterator[None]:
 
 
 def leave_closed_pipe() -> None:
-    """Nobody reads on (`reelbatch status | head`): end without a word, as other tools do.
+    """No one reads on (`reelbatch status | head`): end without a word, as other tools do.
 
     Raises:
         SystemExit: always.

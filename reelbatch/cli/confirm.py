@@ -44,7 +44,7 @@ class Question:
         """What binds the run: the yes that was given, or another one if there is more to send by now.
 
         Raises:
-            NotAgreed: there is more, and nobody said yes to it.
+            NotAgreed: there is more, and no one said yes to it.
         """
         agreed = Agreement.to(self.shown)
         if agreed.covers(made):
@@ -63,14 +63,14 @@ class Question:
 
 
 def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spending) -> Question | None:
-    """Somebody at a terminal is asked before the live API is used; a script or a schedule is not.
+    """Someone at a terminal is asked before the live API is used; a script or a schedule is not.
 
     Returns:
-        The question that was answered with yes, which binds the run; None where nothing had to be asked.
+        The question that the user answered yes to, which binds the run; None where nothing had to be asked.
 
     Raises:
         ManifestError: the manifest can't be used.
-        SettingsError: there is nobody to ask at a terminal, since the answer is to be JSON.
+        SettingsError: there is no one to ask at a terminal, since the answer is to be JSON.
         typer.Exit: the answer was no.
     """
     if not _asks(settings, spending):
@@ -93,7 +93,7 @@ def confirm_rerun(
     """The same for failed rows.
 
     Raises:
-        SettingsError: the options can't be carried out, or nobody can be asked.
+        SettingsError: the options can't be carried out, or no one can be asked.
         typer.Exit: the answer was no.
     """
     if not _asks(settings, spending):

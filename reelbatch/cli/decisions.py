@@ -87,7 +87,7 @@ def _typed(options: ReconcileOptions) -> list[ListEntry]:
 
 
 def run(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
-    """List rows in doubt or resolve them; answers with the exit code."""
+    """List rows in doubt or resolve them; returns the exit code."""
     if options.by_balance:
         return _by_balance(options, stated, as_json=as_json)
     found = findings_asked(options)

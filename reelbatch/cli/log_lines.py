@@ -11,7 +11,7 @@ from reelbatch.printable import printable
 
 
 class _Lines(logging.Handler):
-    """The message alone: somebody at a terminal needs neither its time nor the name of its logger."""
+    """The message alone: someone at a terminal needs neither its time nor the name of its logger."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Nothing in it acts on the terminal."""

@@ -88,20 +88,20 @@ MaxCredits = Annotated[
     int | None,
     typer.Option(
         "--max-credits",
-        help="Cap in credits on what the batch may cost at worst; no create leaves that could break it.",
+        help="Spending cap for the whole batch, in credits. Requests that could exceed it are not sent.",
         rich_help_panel=_RUN,
         metavar="N",
     ),
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", help="Send so many rows at most in this run.", rich_help_panel=_RUN, metavar="N", min=0),
+    typer.Option("--limit", help="Send at most N rows in this run.", rich_help_panel=_RUN, metavar="N", min=0),
 ]
 Pilot = Annotated[
     int | None,
     typer.Option(
         "--pilot",
-        help="Send a sample of so many rows over models, resolutions and lengths, wait for it, and say what the rest "
+        help="Send a sample of N rows over models, resolutions and lengths, wait for it, and say what the rest "
         "would cost.",
         rich_help_panel=_RUN,
         metavar="N",

@@ -39,7 +39,7 @@ class ReadingLine:
         self._live: Live | None = None
 
     def __call__(self, rows: int) -> None:
-        """So many by now."""
+        """The number by now."""
         if self._live is None and self._is_long and monotonic() >= self._from:
             from rich.live import Live
 

@@ -35,7 +35,7 @@ from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
 
 _PATIENCE_S = 15.0
-"""How long Prefect's server may take to hear of the end; Prefect's client would try for minutes."""
+"""How long Prefect's server may take to learn of the end; Prefect's client would try for minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,9 @@ async def _until_over(run: asyncio.Future[Any], line: ProgressLine) -> None:
 def _leave(line: ProgressLine, code: int) -> NoReturn:
     """End with `code`; where Prefect's server is gone, without what Prefect would still try."""
     if line.server_lost:
-        render.warn("Prefect's server has not heard of the run's end; it may have gone away. The table has it all.")
+        render.warn(
+            "Could not tell Prefect's server that the run finished (is it down?). The results table is complete."
+        )
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

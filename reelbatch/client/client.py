@@ -223,7 +223,7 @@ class Client:
             raise UploadError(f"the upload broke off ({_words(error)})") from error
         point("upload.answered")
         if evidence.status is None or evidence.status >= 300:  # noqa: PLR2004 - anything but success
-            raise UploadError(f"the storage answered with status {evidence.status}", status=evidence.status)
+            raise UploadError(f"the storage returned status {evidence.status}", status=evidence.status)
 
     async def asset(self, path: str) -> str:
         """What a create is given for `path`: a URL or path of the API as it stands, else the uploaded file's path."""

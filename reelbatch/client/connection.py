@@ -45,7 +45,7 @@ class HttpConnection(asyncio.Protocol):
         self._watched = _Watched(transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
-        """More of the answer. What nobody asked for ends the connection: it could be taken for the next answer."""
+        """More of the answer. What no one asked for ends the connection: it could be taken for the next answer."""
         if not self._is_busy:
             self.abort()
         else:
@@ -201,7 +201,7 @@ class HttpConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._is_busy or self._late_at == inf:  # nobody waits for an answer now
+        if not self._is_busy or self._late_at == inf:  # no one waits for an answer now
             return
         if self._loop.time() >= self._late_at:
             self._end(httpx.ReadTimeout(f"no whole answer within {self._wait_s:g} s"))

@@ -144,7 +144,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._sweeping = asyncio.get_running_loop().call_at(when, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has rested for too long: nobody would use it again."""
+        """Close what has rested for too long: no one would use it again."""
         resting, self._resting, self._sweeping = self._resting, [], None
         for origin, connection in resting:
             if connection.is_fit():

@@ -25,7 +25,7 @@ async def streamed(
         transport: one that says where a redirect leads: `next_request`.
         request: a GET.
         asked_by: whose word the first address is: the API's.
-        longest_s: so many seconds after it has left, the answer is whole or given up, though bytes keep coming.
+        longest_s: this many seconds after it has left, the answer is whole or given up, though bytes keep coming.
 
     Raises:
         DownloadRefused: it leads to where no video may come from, or from place to place.
@@ -53,7 +53,7 @@ async def streamed(
 
 
 def _check_step(whence: httpx.URL, to: httpx.URL) -> None:
-    """An address or a redirect does not reach into the network of whoever downloads.
+    """An address or a redirect does not reach into the network of the one who downloads.
 
     Raises:
         DownloadRefused: it leads to neither https nor the same host, or from https to http.

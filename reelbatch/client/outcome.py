@@ -129,7 +129,7 @@ def _success(exchange: Exchange) -> Outcome:
     answer = _json_object(exchange.body)
     video_id = _usable_id(answer["id"]) if "id" in answer else _id_in_broken_json(raw)
     if video_id is None:
-        message = "the API answered with success but without an id; it may have been charged"
+        message = "the API returned success but without an id; it may have been charged"
         return Outcome(Kind.IN_DOUBT, exchange.status, code="no_id", message=message, raw_body=raw[:_RAW_LIMIT])
     charged = figure(answer.get("credits_charged"))
     return Outcome(
@@ -144,9 +144,9 @@ def _success(exchange: Exchange) -> Outcome:
 
 def _refusal(exchange: Exchange, status: int, policy: Policy) -> Outcome:
     kind, wait_s = _refusal_kind(exchange, status, policy)
-    message = _message(exchange.body, status) or f"the API answered with status {status}"
+    message = _message(exchange.body, status) or f"the API returned status {status}"
     if 300 <= status < 400:  # noqa: PLR2004 - the class of status codes
-        message = f"the API answered with a redirect ({status}), which is never followed"
+        message = f"the API returned a redirect ({status}), which is never followed"
     raw = None
     if kind is Kind.IN_DOUBT:
         raw = exchange.body.decode("utf-8", "replace")[:_RAW_LIMIT]

@@ -14,7 +14,7 @@ from reelbatch.domain import REQUEST_FIELDS, Request, VideoId
 from reelbatch.domain.money import figure
 
 _LARGEST_BALANCE = 1 << 53  # above this JSON's numbers are no longer exact
-_MOST_DIGITS = 400  # more of them are no number that anybody meant
+_MOST_DIGITS = 400  # more of them are no number that anyone meant
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class ResponseParser:
 
     @property
     def is_kept(self) -> bool:
-        """Whether another exchange may follow: the answer was whole, nothing came after it, nobody closes."""
+        """Whether another exchange may follow: the answer was whole, nothing came after it, no one closes."""
         return self._whole and self._kept
 
     @property
@@ -68,7 +68,7 @@ class ResponseParser:
         self._begin_head()
 
     def take(self, data: bytes) -> bool:
-        """The next bytes; True where the answer is whole by now, or longer than anybody wants to read.
+        """The next bytes; True where the answer is whole by now, or longer than anyone wants to read.
 
         Raises:
             httpx.RemoteProtocolError: it is no HTTP, and no more of it is worth waiting for.
@@ -90,7 +90,7 @@ class ResponseParser:
         return len(self.received.body) > ANSWER_LIMIT
 
     def _read_on(self, data: bytes | bytearray) -> bool:
-        assert self._salvage is not None  # noqa: S101 - asked by whoever calls
+        assert self._salvage is not None  # noqa: S101 - asked by the caller
         if not self._salvage.take(data):
             raise httpx.RemoteProtocolError(self._problem)
         return False
@@ -136,7 +136,7 @@ class ResponseParser:
             self._kept = False
 
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
-        """One header, or one trailer, which nobody needs."""
+        """One header, or one trailer, which no one needs."""
         if self._whole or self._head_ended:
             return
         name, value = raw_name.lower(), raw_value.strip()

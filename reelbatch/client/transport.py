@@ -47,7 +47,7 @@ class Timeouts:
 
     @classmethod
     def of(cls, timeout_s: float) -> Timeouts:
-        """The timeouts of a call whose answer may take so many seconds."""
+        """The timeouts of a call whose answer may take that many seconds."""
         connect = min(_CONNECT_TIMEOUT_S, timeout_s)
         return cls(pool=timeout_s, connect=connect, write=timeout_s, read=timeout_s, answer=timeout_s)
 
@@ -157,7 +157,7 @@ class TransportFactory:
         self._context = ssl_context() if transport is None else None
 
     def for_answers(self, size: int) -> httpx.AsyncBaseTransport:
-        """For so many requests at once, whose answers are read whole.
+        """For that many requests at once, whose answers are read whole.
 
         Raises:
             SettingsError: a proxy setting of the environment can't be used.
@@ -167,7 +167,7 @@ class TransportFactory:
         return ConnectionPool(size, self._context)
 
     def for_downloads(self, size: int) -> httpx.AsyncBaseTransport:
-        """For so many answers that are read as they come.
+        """For that many answers that are read as they come.
 
         Raises:
             SettingsError: a proxy setting of the environment can't be used.

@@ -19,12 +19,12 @@ class Credits:
     """
 
     estimated: int = 0  # rows that have an id, as estimated before they were sent
-    charged: int = 0  # what the creates were answered with; until settled no less than was estimated
+    charged: int = 0  # what the creates charged; until settled no less than was estimated
     final: int = 0  # settled figures
     refunded: int = 0  # charged minus final, where settled
     reserved: int = 0  # requests under way
     in_doubt: int = 0
-    unknown: int = 0  # requests that cost something, or may, and nobody knows how much
+    unknown: int = 0  # requests that cost something, or may, and no one knows how much
     worst_case: int = 0
 
     @classmethod

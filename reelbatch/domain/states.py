@@ -29,7 +29,7 @@ HELD = frozenset({_S.CLAIMED, _S.SENDING})
 UNSETTLED = frozenset({_S.QUEUED, _S.RENDERING})
 """States that settle has to follow."""
 FAILED = frozenset({_S.REJECTED, _S.ERROR, _S.CANCELED})
-"""States that rerun takes up by default."""
+"""States that rerun sends again by default."""
 HAS_ID = frozenset({_S.QUEUED, _S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED})
 """States in which the video's id is known."""
 NEEDS_ATTENTION = frozenset({_S.INVALID, _S.REJECTED, _S.ERROR, _S.CANCELED, _S.IN_DOUBT})
@@ -53,8 +53,8 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
 """Every move that a row may make.
 
 Back to `pending` from an end means: sent again because the user asked for it. From `pending` or `claimed` to
-`queued`: the id of the row's latest attempt came after somebody had said that there was none. From `pending`,
-`queued` or `rendering` to `in_doubt`: what somebody had said about the row was taken back.
+`queued`: the id of the row's latest attempt came after someone had said that there was none. From `pending`,
+`queued` or `rendering` to `in_doubt`: what someone had said about the row was taken back.
 """
 
 

@@ -46,7 +46,7 @@ class OpenEnds(NamedTuple):
 
 
 class Unclear(NamedTuple):
-    """What nobody can place before or after a moment."""
+    """What no one can place before or after a moment."""
 
     under_way: int  # requests that were answered after it
     changed_later: int  # videos from before it that were refunded, or got another figure, after it

@@ -31,12 +31,12 @@ class Money(NamedTuple):
     """What a batch's attempts add up to, in credits: the running sums in `batches`."""
 
     estimated: int = 0  # attempts that have an id, as estimated before they were sent
-    charged: int = 0  # what the creates were answered with; until settled no less than was estimated
+    charged: int = 0  # what the creates charged; until settled no less than was estimated
     final: int = 0  # settled figures
     refunded: int = 0  # charged minus final, where settled
     reserved: int = 0  # requests under way
     in_doubt: int = 0
-    unknown: int = 0  # attempts that cost something, or may, and nobody knows how much
+    unknown: int = 0  # attempts that cost something, or may, and no one knows how much
     worst_case: int = 0  # charged + reserved + in doubt, refunds taken off: the worst case
 
 
@@ -49,12 +49,12 @@ class Attempted(NamedTuple):
     charged: int | None = None
     final: int | None = None
     refund_until: datetime | None = None  # set while a failed video's refund may still come
-    unrated: bool = False  # nobody knew what it costs when it was sent, so nothing is reserved
+    unrated: bool = False  # no one knew what it costs when it was sent, so nothing is reserved
     at: datetime | None = None  # when it was started: the budget's period that it counts in
 
     @property
     def open(self) -> bool:
-        """Whether it may have been charged without anybody knowing."""
+        """Whether it may have been charged without anyone knowing."""
         return self.video_id is None and self.outcome in {None, Ending.IN_DOUBT}
 
     @property
@@ -76,7 +76,7 @@ class Attempted(NamedTuple):
 
     @property
     def unknown(self) -> bool:
-        """Whether it may have cost something, and nobody knows how much."""
+        """Whether it may have cost something, and no one knows how much."""
         may_cost = self.open or self.video_id is not None
         return may_cost and self.unrated and self.charged is None and self.final is None
 
@@ -193,7 +193,7 @@ class BalanceChanges:
 def rate(connection: Connection, batch: Batch, estimate: Callable[[Request], int | None]) -> int:
     """Requests of unknown rate that have, or may have, cost something count with `estimate` from now on.
 
-    It answers with the credits of a request, or None where they are still not known.
+    It returns the credits of a request, or None where they are still not known.
 
     Returns:
         How many requests that was.

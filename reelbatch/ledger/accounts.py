@@ -199,7 +199,7 @@ _ASKED = (
 
 
 def see_charged(connection: Connection, figures: Mapping[Token, int]) -> None:
-    """Keep what creates were answered with."""
+    """Keep what creates charged."""
     _see(connection, figures, "charged")
 
 
@@ -234,7 +234,7 @@ def _keep(connection: Connection, wanted: PriceClass, column: str, credits_: int
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """So many creates at one API, one every `spacing_s` seconds."""
+    """A number of creates at one API, one every `spacing_s` seconds."""
 
     api: str
     creates: int
@@ -242,7 +242,7 @@ class Lot:
 
 
 def take_lots(connection: Connection, items: Sequence[Lot]) -> list[float]:
-    """Hand out time: no two lots of one API overlap, whoever asks. Answers with the seconds until each lot begins."""
+    """Hand out time: no two lots of one API overlap, for any caller. Return the seconds until each lot begins."""
     return [_take_lot(connection, item) for item in items]
 
 
@@ -259,7 +259,7 @@ def _take_lot(connection: Connection, item: Lot) -> float:
 
 
 def lock(connection: Connection, api: str) -> datetime:
-    """Nobody else hands out or counts until the commit. Answers with when the next create may start."""
+    """No one else hands out or counts until the commit. Return when the next create may start."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     entry = select(apis.c.next_start).where(apis.c.api == api).with_for_update()
     while (found := connection.scalar(entry)) is None:

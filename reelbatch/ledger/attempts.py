@@ -201,7 +201,7 @@ def _closing_values(item: Answer, before: Attempted | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A move, and the UPDATE that makes it; it only takes up the answer to the row's own latest attempt."""
+    """A move, and the UPDATE that makes it; it only accepts the answer to the row's own latest attempt."""
 
     move: Move
     statement: Any
@@ -259,7 +259,7 @@ _ROWS_OF_TOKENS = (
 
 
 def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
-    """Bring answers into their rows, kind by kind; answers with the tokens of those that took them up."""
+    """Bring answers into their rows, kind by kind; returns the tokens of those that accepted them."""
     rows = connection.execute(_ROWS_OF_TOKENS, {"tokens": [item.token for item in items]})
     found = {token: row for token, *row in rows}
     changes: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
@@ -281,7 +281,7 @@ def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
 
 
 def _change(item: Answer, state: RowState, video_id: str | None) -> Any:
-    """The UPDATE by which a row in `state` takes up `item`; None where it does not."""
+    """The UPDATE by which a row in `state` accepts `item`; None where it does not."""
     for changes in (_MOVES, _LATE_MOVES):
         if (change := changes.get(item.ending)) is not None and state in change.move.sources:
             return change.statement

@@ -1,4 +1,4 @@
-"""What an account's requests of a period have cost: counted with every change, so that nobody adds up the attempts.
+"""What an account's requests of a period have cost: counted with every change, so that no one adds up the attempts.
 
 A counter is there from the first time that a budget asks for its period. Attempts count in the period in which they
 were started, and so do their refunds and doubts, however late they come.
@@ -20,7 +20,7 @@ _KEPT = timedelta(days=1)
 
 
 class Counted(NamedTuple):
-    """Credits, but for `unknown`: requests that cost something, or may, and nobody knows how much."""
+    """Credits, but for `unknown`: requests that cost something, or may, and no one knows how much."""
 
     worst_case: int = 0  # charged + reserved + in doubt, refunds taken off
     reserved: int = 0  # requests under way
@@ -74,19 +74,19 @@ def find(connection: Connection, api: str, account: str, period: Period) -> Coun
 
 
 def lock(connection: Connection, api: str, account: str, period: Period) -> Counted | None:
-    """The same; nobody else adds to it until the commit."""
+    """The same; no one else adds to it until the commit."""
     found = connection.execute(_LOCK, _values(api, account, period)).one_or_none()
     return None if found is None else Counted(*found)
 
 
 def shut_out(connection: Connection) -> None:
-    """Nobody else looks for counters to add to until the commit: between a sum and its counter, nothing is lost."""
+    """No one else looks for counters to add to until the commit: between a sum and its counter, nothing is lost."""
     if is_postgres(connection.engine):  # SQLite has one writer at a time
         connection.execute(text("LOCK TABLE budgets IN EXCLUSIVE MODE"))
 
 
 def begin(connection: Connection, api: str, account: str, period: Period, sums: Counted) -> None:
-    """A new counter; those that nobody asks for any more go."""
+    """A new counter; those that no one asks for any more go."""
     over = and_(_b.api == api, _b.account == account, _b.ends_at < period.starts_at - _KEPT)
     connection.execute(delete(budgets).where(over))
     key = {"api": api, "account": account, **period._asdict()}

@@ -26,7 +26,7 @@ class BudgetLeft:
     account: str
     period: Period
     used: int  # at worst: charged + reserved + in doubt, refunds taken off
-    unknown: int = 0  # requests that `used` leaves out: nobody knows what they cost
+    unknown: int = 0  # requests that `used` leaves out: no one knows what they cost
 
     @property
     def left(self) -> int:
@@ -92,7 +92,7 @@ def account_of(connection: Connection, api: str, batch: Batch) -> str | None:
 
 
 def _standing(connection: Connection, api: str, account: str, period: Period) -> Counted:
-    """What a period has cost; nobody else adds to it until the commit."""
+    """What a period has cost; no one else adds to it until the commit."""
     if (counted := counters.lock(connection, api, account, period)) is not None:
         return counted
     counters.shut_out(connection)
@@ -120,7 +120,7 @@ def _added_up(connection: Connection, api: str, account: str, period: Period) ->
 
 
 class Purse:
-    """What is left of a budget's period while intents are written; nobody else takes of it until the commit."""
+    """What is left of a budget's period while intents are written; no one else takes of it until the commit."""
 
     def __init__(self, budget: Budget, counted: Counted, *, is_probing: bool) -> None:
         self.whole = budget.credits

@@ -22,7 +22,7 @@ class Changes:
 
 
 def changes_since_last_run(connection: Connection, batch: Batch, run_id: RunId) -> Changes:
-    """Since the last run of the batch before `run_id`, whoever ran it."""
+    """Since the last run of the batch before `run_id`, by any user."""
     r, g = runs.c, generations.c
     began = select(r.started_at).where(r.run_id == run_id).scalar_subquery()
     before = select(func.max(r.ended_at)).where(r.batch == batch, r.run_id != run_id, r.ended_at <= began)

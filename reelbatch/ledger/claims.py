@@ -127,12 +127,12 @@ def _release_one(connection: Connection, item: Release) -> bool:
 
 
 def release_all(connection: Connection, items: Sequence[RunId]) -> list[int]:
-    """At a run's end: rows that it still held, of which no request is under way. Answers with how many."""
+    """At a run's end: rows that it still held, of which no request is under way. Return how many."""
     return [connection.execute(RELEASE.update(generations.c.run_id == run_id)).rowcount for run_id in items]
 
 
 def recover(connection: Connection, dead: Sequence[RunId]) -> tuple[int, int]:
-    """What dead runs held: claimed rows become pending, sending rows in doubt. Answers with both counts."""
+    """What dead runs held: claimed rows become pending, sending rows in doubt. Return both counts."""
     if not dead:
         return 0, 0
     # All that is held, in these words: a narrower condition would hide the partial index from SQLite.

@@ -81,7 +81,7 @@ def _source(wanted: Wanted) -> str:
 
 
 def lines(connection: Connection, wanted: Wanted, rows_at_once: int) -> Generator[Lines, None, None]:
-    """The exported columns of all rows, so many at a time."""
+    """The exported columns of all rows, that many at a time."""
     found = _of_sqlite if connection.dialect.name == "sqlite" else _of_postgres
     return found(connection, wanted, rows_at_once)
 

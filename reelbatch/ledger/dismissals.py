@@ -1,4 +1,4 @@
-"""Failed rows that somebody dismissed: they stay as they are, and count for nothing.
+"""Failed rows that someone dismissed: they stay as they are, and count for nothing.
 
 A dismissal holds for one failure, named by the attempt that failed, or by the request that failed its checks. A row
 that was corrected or sent again, and fails anew, counts again.
@@ -46,7 +46,7 @@ def _standing() -> ColumnElement[bool]:
 
 
 def is_dismissed() -> ColumnElement[bool]:
-    """Of `generations`: the row failed, and somebody dismissed just that.
+    """Of `generations`: the row failed, and someone dismissed just that.
 
     The decisions are gathered once. As CASE: of `NOT … IN` SQLite looks for nulls through all of them, for each row.
     """

@@ -120,7 +120,7 @@ def _take(connection: Connection, item: TakeDue) -> list[Rendered]:
 
 
 def schedule(connection: Connection, items: Sequence[tuple[Batch, datetime]]) -> list[int]:
-    """Unsettled rows that have no time to be looked at get one. Answers with how many."""
+    """Unsettled rows that have no time to be looked at get one. Return how many."""
     undated = update(generations).where(in_states(UNSETTLED), generations.c.due_at.is_(None))
     return [
         connection.execute(undated.where(generations.c.batch == batch).values(due_at=now)).rowcount
@@ -129,7 +129,7 @@ def schedule(connection: Connection, items: Sequence[tuple[Batch, datetime]]) ->
 
 
 def recall(connection: Connection, items: Sequence[tuple[Batch, datetime]]) -> list[int]:
-    """Unsettled rows that nobody waits for any longer are due now. Answers with how many."""
+    """Unsettled rows that no one waits for any longer are due now. Return how many."""
     return [
         connection.execute(
             update(generations)
@@ -224,7 +224,7 @@ def _postponed_values(item: Postponement) -> dict[str, Any]:
 def rarer(now: datetime, since: datetime, shortest: timedelta) -> timedelta:
     """How long until something is looked at again that has not come right `since`: a quarter of that, to an hour.
 
-    It needs no counter: in whichever process somebody looks, the looks become rarer.
+    It needs no counter: in whichever process someone looks, the looks become rarer.
     """
     return min(RAREST, max(shortest, (now - since) / 4))
 

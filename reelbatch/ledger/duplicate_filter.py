@@ -63,7 +63,7 @@ def _array(hashes: bytes | bytearray) -> Any:
 
 
 def _parts_of(count: int, most: int) -> int:
-    """Into how many parts, a power of two, so many are divided that about `most` are in each."""
+    """Into how many parts, a power of two, that many are divided that about `most` are in each."""
     parts = 1
     while count > parts * most:
         parts *= 2

@@ -278,7 +278,7 @@ def is_unwritable(error: BaseException | None) -> bool:
 
 
 def is_collision(error: BaseException | None) -> bool:
-    """Whether two transactions stood in each other's way, so that the same again will do."""
+    """Whether two transactions stood in each other's way, so that the same again is enough."""
     orig = _of_postgres(error)
     return orig is not None and orig.sqlstate in {"40P01", "40001"}  # deadlock, serialization failure
 

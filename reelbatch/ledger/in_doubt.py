@@ -1,4 +1,4 @@
-"""Rows in doubt: what is known of them, what somebody found out, and taking that back if nothing was sent since."""
+"""Rows in doubt: what is known of them, what someone found out, and taking that back if nothing was sent since."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What somebody decided about a row in doubt."""
+    """What someone decided about a row in doubt."""
 
     doubt: Doubt
     verdict: Verdict
@@ -191,7 +191,7 @@ _OF_ATTEMPT = ("outcome", "ended_at", "http_status", "message", "raw_body", "vid
 
 
 class Made(NamedTuple):
-    """A decision that its row took up, and the attempt that it was about."""
+    """A decision that its row accepted, and the attempt that it was about."""
 
     decision: int
     batch: Batch
@@ -207,7 +207,7 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Somebody takes a decision back."""
+    """Someone takes a decision back."""
 
     made: Made
     who: str
@@ -256,7 +256,7 @@ def last_made(connection: Connection, batch: Batch, row_key: RowKey | None = Non
 
 
 def undo(connection: Connection, items: Sequence[Undo]) -> list[str | None]:
-    """Put rows in doubt again as they were, with their attempts and money; answers with what stood in the way."""
+    """Put rows in doubt again as they were, with their attempts and money; returns what stood in the way."""
     return [_undo(connection, item) for item in items]
 
 
@@ -316,7 +316,7 @@ def _not_sent_again(made: Made) -> ColumnElement[bool]:
 
 
 def _still_that_video(made: Made) -> ColumnElement[bool]:
-    """The id is the row's, and its order open: what a closed one left behind, nobody would ever send."""
+    """The id is the row's, and its order open: what a closed one left behind, no one would ever send."""
     g = generations.c
     is_open = select(orders.c.order_id).where(orders.c.order_id == g.order_id, orders.c.closed_at.is_(None))
     own = and_(g.token == made.token, g.video_id == made.video_id)

@@ -35,8 +35,8 @@ class Admission(StrEnum):
     OVER_CAP = "over_cap"
     OVER_BUDGET = "over_budget"
     TOO_DEAR = "too_dear"  # the row costs more than the budget of a whole period
-    UNKNOWN_RATE = "unknown_rate"  # a cap or budget is set and nobody knows what this row costs
-    UNKNOWN_COST = "unknown_cost"  # a cap or budget is set, and nobody knows what earlier requests have cost
+    UNKNOWN_RATE = "unknown_rate"  # a cap or budget is set and no one knows what this row costs
+    UNKNOWN_COST = "unknown_cost"  # a cap or budget is set, and no one knows what earlier requests have cost
     DRIFTED = "drifted"  # such videos cost more than estimated, and the run is to stop at that
     WAIT = "wait"  # another request of the batch has to be answered first: a price is found out, or the cap is near
     WINDOW_FULL = "window_full"  # as many videos are unfinished as may be
@@ -98,7 +98,7 @@ class Intent:
 
     @property
     def is_unrated(self) -> bool:
-        """Whether nobody knows what it costs."""
+        """Whether no one knows what it costs."""
         return self.row.credits_estimated is None
 
 
@@ -124,7 +124,7 @@ def record_intents(connection: Connection, items: Sequence[Intent]) -> list[Ruli
 
 
 def _hold(connection: Connection, items: Sequence[Intent]) -> set[Token]:
-    """Rows whose requests are paid for under another name wait, and name it; answers with their tokens."""
+    """Rows whose requests are paid for under another name wait, and name it; returns their tokens."""
     asking: dict[Batch, dict[Token, Intent]] = {}
     for item in items:
         if item.repeats is not RepeatPolicy.SEND and item.asked.request_sha256 is not None:
@@ -219,7 +219,7 @@ class _Standing:
         self.batch = batch
         self.worst_case: int = found.worst_case
         self.in_flight: int = found.reserved
-        self.unknown: int = found.unknown  # requests that `worst_case` leaves out: nobody knows what they cost
+        self.unknown: int = found.unknown  # requests that `worst_case` leaves out: no one knows what they cost
         self.api: str = found.api
         self.account: str | None = found.account
         self.is_probing: bool = found.probe_at_work
@@ -261,13 +261,13 @@ _STANDING = (
 
 
 def _standing(connection: Connection, batch: Batch) -> _Standing | None:
-    """What the batch has cost; nobody else adds to it until the commit."""
+    """What the batch has cost; no one else adds to it until the commit."""
     found = connection.execute(_STANDING, {"b_batch": batch}).one_or_none()
     return None if found is None else _Standing(connection, batch, found)
 
 
 def _free(connection: Connection, window: Window) -> int:
-    """Places in the render window; nobody else counts until the commit."""
+    """Places in the render window; no one else counts until the commit."""
     accounts.lock(connection, window.api)
     return window.limit - accounts.unfinished(connection, window.api) - accounts.leaving(connection, window.api)
 
@@ -286,7 +286,7 @@ def _purse(item: Intent, standing: _Standing, purses: Purses) -> Purse | None:
     """What the budget's period has left; None where there is no budget.
 
     Raises:
-        LedgerError: nobody knows whose account it is.
+        LedgerError: no one knows whose account it is.
     """
     if item.budget is None:
         return None

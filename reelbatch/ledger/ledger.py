@@ -40,7 +40,7 @@ class Ledger:
 
     Args:
         url: a SQLAlchemy URL (SQLite or Postgres).
-        lease_s: after so many seconds without a sign of life a worker counts as dead; all waits are well below.
+        lease_s: after this many seconds without a sign of life a worker counts as dead; all waits are well below.
 
     Raises:
         LedgerUnusable: the table can't be opened, is not ours or is newer than this version.
@@ -60,7 +60,7 @@ class Ledger:
 
     @classmethod
     def to_read(cls, url: str, lease_s: float = LEASE_S) -> Self:
-        """The table for somebody who only reads; a SQLite file in a folder that can't be written will do too.
+        """The table for someone who only reads; a SQLite file in a folder that can't be written is enough.
 
         Raises:
             LedgerUnusable: as above.
@@ -154,7 +154,7 @@ class Ledger:
         return self.change(lambda connection: _recover(connection, lease))
 
     def left_behind(self, lease: timedelta) -> int:
-        """Rows that dead workers hold. They are only counted, for which the right to read will do."""
+        """Rows that dead workers hold. They are only counted, for which the right to read is enough."""
         return self.read(lambda connection: _left_behind(connection, lease))
 
     @contextmanager
@@ -167,7 +167,7 @@ class Ledger:
     ) -> Iterator[StagedManifest]:
         """The manifest's rows in a temporary table, to compare and to merge.
 
-        With a `batch`, rows that it has already just so are counted and not staged, which takes a fraction of the
+        With a `batch`, rows that it has already, unchanged, are counted and not staged, which takes a fraction of the
         time.
         """
         with memory_given_back(), session(self._engine) as connection, Repeats() as keys, Repeats() as requests:

@@ -14,7 +14,7 @@ from reelbatch.errors import LedgerError
 from reelbatch.ledger.schema import loads, runs
 
 
-class Overtaken(LedgerError):  # noqa: N818 - a word for whoever was
+class Overtaken(LedgerError):  # noqa: N818 - a word for one who was
     """Another run reads the manifest now."""
 
 
@@ -38,7 +38,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """Nobody else has read it: this run does."""
+    """No one else has read it: this run does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _begin(connection: Connection, item: Load) -> Mine | Wait | Joined:
     values = {"digest": item.digest, "run_id": item.run_id, "started_at": item.at, "ended_at": None, "plan": None}
     new = dialect.insert(loads).values(batch=item.batch, **values).on_conflict_do_nothing().returning(loads.c.batch)
     last = None
-    while last is None:  # between the two somebody may give up, and his entry is gone
+    while last is None:  # between the two someone may give up, and his entry is gone
         if connection.scalar(new) is not None:
             return Mine()
         last = connection.execute(select(loads).where(loads.c.batch == item.batch).with_for_update()).one_or_none()
@@ -78,7 +78,7 @@ def _begin(connection: Connection, item: Load) -> Mine | Wait | Joined:
 
 
 def still_mine(connection: Connection, item: Load) -> None:
-    """Begins each transaction of a load; whoever would take it over waits for the commit.
+    """Begins each transaction of a load; the one who would take it over waits for the commit.
 
     Raises:
         Overtaken: this run was taken for dead, and another one reads the manifest now.

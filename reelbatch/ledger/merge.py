@@ -105,7 +105,7 @@ def _move(connection: Connection, batch: Batch, span: tuple[int, int], base: str
 
 
 def _see_again(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
-    """Images that were touched and not replaced are as they were: nobody has to hash them again."""
+    """Images that were touched and not replaced are as they were: no one has to hash them again."""
     g = generations.c
     connection.execute(
         update(generations)
@@ -123,7 +123,7 @@ def _see_again(connection: Connection, batch: Batch, span: tuple[int, int]) -> N
 
 
 def _unlist_overtaken(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
-    """A row that a worker holds as it was: should that worker die, nobody sends what the manifest no longer says."""
+    """A row that a worker holds as it was: should that worker die, no one sends what the manifest no longer says."""
     connection.execute(
         update(generations)
         .where(

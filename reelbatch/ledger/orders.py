@@ -58,7 +58,7 @@ class OpenOrder:
         return f"--regenerate {known['regenerate']}{rows}"
 
     def __str__(self) -> str:
-        """What somebody has to know who meets it."""
+        """What someone has to know who meets it."""
         left = {state: rows for state, rows in self.states.items() if state not in HAS_ID}
         open_ = ", ".join(f"{rows:,} {state.value}" for state, rows in sorted(left.items())) or "none is left"
         placed = f"placed {self.placed_at:%Y-%m-%d %H:%M} UTC by {self.placed_by}"
@@ -175,7 +175,7 @@ def close(connection: Connection, batch: Batch, at: datetime) -> bool:
 
 
 def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrder, int] | None:
-    """Drop what the open order has not sent; answers with the order as it was, and how many rows were dropped.
+    """Drop what the open order has not sent; returns the order as it was, and how many rows were dropped.
 
     What may have been charged stays, and keeps the order open until it is cleared up.
     """

@@ -184,7 +184,7 @@ def _paid_for(
 
 
 def serialize(connection: Connection, hashes: Iterable[str]) -> None:
-    """Until the commit nobody else writes of what one of these SHA-256 stands for. SQLite has one writer anyway."""
+    """Until the commit no one else writes of what one of these SHA-256 stands for. SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
     locks = sorted(int(sha256[:15], 16) for sha256 in set(hashes))

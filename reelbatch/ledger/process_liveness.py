@@ -26,9 +26,9 @@ def this_machine() -> str:
 
 
 def started(process: psutil.Process) -> float:
-    """When it started, in seconds, by a clock that nobody sets.
+    """When it started, in seconds, by a clock that no one sets.
 
-    On Linux psutil adds the start to the time of boot, which moves when somebody sets the clock; what the kernel
+    On Linux psutil adds the start to the time of boot, which moves when someone sets the clock; what the kernel
     keeps does not. Elsewhere the kernel keeps the time of day.
     """
     with suppress(FileNotFoundError):

@@ -104,7 +104,7 @@ def sums_of_attempts() -> list[Any]:
     answered = func.coalesce(a.credits_charged, a.credits_reserved)
     larger = case((answered > a.credits_reserved, answered), else_=a.credits_reserved)
     charged = case((and_(has_id, settled), answered), (has_id, larger), else_=0)
-    nobody_knows = and_(or_(has_id, held), a.unrated, a.credits_charged.is_(None), ~settled)
+    not_known = and_(or_(has_id, held), a.unrated, a.credits_charged.is_(None), ~settled)
     return [
         _sum(case((has_id, a.credits_reserved), else_=0)),
         _sum(charged),
@@ -112,7 +112,7 @@ def sums_of_attempts() -> list[Any]:
         _sum(case((settled, charged - a.credits_final), else_=0)),
         _sum(case((and_(held, a.outcome.is_(None)), a.credits_reserved), else_=0)),
         _sum(case((and_(held, a.outcome.is_not(None)), a.credits_reserved), else_=0)),
-        _sum(case((nobody_knows, 1), else_=0)),
+        _sum(case((not_known, 1), else_=0)),
     ]
 
 
@@ -250,7 +250,7 @@ def _failed(*states: RowState) -> Select[Any]:
 
 
 def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
-    """The first rows that need somebody's attention."""
+    """The first rows that need someone's attention."""
     query = _failed(*NEEDS_ATTENTION).where(generations.c.batch == batch).limit(limit)
     return [dict(row) for row in connection.execute(query).mappings()]
 

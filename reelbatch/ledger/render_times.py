@@ -16,7 +16,7 @@ Kind = tuple[str | None, int | None]
 _LOOKED_AT = 1000
 _FEWEST = 3
 _LONGEST = timedelta(minutes=30)
-"""What took longer was not watched: somebody ran `settle` later."""
+"""What took longer was not watched: someone ran `settle` later."""
 
 
 def render_times(connection: Connection) -> dict[Kind, float]:

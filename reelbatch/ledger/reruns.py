@@ -1,4 +1,4 @@
-"""Failed rows again: what a rerun would take up, and asking for it."""
+"""Failed rows again: what a rerun would send, and asking for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CAN_BE_AGAIN = RERUN.sources | NOT_CREATED.sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which rows a rerun takes up. None: no restriction."""
+    """Which rows a rerun sends again. None: no restriction."""
 
     batch: Batch
     states: frozenset[RowState] = FAILED
@@ -39,7 +39,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class RerunCount:
-    """Rows of one state and error that a rerun would take up."""
+    """Rows of one state and error that a rerun would send."""
 
     state: RowState
     error_code: str | None
@@ -99,7 +99,7 @@ def assumed(connection: Connection, selection: Selection, limit: int | None = No
 
 
 def request(connection: Connection, selection: Selection, limit: int | None = None) -> int:
-    """Move the selected rows to `pending`, at most `limit` with those that wait already; answers with how many."""
+    """Move the selected rows to `pending`, at most `limit` with those that wait already; returns how many."""
     if limit is not None:
         return request(connection, _first_of(connection, selection, limit, waiting=True))
     again = Move(selection.states, RowState.PENDING)

@@ -1,7 +1,8 @@
 """Answers that the results table has not taken, in files beside it: found by the table's identity, and signed.
 
-A line is the run's id, an HMAC-SHA256 under the secret of that run's row, and the answer as JSON. Whoever can't read
-the table can't write one. What can't be read or verified stays where it is, is reported, and is never brought in.
+A line is the run's id, an HMAC-SHA256 under the secret of that run's row, and the answer as JSON. Only a
+reader of the table can write one. A line that can't be read or verified stays where it is, is reported, and is never
+brought in.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class RescueFile:
 
 
 def _append(path: Path, content: bytes) -> None:
-    """Write it through to the disk. Whoever brings the file in renames it first: then it is written anew."""
+    """Write it through to the disk. Anyone who brings the file in renames it first: then it is written anew."""
     for _ in range(_TRIES):
         point("rescue.open")
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FLAGS, 0o600)
@@ -139,10 +140,10 @@ class _Content:
 
 def replay(ledger: Ledger) -> int:
     """Bring what can be verified into the table, and report the rest; returns how many answers there were."""
-    return sum(_take_up(ledger, path) for path in lying(ledger))
+    return sum(_replay(ledger, path) for path in lying(ledger))
 
 
-def _take_up(ledger: Ledger, path: Path) -> int:
+def _replay(ledger: Ledger, path: Path) -> int:
     path = _set_aside(path)
     content = _read(ledger, path)
     if content.answers:
@@ -164,7 +165,7 @@ _REMEDY = (
 
 
 def _set_aside(path: Path) -> Path:
-    """Under a name that nobody adds to. One that is another user's stays as it is, and is read by every run."""
+    """Under a name that no one adds to. One that is another user's stays as it is, and is read by every run."""
     if path.suffix == _TAKING:
         return path
     mine = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TAKING}")
@@ -205,7 +206,7 @@ def _read(ledger: Ledger, path: Path) -> _Content:
 
 
 def _lines(path: Path) -> list[str]:
-    """Raises OSError where it is no plain file, as a link, a pipe or a device that somebody put there."""
+    """Raises OSError where it is no plain file, as a link, a pipe or a device that someone put there."""
     file = os.open(path, os.O_RDONLY | _FLAGS)
     with os.fdopen(file, "rb") as opened:
         about = os.fstat(file)

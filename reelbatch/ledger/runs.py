@@ -59,7 +59,7 @@ _left: set[tuple[URL, RunId]] = set()
 
 
 def leave(engine: Engine) -> None:
-    """Nobody works through `engine` any more: its runs are over, even where the table would not take their end."""
+    """No one works through `engine` any more: its runs are over, even where the table would not take their end."""
     _left.update((engine.url, run_id) for run_id in _begun.pop(engine, {}))
 
 
@@ -144,10 +144,10 @@ def note_balance(connection: Connection, items: Sequence[Payment]) -> list[None]
 
 
 def lost(connection: Connection, at: datetime, lease: timedelta, *, locked: bool = True) -> list[RunId]:
-    """Runs that hold rows, or never ended, although nobody is at work for them any more.
+    """Runs that hold rows, or never ended, although no one is at work for them any more.
 
     That is: they ended, their process is gone, or their lease has run out. On this machine the process itself is
-    asked, so a slow worker is never taken for a dead one and a killed one is found at once. `locked`: nobody else may
+    asked, so a slow worker is never taken for a dead one and a killed one is found at once. `locked`: no one else may
     change them meanwhile, which needs the right to write.
     """
     columns = (runs.c.run_id, runs.c.host, runs.c.pid, runs.c.pid_started, runs.c.heartbeat_at)
@@ -210,7 +210,7 @@ def archive(connection: Connection, batch: Batch, at: datetime | None) -> bool:
 
 
 def lock_batch(connection: Connection, batch: Batch) -> None:
-    """Nobody else changes the batch's entry until the commit."""
+    """No one else changes the batch's entry until the commit."""
     connection.execute(select(batches.c.batch).where(batches.c.batch == batch).with_for_update())
 
 

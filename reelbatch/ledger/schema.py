@@ -6,7 +6,7 @@ orders    what was asked to be made anew, and whether all of it has been
 attempts  one row for each POST, kept over reruns, so the books still add up after any number of them
 uploads   SHA-256 of an image's bytes → the path that the API knows it by
 runs      who ran, when, under which cap, and why it ended
-decisions what somebody found out about rows in doubt: who, when, and what
+decisions what someone found out about rows in doubt: who, when, and what
 verdicts  what reviewers said of videos: who, when, and what was taken back
 batches   the running sums of a batch's money; a cap is reserved against its worst case
 budgets   what an account's requests of one period have cost: a budget is reserved against it
@@ -240,7 +240,7 @@ batches = Table(
     Column("account", String),  # the account's id; null: not known yet
     Column("probe", String),  # token of the request that finds out a price; over once that has its answer
     Column("key_hash", String),  # salted hash of the key that was used last, which stands for the account until then
-    # What the attempts add up to, kept by the transactions that change them: nobody adds up a million rows to look.
+    # What the attempts add up to, kept by the transactions that change them: no one adds up a million rows to look.
     *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in SUMS),
     Column("archived_at", UtcDateTime),  # null: a command that names no batch means this one too
 )
@@ -283,7 +283,7 @@ prices = Table(
     Column("resolution", String, nullable=False),
     Column("audio", Boolean, nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("charged", Integer),  # what the last create was answered with
+    Column("charged", Integer),  # what the last create charged
     Column("settled", Integer),  # what the last finished video cost
     Column("seen_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("api", "account", "model", "resolution", "audio", "seconds"),

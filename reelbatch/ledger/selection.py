@@ -44,7 +44,7 @@ class RepeatPolicy(StrEnum):
 
     HOLD = "hold"  # it stays pending
     SEND = "send"
-    SKIP = "skip"  # it stays pending, and needs nobody's attention
+    SKIP = "skip"  # it stays pending, and needs no one's attention
 
 
 class Action(StrEnum):
@@ -90,7 +90,7 @@ class Choice:
 
     options: SendOptions = SendOptions()
     order: OrderId | None = None  # that the options go on with
-    open_order: OrderId | None = None  # of the batch, whoever goes on with it
+    open_order: OrderId | None = None  # of the batch; any run may go on with it
     further: bool = False  # some rows have more than one line
 
     @property
@@ -201,7 +201,7 @@ def _further() -> ColumnElement[bool]:
 
 
 def superseded(connection: Connection, batch: Batch) -> dict[RowState, int]:
-    """By state, the lines of rows that have a later video: history, which nobody has to see to."""
+    """By state, the lines of rows that have a later video: history, which no one has to see to."""
     g, n = generations, generations.alias("newer")
     newer = select(n.c.row_key, n.c.generation).where(
         n.c.batch == batch, n.c.generation > literal_column("1"), n.c.video_id.is_not(None)

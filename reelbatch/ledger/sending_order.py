@@ -55,7 +55,7 @@ class SendingOrder:
             yield price, sum(1 for _ in same)
 
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:
-        """These columns of the first rows, in order; of a batch that has them already just so, rows that wait.
+        """These columns of the first rows, in order; of a batch that has them already, unchanged, rows that wait.
 
         Each part ends at the limit by itself, which saves sorting a million rows for the first three.
         """

@@ -40,7 +40,7 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What settling a row came to, in credits. `final` is None where nobody knows."""
+    """What settling a row came to, in credits. `final` is None where no one knows."""
 
     estimated: int
     charged: int
@@ -73,7 +73,7 @@ _STANDING = (
 
 
 def _locked(connection: Connection, rows: Sequence[Rendered]) -> dict[RowId, tuple[str, RowState]]:
-    """Video and state of these rows now; nobody else changes them until the commit."""
+    """Video and state of these rows now; no one else changes them until the commit."""
     found: dict[RowId, tuple[str, RowState]] = {}
     for batch in sorted({row.batch for row in rows}):
         keys = sorted({row.row_key for row in rows if row.batch == batch})

@@ -45,7 +45,7 @@ throttles = Table(
     Column("payer", String, primary_key=True),
     Column("run_id", String, nullable=False),  # of the worker that heard it
     Column("at", UtcDateTime, nullable=False),
-    Column("wait_s", Float, nullable=False),  # from then on, nothing should be sent for so many seconds
+    Column("wait_s", Float, nullable=False),  # from then on, nothing should be sent for that many seconds
 )
 
 writers = Table(

@@ -52,7 +52,7 @@ class Comparison:
     pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
-_ANYBODY = Payer("local")
+_ANYONE = Payer("local")
 _NO_RUN = RunId("")
 
 
@@ -67,7 +67,7 @@ class Origin:
 
     base: str = "."  # where its relative image paths start
     mark: Mark = _no_mark
-    payer: Payer = _ANYBODY
+    payer: Payer = _ANYONE
 
 
 ANYWHERE = Origin()
@@ -101,7 +101,7 @@ class StagedManifest:
                     self._kept.batch = None
 
     def _may_pass_over(self, batch: Batch) -> bool:
-        """Whether rows that the table has just so need no second look."""
+        """Whether rows that the table has unchanged need no second look."""
         if self._kept.new:
             return True
         options, base = self._options, runs.base_of(self._connection, batch)

@@ -153,7 +153,7 @@ def complete(connection: Connection, *, indexed: bool) -> None:
     if indexed:
         connection.exec_driver_sql("CREATE INDEX staged_key ON staged (row_key)")
     if connection.dialect.name != "sqlite":
-        connection.exec_driver_sql("ANALYZE staged")  # nobody else does that for a temporary table
+        connection.exec_driver_sql("ANALYZE staged")  # no one else does that for a temporary table
 
 
 def rows_staged(connection: Connection) -> int:
@@ -266,7 +266,7 @@ def made_again(choice: Choice) -> ColumnElement[bool]:
 
 
 def choose(connection: Connection, row_keys: Sequence[RowKey]) -> list[RowKey]:
-    """Mark the rows that were named; answers with the keys that the manifest does not have."""
+    """Mark the rows that were named; returns the keys that the manifest does not have."""
     missing = []
     for key in dict.fromkeys(row_keys):
         marked = connection.execute(update(staged).where(staged.c.row_key == key).values(chosen=True))

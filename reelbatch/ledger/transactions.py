@@ -34,9 +34,9 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Connection, Sequence[Item]], Sequence[Result]]
-"""Takes all items of its kind in the group and answers with one result for each, in order."""
+"""Takes all items of its kind in the group and returns one result for each, in order."""
 PATIENCE_S = 30.0
-"""How long a lost database is waited for; less than a lease, so that nobody else takes over meanwhile."""
+"""How long a lost database is waited for; less than a lease, so that no one else takes over meanwhile."""
 _POLL_S = 0.25
 MOST_COLLISIONS = 10
 _FORGOTTEN_AFTER = timedelta(days=90)  # counters of killed processes
@@ -84,7 +84,7 @@ class Transactor:
         """`work` in one transaction that is committed exactly once; it may be called again after a rollback.
 
         Raises:
-            LedgerError: nothing of it was written, except where the message says that nobody can tell.
+            LedgerError: nothing of it was written, except where the message says that no one can tell.
         """
         if not is_postgres(self._engine):
             with writing(self._engine) as connection:
@@ -120,7 +120,7 @@ class Transactor:
     def _move_counter(self, connection: Connection) -> None:
         self._count += 1
         counted = update(writers).where(writers.c.writer == self._writer).values(writes=self._count)
-        if connection.execute(counted).rowcount != 1:  # somebody has cleared it away
+        if connection.execute(counted).rowcount != 1:  # someone has cleared it away
             raise _NoCounterError
 
     def _enter(self, deadline: float) -> None:
@@ -169,7 +169,7 @@ class Transactor:
 
 _LARGEST_GROUP = 500
 _GATHER_S = 0.008
-"""Between two commits: a group of ten costs a quarter of ten groups of one, and nobody waits for longer than that."""
+"""Between two commits: a group of ten costs a quarter of ten groups of one, and no one waits for longer than that."""
 
 
 @dataclass(slots=True)
@@ -200,7 +200,7 @@ class GroupWriter:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(work, item, loop, loop.create_future())
         self._queue.put(waiting)
-        result: Result = await waiting.future  # whoever waits may be cancelled; the write goes on
+        result: Result = await waiting.future  # the one who waits may be cancelled; the write goes on
         return result
 
     def close(self) -> None:
@@ -231,7 +231,7 @@ class GroupWriter:
     def _commit(self, group: list[_Waiting]) -> None:
         try:
             self._transact(group)
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+        except Exception as error:  # noqa: BLE001 - handed to the one who waits
             if len(group) == 1 or not _lies_with_an_item(error):
                 for waiting in group:
                     waiting.error = _as_ledger_error(error)
@@ -273,7 +273,7 @@ def _answer(group: list[_Waiting]) -> None:
     for loop, members in loops.items():
         try:
             loop.call_soon_threadsafe(_resolve, members)
-        except RuntimeError:  # the loop is closed: nobody waits any more; what was written stays written
+        except RuntimeError:  # the loop is closed: no one waits any more; what was written stays written
             continue
 
 

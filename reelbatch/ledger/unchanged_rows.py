@@ -1,4 +1,4 @@
-"""Rows that need no comparison in SQL: those that the table already has just so, and all rows of a new batch.
+"""Rows that need no comparison in SQL: those that the table already has unchanged, and all rows of a new batch.
 
 The first are counted and not staged; the others are staged, and counted on the way. A span of rows is compared as a
 whole: the table's side comes as a few long texts, put together by the database.

@@ -78,7 +78,7 @@ def sqlite_path(url: URL) -> Path | None:
 
 
 def unchanging(url: URL) -> URL | None:
-    """The URL of a SQLite file that nobody is at work on, for a reader who can't make files beside it; else None."""
+    """The URL of a SQLite file that no one is at work on, for a reader who can't make files beside it; else None."""
     path = sqlite_path(url)
     if path is None or not path.exists() or "uri" in url.query:
         return None

@@ -72,7 +72,7 @@ def _record(connection: Connection, event: VideoEvent) -> Effect:
     before = _attempt(connection, event.token)
     if before.video_id is None:
         attempts.record_answers(connection, [_answer(event, event.token, owner, before)])
-    elif before.video_id != event.video_id:  # a copy, made and renamed by nobody, carries the token too
+    elif before.video_id != event.video_id:  # a copy, made and renamed by no one, carries the token too
         return Effect.UNKNOWN
     row = Rendered(owner.batch, owner.row_key, event.video_id, event.token, RowState.QUEUED, owner.generation)
     moved = _move(connection, event, row)

@@ -143,8 +143,8 @@ def _required(columns: FoundColumns, options: ManifestOptions, unused: Sequence[
 
 def _lacking(column: str, unused: Sequence[str], *, off: bool) -> Missing:
     more = {
-        "prompt": " A prompt template or a default will do as well.",
-        "end_seconds": " A default will do as well.",
+        "prompt": " A prompt template or a default is enough.",
+        "end_seconds": " A default is enough.",
     }
     if off:
         return Missing(f"{column} is switched off by columns", "", f"Map it to a column.{more.get(column, '')}")

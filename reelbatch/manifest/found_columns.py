@@ -35,7 +35,7 @@ class FoundColumns:
         self.missing: list[Missing] = []
 
     def named(self, stated: str) -> str | None:
-        """The column of this name: just so, else the only one that differs in case, blanks or marks."""
+        """The column of this name: exactly, else the only one that differs in case, blanks or marks."""
         if stated in self.found:
             return stated
         alike = [theirs for theirs in self.found if bare_name(theirs) == bare_name(stated)]

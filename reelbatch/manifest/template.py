@@ -60,7 +60,7 @@ class PromptTemplate(NamedTuple):
         return tuple(dict.fromkeys(column for section in sections for column in section.columns))
 
     def fill(self, values: Mapping[str, Sequence[str]], rows: int) -> list[str]:
-        """The prompts for so many rows; `values` holds their texts for each of `columns`."""
+        """The prompts for `n` rows; `values` holds their texts for each of `columns`."""
         sections = (_filled(section, values, rows) for section in self.sections)
         return ["".join(parts).strip() for parts in zip(*sections, strict=True)]
 

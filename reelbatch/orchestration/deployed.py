@@ -1,4 +1,4 @@
-"""What the parameters of a deployment's run may name: whoever may start one is not whoever set the worker up."""
+"""What the parameters of a deployment's run may name: the caller may be another person than the worker's owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ADDRESSES = ("manifest", "export", "downloads")
 
 
 def is_deployed() -> bool:
-    """Whether this is a deployment's run: its parameters came over Prefect's API, and nobody typed them here."""
+    """Whether this is a deployment's run: its parameters came over Prefect's API, and no one typed them here."""
     run = FlowRunContext.get()
     return run is not None and run.flow_run is not None and run.flow_run.deployment_id is not None
 

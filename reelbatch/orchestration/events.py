@@ -26,7 +26,7 @@ from reelbatch.settle import SettleStats
 from reelbatch.submit import ExitReason
 
 on_temporary_server: ContextVar[bool] = ContextVar("on_temporary_server", default=False)
-"""Whether the server in use ends with this run: then nobody can read its events."""
+"""Whether the server in use ends with this run: then no one can read its events."""
 NEAR = 0.8
 """The share of a cap from which on it counts as near."""
 _LONGEST = 500

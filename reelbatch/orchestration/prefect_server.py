@@ -117,7 +117,7 @@ def _temporary_api() -> Iterator[None]:
         finally:
             on_temporary_server.reset(token)
             if process.poll() is None:
-                APILogHandler().flush()  # while there is still somebody to send the last lines to
+                APILogHandler().flush()  # while there is still someone to send the last lines to
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when standard input does: whoever started this process is gone."""
+    """End when standard input does: the one who started this process is gone."""
     sys.stdin.buffer.read()
     os._exit(0)
 

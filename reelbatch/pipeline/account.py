@@ -94,7 +94,7 @@ def _identified(ledger: Ledger, settings: Settings, heard: Said | KeyRefused | N
 
 
 def needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str | None:
-    """Why nothing is sent while nobody knows whose account it is."""
+    """Why nothing is sent while no one knows whose account it is."""
     if bound is not None and bound.account:
         return f'batch "{batch}" belongs to account {bound.account}'
     return None if settings.budget is None else "a budget is set, which is counted by account"

@@ -72,7 +72,7 @@ def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:
 
 
 def _open_ends(report: RunReport) -> list[str]:
-    """Rows that wait for somebody's word."""
+    """Rows that wait for someone's word."""
     lines, order = [], report.status.order
     if report.shared_ids:
         first = report.shared_ids[0]
@@ -99,7 +99,10 @@ _HALTED = {
     ExitReason.NO_ACCOUNT: "Nothing was sent. Run the same command again when the API answers.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up, then run the same command again.",
     ExitReason.CAP: "The cap was reached. Raise --max-credits, then run the same command again.",
-    ExitReason.SAME_FAILURE: "Row after row failed in the same way, so the run was stopped. Fix the cause first.",
+    ExitReason.SAME_FAILURE: (
+        "Row after row failed in the same way, so the run was stopped. "
+        "Fix the cause, then run the same command again."
+    ),
     ExitReason.DOUBTS: (
         "Row after row went into doubt, also those that were tried one at a time, so the run was stopped. "
         "Run the same command again when the API answers as usual: what was not sent is sent then."

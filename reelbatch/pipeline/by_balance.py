@@ -164,7 +164,7 @@ def _open_ends(books: _Books, start: BalancePoint) -> Iterator[str]:
 def _prices(books: _Books, doubts: Sequence[DoubtfulRequest]) -> Iterator[str]:
     for each in doubts:
         if each.unrated:
-            yield f"nobody knows what {name_of(each)} would cost; state a rate and run again"
+            yield f"no one knows what {name_of(each)} would cost; state a rate and run again"
             continue
         price = price_of(books.connection, each.kind)
         seen = {figure for figure in (price.charged, price.settled) if figure is not None}
@@ -215,7 +215,7 @@ def words(reading: Reading) -> str:
 
 
 def otherwise(left_over: int, reading_count: int) -> str:
-    """What else may be true: somebody else may use the account, or put credits into it."""
+    """What else may be true: someone else may use the account, or put credits into it."""
     if left_over < 0:
         return "more came in than the table knows of, a top-up perhaps; what these rows cost does not show in the sum"
     if not reading_count:

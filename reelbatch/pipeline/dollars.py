@@ -1,4 +1,4 @@
-"""Dollars: only where somebody stated what a credit costs."""
+"""Dollars: only where someone stated what a credit costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a run takes where only so many videos may render at once."""
+"""How long a run takes where only a few videos may render at once."""
 
 from __future__ import annotations
 

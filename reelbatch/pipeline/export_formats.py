@@ -123,7 +123,7 @@ _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_
 
 
 def check_rows(rows: int) -> None:
-    """Whether a worksheet holds so many.
+    """Whether a worksheet holds that many.
 
     Raises:
         UsageError: it does not.

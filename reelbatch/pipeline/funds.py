@@ -73,7 +73,7 @@ class Funds:
     """What a run may spend. Credits are integers.
 
     Args:
-        account: its id; None: nobody knows.
+        account: its id; None: no one knows.
         is_asked: whether the API said it now, and not earlier.
         balance: None where the API says none now.
         is_subscribed: else the balance does not tell what can be paid for.
@@ -185,7 +185,7 @@ def funds_of(ledger: Ledger, settings: Settings, batch: Batch, who: Identified, 
 
 
 def budget_left(ledger: Ledger, settings: Settings, account: str | None) -> BudgetLeft | None:
-    """How the budget of an account stands; None where there is no budget, or nobody knows the account."""
+    """How the budget of an account stands; None where there is no budget, or no one knows the account."""
     budget = settings.budget
     if budget is None or account is None:
         return None

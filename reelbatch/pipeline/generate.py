@@ -73,7 +73,7 @@ async def carry_out(context: RunContext, load: Callable[[], Awaitable[object]], 
 
 
 def cancel_order(ledger: Ledger, batch: Batch) -> str:
-    """Drop what the batch's open order has not sent; answers with what was dropped, in words."""
+    """Drop what the batch's open order has not sent; returns what was dropped, in words."""
     found = ledger.change(lambda connection: orders.cancel(connection, batch, utc_now()))
     if found is None:
         return f'batch "{batch}": no order is open, nothing was dropped'

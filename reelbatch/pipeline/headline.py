@@ -28,7 +28,7 @@ def _happened(report: RunReport, situation: Situation) -> str:
         case Situation.BUDGET_REACHED:
             return f"{report.message or situation.value}; {sent if report.sent else 'nothing was sent'}"
     if report.exit_reason is ExitReason.DECLINED:
-        return "nothing was sent, since nobody agreed to it"
+        return "nothing was sent, since no one agreed to it"
     return sent if report.sent else "nothing was sent in this run"
 
 

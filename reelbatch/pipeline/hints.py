@@ -1,4 +1,4 @@
-"""What to do next, for somebody who looks at a run in Prefect's UI: complete commands of Prefect's own."""
+"""What to do next, for someone who looks at a run in Prefect's UI: complete commands of Prefect's own."""
 
 from __future__ import annotations
 

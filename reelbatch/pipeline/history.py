@@ -1,4 +1,4 @@
-"""What ran, and what the table holds: for whoever comes back to it after a while."""
+"""What ran, and what the table holds: for a user who comes back after a while."""
 
 from __future__ import annotations
 

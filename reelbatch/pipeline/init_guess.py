@@ -27,7 +27,7 @@ _CLOSE = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """What somebody has said already; None: it is to be guessed."""
+    """What someone has said already; None: it is to be guessed."""
 
     image: str | None = None
     key: tuple[str, ...] | None = None

@@ -54,7 +54,7 @@ _ASK_EVERY_S = 0.5
 async def load_manifest(context: RunContext, options: GenerateOptions) -> None:
     """The first worker reads the manifest; others wait, and join where it was the same. The run is told the plan.
 
-    Where it is stopped while it waits, or somebody does not agree to what would be sent, it has no plan.
+    Where it is stopped while it waits, or someone does not agree to what would be sent, it has no plan.
 
     Raises:
         ManifestError: the manifest can't be used; nothing was changed.
@@ -144,7 +144,7 @@ def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: Load
         ManifestError: the manifest can't be used; nothing was changed.
         LedgerUnusable: the batch belongs to another API.
         OrderOpen: videos are to be made again, and another order is open.
-        NotAgreed: more would be sent than somebody said yes to.
+        NotAgreed: more would be sent than someone said yes to.
     """
     manifest = manifest_of(options, settings)
     batch = batch_name(options.batch, manifest)

@@ -44,7 +44,7 @@ def _in_a_loop() -> bool:
 
 
 def _stoppable(thread: ThreadPoolExecutor, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer of `work`; an interrupt, which only the main thread hears of, stops it gently there too."""
+    """The answer of `work`; an interrupt, which only the main thread receives, stops it gently there too."""
     under_way: Future[Callable[[], object]] = Future()
 
     async def cancellable() -> Answer:

@@ -24,7 +24,7 @@ class RestOfKind:
     """Rows of one kind that are left, and what they would cost. Credits are integers.
 
     Args:
-        likely: by what the pilot's videos of this kind cost, else by the estimate; None: nobody knows.
+        likely: by what the pilot's videos of this kind cost, else by the estimate; None: no one knows.
         seen: videos of the pilot that this rests on; 0: it is the estimate.
     """
 

@@ -30,7 +30,7 @@ class Observed:
     resolution: str
     audio: bool
     seconds: float
-    charged: int | None  # what the last create was answered with
+    charged: int | None  # what the last create charged
     settled: int | None  # what the last finished video cost
     estimate: int | None
     seen_at: datetime
@@ -74,7 +74,7 @@ def drifted(found: Iterable[Observed]) -> list[Observed]:
 
 
 def drifted_in(ledger: Ledger, settings: Settings, batch: Batch, payer: Payer) -> list[str]:
-    """Kinds of video of this batch whose price is another one for whoever pays for it, in words."""
+    """Kinds of video of this batch whose price differs for the payer, in words."""
     found = drifted(observed(ledger, settings, payer.api))
     own = [each for each in found if each.account in {payer.account, payer.key_hash}]
     return [str(each) for each in own if ledger.read(partial(has_kind, batch=batch, kind=each.kind))]

@@ -61,7 +61,7 @@ def _reachable(most: int, classes: Sequence[_Class]) -> list[int]:
 
 
 def _sums(left: int, classes: Sequence[_Class], reachable: Sequence[int]) -> Iterator[Reading]:
-    """Ways to come to `left` with so many of each price; larger prices first."""
+    """Ways to come to `left` with a number of each price; larger prices first."""
     if not reachable[0] >> left & 1:
         return
     if not classes:

@@ -1,4 +1,4 @@
-"""Clearing up rows in doubt: by an id that was checked, or by somebody's word that nothing was created."""
+"""Clearing up rows in doubt: by an id that was checked, or by someone's word that nothing was created."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What somebody says about a row, and the batch that the row is in."""
+    """What someone says about a row, and the batch that the row is in."""
 
     batch: Batch
     entry: ListEntry
@@ -204,7 +204,7 @@ def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Reso
 
 
 async def wait_until_clear(ledger: Ledger, batch: Batch | None, every_s: float, told: Callable[[int], None]) -> None:
-    """Return when no row is in doubt any more: webhook events, or somebody else, clear them up.
+    """Return when no row is in doubt any more: webhook events, or someone else, clear them up.
 
     `told` is called with how many there are, again when that changes.
     """

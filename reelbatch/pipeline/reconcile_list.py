@@ -1,4 +1,4 @@
-"""What somebody found out about rows in doubt, as a CSV: written to be filled in, and read back."""
+"""What someone found out about rows in doubt, as a CSV: written to be filled in, and read back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REMEDY = f"Write a video's id, {Verdict.NOT_CREATED}, or nothing: then the row 
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """What somebody says about one row: the video's id, or None for "not created"."""
+    """What someone says about one row: the video's id, or None for "not created"."""
 
     row_key: RowKey
     video_id: VideoId | None
@@ -57,7 +57,7 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
     """Rows in doubt as a CSV whose column `video_id` is to be filled in. It is there whole, or not at all.
 
     Raises:
-        SettingsError: the file exists already (somebody may have filled it in), or can't be written.
+        SettingsError: the file exists already (someone may have filled it in), or can't be written.
     """
     part = file.with_name(f".{file.name}.part")
     try:

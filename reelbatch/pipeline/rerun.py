@@ -123,7 +123,7 @@ def _states(options: RerunOptions) -> frozenset[RowState]:
     allowed = {*FAILED, RowState.IN_DOUBT}
     if unknown := [state for state in options.states if state not in allowed]:
         names = ", ".join(sorted(allowed))
-        raise SettingsError(f'--state "{unknown[0]}": a rerun takes up rows in {names}')
+        raise SettingsError(f'--state "{unknown[0]}": a rerun sends rows in {names}')
     states = frozenset(RowState(state) for state in options.states) or FAILED
     if RowState.IN_DOUBT in states and not options.accept_double_charge:
         raise SettingsError(
@@ -206,7 +206,7 @@ def _costs(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None
 
 
 async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | None) -> RerunPlan:
-    """The chosen rows become pending, or those of an order, unless somebody does not agree: then the run is stopped.
+    """The chosen rows become pending, or those of an order, unless someone does not agree: then the run is stopped.
 
     Safe to repeat: rows that wait already are found again.
     """

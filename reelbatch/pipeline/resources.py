@@ -44,7 +44,7 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
 
 @contextmanager
 def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledger]:
-    """The results table for a command that only reads it; one that can't be written will do.
+    """The results table for a command that only reads it; one that can't be written is enough.
 
     It is cleared up where that is allowed; where it is not, `warn` is told what dead workers left behind.
 
@@ -147,7 +147,7 @@ def table_notice(settings: Settings) -> str | None:
 
 
 def new_table(where: str) -> str:
-    """That the results table at `where` is yet to be made: whoever expected rows in it stands in the wrong folder."""
+    """That the results table at `where` is yet to be made; rows that were expected in it are in another folder's."""
     return f"There is no results table yet; a new one will be made: {where}"
 
 

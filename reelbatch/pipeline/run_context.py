@@ -67,7 +67,7 @@ class RunState:
 
     scope: Scope  # which rows it takes; complete once the manifest is in the table
     plan: Plan | RerunPlan | None = None
-    agreement: Agreement | None = None  # None: nobody was asked, so nothing binds
+    agreement: Agreement | None = None  # None: no one was asked, so nothing binds
     rows_to_send: int = 0
     settler: Settler | None = None
     started: float = field(default_factory=time.monotonic)
@@ -109,7 +109,7 @@ class RunContext:
         return self.submitter.stats
 
     def agree(self, plan: Plan | RerunPlan) -> None:
-        """Before anything is changed: what somebody said yes to binds, even if there is more to send by now.
+        """Before anything is changed: what someone said yes to binds, even if there is more to send by now.
 
         Raises:
             NotAgreed: more would be sent than that.
@@ -117,11 +117,11 @@ class RunContext:
         self.state.agreement = self.listener.asked(plan)
 
     def decline(self, refusal: NotAgreed) -> None:
-        """Nothing is sent, since nobody agreed to it."""
+        """Nothing is sent, since no one agreed to it."""
         self.submitter.stop(ExitReason.DECLINED if refusal.asked else ExitReason.NOT_AGREED, str(refusal))
 
     def planned(self, plan: Plan | RerunPlan, limit: int | None = None) -> None:
-        """The rows to send are in the table; whoever listens is told before anything is sent, with what it may cost.
+        """The rows to send are in the table; the listener is told before anything is sent, with what it may cost.
 
         With `limit` no more rows than that are sent.
         """
@@ -231,7 +231,7 @@ def _as_current(context: RunContext) -> Iterator[None]:
 
 @asynccontextmanager
 async def _background(context: RunContext) -> AsyncIterator[None]:
-    """What goes on beside the steps: signs of life, and the count of unfinished videos where there may be so many."""
+    """What goes on beside the steps: signs of life, and the count of unfinished videos where that is limited."""
     ledger, settings, window = context.ledger, context.settings, context.submitter.sender.window
     tasks = [asyncio.create_task(_beat(ledger, context.scope.run_id, settings.lease_s))]
     if window.limit is not None:
@@ -317,7 +317,7 @@ def _rate_limiter(ledger: Ledger, settings: Settings) -> RateLimiter | None:
     async def take_lot(creates: int, spacing_s: float) -> float | None:
         try:
             return await ledger.write(accounts.take_lots, accounts.Lot(api, creates, spacing_s))
-        except LedgerError:  # whatever ails the table, the run hears of it with its next write
+        except LedgerError:  # whatever ails the table, the run learns of it with its next write
             return 0.0
 
     return RateLimiter(settings.rate_limit, take_lot)

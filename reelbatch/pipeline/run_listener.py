@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What somebody said yes to. Credits are integers."""
+    """What someone said yes to. Credits are integers."""
 
     rows: int
     credits_estimated: int
@@ -41,7 +41,7 @@ class Agreement:
 
 
 class NotAgreed(ReelbatchError):  # noqa: N818 - a signal within a run
-    """More would be sent than somebody said yes to. `asked`: they were asked again, and said no."""
+    """More would be sent than someone said yes to. `asked`: they were asked again, and said no."""
 
     def __init__(self, message: str, *, asked: bool) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class RunListener:
         """A run is open."""
 
     def asked(self, plan: Plan | RerunPlan) -> Agreement | None:  # noqa: ARG002 - for those who override it
-        """Before anything is changed: what binds the run; None: nobody was asked, so nothing does.
+        """Before anything is changed: what binds the run; None: no one was asked, so nothing does.
 
         Called in a thread, which may wait for an answer.
 

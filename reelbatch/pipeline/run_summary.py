@@ -94,7 +94,7 @@ class RunReport(ReportView):
 
     @property
     def has_failures(self) -> bool:
-        """Whether rows of the manifest, or their videos, need somebody's attention."""
+        """Whether rows of the manifest, or their videos, need someone's attention."""
         held = self.held_rows and self.repeats is RepeatPolicy.HOLD
         left = self.settled is not None and (self.settled.unsettled or self.settled.downloads_failed)
         return bool(self.status.needs_attention or self.unsent_otherwise or held or left or self.too_dear_rows)
@@ -167,7 +167,7 @@ class RunSummary:
 
 
 def report(context: RunContext) -> RunSummary:
-    """How the run stands now, at its end; whoever listens is told."""
+    """How the run stands now, at its end; the listener is told."""
     summary = RunSummary(_report(context), failed_rows(context.ledger, context.batch))
     context.listener.reported(summary)
     return summary
@@ -241,7 +241,7 @@ def did_all(context: RunContext, exported: Exported | None = None) -> bool:
 
 
 def finish_order(context: RunContext, exported: Exported | None = None) -> None:
-    """Close the order that is done, unless whoever listens prints the report: then it is closed after that."""
+    """Close the order that is done, unless the listener prints the report: then it is closed after that."""
     if not context.listener.prints_report and did_all(context, exported):
         close_order(context.ledger, context.batch)
 
@@ -253,6 +253,6 @@ def close_order(ledger: Ledger, batch: Batch) -> None:
 
 
 def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) -> list[dict[str, Any]]:
-    """The first rows that need somebody's attention, with their images' addresses as they may be printed."""
+    """The first rows that need someone's attention, with their images' addresses as they may be printed."""
     rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
     return [{**row, "image_path": redact_url(row["image_path"])} for row in rows]

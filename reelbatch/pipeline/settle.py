@@ -68,7 +68,7 @@ async def settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait:
 
 
 def report_settled(ledger: Ledger, work: Settled, export_problem: str | None) -> SettleReport:
-    """How a settle ended; whoever listens is told."""
+    """How a settle ended; the listener is told."""
     report = settle_report(ledger, work, export_problem)
     listening.get().settled(report)
     return report

@@ -1,4 +1,4 @@
-"""What was spent, by day, month, model or batch: for whoever pays the account's bill."""
+"""What was spent, by day, month, model or batch: for the person who pays the account's bill."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reelbatch.settings import Settings
 
 FIGURES = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt", "worst_case", "unknown")
-"""Of each line, in credits; `unknown` counts requests of which nobody knows what they cost."""
+"""Of each line, in credits; `unknown` counts requests of which no one knows what they cost."""
 ALL = "in all"
 
 

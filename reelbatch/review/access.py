@@ -1,6 +1,6 @@
 """Who may ask the review page: the browser that was given the link, from its own page, and no other.
 
-Loopback alone keeps nobody out: other users of the machine reach it, and any page in the browser can send requests
+Loopback alone keeps no one out: other users of the machine reach it, and any page in the browser can send requests
 there. So the link has a token that works once and becomes a cookie; a request has to name this machine as its host
 (no DNS rebinding), and a page that writes has to be our own.
 """

@@ -1,4 +1,4 @@
-"""The review page as one file that needs no network: read-only, for whoever paid."""
+"""The review page as one file that needs no network: read-only, for the person who paid."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class _Inside:
         return self._linked[path]
 
     def remote_picture(self, address: str) -> str | None:
-        """None: whoever opens a report is not made to ask other servers."""
+        """None: the reader of a report is not made to ask other servers."""
         del address
         return None
 

@@ -1,4 +1,4 @@
-"""What stands beside the cards: rows by state, the money, how far the review is, and what needs somebody."""
+"""What stands beside the cards: rows by state, the money, how far the review is, and what needs someone."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _MP4 = b"ftyp"
 def local_video(row: Mapping[str, Any]) -> Path | None:
     """The row's video, if it lies on this machine and is one.
 
-    The table says where; beside that, only a plain file that begins like an MP4 is taken, and no link: whoever may
+    The table says where; beside that, only a plain file that begins like an MP4 is taken, and no link: a user who may
     write in the folder of videos, or in a shared table, does not get to choose what a page shows.
     """
     stated = row["video_path"]

@@ -20,7 +20,7 @@ _OPTIONS = ("host", "port", "key", "data", "balance", "latency_ms", "plan", "que
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; 0, or 2 where the settings can't be used."""
     options = _parser().parse_args(argv)
-    before = os.umask(0o077)  # books, uploads and videos are for nobody else; the process does nothing but this
+    before = os.umask(0o077)  # books, uploads and videos are for no one else; the process does nothing but this
     try:
         _serve(_config(options), stop_with_stdin=options.stop_with_stdin)
     except SettingsError as error:
@@ -38,7 +38,7 @@ def _serve(config: SandboxConfig, *, stop_with_stdin: bool) -> None:
 
     def on_ready(url: str) -> None:
         ready = {"url": url, "key": config.key, "data": str(config.data.resolve()) if config.data else None}
-        print(json.dumps(ready), flush=True)  # noqa: T201 - the one line that whoever started it waits for
+        print(json.dumps(ready), flush=True)  # noqa: T201 - the one line that the one who started it waits for
 
     serve(config, on_ready, stop_with_stdin=stop_with_stdin)
 

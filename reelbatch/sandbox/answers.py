@@ -36,7 +36,7 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 def refusal(refused: Refused) -> Response:
-    """An error answer with its code and message."""
+    """An error answer that has its code and message."""
     return answer(error_body(refused.status, refused.message, refused.code), refused.status)
 
 

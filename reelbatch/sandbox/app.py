@@ -154,4 +154,4 @@ def _not_here(_: Request, error: Exception) -> Response:
 
 
 def _gone(_: Request, __: Exception) -> Response:
-    return Response(status_code=499)  # nobody is left to read it
+    return Response(status_code=499)  # no one is left to read it

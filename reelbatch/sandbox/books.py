@@ -118,7 +118,7 @@ class Books:
         return int(self._counts.get(_TOPPED_UP, 0))
 
     def top_up(self, credits_: int) -> None:
-        """Somebody buys credits."""
+        """Someone buys credits."""
         self._counts[_TOPPED_UP] = self.topped_up + credits_
         self._db.execute("INSERT OR REPLACE INTO counts VALUES (?, ?)", (_TOPPED_UP, self.topped_up))
 
@@ -176,7 +176,7 @@ class Books:
         return self.video(video.id) or video
 
     def refund_failed(self, created_before: float) -> None:
-        """Refund the renders that have failed by now, whether or not somebody asked for them."""
+        """Refund the renders that have failed by now, whether or not someone asked for them."""
         doomed = "SELECT {} FROM videos WHERE status = 'open' AND fate IS NOT NULL AND created_at <= ?"
         for video in self._videos(doomed, created_before):
             self.settle(video, Settled(Status.ERROR, 0, video.fate))

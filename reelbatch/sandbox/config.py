@@ -29,7 +29,7 @@ class _Frozen(BaseModel):
 class Match(_Frozen):
     """Creates, GETs and downloads whose prompt or name contains `text` meet `kind`.
 
-    With `times` only the first so many of each row: a row is a name without its token, else the prompt.
+    With `times` only the first `times` of each row: a row is a name without its token, else the prompt.
     """
 
     text: str = Field(min_length=1)

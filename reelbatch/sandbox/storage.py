@@ -42,7 +42,7 @@ class Storage:
             folder.mkdir(parents=True, exist_ok=True)
 
     def new_path(self, extension: str) -> str:
-        """A file path nobody can guess, for a file that is still to come."""
+        """A file path no one can guess, for a file that is still to come."""
         return f"{_PREFIX}/{secrets.token_hex(16)}.{extension}"
 
     def upload_file(self, file_path: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Follows the videos: queued, rendering, then drawn by whoever asks first, in a thread beside the server."""
+"""Follows the videos: queued, rendering, then drawn by the first request, in a thread beside the server."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _FIELDS = {"end_image_path": "assets.end_image_file_path"}  # the table of model
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A request that is answered with `status` and `message`, and with `code` where the status has several."""
+    """A request that gets `status` and `message`, and with `code` where the status has several."""
 
     def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

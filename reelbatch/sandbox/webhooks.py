@@ -109,7 +109,7 @@ class Announcer:
             await self._deliver(event)
 
     async def _deliver(self, event: bytes) -> None:
-        """Until somebody answers with success; each try waits twice as long as the last one."""
+        """Until the receiver returns success; each try waits twice as long as the last one."""
         for tried in range(self._config.webhook_tries):
             if tried:
                 await asyncio.sleep(min(self._config.webhook_retry_s * 2 ** (tried - 1), _LONGEST_WAIT_S))

@@ -30,7 +30,7 @@ class ConfigFile:
     path: Path | None = None  # None: there is none
     stated: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False  # rather than named
-    foreign: tuple[Path, ...] = ()  # files of the right name that belong to somebody else, and are not used
+    foreign: tuple[Path, ...] = ()  # files of the right name that belong to someone else, and are not used
     shared: tuple[Path, ...] = ()  # own ones that others may write, and that are not used either
 
 
@@ -79,7 +79,7 @@ def folder_of(path: Path) -> Path:
 def _folders_upward() -> Iterator[Path]:
     try:
         here = Path.cwd()
-    except FileNotFoundError:  # somebody has removed it
+    except FileNotFoundError:  # someone has removed it
         return
     home = _home()
     for folder in (here, *here.parents):
@@ -103,7 +103,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _trusted(path: Path) -> bytes | Literal["foreign", "shared"]:
-    """What stands in a file that nobody else can have written, or why it is not used: nobody else says where the
+    """What stands in a file that no one else can have written, or why it is not used: no one else says where the
     key goes. A link, if it is one, has to be this user's too. What is read is the very file that was looked at.
 
     Raises:

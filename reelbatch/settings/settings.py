@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     )
     dollars_per_credit: float | None = Field(default=None, ge=0)
     subscription: SubscriptionPrice | None = Field(
-        default=None, description="dollars for so many credits, where no dollars_per_credit is stated"
+        default=None, description="dollars for a number of credits, where no dollars_per_credit is stated"
     )
     rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
     tier: Tier | None = None
@@ -221,7 +221,7 @@ def load_settings(
         config: a YAML file; default: the `reelbatch.yaml` in the current folder or above it, if there is one.
         options: settings by their names, which come before all others.
         sandbox: the sandbox's own results table, unless `options` state one.
-        told: hears of a `reelbatch.yaml` that was found, before anything is done.
+        told: is told of a `reelbatch.yaml` that was found, before anything is done.
 
     Raises:
         SettingsError: names the setting, what is wrong with it and where it came from.

@@ -44,7 +44,7 @@ class Access:
 
 
 class Downloads:
-    """Brings finished videos into `folder`; `marks` counts those of them that somebody should look at."""
+    """Brings finished videos into `folder`; `marks` counts those of them that someone should look at."""
 
     def __init__(self, ledger: Ledger, client: Client, folder: DownloadTarget, access: Access) -> None:
         self._ledger = ledger
@@ -141,7 +141,7 @@ class Downloads:
         return name
 
     async def _place_plain(self, filed: Filed, part: Part, name: str) -> None:
-        """Put a file under the row's own key, unless somebody else's file has that name.
+        """Put a file under the row's own key, unless someone else's file has that name.
 
         Raises:
             FileExistsError: it has.
@@ -269,8 +269,8 @@ def _start(response: Any, had: int) -> int:
     if status in {206, 416}:
         raise Unfit("the storage has other bytes than those that are asked for", status=status)
     if status in _EXPIRED:
-        raise AddressExpired(f"the storage answered with status {status}", status=status)
-    raise ApiError(f"the storage answered with status {status}", status=status)
+        raise AddressExpired(f"the storage returned status {status}", status=status)
+    raise ApiError(f"the storage returned status {status}", status=status)
 
 
 async def _write(file: IO[bytes], response: Any, position: int, largest: int) -> int:

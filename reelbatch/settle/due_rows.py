@@ -156,7 +156,7 @@ class DueRowQueue:
         for batch in found:
             if batch not in known:
                 await write(self._ledger, due.schedule, (batch, utc_now()))
-                if options.wait:  # whoever sits there and waits is told how they stand now
+                if options.wait:  # the one who sits there and waits is told how they stand now
                     await write(self._ledger, due.recall, (batch, utc_now()))
                 self._batches.append(batch)
 
@@ -178,7 +178,7 @@ class Presence:
 
     def __init__(self, downloads: str | None) -> None:
         self._root = (downloads or "").rstrip("/")
-        self._names: dict[str, set[str] | None] = {}  # by folder; None: nobody can tell
+        self._names: dict[str, set[str] | None] = {}  # by folder; None: no one can tell
 
     def missing(self, rows: Iterable[Finished]) -> list[Finished]:
         """Those whose video was never downloaded, or has gone since. Blocks."""
@@ -201,7 +201,7 @@ def _is_file(path: str) -> bool:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
-    except OSError:  # nobody can tell
+    except OSError:  # no one can tell
         return True
     return True
 

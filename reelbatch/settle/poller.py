@@ -161,7 +161,7 @@ class Poller:
             await write(self._ledger, due.record_understood, row)
 
     async def _failed(self, row: Rendered, error: ApiError, started: float) -> None:
-        """Ask again later; a row that the API refuses to talk about is waited for only so many times."""
+        """Ask again later; a row that the API refuses to talk about is asked about a limited number of times."""
         known, since = self._failures.get(row.id, (0, started))
         failures = known + 1
         self._failures[row.id] = failures, since

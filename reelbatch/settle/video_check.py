@@ -45,7 +45,7 @@ class VideoCheck(StrEnum):
 
 
 MARKS = (VideoCheck.BLACK, VideoCheck.FROZEN, VideoCheck.UNREADABLE)
-"""Those that somebody should look at."""
+"""Those that someone should look at."""
 
 
 def look_at(path: Path, longest_s: float = _LONGEST_S) -> VideoFile:

@@ -52,7 +52,7 @@ class Trouble(NamedTuple):
 
     what: str
     remedy: str
-    is_files_own: bool = False  # the file is not there or its address can't be right, whoever looks
+    is_files_own: bool = False  # the file is not there or its address can't be right, for every machine
     may_pass: bool = False  # trying again in a moment is worth it
 
 

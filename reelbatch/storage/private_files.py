@@ -1,6 +1,6 @@
 """Files that only their owner may read, from their first moment on: prompts, ids and credits stand in them.
 
-A file that is there already keeps its mode: whoever wants to share one says so once, with chmod.
+A file that is there already keeps its mode: the one who wants to share one says so once, with chmod.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _GATHER_S = 0.005
 
 
 class BatchLoader(Generic[Question, Answer]):
-    """Hands questions on together; whoever asked gets the answer to their own, or the error of them all.
+    """Hands questions on together; the one who asked gets the answer to their own, or the error of them all.
 
     Args:
         ask: answers all questions, in their order.

@@ -13,17 +13,17 @@ _SHRINK = 0.5
 _SAME_WAIT_S = 0.25
 """By less than this a longer wait is no news to other workers."""
 _AHEAD = 4
-"""For each so many in flight, one more may make ready, so that a place that comes free is not empty meanwhile."""
+"""Extra rows (one for this many in flight) may record their intent early, so that a freed slot is reused at once."""
 _NONE_AHEAD = 32
 """With so few in flight none does: an empty place costs little, and each is one more row in doubt after a kill."""
 
 
-class Stopped(Exception):  # noqa: N818 - a signal to whoever waits, not an error
+class Stopped(Exception):  # noqa: N818 - a signal to the one who waits, not an error
     """No further create may start."""
 
 
 class _Held(Exception):  # noqa: N818 - a signal within this module
-    """Nothing may start for a while: whoever is ready begins again later."""
+    """Nothing may start for a while: the one who is ready begins again later."""
 
 
 class Slot:
@@ -34,9 +34,9 @@ class Slot:
         self.in_flight = False
 
     async def acquire(self) -> float | None:
-        """Wait for a place among those in flight. Answers with when it was granted (loop time), for `slow_down`.
+        """Wait for a place among those in flight. Return when it was granted (loop time), for `slow_down`.
 
-        None: nothing may start for a while, and nobody stays ready so long; ask for leave again.
+        None: nothing may start for a while, and no one stays ready so long; ask for leave again.
 
         Raises:
             Stopped: no further create may start.
@@ -58,7 +58,7 @@ class ConcurrencyLimiter:
     The number in flight halves on such an answer (once for each round of requests) and climbs again by one for each
     round of good answers. A pause that the API asked for holds for everybody, not just for the row that heard it.
 
-    Whoever is granted a slot should be able to send at once: what takes a while is done before, while making ready.
+    A granted slot should be used at once: what takes a while is done before, while making ready.
 
     Args:
         limit: creates in flight at most.
@@ -100,11 +100,11 @@ class ConcurrencyLimiter:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody may make ready any more."""
+        """Whether no one may make ready any more."""
         return self._stop.is_set()
 
     def close(self) -> None:
-        """Let nobody make ready any more; whoever is ready still takes off."""
+        """Let no one make ready any more; the one who is ready still takes off."""
         self._stop.set()
         _release_waiters(self._preparing_line)
 
@@ -133,7 +133,7 @@ class ConcurrencyLimiter:
             self._grant()
 
     async def acquire(self) -> float:
-        """A place among those in flight; answers with when it was granted (loop time)."""
+        """A place among those in flight; returns when it was granted (loop time)."""
         return await self._wait_in(self._waiting)
 
     async def _wait_in(self, line: deque[asyncio.Future[float]]) -> float:
@@ -225,7 +225,7 @@ class ConcurrencyLimiter:
 
     def _start(self, now: float) -> bool:
         """Take a time to start; where none has come yet, `_grant` is called again when there is one."""
-        assert self._rate_limiter is not None  # noqa: S101 - asked by whoever calls
+        assert self._rate_limiter is not None  # noqa: S101 - asked by the caller
         opens_at = self._rate_limiter.next(now)
         if opens_at is None:
             return False

@@ -65,7 +65,7 @@ class Confirmer:
         self._min_age_s = min_age_s
 
     async def resolve(self, doubt: Outcome, token: Token) -> Outcome:
-        """What `doubt` turns out to be; `doubt` itself where nobody can tell, or the run stops before anybody can."""
+        """What `doubt` turns out to be; `doubt` itself where no one can tell, or the run stops before anyone can."""
         believed_at, wait_s, failures = time.monotonic() + self._min_age_s, self._retries.wait_s, 0
         while True:
             left_s = believed_at - time.monotonic()
@@ -144,7 +144,7 @@ class _Noted:
 
 
 async def ask_about_noted_ids(ledger: Ledger, client: Client, settings: Settings, batches: Iterable[Batch]) -> int:
-    """Ask once about each noted id, and bring into the table what is known then; answers with how many rows.
+    """Ask once about each noted id, and bring into the table what is known then; returns how many rows.
 
     Raises:
         LedgerError: the table could not be read or written.

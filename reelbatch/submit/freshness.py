@@ -1,4 +1,4 @@
-"""Whether an intent is still fresh: what leaves long after it was written down, somebody may have decided about."""
+"""Whether an intent is still fresh: what leaves long after it was written down, someone may have decided about."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Freshness:
     monotonic clock) or have been set back; all of them together would have to be wrong for an old intent to leave.
 
     Args:
-        lease_s: after so many seconds without a sign of life a worker counts as dead.
+        lease_s: after this many seconds without a sign of life a worker counts as dead.
         clocks: where the time comes from.
     """
 

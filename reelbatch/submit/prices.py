@@ -78,7 +78,7 @@ def _said(answer: Answer) -> str:
 
 
 class Turn:
-    """Waiting for an answer that somebody else is waiting for, in this process or in another."""
+    """Waiting for an answer that someone else is waiting for, in this process or in another."""
 
     def __init__(self, ledger: Ledger, lease_s: float) -> None:
         self._ledger = ledger
@@ -87,7 +87,7 @@ class Turn:
         self._recovered_at = time.monotonic()
 
     def come(self) -> None:
-        """An answer is in the table: whoever waits tries again."""
+        """An answer is in the table: the one who waits tries again."""
         self._answered.set()
         self._answered = asyncio.Event()
 

@@ -88,7 +88,7 @@ class Recorder:
     async def record(self, answer: Answer) -> None:
         """Returns when the answer is in the table, or as a last resort in the rescue file.
 
-        The rescue file is written when the table has not taken it for a moment, or at the first failure, since nobody
+        The rescue file is written when the table has not taken it for a moment, or at the first failure, since no one
         knows how long this process has; the table counts an answer once however often it is told.
         """
         self._waiting[answer.token] = answer
@@ -100,7 +100,7 @@ class Recorder:
                 self._file.committed(answer)
         finally:
             timer.cancel()
-            if answer.token in self._waiting:  # whoever waited was cancelled
+            if answer.token in self._waiting:  # the one who waited was cancelled
                 self._rescue()
 
     async def _write(self, answer: Answer) -> bool:

@@ -32,7 +32,7 @@ class RenderWindow:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def stop(self) -> None:
-        """Nobody enters any more."""
+        """No one enters any more."""
         self._stopped = True
         while self._waiting:
             future = self._waiting.popleft()
@@ -40,12 +40,12 @@ class RenderWindow:
                 future.set_exception(Stopped())
 
     def count(self, unfinished: int) -> None:
-        """So many videos are queued or rendering now."""
+        """That many videos are queued or rendering now."""
         self.unfinished = unfinished
         self._admit()
 
     def full(self) -> None:
-        """Other workers have taken the places that seemed free; nobody enters until the next count."""
+        """Other workers have taken the places that seemed free; no one enters until the next count."""
         if self.limit is not None:
             self.unfinished = max(self.unfinished, self.limit)
 
@@ -54,7 +54,7 @@ class RenderWindow:
         """A place for one create.
 
         Raises:
-            Stopped: nobody enters any more.
+            Stopped: no one enters any more.
         """
         await self._enter()
         place = RenderSlot()

@@ -18,11 +18,11 @@ class ExitReason(StrEnum):
     INTERRUPTED = "interrupted"
     BAD_KEY = "bad_key"
     NO_CREDITS = "no_credits"
-    NO_ACCOUNT = "no_account"  # nobody said whose key it is, and the batch belongs to an account
+    NO_ACCOUNT = "no_account"  # no one said whose key it is, and the batch belongs to an account
     CAP = "cap"
     BUDGET = "budget"  # rows wait for the next period
     SAME_FAILURE = "same_failure"
-    NOT_AGREED = "not_agreed"  # more would be sent than somebody said yes to, and there is nobody to ask again
+    NOT_AGREED = "not_agreed"  # more would be sent than someone said yes to, and there is no one to ask again
     DECLINED = "declined"
     DOUBTS = "doubts"  # row after row went into doubt
     NONE_SENT = "none_sent"  # rows were to be sent, and each was given back

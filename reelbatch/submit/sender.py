@@ -119,7 +119,7 @@ class RowSender:
             await self._give_back(row, "image", str(problem), invalid=True)
         except ApiError as error:
             await self._upload_failed(row, error)
-        except StateConflict:  # taken from this worker, which was thought dead; whoever has it now goes on with it
+        except StateConflict:  # taken from this worker, which was thought dead; its new holder goes on with it
             self.stats.gave_back()
         except ReelbatchError as error:
             self.stop(ExitReason.LEDGER_FAILED, str(error))
@@ -154,7 +154,7 @@ class RowSender:
                     await self._record(intent, outcome, ENDINGS[outcome.kind])
                     place.has_video = outcome.kind is Kind.SUBMITTED
             except WindowFull:
-                self.window.full()  # other workers were quicker; wait until somebody counts again
+                self.window.full()  # other workers were quicker; wait until someone counts again
             except Wait:
                 await self._turn.wait()
             except _Stale:

@@ -53,7 +53,7 @@ class SharedBrake:
         task.add_done_callback(self._telling.discard)
 
     async def _tell(self, wait_s: float) -> None:
-        with suppress(LedgerError):  # the run hears of a table that fails with its next write
+        with suppress(LedgerError):  # the run learns of a table that fails with its next write
             await self._ledger.write(throttles.tell, throttles.Told(self._payer, self._run_id, wait_s))
 
     async def _watch(self) -> None:

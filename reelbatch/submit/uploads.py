@@ -171,7 +171,7 @@ class Uploader:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.cancelled() and self._stopped:  # the upload was, not whoever waits for it
+            if task.cancelled() and self._stopped:  # the upload was, not the one who waits for it
                 raise Stopped from None
             raise
 
@@ -215,7 +215,7 @@ class Uploader:
         return asset
 
     def _save(self, asset: Asset, upload: uploads.Upload) -> None:
-        """Nobody waits for it: should it be lost, the image is uploaded once more, which costs nothing."""
+        """No one waits for it: should it be lost, the image is uploaded once more, which costs nothing."""
         task = asyncio.ensure_future(self._ledger.write(uploads.save, upload))
         self._saving[upload.sha256] = asset, task
         task.add_done_callback(lambda _: self._saving.pop(upload.sha256))
@@ -251,7 +251,7 @@ class Uploader:
 
 
 def _retrieved(task: asyncio.Task[None]) -> None:
-    """What went wrong with the table, the run hears of with its next write."""
+    """What went wrong with the table, the run learns with its next write."""
     if not task.cancelled():
         task.exception()
 

@@ -64,7 +64,7 @@ async def _health(_: Request) -> Response:
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A request that is answered with `status`; `reason` is for our own log."""
+    """A request that gets `status`; `reason` is for our own log."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

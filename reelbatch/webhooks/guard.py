@@ -83,7 +83,7 @@ class Gate:
             loop.default_exception_handler(context)
             return
         self.seldom.warning("files", "no more files can be opened: the oldest idle connections are closed")
-        if loop.time() - self._relieved < _PAUSE_S:  # it says so many times over
+        if loop.time() - self._relieved < _PAUSE_S:  # it says that often enough
             return
         self._relieved = loop.time()
         for _ in range(max(1, self.most // 4)):

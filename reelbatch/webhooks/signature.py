@@ -21,7 +21,7 @@ class Seal:
     """Checks signatures made with `secret`, no more than `tolerance_s` seconds old or ahead.
 
     Raises:
-        SettingsError: the secret is empty, so that anybody could sign.
+        SettingsError: the secret is empty, so that anyone could sign.
     """
 
     secret: SecretStr

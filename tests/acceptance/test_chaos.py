@@ -78,7 +78,7 @@ def workplace(tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, st
 
 
 def kill_three_workers(workplace: Workplace, sandbox: RunningSandbox) -> list[int]:
-    """Two workers at a time, three of them killed; answers with the number of charges at each kill."""
+    """Two workers at a time, three of them killed; returns the number of charges at each kill."""
     draw = random.Random(SEED)
     first, second, third = draw.randint(20, 80), draw.randint(100, 160), draw.randint(200, 260)
 

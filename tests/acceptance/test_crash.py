@@ -213,7 +213,7 @@ def test_an_empty_account_stops_the_run_and_a_top_up_finishes_it(tmp_path: Path,
         check_books(place)
 
 
-def test_a_limit_sends_so_many_and_no_more(workplace: Workplace) -> None:
+def test_a_limit_sends_that_many_and_no_more(workplace: Workplace) -> None:
     """`--limit 5` sends five rows of twenty; that is a success."""
     workplace.write_manifest(20)
     done = workplace.generate_from_wheel("--limit", "5").finish()

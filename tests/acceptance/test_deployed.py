@@ -104,7 +104,7 @@ def own_project(folder: Path, base_url: str) -> Path:
 
 
 def write_manifest(path: Path, name: str, rows: int) -> None:
-    """Rows whose keys begin with `name`, and whose images anybody can see."""
+    """Rows whose keys begin with `name`, and whose images anyone can see."""
     lines = ["row_key,image_path,prompt,end_seconds,model,resolution"]
     lines += [f"{name}-{n:04},https://images.example.com/{n}.png,Pan {n},2,ltx-2.3,480p" for n in range(rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -262,7 +262,7 @@ def sent_by(site: Site) -> Counter[str]:
 async def test_two_workers_share_a_batch_and_one_may_be_killed(
     site: Site, api: RunningSandbox, workers: list[Worker], deployed: Deployments, tmp_path: Path
 ) -> None:
-    """Rows are shared and sent once, a third run waits its turn, and what a killed machine left is taken up."""
+    """Rows are shared and sent once, a third run waits its turn, and what a killed machine left is resumed."""
     write_manifest(tmp_path / "spring.csv", "spring", ROWS)
     more = {"export": str(site.folder / "spring.parquet"), "overrides": {"lease_s": LEASE_S}}
     parameters = parameters_for(tmp_path / "spring.csv", api) | more

@@ -142,7 +142,7 @@ def _children_of(process: Process) -> list[_Child]:
 
 
 def _receive_an_event(place: Workplace) -> None:
-    """`reelbatch webhook` takes up what became of a row in doubt."""
+    """`reelbatch webhook` records what became of a row in doubt."""
     (doubt,) = place.query("SELECT token FROM results WHERE state = 'in_doubt' LIMIT 1")
     webhook = place.start("webhook", "--port", "0")
     said = place.folder / f"process-{len(place.started) - 1}" / "err"

@@ -14,7 +14,7 @@ from workplace import Process, Workplace, check_books, working
 from reelbatch.sandbox import RunningSandbox, start
 
 ROWS = 24
-SAYS = "Prefect's server has not heard of the run's end"
+SAYS = "Could not tell Prefect's server that the run finished"
 
 
 @pytest.fixture(scope="module")

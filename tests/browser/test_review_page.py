@@ -197,7 +197,7 @@ def test_hostile_texts_are_only_texts(review: OpenReview, spring: Shown) -> None
 def test_images_on_the_web_are_loaded_only_where_that_is_allowed(
     review: OpenReview, spring: Shown, shop: tuple[str, list[str]]
 ) -> None:
-    """By default the page asks nobody but its own server; with --remote-images the browser loads the image."""
+    """By default the page asks no one but its own server; with --remote-images the browser loads the image."""
     address, asked = shop
     spring.change("WEB-003", image_path=f"{address}/mug.png")
     page = review(spring)

@@ -200,7 +200,7 @@ def test_creates_are_the_same(server: Recorder, stated: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("stated", CREATES.values(), ids=CREATES)
 def test_what_is_not_set_is_absent(server: Recorder, stated: dict[str, Any]) -> None:
-    """No null anywhere, and no field that nobody stated."""
+    """No null anywhere, and no field that no one stated."""
     sent = through_ours(server, lambda client: client.create(**stated))
     assert "null" not in json.dumps(sent.body)
     assert sent.body == as_sdk_states_it(stated)

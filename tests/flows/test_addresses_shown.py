@@ -48,7 +48,7 @@ async def test_names_and_artifacts_of_a_run_hide_credentials(
         run = await client.read_flow_run(state.state_details.flow_run_id)
 
         async def are_known() -> bool:
-            """The server hears of task runs by events, which may come after the run's end."""
+            """The server is told of task runs by events, which may come after the run's end."""
             names.update(task.name for task in await client.read_task_runs() if task.flow_run_id == run.id)
             return {"load memory://shop/spring.csv", "export memory://shop/out.csv"} <= names
 

@@ -1,4 +1,4 @@
-"""What the parameters of a deployment's run may name: they come over Prefect's API, from whoever may start a run."""
+"""What the parameters of a deployment's run may name: they come over Prefect's API, from any of its users."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_parameter_that_names_another_storage_is_refused(api: RunningSan
 
 
 async def test_no_parameter_changes_what_parameters_may_name(api: RunningSandbox) -> None:
-    """Only whoever sets the worker up does."""
+    """Only the one who sets the worker up does."""
     overrides = {"image_schemes": ["memory"]}
     state, message = await ended(api, manifest="memory://flows/c.csv", overrides=overrides)
     assert state == "FAILED"
@@ -76,7 +76,7 @@ async def test_no_parameter_changes_what_parameters_may_name(api: RunningSandbox
 async def test_an_address_that_is_meant_is_taken(
     api: RunningSandbox, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Where somebody types it at the machine itself, or the worker's environment allows it."""
+    """Where someone types it at the machine itself, or the worker's environment allows it."""
     with fsspec.open("memory://flows/c.csv", "wb") as file:
         file.write(b"image_path,prompt,end_seconds,model,resolution\nhttps://x.test/a.png,Pan,2,ltx-2.3,480p\n")
     if way == "added":

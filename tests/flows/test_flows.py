@@ -64,7 +64,7 @@ async def test_generate_runs_as_a_flow(
         tasks: list[TaskRun] = []
 
         async def are_known() -> bool:
-            """The server hears of task runs by events, which may come after the run's end."""
+            """The server is told of task runs by events, which may come after the run's end."""
             tasks[:] = await client.read_task_runs(flow_run_filter=chosen)
             return len([run for run in tasks if run.name.startswith("catalogue row ")]) == 12
 
@@ -82,7 +82,7 @@ async def test_generate_runs_as_a_flow(
 async def test_settle_brings_the_exported_table_up_to_date(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever opens the file after a settle sees what became of the videos, and where they are."""
+    """Anyone who opens the file after a settle sees what became of the videos, and where they are."""
     from flows.generate import generate
     from flows.settle import settle
 
@@ -100,7 +100,7 @@ async def test_settle_brings_the_exported_table_up_to_date(
 async def test_failed_rows_are_an_artifact(
     api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever looks at the run in the UI sees which rows failed, and why."""
+    """Anyone who looks at the run in the UI sees which rows failed, and why."""
     from flows.generate import generate
 
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
@@ -247,7 +247,7 @@ def test_the_command_line_hands_a_password_on_by_the_environment(
     api: RunningSandbox, tmp_path: Path, prefect_server: str
 ) -> None:
     """`--results` with a password works, and the run's parameters do not have it."""
-    url = make_url(postgres_url()).set(password="marked-4711").render_as_string(hide_password=False)  # noqa: S106 - of nobody
+    url = make_url(postgres_url()).set(password="marked-4711").render_as_string(hide_password=False)  # noqa: S106 - of no one
     command = [sys.executable, "-m", "reelbatch", "generate", str(ROOT / "data" / "catalogue.csv"), "--json"]
     done = subprocess.run(
         [*command, "--base-url", api.url, "--results", url, "--limit", "2", "--export", str(tmp_path / "x.parquet")],

@@ -199,7 +199,7 @@ async def test_a_wrong_setting_is_failed_without_a_traceback(night: Night) -> No
 
 
 async def test_a_task_run_of_one_row_ends_in_its_state_and_carries_its_key(night: Night) -> None:
-    """Whoever looks at the run sees which row was refused, and the run goes on."""
+    """Anyone who looks at the run sees which row was refused, and the run goes on."""
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
@@ -216,7 +216,7 @@ async def test_a_task_run_of_one_row_ends_in_its_state_and_carries_its_key(night
     async with get_client() as client:
 
         async def are_known() -> bool:
-            """The server hears of task runs by events, which may come after the run's end."""
+            """The server is told of task runs by events, which may come after the run's end."""
             runs = await client.read_task_runs(flow_run_filter=chosen)
             found.update({run.name: run.state_name for run in runs if " row " in run.name})
             return expected.items() <= found.items()
@@ -225,7 +225,7 @@ async def test_a_task_run_of_one_row_ends_in_its_state_and_carries_its_key(night
 
 
 async def test_a_flow_that_is_called_from_another_returns_its_report(night: Night) -> None:
-    """What somebody builds around it goes on with the counts; a halted one raises, with its report."""
+    """What someone builds around it goes on with the counts; a halted one raises, with its report."""
     from prefect import flow
 
     from flows.final_state import RunFailed

@@ -40,7 +40,7 @@ def _worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: RunningSandbox
 
 
 async def _warnings(*, deployed: bool, **parameters: Any) -> list[str]:
-    """What the log of a run has that sends one row, as a run of a deployment or as one that somebody typed."""
+    """What the log of a run has that sends one row, as a run of a deployment or as one that someone typed."""
     from prefect import get_client
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
     from prefect.flow_engine import run_flow
@@ -143,13 +143,13 @@ async def _block(prefect_server: str, tmp_path: Path) -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("_block")
 async def test_a_deployment_takes_its_table_from_the_secret_block(api: RunningSandbox, tmp_path: Path) -> None:
-    """On machines where nobody types anything."""
+    """On machines where no one types anything."""
     assert await _warnings(deployed=True, base_url=api.url) == []
     assert _databases(tmp_path) == {"block.db"}
 
 
 @pytest.mark.usefixtures("_block")
-async def test_the_secret_block_is_not_for_runs_that_somebody_typed(api: RunningSandbox, tmp_path: Path) -> None:
+async def test_the_secret_block_is_not_for_runs_that_someone_typed(api: RunningSandbox, tmp_path: Path) -> None:
     """`plan` and `status` know of no block: if `generate` had another table, rows would be paid for twice."""
     assert await _warnings(deployed=False, base_url=api.url) == []
     assert _databases(tmp_path) == {"results/reelbatch.db"}
@@ -163,10 +163,10 @@ async def test_a_deployment_in_the_sandbox_has_a_table_of_its_own(tmp_path: Path
 
 
 async def test_what_the_core_has_to_say_is_in_the_log_of_the_run(prefect_server: str, tmp_path: Path) -> None:
-    """Whoever looks at the run finds it there: of an answer that can't be brought in, for example."""
+    """Anyone who looks at the run finds it there: of an answer that can't be brought in, for example."""
     left = tmp_path / "results" / "sandbox" / "reelbatch-left.rescue.jsonl"
     left.parent.mkdir(parents=True)
-    left.write_text("what somebody else wrote")
+    left.write_text("what someone else wrote")
     said = await _warnings(deployed=False, sandbox=True)
     assert len([line for line in said if left.name in line]) == 1, said
 

@@ -29,7 +29,7 @@ def test_what_belongs_to_another_api_is_said(
     table: str, stated: list[str], tmp_path: Path, prefect_server: str
 ) -> None:
     """One line on standard error: how many, of which API, and the option that follows them. Nothing is asked for."""
-    done = run_here(tmp_path, "settle", "--results", table, "--json", *stated, MAGIC_HOUR_API_KEY="of-nobody")
+    done = run_here(tmp_path, "settle", "--results", table, "--json", *stated, MAGIC_HOUR_API_KEY="of-no one")
     assert done.out, done.err
     stats = json.loads(done.out)
     assert (done.code, stats["polled"], stats["unsettled"]) == (0, 0, 0)

@@ -79,7 +79,7 @@ def test_a_whole_run_with_prefects_own_messages_does_not_act_on_a_terminal(
         **os.environ,
         "PREFECT_API_URL": prefect_server,
         "PREFECT_LOGGING_LEVEL": "DEBUG",
-        "MAGIC_HOUR_API_KEY": "of-nobody",
+        "MAGIC_HOUR_API_KEY": "of-no one",
         "COLUMNS": "4000",
     }
     for batch in ("b\x1b[2J\u202e[x](y)", "b\x1b[2J/"):
@@ -102,7 +102,7 @@ async def test_artifacts_are_only_to_be_read(
     """
     from flows.generate import generate
 
-    monkeypatch.setenv("MAGIC_HOUR_API_KEY", "of-nobody")
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", "of-no one")
     batch = "b[x](y)_\x1b[2J"
     state = await generate(
         manifest=str(manifest),

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--databases", default="sqlite,postgres", help="sqlite, postgres, or both with a comma")
     parser.add_argument("--scenarios", default="", help="names, with commas; default: all")
     parser.add_argument("--kinds", default="kill", help="kill, ENOSPC, EIO, with commas")
-    parser.add_argument("--pairs", type=int, default=0, help="so many pairs of kills for each scenario and database")
+    parser.add_argument("--pairs", type=int, default=0, help="pairs of kills for each scenario and database")
     parser.add_argument("--seed", type=int, default=15, help="draws the pairs")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument(

@@ -312,7 +312,7 @@ def _told(url: str, event: bytes) -> bool:
             with _local.open(Request(url, event, headers), timeout=20):  # noqa: S310 - our own
                 return True
         except URLError as error:
-            if not hasattr(error, "code"):  # nobody is there any more
+            if not hasattr(error, "code"):  # no one is there any more
                 return False
         except OSError:
             return False

@@ -80,7 +80,7 @@ def test_a_row_that_is_paid_for_twice_is_found() -> None:
     ],
 )
 def test_unfinished_work_is_found(table: Table, says: str) -> None:
-    """A row that is elsewhere, an id that is missing, credits that nobody was charged."""
+    """A row that is elsewhere, an id that is missing, credits that no one was charged."""
     assert any(says in found for found in finished(table, BOOKS, ENDS)), finished(table, BOOKS, ENDS)
 
 

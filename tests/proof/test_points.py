@@ -56,7 +56,7 @@ def test_what_is_committed_sent_or_written_has_a_point() -> None:
     ],
 )
 def test_the_scan_finds_each_kind(line: str) -> None:
-    """A place without a point is found, one with its own before it is not; one point does not do for two places."""
+    """A place without a point is found, one with its own before it is not; one point is not enough for two places."""
     bare = f"def f():\n    {line}\n"
     own = "    point('a.b')\n"
     pointed = f"def f():\n{own}    {line}\n"
@@ -69,7 +69,7 @@ def test_the_scan_finds_each_kind(line: str) -> None:
     "line", ["text.replace('a', 'b')", "path.open('rb')", "replace(row, state=state)", "path.open()"]
 )
 def test_the_scan_leaves_alone_what_writes_nothing(line: str) -> None:
-    """Otherwise the list of exceptions would grow until nobody reads it."""
+    """Otherwise the list of exceptions would grow until no one reads it."""
     assert places(f"def f():\n    {line}\n", "m.py") == []
 
 

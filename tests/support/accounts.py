@@ -68,7 +68,7 @@ class Customer:
         return {doubt["row_key"]: doubt["token"] for doubt in self.asked("reconcile")["in_doubt"]}
 
     def charges(self) -> list[dict[str, Any]]:
-        """All that the API charged, whoever asked for it."""
+        """All that the API charged, for every caller."""
         found: list[dict[str, Any]] = self.api.books()["charges"]
         return found
 
@@ -77,7 +77,7 @@ class Customer:
         return next((charge["video_id"] for charge in self.charges() if charge["token"] == token), None)
 
     def spend_elsewhere(self, seconds: int = 2) -> None:
-        """Somebody else with the same key makes a video."""
+        """Someone else with the same key makes a video."""
         assets = {"image_file_path": "https://img.example/else.png"}
         body = {"assets": assets, "end_seconds": seconds, "model": "ltx-2.3", "resolution": "480p"}
         key = {"Authorization": f"Bearer {self.api.key}"}

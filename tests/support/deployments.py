@@ -1,4 +1,4 @@
-"""Flow runs as they come to be, of a deployment or typed by somebody, and the servers and workers that start them."""
+"""Flow runs as they come to be, of a deployment or typed by someone, and the servers and workers that start them."""
 
 from __future__ import annotations
 

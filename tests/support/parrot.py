@@ -24,7 +24,7 @@ class Parrot:
     url: str
     keys: set[str] = field(default_factory=set)  # Authorization headers that came
     queries: set[str] = field(default_factory=set)  # of the signed addresses that it gave out
-    repeated: int = 0  # answers with a key in them
+    repeated: int = 0  # answers that hold a key
 
 
 @contextmanager

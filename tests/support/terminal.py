@@ -1,4 +1,4 @@
-"""The command line as somebody types it at a terminal."""
+"""The command line as someone types it at a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT_S = 60.0
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """This machine's, without settings of Reelbatch; with a key, and a Prefect folder in `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
-    return {**kept, "MAGIC_HOUR_API_KEY": "of-nobody", "PREFECT_HOME": str(folder / "prefect"), **more}
+    return {**kept, "MAGIC_HOUR_API_KEY": "of-no one", "PREFECT_HOME": str(folder / "prefect"), **more}
 
 
 def typed(folder: Path, env: Mapping[str, str], *arguments: str, answer: str | None = None) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ POLL_S = 0.02
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = WAIT_S) -> None:
-    """Wait until `condition` holds; fail after so many seconds."""
+    """Wait until `condition` holds; fail after that many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         _check(deadline, what, seconds)

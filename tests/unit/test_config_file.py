@@ -30,7 +30,7 @@ def _write(folder: Path, content: str) -> Path:
 
 
 def test_the_nearest_file_counts(tmp_path: Path) -> None:
-    """One in the home folder is the last that is looked at; one above it is somebody else's affair."""
+    """One in the home folder is the last that is looked at; one above it is another user's affair."""
     home = tmp_path / "home"
     _write(tmp_path, "concurrency: 1\n")
     assert load_settings().concurrency == 16
@@ -58,7 +58,7 @@ def test_a_named_file_takes_the_place_of_a_found_one(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "chown") or os.getuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_not_used(tmp_path: Path) -> None:
-    """Anybody can put one into a shared folder; it is named, so that nobody wonders."""
+    """Anyone can put one into a shared folder; it is named, so that no one wonders."""
     project = tmp_path / "home" / "project"
     foreign = _write(project / "below", "concurrency: 1\n")
     os.chown(foreign, 4711, -1)
@@ -211,7 +211,7 @@ def test_there_is_no_sandbox_in_the_sandbox() -> None:
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="there are no such modes")
 @pytest.mark.parametrize(("mode", "used"), [(0o602, False), (0o666, False), (0o620, False), (0o644, True)])
 def test_a_file_that_others_may_write_is_not_used(tmp_path: Path, mode: int, *, used: bool) -> None:
-    """Whoever can write it would say where the key goes; it is named, with the remedy, and the next one counts."""
+    """Anyone who can write it would say where the key goes; it is named, with the remedy, and the next one counts."""
     project = tmp_path / "home" / "project"
     shared = _write(project / "below", "concurrency: 1\nbase_url: https://api.magichour.ai\n")
     if mode & 0o020:

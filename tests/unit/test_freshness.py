@@ -25,7 +25,7 @@ def test_an_intent_is_fresh_for_a_third_of_a_lease_and_20_s_at_most(lease_s: flo
 
 @pytest.mark.parametrize("asleep", [0, 1, 2])
 def test_the_clock_that_says_the_most_counts(asleep: int) -> None:
-    """In suspend the monotonic clock stands still, the wall's may be set back: one that knows will do."""
+    """In suspend the monotonic clock stands still, the wall's may be set back: one that knows is enough."""
     now = [5.0, 7.0 - 28_800.0, 5.0]
     now[asleep] = 10_000.0
     assert is_over(60, (5.0, 7.0, 5.0), tuple(now))

@@ -11,7 +11,7 @@ from reelbatch.submit.batching import BatchLoader
 
 
 class Asked:
-    """Answers with the doubles of numbers, and keeps what was asked together."""
+    """Returns the doubles of numbers, and keeps what was asked together."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.together: list[list[int]] = []
@@ -42,7 +42,7 @@ async def test_no_more_are_asked_together_than_may_be() -> None:
 
 
 async def test_an_error_is_told_to_everybody_who_asked() -> None:
-    """Nobody waits for ever, whatever kind of error it was."""
+    """No one waits for ever, whatever kind of error it was."""
     gathered = BatchLoader(Asked(RuntimeError("no")), 100)
     ends = await asyncio.gather(*map(gathered.get, range(5)), return_exceptions=True)
     assert [str(end) for end in ends] == ["no"] * 5

@@ -303,7 +303,7 @@ def test_what_a_photos_name_says(stem: str, thing: str) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    """While questions are answered somebody else may have written it: it stays, and nothing else is left."""
+    """While questions are answered someone else may have written it: it stays, and nothing else is left."""
     path = tmp_path / "reelbatch.yaml"
     path.write_text("theirs", encoding="utf-8")
     with pytest.raises(SettingsError, match="exists already"):

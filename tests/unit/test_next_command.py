@@ -19,7 +19,7 @@ def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> No
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:
-    """Nobody is told to correct what was dismissed."""
+    """No one is told to correct what was dismissed."""
     states = {RowState.REJECTED: 1, RowState.INVALID: 1}
     assert advice(run_of(states, dismissed=states)) == []
     assert prefect_hints(run_of(states, dismissed=states)) == []

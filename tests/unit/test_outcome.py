@@ -46,7 +46,7 @@ def test_every_httpx_error_has_one_outcome(cls: type[Exception], left: bool) -> 
 
 @pytest.mark.parametrize("error", [TimeoutError(), OSError("gone"), RuntimeError("?"), ValueError("?"), None])
 def test_an_error_of_unknown_kind_is_in_doubt(error: Exception | None) -> None:
-    """What nobody has thought of may have been charged."""
+    """What no one has thought of may have been charged."""
     assert classify(Exchange(error=error)).kind is Kind.IN_DOUBT
 
 
@@ -93,7 +93,7 @@ def test_an_id_that_came_with_a_refusal_is_asked_for() -> None:
 
 @pytest.mark.parametrize("body", [b'{"id": {"a": 1}}', b'{"id": "a b"}', b'{"id": ["abc"]}'])
 def test_an_id_that_can_t_be_asked_for_is_in_doubt(body: bytes) -> None:
-    """Somebody has to look at it; the body is kept."""
+    """Someone has to look at it; the body is kept."""
     outcome = classify(Exchange(status=409, body=body))
     assert (outcome.kind, outcome.claimed_id, outcome.raw_body) == (Kind.IN_DOUBT, None, body.decode())
 
@@ -159,7 +159,7 @@ def test_a_missing_frame_cost_is_null() -> None:
     ],
 )
 def test_success_without_a_usable_id_is_in_doubt_with_its_body(body: bytes) -> None:
-    """It may have been charged; the raw body is kept for whoever looks into it."""
+    """It may have been charged; the raw body is kept for the one who looks into it."""
     outcome = classify(Exchange(status=200, body=body))
     assert outcome.kind is Kind.IN_DOUBT
     assert outcome.raw_body == body.decode("utf-8", "replace")

@@ -79,7 +79,7 @@ async def test_a_pause_holds_for_everybody() -> None:
 
 
 class Clock:
-    """Hands out lots as the results table does: one after the other, to whoever asks."""
+    """Hands out lots as the results table does: one after the other, to the one who asks."""
 
     def __init__(self) -> None:
         self.next_start = 0.0
@@ -121,7 +121,7 @@ async def test_two_workers_share_one_rate() -> None:
     assert clock.lots <= 20
 
 
-async def test_starts_that_nobody_used_are_not_saved_up() -> None:
+async def test_starts_that_no_one_used_are_not_saved_up() -> None:
     """After a pause creates start at the rate again, not in a burst."""
     limiter = ConcurrencyLimiter(50, RateLimiter(50, Clock().take_lot))
     await _starts(limiter, 3)
@@ -148,7 +148,7 @@ async def test_a_quarter_makes_ready_while_all_are_in_flight() -> None:
 
 
 @pytest.mark.parametrize("rate", [None, 1000.0])
-async def test_up_to_32_in_flight_nobody_makes_ready_ahead(rate: float | None) -> None:
+async def test_up_to_32_in_flight_no_one_makes_ready_ahead(rate: float | None) -> None:
     """After a kill no more rows are in doubt than may be in flight, also where a rate is set."""
     limiter, release = (
         ConcurrencyLimiter(32, None if rate is None else RateLimiter(rate, Clock().take_lot)),
@@ -173,7 +173,7 @@ async def test_up_to_32_in_flight_nobody_makes_ready_ahead(rate: float | None) -
     assert most == 32
 
 
-async def test_nobody_makes_ready_during_a_pause() -> None:
+async def test_no_one_makes_ready_during_a_pause() -> None:
     """Who is ready has written down that a request leaves; in a long pause none does."""
     limiter, release = ConcurrencyLimiter(20), asyncio.Event()
     async with _slot(limiter) as started:
@@ -186,8 +186,8 @@ async def test_nobody_makes_ready_during_a_pause() -> None:
     assert all(isinstance(end, Stopped) for end in ended)
 
 
-async def test_nobody_stays_ready_while_creates_are_held() -> None:
-    """A hold lasts for minutes: the ten that are ready begin again after it, as does whoever comes meanwhile."""
+async def test_no_one_stays_ready_while_creates_are_held() -> None:
+    """A hold lasts for minutes: the ten that are ready begin again after it, as does the one who comes meanwhile."""
     limiter, release, turned_away = ConcurrencyLimiter(40), asyncio.Event(), 0
 
     async def one() -> None:
@@ -214,7 +214,7 @@ async def test_nobody_stays_ready_while_creates_are_held() -> None:
     assert (limiter.in_flight, limiter.preparing, turned_away) == (0, 0, 10)
 
 
-async def test_whoever_becomes_ready_while_creates_are_held_begins_again() -> None:
+async def test_one_who_becomes_ready_while_creates_are_held_begins_again() -> None:
     """The hold came while the intent was being written."""
     limiter = ConcurrencyLimiter(4)
     async with limiter.ready() as place:
@@ -267,7 +267,7 @@ async def test_a_stop_after_closing_holds_back_what_is_ready() -> None:
 
 
 async def test_stop_sends_everybody_home() -> None:
-    """Nobody who waits gets a place any more, nor anybody who comes later."""
+    """No one who waits gets a place any more, nor anyone who comes later."""
     limiter, release = ConcurrencyLimiter(1), asyncio.Event()
     holder = asyncio.create_task(_hold(limiter, release))
     waiting = [asyncio.create_task(_hold(limiter, release)) for _ in range(3)]
@@ -292,7 +292,7 @@ async def test_stop_ends_a_wait() -> None:
 
 
 async def test_a_place_is_not_lost_with_a_cancelled_waiter() -> None:
-    """Whoever is cancelled while waiting, or just as the place comes, takes nothing along."""
+    """Anyone who is cancelled while waiting, or just as the place comes, takes nothing along."""
     limiter, release = ConcurrencyLimiter(1), asyncio.Event()
     holder = asyncio.create_task(_hold(limiter, release))
     await _settle()

@@ -24,7 +24,7 @@ PAID = ["kling-3.0", "ltx-2.3", "seedance-1.5"]
 
 @pytest.fixture
 def typed(tmp_path: Path) -> Any:
-    """Types `plan` for the rows of these keys; answers with what it printed."""
+    """Types `plan` for the rows of these keys; returns what it printed."""
 
     def run(keys: list[str], config: str, *options: str) -> str:
         columns = ["end_seconds", "resolution", "model"]

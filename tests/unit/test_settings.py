@@ -114,7 +114,7 @@ def test_a_config_file_that_is_none_says_so(tmp_path: Path, content: str) -> Non
 
 @pytest.mark.parametrize("section", ["manifest", "sandbox"])
 def test_a_section_of_comments_alone_states_nothing(tmp_path: Path, section: str) -> None:
-    """As `reelbatch init` leaves one, and whoever comments out the last line of it."""
+    """As `reelbatch init` leaves one, and the one who comments out the last line of it."""
     (tmp_path / "c.yaml").write_text(f"{section}:\n  # columns: {{}}\nconcurrency: 3\n", encoding="utf-8")
     assert load_settings(tmp_path / "c.yaml").concurrency == 3
 

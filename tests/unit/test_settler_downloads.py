@@ -34,7 +34,7 @@ class FakeStorage(FakeApi):
         super().__init__(COMPLETE)
         self.gets: list[httpx.Request] = []
         self.ranges = True
-        self.breaks: list[int] = []  # after so many bytes the next answers break off
+        self.breaks: list[int] = []  # after that many bytes the next answers break off
         self.silent = False  # whether they break off as if that were all
         self.statuses: list[int] = []  # instead of the next answers
         self.headers: dict[str, str] = {}  # of the answers, besides their own
@@ -263,7 +263,7 @@ async def test_a_broken_transfer_goes_on_where_it_broke(
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
 @pytest.mark.parametrize("share", [0.5, 1.0, 1.5], ids=["half", "whole", "too long"])
-async def test_a_part_of_a_killed_run_is_taken_up(
+async def test_a_part_of_a_killed_run_is_resumed(
     ledger: Ledger, storage: FakeStorage, videos: Path, share: float, *, ranges: bool
 ) -> None:
     """However much a killed process left, and whatever the storage supports, the file is the video."""
@@ -358,7 +358,7 @@ async def test_a_row_made_again_replaces_its_file(ledger: Ledger, storage: FakeS
 
 
 async def test_a_file_that_is_not_ours_is_left_alone(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
-    """Somebody's file under a row's name is not overwritten; the video gets a mark."""
+    """Someone's file under a row's name is not overwritten; the video gets a mark."""
     submit(ledger, "TEA-001")
     (videos / "TEA-001.mp4").write_bytes(b"holiday")
     await download(ledger, storage, videos)

@@ -190,7 +190,7 @@ DELETED: dict[str, Any] = {"status": "rendering", "enabled": False}
     ],
     ids=["unknown", "endless", "deleted", "no state", "no answer"],
 )
-async def test_a_state_that_nobody_knows_is_waited_for_no_longer_than_said(
+async def test_a_state_that_is_not_known_is_waited_for_no_longer_than_said(
     ledger: Ledger, reply: dict[str, Any], code: str, message: str
 ) -> None:
     """The others are finished; the row keeps its state, says why, holds no render window, and the run ends."""
@@ -206,7 +206,7 @@ async def test_a_state_that_nobody_knows_is_waited_for_no_longer_than_said(
     assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 0
 
 
-async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) -> None:
+async def test_a_state_that_is_not_known_is_waited_for_at_first(ledger: Ledger) -> None:
     """Until then it holds its render window; what it was called is forgotten once the API says how it stands."""
     submit(ledger, "odd", "later")
     api = FakeApi(COMPLETE)
@@ -220,7 +220,7 @@ async def test_a_state_that_nobody_knows_is_waited_for_at_first(ledger: Ledger) 
     assert later["waited_until"] is None
 
 
-async def test_a_row_that_nobody_waits_for_is_looked_at_by_each_settle(ledger: Ledger) -> None:
+async def test_a_row_that_no_one_waits_for_is_looked_at_by_each_settle(ledger: Ledger) -> None:
     """Once, at its start, however rarely it is looked at by now; an end that it has come to counts."""
     submit(ledger, "odd")
     api, soon = FakeApi(EXPIRED), utc_now() + timedelta(minutes=50)
@@ -235,7 +235,7 @@ async def test_a_row_that_nobody_waits_for_is_looked_at_by_each_settle(ledger: L
 
 
 def test_the_longer_it_lasts_the_rarer_are_the_looks() -> None:
-    """Nobody asks every five seconds for days; nor less than every hour."""
+    """No one asks every five seconds for days; nor less than every hour."""
     now = utc_now()
     ages, shortest = (0, 60, 600, 86_400), timedelta(seconds=5)
     waits = [due.rarer(now, now - timedelta(seconds=age), shortest).total_seconds() for age in ages]

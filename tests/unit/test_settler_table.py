@@ -295,7 +295,7 @@ def test_a_video_without_a_figure_costs_what_was_charged(ledger: Ledger) -> None
     assert committed(ledger) == ESTIMATE
 
 
-def test_nobody_guesses_a_refund(ledger: Ledger) -> None:
+def test_no_one_guesses_a_refund(ledger: Ledger) -> None:
     """A failed video without a figure stays unknown, and the worst case keeps its charge."""
     (row,) = submit(ledger, "a")
     settle(ledger, failed(row, None))
@@ -304,7 +304,7 @@ def test_nobody_guesses_a_refund(ledger: Ledger) -> None:
     assert committed(ledger) == ESTIMATE
 
 
-def test_a_cost_that_nobody_named_is_unknown(ledger: Ledger) -> None:
+def test_a_cost_that_no_one_named_is_unknown(ledger: Ledger) -> None:
     """No charge, no estimate, no final figure: null, not zero."""
     (row,) = submit(ledger, "a", money=(None, None))
     settle(ledger, complete(row, None))

@@ -129,7 +129,7 @@ def test_every_situation_has_an_exit_code() -> None:
 
 
 def test_a_headline_has_what_happened_the_counts_and_the_reason() -> None:
-    """Whoever is woken at 3 a.m. reads one line."""
+    """Anyone who is woken at 3 a.m. reads one line."""
     report = run_of(
         QUEUED | {RowState.PENDING: 10, RowState.REJECTED: 1},
         sent=3,

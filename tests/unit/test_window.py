@@ -41,7 +41,7 @@ async def test_without_a_limit_everybody_enters() -> None:
     await asyncio.wait_for(asyncio.gather(*(_submit(window) for _ in range(50))), 5)
 
 
-async def test_stop_sends_home_whoever_waits() -> None:
+async def test_stop_ends_every_wait() -> None:
     """Ctrl-C need not wait for a render."""
     window = RenderWindow(1)
     await _submit(window)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def runs(  # noqa: PLR0913, PLR0917 - options of a command
-    last: Annotated[int, typer.Option(help="So many, the newest first.", metavar="N", min=1)] = 20,
+    last: Annotated[int, typer.Option(help="List N runs, the newest first.", metavar="N", min=1)] = 20,
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.AnyBatch = None,

@@ -91,7 +91,7 @@ def _print(found: Spend) -> None:
         )
     if unknown := found.total.credits.unknown:
         render.note(
-            f"{unknown:,} requests of unknown rate are not in these figures: nobody knows yet what they cost."
+            f"{unknown:,} requests of unknown rate are not in these figures: no one knows yet what they cost."
         )
 
 

@@ -28,7 +28,7 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     failed: Annotated[
         bool, typer.Option("--failed", help="Show why rows failed or were given back, how often, and their keys.")
     ] = False,
-    rows: Annotated[int, typer.Option(help="Show so many rows of each batch as well.", metavar="N", min=0)] = 0,
+    rows: Annotated[int, typer.Option(help="Show N rows of each batch as well.", metavar="N", min=0)] = 0,
     credits_: Annotated[bool, typer.Option("--credits", help="Show where every credit went, by model.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     interval: Annotated[

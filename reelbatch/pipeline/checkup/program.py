@@ -31,7 +31,7 @@ def interpreter() -> Iterator[Check]:
 
 
 def packages() -> Iterator[Check]:
-    """Each package that every run needs, in a version that will do; then the extras."""
+    """Each package that every run needs, in a version that works; then the extras."""
     needed = [found for line in distribution("reelbatch").requires or [] if (found := Needed.of(line)) is not None]
     if wrong := [words for each in needed if (words := each.objection()) is not None]:
         yield problem("packages", ", ".join(wrong), "python -m pip install --require-hashes -r requirements.lock")

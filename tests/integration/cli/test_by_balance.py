@@ -101,7 +101,7 @@ def test_a_larger_top_up_leaves_no_reading(customer: Customer) -> None:
 
 
 def test_a_foreign_charge_of_the_same_price_can_not_be_told_apart(customer: Customer) -> None:
-    """The row was not charged, somebody else was: the row is named as one reading, the other stands beside it."""
+    """The row was not charged, someone else was: the row is named as one reading, the other stands beside it."""
     doubtful(customer, "lost_before")
     customer.spend_elsewhere()
     sheet = sums(customer)

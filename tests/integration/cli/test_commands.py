@@ -129,7 +129,7 @@ def test_a_quick_look_imports_only_what_it_needs(arguments: list[str], heavy: li
 
 
 def test_status_says_the_same_at_a_glance(tmp_path: Path) -> None:
-    """With options in its URL the same table is opened properly; nobody can tell by what is printed."""
+    """With options in its URL the same table is opened properly; no one can tell by what is printed."""
     with Ledger(f"sqlite:///{tmp_path}/r.db") as ledger:
         ledger.change(lambda connection: runs.open_batch(connection, Batch("b"), Payer("local"), "."))
     for more in ((), ("--json",), ("--batch", "b"), ("--batch", "c")):

@@ -31,7 +31,7 @@ def test_an_empty_secret_is_none(content: str, monkeypatch: pytest.MonkeyPatch) 
     ids=["key", "webhook"],
 )
 def test_a_command_says_that_the_secret_is_missing(command: list[str], missing: str, tmp_path: Path) -> None:
-    """Rather than knock at the API with an empty key, or take events that anybody can sign."""
+    """Rather than knock at the API with an empty key, or take events that anyone can sign."""
     results = f"sqlite:///{tmp_path}/r.db"
     reelbatch.generate(MANIFEST, sandbox=True, limit=0, results=results)
     empty = {"MAGIC_HOUR_API_KEY": "", "REELBATCH_WEBHOOK_SECRET": "", "REELBATCH_RESULTS": results}

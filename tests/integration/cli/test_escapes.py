@@ -46,8 +46,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def piped(folder: Path, *arguments: str) -> bytes:
-    """A command whose output nobody sees as it comes: standard output, then standard error."""
-    ran = run_here(folder, *arguments, MAGIC_HOUR_API_KEY="of-nobody", COLUMNS="4000")
+    """A command whose output no one sees as it comes: standard output, then standard error."""
+    ran = run_here(folder, *arguments, MAGIC_HOUR_API_KEY="of-no one", COLUMNS="4000")
     return ran.stdout + ran.stderr
 
 
@@ -193,7 +193,7 @@ def test_a_found_config_file_does_not_act_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_json_escapes_what_acts_and_means_the_same(table: str, tmp_path: Path) -> None:
-    """It is shown on terminals too; whoever parses it gets what the table holds."""
+    """It is shown on terminals too; the one who parses it gets what the table holds."""
     shown = piped(tmp_path, "reconcile", "--json", "--results", table)
     assert acting(shown.replace(b"\n", b"")) == set()
     (doubt,) = json.loads(shown)["in_doubt"]

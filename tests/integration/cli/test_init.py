@@ -44,12 +44,12 @@ def shop(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def init(tmp_path: Path) -> Init:
-    """Run it in the test's folder, whose parents are nobody's home."""
+    """Run it in the test's folder, whose parents are no one's home."""
     return lambda *arguments, **more: run_here(tmp_path, "init", *arguments, HOME=str(tmp_path), **more)
 
 
 class _Terminal(io.StringIO):
-    """Somebody who types these lines."""
+    """Someone who types these lines."""
 
     def isatty(self) -> bool:
         return True

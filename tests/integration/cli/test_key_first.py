@@ -91,8 +91,8 @@ def test_no_key_is_said_before_anything_begins(command: list[str], api: RunningS
 @pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda words: words[0])
 def test_the_batch_of_another_account_is_left_alone(command: list[str], api: RunningSandbox, tmp_path: Path) -> None:
     """Exit code 2 before the question, with both accounts named."""
-    made(tmp_path, account="acc_of_somebody_else")
+    made(tmp_path, account="acc_of_someone_else")
     where = ("--base-url", api.url, "--results", "r.db")
     ran = run_here(tmp_path, *command, *where, MAGIC_HOUR_API_KEY=api.key)
-    assert (ran.code, "belongs to account acc_of_somebody_else" in ran.err) == (2, True), ran.err
+    assert (ran.code, "belongs to account acc_of_someone_else" in ran.err) == (2, True), ran.err
     assert not (tmp_path / "prefect").exists()

@@ -69,7 +69,7 @@ def test_a_price_that_moved_is_told_by_the_run_and_by_the_check(
     assert other.as_json()["price_drift"] == []
 
 
-def test_a_price_that_nobody_estimated_can_not_drift(customer: Customer) -> None:
+def test_a_price_that_no_one_estimated_can_not_drift(customer: Customer) -> None:
     """A model of unknown rate is shown with what it was charged."""
     customer.api.set_prices(prices={"nova-1": {"480p": 30}})
     customer.generate(customer.manifest("spring", "pan", model="nova-1"), settle=True)
@@ -98,7 +98,7 @@ def test_a_plan_says_what_rows_of_unknown_rate_would_cost_by_what_was_charged(cu
 
 
 def test_a_drift_is_more_than_two_per_cent_either_way() -> None:
-    """By settled figures: what a create was answered with may be an estimate of the API's own."""
+    """By settled figures: what a create charged may be an estimate of the API's own."""
     kind = {"api": "local", "account": "a", "model": "m", "resolution": "720p", "audio": False, "seconds": 5.0}
     seen = Observed(**kind, charged=400, settled=102, estimate=100, seen_at=datetime.now(UTC))
     drifted = {settled: replace(seen, settled=settled).has_drifted for settled in (97, 98, 102, 103, None)}

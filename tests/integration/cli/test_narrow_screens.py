@@ -39,7 +39,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def lines_at(folder: Path, columns: int, *options: str) -> list[str]:
-    """What `status` prints on a screen of so many columns."""
+    """What `status` prints on a screen of that many columns."""
     ran = run_here(folder, "status", "--results", "sqlite:///r.db", *options, COLUMNS=str(columns))
     assert ran.code == 0, ran.err
     return ran.out.splitlines()

@@ -117,7 +117,7 @@ def test_a_misspelt_variable_is_an_error(command: list[str], run: Run, monkeypat
 
 
 def test_a_table_that_will_be_made_is_said_with_its_whole_path(tmp_path: Path, run: Run) -> None:
-    """Whoever stands in the wrong folder sees it before anything is paid for again."""
+    """Anyone who stands in the wrong folder sees it before anything is paid for again."""
     code, out, _ = run("plan", str(MANIFEST))
     assert (code, f"a new one will be made: {tmp_path}/results/reelbatch.db" in out) == (0, True), out
     known = json.loads(run("plan", str(MANIFEST), "--json")[1])
@@ -178,12 +178,12 @@ def test_the_real_table_of_the_environment_is_not_the_sandboxs(
 
 
 def test_json_at_a_terminal_does_not_spend_without_a_yes(tmp_path: Path) -> None:
-    """There is somebody to ask, but no place for the question."""
+    """There is someone to ask, but no place for the question."""
     _table_with("api.example.invalid", tmp_path / "r.db")
     where = ["--base-url", "https://api.example.invalid", "--results", "sqlite:///r.db"]
     terminal, other_end = os.openpty()
     with closing(os.fdopen(terminal, "rb")), closing(os.fdopen(other_end, encoding="utf-8")) as stdin:
         for command in (["generate", str(MANIFEST)], ["rerun"]):
-            done = run_here(tmp_path, *command, *where, "--json", stdin=stdin, MAGIC_HOUR_API_KEY="of-nobody")
+            done = run_here(tmp_path, *command, *where, "--json", stdin=stdin, MAGIC_HOUR_API_KEY="of-no one")
             assert (done.code, done.out) == (2, ""), done.err
             assert "Add --yes" in done.err

@@ -113,7 +113,7 @@ def test_a_new_export_is_its_owners_and_a_shared_one_stays_shared(name: str, led
     assert [path for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 
 
-def test_an_export_follows_no_link_that_somebody_laid(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_export_follows_no_link_that_someone_laid(ledger: Ledger, tmp_path: Path) -> None:
     """Under whatever name a file is being written, a link in its place is not followed."""
     victim = tmp_path / "victim"
     victim.write_text("mine")
@@ -134,7 +134,7 @@ def test_lists_and_rescue_files_are_their_owners(ledger: Ledger, tmp_path: Path)
 
 
 def test_what_a_sandbox_keeps_is_its_owners(tmp_path: Path) -> None:
-    """Books and folders: nobody else gets to an upload or a video."""
+    """Books and folders: no one else gets to an upload or a video."""
     data = tmp_path / "data"
     with start(data=data) as sandbox:
         assert sandbox.url

@@ -59,7 +59,7 @@ def sent_line(shown: str) -> str:
 def test_the_question_is_about_this_run(
     manifest: Path, tmp_path: Path, options: list[str], rows: int, credits_: int
 ) -> None:
-    """A limit counts in rows and in credits; where nothing is to be sent, nobody is asked."""
+    """A limit counts in rows and in credits; where nothing is to be sent, no one is asked."""
     where = ["--base-url", API, "--results", f"sqlite:///{tmp_path}/r.db"]
     if not rows:  # plan says the same, and there is nothing to ask
         code, shown = at_terminal(tmp_path, "plan", str(manifest), *where, *options)

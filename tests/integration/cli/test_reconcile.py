@@ -69,7 +69,7 @@ class Table:
         return dict(frame[frame["state"] == "in_doubt"][["row_key", "token"]].itertuples(index=False))
 
     def charges(self) -> list[dict[str, Any]]:
-        """What the API charged for this batch's rows, whoever sent them and how often."""
+        """What the API charged for this batch's rows, for every sender and attempt."""
         tokens = set(self.tokens())
         return [charge for charge in self.api.books()["charges"] if charge["token"] in tokens]
 
@@ -207,7 +207,7 @@ def test_what_can_t_be_carried_out_is_said(unchanged: Table, arguments: list[str
 
 
 def test_the_tool_s_own_export_decides_nothing(table: Table, tmp_path: Path) -> None:
-    """Its rows in doubt have no id, and a blank is nobody's word; rows that have their id are as they were."""
+    """Its rows in doubt have no id, and a blank is no one's word; rows that have their id are as they were."""
     before = reelbatch.results(table.url)
     export(table.url, tmp_path / "own.csv")
     code, answer = table.reconcile("--from", str(tmp_path / "own.csv"))
@@ -226,7 +226,7 @@ def export(url: str, file: Path) -> None:
 
 
 def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Path) -> None:
-    """Unchanged it decides nothing; what somebody writes into it is carried out; and nobody overwrites it."""
+    """Unchanged it decides nothing; what someone writes into it is carried out; and no one overwrites it."""
     file = tmp_path / "doubts.csv"
     assert table.reconcile("--csv", str(file))[0] == 1
     with file.open(encoding="utf-8-sig", newline="") as text:
@@ -308,7 +308,7 @@ def test_what_was_sent_again_is_not_taken_back(table: Table) -> None:
 
 
 def test_an_id_is_given_to_one_row(table: Table) -> None:
-    """The name says this row, the table says another: nobody's word settles that."""
+    """The name says this row, the table says another: no one's word settles that."""
     from sqlalchemy import update
 
     from reelbatch.ledger import Ledger

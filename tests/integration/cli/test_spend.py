@@ -53,7 +53,7 @@ def test_after_reruns_refunds_and_two_workers_the_books_equal_spend(customer: Cu
     found = customer.video_of(token)
     assert found is not None
     assert customer.run("reconcile", "--row", key, "--video-id", found).code == 0
-    prompts[1:3] = ["corrected", "allowed"]
+    prompts[1:3] = ["repaired", "allowed"]
     customer.generate(customer.manifest("spring", *prompts), settle=True)
     customer.generate(spring, regenerate="all", rows=["spring-1"], settle=True)
     customer.generate(customer.manifest("autumn", "leaves", "rain", model="minimax-h3"), settle=True)

@@ -28,7 +28,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 def run(folder: Path, rows: list[str], **options: object) -> ProgressLine:
-    """The core's own `generate` over a manifest of these rows, and what was heard of it."""
+    """The core's own `generate` over a manifest of these rows, and what it told."""
     manifest = folder / "spring.csv"
     manifest.write_text("\n".join([HEADER, *rows]))
     settings = load_settings(options={"results": f"sqlite:///{folder}/r.db", "retry_attempts": 1, **options})

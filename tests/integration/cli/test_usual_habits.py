@@ -111,7 +111,7 @@ def test_options_that_standard_output_has_no_place_for(options: list[str], table
     [["status", "--rows", "3"], ["status", "--json"], ["export", "-"], ["plan", "spring.csv"]],
     ids=" ".join,
 )
-def test_a_pipe_that_nobody_reads_ends_as_other_tools_do(arguments: list[str], table: Path) -> None:
+def test_a_pipe_that_no_one_reads_ends_as_other_tools_do(arguments: list[str], table: Path) -> None:
     """As by SIGPIPE: 141 and not a word, whichever of rich, Typer and Python meets it first."""
     reading, writing = os.pipe()
     os.close(reading)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 import httpx
@@ -46,7 +48,7 @@ class RawServer:
             self.changed.notify_all()
 
     async def until_open(self, number: int) -> None:
-        """Wait until so many connections are open; fail after twenty seconds."""
+        """Wait until that many connections are open; fail after twenty seconds."""
         async with asyncio.timeout(20), self.changed:
             await self.changed.wait_for(lambda: self.open == number)
 
@@ -128,6 +130,12 @@ def reset(writer: asyncio.StreamWriter) -> None:
     """Tear the connection down with RST."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
     writer.transport.abort()
+
+
+@cache
+def packed(start: bytes = b"") -> bytes:
+    """A gzip file of 200 kB that unpacks to `start` and 200 MB; made where it is used."""
+    return gzip.compress(start + bytes(200 << 20), 9)
 
 
 def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from raw_server import Connect, Serve, answer, keeping, read_request
+from raw_server import Connect, Serve, answer, keeping, packed, read_request
 
 from reelbatch.client import UploadSlot
 from reelbatch.client.outcome import Kind, classify
@@ -19,13 +18,11 @@ from reelbatch.client.salvage import ANSWER_LIMIT
 
 BODY = {"assets": {"image_file_path": "https://images.example.com/a.png"}, "end_seconds": 5}
 START = b'{"id":"clx7uu86w","credits_charged":450,"padding":"'
-BOMB = gzip.compress(START + bytes(200 << 20), 9)
-PACKED = answer(BOMB, "200 OK", "Content-Encoding: gzip")
 
 
 async def test_the_id_in_a_packed_answer_of_any_length_is_kept(serve: Serve, connect: Connect) -> None:
     """Two hundred kilobytes would be two hundred megabytes; five are unpacked, and the video is not lost."""
-    server, _ = await keeping(serve, PACKED)
+    server, _ = await keeping(serve, answer(packed(START), "200 OK", "Content-Encoding: gzip"))
     async with connect(server.url) as client:
         exchange = await client.send_create(BODY)
     assert len(exchange.body) <= ANSWER_LIMIT
@@ -71,7 +68,7 @@ _UPLOAD = textwrap.dedent("""
 @pytest.mark.parametrize("way", ["own connections", "httpx"])
 async def test_what_a_storage_says_to_an_upload_is_not_unpacked(serve: Serve, tmp_path: Path, way: str) -> None:
     """Only its status is of interest: three such answers, and the process grows by less than 60 MB."""
-    server, _ = await keeping(serve, PACKED)
+    server, _ = await keeping(serve, answer(packed(START), "200 OK", "Content-Encoding: gzip"))
     script = tmp_path / "upload.py"
     script.write_text(_UPLOAD)
     process = await asyncio.create_subprocess_exec(

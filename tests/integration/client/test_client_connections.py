@@ -242,7 +242,7 @@ async def test_a_stated_time_that_is_long_or_odd_changes_nothing(serve: Serve, s
 
 
 async def test_connections_that_rested_long_are_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though nobody asks for one: those of a burst do not stay open to the end of the run."""
+    """Though no one asks for one: those of a burst do not stay open to the end of the run."""
     server = await serve(patient)
     monkeypatch.setattr(response_parser, "KEEPALIVE_S", 0.2)
     async with client_of(server.url, concurrency=5) as client:
@@ -254,7 +254,7 @@ async def test_connections_that_rested_long_are_closed(serve: Serve, monkeypatch
     assert server.connections == 6
 
 
-async def test_bytes_that_nobody_asked_for_are_no_answer(serve: Serve) -> None:
+async def test_bytes_that_no_one_asked_for_are_no_answer(serve: Serve) -> None:
     """A second answer to the first create is not taken for the answer to the second."""
     count, sent_again = 0, asyncio.Semaphore(0)
 
@@ -336,7 +336,7 @@ async def test_headers_that_come_twice_are_joined(serve: Serve) -> None:
 # --- the wait for a connection, and the end ---------------------------------------------------------------------
 
 
-async def test_whoever_gives_up_in_line_leaves_the_place_to_others(serve: Serve) -> None:
+async def test_one_who_gives_up_in_line_leaves_the_place_to_others(serve: Serve) -> None:
     """A create that is cancelled before it has a connection takes none away."""
     release = asyncio.Event()
 
@@ -380,7 +380,7 @@ async def test_a_cancelled_handshake_gives_its_place_back(serve: Serve) -> None:
 
 
 async def test_a_closed_client_sends_nothing(serve: Serve) -> None:
-    """Surely not sent; and nobody's connection stays open."""
+    """Surely not sent; and no one's connection stays open."""
     server = await serve(patient)
     client = client_of(server.url)
     await client.send_create(BODY)
@@ -435,7 +435,7 @@ async def test_ipv6_works(serve: Serve) -> None:
 
 
 async def test_a_name_with_several_addresses_is_tried_at_each(serve: Serve) -> None:
-    """Nobody listens at localhost's other address."""
+    """No one listens at localhost's other address."""
     server = await serve(patient)
     async with client_of(f"http://localhost:{server.port}") as client:
         assert await kind_of(client) is Kind.SUBMITTED
@@ -479,7 +479,7 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
 
-async def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_left(
+async def test_a_certificate_that_no_one_vouches_for_ends_it_before_anything_left(
     serve: Serve, tls: ssl.SSLContext
 ) -> None:
     """The handshake fails, and the server gets nothing of the request."""
@@ -548,7 +548,7 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
 async def put(
     pool: ConnectionPool, url: str, size: int, pieces: AsyncIterator[bytes], timeouts: Timeouts = TIMEOUTS
 ) -> int | None:
-    """Put what is stated to be so many bytes; the status of the answer."""
+    """Put what is stated to be that many bytes; the status of the answer."""
     evidence = Evidence()
     headers, extensions = {"Content-Length": str(size)}, timeouts.as_extension()
     request = httpx.Request("PUT", url, headers=headers, content=pieces, extensions=extensions)
@@ -586,7 +586,7 @@ async def test_a_storage_that_takes_nothing_more_is_waited_for_within_bounds(ser
 
     async def deaf(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(60)  # longer than anybody waits
+        await asyncio.sleep(60)  # longer than anyone waits
 
     server = await serve(deaf)
     pool = ConnectionPool(1, None)

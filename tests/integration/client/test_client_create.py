@@ -120,7 +120,7 @@ async def test_an_image_that_is_not_there_costs_nothing(sandbox: RunningSandbox,
 async def test_what_goes_wrong_says_whether_it_may_have_cost(
     sandbox: RunningSandbox, fault: str, outcome: str
 ) -> None:
-    """One request each; sent again by nobody."""
+    """One request each; sent again by no one."""
     sandbox.set_faults(script=[fault])
     before = sandbox.books()["requests"]["create"]
     async with connect(sandbox.url, sandbox.key) as client:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from raw_server import KEY, RawServer, Serve, answer, keeping, read_request
+from raw_server import KEY, RawServer, Serve, answer, keeping, packed, read_request
 
 from reelbatch.client import Client, ClientOptions
 from reelbatch.errors import ApiError, DownloadRefused
 from reelbatch.settle.downloads import transfer
 
 VIDEO = b"video" * 1000
-BOMB = gzip.compress(bytes(200 << 20), 9)
 MEGABYTE = 1 << 20
 
 
@@ -119,7 +117,7 @@ async def test_a_redirect_to_https_is_followed(tmp_path: Path) -> None:
 
 async def test_redirects_in_a_circle_end(serve: Serve, tmp_path: Path) -> None:
     """After five of them; what is in their bodies is not read, however far it would unpack."""
-    circle = moved("/again", "Content-Encoding: gzip", body=BOMB)
+    circle = moved("/again", "Content-Encoding: gzip", body=packed())
     server, asked = await leading(serve, iter([circle] * 100))
     with pytest.raises(DownloadRefused, match="redirects it more than 5 times"):
         await fetched(client_of(server), f"{server.url}/again", tmp_path)
@@ -128,7 +126,7 @@ async def test_redirects_in_a_circle_end(serve: Serve, tmp_path: Path) -> None:
 
 async def test_a_packed_body_is_not_unpacked(serve: Serve, tmp_path: Path) -> None:
     """Two hundred kilobytes stay what they are, and nothing of them is written."""
-    server, seen = await keeping(serve, answer(BOMB, "200 OK", "Content-Encoding: gzip"))
+    server, seen = await keeping(serve, answer(packed(), "200 OK", "Content-Encoding: gzip"))
     with pytest.raises(DownloadRefused, match=r"it comes packed \(gzip\)"):
         await fetched(client_of(server), f"{server.url}/video", tmp_path)
     assert b"accept-encoding: identity" in seen[0].lower()

@@ -31,12 +31,12 @@ async def send(connect: Connect, url: str, timeout_s: float = 5.0) -> tuple[Exch
 
 
 async def test_a_refused_connection_may_be_tried_again(connect: Connect) -> None:
-    """Nobody listens, so nothing left."""
+    """No one listens, so nothing left."""
     exchange, outcome = await send(connect, f"http://127.0.0.1:{free_port()}")
     assert (exchange.request_sent, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
 
 
-async def test_a_name_that_nobody_knows_may_be_tried_again(connect: Connect) -> None:
+async def test_a_name_that_is_not_known_may_be_tried_again(connect: Connect) -> None:
     """The name server says no, so nothing left."""
     exchange, outcome = await send(connect, "https://api.reelbatch.invalid")
     assert (exchange.request_sent, outcome.kind, outcome.code) == (False, Kind.RETRY, "not_connected")
@@ -44,7 +44,7 @@ async def test_a_name_that_nobody_knows_may_be_tried_again(connect: Connect) -> 
 
 @pytest.fixture
 def deaf() -> Iterator[int]:
-    """A port whose queue of new connections is full: the kernel drops whoever knocks."""
+    """A port whose queue of new connections is full: the kernel drops new ones."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.socket())
         listening.bind(("127.0.0.1", 0))
@@ -223,7 +223,7 @@ async def test_a_request_that_began_to_leave_is_in_doubt(
 
 
 async def test_a_connection_closed_just_as_it_is_used_again_is_in_doubt(connect: Connect, serve: Serve) -> None:
-    """The second create went out on a kept connection, and nobody can say whether it arrived."""
+    """The second create went out on a kept connection, and no one can say whether it arrived."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -260,7 +260,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used_again(connect
 
 
 async def answered(connect: Connect, serve: Serve, raw: bytes, timeout_s: float = 5.0) -> Outcome:
-    """The outcome when the server answers with `raw` and closes."""
+    """The outcome when the server returns `raw` and closes."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -416,7 +416,7 @@ async def test_a_redirect_is_not_followed(connect: Connect, serve: Serve) -> Non
 
 
 async def test_cancelling_a_create_leaves_nothing_running(connect: Connect, serve: Serve) -> None:
-    """Whoever is cancelled in mid-request hears of it, and the connection goes too."""
+    """Anyone who is cancelled in mid-request is told of it, and the connection goes too."""
     server = await serve(_silent_after_request)
     async with connect(server.url) as client:
         sending: asyncio.Task[Any] = asyncio.create_task(client.send_create(BODY))

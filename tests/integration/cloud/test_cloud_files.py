@@ -64,7 +64,7 @@ def impatient() -> Iterator[None]:
 
 
 def test_only_the_wanted_parts_of_a_parquet_manifest_are_fetched(bucket: Bucket, gate: Gate) -> None:
-    """A large column that nobody asked for stays where it is."""
+    """A large column that no one asked for stays where it is."""
     table = {
         "row_key": [str(n) for n in range(2000)],
         "image_path": ["https://x.test/a.png"] * 2000,
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_an_address_is_said(
 
 
 def test_credentials_that_are_set_later_are_found(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a notebook, nobody has to start again after setting them."""
+    """In a notebook, no one has to start again after setting them."""
     address = bucket.write("spring.csv", lines(["https://x.test/a.png"]))
     with monkeypatch.context() as without:
         without.delenv("AWS_ACCESS_KEY_ID")
@@ -231,7 +231,7 @@ def test_a_target_that_cannot_be_is_refused_before_anything_is_sent(act: Callabl
 
 
 def test_a_folder_in_a_bucket_holds_whole_files(bucket: Bucket, tmp_path: Path, gate: Gate) -> None:
-    """A storage that lets nobody delete is good enough, and nothing is copied about in it."""
+    """A storage that lets no one delete is good enough, and nothing is copied about in it."""
     gate.refuse = lambda call: 403 if call.method in {"DELETE", "POST"} else None
     folder = open_target(f"{bucket.url}/videos")
     folder.prepare()
@@ -291,7 +291,7 @@ def test_relative_paths_stay_in_their_bucket(stated: str, base: str, where: str)
     assert resolve_image(stated, base) == where
 
 
-async def test_a_storage_that_never_answers_holds_up_nobody(
+async def test_a_storage_that_never_answers_holds_up_no_one(
     bucket: Bucket, gate: Gate, tmp_path: Path, impatient: None
 ) -> None:
     """The wait ends by itself, with words, and the event loop goes on meanwhile."""

@@ -96,7 +96,7 @@ def test_a_stumbling_storage_is_asked_again(bucket: Bucket, shop: Shop, gate: Ga
 
 
 def test_an_image_that_is_not_in_its_bucket_is_invalid(bucket: Bucket, shop: Shop) -> None:
-    """Nobody can see it, so that is the row's own mistake; it is checked again with the next run."""
+    """No one can see it, so that is the row's own mistake; it is checked again with the next run."""
     manifest = bucket.write("gone.csv", lines(["none.png"]))
     shop.generate(manifest)
     (row,) = shop.rows("gone")

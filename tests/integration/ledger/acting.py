@@ -69,7 +69,7 @@ def load(
     origin: Origin = HERE,
     **options: Any,
 ) -> Comparison:
-    """Bring a manifest into the table; answers with what was counted before."""
+    """Bring a manifest into the table; returns what was counted before."""
     send = SendOptions(regenerate=regenerate, **options)
     with ledger.staged([rows], batch, send, origin) as manifest:
         comparison = manifest.compare(batch)

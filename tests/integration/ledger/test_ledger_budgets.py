@@ -183,7 +183,7 @@ def test_what_is_unknown_is_said(ledger: Ledger) -> None:
 
 
 def test_a_batch_that_is_bound_later_brings_its_costs_along(ledger: Ledger) -> None:
-    """What was sent while nobody knew whose account it was counts once that is known."""
+    """What was sent while no one knew whose account it was counts once that is known."""
     fill(ledger)
     unknown = Payer("local", None, "key-1")
     load(ledger, rows_of("x", "y"), batch=AUTUMN, origin=_of(unknown))

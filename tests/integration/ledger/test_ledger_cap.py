@@ -83,7 +83,7 @@ def test_a_probe_without_a_figure_passes_the_role_on(ledger: Ledger, ending: End
 
 
 def test_a_dead_workers_probe_passes_the_role_on(ledger: Ledger) -> None:
-    """Nobody waits for an answer that can't come any more."""
+    """No one waits for an answer that can't come any more."""
     worker = capped(ledger, 10)
     worker.intend(worker.claim(1)[0])
     die(worker)
@@ -122,7 +122,7 @@ def test_drift_is_measured_on_settled_figures(ledger: Ledger) -> None:
 
 
 def capped(ledger: Ledger, rows: int, **cap: int) -> Worker:
-    """A run with a cap for so many rows, on a batch of ten."""
+    """A run with a cap for that many rows, on a batch of ten."""
     load(ledger, rows_of(*"abcdefghij"))
     return begin(ledger, max_credits=rows * ESTIMATE + cap.get("less", 0))
 
@@ -173,7 +173,7 @@ def test_a_row_in_doubt_keeps_its_credits(ledger: Ledger) -> None:
 
 
 def test_a_dead_workers_requests_keep_their_credits(ledger: Ledger) -> None:
-    """The rows that a killed worker had under way count until somebody knows better."""
+    """The rows that a killed worker had under way count until someone knows better."""
     worker = capped(ledger, 2)
     intent = worker.intend(worker.claim(1)[0])
     die(worker)
@@ -261,7 +261,7 @@ def test_a_batch_that_is_over_a_new_cap_sends_nothing(ledger: Ledger) -> None:
 
 
 def test_a_row_of_unknown_cost_is_not_sent_under_a_cap(ledger: Ledger) -> None:
-    """Nobody can promise a cap for a row whose rate is unknown."""
+    """No one can promise a cap for a row whose rate is unknown."""
     load(ledger, [row("a", 1, credits_estimated=None), row("b", 2)])
     worker = begin(ledger, max_credits=1000)
     assert admissions(worker, 2) == ["unknown_rate", "admitted"]

@@ -70,7 +70,7 @@ def test_a_claim_keeps_to_its_span(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("state", sorted(set(RowState) - {RowState.PENDING}))
 def test_only_pending_rows_are_handed_out(ledger: Ledger, state: RowState) -> None:
-    """A row in any other state is nobody's to claim."""
+    """A row in any other state is no one's to claim."""
     load(ledger, rows_of("a"))
     set_row(ledger, "a", state=state, video_id="vid-1", rerun_wanted=True)
     assert begin(ledger).claim() == []
@@ -120,9 +120,9 @@ def test_a_rerun_by_key_and_by_error(ledger: Ledger) -> None:
     load(ledger, rows_of("a", "b", "c"))
     for key, code in (("a", "http_422"), ("b", "http_404"), ("c", "http_422")):
         set_row(ledger, key, state="rejected", error_code=code)
-    chosen = Selection(batch=SPRING, error_codes=frozenset({"http_422"}), row_keys=("c", "b", "nobody"))
+    chosen = Selection(batch=SPRING, error_codes=frozenset({"http_422"}), row_keys=("c", "b", "no one"))
     missing = ledger.read(lambda connection: reruns.unknown_keys(connection, chosen.batch, chosen.row_keys))
-    assert missing == ["nobody"]
+    assert missing == ["no one"]
     counts = ledger.read(lambda connection: reruns.preview(connection, chosen))
     assert [(count.state, count.error_code, count.rows, count.credits_estimated) for count in counts] == [
         ("rejected", "http_422", 1, 48)
@@ -173,7 +173,7 @@ def test_an_image_that_proved_unusable_makes_its_row_invalid(ledger: Ledger) -> 
     assert begin(ledger, "run-2").claim() == []
 
 
-def test_a_row_of_somebody_else_is_not_released(ledger: Ledger) -> None:
+def test_a_row_of_someone_else_is_not_released(ledger: Ledger) -> None:
     """Giving back what another run took over meanwhile changes nothing."""
     load(ledger, rows_of("a"))
     worker, other = begin(ledger, "run-1"), begin(ledger, "run-2")

@@ -47,7 +47,7 @@ def test_every_column_is_documented_and_no_other() -> None:
 
 
 def test_the_page_says_how_many_columns_are_exported() -> None:
-    """Whoever counts finds as many as the page states."""
+    """Anyone who counts finds as many as the page states."""
     assert f"The first {len(EXPORTED)} columns" in PAGE.read_text(encoding="utf-8")
 
 

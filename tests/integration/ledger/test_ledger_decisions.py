@@ -1,4 +1,4 @@
-"""What somebody says about a row in doubt, and what it takes to take it back."""
+"""What someone says about a row in doubt, and what it takes to take it back."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def worker(ledger: Ledger) -> Worker:
 
 
 def doubted(worker: Worker, rows: int = 1) -> list[Intent]:
-    """Rows whose requests ended in nobody knows what."""
+    """Rows whose requests ended in no one knows what."""
     said: dict[str, Any] = {"code": "timeout", "message": "no answer", "raw_body": "odd", "status": 504}
     return [worker.send(taken, Ending.IN_DOUBT, **said) for taken in worker.claim(rows)]
 
 
 def decide(ledger: Ledger, key: str, video_id: str | None = None, command: str = "c1") -> bool:
-    """Somebody's word about a row in doubt: its video's id, or that there is none."""
+    """Someone's word about a row in doubt: its video's id, or that there is none."""
     doubt = next(found for found in ledger.read(in_doubt.doubts) if found.row_key == key)
     verdict = Verdict.NOT_CREATED if video_id is None else Verdict.FOUND
     known = {"video_id": VideoId(video_id) if video_id else None, "credits_charged": 40 if video_id else None}
-    decision = Decision(doubt, verdict, "somebody", utc_now(), doubt.token, command=command, **known)
+    decision = Decision(doubt, verdict, "someone", utc_now(), doubt.token, command=command, **known)
     return ledger.change(partial(in_doubt.decide, items=[decision]))[0]
 
 
 def undo(ledger: Ledger, key: str | None = None) -> list[str | None]:
     """Take the last decision back; what stood in the way of each row, None where nothing did."""
     made = ledger.read(lambda connection: in_doubt.last_made(connection, SPRING, RowKey(key) if key else None))
-    items = [Undo(each, "somebody", utc_now()) for each in made]
+    items = [Undo(each, "someone", utc_now()) for each in made]
     return ledger.change(partial(in_doubt.undo, items=items))
 
 
@@ -170,7 +170,7 @@ def test_what_the_api_said_since_stands(worker: Worker) -> None:
 
 
 def test_an_id_that_the_create_s_own_answer_brought_as_well_stays(worker: Worker) -> None:
-    """Somebody found it, then the answer came after all: that is no longer only somebody's word."""
+    """Someone found it, then the answer came after all: that is no longer only someone's word."""
     (intent,) = doubted(worker)
     decide(worker.ledger, "a", "vid-1")
     tell(worker.ledger, intent, video_id=VideoId("vid-1"))
@@ -180,7 +180,7 @@ def test_an_id_that_the_create_s_own_answer_brought_as_well_stays(worker: Worker
 
 
 def test_an_id_of_a_settled_video_stays(worker: Worker) -> None:
-    """Its final cost is known and it may be downloaded: nobody makes it unknown again."""
+    """Its final cost is known and it may be downloaded: no one makes it unknown again."""
     (intent,) = doubted(worker)
     decide(worker.ledger, "a", "vid-1")
     seen = Rendered(SPRING, RowKey("a"), VideoId("vid-1"), Token(intent.token), RowState.QUEUED)
@@ -204,11 +204,11 @@ def test_a_settler_that_comes_late_adds_nothing(worker: Worker) -> None:
     assert standing(worker, intent) == before
 
 
-def test_what_the_row_did_not_take_up_is_no_decision_to_take_back(worker: Worker) -> None:
-    """Somebody else was faster: the word is on record, and undo goes to the one that counted."""
+def test_what_the_row_did_not_accept_is_no_decision_to_take_back(worker: Worker) -> None:
+    """Someone else was faster: the word is on record, and undo goes to the one that counted."""
     doubted(worker)
     (doubt,) = worker.ledger.read(in_doubt.doubts)
-    word = Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), doubt.token, command="c1")
+    word = Decision(doubt, Verdict.NOT_CREATED, "someone", utc_now(), doubt.token, command="c1")
     assert worker.ledger.change(partial(in_doubt.decide, items=[word])) == [True]
     assert worker.ledger.change(partial(in_doubt.decide, items=[word])) == [False]
     assert undo(worker.ledger) == [None]
@@ -237,6 +237,6 @@ def test_a_further_generation_is_taken_back_and_no_other(ledger: Ledger) -> None
         assert committed(ledger) == 2 * ESTIMATE
     decide(ledger, "a", "vid-2")
     ledger.change(lambda connection: orders.close(connection, SPRING, utc_now()))
-    (problem,) = undo(ledger)  # nobody would ever send what a closed order left behind
+    (problem,) = undo(ledger)  # no one would ever send what a closed order left behind
     assert problem is not None
     assert "order" in problem

@@ -18,7 +18,7 @@ EVERY = Selection(batch=SPRING)
 
 
 def failed(ledger: Ledger, rows: int) -> list[RowKey]:
-    """So many rejected rows."""
+    """That many rejected rows."""
     keys = [RowKey(f"k{number:05}") for number in range(rows)]
     load(ledger, rows_of(*keys))
     g = generations.c

@@ -19,7 +19,7 @@ AUTUMN = Batch("autumn")
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the table is; nobody else's rescued answers are about."""
+    """Where the table is; no one else's rescued answers are about."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path / "results.db"
 

@@ -1,4 +1,4 @@
-"""Runs that are to send only so many rows, and answers that come after somebody gave up on them."""
+"""Runs that are to send a limited number of rows, and answers that come after someone gave up on them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_a_limited_rerun_leaves_the_other_failed_rows_failed(ledger: Ledger) -> 
 
 
 def test_an_id_that_comes_after_not_created_was_said_is_the_row_s_id(ledger: Ledger) -> None:
-    """Somebody said that there was no video, then the event for it came: the row is not sent and paid again."""
+    """Someone said that there was no video, then the event for it came: the row is not sent and paid again."""
     load(ledger, [row("K1", 1)])
     worker = begin(ledger)
     intent = worker.intend(worker.claim()[0])
     ledger.change(partial(attempts.record_answers, items=[answer(intent, Ending.IN_DOUBT)]))
     (doubt,) = ledger.read(in_doubt.doubts)
-    decision = Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), intent.token)
+    decision = Decision(doubt, Verdict.NOT_CREATED, "someone", utc_now(), intent.token)
     assert ledger.change(partial(in_doubt.decide, items=[decision])) == [True]
     assert entry(ledger, "K1")["state"] == "pending"
     assert ledger.change(partial(attempts.record_answers, items=[answer(intent)])) == [True]

@@ -50,7 +50,7 @@ class Books(RuleBasedStateMachine):
         self.held: list[tuple[Worker, Any]] = []  # rows that were handed out, also to workers that died
         self.dead: set[str] = set()
         self.sent: dict[Token, tuple[Intent, bool, int]] = {}  # the request, whether it was created, its charge
-        self.agreed: set[Token] = set()  # attempts after which somebody asked for another one
+        self.agreed: set[Token] = set()  # attempts after which someone asked for another one
         self.ids: dict[Token, VideoId] = {}  # every id that was ever told
         self.seen: list[Rendered] = []  # what settlers know of, however old
         self.before: dict[tuple[str, int], RowState] = {}
@@ -73,7 +73,7 @@ class Books(RuleBasedStateMachine):
         self.workers.append(begin(self.ledger, f"run-{len(self.workers)}", max_credits=self.cap))
 
     def agree(self, lines: set[tuple[str, int]]) -> None:
-        """Whoever asks for these rows knows that there were attempts before."""
+        """Anyone who asks for these rows knows that there were attempts before."""
         self.agreed |= {token for token, (intent, _, _) in self.sent.items() if _line(intent) in lines}
 
     @precondition(lambda self: self.held)
@@ -99,7 +99,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.ids)
     @rule()
     def cancel_the_order(self) -> None:
-        """Somebody has enough."""
+        """Someone has enough."""
         self.ledger.change(lambda connection: orders.cancel(connection, SPRING, utc_now()))
 
     @precondition(lambda self: self.ids)
@@ -176,7 +176,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(states=st.sets(st.sampled_from(sorted(FAILED | {RowState.IN_DOUBT})), min_size=1))
     def ask_for_a_rerun(self, states: set[RowState]) -> None:
-        """Somebody wants failed rows again, or rows in doubt at their own risk."""
+        """Someone wants failed rows again, or rows in doubt at their own risk."""
         self.agree({line for line, state in self.states().items() if state in states})
         chosen = Selection(batch=SPRING, states=frozenset(states))
         self.ledger.change(lambda connection: reruns.request(connection, chosen))
@@ -212,7 +212,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(pick=PICK, lie=st.booleans())
     def decide(self, pick: int, lie: bool) -> None:
-        """Somebody looks a row in doubt up, and says what there is, or errs: then he agreed to pay again."""
+        """Someone looks a row in doubt up, and says what there is, or errs: then he agreed to pay again."""
         if not (open_ := self.ledger.read(in_doubt.doubts)):
             return
         doubt = open_[pick % len(open_)]
@@ -228,7 +228,7 @@ class Books(RuleBasedStateMachine):
     def think_again(self) -> None:
         """The last word is taken back; every credit is where it was, and nothing that was told is forgotten."""
         made = self.ledger.read(lambda connection: in_doubt.last_made(connection, SPRING))
-        items = [Undo(each, "somebody", utc_now()) for each in made]
+        items = [Undo(each, "someone", utc_now()) for each in made]
         self.ledger.change(lambda connection: in_doubt.undo(connection, items))
 
     def states(self) -> dict[tuple[str, int], RowState]:
@@ -246,7 +246,7 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def no_row_is_paid_for_twice(self) -> None:
-        """A row that may be sent, or is being sent, has no earlier video that nobody agreed to pay for again."""
+        """A row that may be sent, or is being sent, has no earlier video that no one agreed to pay for again."""
         rows = every_line(self.ledger)
         for token, (intent, created, _) in self.sent.items():
             if (found := rows.get(_line(intent))) is None:
@@ -317,8 +317,8 @@ class Books(RuleBasedStateMachine):
 
 def _word(doubt: Doubt, video_id: VideoId | None, charge: int) -> Decision:
     if video_id is None:
-        return Decision(doubt, Verdict.NOT_CREATED, "somebody", utc_now(), doubt.token)
-    return Decision(doubt, Verdict.FOUND, "somebody", utc_now(), doubt.token, video_id, charge)
+        return Decision(doubt, Verdict.NOT_CREATED, "someone", utc_now(), doubt.token)
+    return Decision(doubt, Verdict.FOUND, "someone", utc_now(), doubt.token, video_id, charge)
 
 
 def _line(intent: Intent) -> tuple[str, int]:

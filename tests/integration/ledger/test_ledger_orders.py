@@ -102,7 +102,7 @@ def test_what_is_paid_for_is_shown_until_its_successor_has_an_id(finished: Ledge
 
 
 def test_plain_generate_leaves_an_order_alone(finished: Ledger) -> None:
-    """Whoever runs every night neither pays for what somebody ordered nor stands in its way."""
+    """Anyone who runs every night neither pays for what someone ordered nor stands in its way."""
     load(finished, rows_of(*KEYS), ALL)
     assert counts(finished, *rows_of(*KEYS, "d")) == {Action.SKIP: 3, Action.SEND: 1}
     assert keys(begin(finished, "nightly").claim()) == ["d"]
@@ -243,8 +243,8 @@ def test_what_was_not_sent_is_made_as_the_manifest_says_now(finished: Ledger) ->
 
 def test_only_the_rows_that_are_named(finished: Ledger) -> None:
     """No others are sent, new ones neither; keys that the manifest lacks are told."""
-    found = load(finished, rows_of(*KEYS, "d"), ALL, row_keys=("c", "nobody"))
-    assert found.unknown_keys == ["nobody"]
+    found = load(finished, rows_of(*KEYS, "d"), ALL, row_keys=("c", "no one"))
+    assert found.unknown_keys == ["no one"]
     assert {count.action: count.rows for count in found.counts} == {
         Action.SKIP: 2,
         Action.SEND: 1,

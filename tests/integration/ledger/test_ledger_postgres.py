@@ -26,7 +26,7 @@ from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.urls import has_secret, parse_url, shown
 
 KEYS = [f"key-{number:03}" for number in range(40)]
-PASSWORD = "s3cret"  # noqa: S105 - of nobody
+PASSWORD = "s3cret"  # noqa: S105 - of no one
 OPENER = """
 import sys
 from pathlib import Path
@@ -170,8 +170,8 @@ def test_a_counter_that_was_cleared_away_is_made_again(ledger: Ledger) -> None:
     assert len(ledger.read(lambda connection: connection.scalars(select(writers.c.writer)).all())) == 1
 
 
-def test_a_lost_commit_that_nobody_can_look_up_is_not_guessed_at(ledger: Ledger, ledger_url: str, gate: Gate) -> None:
-    """Without its counter nobody knows whether it took place: it is neither repeated nor called done."""
+def test_a_lost_commit_that_no_one_can_look_up_is_not_guessed_at(ledger: Ledger, ledger_url: str, gate: Gate) -> None:
+    """Without its counter no one knows whether it took place: it is neither repeated nor called done."""
     load(ledger, rows_of("a"))
     worker = begin(ledger)
     (row,) = worker.claim()
@@ -353,7 +353,7 @@ def test_a_database_that_is_not_there_is_named(ledger_url: str) -> None:
 
 
 def test_tls_that_the_server_does_not_speak_is_said(gate: Gate) -> None:
-    """Whoever asks for TLS does not get a connection without it."""
+    """Anyone who asks for TLS does not get a connection without it."""
     with pytest.raises(LedgerUnusable, match="speaks no TLS"):
         Ledger(f"{gate.url}&sslmode=require")
 

@@ -1,4 +1,4 @@
-"""Whoever may only read the table looks at it all the same, and hears what could not be cleared up."""
+"""Anyone who may only read the table looks at it all the same, and hears what could not be cleared up."""
 
 from __future__ import annotations
 

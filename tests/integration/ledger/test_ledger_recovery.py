@@ -112,7 +112,7 @@ def test_another_machine_has_its_lease(ledger: Ledger) -> None:
 
 
 def test_a_sign_of_life_from_hours_ahead_counts_as_one_of_now(ledger: Ledger) -> None:
-    """A clock that was ahead once keeps nobody's rows from later runs for longer than a lease."""
+    """A clock that was ahead once keeps no one's rows from later runs for longer than a lease."""
     load(ledger, rows_of("a", "b"))
     worker = begin(ledger)
     worker.intend(worker.claim()[0])
@@ -133,7 +133,7 @@ def test_a_machine_with_the_same_name_is_another_machine(ledger: Ledger) -> None
 
 
 def test_a_run_that_ended_but_left_rows_gives_them_up(ledger: Ledger) -> None:
-    """Rows of a run that is over are nobody's, although its process lives on."""
+    """Rows of a run that is over are no one's, although its process lives on."""
     load(ledger, rows_of("a", "b"))
     worker = begin(ledger)
     worker.intend(worker.claim(1)[0])
@@ -143,7 +143,7 @@ def test_a_run_that_ended_but_left_rows_gives_them_up(ledger: Ledger) -> None:
 
 
 def test_a_run_that_could_not_say_its_end_gives_up_its_rows_in_the_same_process(ledger_url: str) -> None:
-    """A notebook whose run ended with a full disk can go on: the same process, but nobody at work for that run."""
+    """A notebook whose run ended with a full disk can go on: the same process, but no one at work for that run."""
     with Ledger(ledger_url) as first:
         load(first, rows_of("a", "b"))
         worker = begin(first)
@@ -223,7 +223,7 @@ def test_a_late_heartbeat_does_not_reopen_a_run_that_ended(ledger: Ledger) -> No
     ],
 )
 def test_an_answer_that_comes_after_all_clears_the_doubt(ledger: Ledger, ending: Ending, state: str) -> None:
-    """Late is better than never: the id is taken up, and what was surely not created may be sent again."""
+    """Late is better than never: the id is recorded, and what was surely not created may be sent again."""
     load(ledger, rows_of("a"))
     worker = begin(ledger)
     intent = worker.intend(worker.claim()[0])

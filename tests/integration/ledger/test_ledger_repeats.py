@@ -133,7 +133,7 @@ def test_images_are_told_apart_by_their_bytes(ledger: Ledger) -> None:
         (Payer("local", "acc-1", "k1"), Payer("local", "acc-2", "k1"), False),
         (Payer("local", None, "k1"), Payer("local", None, "k1"), True),
         (Payer("local", None, "k1"), Payer("local", None, "k2"), False),
-        (Payer("local"), Payer("local", "acc-1", "k1"), True),  # nobody knows: better ask than pay
+        (Payer("local"), Payer("local", "acc-1", "k1"), True),  # no one knows: better ask than pay
         (Payer("local"), Payer("api.example.com"), False),
     ],
     ids=str,
@@ -149,7 +149,7 @@ def test_another_account_pays_for_itself(ledger: Ledger, first: Payer, second: P
 
 
 @pytest.mark.parametrize(("policy", "action"), [(SEND, Action.SEND), (SKIP, Action.HELD)])
-def test_what_somebody_wants_done_with_them(ledger: Ledger, policy: RepeatPolicy, action: Action) -> None:
+def test_what_someone_wants_done_with_them(ledger: Ledger, policy: RepeatPolicy, action: Action) -> None:
     """Sent when that is wanted, whatever an earlier run said; else left."""
     load(ledger, rows_of("a"))
     pay(ledger, "a")
@@ -161,7 +161,7 @@ def test_what_somebody_wants_done_with_them(ledger: Ledger, policy: RepeatPolicy
 
 
 def test_a_row_that_waits_already_is_held_too(ledger: Ledger) -> None:
-    """It was loaded before anybody had paid, and nothing about it has changed since."""
+    """It was loaded before anyone had paid, and nothing about it has changed since."""
     load(ledger, rows_of("a"), batch=AUTUMN)
     load(ledger, rows_of("a"))
     pay(ledger, "a")
@@ -180,7 +180,7 @@ def test_the_mark_goes_with_its_reason(ledger: Ledger) -> None:
 
 
 def test_what_is_ordered_anew_is_not_held_by_its_own_first_video(ledger: Ledger) -> None:
-    """The same key in the same manifest is nobody else's name."""
+    """The same key in the same manifest is no one else's name."""
     load(ledger, rows_of("a"))
     pay(ledger, "a")
     set_row(ledger, "a", state=RowState.COMPLETE)

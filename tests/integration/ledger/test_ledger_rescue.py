@@ -106,7 +106,7 @@ async def test_an_answer_gets_in_once_the_lock_is_gone(ledger: Ledger, path: Pat
 
 @pytest.mark.parametrize("ending", Ending)
 def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
-    """What is taken up from the file is what was put there, whatever the answer was."""
+    """What is replayed from the file is what was put there, whatever the answer was."""
     (intent,) = under_way(ledger, "a")
     said = answer(intent, ending, status=200, message="Ünïcode \u2028 line", raw_body='{"id"')
     RescueFile(ledger).keep([said])
@@ -116,7 +116,7 @@ def test_every_answer_survives_the_file(ledger: Ledger, ending: Ending) -> None:
     assert kept["ended_at"] == said.at
 
 
-def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
+def test_a_file_that_is_replayed_twice_counts_once(ledger: Ledger) -> None:
     """A crash between taking answers up and putting the file away makes no charge count twice."""
     intents = under_way(ledger, "a", "b")
     RescueFile(ledger).keep([answer(intents[0], credits_charged=60)])
@@ -130,7 +130,7 @@ def test_a_file_that_is_taken_up_twice_counts_once(ledger: Ledger) -> None:
     assert states(ledger) == {"a": "queued", "b": "rejected"}
 
 
-def test_an_id_is_taken_up_after_its_row_came_into_doubt(ledger: Ledger) -> None:
+def test_an_id_is_recorded_after_its_row_came_into_doubt(ledger: Ledger) -> None:
     """Recovery before the file is read does no harm: the id clears the doubt."""
     (intent,) = under_way(ledger, "a")
     RescueFile(ledger).keep([answer(intent)])
@@ -151,7 +151,7 @@ def test_an_id_of_another_table_is_kept_in_this_one(ledger: Ledger) -> None:
 
 
 def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None:
-    """Answers of one table are never taken up by another in the same folder."""
+    """Answers of one table are never replayed by another in the same folder."""
     (intent,) = under_way(ledger, "a")
     RescueFile(ledger).keep([answer(intent)])
     with Ledger(f"sqlite:///{tmp_path / 'other.db'}") as other:
@@ -159,7 +159,7 @@ def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None
 
 
 def test_a_file_is_found_however_the_table_is_spelt(ledger: Ledger, path: Path, tmp_path: Path) -> None:
-    """By a link in another folder; nobody else may read it."""
+    """By a link in another folder; no one else may read it."""
     (intent,) = under_way(ledger, "a")
     RescueFile(ledger).keep([answer(intent)])
     assert [stat.S_IMODE(file.stat().st_mode) for file in lying(ledger)] == [0o600]
@@ -185,7 +185,7 @@ async def test_an_answer_that_waits_is_in_a_file_until_the_table_takes_it(ledger
     assert lying(ledger) == []
 
 
-async def test_whoever_stops_waiting_leaves_the_answer_in_a_file(ledger: Ledger, path: Path) -> None:
+async def test_one_who_stops_waiting_leaves_the_answer_in_a_file(ledger: Ledger, path: Path) -> None:
     """A second Ctrl-C while the table is locked."""
     (intent,) = under_way(ledger, "a")
     with locked(path):
@@ -197,7 +197,7 @@ async def test_whoever_stops_waiting_leaves_the_answer_in_a_file(ledger: Ledger,
 
 
 def changed(ledger: Ledger, **values: Any) -> None:
-    """Somebody writes other values into the file, and leaves the seals as they are."""
+    """Someone writes other values into the file, and leaves the seals as they are."""
     (file,) = lying(ledger)
     run_id, seal, content = file.read_text(encoding="utf-8").strip().split(" ", 2)
     file.write_text(f"{run_id} {seal} {json.dumps({**json.loads(content), **values})}\n", encoding="utf-8")
@@ -214,7 +214,7 @@ def in_old_form(ledger: Ledger, said: Answer) -> None:
 def test_what_can_not_be_verified_is_reported_and_moves_nothing(
     ledger: Ledger, forged: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It stays there, and nobody can say of a row that it was not created: the file may hold its id."""
+    """It stays there, and no one can say of a row that it was not created: the file may hold its id."""
     intent, other = under_way(ledger, "a", "b")
     said = answer(intent)
     file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
@@ -248,7 +248,7 @@ async def test_no_row_is_declared_not_created_while_a_file_can_not_be_read(ledge
     (intent,) = under_way(ledger, "a")
     tell(ledger, intent, Ending.IN_DOUBT)
     file = tmp_path / f"reelbatch-{ledger.identity}.0.rescue.jsonl"
-    file.write_text("what somebody else wrote")
+    file.write_text("what someone else wrote")
     finding = ListEntry(intent.row.row_key, None)
     (refused,) = await reconcile(ledger, None, [Placed(SPRING, finding)], Rules(0))
     assert file.name in (refused.problem or "")
@@ -295,7 +295,7 @@ def reconcile_without(capabilities: str, ledger: Ledger, shared: Path) -> subpro
 
 @_PLAYS_TWO_USERS
 def test_a_rescue_file_of_another_user_is_read_where_it_lies(ledger: Ledger, theirs: Path) -> None:
-    """In a shared folder for temporary files nobody may rename what is somebody else's; its answers count."""
+    """In a shared folder for temporary files no one may rename what is someone else's; its answers count."""
     theirs.parent.chmod(0o1777)
     run = reconcile_without("-dac_override,-fowner", ledger, theirs.parent)
     assert (run.returncode, run.stderr) == (0, "")
@@ -304,7 +304,7 @@ def test_a_rescue_file_of_another_user_is_read_where_it_lies(ledger: Ledger, the
 
 
 @_PLAYS_TWO_USERS
-def test_a_rescue_file_that_may_not_be_read_stays_for_whoever_may(ledger: Ledger, theirs: Path) -> None:
+def test_a_rescue_file_that_may_not_be_read_stays_for_one_who_may(ledger: Ledger, theirs: Path) -> None:
     """It is not taken for done: its owner's next command takes it up."""
     theirs.parent.chmod(0o777)
     theirs.chmod(0o600)

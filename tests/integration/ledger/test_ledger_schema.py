@@ -63,7 +63,7 @@ def test_every_move_is_a_transition(name: str) -> None:
 
 
 def test_every_transition_has_its_move() -> None:
-    """What the domain allows can be done; a transition without a move would be a promise that nobody keeps."""
+    """What the domain allows can be done; a transition without a move would be a promise that no one keeps."""
     done = {(source, move.target) for move in MOVES.values() for source in move.sources}
     allowed = {(source, target) for source, targets in TRANSITIONS.items() for target in targets}
     assert allowed == done
@@ -76,7 +76,7 @@ def test_a_move_that_is_no_transition_can_not_be_defined() -> None:
 
 
 def test_the_exported_columns_are_the_documented_ones() -> None:
-    """Names and order of the results are a promise to whoever reads them."""
+    """Names and order of the results are a promise to the one who reads them."""
     assert ", ".join(RESULT_COLUMNS) == EXPORTED
 
 

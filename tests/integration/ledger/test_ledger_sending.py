@@ -56,7 +56,7 @@ def settled(ledger: Ledger, intent: Intent, final: int) -> None:
 
 
 def again_in_doubt(ledger: Ledger) -> None:
-    """Somebody asks for the rows in doubt to be sent again."""
+    """Someone asks for the rows in doubt to be sent again."""
     chosen = Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
     assert ledger.change(lambda connection: reruns.request(connection, chosen)) == 1
 
@@ -92,7 +92,7 @@ def test_every_ending_has_its_place(worker: Worker, ending: Ending) -> None:
 
 @pytest.mark.parametrize("ending", Ending)
 def test_the_same_answer_twice_counts_once(worker: Worker, ending: Ending) -> None:
-    """An answer that is recorded again, because nobody knows whether it was, changes nothing."""
+    """An answer that is recorded again, because no one knows whether it was, changes nothing."""
     intent = worker.send(worker.claim(1)[0], ending)
     before = entry(worker.ledger, "a"), committed(worker.ledger), run_entry(worker)
     twice = [answer(intent, ending), answer(intent, ending)]
@@ -147,7 +147,7 @@ def test_a_token_marks_one_attempt(worker: Worker) -> None:
 
 
 def taken_over(worker: Worker) -> tuple[Intent, Worker]:
-    """A worker dies within its first create; whoever sends that row again by consent."""
+    """A worker dies within its first create; the one who sends that row again by consent."""
     early = worker.intend(worker.claim(1)[0])
     die(worker)
     worker.ledger.recover(LEASE)
@@ -195,7 +195,7 @@ def test_a_later_answer_without_a_figure_keeps_the_charge(worker: Worker) -> Non
 
 
 def test_another_id_for_the_same_attempt_leaves_a_note(worker: Worker) -> None:
-    """Where the id that somebody typed was not the API's, the API's is kept and the other one mentioned."""
+    """Where the id that someone typed was not the API's, the API's is kept and the other one mentioned."""
     intent = worker.send(worker.claim(1)[0], video_id=VideoId("typed"))
     tell(worker.ledger, intent, video_id=VideoId("answered"))
     assert attempt(worker.ledger, intent.token)["video_id"] == "answered"
@@ -204,7 +204,7 @@ def test_another_id_for_the_same_attempt_leaves_a_note(worker: Worker) -> None:
 
 
 def test_what_was_cleared_up_as_not_created_is_not_doubted_again(worker: Worker) -> None:
-    """A time-out says nothing new about an attempt that somebody has looked up."""
+    """A time-out says nothing new about an attempt that someone has looked up."""
     intent = worker.send(worker.claim(1)[0], Ending.IN_DOUBT)
     tell(worker.ledger, intent, Ending.RETRY)
     assert states(worker.ledger)["a"] == "pending"
@@ -266,7 +266,7 @@ def test_nothing_is_sent_for_an_unknown_row(worker: Worker) -> None:
 
 
 def test_a_refusal_that_comes_late_clears_the_doubt(ledger: Ledger) -> None:
-    """The worker was taken for dead, and the API refused the create after all: nobody need look for a video."""
+    """The worker was taken for dead, and the API refused the create after all: no one need look for a video."""
     load(ledger, rows_of("a"))
     worker = begin(ledger)
     intent = worker.intend(worker.claim()[0])

@@ -93,7 +93,7 @@ def test_a_run_keeps_the_balance_that_it_began_with(ledger: Ledger) -> None:
 
 
 def test_the_books_of_an_account(ledger: Ledger) -> None:
-    """What moved since, what is open, what is in doubt, and what nobody can place before or after a moment."""
+    """What moved since, what is open, what is in doubt, and what no one can place before or after a moment."""
     load(ledger, rows_of("a", "b", "c", "d"))
     ledger.change(partial(runs.open_batch, batch=SPRING, payer=PAYER, base="."))
     worker = begin(ledger)

@@ -65,7 +65,7 @@ AS_SECOND_VERSION = (
     "CREATE INDEX results_pending ON results (batch, row_number) WHERE state = 'pending'",
     "UPDATE reelbatch_schema SET version = 2",
 )
-PASSWORD = "s3cret"  # noqa: S105 - of nobody
+PASSWORD = "s3cret"  # noqa: S105 - of no one
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_table_is_refused(url: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["results", "runs", "attempts", "uploads", "batches"])
-def test_somebody_elses_tables_are_left_alone(url: str, path: Path, table: str) -> None:
+def test_someone_elses_tables_are_left_alone(url: str, path: Path, table: str) -> None:
     """A database in which another program keeps a table with a name of ours is refused, and nothing is added."""
     run_sql(path, f"CREATE TABLE {table} (theirs TEXT)")
     with pytest.raises(LedgerUnusable, match=f"`{table}` that is not Reelbatch's"):
@@ -330,7 +330,7 @@ def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], check=False).returncode:
-        pytest.skip("this system lets nobody mount a small disk")
+        pytest.skip("this system lets no one mount a small disk")
     try:
         sent = fill_table(f"sqlite:///{disk}/results.db?timeout=0.3")
         for file in disk.glob("*.ballast"):

@@ -51,7 +51,7 @@ def test_the_claim_reads_only_pending_rows(ledger: Ledger) -> None:
 
 
 def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:
-    """Looking for dead workers costs nothing while nobody holds anything."""
+    """Looking for dead workers costs nothing while no one holds anything."""
     load(ledger, rows_of("a"))
     plan = plan_of(ledger, lambda connection: claims.recover(connection, [RunId("run-1"), RunId("run-2")]))
     assert plan.count("USING INDEX results_held (run_id=?)") == 2

@@ -111,7 +111,7 @@ def test_what_is_done_is_what_was_counted(ledger: Ledger, small_spans: int, rege
             assert (now["video_id"], now["credits_charged"], now["token"]) == (None, None, None), case
             assert now["error_message"] == case.now().problem, case
         else:
-            # Should its worker die, nobody sends what the manifest no longer says.
+            # Should its worker die, no one sends what the manifest no longer says.
             overtaken = action is Action.AT_WORK and case.changed
             assert now == {**before[case.key], "in_manifest": not overtaken}, case
 
@@ -279,7 +279,7 @@ def merge_and_fail(ledger: Ledger) -> None:
     ("before", "prompt", "after"),
     [
         ("pending", "Slow pan", "pending"),  # another machine has seen its image
-        ("pending", "Another", "invalid"),  # what it asks for now was never seen by anybody
+        ("pending", "Another", "invalid"),  # what it asks for now was never seen by anyone
         ("invalid", "Slow pan", "invalid"),
         ("rejected", "Another", "invalid"),
     ],
@@ -311,7 +311,7 @@ def counted(ledger: Ledger, manifest: list[Row], regenerate: Regenerate = Regene
 
 @pytest.mark.parametrize("regenerate", [Regenerate.NONE, Regenerate.CHANGED])
 def test_rows_that_are_passed_over_are_counted_all_the_same(ledger: Ledger, regenerate: Regenerate) -> None:
-    """Rows that the table has just so need not be staged for the counts to be DESIGN's, whatever their state."""
+    """Rows that the table has unchanged need not be staged for the counts to be DESIGN's, whatever their state."""
     prepare_cases(ledger)
     counts = counted(ledger, [case.now() for case in CASES], regenerate).counts
     assert {count.model: count.action for count in counts} == {

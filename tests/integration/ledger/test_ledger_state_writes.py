@@ -103,7 +103,7 @@ def test_no_statement_writes_a_state_but_those_of_the_transitions() -> None:
     ],
 )
 def test_every_way_to_write_a_state_is_found(source: str) -> None:
-    """The search would see somebody do it."""
+    """The search would see someone do it."""
     assert list(writes(source))
 
 

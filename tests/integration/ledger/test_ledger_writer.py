@@ -1,4 +1,4 @@
-"""Grouped commits: many writes, few transactions, and nobody pays for a neighbour's fault."""
+"""Grouped commits: many writes, few transactions, and no one pays for a neighbour's fault."""
 
 import asyncio
 import threading
@@ -162,7 +162,7 @@ async def test_closing_commits_what_waits(ledger_url: str) -> None:
 
 
 async def test_a_cancelled_waiters_write_still_happens(ledger: Ledger) -> None:
-    """Whoever waits may go away; an answer on its way to disk gets there."""
+    """Anyone who waits may go away; an answer on its way to disk gets there."""
     held = Held()
     first = await held.hold(ledger)
     waiting = asyncio.create_task(ledger.write(note, "key-000"))

@@ -1,4 +1,4 @@
-"""Failed rows that are dismissed count for nothing, until they fail anew or somebody takes that back."""
+"""Failed rows that are dismissed count for nothing, until they fail anew or someone takes that back."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_a_failed_export_leaves_the_old_file_alone(
 
 
 def test_what_a_killed_export_left_goes_with_the_next(ledger: Ledger, tmp_path: Path) -> None:
-    """Half a file of a process that is gone is no use to anybody; that of one at work is left to it."""
+    """Half a file of a process that is gone is no use to anyone; that of one at work is left to it."""
     target = tmp_path / "results" / "out.parquet"
     script = "import sys; from reelbatch.pipeline.export import export; from reelbatch.ledger import Ledger; "
     script += "export(Ledger(sys.argv[1]), sys.argv[2])"
@@ -219,7 +219,7 @@ def test_an_export_that_lacks_what_was_settled_since_is_seen(ledger: Ledger, tmp
 
 
 def test_export_to_a_url(ledger: Ledger) -> None:
-    """Any fsspec URL will do."""
+    """Any fsspec URL works."""
     import fsspec
 
     export(ledger, "memory://exports/out.parquet")

@@ -74,6 +74,6 @@ def test_progress_is_one_output_with_its_last_word(executed: Any) -> None:
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
-    """What it prints would be another one with each run, and nobody would read the changes."""
+    """What it prints would be another one with each run, and no one would read the changes."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)

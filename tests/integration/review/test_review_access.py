@@ -72,7 +72,7 @@ def test_nothing_is_given_to_who_has_not_opened_the_link(stranger: httpx.Client,
     "path", ["cards", "summary", "row?key=TEA-001", at("video"), at("picture"), "static/review.js"]
 )
 def test_a_token_opens_the_page_and_nothing_else(browser: httpx.Client, served: Served, path: str) -> None:
-    """Somebody who knows the address of a review, but has not its cookie, reads nothing with a token."""
+    """Someone who knows the address of a review, but has not its cookie, reads nothing with a token."""
     with httpx.Client(base_url=served.page, trust_env=False, timeout=20) as stranger:
         for token in ("guess", served.link.partition("token=")[2]):
             assert stranger.get(f"{path}{'&' if '?' in path else '?'}token={token}").status_code == 403
@@ -144,7 +144,7 @@ def test_the_page_has_no_script_of_its_own_inside(browser: httpx.Client) -> None
 def test_only_a_rows_own_video_is_given(browser: httpx.Client, table: Shown, tmp_path: Path) -> None:
     """No other file, whatever stands in the table: not one that is no video, no link to one, no folder."""
     secret = tmp_path / "secret.mp4"
-    secret.write_bytes(b"not a video, and nobody's business")
+    secret.write_bytes(b"not a video, and no one's business")
     link = table.folder / "videos" / "link.mp4"
     link.symlink_to(table.folder / "videos" / "video.mp4")
     named_so = tmp_path / "passwd"
@@ -162,7 +162,7 @@ def test_only_a_rows_own_video_is_given(browser: httpx.Client, table: Shown, tmp
 def test_of_an_image_only_a_picture_is_given(browser: httpx.Client, table: Shown, tmp_path: Path) -> None:
     """A manifest may name any file as an image: what can't be drawn is not passed on."""
     secret = tmp_path / "secret.png"
-    secret.write_bytes(b"not an image, and nobody's business")
+    secret.write_bytes(b"not an image, and no one's business")
     table.change("TEA-001", image_path=str(secret), video_path=None)
     assert browser.get(at("picture")).status_code == 404
     table.change("TEA-001", image_path=str(table.folder / "picture.png"))
@@ -241,7 +241,7 @@ def test_a_batchs_name_is_escaped(table: Shown) -> None:
 
 @pytest.mark.parametrize("query", ["state=done", "verdict=good", "sort=size", "first=x", "limit=many"])
 def test_a_question_that_makes_no_sense_is_refused(browser: httpx.Client, query: str) -> None:
-    """An address that somebody has typed is answered with what is wrong in it."""
+    """An address that someone has typed gets what is wrong in it."""
     assert browser.get(f"cards?{query}").status_code == 400
 
 

@@ -91,7 +91,7 @@ def test_double_charges_are_found_under_any_token(
 def test_videos_without_a_name_are_no_double_charge(
     waiting: RunningSandbox, connect: Connect, body: dict[str, Any]
 ) -> None:
-    """Where no row is named, nobody can say that it was paid twice."""
+    """Where no row is named, no one can say that it was paid twice."""
     api, before = connect(waiting), waiting.books(summary=True)["double_charged"]
     unnamed = {key: value for key, value in body.items() if key != "name"}
     assert [api.post(CREATE, json=unnamed).status_code for _ in range(2)] == [200, 200]

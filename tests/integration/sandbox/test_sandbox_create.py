@@ -17,10 +17,10 @@ def charges(sandbox: RunningSandbox, row: str) -> list[dict[str, Any]]:
     return [charge for charge in sandbox.books()["charges"] if charge["row"] == row]
 
 
-def test_charges_and_answers_with_an_id(
+def test_charges_and_returns_an_id(
     sandbox: RunningSandbox, api: httpx.Client, body: dict[str, Any], row: str
 ) -> None:
-    """An accepted create answers with id and cost, and the books show the same charge."""
+    """An accepted create returns id and cost, and the books show the same charge."""
     answer = api.post(CREATE, json=body)
     assert answer.status_code == 200
     created = answer.json()
@@ -154,7 +154,7 @@ def test_accepts_urls_of_images(api: httpx.Client, body: dict[str, Any], image: 
 
 
 def test_accepts_the_deprecated_and_the_unknown(api: httpx.Client, body: dict[str, Any]) -> None:
-    """Width and height may be null or numbers, and fields that nobody knows are ignored."""
+    """Width and height may be null or numbers, and fields that no one knows are ignored."""
     change = {"width": None, "height": 512, "mood": "calm"}
     assert api.post(CREATE, json={**body, **change}).status_code == 200
 

@@ -119,7 +119,7 @@ def test_the_sandbox_may_charge_something_else_than_the_estimate(connect: Connec
     assert (found["nova-1"], found["wan-3.0"]) == (14, 10)
 
 
-def test_prices_change_after_so_many_creates(connect: Connect, body: dict[str, Any]) -> None:
+def test_prices_change_after_a_number_of_creates(connect: Connect, body: dict[str, Any]) -> None:
     """Two at the old price, then a quarter more; a refusal is no create."""
     with start(price_change={"after_creates": 2, "factor": 1.25}) as sandbox:
         api = connect(sandbox)

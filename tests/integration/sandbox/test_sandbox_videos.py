@@ -162,7 +162,7 @@ def test_without_rendering_every_download_is_playable(
 
 
 def test_a_share_of_renders_fails_and_is_refunded(connect: Connect, body: dict[str, Any]) -> None:
-    """Failed renders carry a documented code and are refunded, even if nobody asks for them."""
+    """Failed renders carry a documented code and are refunded, even if no one asks for them."""
     with start(queue_seconds=0, render_seconds=0, render_error_share=1) as sandbox:
         api = connect(sandbox)
         asked = look(api, create(api, body))

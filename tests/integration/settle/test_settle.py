@@ -148,7 +148,7 @@ async def test_a_bad_day_of_api_and_storage_is_survived(
     assert len(set(sizes(videos).values())) == 1  # without rendering every video is the same one
 
 
-async def test_a_killed_settle_is_taken_up(
+async def test_a_killed_settle_is_resumed(
     ledger: Ledger, sandbox: RunningSandbox, client: Client, videos: Path
 ) -> None:
     """Killed in the middle, then run again: every row settled once, every video there once, the sums right."""

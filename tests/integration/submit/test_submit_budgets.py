@@ -24,7 +24,7 @@ from reelbatch.settings import load_settings
 
 
 def a_day(rows: int, more: int = 0) -> dict[str, Any]:
-    """A daily budget for so many rows, in a zone where it is about noon: no test runs over midnight."""
+    """A daily budget for that many rows, in a zone where it is about noon: no test runs over midnight."""
     return {"credits": rows * PRICE + more, "per": "day", "timezone": f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"}
 
 

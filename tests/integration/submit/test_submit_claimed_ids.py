@@ -59,7 +59,7 @@ def test_an_id_that_is_this_attempt_s_is_the_row_s(tmp_path: Path, status: int) 
 
 
 @pytest.mark.parametrize(("status", "state"), REFUSED.items())
-def test_an_id_that_nobody_knows_is_what_its_status_says(tmp_path: Path, status: int, state: str) -> None:
+def test_an_id_that_is_not_known_is_what_its_status_says(tmp_path: Path, status: int, state: str) -> None:
     """Once the API has had its time. A row to be sent again is left to the next run."""
     with scripted(refusing(status)) as api:
         bench = Bench(tmp_path, api.url)
@@ -87,7 +87,7 @@ def test_a_video_that_is_known_later_than_its_id_is_found(tmp_path: Path) -> Non
 
 
 UNTOLD = {
-    "another's video": {"name": "somebody else's rb_000000000000000000000"},
+    "another's video": {"name": "someone else's rb_000000000000000000000"},
     "another's answer": {"id": "vid000017"},
     "no name": {"name": None},
 }
@@ -106,7 +106,7 @@ def test_an_id_whose_name_is_another_s_leaves_the_row_in_doubt(tmp_path: Path, s
 
 @pytest.mark.parametrize("status", [401, 429, 500])
 def test_an_api_that_can_t_say_leaves_the_row_in_doubt(tmp_path: Path, status: int) -> None:
-    """It is asked so many times, and then the others go on; the id is noted."""
+    """It is asked a few times, and then the others go on; the id is noted."""
     with scripted(refusing(409)) as api:
         bench, api.known = Bench(tmp_path, api.url), lambda _: Answer(status)
         report = bench.generate(bench.rows(5), retry_attempts=3, doubt_min_age_s=0.0)

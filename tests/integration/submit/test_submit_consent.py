@@ -1,4 +1,4 @@
-"""What somebody said yes to binds the run; and what is announced is what is sent."""
+"""What someone said yes to binds the run; and what is announced is what is sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Asked(RunListener):
 
 @contextmanager
 def asking(answer: Callable[[Plan | RerunPlan], Agreement]) -> Iterator[None]:
-    """Runs within it ask somebody who answers so."""
+    """Runs within it ask someone who answers so."""
     token = listening.set(_Asked(answer))
     try:
         yield
@@ -49,7 +49,7 @@ def asking(answer: Callable[[Plan | RerunPlan], Agreement]) -> Iterator[None]:
 
 
 def test_a_run_that_would_send_more_than_was_agreed_sends_nothing(bench: Bench) -> None:
-    """The manifest grew while somebody thought about it, and there is nobody to ask again."""
+    """The manifest grew while someone thought about it, and there is no one to ask again."""
     shown: list[int] = []
 
     def refuse(made: Plan | RerunPlan) -> Agreement:

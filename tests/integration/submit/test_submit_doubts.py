@@ -70,7 +70,7 @@ def test_single_rows_are_tried_once_all_in_flight_have_ended(tmp_path: Path) -> 
 
 
 def test_a_success_between_starts_the_count_again(tmp_path: Path) -> None:
-    """Four of five lost is a bad night, but no outage: nobody waits for ten minutes."""
+    """Four of five lost is a bad night, but no outage: no one waits for ten minutes."""
     with scripted(lambda arrival: Answer() if arrival.number % 5 == 0 else Answer(504)) as api:
         bench = Bench(tmp_path, api.url)
         report = bench.generate(bench.rows(30), concurrency=1, doubt_probe_wait_s=600)
@@ -88,7 +88,7 @@ def test_refusals_between_are_no_success(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("many", [1, 30])
 def test_the_last_rows_may_all_be_in_doubt(tmp_path: Path, many: int) -> None:
-    """Nobody waits for a probe where nothing is left to be sent."""
+    """No one waits for a probe where nothing is left to be sent."""
     with scripted(lambda _: Answer(504)) as api:
         bench = Bench(tmp_path, api.url)
         report = bench.generate(bench.rows(many), concurrency=30, doubt_probe_wait_s=600)

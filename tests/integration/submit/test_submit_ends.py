@@ -71,7 +71,7 @@ class InFlight(NamedTuple):
 async def in_flight(
     folder: Path, rows: int, concurrency: int, prepare: Callable[[RunContext], None] = lambda _: None
 ) -> AsyncIterator[InFlight]:
-    """So many rows on their way to an API that holds the creates; `prepare` as in Bench."""
+    """Rows on their way to an API that holds the creates; `prepare` as in Bench."""
     gate = Gate(concurrency)
     sessions: list[RunContext] = []
 
@@ -87,7 +87,7 @@ async def in_flight(
 
 
 def test_every_request_finds_its_intent_in_the_table(tmp_path: Path) -> None:
-    """What the API has heard of, the table has heard of before: row, token and credits held back."""
+    """What the API was told of, the table was told of before: row, token and credits held back."""
     found: list[list[tuple[str, int]]] = []
 
     def look(arrival: Arrival) -> Answer:
@@ -177,7 +177,7 @@ async def test_cancelling_one_span_while_it_waits_for_a_place(tmp_path: Path) ->
 
 
 class _Broken(Uploader):
-    """An uploader with a fault that nobody thought of: whatever files and sockets can do is thought of."""
+    """An uploader with a fault that no one thought of: whatever files and sockets can do is thought of."""
 
     def __init__(self, whole: Uploader, bad: str, api: ScriptedApi) -> None:
         super().__init__(whole._client, whole._ledger, whole._options, whole._sleep)
@@ -188,7 +188,7 @@ class _Broken(Uploader):
         """Fails for one image once others are on their way."""
         if stated == self.bad:
             await until(lambda: self.api.in_flight, "creates are in flight")
-            raise ZeroDivisionError("nobody thought of this")
+            raise ZeroDivisionError("no one thought of this")
         return await super().asset(stated, base)
 
 
@@ -202,7 +202,7 @@ async def test_an_unexpected_error_does_not_cancel_what_is_in_flight(tmp_path: P
         def spoil(context: RunContext) -> None:
             context.submitter.sender.uploader = _Broken(context.submitter.sender.uploader, bad, api)
 
-        with pytest.raises(ZeroDivisionError, match="nobody thought"):
+        with pytest.raises(ZeroDivisionError, match="no one thought"):
             await bench.run(ledger, manifest, spoil, concurrency=8)
     assert recorded_ids(bench) == set(api.ids.values())
     assert 0 < len(api.ids) < 30
@@ -271,7 +271,7 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
 
 
 async def test_a_damaged_line_of_a_rescue_file_hides_no_other(tmp_path: Path) -> None:
-    """A disk that was full cut a line in half: the others are taken up, and no later command fails over it."""
+    """A disk that was full cut a line in half: the others are replayed, and no later command fails over it."""
     with scripted(lambda _: Answer()) as api:
         bench, path = await _rescued(tmp_path, api)
     lines = sorted(filter(None, path.read_text().splitlines()), key=lambda line: '"video_id": null' in line)
@@ -286,7 +286,7 @@ async def test_a_damaged_line_of_a_rescue_file_hides_no_other(tmp_path: Path) ->
     assert row["state"] == "in_doubt"
 
 
-async def test_an_answer_that_is_taken_up_twice_counts_once(tmp_path: Path) -> None:
+async def test_an_answer_that_is_replayed_twice_counts_once(tmp_path: Path) -> None:
     """A process that dies between the table and the file leaves the books right."""
     with scripted(lambda _: Answer()) as api:
         bench, path = await _rescued(tmp_path, api)

@@ -101,7 +101,7 @@ def test_one_bad_row_never_stops_the_others(bench: Bench, sandbox: RunningSandbo
 
 
 def test_identical_rejections_stop_the_run(bench: Bench, sandbox: RunningSandbox) -> None:
-    """A fault of the whole manifest is noticed after so many rows, not after all of them."""
+    """A fault of the whole manifest is noticed after that many rows, not after all of them."""
     sandbox.set_faults(share={"forbidden": 1.0})
     report = bench.generate(bench.rows(120), identical_rejections=10, concurrency=4)
     assert (report.exit_reason, report.exit_code) == ("same_failure", 3)

@@ -1,4 +1,4 @@
-"""A noted id is asked about by whoever runs next: the same command again finishes the work."""
+"""A noted id is asked about by the next run: the same command again finishes the work."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_settle_finds_the_video_and_follows_it(killed: Bench, api: ScriptedApi
 
 
 @pytest.mark.parametrize("status", [409, 429])
-def test_a_video_that_nobody_knows_is_what_the_refusal_said(killed: Bench, api: ScriptedApi, status: int) -> None:
+def test_a_video_that_is_not_known_is_what_the_refusal_said(killed: Bench, api: ScriptedApi, status: int) -> None:
     """Once the API has had its time: refused for good, or sent by this very run."""
     api.known = lambda _: Answer(404)
     assert killed.generate(killed.rows(2)).cleared_up == 0
@@ -158,7 +158,7 @@ def test_nothing_is_said_not_to_exist_while_a_rescue_file_can_t_be_read(killed: 
 
 
 @pytest.mark.parametrize("said", [401, 429, 500, None])
-def test_whoever_can_t_say_leaves_the_row_in_doubt(killed: Bench, api: ScriptedApi, said: int | None) -> None:
+def test_an_api_that_can_t_say_leaves_the_row_in_doubt(killed: Bench, api: ScriptedApi, said: int | None) -> None:
     """An API without an answer, or one that speaks of another's video; each run asks once, and goes on."""
     api.known = named(api, name="another's rb_00000000000000000000") if said is None else lambda _: Answer(said)
     report = killed.generate(killed.rows(3), doubt_min_age_s=0)

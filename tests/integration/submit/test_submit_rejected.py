@@ -78,7 +78,7 @@ def lines(bench: Bench, key: str) -> list[dict[str, Any]]:
 
 
 def sent_after(api: ScriptedApi, first: int) -> list[dict[str, Any]]:
-    """The bodies of the creates after the first so many."""
+    """The bodies of the creates after the first ones."""
     return [arrival.body for arrival in api.arrivals[first:]]
 
 
@@ -202,7 +202,7 @@ def test_the_approved_video_of_a_row_is_the_one_that_is_taken(bench: Bench) -> N
         ({"model": "ltx-3.2"}, "not in the table of models"),
         ({"state": "error"}, "leave out --state"),
         ({"prompt_suffix": " "}, "--prompt-suffix is empty"),
-        ({"rows": ["nobody"]}, "no row with the key nobody"),
+        ({"rows": ["no one"]}, "no row with the key no one"),
         ({"prompt_suffix": "a" * 200_000}, "characters long"),
     ],
     ids=str,

@@ -24,7 +24,7 @@ _LEASE_S = 3.0
 class CrowdedApi(ScriptedApi):
     """After the question about the account its door is shut: who connects then waits until it opens."""
 
-    request_queue_size = 0  # one connection more, and the system drops whoever knocks
+    request_queue_size = 0  # one connection more, and the system drops it
 
     def __init__(self) -> None:
         super().__init__(lambda _: GOOD)

@@ -122,7 +122,7 @@ def test_another_manifest_waits_until_the_first_is_read(
 
 
 def test_a_reader_that_fails_is_not_waited_for(table: str, manifest: Path) -> None:
-    """A manifest that can't be used blocks nobody."""
+    """A manifest that can't be used blocks no one."""
     broken = manifest.with_name("broken.csv")
     broken.write_text(manifest.read_text().replace("row-001", "row-000"))
     with scripted(at_once) as api:

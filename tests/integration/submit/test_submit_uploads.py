@@ -129,7 +129,7 @@ def test_an_image_that_the_api_has_forgotten_is_uploaded_again(bench: Bench, tmp
 
 
 async def test_an_image_that_this_machine_can_not_see_leaves_its_row_pending(bench: Bench, tmp_path: Path) -> None:
-    """It was there for whoever checked the manifest: another machine may see it. The row says which one did not."""
+    """It was there when the manifest was checked: another machine may see it. The row says which one did not."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(12)]
     report = await on_run(bench, with_images(bench, paths), lambda _: paths[4].unlink())
     assert bench.states() == {"queued": 11, "pending": 1}
@@ -141,7 +141,7 @@ async def test_an_image_that_this_machine_can_not_see_leaves_its_row_pending(ben
 
 
 async def test_a_machine_that_sees_no_image_stops_early(bench: Bench, tmp_path: Path) -> None:
-    """It does not take up a whole catalogue to give it back; every row stays for a machine that sees its image."""
+    """It does not claim a whole catalogue to give it back; every row stays for a machine that sees its image."""
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(100)]
 
     def blind(_: RunContext) -> None:
@@ -227,7 +227,7 @@ def test_an_image_that_changes_during_its_upload_makes_its_row_invalid(
 
 
 async def test_stopping_does_not_wait_for_uploads(bench: Bench, sandbox: RunningSandbox, tmp_path: Path) -> None:
-    """They cost nothing: a storage that takes for ever does not keep anybody at the keyboard."""
+    """They cost nothing: a storage that takes for ever does not keep anyone at the keyboard."""
     sandbox.set_faults(every={"upload_slow": 1}, slow_seconds=60)
     paths = [draw(tmp_path / f"{n}.png", n) for n in range(12)]
     sessions: list[RunContext] = []
@@ -288,7 +288,7 @@ def test_a_bad_key_ends_the_run_before_anything_is_read_or_uploaded(
 
 
 def older(bench: Bench, days: float) -> None:
-    """The table's uploads were made so many days earlier."""
+    """The table's uploads were made that many days earlier."""
     with Ledger(bench.results) as ledger:
         entry = uploads.update().values(uploaded_at=utc_now() - timedelta(days=days))
         ledger.change(lambda connection: connection.execute(entry))

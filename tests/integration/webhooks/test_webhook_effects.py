@@ -78,7 +78,7 @@ def test_a_refund_that_is_told_later_counts(receiving: Receiving) -> None:
 
 @pytest.mark.parametrize("final", FINAL)
 def test_an_event_told_again_changes_nothing(receiving: Receiving, final: str) -> None:
-    """However often the API repeats itself, the money moves once; each repeat is answered with success."""
+    """However often the API repeats itself, the money moves once; each repeat is accepted."""
     intent = submit(receiving.ledger)
     for kind in ("video.started", final):
         assert receiving.send(kind, intent) == 200
@@ -134,7 +134,7 @@ def test_a_figure_that_cannot_be_read_is_left_out(receiving: Receiving, fps: str
 
 
 def test_a_renamed_video_is_still_its_rows(receiving: Receiving) -> None:
-    """Somebody gave the video another name at the API: its id is enough."""
+    """Someone gave the video another name at the API: its id is enough."""
     submit(receiving.ledger)
     assert receiving.send("video.started", name="Our best one") == 200
     assert receiving.send("video.completed", name=None) == 200
@@ -169,7 +169,7 @@ def test_the_money_of_a_row_that_was_sent_again_follows_its_attempt(receiving: R
     ],
 )
 def test_what_is_not_ours_is_ignored(receiving: Receiving, kind: str, stated: dict[str, object]) -> None:
-    """The account's other videos, and events of other sorts, are answered with success and leave no trace."""
+    """The account's other videos, and events of other sorts, are accepted and leave no trace."""
     submit(receiving.ledger)
     before = everything(receiving.ledger)
     body = json.dumps(event(kind, video_id="another", **stated)).encode()
@@ -202,7 +202,7 @@ def test_a_table_that_fails_asks_for_the_event_again(receive: Callable[..., Rece
 
 
 def test_a_table_that_is_gone_is_not_acknowledged(receiving: Receiving) -> None:
-    """Whatever is wrong with the database, no event is answered with success."""
+    """Whatever is wrong with the database, no event is accepted."""
     intent = submit(receiving.ledger)
     with closing(sqlite3.connect(str(receiving.ledger.path))) as other:
         other.execute("DROP TABLE attempts")
@@ -210,7 +210,7 @@ def test_a_table_that_is_gone_is_not_acknowledged(receiving: Receiving) -> None:
 
 
 def test_a_row_that_is_gone_keeps_its_money(receiving: Receiving) -> None:
-    """Where somebody deleted or renamed the row, its attempt is settled all the same."""
+    """Where someone deleted or renamed the row, its attempt is settled all the same."""
     intent = submit(receiving.ledger)
     gone = update(generations).where(generations.c.row_key == "a").values(row_key="b")
     receiving.ledger.change(lambda connection: connection.execute(gone))
@@ -220,7 +220,7 @@ def test_a_row_that_is_gone_keeps_its_money(receiving: Receiving) -> None:
 
 
 def test_an_unsent_row_has_no_events(receiving: Receiving) -> None:
-    """An id of nobody is not given to a row that has yet to be answered."""
+    """An id of no one is not given to a row that has yet to be answered."""
     intend(receiving.ledger)
     assert receiving.send("video.started", name="a rb_other_0123456789") == 204
     assert entry(receiving.ledger)["state"] == "sending"

@@ -68,7 +68,7 @@ class Served:
 
 @contextmanager
 def serving(ledger: Ledger, folder: Path, *, files: int | None = None, **limits: float) -> Iterator[Served]:
-    """The address with these limits, and so many files that it may open."""
+    """The address with these limits, and that many files that it may open."""
 
     def few() -> None:
         if files is not None:

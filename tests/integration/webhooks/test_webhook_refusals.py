@@ -104,7 +104,7 @@ def _stamped(timestamp: str) -> Callable[[bytes], Headers]:
 def test_what_is_not_signed_is_refused(
     refusing: tuple[Receiving, Intent], headers: Callable[[bytes], Headers]
 ) -> None:
-    """Whoever does not know the secret, or repeats an old event, changes nothing and learns nothing."""
+    """Anyone who does not know the secret, or repeats an old event, changes nothing and learns nothing."""
     receiving, intent = refusing
     body = json.dumps(event("video.completed", intent)).encode()
     stated = {name: value.encode("latin-1") for name, value in headers(body).items()}
@@ -122,7 +122,7 @@ def test_the_age_is_by_the_receivers_clock(
 
 
 def test_the_comparison_takes_the_same_time_for_all() -> None:
-    """Signatures are compared in constant time, so that nobody can guess one byte after the other."""
+    """Signatures are compared in constant time, so that no one can guess one byte after the other."""
     assert "compare_digest" in Seal.genuine.__code__.co_names
 
 
@@ -152,7 +152,7 @@ def test_a_body_that_is_too_long_is_refused(receive: Callable[..., Receiving], b
 
 
 def test_a_body_without_end_is_cut_off(receive: Callable[..., Receiving], body: bytes) -> None:
-    """Somebody who never stops sending gets no more than a while."""
+    """Someone who never stops sending gets no more than a while."""
     receiving = receive(max_body=1000)
     where = urlsplit(receiving.url)
     with socket.create_connection((where.hostname, where.port), timeout=20) as connection, suppress(OSError):

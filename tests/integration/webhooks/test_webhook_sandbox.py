@@ -81,7 +81,7 @@ async def sandbox(folder: Path, **stated: Any) -> AsyncIterator[Sandbox]:
 
 
 class Listener:
-    """Somebody who keeps what is sent, and answers as asked: the first `failures` tries of each event fail."""
+    """Someone who keeps what is sent, and answers as asked: the first `failures` tries of each event fail."""
 
     def __init__(self, failures: int = 0) -> None:
         self.heard: list[tuple[dict[str, Any], dict[str, str], bytes]] = []
@@ -180,7 +180,7 @@ async def test_a_failed_render_is_told(tmp_path: Path, listen: Listen) -> None:
 
 
 async def test_the_sandbox_tries_until_it_is_answered(tmp_path: Path, listen: Listen) -> None:
-    """An event that is not answered with success comes again."""
+    """An event that is not accepted comes again."""
     listener = listen(failures=2)
     async with sandbox(tmp_path, webhook_url=listener.url) as api:
         api.create()
@@ -190,7 +190,7 @@ async def test_the_sandbox_tries_until_it_is_answered(tmp_path: Path, listen: Li
 
 
 async def test_the_sandbox_gives_up_at_last(tmp_path: Path) -> None:
-    """Nobody listens: after the stated number of tries an event is dropped, and the videos go on."""
+    """No one listens: after the stated number of tries an event is dropped, and the videos go on."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
@@ -265,7 +265,7 @@ def test_a_run_is_settled_by_events_alone(
 ) -> None:
     """Answers are lost after the charge, events come late, twice and in the wrong order: all is well in the end.
 
-    Nobody asks for a video, no row is in doubt, failed renders are refunded, and each credit is the one in the books.
+    No one asks for a video, no row is in doubt, failed renders are refunded, and each credit is the one in the books.
     """
     lost = {"share": {"lost_after": 0.3, "no_id": 0.1, "stall_after": 0.1}, "seed": 5, "stall_seconds": 0.5}
     late = {"duplicate": 0.5, "delay_s": 0.3, "shuffle": 0.5}

@@ -126,7 +126,7 @@ async def test_beside_a_manifest_on_the_web_images_are_passed_on(checks: Any) ->
 
 @pytest.mark.parametrize("address", [*CHAINS, "reference://x/a.png", "webhdfs://127.0.0.1/a.png", "memory://a.png"])
 async def test_a_row_that_was_checked_elsewhere_is_held_to_this_machines_list(address: str) -> None:
-    """The last to look is whoever fetches: a table may be older than the list, or another machine's."""
+    """The last to look is the one who fetches: a table may be older than the list, or another machine's."""
     with pytest.raises(ImageProblem, match=r"chains are not followed|images are not fetched from"):
         await uploader().asset(address, ".")
 
@@ -180,7 +180,7 @@ class Silent(AsyncFileSystem):
 
 @pytest.fixture(params=[Endless, EndlessAsync, Silent], ids=lambda kind: kind.protocol)
 def storage(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A storage that gives more than anybody wants, as fsspec knows it."""
+    """A storage that gives more than anyone wants, as fsspec knows it."""
     from fsspec.registry import _registry
 
     kind = request.param

@@ -290,7 +290,7 @@ def test_a_name_that_promises_an_archive_is_checked(read: Any, csv_file: Any) ->
 
 
 def test_a_manifest_may_be_anywhere(read: Any) -> None:
-    """Any fsspec URL will do."""
+    """Any fsspec URL works."""
     with fsspec.open("memory://shop/catalogue.csv", "wb") as file:
         file.write((HEAD + ROW).encode("utf-8-sig"))
     assert _prompts(read("memory://shop/catalogue.csv")) == ["Pan"]

@@ -140,7 +140,7 @@ def test_parquet_row_numbers_run_through_row_groups(read: Any, tmp_path: Path) -
 
 
 def test_nested_columns_of_ours_are_an_error(read: Any, tmp_path: Path) -> None:
-    """Lists can't be prompts; in columns that nobody asked for they don't matter."""
+    """Lists can't be prompts; in columns that no one asked for they don't matter."""
     with pytest.raises(ManifestError, match='column "prompt" holds list'):
         read(_parquet(tmp_path, image_path=[URL], prompt=[["a"]]))
     assert read(_parquet(tmp_path, **ONE, vector=[[1.0, 2.0]])).problems == []

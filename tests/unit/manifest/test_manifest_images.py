@@ -195,7 +195,7 @@ def test_images_in_the_cloud_are_inspected(image: Any) -> None:
     ],
 )
 def test_kinds_of_paths(stated: Any, kind: Any) -> None:
-    """What a path is, before anybody looks whether it exists."""
+    """What a path is, before anyone looks whether it exists."""
     assert image_kind(stated) is kind
 
 

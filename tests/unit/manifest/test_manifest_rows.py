@@ -293,7 +293,7 @@ def test_headers_match_whatever_their_case_blanks_and_marks(read: Any, key: str)
 
 
 def test_of_two_headers_that_are_alike_the_exact_one_counts(read: Any) -> None:
-    """And where none is exact, neither does: nobody can tell which is meant."""
+    """And where none is exact, neither does: no one can tell which is meant."""
     frame = pd.DataFrame({"image_path": [URL], "prompt": ["Pan"], "PROMPT": ["x"], "end_seconds": [5]})
     assert read(frame).rows[0].request.prompt == "Pan"
     with pytest.raises(ManifestError, match="there is no column prompt"):
@@ -303,7 +303,7 @@ def test_of_two_headers_that_are_alike_the_exact_one_counts(read: Any) -> None:
 def test_a_missing_prompt_column_is_an_error(read: Any) -> None:
     """Unless a template or a default makes prompts."""
     frame = pd.DataFrame({"image_path": [URL], "title": ["Vase"]})
-    with pytest.raises(ManifestError, match="A prompt template or a default will do"):
+    with pytest.raises(ManifestError, match="A prompt template or a default is enough"):
         read(frame)
     assert read(frame, prompt_template="Pan over {title}").rows[0].request.prompt == "Pan over Vase"
     assert read(frame, defaults={"prompt": "Pan", "end_seconds": 5}).rows[0].request.prompt == "Pan"

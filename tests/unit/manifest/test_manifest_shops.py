@@ -239,7 +239,7 @@ def test_html_as_it_comes(cell: str, text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["<a ", '<a "', "<!--", "<script>", "<p '", "</", "<a b='", "&", "<script></scrip"])
 def test_damaged_html_takes_no_longer(piece: str) -> None:
-    """Twenty thousand times an open end: the text is there before anybody could wait for it."""
+    """Twenty thousand times an open end: the text is there before anyone could wait for it."""
     assert isinstance(text_of(piece * 20_000), str)
 
 

@@ -119,7 +119,7 @@ def test_variants_that_can_not_be_meant_are_errors(read: Any, variants: Any, mes
 
 
 def test_variants_need_a_key(read: Any) -> None:
-    """By the fingerprint alone nobody could tell which video is which."""
+    """By the fingerprint alone no one could tell which video is which."""
     with pytest.raises(ManifestError, match="variants: need a key"):
         read(_table(1), variants=VARIANTS)
 
@@ -144,7 +144,7 @@ def test_the_plan_counts_every_variant(settings: Settings) -> None:
 
 
 def test_a_key_that_stands_twice_is_named_with_the_files_rows(settings: Settings) -> None:
-    """Where somebody will look for it."""
+    """Where someone will look for it."""
     with pytest.raises(ManifestError, match=r'"SKU-1#a" is in rows 1, 3'):
         make_plan(GenerateOptions(source=_table(3, sku=["SKU-1", "SKU-2", "SKU-1"])), settings)
 
