@@ -69,7 +69,7 @@ async def test_a_cap_that_was_reached_halts_the_run_and_is_told(prefect_server: 
     from flows.generate import generate
 
     await generate(**stated, max_credits=100, return_state=True)
-    found = await events_about(stated["batch"], "reelbatch.cap.reached")
+    found = await events_about(stated["batch"], "reelbatch.batch.halted")  # which is the last
     assert {event["event"] for event in found} == {"reelbatch.batch.halted", "reelbatch.cap.reached"}
     assert {event["payload"]["exit_reason"] for event in found} == {"cap"}
 

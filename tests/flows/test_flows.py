@@ -72,7 +72,7 @@ async def test_generate_runs_as_a_flow(
         assert "catalogue row 1: TEA-001" in {run.name for run in tasks}
         artifacts = await client.read_artifacts(flow_run_filter=chosen)
         kinds = {artifact.key: artifact.data for artifact in artifacts}
-        assert set(kinds) == {"reelbatch-summary-catalogue", "reelbatch-progress-catalogue"}
+        assert set(kinds) == {f"reelbatch-{kind}-catalogue" for kind in ("summary", "progress", "videos")}
         assert "12 of 12 rows sent got their id" in str(kinds["reelbatch-summary-catalogue"])
         assert kinds["reelbatch-progress-catalogue"] == 100.0
         runs = await client.read_flow_runs(flow_run_filter=chosen)
