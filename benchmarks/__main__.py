@@ -24,6 +24,7 @@ PARTS: Mapping[str, str] = {
     "flat": "cost per row from a thousand to a million rows",
     "uploads": "a thousand images of 1 MB",
     "settle": "a hundred thousand videos polled",
+    "window": "the render window: share in use, questions, beside peers",
     "workers": "two workers on Postgres",
     "long_run": "100,000 rows with faults and ten kills",
     "kills": "rows in doubt after ten kills, beside those in flight",

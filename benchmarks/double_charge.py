@@ -37,7 +37,7 @@ SCENARIOS: Mapping[str, dict[str, Any]] = {
     "2.5 % of the answers lost after the charge; 1 % each of 429, 500, 503": {
         "faults": {"share": {"lost_after": 0.025, "rate_limited": 0.01, "server_error": 0.01, "unavailable": 0.01}}
     },
-    "every answer arrives, without the deprecated `estimated_frame_cost`": {"frame_cost_field": False},
+    "if the deprecated field `estimated_frame_cost` goes; every answer arrives": {"frame_cost_field": False},
 }
 
 

@@ -33,6 +33,7 @@ FIRST = (
     "tests/flows/test_temporary_server.py",
     "tests/integration/ledger/test_ledger_machine.py",
     "tests/acceptance/",
+    "tests/docs/",
     "tests/flows/",
     "tests/integration/submit/",
     "tests/integration/",

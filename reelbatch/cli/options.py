@@ -151,6 +151,15 @@ Download = Annotated[
     ),
 ]
 Settle = Annotated[bool, typer.Option("--settle", help="Wait for the videos as well.", rich_help_panel=_RUN)]
+History = Annotated[
+    Path | None,
+    typer.Option(
+        "--history",
+        help="Append each step of each create to this file, as JSON lines, for support.",
+        rich_help_panel=_RUN,
+        metavar="FILE",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's own messages.")]
 
 
@@ -170,6 +179,7 @@ class RunOptions:
     settle: bool
     download: str | None
     export: str | None
+    history: Path | None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
@@ -188,7 +198,9 @@ class RunOptions:
             SettingsError: a setting can't be used, or an option holds a secret, which Prefect would keep.
         """
         refuse_in_parameters(self._stated())
-        return settings_of(self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate, **more)
+        return settings_of(
+            self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate, history=self.history, **more
+        )
 
     def parameters(self) -> dict[str, Any]:
         """The parameters that the flows have in common."""
@@ -200,7 +212,7 @@ class RunOptions:
             "limit": self.limit,
             "settle": self.settles,
             "sandbox": self.sandbox,
-            "overrides": {"rate": self.rate},
+            "overrides": {"rate": self.rate, "history": str(self.history) if self.history else None},
         }
 
     def repeated(self) -> str:

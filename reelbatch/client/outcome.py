@@ -101,6 +101,18 @@ class Outcome:
         """What the status alone says: a bad key or "too fast" counts at once, whatever id came with it."""
         return self.otherwise or self
 
+    def facts(self, *, request_sent: bool) -> dict[str, Any]:
+        """Its figures for a history: what the API says in words is left out."""
+        return {
+            "kind": self.kind,
+            "request_sent": request_sent,
+            "status": self.status,
+            "code": self.code,
+            "video_id": self.video_id,
+            "claimed_id": self.claimed_id,
+            "credits_charged": self.credits_charged,
+        }
+
 
 def classify(exchange: Exchange, policy: Policy = Policy()) -> Outcome:
     """The outcome of `exchange`; every status and every error has exactly one."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from reelbatch.domain import UNSETTLED, Batch, Request, RowState, Token
+from reelbatch.domain import UNSETTLED, Batch, Request, RowState, RunId, Token
 from reelbatch.ledger import budget_counters
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
@@ -287,7 +287,15 @@ def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
     return dict(connection.execute(query.order_by(batches.c.api)).all())
 
 
-def leaving(connection: Connection, api: str) -> int:
-    """Creates of one API that are under way: each may be a video in a moment."""
+def leaving(connection: Connection, api: str, besides: RunId | None = None) -> int:
+    """Creates of one API that are under way: each may be a video in a moment. Not those of the run `besides`."""
     query = select(func.count()).select_from(generations.join(batches, batches.c.batch == generations.c.batch))
-    return connection.scalar(query.where(batches.c.api == api, in_states({RowState.SENDING}))) or 0
+    query = query.where(batches.c.api == api, in_states({RowState.SENDING}))
+    if besides is not None:
+        query = query.where(generations.c.run_id != besides)
+    return connection.scalar(query) or 0
+
+
+def occupied(connection: Connection, api: str, besides: RunId) -> int:
+    """Places in the render window that are taken, besides those of the creates that a run has under way."""
+    return unfinished(connection, api) + leaving(connection, api, besides)

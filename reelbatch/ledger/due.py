@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, tuple_, update
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, Token, VideoId
+from reelbatch.ledger.render_times import RenderClass
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.transitions import THIS_ROW, in_states
 
@@ -31,15 +32,39 @@ class Rendered(NamedTuple):
     state: RowState
     generation: int = 1
     waited_until: datetime | None = None  # set while the API says nothing of it that we know
+    submitted_at: datetime | None = None
+    model: str | None = None
+    resolution: str | None = None
+    seconds: float | None = None
 
     @property
     def id(self) -> RowId:
         """The row's primary key."""
         return self.batch, self.row_key, self.generation
 
+    @property
+    def render_class(self) -> RenderClass:
+        """Videos of one class take about as long to render."""
+        return RenderClass(self.model, self.resolution, self.seconds)
+
 
 _g = generations.c
-RENDERED_COLUMNS = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation, _g.waited_until)
+_ROW = (_g.batch, _g.row_key, _g.video_id, _g.token, _g.state, _g.generation, _g.waited_until)
+RENDERED_COLUMNS = (*_ROW, _g.submitted_at, _g.model, _g.resolution, _g.end_seconds)
+
+
+class Look(NamedTuple):
+    """Whether a row that is due is asked about now, and when it is due again."""
+
+    now: bool
+    next_at: datetime
+
+
+class Taken(NamedTuple):
+    """Rows to ask about now, and rows that were due and are put off, since their videos can't be finished yet."""
+
+    rows: list[Rendered]
+    put_off: list[Rendered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +72,7 @@ class TakeDue:
     """Up to `limit` rows that are due at `now`; they are due again at `again` (long videos: `again_long`).
 
     What is due after `latest` too: no row is put off for so long, so some clock was ahead when its time was written.
+    `look` knows better for some rows, whose renders take a known time; None from it: as stated here.
     """
 
     batches: tuple[Batch, ...]
@@ -55,6 +81,7 @@ class TakeDue:
     again: datetime
     again_long: datetime
     latest: datetime | None = None
+    look: Callable[[Rendered, datetime], Look | None] = lambda _row, _now: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +122,36 @@ def too_late(batch: Batch, latest: datetime) -> Update:
     return update(generations).where(*own, not_(put_off))
 
 
-def take_due(connection: Connection, items: Sequence[TakeDue]) -> list[list[Rendered]]:
+def take_due(connection: Connection, items: Sequence[TakeDue]) -> list[Taken]:
     """Rows to ask about now. Pushing `due_at` as they are taken keeps a second settle from asking as well."""
     return [_take(connection, item) for item in items]
 
 
-def _take(connection: Connection, item: TakeDue) -> list[Rendered]:
+def _take(connection: Connection, item: TakeDue) -> Taken:
     found: list[Rendered] = []
-    again = case((generations.c.end_seconds > LONG_VIDEO_S, item.again_long), else_=item.again)
     for batch in item.batches:
         if len(found) >= item.limit:
             break
         if item.latest is not None:
             connection.execute(too_late(batch, item.latest).values(due_at=item.now))
-        keys = due(batch, item.now, item.limit - len(found)).with_for_update(skip_locked=True).cte("due")
-        taken = connection.execute(
-            update(generations)
-            .where(tuple_(_g.batch, _g.row_key, _g.generation).in_(select(keys)), in_states(UNSETTLED))
-            .values(due_at=again)
-            .returning(*RENDERED_COLUMNS)
-        )
-        found += [Rendered(*row) for row in taken]
-    return found
+        found += _take_of_batch(connection, item, batch, item.limit - len(found))
+    looks = [(row, item.look(row, item.now)) for row in found]
+    if sooner_or_later := [{**row_values(row), "b_due_at": look.next_at} for row, look in looks if look]:
+        connection.execute(_POSTPONE, sooner_or_later)
+    put_off = [row for row, look in looks if look is not None and not look.now]
+    return Taken([row for row, look in looks if look is None or look.now], put_off)
+
+
+def _take_of_batch(connection: Connection, item: TakeDue, batch: Batch, limit: int) -> list[Rendered]:
+    again = case((generations.c.end_seconds > LONG_VIDEO_S, item.again_long), else_=item.again)
+    keys = due(batch, item.now, limit).with_for_update(skip_locked=True).cte("due")
+    taken = connection.execute(
+        update(generations)
+        .where(tuple_(_g.batch, _g.row_key, _g.generation).in_(select(keys)), in_states(UNSETTLED))
+        .values(due_at=again)
+        .returning(*RENDERED_COLUMNS)
+    )
+    return [Rendered(*row) for row in taken]
 
 
 def schedule(connection: Connection, items: Sequence[tuple[Batch, datetime]]) -> list[int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,9 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import accounts, claims, runs, staging
+from reelbatch.ledger.change_watch import ChangeWatch, watching
 from reelbatch.ledger.duplicate_filter import Repeats
 from reelbatch.ledger.engine import LEASE_S, is_unwritable, now, open_engine, reading, session, writing
 from reelbatch.ledger.migrations import prepare
+from reelbatch.ledger.run_history import RunHistory
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
 from reelbatch.ledger.transactions import PATIENCE_S, GroupWriter, Item, Result, Transactor, Work
@@ -41,13 +44,15 @@ class Ledger:
     Args:
         url: a SQLAlchemy URL (SQLite or Postgres).
         lease_s: after this many seconds without a sign of life a worker counts as dead; all waits are well below.
+        history: a file for the history of what is written; None: there is none.
 
     Raises:
         LedgerUnusable: the table can't be opened, is not ours or is newer than this version.
     """
 
-    def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
+    def __init__(self, url: str, lease_s: float = LEASE_S, history: Path | None = None) -> None:
         self.url = parse_url(url)
+        self.history = RunHistory(history)
         self._engine: Engine = open_engine(self.url, lease_s)
         self.transactor = Transactor(self._engine, min(PATIENCE_S, lease_s / 2))  # before others take over
         self._writer: GroupWriter | None = None
@@ -119,6 +124,7 @@ class Ledger:
         with suppress(LedgerError):  # only its counter stays behind
             self.transactor.leave()
         self._engine.dispose()
+        self.history.close()
 
     async def write(self, work: Work[Item, Result], item: Item) -> Result:
         """Run a write in the next group; returns when it is committed.
@@ -127,7 +133,7 @@ class Ledger:
             LedgerError: it was not committed, and nothing of it was written.
         """
         if self._writer is None:
-            self._writer = GroupWriter(self.transactor)
+            self._writer = GroupWriter(self.transactor, self.history.committed)
         return await self._writer.do(work, item)
 
     def read(self, question: Callable[[Connection], Answer]) -> Answer:
@@ -140,9 +146,16 @@ class Ledger:
         with reading(self._engine) as connection:
             yield connection
 
+    def watching(self) -> AbstractContextManager[ChangeWatch]:
+        """A watch that sees at once when this process or another one may have changed something."""
+        return watching(self._engine)
+
     def change(self, work: Callable[[Connection], Answer]) -> Answer:
         """One write outside of a run, in its own transaction. `work` may be called again after a rollback."""
-        return self.transactor.write(work)
+        result = self.transactor.write(work)
+        if isinstance(work, partial):
+            self.history.changed(work.func, work.keywords, result)
+        return result
 
     def beat(self, sign: runs.Heartbeat) -> None:
         """A sign of life, past whatever other writes wait for."""

@@ -15,7 +15,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +35,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 """Takes all items of its kind in the group and returns one result for each, in order."""
+Done = tuple[Callable[..., Any], Any, Any]
+"""A write, what it was given, what it returned."""
 PATIENCE_S = 30.0
 """How long a lost database is waited for; less than a lease, so that no one else takes over meanwhile."""
 _POLL_S = 0.25
@@ -185,8 +187,9 @@ class _Waiting:
 class GroupWriter:
     """All writes of one process to its results table."""
 
-    def __init__(self, transactor: Transactor) -> None:
+    def __init__(self, transactor: Transactor, on_commit: Callable[[Iterator[Done]], None]) -> None:
         self._transactor = transactor
+        self._on_commit = on_commit  # called in the writer's thread, before those who wait are answered
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="reelbatch-ledger", daemon=True)
         self._thread.start()
@@ -225,6 +228,7 @@ class GroupWriter:
                     break
                 group.append(waiting)
             self._commit(group)
+            self._on_commit((each.work, each.item, each.result) for each in group if each.error is None)
             last = time.monotonic()
             _answer(group)
 

@@ -12,6 +12,7 @@ from reelbatch.settings import Settings
 from reelbatch.storage.files import redact_url, scheme_of
 
 _BOUNDS = "image_schemes"
+_HISTORY = "history"
 _ADDRESSES = ("manifest", "export", "downloads")
 
 
@@ -34,6 +35,11 @@ def check_parameters(parameters: Mapping[str, Any], settings: Settings) -> None:
         raise SettingsError(
             f"{_BOUNDS}: bounds what the parameters of a deployment may name, so it is none of them; "
             "state it in the worker's config file or in REELBATCH_IMAGE_SCHEMES"
+        )
+    if stated.get(_HISTORY) is not None:
+        raise SettingsError(
+            f"{_HISTORY}: a file that lines are appended to, which no parameter of a deployment may name; "
+            "state it in the worker's config file or in REELBATCH_HISTORY"
         )
     for name in _ADDRESSES:
         address = str(stated.get(name) or "")

@@ -37,7 +37,7 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
 
     if must_exist:
         _check_exists(settings)
-    with unwinding(), Ledger(settings.results, settings.lease_s) as ledger:
+    with unwinding(), Ledger(settings.results, settings.lease_s, settings.history) as ledger:
         _clear_up(ledger, settings)
         yield ledger
 

@@ -28,7 +28,7 @@ from reelbatch.pipeline.funds import ToSend, by_price, funds_of, rate_doubts
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.pipeline.run_progress import Progress, progress_of
-from reelbatch.pipeline.settle import keep_count
+from reelbatch.pipeline.window_count import keep_count
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import Settler
 from reelbatch.submit import (
@@ -70,6 +70,7 @@ class RunState:
     agreement: Agreement | None = None  # None: no one was asked, so nothing binds
     rows_to_send: int = 0
     settler: Settler | None = None
+    counting: asyncio.Task[None] | None = None  # of the videos that are unfinished, for the render window
     started: float = field(default_factory=time.monotonic)
     told: set[str] = field(default_factory=set)  # events that Prefect was told before the run's end
 
@@ -142,6 +143,12 @@ class RunContext:
         self.submitter.stop(ExitReason.INTERRUPTED)
         if self.state.settler is not None:
             self.state.settler.stop()
+
+    async def end_count(self) -> None:
+        """Nothing more is sent: the window's count and the looks that go with it end."""
+        self.submitter.sender.window.stop()
+        if self.state.counting is not None:
+            await asyncio.wait({self.state.counting})
 
     def progress(self) -> Progress:
         """A glance at this run."""
@@ -235,7 +242,9 @@ async def _background(context: RunContext) -> AsyncIterator[None]:
     ledger, settings, window = context.ledger, context.settings, context.submitter.sender.window
     tasks = [asyncio.create_task(_beat(ledger, context.scope.run_id, settings.lease_s))]
     if window.limit is not None:
-        tasks.append(asyncio.create_task(keep_count(ledger, context.client, settings, window)))
+        counted = (window, context.scope.run_id)
+        context.state.counting = asyncio.create_task(keep_count(ledger, context.client, settings, counted))
+        tasks.append(context.state.counting)
     try:
         yield
     finally:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from reelbatch.client import Client
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounts, due, runs, utc_now
 from reelbatch.pipeline.account import payer
@@ -20,13 +19,11 @@ from reelbatch.pipeline.settle_report import Settled, SettleReport, settle_repor
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import SettleOptions, Settler, SettleReason
 from reelbatch.signals import stopping_gently
-from reelbatch.submit import ExitReason, RenderWindow
+from reelbatch.submit import ExitReason
 from reelbatch.submit.confirmation import ask_about_noted_ids
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunContext
-
-_COUNT_EVERY_S = 2.0
 
 _ENDED = {
     SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
@@ -41,6 +38,7 @@ async def settle_videos(context: RunContext) -> None:
     """Follow the videos of a run's batch to their end; not after the run was stopped."""
     if context.submitter.limiter.closed and context.stats.reason in _NO_MORE_CALLS:
         return
+    await context.end_count()  # what it saw finish now would not be downloaded
     settler = Settler(context.ledger, context.client, settle_options(context.settings, context.batch))
     context.state.settler = settler
     context.listener.settling(settler)
@@ -119,19 +117,6 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
         for other, count in others.items()
     ]
     return f"Left alone: unfinished videos that belong to another API than {api}: {', '.join(found)}"
-
-
-async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow) -> None:
-    """Settle what is finished while rows are sent, and tell the window how many videos are not. Until cancelled."""
-    api = api_of(settings.base_url)
-    options = replace(settle_options(settings, None), wait=False, api=api, downloads=None, tells=False)
-    while True:
-        # Whatever fails here is tried again in the next round; the run itself notices what is wrong for good.
-        with suppress(Exception):
-            window.count(await asyncio.to_thread(ledger.read, partial(accounts.unfinished, api=api)))
-        await asyncio.sleep(min(settings.poll_interval_s, _COUNT_EVERY_S))
-        with suppress(Exception):
-            await Settler(ledger, client, options).run()
 
 
 def settle_options(settings: Settings, batch: Batch | None) -> SettleOptions:

@@ -150,7 +150,7 @@ class SandboxConfig(PricingSettings):
     seed: int = 0  # draws the renders that fail
     output_fps: int = Field(default=30, ge=1, le=120)  # of models whose frame rate is not known
     unknown_rate: int = Field(default=60, ge=1)  # credits per second of models whose rate is not known
-    frame_cost_field: bool = True  # False leaves the deprecated fields out, as the published answers do
+    frame_cost_field: bool = True  # False leaves the deprecated fields out, as answers would if they go
 
     upload_url_ttl_s: Seconds = 3600.0
     upload_days: float = Field(default=7.0, ge=0)  # an upload older than that can't be used

@@ -20,7 +20,7 @@ SECRETS = {
 }
 """Settings that are secret, and the environment variables that they come from."""
 _SECTIONS = frozenset({"manifest", "sandbox"})
-_PATHS = ("export", "downloads", "models")
+_PATHS = ("export", "downloads", "history", "models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,7 @@ class Settings(BaseSettings):
         default=None, description="where a run exports the table; none: results/<batch>.parquet"
     )
     downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
+    history: Path | None = Field(default=None, description="file that each step of each create is appended to")
 
     concurrency: int = Field(default=16, ge=1, le=1000, description="requests at the same time")
     request_timeout_s: float = Field(default=60, gt=0)

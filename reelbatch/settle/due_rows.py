@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from reelbatch.domain import Batch, RowKey
-from reelbatch.ledger import Ledger, due, settlements, utc_now
-from reelbatch.ledger.due import Rendered, RowId, TakeDue, TakeUnrefunded
+from reelbatch.ledger import Ledger, due, render_times, settlements, utc_now
+from reelbatch.ledger.due import Rendered, RowId, TakeDue, Taken, TakeUnrefunded
 from reelbatch.ledger.settlements import Finished, FinishedPage
 from reelbatch.ledger.transactions import write
 from reelbatch.retry import LONGEST_WAIT_S
 from reelbatch.settle.options import SettleOptions
+from reelbatch.settle.render_times import LONGEST_GAP, RenderTimes, look
 from reelbatch.storage import files
 from reelbatch.storage.files import CloudProblem, redact_url, scheme_of
 
@@ -39,11 +40,18 @@ Item = TypeVar("Item")
 
 
 class DueRowQueue:
-    """Hands out rows to look at. However many there are, no more than a page of them is in memory."""
+    """Hands out rows to look at. However many there are, no more than a page of them is in memory.
 
-    def __init__(self, ledger: Ledger, options: SettleOptions) -> None:
+    Args:
+        ledger: the results table.
+        options: which videos, and how.
+        times: how long renders take, as far as it is known; what others see finish is learned here.
+    """
+
+    def __init__(self, ledger: Ledger, options: SettleOptions, times: RenderTimes) -> None:
         self._ledger = ledger
         self._options = options
+        self._times = times
         self._interval = timedelta(seconds=max(options.poll_interval_s, _SHORTEST_INTERVAL_S))
         self._batches: list[Batch] = []
         self._opened = utc_now()
@@ -61,20 +69,26 @@ class DueRowQueue:
         """See which batches there are, and that each of their unsettled rows has its time."""
         await self._see_batches()
         self._opened = utc_now()
+        names = tuple(self._batches)
+        self._times.seed(await self._read(partial(render_times.times_by_class, names=names)))
         if self._options.downloads:
             self._to_search = deque(self._batches)
 
     async def due(self, limit: int) -> list[Rendered]:
         """Up to `limit` rows to ask about now."""
-        if not self._taken:
-            self._taken.extend(await self._take())
+        while not self._taken:
+            taken = await self._take()
+            self._taken.extend(taken.rows)
+            self._times.follow(taken.rows + taken.put_off)
+            if not taken.put_off:
+                break
         return _popped(self._taken, limit)
 
-    async def _take(self) -> list[Rendered]:
+    async def _take(self) -> Taken:
         """The next page; taken well before they are asked about, since each taking is a commit."""
         now = utc_now()
         if not self._batches or self._is_quiet(now):
-            return []
+            return Taken([], [])
         self._fit_page(now)
         item = TakeDue(
             batches=tuple(self._batches),
@@ -82,7 +96,9 @@ class DueRowQueue:
             limit=self._page,
             again=now + self._interval,
             again_long=now + 2 * self._interval,
-            latest=now + max(2 * self._interval, timedelta(seconds=LONGEST_WAIT_S)),
+            latest=now + max(2 * LONGEST_GAP * self._interval, timedelta(seconds=LONGEST_WAIT_S)),
+            # One pass by itself asks about all that is due: perhaps none comes after it for hours.
+            look=partial(look, self._times.plans if self._options.wait else {}),
         )
         self._batches.append(self._batches.pop(0))  # each batch is first in its turn
         return await write(self._ledger, due.take_due, item)
@@ -136,11 +152,18 @@ class DueRowQueue:
         await self._see_batches()
         names, others = tuple(self._batches), frozenset(besides)
         now = utc_now()
+        await self._learn()
         time = await self._read(lambda connection: due.next_due(connection, names, others, now))
-        if time is None:
+        if time is None and not self._options.endless:
             return None
-        self._quiet_until = min(time, now + self._interval)
+        latest = now + timedelta(seconds=self._times.soonest_s)
+        self._quiet_until = latest if time is None else min(time, latest)
         return max(_SHORTEST_REST_S, (self._quiet_until - now).total_seconds())
+
+    async def _learn(self) -> None:
+        """From videos that a webhook event or another settle has ended."""
+        if tokens := self._times.followed:
+            self._times.ended(await self._read(partial(render_times.ends, tokens=tokens)))
 
     async def unsettled(self) -> int:
         """Rows that are not finished now."""
@@ -156,7 +179,8 @@ class DueRowQueue:
         for batch in found:
             if batch not in known:
                 await write(self._ledger, due.schedule, (batch, utc_now()))
-                if options.wait:  # the one who sits there and waits is told how they stand now
+                # The one who sits there and waits is told how they stand now.
+                if options.wait and not options.endless:
                     await write(self._ledger, due.recall, (batch, utc_now()))
                 self._batches.append(batch)
 

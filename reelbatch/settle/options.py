@@ -31,6 +31,7 @@ class SettleOptions:
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
         unreachable_after_s: a settle that has had no answer at all ends after so long.
         tells: whether it logs that the API does not answer.
+        endless: where nothing is left to follow, it waits for the next videos until it is stopped.
     """
 
     batch: Batch | None
@@ -45,6 +46,7 @@ class SettleOptions:
     unknown_state_holds_s: float = 600
     unreachable_after_s: float = 60
     tells: bool = True
+    endless: bool = False
 
 
 class SettleReason(StrEnum):

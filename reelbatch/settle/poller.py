@@ -16,6 +16,7 @@ from reelbatch.ledger.settlements import FINAL, Final
 from reelbatch.ledger.transactions import write
 from reelbatch.retry import SharedBackoff, backoff
 from reelbatch.settle.options import SettleOptions, SettleStats
+from reelbatch.settle.render_times import RenderTimes
 from reelbatch.settle.silence import Silence
 
 TRIES = 3
@@ -52,9 +53,11 @@ def final_of(row: Rendered, video: Video) -> Final | None:
 
 
 class Poller:
-    """Asks about videos and writes down what it hears."""
+    """Asks about videos, writes down what the API says, and learns how long they took."""
 
-    def __init__(self, ledger: Ledger, client: Client, stats: SettleStats, options: SettleOptions) -> None:
+    def __init__(
+        self, ledger: Ledger, client: Client, stats: SettleStats, options: SettleOptions, times: RenderTimes
+    ) -> None:
         self.backoff = SharedBackoff(options.poll_interval_s)
         self.given_up: set[RowId] = set()
         self.silence = Silence(
@@ -63,6 +66,7 @@ class Poller:
         self._ledger = ledger
         self._client = client
         self._stats = stats
+        self._times = times
         self._interval_s = options.poll_interval_s
         self._holds = timedelta(seconds=options.unknown_state_holds_s)
         self._unrefunded: set[VideoId] = set()  # that failed in this run
@@ -145,6 +149,7 @@ class Poller:
         if settlement is None:  # another settle was faster, or the row has another video by now
             return None
         self._stats.settled(final.state, settlement)
+        self._times.found(row, final.at)
         if final.odd_figure is not None:
             self._stats.odd_figure(row.row_key, final.odd_figure)
         if final.state is not RowState.COMPLETE and settlement.final != 0:

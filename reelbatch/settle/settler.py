@@ -16,6 +16,7 @@ from reelbatch.settle.downloads import Access, Downloads
 from reelbatch.settle.due_rows import DueRowQueue
 from reelbatch.settle.options import SettleOptions, SettleReason, SettleStats
 from reelbatch.settle.poller import KeyRefused, Poller
+from reelbatch.settle.render_times import RenderTimes
 from reelbatch.storage.target import DownloadTarget, TargetProblem, open_target
 
 
@@ -33,8 +34,9 @@ class Settler:
         self._ledger = ledger
         self._client = client
         self._options = options
-        self._due_rows = DueRowQueue(ledger, options)
-        self._poller = Poller(ledger, client, self.stats, options)
+        times = RenderTimes(options.poll_interval_s)
+        self._due_rows = DueRowQueue(ledger, options, times)
+        self._poller = Poller(ledger, client, self.stats, options, times)
         self._downloads: Downloads | None = None
         self._at_work: dict[RowId, asyncio.Task[None]] = {}
         self._ending = asyncio.Event()

@@ -27,13 +27,20 @@ class RenderWindow:
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.unfinished = 0
+        self.videos = 0
+        """Submitted here so far; one that comes in while the table is read may be in that count or not."""
+        self.stopped = False
         self._entered = 0
-        self._stopped = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a create waits for its place."""
+        return bool(self._waiting)
 
     def stop(self) -> None:
         """No one enters any more."""
-        self._stopped = True
+        self.stopped = True
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -63,10 +70,11 @@ class RenderWindow:
         finally:
             self._entered -= 1
             self.unfinished += place.has_video
+            self.videos += place.has_video
             self._admit()
 
     async def _enter(self) -> None:
-        if self._stopped:
+        if self.stopped:
             raise Stopped
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)

@@ -195,8 +195,11 @@ class RowSender:
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
             self.stats.leaving()
+            history, run_id = self._ledger.history, self._options.run_id
+            history.sent(row, run_id, intent.token)
             exchange = await self._client.send_create(body, lambda: not self._freshness.is_over(written))
             outcome = _asset_gone(classify(exchange, self._options.policy), assets)
+            history.answered(row, run_id, intent.token, outcome.facts(request_sent=exchange.request_sent))
             self._learn(outcome, started)
         return intent, outcome
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from proof.histories import judge, read
 from waiting import wait_until
 from workplace import Workplace, check_books, working
 
@@ -16,6 +17,7 @@ from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, Ending, FaultKind
 
 ROWS = 400
 SEED = 20
+HISTORY = "history.jsonl"
 PICTURES = 30
 HALTING = {
     kind for kind in CREATE_KINDS if FAULTS[kind].status in {401, 402}
@@ -85,14 +87,15 @@ def kill_three_workers(workplace: Workplace, sandbox: RunningSandbox) -> list[in
     def charged(count: int) -> None:
         wait_until(lambda: sandbox.books(summary=True)["creates"] >= count, f"{count} charges")
 
-    workers = [workplace.from_python(), workplace.from_python()]
+    history = str(workplace.folder / HISTORY)
+    workers = [workplace.from_python(history=history), workplace.from_python(history=history)]
     charged(first)
     workers[0].kill()
     charged(second)
     workers[1].kill()
-    commanded = workplace.generate("--concurrency", "4")
+    commanded = workplace.generate("--concurrency", "4", "--history", history)
     wait_until(lambda: workplace.sent_by(commanded), "the command line sends rows")
-    survivor = workplace.from_python()
+    survivor = workplace.from_python(history=history)
     charged(third)
     commanded.kill(with_children=True)
     assert survivor.finish().code in {0, 1}
@@ -105,7 +108,7 @@ def test_nothing_is_paid_twice_and_nothing_is_lost(
 ) -> None:
     """After every fault, three kills and a last run, the books have each row once and the table has each id."""
     killed_at = kill_three_workers(workplace, sandbox)
-    last = workplace.generate_from_wheel("--settle").finish()
+    last = workplace.generate_from_wheel("--settle", "--history", str(workplace.folder / HISTORY)).finish()
     assert last.code == 1, last.err  # rows in doubt and rejected rows are left to people
     assert "Traceback" not in last.err
     books, charges, states = sandbox.books(summary=True), workplace.charges(), workplace.states()
@@ -117,6 +120,9 @@ def test_nothing_is_paid_twice_and_nothing_is_lost(
     assert set(states) == {"complete", "error", "rejected", "in_doubt"}
     check_books(workplace, charges)
     check_settled(workplace, charges)
+    judgement = judge(read([workplace.folder / HISTORY]), charges)
+    assert judgement.contradictions == []
+    assert judgement.counts["killed"] == 3
     credits_ = workplace.status()["credits"]
     with capsys.disabled():
         sys.stdout.write(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import re
 import shlex
-import sys
+import subprocess
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pip._internal.commands import create_command
+from typed import problems
 
 from reelbatch.ledger.urls import has_secret, parse_url
 from reelbatch.settings import Settings
@@ -52,29 +51,37 @@ def simple_commands(command: list[str]) -> list[list[str]]:
     return [shlex.split(part) for part in command[2].split("&&")]
 
 
-def help_of(*command: str) -> str:
-    """What Prefect's command line says about one of its commands."""
-    from prefect.cli import app
-
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
-        patch.setattr(sys, "argv", [*command, "--help"])
-        with pytest.raises(SystemExit, match="0"):
-            app()
-    return said.getvalue()
-
-
 @pytest.mark.parametrize("command", list(image_commands()), ids=" ".join)
 def test_commands_and_options_exist(command: list[str]) -> None:
-    """Every command of the image is one that the installed Prefect has, with these options."""
+    """Every command of the image is one that the installed Prefect takes, with these options."""
     assert command[0] == "prefect"
-    words = [word for word in command if word != "--no-prompt"]  # of `prefect` itself, so before its subcommand
-    words = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
-    subcommand = [word for word in words if word != "reelbatch"]
-    explained = help_of(*subcommand)
-    assert f"prefect {' '.join(subcommand[1:])}" in explained
-    for option in (word for word in command if word.startswith("--")):
-        assert re.search(rf"{option}\b", explained), option
+    assert problems(shlex.join(command)) == []
+
+
+def test_what_the_image_installs_pip_can_read() -> None:
+    """By its own parser; the lock has its hashes, and what builds the package without the network."""
+    lines = [words for line in instructions("RUN") for words in simple_commands(["sh", "-c", line])]
+    installs = [words[2:] for words in lines if words[:2] == ["pip", "install"]]
+    stated = [create_command("install").parse_args(words)[0] for words in installs]
+    assert [(options.require_hashes, options.requirements, options.editables) for options in stated] == [
+        (True, ["requirements.lock"], []),
+        (False, [], ["."]),
+    ]
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pinned = re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)
+    assert {"hatchling", "editables", "prefect", "psycopg"} <= set(pinned)
+    assert len(re.findall(r"^[\w.-]+==.*?--hash=sha256:", lock, re.MULTILINE | re.DOTALL)) == len(pinned)
+
+
+def test_a_shell_can_read_what_is_for_a_shell() -> None:
+    """The lines of RUN, what the services hand to `sh -c`, and the Python of a health check."""
+    lines = instructions("RUN") + [
+        each["command"][2] for each in SERVICES.values() if "sh" in each.get("command", [])
+    ]
+    assert len(lines) == 4
+    for line in lines:
+        subprocess.run(["sh", "-n", "-c", line], check=True)
+    compile(SERVICES["server"]["healthcheck"]["test"][-1], "health check", "exec")
 
 
 def test_services_wait_for_what_there_is() -> None:

@@ -65,11 +65,19 @@ async def test_a_parameter_that_names_another_storage_is_refused(api: RunningSan
 
 
 async def test_no_parameter_changes_what_parameters_may_name(api: RunningSandbox) -> None:
-    """Only the one who sets the worker up does."""
+    """Only the owner of the worker does."""
     overrides = {"image_schemes": ["memory"]}
     state, message = await ended(api, manifest="memory://flows/c.csv", overrides=overrides)
     assert state == "FAILED"
     assert "image_schemes: bounds what the parameters of a deployment may name" in message
+
+
+async def test_no_parameter_names_a_file_that_lines_are_appended_to(api: RunningSandbox, tmp_path: Path) -> None:
+    """It could be any file that the worker may write."""
+    state, message = await ended(api, manifest="c.csv", overrides={"history": str(tmp_path / ".profile")})
+    assert state == "FAILED"
+    assert not await asyncio.to_thread((tmp_path / ".profile").exists)
+    assert "history: a file that lines are appended to, which no parameter of a deployment may name" in message
 
 
 @pytest.mark.parametrize("way", ["typed", "added"])

@@ -75,7 +75,7 @@ def _become(folder: Path, argv: Sequence[str], said: Path, points: str | None) -
         tempfile.tempdir = str(folder / "tmp")
         sys.argv = ["reelbatch", *argv]
         failpoints.arm(points)
-        code = _exit_code_of_main()
+        code = exit_code_of_main()
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:  # noqa: BLE001 - whatever it is, it may not go on as the parent
@@ -85,7 +85,8 @@ def _become(folder: Path, argv: Sequence[str], said: Path, points: str | None) -
         os._exit(code)
 
 
-def _exit_code_of_main() -> int:
+def exit_code_of_main() -> int:
+    """Run the command line that is in `sys.argv`."""
     try:
         main()
     except SystemExit as end:

@@ -5,6 +5,7 @@ import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select, text, update
-from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, row_of, send, submit
+from test_settler_table import ESTIMATE, SPRING, attempt_of, committed, complete, row_of, send, settle, submit
 
 from reelbatch.client import Client, ClientOptions
 from reelbatch.domain import Batch, RowKey
@@ -527,3 +528,20 @@ async def test_a_write_that_fails_once_is_tried_again(ledger: Ledger) -> None:
         return list(items)
 
     assert await write(ledger, work, "kept") == "kept"
+
+
+async def test_videos_of_a_known_class_are_first_asked_about_near_their_end(ledger: Ledger) -> None:
+    """Three of the class took 0.5 s, which the table knows: no question comes long before that."""
+    took = timedelta(seconds=0.5)
+    for row in submit(ledger, *"abc"):
+        final = complete(row)
+        settle(ledger, replace(final, at=row_of(ledger, row.row_key)["submitted_at"] + took))
+    (video,) = submit(ledger, "d", batch=Batch("autumn"))
+    begun = row_of(ledger, video.row_key, video.batch)["submitted_at"]
+    api = FakeApi(COMPLETE)
+    asked: list[timedelta] = []
+    api.on_ask = lambda _: asked.append(utc_now() - begun)
+    async with client_of(api) as client:
+        stats = await Settler(ledger, client, plan(batch=None, poll_interval_s=0.1)).run()
+    assert (stats.complete, stats.polled) == (1, 1)
+    assert asked[0] >= took - timedelta(seconds=0.1)

@@ -120,8 +120,8 @@ def take(ledger: Ledger, limit: int = 100, later_s: float = 60.0) -> list[Render
     """What is due now."""
     now = utc_now()
     item = TakeDue((SPRING,), now, limit, now + timedelta(seconds=later_s), now + timedelta(seconds=2 * later_s))
-    (rows,) = ledger.change(lambda connection: due.take_due(connection, [item]))
-    return rows
+    (taken,) = ledger.change(lambda connection: due.take_due(connection, [item]))
+    return taken.rows
 
 
 def plan_of(ledger: Ledger, query: Any) -> str:
@@ -149,7 +149,7 @@ def test_a_time_that_a_clock_ahead_wrote_is_not_waited_for(ledger: Ledger) -> No
     later = now + timedelta(seconds=5)
     item = TakeDue((SPRING,), now, 10, later, later, now + timedelta(seconds=60))
     taken = [ledger.change(lambda connection: due.take_due(connection, [item]))[0] for _ in range(2)]
-    assert [[row.row_key for row in rows] for rows in taken] == [["a"], []]
+    assert [[row.row_key for row in each.rows] for each in taken] == [["a"], []]
 
 
 def test_times_too_far_ahead_are_looked_up_in_the_index(ledger: Ledger) -> None:

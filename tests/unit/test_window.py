@@ -52,3 +52,16 @@ async def test_stop_ends_every_wait() -> None:
         await waiting
     with pytest.raises(Stopped):
         await _submit(window)
+
+
+async def test_who_counts_is_told_that_a_create_waits_and_of_each_video_that_came_in() -> None:
+    """A video that comes in while the table is read may be in that count or not, so another count is due."""
+    window = RenderWindow(1)
+    await _submit(window)
+    assert (window.videos, window.has_waiting) == (1, False)
+    second = asyncio.create_task(_submit(window))
+    await asyncio.sleep(0)
+    assert window.has_waiting
+    window.count(0)
+    await asyncio.wait_for(second, 5)
+    assert (window.videos, window.has_waiting) == (2, False)

@@ -27,6 +27,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
+    history: opt.History = None,
     yes: opt.Yes = False,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,

@@ -59,6 +59,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
+    history: opt.History = None,
     dry_run: DryRun = False,
     dismiss: Dismiss = None,
     undismiss: Undismiss = None,

@@ -19,6 +19,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     wait: Annotated[bool, typer.Option(help="Stay until all are finished, or look once at what is due.")] = True,
     sandbox: opt.Sandbox = False,
     base_url: opt.BaseUrl = None,
+    history: opt.History = None,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
 ) -> None:
@@ -33,7 +34,8 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.settings import api_of
 
     refuse_in_parameters({"downloads": download})
-    settings = opt.settings_of(config, sandbox=sandbox, results=results, base_url=base_url, downloads=download)
+    stated = {"results": results, "base_url": base_url, "downloads": download, "history": history}
+    settings = opt.settings_of(config, sandbox=sandbox, **stated)
     with opened_ledger(settings, must_exist=True) as ledger:  # that there is none is said before Prefect starts
         api = "local" if sandbox else api_of(settings.base_url)
         left, waits = left_elsewhere(ledger, api), ledger.read(partial(unfinished, api=api))
@@ -49,6 +51,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         "results": opt.as_parameter(results),
         "base_url": base_url,
         "sandbox": sandbox,
+        "overrides": {"history": str(history) if history else None},
     }
     work = Work(
         flow="settle",

@@ -147,12 +147,15 @@ async def test_a_write_that_the_system_refuses_whole_never_left() -> None:
 async def test_of_another_event_loop_a_refused_write_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known of asyncio's own loop is not assumed of every loop."""
     monkeypatch.setattr(asyncio, "SelectorEventLoop", asyncio.Server)  # a class that this loop is no instance of
-    server = Blocking()
-    with server.running():
-        async with client_of(server.url) as client:
-            await client.send_create(BODY)
-            _end_writing_unseen()
-            exchange = await client.send_create(BODY)
+    for _ in range(5):  # on a busy machine the server's end may be seen first, and another connection used
+        server = Blocking()
+        with server.running():
+            async with client_of(server.url) as client:
+                await client.send_create(BODY)
+                _end_writing_unseen()
+                exchange = await client.send_create(BODY)
+        if server.connections == 1:
+            break
     assert (exchange.request_sent, classify(exchange).kind) == (True, Kind.IN_DOUBT)
     assert server.requests == 1
 

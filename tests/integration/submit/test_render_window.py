@@ -14,9 +14,7 @@ ROWS = 12
 
 def test_never_more_than_the_plan_s_videos_are_unfinished(tmp_path: Path) -> None:
     """The creator plan renders three at once: `generate` settles as it goes, and all rows get their video."""
-    manifest = tmp_path / "m.csv"
-    lines = [f"https://img.example/{number}.png,a prompt,5" for number in range(ROWS)]
-    manifest.write_text("\n".join(["image_path,prompt,end_seconds", *lines]))
+    manifest = _manifest(tmp_path, ROWS)
     with start(render_seconds=0.2, queue_seconds=0.0, render_video=False) as api, unfinished_watched(api) as seen:
         report = reelbatch.generate(
             manifest,
@@ -28,3 +26,27 @@ def test_never_more_than_the_plan_s_videos_are_unfinished(tmp_path: Path) -> Non
         )
     assert report.submitted == ROWS
     assert 1 <= max(seen) <= 3
+
+
+def test_every_video_of_a_run_that_settles_is_downloaded(tmp_path: Path) -> None:
+    """The looks beside the sending save no file, so they end when the last row was sent."""
+    with start(render_seconds=0.4, queue_seconds=0.0, render_video=False) as api:
+        report = reelbatch.generate(
+            _manifest(tmp_path, 2 * ROWS),
+            results=f"sqlite:///{tmp_path}/r.db",
+            base_url=api.url,
+            api_key=api.key,
+            render_window=2 * ROWS,
+            poll_interval_s=0.02,
+            settle=True,
+            downloads=str(tmp_path / "videos"),
+        )
+    assert report.submitted == 2 * ROWS
+    assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2 * ROWS
+
+
+def _manifest(folder: Path, rows: int) -> Path:
+    manifest = folder / "m.csv"
+    lines = [f"https://img.example/{number}.png,a prompt,5" for number in range(rows)]
+    manifest.write_text("\n".join(["image_path,prompt,end_seconds", *lines]))
+    return manifest

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from bench import PRICE, Bench, assert_books_agree
+from proof.histories import judge, read
 
 from reelbatch.sandbox import RunningSandbox
 from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, FaultKind
@@ -23,18 +25,27 @@ CERTAIN = [
 ]
 
 
+def books_of(bench: Bench, sandbox: RunningSandbox) -> list[dict[str, Any]]:
+    """The charges of this bench's rows."""
+    return [charge for charge in sandbox.books()["charges"] if str(charge["row"]).startswith(bench.batch)]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_mix_of_all_faults_is_paid_for_once(bench: Bench, sandbox: RunningSandbox, seed: int) -> None:
     """Every kind of fault over 150 rows, then the same command again until nothing is pending."""
     share = {kind: 0.008 if kind in STALLING else 0.02 for kind in KINDS}
     sandbox.set_faults(share=share, seed=seed, retry_after_s=0, stall_seconds=60)
-    report = bench.generate(bench.rows(150), request_timeout_s=2.0, concurrency=24)
+    told = {"request_timeout_s": 2.0, "concurrency": 24, "history": bench.folder / "history.jsonl"}
+    report = bench.generate(bench.rows(150), **told)
     assert_books_agree(bench, sandbox, report)
     sandbox.set_faults()
-    again = bench.generate(bench.rows(150), request_timeout_s=2.0, concurrency=24)
+    again = bench.generate(bench.rows(150), **told)
     assert_books_agree(bench, sandbox, again)
     assert set(bench.states()) <= {"queued", "in_doubt", "rejected"}
     assert bench.states()["queued"] > 60
+    judgement = judge(read([bench.folder / "history.jsonl"]), books_of(bench, sandbox))
+    assert judgement.contradictions == []
+    assert (judgement.counts["runs"], judgement.counts["rows"]) == (2, 150)
 
 
 def test_without_doubt_the_books_are_equal(bench: Bench, sandbox: RunningSandbox) -> None:

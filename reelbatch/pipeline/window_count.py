@@ -1,0 +1,83 @@
+"""How many videos are unfinished, told to the window at once: a place that comes free is not empty for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reelbatch.client import Client
+from reelbatch.domain import RunId
+from reelbatch.errors import ReelbatchError
+from reelbatch.ledger import Ledger, accounts
+from reelbatch.pipeline.settle import settle_options
+from reelbatch.settings import Settings, api_of
+from reelbatch.settle import Settler
+from reelbatch.submit import RenderWindow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_log = logging.getLogger("reelbatch")
+_AT_LEAST_EVERY_S = 2.0
+
+
+async def keep_count(ledger: Ledger, client: Client, settings: Settings, counted: tuple[RenderWindow, RunId]) -> None:
+    """Settle what is finished while a run sends, and tell its window of all videos that are not.
+
+    Until the window is stopped, or this is cancelled.
+    """
+    following = asyncio.create_task(_follow(ledger, client, settings))
+    window, run_id = counted
+    every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
+    count = partial(accounts.occupied, api=api_of(settings.base_url), besides=run_id)
+    try:
+        while not window.stopped:
+            with _tried_again():
+                await _count(ledger, count, window, every_s)
+            await asyncio.sleep(0 if window.stopped else every_s)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+@contextmanager
+def _tried_again() -> Iterator[None]:
+    """Whatever fails here is tried again; the run itself notices what is wrong for good."""
+    try:
+        yield
+    except ReelbatchError:
+        pass
+    except Exception:  # noqa: BLE001 - of the looks alone; the run goes on without them
+        _log.warning("Videos are not followed for a moment.", exc_info=True)
+
+
+async def _follow(ledger: Ledger, client: Client, settings: Settings) -> None:
+    """Look at the videos of this API, on and on; where that fails, begin again."""
+    told = settle_options(settings, None)
+    options = replace(told, api=api_of(settings.base_url), downloads=None, timeout_s=None, tells=False, endless=True)
+    while True:
+        with _tried_again():
+            await Settler(ledger, client, options).run()
+        await asyncio.sleep(min(settings.poll_interval_s, _AT_LEAST_EVERY_S))
+
+
+async def _count(
+    ledger: Ledger, count: Callable[[Connection], int], window: RenderWindow, at_least_every_s: float
+) -> None:
+    """Count after each change of the table while a create waits for its place, and now and then."""
+    clock = asyncio.get_running_loop().time
+    with ledger.watching() as table:
+        while not window.stopped:
+            until, known = clock() + at_least_every_s, window.videos
+            window.count(await asyncio.to_thread(ledger.read, count))
+            await asyncio.sleep(table.pace_s)
+            while clock() < until and not window.stopped:
+                # A video that came in while the table was read may have been counted twice.
+                if window.has_waiting and (window.videos != known or table.changed()):
+                    break
+                await asyncio.sleep(table.pace_s)
