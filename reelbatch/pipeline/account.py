@@ -93,6 +93,11 @@ def _identified(ledger: Ledger, settings: Settings, heard: Said | KeyRefused | N
     return Identified(payer=known._replace(account=said.id), tier=_tier(said.tier), said=said)
 
 
+def as_last_seen(ledger: Ledger, settings: Settings) -> Settings:
+    """The settings with the account's tier, where they state none, by the table alone."""
+    return _identified(ledger, settings, None).applied_to(settings)
+
+
 def needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str | None:
     """Why nothing is sent while no one knows whose account it is."""
     if bound is not None and bound.account:

@@ -200,6 +200,16 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
         yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
 
 
+def as_sandboxed(settings: Settings) -> Settings:
+    """What such settings say of who pays, without a sandbox."""
+    from pydantic import SecretStr
+
+    from reelbatch.sandbox.config import SandboxConfig
+
+    key = SandboxConfig(**settings.sandbox).key
+    return settings.model_copy(update={"base_url": "http://127.0.0.1", "api_key": SecretStr(key)})
+
+
 def open_client(settings: Settings) -> Client:
     """The API's client.
 
