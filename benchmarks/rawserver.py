@@ -143,6 +143,8 @@ class Connection(asyncio.Protocol):
         elif method == b"GET" and path.startswith("/v1/video-projects/"):
             account.note("get")
             self._answer(json.dumps(_video(path.rpartition("/")[2], account.status)).encode())
+        elif path == "/v1/account":  # a run asks for seconds, again and again, where nothing is named
+            self._answer(b'{"id":"bench"}')
         elif path == "/v1/files/upload-urls":
             account.note("upload_urls")
             self._answer(json.dumps({"items": [self._slot(item) for item in json.loads(content)["items"]]}).encode())

@@ -70,7 +70,7 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
         max_credits: cap on what the batch may cost at worst.
         limit: rows to send in this run at most.
         pilot: send a sample of N rows over models, resolutions and lengths, and wait for it.
-        export: where the table is exported to; default: results/<batch>.parquet.
+        export: where the table is exported to; default: results/BATCH.parquet.
         downloads: folder or URL for the videos, with `settle`.
         regenerate: make videos again for rows that changed since, or for all; cancel drops what was not sent of it.
         rows: with `regenerate`, only rows with these keys.

@@ -74,7 +74,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         concurrency: creates in flight.
         max_credits: cap on what the batch may cost at worst.
         limit: rows to send in this run at most.
-        export: where the table is exported to; default: results/<batch>.parquet.
+        export: where the table is exported to; default: results/BATCH.parquet.
         downloads: folder or URL for the videos, with `settle`.
         settle: wait for the videos as well.
         sandbox: run against a local sandbox; nothing is paid.

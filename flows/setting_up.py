@@ -95,13 +95,15 @@ async def _table(held: ExitStack, settings: Settings, *, must_exist: bool) -> Le
     """The results table; a deployment's run, at which no one sits, waits a while for a database that is away."""
 
     async def attempt() -> Ledger:
-        return held.enter_context(opened_ledger(settings, must_exist=must_exist))
+        try:
+            return held.enter_context(opened_ledger(settings, must_exist=must_exist))
+        except ReelbatchError as error:
+            if is_worth_waiting(error):
+                get_run_logger().warning("The results table is away, and is waited for. %s", one_line(str(error)))
+            raise
 
     def is_worth_waiting(error: Exception) -> bool:
-        away = is_deployed() and is_away(error)
-        if away:
-            get_run_logger().warning("%s Trying again for a while.", one_line(str(error)))
-        return away
+        return is_deployed() and is_away(error)
 
     return await retry(attempt, _DATABASE_AWAY, on_error(is_worth_waiting))
 

@@ -23,7 +23,15 @@ from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
 from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
-from reelbatch.pipeline.resources import batches_named, log_config, looked_at, opened_ledger, sandboxed, the_batch
+from reelbatch.pipeline.resources import (
+    batches_named,
+    log_config,
+    looked_at,
+    opened_ledger,
+    sandboxed,
+    states_named,
+    the_batch,
+)
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.settle import open_settler
 from reelbatch.pipeline.status import batch_status, statuses_at_a_glance
@@ -292,7 +300,9 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     path: str | Path,
     batch: str | None = None,
     *,
+    states: str | Sequence[str] | None = None,
     all_videos: bool = False,
+    winners: bool = False,
     excel: bool = False,
     config: str | Path | None = None,
     sandbox: bool = False,
@@ -303,7 +313,9 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     Args:
         path: `.parquet`, `.csv`, `.jsonl` or `.xlsx`, local or any fsspec URL.
         batch: default: all of the table.
+        states: only rows in these, such as `complete` or `["error", "rejected"]`.
         all_videos: a line for every video of a row, also for those made again since.
+        winners: of a product's variants only the approved one, once there is one.
         excel: with `.csv`: for spreadsheets, marked as UTF-8 and without live formulas.
         config: as for `generate`.
         sandbox: as for `generate`.
@@ -313,8 +325,9 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: a setting or the results table can't be used, or the file can't be written.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    chosen = states_named(None if states is None else _words(states), "states")
     with looked_at(stated, _log.warning) as ledger:
-        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos)
+        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos, chosen, winners)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
     return Exported(os.fspath(path), rows)
 

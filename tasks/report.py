@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,11 +20,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
-from reelbatch.ledger import Ledger
-from reelbatch.orchestration.events import emit, events_of_run
+from reelbatch.domain import Batch, RowState
+from reelbatch.errors import LedgerError
+from reelbatch.ledger import Ledger, queries
+from reelbatch.orchestration.events import emit, events_of_run, events_under_way
 from reelbatch.pipeline.run_context import RunContext, current_run
-from reelbatch.pipeline.run_page import artifact_key, failed_table, run_page, settle_page, surroundings
-from reelbatch.pipeline.run_summary import RunSummary
+from reelbatch.pipeline.run_page import artifact_key, failed_table, run_page, settle_page, surroundings, videos_table
+from reelbatch.pipeline.run_summary import FAILED_ROWS_SHOWN, RunSummary
 from reelbatch.pipeline.run_summary import report as make_report
 from reelbatch.pipeline.settle import report_settled
 from reelbatch.pipeline.settle_report import Settled, SettleReport
@@ -41,7 +44,7 @@ async def report_run() -> RunSummary:
     summary = await asyncio.to_thread(make_report, context)
     report = summary.report
     get_run_logger().info("%s", report.as_json())
-    emit(events_of_run(report), report.batch, report.run_id)
+    emit(events_of_run(report, context.state.told), report.batch, report.run_id)
     page = run_page(report, await asyncio.to_thread(surroundings, context))
     async with best_effort():
         await acreate_markdown_artifact(
@@ -50,6 +53,8 @@ async def report_run() -> RunSummary:
         if summary.failed:
             key = artifact_key("failed-rows", report.batch)
             await _failed_rows(key, summary.failed, report.status.needs_attention)
+        if complete := report.status.count(RowState.COMPLETE):
+            await _videos(context.ledger, [report.batch], complete)
     return summary
 
 
@@ -63,7 +68,19 @@ async def report_settle(ledger: Ledger, work: Settled, export_problem: str | Non
         await acreate_markdown_artifact(settle_page(report), key=artifact_key("settled", batch))
         if report.failed:
             await _failed_rows(artifact_key("failed-videos", batch), report.failed, report.failed_rows)
+        if report.stats.complete:
+            await _videos(ledger, report.batches, report.stats.complete)
     return report
+
+
+async def _videos(ledger: Ledger, names: Sequence[Batch], count: int) -> None:
+    """The newest finished videos, each with its image. `count`: of which they are the newest."""
+    with suppress(LedgerError):
+        most = min(count, FAILED_ROWS_SHOWN)
+        rows = await asyncio.to_thread(ledger.read, partial(queries.finished, names=names, limit=most))
+        shown = f"Finished videos, the newest first: {len(rows):,} of {count:,} shown"
+        key = artifact_key("videos", names[0] if len(names) == 1 else None)
+        await acreate_table_artifact(videos_table(rows), key=key, description=shown)
 
 
 async def _failed_rows(key: str, rows: Sequence[Mapping[str, Any]], count: int) -> None:
@@ -112,6 +129,7 @@ async def progress_artifact(context: RunContext) -> AsyncIterator[None]:
     finally:
         updater.cancel()
         await asyncio.gather(updater, return_exceptions=True)
+        await _tell_limits(context)
         await bar.show(context)
 
 
@@ -120,9 +138,16 @@ async def _update(context: RunContext, bar: _ProgressBar) -> None:
     while True:
         await asyncio.sleep(_UPDATE_S)
         count += 1
+        await _tell_limits(context)
         await bar.show(context)
         if count % _LOG_EVERY == 0:
             logger.info("%s, %.1f rows/s", _sent(context), context.progress().rows_per_second)
+
+
+async def _tell_limits(context: RunContext) -> None:
+    """A cap or budget that is near or reached is told at once, since videos may be waited for after it."""
+    with suppress(LedgerError):  # the run learns of it by itself
+        emit(await asyncio.to_thread(events_under_way, context), context.batch, context.scope.run_id)
 
 
 def _percent(context: RunContext) -> float:

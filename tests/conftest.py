@@ -74,6 +74,8 @@ class _Server:
         home.mkdir()
         quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "false"}
         quiet |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED}
+        # Spelt so that Prefect makes the database, and not we: a test compares what it makes with our statements.
+        quiet["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{home}/./prefect.db"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with (self.folder / "said").open("wb") as said:
             self.process = subprocess.Popen(

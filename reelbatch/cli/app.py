@@ -32,6 +32,7 @@ from reelbatch.cli.commands_group import Commands, leave_closed_pipe
 from reelbatch.cli.log_lines import log_on_stderr
 from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.errors import ReelbatchError
+from reelbatch.pipeline.asking_once import asking_once
 from reelbatch.printable import replace_unprintable
 
 app = typer.Typer(
@@ -94,7 +95,7 @@ def main() -> None:
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:
         try:
-            with log_on_stderr():
+            with log_on_stderr(), asking_once():
                 app(prog_name="reelbatch")
         finally:
             sys.stdout.flush()

@@ -13,6 +13,7 @@ from rich.text import Text
 from reelbatch.cli.confirm import Question, says_the_same
 from reelbatch.cli.plan_text import print_findings, print_whole_plan
 from reelbatch.cli.render import err, print_rerun_plan
+from reelbatch.errors import ReelbatchError
 from reelbatch.ledger.failures import Failure
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.plan import Plan
@@ -24,9 +25,14 @@ from reelbatch.pipeline.run_summary import RunSummary
 from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.pipeline.status import batch_failures
 from reelbatch.settle import Settler
+from reelbatch.submit import ExitReason
 
 _REFRESH_S = 0.2
 _PLAIN_EVERY_S = 10.0
+
+
+class RowsToSend(ReelbatchError):  # noqa: N818 - a signal within a run
+    """A run that was to find nothing to do has rows to send. Nothing was changed and nothing was sent."""
 
 
 class ProgressLine(RunListener):
@@ -44,6 +50,7 @@ class ProgressLine(RunListener):
         self.done = asyncio.Event()
         self.server_lost = False
         self.waits_for = "starting"
+        self.expects_nothing = False
         self._question = question
         self._show_plan = show_plan
         self._shown = None if question is None else question.shown
@@ -78,7 +85,11 @@ class ProgressLine(RunListener):
         self.context = context
 
     def asked(self, plan: Plan | RerunPlan) -> Agreement | None:
-        """What was said yes to before the run binds it."""
+        """What was said yes to before the run binds it. A run that is to find nothing to do ends where it does."""
+        if self.expects_nothing and plan.send:
+            if self.context is not None:
+                self.context.submitter.stop(ExitReason.NOT_AGREED, "rows are to be sent: a run of its own does that")
+            raise RowsToSend("there are rows to send")
         if self._question is None:
             return None
         with self._apart():

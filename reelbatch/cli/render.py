@@ -113,6 +113,8 @@ def print_plan(plan: Plan) -> None:
         out.print(f"Cap: {plan.max_credits:,} credits")
         if plan.cap is not None and plan.send:
             out.print(f"  what is left of it {plan.cap}")
+    if plan.funds is None and plan.budget is not None and plan.budget_reach is not None:
+        out.print(f"Budget of {cell(plan.budget.words)}: {plan.budget_reach}")
     print_funds(plan.funds, window=plan.duration is None, cap=plan.cap is None)
     if plan.joined:
         out.print("Another worker has read this manifest and is at work on it: the rows are shared.")

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,11 +19,13 @@ from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
 from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
-from reelbatch.cli.progress import ProgressLine
+from reelbatch.cli.progress import ProgressLine, RowsToSend
 from reelbatch.cli.render_settled import print_settle_report
 from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
+from reelbatch.orchestration.naming import may_name_a_server
+from reelbatch.orchestration.prefect_server import TemporaryServer, temporary_server
 from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
@@ -47,6 +50,7 @@ class Work:
         parameters: of the flow.
         steps: the same work of the core, on the table and with the settings that it is given.
         must_exist: whether the results table has to be there already.
+        idle: whether nothing seems to be there to do: then Prefect, which takes seconds, has no part in it.
         rest: the command that sends what a pilot leaves.
     """
 
@@ -56,6 +60,7 @@ class Work:
     settings: Settings
     sandbox: bool
     must_exist: bool = False
+    idle: bool = False
     rest: str | None = None
 
 
@@ -87,7 +92,7 @@ def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
     root = clone_root()
     if root is None:
         _by_the_core(work, line)
-    else:
+    elif not _found_nothing(work, line):
         line.waits_for = "starting Prefect"
         _as_a_flow(root, work, line, verbose=verbose)
 
@@ -96,6 +101,19 @@ def clone_root() -> Path | None:
     """The clone that this program runs from, which has flows; None: it was installed from a wheel, which has none."""
     root = Path(reelbatch.__file__).absolute().parents[1]
     return root if (root / "prefect.yaml").is_file() and (root / "flows").is_dir() else None
+
+
+def _found_nothing(work: Work, line: ProgressLine) -> bool:
+    """Whether there was nothing to do, and it is done. A server that is named is told of every run."""
+    if not work.idle or may_name_a_server():
+        return False
+    line.expects_nothing = True
+    try:
+        _by_the_core(work, line)
+    except RowsToSend:
+        line.expects_nothing = False
+        return False
+    return True
 
 
 def _by_the_core(work: Work, line: ProgressLine) -> None:
@@ -118,18 +136,24 @@ async def _followed(steps: Coroutine[Any, Any, None], line: ProgressLine) -> Non
 
 def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> None:
     quiet_prefect(verbose=verbose)
-    from reelbatch.orchestration.prefect_server import prefect_api
+    with _server_ahead() as server:
+        flow = _flow(root, work.flow)  # imports Prefect, while its server does the same
+        from reelbatch.orchestration.prefect_server import prefect_api
 
-    flow = _flow(root, work.flow)
-    with unwinding(), prefect_api():
-        runner = asyncio.Runner()
-        try:
-            runner.run(_watched(flow, work.parameters, line))
-        except BaseException:
-            runner.close()
-            raise
-        if not line.server_lost:  # else it would wait for what Prefect still tries; `_leave` ends all of it
-            runner.close()
+        with unwinding(), prefect_api(server):
+            runner = asyncio.Runner()
+            try:
+                runner.run(_watched(flow, work.parameters, line))
+            except BaseException:
+                runner.close()
+                raise
+            if not line.server_lost:  # else it would wait for what Prefect still tries; `_leave` ends all of it
+                runner.close()
+
+
+def _server_ahead() -> AbstractContextManager[TemporaryServer | None]:
+    """The temporary server, on its way; None where the settings may name another, which Prefect will know."""
+    return nullcontext() if may_name_a_server() else temporary_server()
 
 
 def _flow(root: Path, name: str) -> Any:

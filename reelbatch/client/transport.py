@@ -11,6 +11,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, cast
 from urllib.request import getproxies
 
@@ -186,11 +187,17 @@ def ssl_context() -> ssl.SSLContext:
     Raises:
         SettingsError: SSL_CERT_FILE can't be read, or holds no certificate.
     """
+    return _ssl_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=1)  # a tenth of a second of processor time, and a command has two clients or three
+def _ssl_context(file: str | None, folder: str | None) -> ssl.SSLContext:
+    del folder  # httpx reads the environment itself
     try:
         context = httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
         why = error.strerror if error.errno and error.strerror else "it holds no certificates in PEM form"
-        raise SettingsError(f"SSL_CERT_FILE: {os.environ.get('SSL_CERT_FILE')}: {why}") from error
+        raise SettingsError(f"SSL_CERT_FILE: {file}: {why}") from error
     context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -76,6 +76,21 @@ def accounts_of(connection: Connection, names: Iterable[Batch]) -> list[tuple[st
     return [(api, account) for api, account in connection.execute(query.order_by(b.api, b.account))]
 
 
+def account_of(connection: Connection, api: str, batch: Batch) -> str | None:
+    """The account that would pay for a batch, as far as the table alone says; None where it knows of several.
+
+    The batch's own, else the only one of the API; empty where nothing was paid for yet.
+    """
+    b = batches.c
+    own: str | None = connection.scalar(select(b.account).where(b.batch == batch, b.api == api))
+    if own is not None:
+        return own
+    known = list(
+        connection.scalars(select(b.account).where(b.api == api, b.account.is_not(None)).distinct().limit(2))
+    )
+    return None if len(known) > 1 else known[0] if known else ""
+
+
 def _standing(connection: Connection, api: str, account: str, period: Period) -> Counted:
     """What a period has cost; no one else adds to it until the commit."""
     if (counted := counters.lock(connection, api, account, period)) is not None:

@@ -34,16 +34,36 @@ class Lines(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which rows: of one batch or of all, in one of `states` (none: in any); with `all_videos` each generation."""
+    """Which rows: of one batch or of all, in one of `states` (none: in any); with `all_videos` each generation.
+
+    With `winners`, of the variants of a product of which one is approved that one alone, which was approved last.
+    """
 
     batch: Batch | None = None
     all_videos: bool = False
     states: frozenset[RowState] = frozenset()
+    winners: bool = False
 
     def where(self, table: str = "") -> str:
-        """The states as SQL."""
+        """States and winners as SQL; `table`: whose columns are meant."""
         names = ", ".join(f"'{state}'" for state in sorted(self.states))
-        return f"{table}state IN ({names})" if names else "true"
+        conditions = [f"{table}state IN ({names})"] if names else []
+        if self.winners:
+            product = _PRODUCT.format(key=f"{table}row_key")
+            row = f"{table}batch, {table}row_key"
+            conditions.append(f"(({table}batch, {product}) NOT IN ({_DECIDED}) OR ({row}) IN ({_WINNERS}))")
+        return " AND ".join(conditions) or "true"
+
+
+_PRODUCT = "rtrim({key}, replace({key}, '#', ''))"
+"""A variant's key without the variant's name: `TEA#` of `TEA#a`, nothing of a key without one. In both databases."""
+_APPROVED = "FROM generations WHERE verdict = 'approved' AND row_key <> replace(row_key, '#', '')"
+_DECIDED = f"SELECT batch, {_PRODUCT.format(key='row_key')} {_APPROVED}"
+_LATEST_FIRST = f"PARTITION BY batch, {_PRODUCT.format(key='row_key')} ORDER BY reviewed_at DESC, row_key"
+_WINNERS = (
+    f"SELECT batch, row_key FROM (SELECT batch, row_key, row_number() OVER ({_LATEST_FIRST}) AS place {_APPROVED}) "  # noqa: S608
+    "AS in_order WHERE place = 1"
+)
 
 
 ALL = Wanted()

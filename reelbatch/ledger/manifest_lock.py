@@ -96,6 +96,12 @@ def end(connection: Connection, items: Sequence[Loaded]) -> list[None]:
     return [None] * len(items)
 
 
+def last_read(connection: Connection, batch: Batch) -> str | None:
+    """The digest of the manifest that was read last, to its end."""
+    query = select(loads.c.digest).where(loads.c.batch == batch, loads.c.ended_at.is_not(None))
+    return connection.scalar(query)
+
+
 def give_up(connection: Connection, items: Sequence[Load]) -> list[None]:
     """It could not be read; the next who wants it need not wait."""
     for item in items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -243,7 +244,7 @@ _FAILED_COLUMNS = ("row_number", "row_key", "image_path", "state", "error_code",
 def _failed(*states: RowState) -> Select[Any]:
     """Rows of manifests in these states that were not dismissed, in their order."""
     g = generations.c
-    columns = (*_FAILED_COLUMNS, "video_id")
+    columns = (*_FAILED_COLUMNS, "video_id", "video_path")
     query = select(*(g[name] for name in columns)).where(in_states(states), g.in_manifest, not_(is_dismissed()))
     return query.order_by(g.batch, g.row_number)
 
@@ -251,6 +252,15 @@ def _failed(*states: RowState) -> Select[Any]:
 def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
     """The first rows that need someone's attention."""
     query = _failed(*NEEDS_ATTENTION).where(generations.c.batch == batch).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def finished(connection: Connection, names: Sequence[Batch], limit: int) -> list[dict[str, Any]]:
+    """The rows of these batches whose videos were finished last, the newest first."""
+    g = generations.c
+    columns = (g.row_key, g.image_path, g.prompt, g.video_id, g.video_path, g.credits_final, g.row_number)
+    own = (g.batch.in_(names), in_states({RowState.COMPLETE}), last())
+    query = select(*columns).where(*own).order_by(g.settled_at.desc(), g.row_number).limit(limit)
     return [dict(row) for row in connection.execute(query).mappings()]
 
 

@@ -20,6 +20,7 @@ from reelbatch.ledger.transitions import in_states
 _g, _a = generations.c, attempts.c
 DEFAULT_MODEL = "default"
 """Stands for the model of a row that states none."""
+_MOST_VARIANTS = 200
 _SILENT = timedelta(minutes=2)
 """After so long without a sign of life a run is not shown as one that goes on."""
 _COLUMNS = (*RESULT_COLUMNS, "in_manifest", "image_base", "paid_as")
@@ -135,6 +136,18 @@ def videos(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[s
     query = select(*(_g[name] for name in _COLUMNS)).where(_g.batch == batch, _g.row_key == row_key)
     found = connection.execute(query.order_by(_g.generation)).mappings().all()
     return [{**line, "videos": len(found)} for line in found]
+
+
+def variants(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
+    """The other variants of a row's product, each with the video that is shown of it; `TEA#b` beside `TEA#a`."""
+    product, _, _ = row_key.rpartition("#")
+    if not product:
+        return []
+    columns = [_g[name] for name in _COLUMNS]
+    query = CardFilter(batch=batch).select(connection, *columns).order_by(_g.row_number, _g.row_key)
+    alike = query.where(_g.row_key.startswith(f"{product}#", autoescape=True), _g.row_key != row_key)
+    found = connection.execute(alike.limit(_MOST_VARIANTS)).mappings()
+    return [{**row, "videos": 1} for row in found if row["row_key"].rpartition("#")[0] == product]
 
 
 def row_attempts(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:

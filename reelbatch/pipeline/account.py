@@ -13,6 +13,7 @@ from reelbatch.domain import Batch, Tier
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, accounts, utc_now
 from reelbatch.ledger.accounts import Payer, SeenAccount
+from reelbatch.pipeline.asking_once import Said, keep, kept
 from reelbatch.pipeline.resources import open_client
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, api_of
@@ -60,7 +61,7 @@ def ask(ledger: Ledger, settings: Settings) -> Identified:
         SettingsError: there is no key.
     """
 
-    async def asked() -> Account | KeyRefused | None:
+    async def asked() -> Said | KeyRefused | None:
         async with open_client(settings) as client:
             return await _said(client, settings)
 
@@ -70,13 +71,14 @@ def ask(ledger: Ledger, settings: Settings) -> Identified:
     return _identified(ledger, settings, said)
 
 
-def _identified(ledger: Ledger, settings: Settings, said: Account | KeyRefused | None) -> Identified:
+def _identified(ledger: Ledger, settings: Settings, heard: Said | KeyRefused | None) -> Identified:
     """What the API said beside what the table knows, which keeps it. None: it said nothing."""
     seen, known = _last_seen(ledger, settings), payer(ledger, settings)
-    if isinstance(said, KeyRefused):
-        return Identified(payer=known, refusal=str(said))
-    if said is None:
+    if isinstance(heard, KeyRefused):
+        return Identified(payer=known, refusal=str(heard))
+    if heard is None:
         return Identified(payer=known, tier=_tier(None if seen is None else seen.tier))
+    said = heard.account
     if known.key_hash is not None:
         told = SeenAccount(
             api=known.api,
@@ -84,11 +86,16 @@ def _identified(ledger: Ledger, settings: Settings, said: Account | KeyRefused |
             account=said.id,
             tier=said.tier,
             credits_=said.credits,
-            seen_at=utc_now(),
+            seen_at=heard.at,
             period_end=None if said.subscription is None else said.subscription.current_period_end,
         )
         ledger.change(partial(accounts.see, seen=told))
     return Identified(payer=known._replace(account=said.id), tier=_tier(said.tier), said=said)
+
+
+def as_last_seen(ledger: Ledger, settings: Settings) -> Settings:
+    """The settings with the account's tier, where they state none, by the table alone."""
+    return _identified(ledger, settings, None).applied_to(settings)
 
 
 def needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str | None:
@@ -98,10 +105,12 @@ def needs_account(settings: Settings, bound: Payer | None, batch: Batch) -> str 
     return None if settings.budget is None else "a budget is set, which is counted by account"
 
 
-async def _said(client: Client, settings: Settings) -> Account | KeyRefused | None:
+async def _said(client: Client, settings: Settings) -> Said | KeyRefused | None:
     """The account; None where the API did not name it in time."""
+    if (known := kept(settings)) is not None:
+        return known
     try:
-        return await _asked(client, settings)
+        return keep(settings, Said(await _asked(client, settings), utc_now()))
     except ApiError as error:
         return KeyRefused(str(error), status=error.status) if error.status == _UNAUTHORIZED else None
     except TimeoutError:

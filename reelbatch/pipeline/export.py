@@ -7,13 +7,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -229,12 +230,17 @@ def _record_batch(lines: Lines) -> pa.RecordBatch:
         pa_csv.ConvertOptions(column_types=types, **_CONVERTING),
     ).combine_chunks()
     arrays = [
-        pa.array(lines.apart[field.name], field.type)
-        if field.name in lines.apart
-        else table[field.name].chunk(0).view(field.type)
+        _floats(lines.apart[field.name]) if field.name in lines.apart else table[field.name].chunk(0).view(field.type)
         for field in SCHEMA
     ]
     return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _floats(values: Sequence[float | None]) -> pa.Array:
+    """A column for Arrow; `pa.array` would import pandas, which takes half as long as all else of a short run."""
+    numbers = np.array(values, dtype="float64")  # None becomes NaN, which no database here holds
+    known = np.packbits(~np.isnan(numbers), bitorder="little")
+    return pa.Array.from_buffers(pa.float64(), len(numbers), [pa.py_buffer(known), pa.py_buffer(numbers)])
 
 
 def _zoneless(kind: pa.DataType) -> pa.DataType:

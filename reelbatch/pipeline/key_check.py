@@ -7,14 +7,15 @@ import asyncio
 from reelbatch.client import Account
 from reelbatch.domain import Batch
 from reelbatch.errors import ApiError
-from reelbatch.ledger import Ledger, runs
+from reelbatch.ledger import Ledger, runs, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.account import KeyRefused
+from reelbatch.pipeline.asking_once import Said, keep
 from reelbatch.pipeline.resources import open_client, table_is_new
 from reelbatch.settings import Settings, api_of
 
 PATIENCE_S = 5.0
-"""A run asks again, with more patience, and decides what silence means."""
+"""After silence a run asks again, with more patience, and decides what it means."""
 _UNAUTHORIZED = 401
 
 
@@ -38,7 +39,7 @@ async def _account(settings: Settings) -> Account | None:
     async with open_client(settings) as client:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await client.get_account()
+                return keep(settings, Said(await client.get_account(), utc_now())).account
         except ApiError as error:
             if error.status == _UNAUTHORIZED:
                 raise KeyRefused(str(error), status=error.status) from error

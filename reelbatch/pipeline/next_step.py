@@ -19,13 +19,8 @@ def next_step(status: BatchStatus, options: str = "") -> str | None:
     steps = (
         (status.to_send, f"{again}: ", "to send"),
         (status.count(*UNSETTLED), f"reelbatch settle{options}   # ", "not finished"),
-        (_left(status, RowState.IN_DOUBT), f"reelbatch reconcile{options}   # ", "in doubt"),
-        (_left(status, *_FAILED), f"reelbatch rerun{options}   # ", "failed"),
-        (_left(status, RowState.INVALID), "correct the manifest, then " + again + ": ", "invalid"),
+        (status.failures(RowState.IN_DOUBT), f"reelbatch reconcile{options}   # ", "in doubt"),
+        (status.failures(*_FAILED), f"reelbatch rerun{options}   # ", "failed"),
+        (status.failures(RowState.INVALID), "correct the manifest, then " + again + ": ", "invalid"),
     )
     return next((f"{deed}{rows:,} {what}" for rows, deed, what in steps if rows > 0), None)
-
-
-def _left(status: BatchStatus, *states: RowState) -> int:
-    """Rows in these states that the manifest still has."""
-    return status.count(*states) - sum(status.gone.get(state, 0) for state in states)

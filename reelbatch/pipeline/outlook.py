@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reelbatch.domain import Batch, ClaimedRow, Request, RowKey
-from reelbatch.ledger import Comparison, StagedManifest, queries
+from reelbatch.ledger import Comparison, StagedManifest, budgets, queries
+from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.render_times import render_times
 from reelbatch.pipeline.duration import Duration, duration, render_window
 from reelbatch.pipeline.first_requests import SHOWN, shown_body
 from reelbatch.pipeline.reach import Reach, reach
-from reelbatch.settings import Settings
+from reelbatch.settings import Settings, api_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +29,16 @@ class Outlook:
         duration: None where any number of videos may render at once, or nothing is sent.
         cap: how far what is left of `max_credits` reaches; None where there is no cap.
         cap_left: credits of it that are left.
+        budget: how it stands by the table alone; None where there is none, or its account is not known.
+        budget_reach: how far what is left of it reaches.
     """
 
     requests: list[dict[str, Any]]
     duration: Duration | None
     cap: Reach | None
     cap_left: int | None
+    budget: BudgetLeft | None = None
+    budget_reach: Reach | None = None
 
 
 def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settings: Settings) -> Outlook:
@@ -39,12 +47,23 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
     window = render_window(settings)
     tier = settings.tier if settings.render_window is None else None
     left = None if settings.max_credits is None else _left(staged, batch, settings.max_credits)
+    budget = staged.ask(partial(_budget, batch=batch, settings=settings))
     return Outlook(
         requests=[_body(batch, key, request) for key, request in first],
         duration=None if window is None else duration(comparison.sends, staged.ask(render_times), window, tier),
         cap=None if left is None else _reach(staged, comparison, batch, left),
         cap_left=left,
+        budget=budget,
+        budget_reach=None if budget is None else _reach(staged, comparison, batch, budget.left),
     )
+
+
+def _budget(connection: Connection, batch: Batch, settings: Settings) -> BudgetLeft | None:
+    if settings.budget is None:
+        return None
+    api = api_of(settings.base_url)
+    account = budgets.account_of(connection, api, batch)
+    return None if account is None else budgets.left(connection, api, account, settings.budget)
 
 
 def _left(staged: StagedManifest, batch: Batch, cap: int) -> int:

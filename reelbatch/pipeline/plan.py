@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +32,7 @@ from reelbatch.settings import Settings
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
 
+    from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.pipeline.funds import Funds
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
@@ -137,6 +138,8 @@ class Plan(ReportView):
     duration: Duration | None = None
     cap: Reach | None = None  # how far what is left of max_credits reaches
     cap_left: int | None = None  # what is left of max_credits
+    budget: BudgetLeft | None = None  # how it stands by the table alone
+    budget_reach: Reach | None = None
 
     @property
     def observed(self) -> str:
@@ -149,10 +152,12 @@ class Plan(ReportView):
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        known = asdict(replace(self, funds=None))
-        del known["funds"], known["cap_left"]
+        known = asdict(replace(self, funds=None, budget=None))
+        del known["funds"], known["cap_left"], known["budget_reach"]
         if self.cap is not None:
             known["cap"] = {"left": self.cap_left, "covers": asdict(self.cap)}
+        if self.budget is not None and self.budget_reach is not None:
+            known["budget"] = {**self.budget.as_json(), "covers": asdict(self.budget_reach)}
         return known if self.funds is None else {**known, **self.funds.as_json()}
 
     def facts(self) -> Facts:
@@ -164,7 +169,7 @@ class Plan(ReportView):
 
 def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
-    known = json.loads(text)
+    known = {**json.loads(text), "budget": None}  # which has moved on since
     known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
     if known.get("duration"):
         known["duration"] = Duration(**known["duration"])
@@ -322,7 +327,7 @@ def make_plan(
 def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings: Settings) -> Plan:
     """The plan with what is to be expected of the run; asked for while the manifest is staged."""
     ahead = outlook(staged, comparison, made.batch, settings)
-    return replace(made, requests=ahead.requests, duration=ahead.duration, cap=ahead.cap, cap_left=ahead.cap_left)
+    return replace(made, **{each.name: getattr(ahead, each.name) for each in fields(ahead)})
 
 
 def _same_request(first: int, last: int) -> str:

@@ -104,8 +104,8 @@ def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
     return [Batch(stated)]
 
 
-def states_named(stated: Sequence[str] | None) -> frozenset[RowState]:
-    """The states that are named.
+def states_named(stated: Sequence[str] | None, option: str = "--state") -> frozenset[RowState]:
+    """The states that are named with `option`.
 
     Raises:
         SettingsError: there is no such state, or none is named.
@@ -114,9 +114,9 @@ def states_named(stated: Sequence[str] | None) -> frozenset[RowState]:
 
     known = {state.value for state in RowState}
     if unknown := [name for name in stated or () if name not in known]:
-        raise SettingsError(f'--state "{unknown[0]}": rows are in one of the states {", ".join(RowState)}')
+        raise SettingsError(f'{option} "{unknown[0]}": rows are in one of the states {", ".join(RowState)}')
     if stated is not None and not stated:
-        raise SettingsError("--state names no state; for example: --state complete,error")
+        raise SettingsError(f"{option} names no state; for example: complete,error")
     return frozenset(map(RowState, stated or ()))
 
 
@@ -198,6 +198,16 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
         stated["data"] = str(sandbox_data(path))
     with unwinding(), start(SandboxConfig(**{**stated, "port": stated.get("port", 0)})) as sandbox:
         yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
+
+
+def as_sandboxed(settings: Settings) -> Settings:
+    """What such settings say of who pays, without a sandbox."""
+    from pydantic import SecretStr
+
+    from reelbatch.sandbox.config import SandboxConfig
+
+    key = SandboxConfig(**settings.sandbox).key
+    return settings.model_copy(update={"base_url": "http://127.0.0.1", "api_key": SecretStr(key)})
 
 
 def open_client(settings: Settings) -> Client:

@@ -72,6 +72,7 @@ class RunState:
     settler: Settler | None = None
     counting: asyncio.Task[None] | None = None  # of the videos that are unfinished, for the render window
     started: float = field(default_factory=monotonic_s)
+    told: set[str] = field(default_factory=set)  # events that Prefect was told before the run's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

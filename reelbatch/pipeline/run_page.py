@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,12 +22,13 @@ from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.printable import markdown
-from reelbatch.storage.files import redact_url
+from reelbatch.storage.files import redact_url, scheme_of
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunContext
 
 _WEB = ("http://", "https://")
+_CELL = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class Surroundings:
     changes: Changes = field(default_factory=Changes)
     export: str | None = None
     downloads: str | None = None
+    report: str | None = None
 
 
 def surroundings(context: RunContext) -> Surroundings:
@@ -48,8 +53,23 @@ def surroundings(context: RunContext) -> Surroundings:
     except ReelbatchError:
         return Surroundings(dollars=settings.dollars_per_credit)
     return Surroundings(
-        dollars=settings.dollars_per_credit, changes=changes, export=export, downloads=settings.downloads
+        dollars=settings.dollars_per_credit,
+        changes=changes,
+        export=export,
+        downloads=settings.downloads,
+        report=_report_beside(export, context.batch),
     )
+
+
+def _report_beside(export: str, batch: Batch) -> str:
+    """The review page as a file, where one lies beside the export; else the command that writes it there."""
+    path = Path(f"{batch}.html" if scheme_of(export) is not None else export).with_suffix(".html")
+    command = f"reelbatch report {shlex.quote(str(path))} --batch {shlex.quote(batch)}"
+    try:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return f"none is beside the table yet; on the worker's machine: {command}"
+    return f"{path} of {written:%Y-%m-%d %H:%M} UTC; anew, on the worker's machine: {command}"
 
 
 def artifact_key(kind: str, batch: Batch | None) -> str:
@@ -100,20 +120,45 @@ def settle_page(report: SettleReport) -> str:
 
 
 def failed_table(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Failed rows as the UI shows them, which takes each cell for Markdown."""
+    """Failed rows as the UI shows them, which takes each cell for Markdown and never breaks a line."""
     return [
         {
             "key": _cell(row["row_key"]),
             "state": row["state"],
-            "reason": _cell(row["error_message"] or row["error_code"]),
-            "prompt": _cell(row["prompt"]),
+            "reason": _cell(_short(row["error_message"] or row["error_code"])),
             "image": _link(row["image_path"]),
-            "video": _cell(row["video_id"]),
+            "video": _video(row),
+            "prompt": _cell(_short(row["prompt"])),
             "row": str(row["row_number"]),
             "token": _cell(row["token"]),
         }
         for row in rows
     ]
+
+
+def videos_table(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Rows whose videos are finished, likewise."""
+    return [
+        {
+            "key": _cell(row["row_key"]),
+            "video": _video(row),
+            "image": _link(redact_url(row["image_path"])),
+            "credits": "" if row["credits_final"] is None else f"{row['credits_final']:,}",
+            "prompt": _cell(_short(row["prompt"])),
+            "row": str(row["row_number"]),
+        }
+        for row in rows
+    ]
+
+
+def _video(row: Mapping[str, Any]) -> str:
+    """Where the video is; its id as long as it was not downloaded."""
+    return _link(redact_url(row["video_path"])) if row["video_path"] else _cell(row["video_id"])
+
+
+def _short(text: str | None) -> str | None:
+    """What fits beside the other columns; the whole is in the export."""
+    return text if text is None or len(text) <= _CELL else f"{text[: _CELL - 1]}…"
 
 
 def _since_last_run(changes: Changes) -> list[str]:
@@ -131,6 +176,8 @@ def _places(around: Surroundings) -> list[str]:
         lines.append(f"- Table: {_link(redact_url(around.export))}")
     if around.downloads:
         lines.append(f"- Videos: {_link(redact_url(around.downloads))}")
+    if around.report:
+        lines.append(f"- Report: {_cell(around.report)}")
     return lines
 
 

@@ -152,14 +152,19 @@ class _Page:
         return JSONResponse({"rows": whole, "shown": min(whole, MOST_CARDS), "first": first, "cards": found})
 
     async def row(self, request: Request) -> Response:
-        """All of one row: its videos side by side, every request, everything that was said."""
+        """All of one row: its videos and its variants' side by side, every request, everything that was said."""
         return JSONResponse(await self._row(RowKey(request.query_params.get("key", ""))))
 
     async def _row(self, key: RowKey) -> dict[str, Any]:
         lines = await self._read(partial(row_lines, batch=self._of.batch, key=key))
         if not lines.videos:
             raise HTTPException(404, "The batch has no such row.")
-        return await asyncio.to_thread(row_of, lines, self._addresses)
+        others = await self._read(partial(review.variants, batch=self._of.batch, row_key=key))
+
+        def shown() -> dict[str, Any]:
+            return {**row_of(lines, self._addresses), "variants": [card_of(row, self._addresses) for row in others]}
+
+        return await asyncio.to_thread(shown)
 
     async def picture(self, request: Request) -> Response:
         """A thumbnail, made at the first time."""

@@ -134,6 +134,23 @@ def test_the_keyboard_alone_will_do(review: OpenReview, spring: Shown) -> None:
     settled(page)
 
 
+def test_variants_of_a_product_are_compared_side_by_side(review: OpenReview, spring: Shown) -> None:
+    """Each has a verdict of its own, and the window stays at the row that was opened."""
+    spring.add_all([{"row_key": key, "prompt": f"{key} pan"} for key in ("CUP#a", "CUP#b", "CUP#1#a", "CUP")])
+    page = review(spring)
+    card(page, "CUP#a").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".version h3")).to_have_text(["CUP#a", "CUP#b"])
+    other = page.locator(".version").last
+    other.get_by_role("button", name="Approve").click()
+    expect(other.get_by_role("button", name="Approve")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#detail-title")).to_have_text("CUP#a")
+    assert [spring.verdict(key)[0] for key in ("CUP#a", "CUP#b")] == [None, "approved"]
+    page.keyboard.press("Escape")
+    expect(card(page, "CUP#b")).to_have_attribute("data-verdict", "approved")
+    settled(page)
+
+
 def test_all_of_a_row_is_seen_side_by_side(review: OpenReview, spring: Shown) -> None:
     """Earlier videos, requests and verdicts; each video has a verdict of its own."""
     page = review(spring)

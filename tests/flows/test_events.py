@@ -69,9 +69,31 @@ async def test_a_cap_that_was_reached_halts_the_run_and_is_told(prefect_server: 
     from flows.generate import generate
 
     await generate(**stated, max_credits=100, return_state=True)
-    found = await events_about(stated["batch"], "reelbatch.cap.reached")
+    found = await events_about(stated["batch"], "reelbatch.batch.halted")  # which is the last
     assert {event["event"] for event in found} == {"reelbatch.batch.halted", "reelbatch.cap.reached"}
     assert {event["payload"]["exit_reason"] for event in found} == {"cap"}
+
+
+async def test_a_cap_is_told_while_the_run_goes_on(
+    prefect_server: str, stated: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once rows are sent, and not only after hours of waiting for videos; at the end it is not told again."""
+    del prefect_server
+    from flows import generate as flow
+
+    before_the_end: list[set[str]] = []
+
+    async def looks() -> None:
+        found = await events_about(stated["batch"], "reelbatch.cap.near")
+        before_the_end.append({event["event"] for event in found})
+
+    monkeypatch.setattr(flow, "settle_videos", looks)
+    await flow.generate(**stated, max_credits=240, settle=True)  # 192 of 240 are four fifths
+    assert before_the_end == [{"reelbatch.cap.near"}]
+    found = await events_about(stated["batch"], "reelbatch.batch.finished")
+    assert sorted(event["event"] for event in found) == ["reelbatch.batch.finished", "reelbatch.cap.near"]
+    (near,) = (event["payload"] for event in found if event["event"] == "reelbatch.cap.near")
+    assert (near["credits_worst_case"], near["exit_reason"], near["submitted"]) == (192, None, 4)
 
 
 async def test_nothing_is_told_to_a_server_that_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ async def test_generate_runs_as_a_flow(
         assert "catalogue row 1: TEA-001" in {run.name for run in tasks}
         artifacts = await client.read_artifacts(flow_run_filter=chosen)
         kinds = {artifact.key: artifact.data for artifact in artifacts}
-        assert set(kinds) == {"reelbatch-summary-catalogue", "reelbatch-progress-catalogue"}
+        assert set(kinds) == {f"reelbatch-{kind}-catalogue" for kind in ("summary", "progress", "videos")}
         assert "12 of 12 rows sent got their id" in str(kinds["reelbatch-summary-catalogue"])
         assert kinds["reelbatch-progress-catalogue"] == 100.0
         runs = await client.read_flow_runs(flow_run_filter=chosen)
@@ -110,6 +110,36 @@ async def test_failed_rows_are_an_artifact(
     assert state.is_completed()
     table = json.loads(str((await artifacts_of(state))["reelbatch-failed-rows-bad"].data))
     assert [(row["key"], row["state"]) for row in table] == [("B", "invalid")]
+
+
+async def test_finished_videos_are_an_artifact_and_the_page_leads_to_the_report(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its image and its file; a report that lies beside the table is named, else how to write it."""
+    from flows.generate import generate
+
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    (tmp_path / "catalogue.html").write_text("<html>", encoding="utf-8")
+    stated = _parameters(api, tmp_path, limit=1, settle=True, downloads=str(tmp_path / "videos"))
+    state = await generate(**stated, return_state=True)
+    left = await artifacts_of(state)
+    (video,) = json.loads(str(left["reelbatch-videos-catalogue"].data))
+    assert video["key"] == "TEA-001"
+    assert video["video"].replace("\\", "").endswith("videos/TEA-001.mp4")
+    assert "catalogue.html" in str(left["reelbatch-summary-catalogue"].data)
+
+
+def test_no_description_of_a_parameter_is_taken_for_html() -> None:
+    """Prefect's form shows them as Markdown: of `results/<batch>.parquet` it left `results/.parquet`."""
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.generate import generate
+    from flows.rerun import rerun
+    from flows.settle import settle
+
+    for flow in (generate, rerun, settle):
+        described = parameter_schema(flow.fn).properties.values()
+        assert [each["title"] for each in described if "<" in each.get("description", "")] == []
 
 
 async def test_a_halted_run_is_a_failed_flow_run(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Gate, postgres_url
 from deployments import a_run
 
+from reelbatch.domain import Batch, RowState
+from reelbatch.ledger import Ledger, queries
 from reelbatch.sandbox import RunningSandbox
 
 MANIFEST = str(Path(__file__).parents[2] / "data" / "catalogue.csv")
@@ -92,6 +96,39 @@ async def test_the_environment_may_state_the_table(
     """As on the machines of a work pool."""
     monkeypatch.setenv("REELBATCH_RESULTS", DEFAULT)
     assert await _warnings(deployed=True, base_url=api.url) == []
+
+
+AWAY = "The results table is away, and is waited for."
+
+
+class _Opens(logging.Handler):
+    """The database comes back once a run's log says that it is away."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._gate.open |= record.getMessage().startswith(AWAY)
+
+
+async def test_a_database_that_is_away_at_the_start_is_waited_for(
+    api: RunningSandbox, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a deployment's run, at which no person sits: the log says so, once for each try, and the row is sent."""
+    url = postgres_url()
+    with Gate(url) as gate:
+        gate.open = False
+        monkeypatch.setenv("REELBATCH_RESULTS", gate.url)
+        opens, runs = _Opens(gate), logging.getLogger("prefect.flow_runs")
+        runs.addHandler(opens)
+        try:
+            (away,) = await _warnings(deployed=True, base_url=api.url)
+        finally:
+            runs.removeHandler(opens)
+    assert away.startswith(AWAY)
+    with Ledger.to_read(url) as ledger:
+        assert ledger.read(lambda connection: queries.counts(connection, Batch("catalogue")))[RowState.QUEUED] == 1
 
 
 @pytest.fixture

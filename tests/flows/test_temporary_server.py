@@ -16,9 +16,11 @@ import httpx
 import psutil
 import pytest
 from ports import free_port
+from prefect_schema import statements
 from waiting import WAIT_S, wait_until
 
 from reelbatch.errors import PipelineError, SettingsError
+from reelbatch.orchestration.fresh_database import MADE_BY, make
 from reelbatch.sandbox import RunningSandbox, start
 
 ROOT = Path(__file__).parents[2]
@@ -56,11 +58,11 @@ class Server(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, prefect: Any) -> Iterator[Server]:
-    """The server of a run whose environment states other servers' passwords and origins."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The first server of a new folder, of a run whose environment states other servers' passwords and origins."""
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    home = prefect.home(tmp_path_factory.mktemp("temporary") / "prefect")
+    home = tmp_path_factory.mktemp("temporary") / "prefect"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**ELSEWHERE, "PREFECT_HOME": str(home)}.items():
             patch.setenv(name, value)
@@ -113,6 +115,21 @@ async def test_a_secret_block_opens_for_the_run_alone(server: Server) -> None:
     assert KEY not in answer.text
 
 
+def test_a_new_database_is_the_one_that_prefect_makes(prefect: Any, tmp_path: Path) -> None:
+    """Made from statements in place of a hundred migrations; of the version of Prefect that is pinned."""
+    from prefect import __version__
+
+    assert __version__ == MADE_BY, "run tests/support/prefect_schema.py"
+    make(tmp_path / "prefect.db")
+    ours, theirs = (_objects(statements(folder / "prefect.db")) for folder in (tmp_path, prefect.pristine))
+    assert ours == theirs
+
+
+def _objects(text: str) -> list[list[str]]:
+    """Tables and indexes, and the lines of each, in one order: Prefect's migrations make them in any."""
+    return sorted(sorted(line.strip().rstrip(",") for line in each.splitlines()) for each in text.split(";\n"))
+
+
 def test_websockets_ask_for_the_password_too(server: Server) -> None:
     """Events and logs are streams of their own."""
     from websockets import Subprotocol
@@ -150,6 +167,17 @@ def test_what_the_server_writes_is_the_users_own(server: Server) -> None:
     """A database that it makes holds Secret blocks, and the key that opens them."""
     status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
     assert "Umask:\t0077" in status
+
+
+def test_a_server_on_its_way_goes_with_the_command() -> None:
+    """Also where that ends at once, before the server has imported anything of Prefect."""
+    program = (
+        "import os\nfrom reelbatch.orchestration.prefect_server import temporary_server\n"
+        "with temporary_server() as server: print(server.process.pid, flush=True); os._exit(130)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    pid = int(ended.stdout)
+    wait_until(lambda: not psutil.pid_exists(pid), "the server ends")
 
 
 class Proxy:

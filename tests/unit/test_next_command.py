@@ -7,6 +7,7 @@ from test_situations import run_of
 from reelbatch.domain import RowState
 from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.hints import prefect_hints
+from reelbatch.pipeline.next_step import next_step
 
 
 def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> None:
@@ -22,6 +23,14 @@ def test_dismissed_rows_are_not_asked_for_again() -> None:
     states = {RowState.REJECTED: 1, RowState.INVALID: 1}
     assert advice(run_of(states, dismissed=states)) == []
     assert prefect_hints(run_of(states, dismissed=states)) == []
+
+
+def test_dismissed_rows_are_no_next_step_of_a_batch() -> None:
+    """As `reelbatch runs` and `batches` show it."""
+    states = {RowState.REJECTED: 2, RowState.INVALID: 1}
+    assert next_step(run_of(states, dismissed=states).status) is None
+    some = run_of(states, dismissed={RowState.REJECTED: 1, RowState.INVALID: 1}).status
+    assert next_step(some) == "reelbatch rerun   # 1 failed"
 
 
 def test_in_prefect_the_next_step_is_a_command_of_prefects() -> None:

@@ -88,6 +88,18 @@ def test_how_far_the_cap_reaches(tmp_path: Path, cap: int, said: str) -> None:
     assert (made["cap"]["left"], covers["of"], covers["credits"]) == (cap, 6, covers["rows"] * 120)
 
 
+def test_how_far_a_budget_reaches_is_said_without_asking_the_api(tmp_path: Path) -> None:
+    """From the table alone, which has nothing yet; what was spent counts, once one account has paid for it."""
+    config = "budget: {credits: 250, per: day, timezone: UTC}"
+    assert "credits used (0 %), 250 left until" in (said := planned(tmp_path, config, row_key=list("abc"))).out
+    assert "(UTC): covers 2 of 3 rows\n" in said.out
+    assert "Budget" not in planned(tmp_path, "concurrency: 1", row_key=["a"]).out
+    (tmp_path / "c.yaml").write_text(config)
+    made = json.loads(run_here(tmp_path, "plan", "m.csv", "--config", "c.yaml", "--json").out)
+    budget = made["budget"]
+    assert (budget["credits"], budget["left"], budget["covers"]["rows"]) == (250, 250, 1)
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from reelbatch.domain import Batch
-from reelbatch.pipeline.run_page import artifact_key, failed_table
+from reelbatch.pipeline.run_page import artifact_key, failed_table, videos_table
 
 
 @pytest.mark.parametrize("name", ["spring", "spring-2026", "Spring", "spring 2026", "väska", "a/b", "_", "日本"])
@@ -34,6 +34,23 @@ def test_batches_that_look_alike_have_keys_of_their_own() -> None:
 )
 def test_only_an_address_on_the_web_is_a_link(address: str, shown: str) -> None:
     """And nothing that it holds ends the link or begins another one."""
-    row = dict.fromkeys(("row_key", "error_message", "error_code", "prompt", "video_id", "token"))
+    row = dict.fromkeys(("row_key", "error_message", "error_code", "prompt", "video_id", "video_path", "token"))
     (made,) = failed_table([{**row, "state": "rejected", "image_path": address, "row_number": 1}])
     assert made["image"].replace("\\", "") == shown
+
+
+FINISHED = {"row_key": "A", "image_path": "a.png", "prompt": "p" * 200, "video_id": "v1", "row_number": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (None, "v1"),
+        ("videos/A.mp4", "videos/A.mp4"),
+        ("https://x.example/A.mp4", "[https://x.example/A.mp4](https://x.example/A.mp4)"),
+    ],
+)
+def test_a_finished_row_shows_where_its_video_is(path: str | None, shown: str) -> None:
+    """A link where a browser can follow it; the id as long as there is no file. A long prompt leaves room for it."""
+    (made,) = videos_table([{**FINISHED, "video_path": path, "credits_final": 1440}])
+    assert (made["video"].replace("\\", ""), made["credits"], len(made["prompt"])) == (shown, "1,440", 80)

@@ -41,6 +41,9 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     all_videos: Annotated[
         bool, typer.Option("--all-videos", help="A line for every video of a row, also for those made again since.")
     ] = False,
+    winners: Annotated[
+        bool, typer.Option("--winners", help="Of a product's variants only the approved one, once there is one.")
+    ] = False,
     excel: Annotated[
         bool, typer.Option("--excel", help="With .csv: for spreadsheets, marked as UTF-8 and without live formulas.")
     ] = False,
@@ -61,7 +64,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     states = states_named(opt.words(state))
     with looked_at(opt.settings_of(config, sandbox=sandbox, results=results), render.warn) as ledger:
         names = batches_named(ledger, batch)
-        wanted = Wanted(names[0] if batch else None, all_videos, states)
+        wanted = Wanted(names[0] if batch else None, all_videos, states, winners)
         if path == STANDARD_OUTPUT:
             suffix = f".{format_ or Format.CSV}"
             export_to(ledger, sys.stdout.buffer, suffix, wanted)

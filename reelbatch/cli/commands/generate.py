@@ -40,7 +40,9 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.ledger.selection import Regenerate
     from reelbatch.pipeline.generate import RunSteps, assignment
     from reelbatch.pipeline.generate import generate as send
+    from reelbatch.pipeline.idle import seems_idle
     from reelbatch.pipeline.plan import GenerateOptions, send_options
+    from reelbatch.pipeline.resources import as_sandboxed
 
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
@@ -54,16 +56,24 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     if not sandbox:
         check_before_sending(settings, named, as_json=as_json)
     question = confirm_generate(options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox))
-    stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
+    stated = {
+        "manifest": manifest,
+        "regenerate": regenerate,
+        "rows": chosen,
+        "repeats": repeats,
+        "strict": strict,
+    }
     settles = run.settles or pilot is not None
     again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
     rest = run.command(manifest, {**again, "--strict": strict or None})
+    known = as_sandboxed(settings) if sandbox else settings
     work = Work(
         flow="generate",
         parameters={**stated, **run.parameters(), "pilot": pilot, "settle": settles},
         steps=partial(send, options=options, steps=RunSteps(limit=limit, settle=settles)),
         settings=settings,
         sandbox=sandbox,
+        idle=question is None and seems_idle(options, known, named, settles=settles),
         rest=rest,
     )
     run_to_end(work, question, run.repeated(), as_json=as_json, verbose=verbose)

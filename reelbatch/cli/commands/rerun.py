@@ -110,9 +110,11 @@ def _send(
     from reelbatch.cli.confirm import confirm_rerun
     from reelbatch.cli.runner import Work, run_to_end
     from reelbatch.pipeline.generate import RunSteps
+    from reelbatch.pipeline.idle import rerun_seems_idle
     from reelbatch.pipeline.rerun import rerun as send
 
     question = confirm_rerun(options, settings, spending, run.limit)
+    idle = question is None and rerun_seems_idle(options, settings, limit=run.limit, settles=run.settles)
     which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
     added = {"verdict": options.verdict, "prompt_suffix": options.prompt_suffix, "model": options.model}
     work = Work(
@@ -122,5 +124,6 @@ def _send(
         settings=settings,
         sandbox=run.sandbox,
         must_exist=True,
+        idle=idle,
     )
     run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=verbose)

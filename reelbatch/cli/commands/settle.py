@@ -60,6 +60,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         settings=settings,
         sandbox=sandbox,
         must_exist=True,
+        idle=not waits,
     )
     options = opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox)
     settle_to_end(work, options, as_json=as_json, verbose=verbose)

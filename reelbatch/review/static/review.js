@@ -24,6 +24,7 @@ const live = {
   row(key) { return this.ask("row", { key }); },
 };
 
+const productOf = (key) => key.slice(0, Math.max(0, key.lastIndexOf("#"))); // TEA of the variant TEA#a
 function inside(data) {
   const cost = (card) => card.credits ?? -1;
   const orders = { row: () => 0, cost: (a, b) => cost(b) - cost(a), time: (a, b) => (b.changed_at ?? "").localeCompare(a.changed_at ?? "") };
@@ -39,7 +40,10 @@ function inside(data) {
       found.sort(orders[wanted.sort]);
       return { rows: found.length, shown: found.length, first, cards: found.slice(first, first + limit) };
     },
-    async row(key) { return data.details[key] ?? { videos: data.cards.filter((card) => card.key === key), attempts: [], said: [] }; },
+    async row(key) {
+      const product = productOf(key), row = data.details[key] ?? { videos: data.cards.filter((card) => card.key === key), attempts: [], said: [] };
+      return { ...row, variants: product ? data.cards.filter((card) => card.key !== key && productOf(card.key) === product) : [] };
+    },
   };
 }
 const data = report ? JSON.parse($("data").textContent) : null;
@@ -306,7 +310,10 @@ function renew(row) { // what the table has of a row now
     const shown = row.videos.find((card) => card.generation === list.known.get(index).generation);
     if (shown) { list.known.set(index, shown); show(index); }
   }
-  if (detail.open && opened?.videos[0].key === row.videos[0].key) { opened = row; drawDetail(); }
+  if (!detail.open || !opened) return;
+  if (opened.videos[0].key === row.videos[0].key) opened = row;
+  else opened.variants = opened.variants.map((card) => (card.key === row.videos[0].key ? row.videos.find((one) => one.generation === card.generation) ?? card : card));
+  drawDetail();
 }
 async function undo() {
   if (report) return;
@@ -354,11 +361,12 @@ function drawDetail() {
   if (!opened) return;
   $("detail-title").firstElementChild.textContent = opened.videos[0].label;
   const versions = detail.querySelector(".versions");
-  opened.videos.forEach((card, place_) => {
+  const shown = [...opened.videos, ...opened.variants];
+  shown.forEach((card, place_) => {
     const node = versions.children[place_] ?? versions.appendChild($("version").content.firstElementChild.cloneNode(true));
     version(node, card, opened.videos.length);
   });
-  while (versions.children.length > opened.videos.length) versions.lastElementChild.remove();
+  while (versions.children.length > shown.length) versions.lastElementChild.remove();
   detail.querySelector(".logs").replaceChildren(...[attemptTable(), saidTable()].filter(Boolean));
 }
 function version(node, card, videos) {
@@ -366,7 +374,8 @@ function version(node, card, videos) {
   node.card = card;
   node.dataset.verdict = card.verdict ?? "";
   node.dataset.state = card.state;
-  part("h3").textContent = videos > 1 ? `Video ${card.generation}` : "Video";
+  const own = card.key === opened.videos[0].key, title = own && videos > 1 ? `Video ${card.generation}` : "Video";
+  part("h3").textContent = opened.variants.length ? [card.label, title === "Video" ? "" : title].filter(Boolean).join(" · ") : title;
   part(".state").textContent = words(card.state);
   part(".prompt").textContent = card.prompt;
   part(".trouble").textContent = card.error ?? "";

@@ -128,6 +128,42 @@ def test_only_the_rows_of_some_states(tmp_path: Path, database: str) -> None:
         assert found("canceled") == []
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_one_winner_for_each_product(tmp_path: Path, database: str) -> None:
+    """The variant that was approved last; all of them as long as none is. Rows without variants stay."""
+    url = f"sqlite:///{tmp_path}/r.db" if database == "sqlite" else postgres_url()
+    yes, soon, later = "approved", datetime(2026, 11, 26, tzinfo=UTC), datetime(2026, 11, 27, tzinfo=UTC)
+    said = {
+        "TEA#a": {"verdict": yes, "reviewed_at": soon},
+        "TEA#b": {"verdict": yes, "reviewed_at": later},
+        "TEA#c": {"verdict": "rejected", "reviewed_at": later},
+        "TEA": {},
+        "CUP#a": {"verdict": "rejected", "reviewed_at": soon},
+        "CUP#b": {},
+        "A#1#a": {},
+        "A#1#b": {"verdict": yes, "reviewed_at": soon},
+        "A#2": {},
+    }
+    rows = [
+        _row(number, state="complete", **more) | {"row_key": key} for number, (key, more) in enumerate(said.items())
+    ]
+    _table(url, [*rows, _row(20, batch="b", state="complete") | {"row_key": "TEA#a"}])
+    with Ledger(url) as table:
+
+        def found(batch: Any) -> list[str]:
+            return [
+                row["row_key"]
+                for part in record_batches(table, Wanted(batch, winners=True))
+                for row in part.to_pylist()
+            ]
+
+        assert found("spring") == ["TEA#b", "TEA", "CUP#a", "CUP#b", "A#1#b", "A#2"]
+        assert found(None) == ["TEA#a", "TEA#b", "TEA", "CUP#a", "CUP#b", "A#1#b", "A#2"]  # of another batch first
+        assert export(table, str(tmp_path / "out.xlsx"), Wanted(Batch("spring"), winners=True)) == 6
+    ran = run_here(tmp_path, "export", "out.csv", "--results", url, "--batch", "spring", "--winners", "--json")
+    assert json.loads(ran.stdout) == {"path": "out.csv", "rows": 6}, ran.err
+
+
 def test_states_on_the_command_line(tmp_path: Path) -> None:
     """For every format and for standard output; a state that there is not is named, and nothing is written."""
     url = f"sqlite:///{tmp_path}/r.db"

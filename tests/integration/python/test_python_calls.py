@@ -82,6 +82,11 @@ def test_the_whole_way_from_a_polars_frame_to_an_export(at: dict[str, Any], tmp_
     assert (len(status), status["spring"].rows, status.as_json()["batches"][0]["states"]["complete"]) == (1, 2, 2)
     exported = reelbatch.export(tmp_path / "out.csv", "spring", results=at["results"])
     assert (exported.rows, (tmp_path / "out.csv").read_text().count("\n")) == (2, 3)
+    failed = reelbatch.export(tmp_path / "failed.csv", "spring", states=["error", "rejected"], results=at["results"])
+    assert (failed.rows, (tmp_path / "failed.csv").read_text().count("\n")) == (0, 1)
+    assert reelbatch.export(tmp_path / "out.csv", states="complete", results=at["results"]).rows == 2
+    with pytest.raises(SettingsError, match=r'states "done": rows are in one of'):
+        reelbatch.export(tmp_path / "out.csv", states="done", results=at["results"])
     assert list(reelbatch.results(at["results"], "spring")["state"]) == ["complete", "complete"]
     assert reelbatch.plan(frame, batch="spring", **at).send == 0
 

@@ -51,11 +51,12 @@ class Bench:
     url: str
     key: str = "sandbox"
     batch: str = field(default_factory=lambda: uuid4().hex[:8])
+    database: str = ""  # a table's URL; else it is a file in the folder
 
     @property
     def results(self) -> str:
         """The table's URL."""
-        return f"sqlite:///{self.folder / 'results.db'}"
+        return self.database or f"sqlite:///{self.folder / 'results.db'}"
 
     def rows(self, count: int, **columns: Any) -> pd.DataFrame:
         """A manifest; its rows' keys begin with the batch's name."""

@@ -11,10 +11,16 @@ import pytest
 from bench import PRICE, Bench, assert_books_agree, scripted
 from sqlalchemy import select, update
 
+import reelbatch
+from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger import Ledger, budget_counters
-from reelbatch.ledger.schema import attempts, batches
+from reelbatch.ledger.schema import attempts, batches, runs
+from reelbatch.pipeline.asking_once import asking_once
+from reelbatch.pipeline.key_check import check_key
+from reelbatch.pipeline.plan import GenerateOptions, plan
 from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.settings import load_settings
 
 
 def a_day(rows: int, more: int = 0) -> dict[str, Any]:
@@ -46,6 +52,9 @@ def test_the_next_periods_run_sends_what_waits(bench: Bench, sandbox: RunningSan
     assert (report.message or "").startswith("30 rows wait until ")
     told = report.as_json()["budget"]
     assert (told["used"], told["left"]) == (20 * PRICE, PRICE - 1)
+    for batch in (bench.batch, "another"):  # by the table alone, for any batch of its one account
+        shown = reelbatch.plan(manifest, budget=budget, batch=batch, **bench.settings()).as_json()["budget"]
+        assert (shown["left"], shown["covers"]["rows"]) == (PRICE - 1, 0)
     again = bench.generate(manifest, budget=budget)
     assert (again.exit_code, again.sent, paid(bench, sandbox)) == (0, 0, 20 * PRICE)
     for rows in (40, 50):
@@ -143,6 +152,27 @@ def test_the_account_that_was_seen_last_stands_in(bench: Bench, sandbox: Running
     report = bench.generate(bench.rows(9), budget=budget, retry_attempts=1)
     assert (report.exit_reason, paid(bench, sandbox)) == ("budget", 5 * PRICE)
     assert report.as_json()["account"]["asked"] is False
+
+
+def test_a_command_asks_once_whose_key_it_is(bench: Bench, sandbox: RunningSandbox) -> None:
+    """Key check, question and run share an answer, and the balance keeps its time; another command asks anew."""
+
+    def asked() -> int:
+        return int(sandbox.books(summary=True)["requests"]["account"])
+
+    settings, manifest, before = load_settings(None, bench.settings()), bench.rows(1), asked()
+    with asking_once():
+        check_key(settings, Batch(bench.batch))
+        shown = plan(GenerateOptions(source=manifest, batch=bench.batch), settings, asks_account=True)
+        assert bench.generate(manifest).submitted == 1
+    assert shown.funds is not None
+    assert (shown.funds.account, asked() - before) == ("sandbox", 1)
+    bench.generate(manifest)
+    assert asked() - before == 2
+    with Ledger(bench.results) as ledger:
+        first = ledger.read(lambda c: c.execute(select(runs.c.balance_at, runs.c.started_at)).first())
+    assert first is not None
+    assert first.balance_at < first.started_at
 
 
 def test_a_pilot_says_what_the_rest_would_cost(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bench import GONE, PRICE, Answer, Bench, ScriptedApi, scripted
 from commands import run_here
+from databases import postgres_url
 from sqlalchemy import select, update
 
 import reelbatch
@@ -32,10 +33,15 @@ def api() -> Iterator[ScriptedApi]:
         yield taking
 
 
+BOTH = pytest.mark.parametrize("bench", ["sqlite", "postgres"], indirect=True)
+"""For tests of what the databases do, each in its own way."""
+
+
 @pytest.fixture
-def bench(tmp_path: Path, api: ScriptedApi) -> Bench:
+def bench(request: pytest.FixtureRequest, tmp_path: Path, api: ScriptedApi) -> Bench:
     """Three finished videos, of which the first two were rejected."""
-    bench = Bench(tmp_path, api.url, batch="spring")
+    database = postgres_url() if getattr(request, "param", "sqlite") == "postgres" else ""
+    bench = Bench(tmp_path, api.url, batch="spring", database=database)
     bench.generate(bench.rows(3))
     finish(bench)
     for key, verdict in ((FIRST, "rejected"), (SECOND, "rejected"), (THIRD, "approved")):
@@ -76,6 +82,7 @@ def sent_after(api: ScriptedApi, first: int) -> list[dict[str, Any]]:
     return [arrival.body for arrival in api.arrivals[first:]]
 
 
+@BOTH
 def test_rejected_videos_alone_are_made_again_and_only_once(bench: Bench, api: ScriptedApi) -> None:
     """The same command pays for nothing more, before the new videos are judged and after they are approved."""
     assert again(bench).sent == 2
@@ -126,6 +133,7 @@ def test_a_row_in_doubt_is_not_sent_again_by_the_same_command(bench: Bench, api:
     assert [line["state"] for line in lines(bench, FIRST)] == ["complete", "in_doubt"]
 
 
+@BOTH
 def test_what_a_rerun_adds_is_kept_with_the_new_video(bench: Bench, api: ScriptedApi) -> None:
     """Suffix and model are sent, estimated and kept; the fingerprint is the manifest's, which changes nothing."""
     added = {"prompt_suffix": SUFFIX, "model": OTHER, "rate": RATE}  # 2 seconds each

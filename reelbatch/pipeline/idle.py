@@ -1,0 +1,43 @@
+"""Whether a run will find nothing to do, as far as the results table can tell before the manifest is read."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from reelbatch.domain import HELD, UNSETTLED, Batch, RowState
+from reelbatch.ledger import Ledger, manifest_lock, queries
+from reelbatch.pipeline.account import as_last_seen
+from reelbatch.pipeline.load_manifest import digest_of
+from reelbatch.pipeline.plan import GenerateOptions
+from reelbatch.pipeline.rerun import RerunOptions, preview, selection
+from reelbatch.pipeline.resources import opened_ledger, table_is_new
+from reelbatch.settings import Settings
+
+_TO_SEND = HELD | {RowState.PENDING}
+
+
+def seems_idle(options: GenerateOptions, settings: Settings, batch: Batch, *, settles: bool) -> bool:
+    """Whether the manifest is the one that was read last, and none of its rows waits to be sent (or settled).
+
+    The run reads it all the same, and may have rows to send after all: where an image was replaced under its name.
+    """
+    if options.send.makes_again or table_is_new(settings):
+        return False
+    with Ledger.to_read(settings.results, settings.lease_s) as ledger:
+        if _waits(ledger, batch, settles=settles):
+            return False
+        last = ledger.read(partial(manifest_lock.last_read, batch=batch))
+        return last is not None and last == digest_of(options, as_last_seen(ledger, settings))
+
+
+def rerun_seems_idle(options: RerunOptions, settings: Settings, *, limit: int | None, settles: bool) -> bool:
+    """The same of a rerun: whether it would choose no row, and none waits."""
+    with opened_ledger(settings, must_exist=True) as ledger:
+        chosen = selection(options, ledger)
+        return not _waits(ledger, chosen.batch, settles=settles) and not preview(ledger, chosen, settings, limit).send
+
+
+def _waits(ledger: Ledger, batch: Batch, *, settles: bool) -> bool:
+    """Whether a row of the batch waits to be sent, or to be settled."""
+    states = ledger.read(partial(queries.counts, batch=batch))
+    return not states.keys().isdisjoint(_TO_SEND | UNSETTLED if settles else _TO_SEND)
