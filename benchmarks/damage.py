@@ -66,6 +66,8 @@ def damaged(number: int) -> bytes:
     content = bytearray(delimiter.join(_NAMES).encode() + b"\r\n")
     content += b"".join(sound_rows(seed, delimiter))
     for _ in range(seed.randint(1, 6)):
+        if not content:  # all of it was cut off: an empty file is one of them
+            break
         at = seed.randrange(len(content))
         _ACTIONS[seed.randrange(len(_ACTIONS))](seed, content, at)
     return bytes(content)
