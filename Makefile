@@ -1,5 +1,5 @@
 # make demo   the sample catalogue through the sandbox: real images in, results table and videos out
-# make test   the whole suite; `make test-fast` unit tests and what is quick beside them, in under a minute (tests/README.md)
+# make test   the suite, but for five campaigns that `make proof` runs; `make test-fast` unit tests and what is quick beside them, in under a minute (tests/README.md)
 # make proof  a kill at every crash point, and 300 simulated runs: the API's books against the table (docs/proof.md)
 # Both set up what they need. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
@@ -52,7 +52,7 @@ demo: install
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 test: dev
-	$(PYTEST) -n 4
+	$(PYTEST) -n 4 -m "not long"
 
 FAST := unit contract $(addprefix integration/,client manifest pipeline)
 test-fast: dev
@@ -64,6 +64,7 @@ STRIDES ?= rerun=2
 proof: dev
 	$(PROOF) --databases sqlite --strides $(STRIDES) --workers 3
 	$(SIMULATION) --seeds kept,0-299 --processes 3
+	$(PYTEST) -n 2 -m long tests/acceptance
 
 proof-long: dev
 	$(PROOF) --kinds kill,ENOSPC,EIO --pairs 40

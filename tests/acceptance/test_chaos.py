@@ -102,7 +102,7 @@ def kill_three_workers(workplace: Workplace, sandbox: RunningSandbox) -> list[in
     return [first, second, third]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_paid_twice_and_nothing_is_lost(
     workplace: Workplace, sandbox: RunningSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

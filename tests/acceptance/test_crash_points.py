@@ -57,7 +57,7 @@ def passed(place: Workplace, program: str) -> dict[str, list[str]]:
     return {command: sorted(set((folder / command).read_text().split())) for command in commands}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flows_and_a_wheels_commands_pass_the_same_points(
     tmp_path: Path, sandbox: RunningSandbox, prefect_env: dict[str, str]
 ) -> None:

@@ -258,7 +258,7 @@ def sent_by(site: Site) -> Counter[str]:
     return Counter(row["run_id"] for row in site.query("SELECT run_id FROM attempts"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_two_workers_share_a_batch_and_one_may_be_killed(
     site: Site, api: RunningSandbox, workers: list[Worker], deployed: Deployments, tmp_path: Path
 ) -> None:

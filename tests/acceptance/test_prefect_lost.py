@@ -45,7 +45,7 @@ def exported(workplace: Workplace) -> set[str]:
     return set(pq.read_table(workplace.table.parent / "spring.parquet").column("state").to_pylist())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_goes_on_without_prefects_server(alone: Workplace) -> None:
     """All rows are sent, reported and exported; then the command ends as the rows deserve and says what is amiss."""
     command = alone.generate()
@@ -59,7 +59,7 @@ def test_a_run_goes_on_without_prefects_server(alone: Workplace) -> None:
     check_books(alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_settle_goes_on_without_prefects_server(alone: Workplace, sandbox: RunningSandbox) -> None:
     """Every video is followed to its end, and the exported table is brought up to date."""
     assert alone.generate_here().code == 0

@@ -1,4 +1,4 @@
-"""Some seeds for real, those that once failed among them."""
+"""Two seeds for real; `make proof` has those that once failed, and 300 others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 
 
-def test_a_handful_of_seeds_hold_and_a_seed_does_the_same_again() -> None:
+def test_two_seeds_hold_and_a_seed_does_the_same_again() -> None:
     """Nothing is paid twice, lost, overspent or left undone; a failure could be looked at as often as one likes."""
     done = subprocess.run(
-        [sys.executable, "-m", "simulation", "--seeds", "kept,1-4,7,7", "--trace"],
+        [sys.executable, "-m", "simulation", "--seeds", "1,7,7", "--trace"],
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,

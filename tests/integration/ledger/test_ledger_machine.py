@@ -330,7 +330,7 @@ def _without_waiting_for_the_disk(connection: Any, *_: Any) -> None:
 
 
 Books.TestCase.settings = settings(
-    max_examples=12,  # other ones each time; a step is 40 ms of processor time
+    max_examples=8,  # other ones each time; a step is 40 ms of processor time
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
