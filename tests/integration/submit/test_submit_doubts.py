@@ -89,7 +89,13 @@ def test_refusals_between_are_no_success(tmp_path: Path) -> None:
 @pytest.mark.parametrize("many", [1, 30])
 def test_the_last_rows_may_all_be_in_doubt(tmp_path: Path, many: int) -> None:
     """No one waits for a probe where nothing is left to be sent."""
-    with scripted(lambda _: Answer(504)) as api:
+    all_are_here = threading.Barrier(many, timeout=30)
+
+    def lost(_: Arrival) -> Answer:
+        all_are_here.wait()  # else the first doubts would hold back the others
+        return Answer(504)
+
+    with scripted(lost) as api:
         bench = Bench(tmp_path, api.url)
         report = bench.generate(bench.rows(many), concurrency=30, doubt_probe_wait_s=600)
     assert (report.exit_reason, bench.states()) == (ExitReason.DONE, {"in_doubt": many})
