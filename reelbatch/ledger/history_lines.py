@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reelbatch.ledger import attempts, claims, in_doubt, intents, reruns, runs, settlements
+from reelbatch.ledger.run_history import Line
 from reelbatch.ledger.transactions import Done
-
-Line = dict[str, Any]
 
 
 def lines_of(write: Done) -> Iterator[Line]:

@@ -20,10 +20,11 @@ from reelbatch.machine import utc_now
 from reelbatch.storage.private_files import owner_only
 
 _log = logging.getLogger("reelbatch")
+Line = dict[str, Any]
 
 
 class RunHistory:
-    """The file that is named, or none. A file that can't be written is said once, and the run goes on."""
+    """The file that is named, or none. Where a line can't be written, that is said once, and the run goes on."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -31,10 +32,13 @@ class RunHistory:
 
     def committed(self, done: Iterable[Done]) -> None:
         """Writes that the table has."""
-        if self._path is not None:
+
+        def lines() -> list[Line]:
             from reelbatch.ledger.history_lines import lines_of  # most runs have no history
 
-            self._append([line for write in done for line in lines_of(write)])
+            return [line for write in done for line in lines_of(write)]
+
+        self._append(lines)
 
     def changed(self, work: Callable[..., Any], given: Mapping[str, Any], result: Any) -> None:
         """A write outside of the groups, with its keyword arguments."""
@@ -45,13 +49,11 @@ class RunHistory:
 
     def sent(self, row: ClaimedRow, run_id: RunId, token: Token) -> None:
         """The create is handed to the connection; whether a byte of it left, `answered` says."""
-        if self._path is not None:
-            self._append([{"event": "sent", "run_id": run_id, "token": token, **_of_row(row)}])
+        self._append(lambda: [{"event": "sent", "run_id": run_id, "token": token, **_of_row(row)}])
 
     def answered(self, row: ClaimedRow, run_id: RunId, token: Token, said: Mapping[str, Any]) -> None:
         """What came back, before it is in the table. `said`: the outcome's figures, as JSON has them."""
-        if self._path is not None:
-            self._append([{"event": "answered", "run_id": run_id, "token": token, **_of_row(row), **said}])
+        self._append(lambda: [{"event": "answered", "run_id": run_id, "token": token, **_of_row(row), **said}])
 
     def close(self) -> None:
         """Let go of the file."""
@@ -59,20 +61,20 @@ class RunHistory:
             os.close(self._file)
         self._path = self._file = None
 
-    def _append(self, lines: list[dict[str, Any]]) -> None:
-        if not lines or self._path is None:
+    def _append(self, lines: Callable[[], list[Line]]) -> None:
+        if self._path is None:
             return
         stamp = {"at": utc_now().isoformat(timespec="microseconds"), "pid": os.getpid()}
-        text = "".join(f"{json.dumps({**stamp, **line})}\n" for line in lines).encode()
         try:
-            if self._file is None:
-                self._file = owner_only(str(self._path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.write(self._file, text)  # in one piece: other processes append as well
-        except OSError as error:
-            why = error.strerror
+            if text := "".join(f"{json.dumps({**stamp, **line})}\n" for line in lines()):
+                if self._file is None:
+                    self._file = owner_only(str(self._path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                os.write(self._file, text.encode())  # in one piece: other processes append as well
+        except Exception as error:  # noqa: BLE001 - no answer is lost, and no writer ends, over a line for support
+            why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             _log.warning("The history %s can't be written any more (%s); the run goes on.", self._path, why)
             self.close()
 
 
-def _of_row(row: ClaimedRow) -> dict[str, Any]:
+def _of_row(row: ClaimedRow) -> Line:
     return {"batch": row.batch, "row_key": row.row_key, "generation": row.generation}
