@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DatabaseError
 
-from reelbatch.domain import Batch, RowState
+from reelbatch.domain import Batch, ReviewVerdict, RowState
 from reelbatch.ledger.columns import EXPORTED, RESULT_COLUMNS, ColumnKind
 from reelbatch.ledger.schema import TAKEN
 
@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
 
 _PRODUCT = "rtrim({key}, replace({key}, '#', ''))"
 """A variant's key without the variant's name: `TEA#` of `TEA#a`, nothing of a key without one. In both databases."""
-_APPROVED = "FROM generations WHERE verdict = 'approved' AND row_key <> replace(row_key, '#', '')"
+_APPROVED = f"FROM generations WHERE verdict = '{ReviewVerdict.APPROVED}' AND row_key <> replace(row_key, '#', '')"
 _DECIDED = f"SELECT batch, {_PRODUCT.format(key='row_key')} {_APPROVED}"
 _LATEST_FIRST = f"PARTITION BY batch, {_PRODUCT.format(key='row_key')} ORDER BY reviewed_at DESC, row_key"
 _WINNERS = (

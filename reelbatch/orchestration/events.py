@@ -52,7 +52,7 @@ def events_under_way(context: RunContext) -> list[BatchEvent]:
     worst = context.ledger.read(partial(queries.worst_case, batch=context.batch)) if cap else 0
     budget = budget_left(context.ledger, context.settings, context.payer.account)
     told = context.state.told
-    news = [name for name in _limits(reason, (worst, cap), budget) if name not in told]
+    news = [name for name in _limits(reason, worst, cap, budget) if name not in told]
     if not news:
         return []
     told.update(news)
@@ -83,8 +83,8 @@ def events_of_run(report: RunReport, told: Collection[str] = ()) -> list[BatchEv
     events = [BatchEvent("reelbatch.batch.halted" if halted else "reelbatch.batch.finished", figures)]
     if figures["in_doubt"]:
         events.append(BatchEvent("reelbatch.rows.in-doubt", figures))
-    cap = (report.status.credits.worst_case, report.max_credits)
-    limits = _limits(report.exit_reason, cap, report.budget)
+    worst = report.status.credits.worst_case
+    limits = _limits(report.exit_reason, worst, report.max_credits, report.budget)
     events += [BatchEvent(name, figures) for name in limits if name not in told]
     if report.dearer:
         events.append(
@@ -100,13 +100,12 @@ def _standing(status: BatchStatus, run_id: RunId) -> dict[str, Any]:
     return {"batch": status.batch, "run_id": run_id, **counts}
 
 
-def _limits(reason: ExitReason, cap: tuple[int, int | None], budget: BudgetLeft | None) -> list[str]:
-    """Events about money. `cap`: the batch's worst case and its cap, in credits."""
-    worst, most = cap
+def _limits(reason: ExitReason, worst: int, cap: int | None, budget: BudgetLeft | None) -> list[str]:
+    """Events about money. `worst`, `cap`: the batch's worst case and its cap, in credits."""
     names = []
     if reason is ExitReason.CAP:
         names.append("reelbatch.cap.reached")
-    elif most and worst >= NEAR * most:
+    elif cap and worst >= NEAR * cap:
         names.append("reelbatch.cap.near")
     if reason is ExitReason.BUDGET:
         names.append("reelbatch.budget.reached")

@@ -242,8 +242,8 @@ async def _background(context: RunContext) -> AsyncIterator[None]:
     ledger, settings, window = context.ledger, context.settings, context.submitter.sender.window
     tasks = [asyncio.create_task(_beat(ledger, context.scope.run_id, settings.lease_s))]
     if window.limit is not None:
-        counted = (window, context.scope.run_id)
-        context.state.counting = asyncio.create_task(keep_count(ledger, context.client, settings, counted))
+        counting = keep_count(ledger, context.client, settings, window, context.scope.run_id)
+        context.state.counting = asyncio.create_task(counting)
         tasks.append(context.state.counting)
     try:
         yield

@@ -26,13 +26,12 @@ _log = logging.getLogger("reelbatch")
 _AT_LEAST_EVERY_S = 2.0
 
 
-async def keep_count(ledger: Ledger, client: Client, settings: Settings, counted: tuple[RenderWindow, RunId]) -> None:
+async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow, run_id: RunId) -> None:
     """Settle what is finished while a run sends, and tell its window of all videos that are not.
 
     Until the window is stopped, or this is cancelled.
     """
     following = asyncio.create_task(_follow(ledger, client, settings))
-    window, run_id = counted
     every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
     count = partial(accounts.occupied, api=api_of(settings.base_url), besides=run_id)
     try:

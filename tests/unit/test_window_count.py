@@ -48,7 +48,7 @@ async def test_a_webhook_event_frees_a_place_while_the_api_is_silent(url: str) -
         api, window = FakeApi(COMPLETE), RenderWindow(1)
         api.hold = asyncio.Event()
         async with client_of(api) as client:
-            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), (window, RUN)))
+            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), window, RUN))
             await api.held.acquire()  # a look is under way
             waiting = asyncio.create_task(enter(window))
             await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_videos_that_come_after_a_pause_are_looked_at(url: str) -> None:
         ledger.change(lambda it: due.postpone(it, [Postponement(given_up, later, "odd", "odd", before)]))
         api, window = FakeApi(COMPLETE), RenderWindow(1)
         async with client_of(api) as client:
-            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), (window, RUN)))
+            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), window, RUN))
             for key in "ab":
                 await asyncio.to_thread(submit, ledger, key, batch=Batch(key))
                 await asyncio.wait_for(api.held.acquire(), 30)

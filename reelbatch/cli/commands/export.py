@@ -22,14 +22,17 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        help="Target; the ending says the format: .parquet, .csv, .jsonl or .xlsx. - is standard output.",
+        metavar="PATH",
+    ),
+]
+
+
 def export(  # noqa: PLR0913, PLR0917 - options of a command
-    path: Annotated[
-        str,
-        typer.Argument(
-            help="Target; the ending says the format: .parquet, .csv, .jsonl or .xlsx. - is standard output.",
-            metavar="PATH",
-        ),
-    ],
+    path: Target,
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.AnyBatch = None,

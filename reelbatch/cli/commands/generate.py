@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from reelbatch.cli import options as opt
 from reelbatch.storage.addresses import refuse_in_parameters
+
+if TYPE_CHECKING:
+    from reelbatch.cli.confirm import Spending
+    from reelbatch.domain import Batch
+    from reelbatch.pipeline.plan import GenerateOptions
+    from reelbatch.settings import Settings
 
 
 def generate(  # noqa: PLR0913, PLR0917 - options of a command
@@ -34,15 +43,11 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = opt.RunOptions.of(locals())
-    from reelbatch.cli.confirm import Spending, confirm_generate, drop_order, keys_of
+    from reelbatch.cli.confirm import Spending, drop_order, keys_of
     from reelbatch.cli.key import check_before_sending
-    from reelbatch.cli.runner import Work, run_to_end
     from reelbatch.ledger.selection import Regenerate
-    from reelbatch.pipeline.generate import RunSteps, assignment
-    from reelbatch.pipeline.generate import generate as send
-    from reelbatch.pipeline.idle import seems_idle
+    from reelbatch.pipeline.generate import assignment
     from reelbatch.pipeline.plan import GenerateOptions, send_options
-    from reelbatch.pipeline.resources import as_sandboxed
 
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
@@ -55,25 +60,43 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
         return
     if not sandbox:
         check_before_sending(settings, named, as_json=as_json)
-    question = confirm_generate(options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox))
-    stated = {
-        "manifest": manifest,
-        "regenerate": regenerate,
-        "rows": chosen,
-        "repeats": repeats,
-        "strict": strict,
-    }
-    settles = run.settles or pilot is not None
+    stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
     again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
     rest = run.command(manifest, {**again, "--strict": strict or None})
-    known = as_sandboxed(settings) if sandbox else settings
+    asked = Spending(given=yes, as_json=as_json, sandbox=sandbox)
+    _send(run, options, settings, asked, _Launch({**stated, "pilot": pilot}, named, rest, verbose))
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """What a run is started with beside its options."""
+
+    parameters: Mapping[str, Any]  # of the flow alone
+    batch: Batch
+    rest: str  # the command that sends what a pilot leaves
+    verbose: bool
+
+
+def _send(
+    run: opt.RunOptions, options: GenerateOptions, settings: Settings, spending: Spending, launch: _Launch
+) -> None:
+    from reelbatch.cli.confirm import confirm_generate
+    from reelbatch.cli.runner import Work, run_to_end
+    from reelbatch.pipeline.generate import RunSteps
+    from reelbatch.pipeline.generate import generate as send
+    from reelbatch.pipeline.idle import seems_idle
+    from reelbatch.pipeline.resources import as_sandboxed
+
+    question = confirm_generate(options, settings, spending)
+    settles = run.settles or options.send.pilot is not None
+    payer = as_sandboxed(settings) if run.sandbox else settings
     work = Work(
         flow="generate",
-        parameters={**stated, **run.parameters(), "pilot": pilot, "settle": settles},
-        steps=partial(send, options=options, steps=RunSteps(limit=limit, settle=settles)),
+        parameters={**launch.parameters, **run.parameters(), "settle": settles},
+        steps=partial(send, options=options, steps=RunSteps(limit=run.limit, settle=settles)),
         settings=settings,
-        sandbox=sandbox,
-        idle=question is None and seems_idle(options, known, named, settles=settles),
-        rest=rest,
+        sandbox=run.sandbox,
+        idle=question is None and seems_idle(options, payer, launch.batch, settles=settles),
+        rest=launch.rest,
     )
-    run_to_end(work, question, run.repeated(), as_json=as_json, verbose=verbose)
+    run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=launch.verbose)

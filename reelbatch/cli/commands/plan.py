@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
+from reelbatch.storage.addresses import refuse_in_parameters
+
+if TYPE_CHECKING:
+    from reelbatch.pipeline.plan import Plan
+
+_NOWHERE = "http://127.0.0.1"  # of the sandbox's kind: a plan needs none to be there
+Account = Annotated[
+    bool, typer.Option("--account", help="Ask the API for the balance and tier, and say how far they reach.")
+]
 
 
 def plan(  # noqa: PLR0913, PLR0917 - options of a command
@@ -26,12 +36,11 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     rows: opt.Rows = None,
     repeats: opt.Repeats = None,
     strict: opt.Strict = False,
-    account: Annotated[
-        bool, typer.Option("--account", help="Ask the API for the balance and tier, and say how far they reach.")
-    ] = False,
+    account: Account = False,
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
+    history: opt.History = None,
     yes: opt.Yes = False,
     as_json: opt.Json = False,
     verbose: opt.Verbose = False,
@@ -40,36 +49,31 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
 
     Spends nothing.
     """
-    del settle, yes, verbose  # they change nothing of what is sent
+    run = opt.RunOptions.of(locals())
+    del yes, verbose  # they change nothing of what is sent
     from reelbatch.cli.confirm import keys_of
-    from reelbatch.cli.plan_text import print_findings, print_requests, print_whole_plan, reading_line
+    from reelbatch.cli.plan_text import reading_line
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
     from reelbatch.pipeline.resources import sandboxed
-    from reelbatch.storage.addresses import refuse_in_parameters
 
-    refuse_in_parameters({"manifest": manifest, "export": export, "downloads": download})  # as `generate` would
-    settings = opt.settings_of(
-        config,
-        sandbox=sandbox,
-        results=results,
-        base_url="http://127.0.0.1" if sandbox and not account else base_url,
-        concurrency=concurrency,
-        max_credits=max_credits,
-        rate=rate,
-        repeats=repeats,
-        downloads=download,
-        export=export,
-    )
+    refuse_in_parameters({"manifest": manifest})
+    settings = (replace(run, base_url=_NOWHERE) if sandbox and not account else run).settings(repeats=repeats)
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
     with sandboxed(settings, enabled=sandbox and account) as stated, reading_line() as told:
         made = make_plan(options, stated, told, asks_account=account)
+    _print(made, as_json=as_json)
+    raise typer.Exit(1 if made.problem_count else 0)
+
+
+def _print(made: Plan, *, as_json: bool) -> None:
+    from reelbatch.cli.plan_text import print_findings, print_requests, print_whole_plan
+
     if as_json:
         print_json(made.as_json())
     else:
         print_findings(made)
         print_whole_plan(made)
         print_requests(made)
-    raise typer.Exit(1 if made.problem_count else 0)

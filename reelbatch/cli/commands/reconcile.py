@@ -9,6 +9,14 @@ import typer
 
 from reelbatch.cli import options as opt
 
+Undo = Annotated[
+    bool, typer.Option("--undo", help="Take the last decision back, of a --row or the batch; nothing sent since.")
+]
+ListFile = Annotated[
+    Path | None,
+    typer.Option("--from", help="CSV of row_key and video_id: an id, not_created, or blank.", metavar="FILE"),
+]
+
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
@@ -24,13 +32,8 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     now: Annotated[
         bool, typer.Option("--now", help="Not created, although the request left only just (doubt_min_age_s).")
     ] = False,
-    undo: Annotated[
-        bool, typer.Option("--undo", help="Take the last decision back, of a --row or the batch; nothing sent since.")
-    ] = False,
-    file: Annotated[
-        Path | None,
-        typer.Option("--from", help="CSV of row_key and video_id: an id, not_created, or blank.", metavar="FILE"),
-    ] = None,
+    undo: Undo = False,
+    file: ListFile = None,
     to: Annotated[
         Path | None, typer.Option("--csv", help="Write the list as a CSV to fill in for --from.", metavar="FILE")
     ] = None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,7 @@ from reelbatch.cli import options as opt
 
 if TYPE_CHECKING:
     from reelbatch.cli.confirm import Spending
+    from reelbatch.domain import Batch
     from reelbatch.pipeline.rerun import RerunOptions
     from reelbatch.settings import Settings
 
@@ -68,22 +70,11 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Failed rows again, without paying for the others: rejected, in error or canceled. Or rejected videos."""
-    run = opt.RunOptions.of(locals())
-    from reelbatch.cli.confirm import Spending, keys_of, show_rerun
+    given = locals()
+    run, options = opt.RunOptions.of(given), _options(given)
+    from reelbatch.cli.confirm import Spending, show_rerun
     from reelbatch.cli.key import check_before_sending
-    from reelbatch.pipeline.rerun import RerunOptions, preview, selection
-    from reelbatch.pipeline.resources import opened_ledger
 
-    options = RerunOptions(
-        batch=batch,
-        states=opt.words(state) or (),
-        error_codes=opt.words(error_code),
-        row_keys=keys_of(rows, rows_from),
-        accept_double_charge=accept_double_charge,
-        verdict=verdict,
-        prompt_suffix=prompt_suffix,
-        model=model,
-    )
     settings = run.settings()
     if dismiss is not None or undismiss is not None:
         from reelbatch.cli.dismissing import Dismissing, decide
@@ -91,17 +82,46 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         keys = Dismissing(batch, opt.words(dismiss) or (), opt.words(undismiss) or ())
         decide(keys, settings, run.repeated(), as_json=as_json)
         return
-    with opened_ledger(settings, must_exist=True) as ledger:
-        chosen = selection(options, ledger)  # what can't be carried out is said at once, before Prefect starts
-        if verdict is not None:
-            preview(ledger, chosen, settings, limit)
+    chosen = _chosen(options, settings, limit)  # what can't be carried out is said at once, before Prefect starts
     if dry_run:
         show_rerun(options, settings, limit, as_json=as_json)
         return
     if not sandbox:
-        check_before_sending(settings, chosen.batch, as_json=as_json)
-    spending = Spending(given=yes, as_json=as_json, sandbox=sandbox)
-    _send(run, options, settings, spending, verbose=verbose)
+        check_before_sending(settings, chosen, as_json=as_json)
+    _send(run, options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox), verbose=verbose)
+
+
+def _options(given: Mapping[str, Any]) -> RerunOptions:
+    """From the command's own parameters."""
+    from reelbatch.cli.confirm import keys_of
+    from reelbatch.pipeline.rerun import RerunOptions
+
+    return RerunOptions(
+        batch=given["batch"],
+        states=opt.words(given["state"]) or (),
+        error_codes=opt.words(given["error_code"]),
+        row_keys=keys_of(given["rows"], given["rows_from"]),
+        accept_double_charge=given["accept_double_charge"],
+        verdict=given["verdict"],
+        prompt_suffix=given["prompt_suffix"],
+        model=given["model"],
+    )
+
+
+def _chosen(options: RerunOptions, settings: Settings, limit: int | None) -> Batch:
+    """The batch whose rows are chosen.
+
+    Raises:
+        UsageError: the options can't be carried out.
+    """
+    from reelbatch.pipeline.rerun import preview, selection
+    from reelbatch.pipeline.resources import opened_ledger
+
+    with opened_ledger(settings, must_exist=True) as ledger:
+        chosen = selection(options, ledger)
+        if options.verdict is not None:
+            preview(ledger, chosen, settings, limit)
+    return chosen.batch
 
 
 def _send(

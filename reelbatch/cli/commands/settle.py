@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +25,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Follow videos to their end: final states, final credits, downloads."""
+    given = locals()
     from reelbatch.cli import render
     from reelbatch.cli.key import check_before_settling
     from reelbatch.cli.runner import Work, settle_to_end
@@ -43,19 +45,9 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         render.warn(left)
     if waits and not sandbox:
         check_before_settling(settings, as_json=as_json)
-    parameters = {
-        "batch": batch,
-        "downloads": download,
-        "wait": wait,
-        "config": str(config) if config else None,
-        "results": opt.as_parameter(results),
-        "base_url": base_url,
-        "sandbox": sandbox,
-        "overrides": {"history": str(history) if history else None},
-    }
     work = Work(
         flow="settle",
-        parameters=parameters,
+        parameters=_parameters(given),
         steps=partial(follow, batch=batch, wait=wait),
         settings=settings,
         sandbox=sandbox,
@@ -64,3 +56,14 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     )
     options = opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox)
     settle_to_end(work, options, as_json=as_json, verbose=verbose)
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flow's, from the command's own."""
+    return {
+        **{name: given[name] for name in ("batch", "wait", "base_url", "sandbox")},
+        "downloads": given["download"],
+        "config": str(given["config"]) if given["config"] else None,
+        "results": opt.as_parameter(given["results"]),
+        "overrides": {"history": str(given["history"]) if given["history"] else None},
+    }

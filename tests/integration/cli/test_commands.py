@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from commands import run_here
 
 from reelbatch.cli import main
+from reelbatch.cli.commands.generate import generate
+from reelbatch.cli.commands.plan import plan
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.accounts import Payer
@@ -93,6 +96,11 @@ def test_these_commands_do_not_import_prefect(arguments: list[str], tmp_path: Pa
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_plan_takes_every_option_of_generate() -> None:
+    """So that a plan is asked for by changing one word."""
+    assert inspect.signature(generate).parameters.keys() <= inspect.signature(plan).parameters.keys()
 
 
 @pytest.mark.parametrize(
