@@ -15,6 +15,20 @@ from pathlib import Path
 MADE_BY = "3.9.1"
 """The version of Prefect that the statements are of; a test compares them with what its migrations make."""
 _STATEMENTS = f"prefect-{MADE_BY}.sql"
+_NEW_ID = """\
+        lower(hex(randomblob(4)))
+        || '-'
+        || lower(hex(randomblob(2)))
+        || '-4'
+        || substr(lower(hex(randomblob(2))),2)
+        || '-'
+        || substr('89ab',abs(random()) % 4 + 1, 1)
+        || substr(lower(hex(randomblob(2))),2)
+        || '-'
+        || lower(hex(randomblob(6)))
+"""
+"""By which most tables number their rows: a UUID of version 4. In the file it is `_PLACE`."""
+_PLACE = "        :new_id\n"
 
 
 def make_database() -> None:
@@ -28,9 +42,15 @@ def make_database() -> None:
         make(path)
 
 
+def shortened(statements: str) -> str:
+    """As the file has them."""
+    return statements.replace(_NEW_ID, _PLACE)
+
+
 def make(path: Path) -> None:
     """Make it at `path`, whole or not at all; where it is there by then, or can't be made, Prefect goes on."""
-    statements = files("reelbatch.orchestration").joinpath(_STATEMENTS).read_text(encoding="utf-8")
+    written = files("reelbatch.orchestration").joinpath(_STATEMENTS).read_text(encoding="utf-8")
+    statements = written.replace(_PLACE, _NEW_ID)
     new = path.with_name(f".{path.name}-{os.getpid()}")
     with suppress(OSError, sqlite3.Error):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,4 +44,4 @@ if __name__ == "__main__":
     folder = Path(fresh_database.__file__).parent
     with tempfile.TemporaryDirectory() as home:
         text = statements(migrate(Path(home)))
-    (folder / f"prefect-{fresh_database.MADE_BY}.sql").write_text(text, encoding="utf-8")
+    (folder / f"prefect-{fresh_database.MADE_BY}.sql").write_text(fresh_database.shortened(text), encoding="utf-8")
