@@ -60,10 +60,8 @@ _PRODUCT = "rtrim({key}, replace({key}, '#', ''))"
 _APPROVED = f"FROM generations WHERE verdict = '{ReviewVerdict.APPROVED}' AND row_key <> replace(row_key, '#', '')"
 _DECIDED = f"SELECT batch, {_PRODUCT.format(key='row_key')} {_APPROVED}"
 _LATEST_FIRST = f"PARTITION BY batch, {_PRODUCT.format(key='row_key')} ORDER BY reviewed_at DESC, row_key"
-_WINNERS = (
-    f"SELECT batch, row_key FROM (SELECT batch, row_key, row_number() OVER ({_LATEST_FIRST}) AS place {_APPROVED}) "  # noqa: S608
-    "AS in_order WHERE place = 1"
-)
+_APPROVED_IN_ORDER = f"SELECT batch, row_key, row_number() OVER ({_LATEST_FIRST}) AS place {_APPROVED}"
+_WINNERS = f"SELECT batch, row_key FROM ({_APPROVED_IN_ORDER}) AS in_order WHERE place = 1"  # noqa: S608 - our own names
 
 
 ALL = Wanted()

@@ -52,12 +52,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def resume(self, process: Process) -> None:
         """What waited while `process` was stopped is done now."""
         waited, process.waiting = process.waiting, []
-        self._ready.extend(waited)  # type: ignore[attr-defined]
+        self._ready.extend(waited)
 
     # --- in place of asyncio's own
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, scheduled = self._ready, self._scheduled
         if not ready:
             self._until_next()
         while scheduled and scheduled[0]._when <= self._now:
@@ -70,7 +70,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 self._step(handle)
 
     def _until_next(self) -> None:
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        scheduled = self._scheduled
         while scheduled and scheduled[0]._cancelled:
             heapq.heappop(scheduled)._scheduled = False
         if not scheduled:

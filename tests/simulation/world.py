@@ -206,7 +206,7 @@ class World:
                 for ledger in process.ledgers:
                     ledger._engine.dispose()
         for task in self.loop.made:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False
         self.loop.made.clear()
         runs._left.clear()
         self.loop.close()

@@ -22,14 +22,14 @@ class SteppedWriter(GroupWriter):
     def __init__(self, transactor: Transactor, on_commit: Callable[[Iterator[Done]], None]) -> None:
         self._transactor = transactor
         self._on_commit = on_commit
-        self._queue: list[_Waiting] = []  # type: ignore[assignment]
+        self._queue: list[_Waiting] = []
         self._is_due = False
 
     async def do(self, work: Work[Item, Result], item: Item) -> Result:
         """As the thread does it."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(work, item, loop, loop.create_future())
-        self._queue.append(waiting)  # type: ignore[attr-defined]
+        self._queue.append(waiting)
         if not self._is_due:
             self._is_due = True
             loop.call_later(self._moment(), self._step)
