@@ -115,9 +115,13 @@ def cards(
     """A window of these rows; `videos`: how many lines each has in `generations`."""
     columns = [_g[name] for name in _COLUMNS]
     query = wanted.select(connection, *columns).order_by(*_ORDERS[order], _g.row_number, _g.row_key)
-    found = [dict(row) for row in connection.execute(query.offset(first).limit(limit)).mappings()]
-    several = _several(connection, wanted.batch, [row["row_key"] for row in found])
-    return [{**row, "videos": several.get(row["row_key"], 1)} for row in found]
+    found = connection.execute(query.offset(first).limit(limit)).mappings()
+    return _counted(connection, wanted.batch, [dict(row) for row in found])
+
+
+def _counted(connection: Connection, batch: Batch, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    several = _several(connection, batch, [row["row_key"] for row in rows])
+    return [{**row, "videos": several.get(row["row_key"], 1)} for row in rows]
 
 
 def _several(connection: Connection, batch: Batch, keys: Collection[str]) -> dict[str, int]:
@@ -147,7 +151,8 @@ def variants(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict
     query = CardFilter(batch=batch).select(connection, *columns).order_by(_g.row_number, _g.row_key)
     alike = query.where(_g.row_key.startswith(f"{product}#", autoescape=True), _g.row_key != row_key)
     found = connection.execute(alike.limit(_MOST_VARIANTS)).mappings()
-    return [{**row, "videos": 1} for row in found if row["row_key"].rpartition("#")[0] == product]
+    own = [dict(row) for row in found if row["row_key"].rpartition("#")[0] == product]
+    return _counted(connection, batch, own)
 
 
 def row_attempts(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
