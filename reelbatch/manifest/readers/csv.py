@@ -9,6 +9,8 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+
 from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows, texts
 from reelbatch.manifest.readers.csv_blocks import count_lines, parse, sound_end
@@ -193,5 +195,8 @@ def _blank_rows(batch: Any, cells: list[str]) -> set[int]:
     """The rows without content; `cells` is one of the columns, for a quick look."""
     if all(map(str.strip, cells)):
         return set()
-    suspects = [index for index, cell in enumerate(cells) if not cell or cell.isspace()]
-    return {index for index in suspects if not any(str(column[index].as_py()).strip() for column in batch.columns)}
+    blank = [index for index, cell in enumerate(cells) if not cell or cell.isspace()]
+    for column in batch.columns:
+        others = texts(column.take(pa.array(blank, pa.int64())))
+        blank = [index for index, cell in zip(blank, others, strict=True) if not cell.strip()]
+    return set(blank)

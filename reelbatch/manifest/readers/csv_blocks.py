@@ -52,8 +52,7 @@ def _end(text: bytes, array: Any, marks: Any, dialect: Dialect, *, last: bool) -
     if not dialect.multiline:
         for index in np.flatnonzero(inside):
             start = int(ends[index]) + 1
-            stop = int(ends[index + 1]) if index + 1 < ends.size else len(text)
-            if start < size and dialect.is_row(text, start, stop):
+            if start < size and dialect.begins_row(text, start, len(text)):
                 return 0
     return size
 

@@ -90,10 +90,26 @@ class Dialect:
         """Whether a line of the row, read alone, has as many cells as the header: two rows may have become one."""
         line = _END.search(text, record.start, record.end)
         while line is not None and line.end() < record.end:
-            start, line = line.end(), _END.search(text, line.end(), record.end)
-            if self.is_row(text, start, line.start() if line else record.end):
+            if self.begins_row(text, line.end(), record.end):
                 return True
+            line = _END.search(text, line.end(), record.end)
         return False
+
+    def begins_row(self, text: bytes, start: int, size: int) -> bool:
+        """Whether the line that begins at `start`, behind a line end within a cell, could be a row.
+
+        Rows have one kind of line end: with another kind within it, it may still be a row, cut in two by that.
+        """
+        line = _END.search(text, start, size)
+        if self.is_row(text, start, line.start() if line else size):
+            return True
+        if line is None or text[start - 1 : start + 1] == b"\r\n":
+            return False
+        own = b"\r\n" if text[start - 2 : start] == b"\r\n" else text[start - 1 : start]
+        stop = text.find(own, start, size)
+        whole = text[start : size if stop < 0 else stop]
+        joined = _END.sub(b" ", whole.rstrip(b"\r"))
+        return len(whole) > line.start() - start and self.is_row(joined, 0, len(joined))
 
     def is_row(self, text: bytes, start: int, stop: int) -> bool:
         """Whether the line, read alone, has as many cells as the header; a damaged one may have."""

@@ -64,6 +64,30 @@ def test_a_damaged_line_is_not_swallowed_either(read: Any, csv_file: Any, around
     ]
 
 
+@pytest.mark.parametrize("around", ["", FILL])
+@pytest.mark.parametrize(("end", "stray"), [("\r\n", "\n"), ("\r\n", "\r"), ("\n", "\r"), ("\r", "\n")])
+def test_a_row_that_is_cut_in_two_is_not_swallowed(
+    read: Any, csv_file: Any, around: str, end: str, stray: str
+) -> None:
+    """Two marks that happen to match, and within the second row a line end that is not like those of the rows."""
+    text = HEAD + around + row("A", '"Slow pan') + row("B", f'Sl{stray}ow pan"') + A
+    outcome = read(csv_file(text.replace("\n", end).replace(f"Sl{end}ow", f"Sl{stray}ow").encode()))
+    prompts = _prompts(outcome)
+    assert (prompts["A"], prompts["a"]) == (None, "Pan")
+    assert not any("B,https" in (prompt or "") for prompt in prompts.values())
+    assert outcome.whats[0][2] == "a quoted cell has line ends, and one of its lines alone could be a row"
+
+
+@pytest.mark.parametrize("around", ["", FILL])
+def test_line_feeds_of_a_spreadsheet_within_a_cell_are_no_damage(read: Any, csv_file: Any, around: str) -> None:
+    """Excel ends rows with both signs and lines of a cell with one: commas there make no rows."""
+    told = "Slow, then\nleft, then\nright, then up"
+    text = (HEAD + around + A).replace("\n", "\r\n") + f'B,https://x.test/b.png,"{told}",5\r\n'
+    outcome = read(csv_file(text.encode()))
+    assert outcome.problems == []
+    assert _prompts(outcome)["B"] == told
+
+
 def test_cells_with_line_ends_can_be_allowed(read: Any, csv_file: Any) -> None:
     """Who means such a cell says so, and gets it whole."""
     text = HEAD + row("A", '"first\none, two, three, four\nlast"') + A
