@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import certifi
+import forked
 import httpx
 import pytest
 
 from reelbatch.sandbox import RunningSandbox
+from reelbatch.sandbox import process as sandbox_process
 
 FOLDER, PORT = "TESTS_PREFECT_FOLDER", "TESTS_PREFECT_PORT"  # how the workers learn of the server
 NEED_PREFECT = ("tests/flows/", "tests/acceptance/")
@@ -156,6 +158,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SERVER] = _Server()
     os.environ["TMPDIR"] = tempfile.mkdtemp(dir=os.environ[FOLDER])
     tempfile.tempdir = None
+    sandbox_process.subprocess = forked  # type: ignore[attr-defined]  # test_sandbox_process.py starts it as users do
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

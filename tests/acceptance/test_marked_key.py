@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from pictures import landscape
 from waiting import WAIT_S, wait_until
 from workplace import Process, Workplace, working
 
-from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox import RunningSandbox, process, start
 
 KEY = "mhk_marked_4711_of-a-customer"
 SECRET = "whsec_marked_4711"  # noqa: S105 - made up
@@ -195,6 +196,7 @@ def _cells_with(table: Path, words: list[str]) -> list[str]:
 
 def test_a_sandbox_is_not_given_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has one of its own, and no use for this one or for our settings."""
+    monkeypatch.setattr(process, "subprocess", subprocess)  # a start, since what is forked has its parent's environ
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
     monkeypatch.setenv("magic_hour_api_key", KEY)
     monkeypatch.setenv("REELBATCH_RESULTS", f"postgresql://me:{KEY}@db/reel")

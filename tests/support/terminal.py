@@ -9,6 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import forked
 
 WAIT_S = 60.0
 
@@ -19,12 +22,14 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**kept, "MAGIC_HOUR_API_KEY": "of-no one", "PREFECT_HOME": str(folder / "prefect"), **more}
 
 
-def typed(folder: Path, env: Mapping[str, str], *arguments: str, answer: str | None = None) -> tuple[int, bytes]:
+def typed(
+    folder: Path, env: Mapping[str, str], *arguments: str, answer: str | None = None, begun: Any = forked.Popen
+) -> tuple[int, bytes]:
     """Type a command in `folder`, and `answer` its question; exit code, and all bytes that the terminal was given."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(sys.executable, [sys.executable, "-m", "reelbatch", *arguments], env)  # noqa: S606 - the program itself
+    terminal, screen = pty.openpty()
+    command = [sys.executable, "-m", "reelbatch", *arguments]
+    process = begun(command, cwd=folder, env=env, stdin=screen, stdout=screen, stderr=screen, start_new_session=True)
+    os.close(screen)
     shown, deadline = b"", time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 0.2)[0]:
@@ -40,4 +45,4 @@ def typed(folder: Path, env: Mapping[str, str], *arguments: str, answer: str | N
             os.write(terminal, answer.encode())
             answer = None
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+    return process.wait(WAIT_S), shown

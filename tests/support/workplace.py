@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import forked
 import psutil
 import pytest
-from proof.wheel import as_from_a_wheel
 from typer.testing import CliRunner
 from waiting import WAIT_S, wait_until
 
@@ -73,13 +72,15 @@ class Process:
     With a `terminal` it is that terminal's foreground: standard input and error are the terminal, Ctrl-C reaches it.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, env: dict[str, str], terminal: str | None) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, env: dict[str, str], terminal: str | None, begun: Any
+    ) -> None:
         folder.mkdir()
         self._out, self._err = folder / "out", folder / "err"
         if terminal is not None:  # the first terminal that a new session opens is its own
             command = ["sh", "-c", f'exec "$@" <>{terminal} 2>&0', "sh", *command]
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self._popen = subprocess.Popen(
+            self._popen = begun(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True
             )
 
@@ -162,11 +163,7 @@ class Workplace:
 
     def from_wheel(self, arguments: Sequence[str], env: dict[str, str]) -> Process:
         """Start Python where it finds the program as a wheel installs it, and not in the folder that it starts in."""
-        return self._spawn([sys.executable, "-P", *arguments], {"PYTHONPATH": self._wheel, **env})
-
-    @cached_property
-    def _wheel(self) -> str:
-        return str(as_from_a_wheel(self.folder / "wheel"))
+        return self._spawn([sys.executable, "-P", *arguments], env, begun=forked.Popen)
 
     @property
     def _generating(self) -> tuple[str, ...]:
@@ -177,7 +174,8 @@ class Workplace:
         """Start `reelbatch.generate(…)` in a script: the same work without Prefect, started in a moment."""
         assert self.sandbox
         stated = {"base_url": self.sandbox.url, "results": f"sqlite:///{self.table}", **settings}
-        return self._spawn([sys.executable, "-c", script, str(self.manifest), json.dumps(stated)], {})
+        command = [sys.executable, "-c", script, str(self.manifest), json.dumps(stated)]
+        return self._spawn(command, {}, begun=forked.Popen)
 
     def from_clone(self, arguments: Sequence[str], env: dict[str, str]) -> Process:
         """Start Python where it finds the program as a clone has it, flows included."""
@@ -205,16 +203,19 @@ class Workplace:
         assert isinstance(batch, dict)
         return batch
 
-    def _spawn(self, command: list[str], env: dict[str, str], terminal: str | None = None) -> Process:
+    def _spawn(
+        self, command: list[str], env: dict[str, str], terminal: str | None = None, begun: Any = subprocess.Popen
+    ) -> Process:
         surroundings = {**_without_settings(), **self.env, MARK: self.mark, **env}
         folder = self.folder / f"process-{len(self.started)}"
-        process = Process(command, folder, surroundings, terminal)
+        process = Process(command, folder, surroundings, terminal, begun)
         self.started.append(process)
         return process
 
     def left_running(self) -> list[psutil.Process]:
         """Processes that this test started, and theirs, that still live."""
-        return [process for process in psutil.process_iter() if _mark_of(process) == self.mark]
+        marked = [process for process in psutil.process_iter() if _mark_of(process) == self.mark]
+        return marked + [psutil.Process(process.pid) for process in self.started if process.running]
 
     def query(self, question: str, *values: Any) -> list[sqlite3.Row]:
         """Ask the results table, past the program under test; no rows before there is a table."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 from commands import run_here
 
@@ -29,7 +30,7 @@ COMMANDS += ("reconcile", "doctor", "webhook", "sandbox")
 def reelbatch(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the real command in `cwd`, without any setting of this machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "reelbatch", *map(str, arguments)],
         cwd=cwd,
         env={**kept, "COLUMNS": "200", **env},
@@ -238,7 +239,7 @@ def test_a_full_disk_under_the_output_is_said_in_one_line(arguments: list[str], 
     """`reelbatch … > report` where there is no room: exit code 1 and no traceback."""
     command = [sys.executable, "-m", "reelbatch", *arguments]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = forked.run(command, cwd=tmp_path, stdout=full, stderr=forked.PIPE, text=True)
     assert done.returncode == 1
     assert "Error: The output can't be written: No space left on device." in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import forked
 import pytest
 from terminal import environment, typed
 from waiting import wait_until
@@ -17,14 +19,15 @@ from reelbatch.ledger import Ledger, queries
 from reelbatch.sandbox import SandboxConfig, start
 from reelbatch.signals import SAID_AT_FIRST
 
-ROOT = Path(__file__).parents[3]
 ROWS = "image_path,prompt,end_seconds\nhttps://img.example/a.png,hello,5\n"
 
 
-def started(folder: Path, *arguments: str, python: tuple[str, ...] = (), **env: str) -> subprocess.Popen[str]:
+def started(
+    folder: Path, *arguments: str, python: tuple[str, ...] = (), begun: Any = forked.Popen, **env: str
+) -> subprocess.Popen[str]:
     """A command at work, in a group of its own; nothing of this machine's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELBATCH_", "MAGIC_HOUR"))}
-    return subprocess.Popen(
+    return begun(
         [sys.executable, *python, "-m", "reelbatch", *arguments],
         cwd=folder,
         env={**kept, "PYTHONUNBUFFERED": "1", **env},
@@ -42,7 +45,8 @@ def started(folder: Path, *arguments: str, python: tuple[str, ...] = (), **env: 
 def test_ctrl_c_while_the_program_is_imported(imported: str, tmp_path: Path) -> None:
     """At the first moment that is ours, and at several after it."""
     (tmp_path / "m.csv").write_text(ROWS)
-    process = started(tmp_path, "plan", "m.csv", python=("-X", "importtime"))  # which says what has been imported
+    telling = ("-X", "importtime")  # what has been imported
+    process = started(tmp_path, "plan", "m.csv", python=telling, begun=subprocess.Popen)
     assert process.stderr is not None
     said = []
     for line in process.stderr:
@@ -61,8 +65,7 @@ def test_the_first_says_that_a_second_stops_at_once(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(ROWS)
     with start(SandboxConfig(latency_ms=120_000, data=str(tmp_path / "api"))) as api:
         where = ("--base-url", api.url, "--results", f"sqlite:///{tmp_path}/r.db")
-        alone = {"MAGIC_HOUR_API_KEY": api.key, "PYTHONPATH": str(without_flows(tmp_path / "lib"))}
-        process = started(tmp_path, "generate", "m.csv", *where, "--yes", **alone)
+        process = started(tmp_path, "generate", "m.csv", *where, "--yes", MAGIC_HOUR_API_KEY=api.key)
         assert process.stderr is not None
         wait_until(lambda: is_sending(tmp_path / "r.db") or process.poll() is not None, "a request is under way")
         process.send_signal(signal.SIGINT)
@@ -72,14 +75,6 @@ def test_the_first_says_that_a_second_stops_at_once(tmp_path: Path) -> None:
     assert said == f"{SAID_AT_FIRST}\n"
     assert (process.returncode, rest) == (130, "")
     assert is_sending(tmp_path / "r.db")
-
-
-def without_flows(folder: Path) -> Path:
-    """A folder to import the program from as a wheel installs it, where no Prefect has to start."""
-    folder.mkdir()
-    for name in ("reelbatch", "configs"):
-        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
-    return folder
 
 
 def is_sending(path: Path) -> bool:

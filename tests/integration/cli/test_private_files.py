@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
 import threading
 from contextlib import closing
 from pathlib import Path
 
+import forked
 import pytest
 
 from reelbatch.errors import UsageError
@@ -161,5 +161,5 @@ def test_the_command_line_leaves_only_private_files(tmp_path: Path) -> None:
     """`export` of an empty table, as it is typed."""
     Ledger(f"sqlite:///{tmp_path}/r.db").close()
     command = [sys.executable, "-m", "reelbatch", "export", "out.csv", "--results", "sqlite:///r.db"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    forked.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
     assert mode(tmp_path / "out.csv") == 0o600

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 import reelbatch
@@ -50,7 +50,7 @@ class Table:
 
     def process(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """The same as a process of its own."""
-        run = subprocess.run(
+        run = forked.run(
             [sys.executable, "-m", "reelbatch", *self._stated(arguments)],
             env={**os.environ, "MAGIC_HOUR_API_KEY": self.api.key},
             capture_output=True,

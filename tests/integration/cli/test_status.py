@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from commands import run_here
 
@@ -96,12 +96,12 @@ def test_reasons_fit_a_narrow_screen(failed: tuple[Path, ProgressLine], columns:
 def test_watch_shows_block_after_block_until_ctrl_c(failed: tuple[Path, ProgressLine]) -> None:
     """Where there is no terminal; Ctrl-C ends it with 130, and without a traceback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REELBATCH_")}
-    process = subprocess.Popen(
+    process = forked.Popen(
         [sys.executable, "-m", "reelbatch", "status", "--results", "r.db", "--watch", "--interval", "0.1"],
         cwd=failed[0],
         env=kept,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=forked.PIPE,
+        stderr=forked.PIPE,
         text=True,
     )
     assert process.stdout is not None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import forked
 import pyarrow.parquet as pq
 import pytest
 from commands import run_here
@@ -116,12 +116,12 @@ def test_a_pipe_that_no_one_reads_ends_as_other_tools_do(arguments: list[str], t
     reading, writing = os.pipe()
     os.close(reading)
     env = {**os.environ, "REELBATCH_RESULTS": "tables/x.db"}
-    ran = subprocess.run(
+    ran = forked.run(
         [sys.executable, "-m", "reelbatch", *arguments],
         cwd=table,
         env=env,
         stdout=writing,
-        stderr=subprocess.PIPE,
+        stderr=forked.PIPE,
         check=False,
     )
     os.close(writing)

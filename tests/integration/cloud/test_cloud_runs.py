@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
-import subprocess
 import sys
 from typing import Any
 
+import forked
 import fsspec
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -120,7 +120,7 @@ def test_a_storage_that_is_down_stops_the_run(bucket: Bucket, shop: Shop, gate: 
 def test_the_command_line_says_what_is_wrong_with_an_address(bucket: Bucket, shop: Shop) -> None:
     """One line that names the address and what to do, exit code 2, no traceback."""
     command = [sys.executable, "-m", "reelbatch", "plan", f"{bucket.url}/none.csv", "--results", shop.results]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = forked.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert f"{bucket.url}/none.csv: no such file. Check the path." in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import forked
 import psycopg
 import pytest
 from acting import LEASE, attempt, begin, committed, entry, keys, load, rows_of, set_run, states, tell
@@ -274,9 +275,7 @@ def test_five_processes_may_open_a_new_table_at_once(ledger_url: str, tmp_path: 
     commands = [[sys.executable, "-c", OPENER, ledger_url, str(go), f"run-{number}"] for number in range(5)]
     here = Path(__file__).parent
     path = {"PYTHONPATH": f"{here}:{here.parent / 'support'}"}
-    workers = [
-        subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True, env=path) for command in commands
-    ]
+    workers = [forked.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True, env=path) for command in commands]
     go.touch()
     assert [worker.communicate()[1] for worker in workers] == [""] * 5
     with Ledger(ledger_url) as ledger:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 from acting import ESTIMATE, SPRING, attempt, begin, committed, load, rows_of, states
 from sqlalchemy import Connection, event
@@ -206,7 +207,7 @@ def test_five_processes_may_open_a_new_table_at_once(path: Path, tmp_path: Path)
     url, go = f"sqlite:///{path}", tmp_path / "go"
     commands = [[sys.executable, "-c", OPENER, url, str(go), f"run-{number}"] for number in range(5)]
     here = Path(__file__).parent
-    workers = [subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True) for command in commands]
+    workers = [forked.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True) for command in commands]
     go.touch()
     assert [worker.communicate()[1] for worker in workers] == [""] * 5
     with closing(sqlite3.connect(path)) as connection:

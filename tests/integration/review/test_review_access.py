@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
+import forked
 import httpx
 import pytest
 from review_server import Served, serving
@@ -253,7 +253,7 @@ def test_the_command_serves_until_it_is_interrupted(table: Shown, tmp_path: Path
     browser.chmod(0o700)
     command = [sys.executable, "-m", "reelbatch", "review", "--results", f"sqlite:///{tmp_path}/reelbatch.db"]
     surroundings = {**os.environ, "BROWSER": f"{browser} %s"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=surroundings) as process:
+    with forked.Popen(command, stderr=forked.PIPE, text=True, cwd=tmp_path, env=surroundings) as process:
         assert process.stderr
         line = process.stderr.readline()
         link = re.search(r"http://127\.0\.0\.1:(\d+)/\w+/\?token=[\w-]{40,}", line)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import forked
 import pytest
 from bench import PRICE, Answer, Bench, assert_books_agree, scripted
 
@@ -83,14 +83,13 @@ _WORKER = textwrap.dedent("""
 
 def test_two_processes_on_one_table_share_the_rows(bench: Bench, tmp_path: Path) -> None:
     """None is sent twice, both do some, and a cap holds for the two together."""
-    manifest, script, data = bench.rows(160), tmp_path / "worker.py", tmp_path / "rows.json"
-    script.write_text(_WORKER)
+    manifest, data = bench.rows(160), tmp_path / "rows.json"
     manifest.to_json(data)
     with start(latency_ms=60, queue_seconds=600) as own:
         bench.url = own.url
         options = {**bench.settings(concurrency=6, max_credits=150 * PRICE), "batch": bench.batch}
-        command = [sys.executable, str(script), json.dumps(options), str(data)]
-        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        command = [sys.executable, "-c", _WORKER, json.dumps(options), str(data)]
+        workers = [forked.Popen(command, stdout=forked.PIPE, text=True) for _ in range(2)]
         ended = [json.loads(worker.communicate(timeout=60)[0]) for worker in workers]
         books = own.books()
     assert books["double_charged"] == {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from bench import PRICE, Answer, Arrival, Bench, ScriptedApi, scripted
 from pydantic import SecretStr
@@ -72,7 +72,7 @@ def _kill_in_the_midst(bench: Bench, api: ScriptedApi) -> None:
     bench.rows(2).to_json(bench.folder / "rows.json")
     stated = {**bench.settings(retry_attempts=1000, retry_wait_s=0.2), "batch": bench.batch}
     command = [sys.executable, "-c", WORKER, json.dumps(stated), str(bench.folder / "rows.json")]
-    process = subprocess.Popen(command)
+    process = forked.Popen(command)
     try:
         wait_until(lambda: api.asked_about and len(api.arrivals) == 2, "both are sent, and the API is asked")
         wait_until(lambda: bench.states() == {"in_doubt": 1, "queued": 1}, "the other one has its video")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 from bench import PRICE, QUICK, Answer, Arrival, Bench, ScriptedApi, scripted
 from databases import postgres_url
@@ -70,7 +70,7 @@ def states(engine: Engine) -> dict[str, int]:
 
 
 @contextmanager
-def working(bench: Bench, api: ScriptedApi, table: str, credits_: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def working(bench: Bench, api: ScriptedApi, table: str, credits_: int) -> Iterator[list[forked.Popen[bytes]]]:
     """Two workers on one batch, of which the first has sent its first row before the second begins."""
     manifest = bench.folder / "spring.csv"
     bench.rows(ROWS).to_csv(manifest, index=False)
@@ -80,7 +80,7 @@ def working(bench: Bench, api: ScriptedApi, table: str, credits_: int) -> Iterat
     with ExitStack() as stack:
         workers = []
         for _ in range(2):
-            workers.append(stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL)))
+            workers.append(stack.enter_context(forked.Popen(command, stdout=forked.DEVNULL)))
             stack.callback(workers[-1].kill)
             wait_until(lambda: api.arrivals, "the first row is sent")
         yield workers
@@ -91,7 +91,7 @@ def test_one_row_finds_out_the_price_for_all_workers(bench: Bench, table: str, e
     probes = Probes(1)
     with scripted(probes) as api, working(bench, api, table, ROOM * DEAR + PRICE) as workers:
         wait_until(lambda: count(engine) == 2, "both workers hold rows")
-        with pytest.raises(subprocess.TimeoutExpired):
+        with pytest.raises(forked.TimeoutExpired):
             workers[1].wait(1)  # four times as long as it waits until it tries again
         assert len(api.arrivals) == 1
         probes.answer(1)
@@ -109,7 +109,7 @@ def test_a_killed_worker_passes_on_what_it_was_finding_out(bench: Bench, table: 
         assert len(api.arrivals) == 1
         workers[0].kill()
         wait_until(lambda: len(api.arrivals) == 2, "another row finds out the price")
-        with pytest.raises(subprocess.TimeoutExpired):
+        with pytest.raises(forked.TimeoutExpired):
             workers[1].wait(1)
         assert len(api.arrivals) == 2
         probes.answer(2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import forked
 import psutil
 from bench import GOOD, Bench, ScriptedApi
 from waiting import wait_until
@@ -78,7 +78,7 @@ def test_an_intent_that_grew_old_before_its_connection_stood_does_not_leave(benc
     with crowded() as api:
         stated = bench.settings(base_url=api.url, lease_s=_LEASE_S, concurrency=1, batch=bench.batch)
         command = [sys.executable, "-c", _WORKER, str(manifest), json.dumps(stated)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as started:
+        with forked.Popen(command, stdout=forked.DEVNULL) as started:
             worker = psutil.Process(started.pid)
             try:
                 wait_until(lambda: connections(worker, api, psutil.CONN_SYN_SENT), "its create wants a connection")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import forked
 from bench import QUICK, URL, Answer, Arrival, scripted
 from databases import postgres_url
 from sqlalchemy import update
@@ -43,10 +43,10 @@ def test_after_one_429_no_worker_sends_while_the_api_asks_for_a_pause(tmp_path: 
         options = {**QUICK, "concurrency": 2, "results": f"sqlite:///{tmp_path}/results.db", "base_url": api.url}
         command = [sys.executable, "-c", WORKER % URL]
         workers = [
-            subprocess.Popen(
+            forked.Popen(
                 [*command, name, repr({**options, "api_key": "sandbox"})],
                 cwd=tmp_path,
-                stdout=subprocess.PIPE,
+                stdout=forked.PIPE,
                 text=True,
             )
             for name in ("one", "two")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import forked
 import httpx
 import pytest
 from waiting import wait_until
@@ -25,13 +24,15 @@ from webhook_stories import SECRET, entry, event, signed, submit
 from reelbatch.ledger import Ledger
 
 _CODE = """
-import json, socket, sys
+import json, resource, socket, sys
 from pydantic import SecretStr
 from reelbatch.ledger import Ledger
 from reelbatch.webhooks import webhook_app
 from reelbatch.webhooks.guard import Limits
 from reelbatch.webhooks.server import _listening, _show_log, serve_app
 _show_log()
+if files := json.loads(sys.argv[4]):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 with Ledger(sys.argv[1]) as ledger, _listening("127.0.0.1", 0) as listener:
     app = webhook_app(ledger, SecretStr(sys.argv[2]))
     serve_app(app, listener, lambda url: print(url, flush=True), Limits(**json.loads(sys.argv[3])))
@@ -47,7 +48,7 @@ class Served:
     """The address in a process of its own, and where it logs."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: forked.Popen[str]
     log: Path
 
     def connect(self, said: bytes) -> socket.socket:
@@ -69,15 +70,10 @@ class Served:
 @contextmanager
 def serving(ledger: Ledger, folder: Path, *, files: int | None = None, **limits: float) -> Iterator[Served]:
     """The address with these limits, and that many files that it may open."""
-
-    def few() -> None:
-        if files is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-
     log = folder / "log"
-    command = [sys.executable, "-c", _CODE, ledger.shown_url, SECRET, json.dumps(limits)]
+    command = [sys.executable, "-c", _CODE, ledger.shown_url, SECRET, json.dumps(limits), json.dumps(files)]
     with log.open("w") as errors:
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=few)  # noqa: PLW1509 - no threads here
+        started = forked.Popen(command, stdout=forked.PIPE, stderr=errors, text=True)
     with started as process:
         try:
             out: IO[str] | None = process.stdout

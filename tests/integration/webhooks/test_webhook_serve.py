@@ -3,10 +3,10 @@
 import json
 import signal
 import socket
-import subprocess
 import sys
 from typing import Any
 
+import forked
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -32,8 +32,8 @@ def test_a_signal_ends_it_cleanly(http: httpx.Client, ledger: Ledger) -> None:
     """It serves until Ctrl-C or SIGTERM, ends with 0, tells its counts, and leaves one line for each event."""
     body = json.dumps(event("video.completed", submit(ledger))).encode()
     command = [sys.executable, "-c", _CODE, ledger.shown_url, SECRET]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:
+    pipes: dict[str, Any] = {"stdout": forked.PIPE, "stderr": forked.PIPE, "text": True}
+    with forked.Popen(command, **pipes) as first, forked.Popen(command, **pipes) as second:
         try:
             for process, number in ((first, signal.SIGINT), (second, signal.SIGTERM)):
                 assert process.stdout

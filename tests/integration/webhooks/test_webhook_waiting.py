@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from waiting import wait_until
 from webhook_stories import Receiving, intend, tell
@@ -28,7 +28,7 @@ class Waiting:
         self._out, self._err = folder / "out", folder / "err"
         command = [sys.executable, "-m", "reelbatch", "reconcile", "--results", url, "--wait", "--json"]
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.process = forked.Popen(command, stdin=forked.DEVNULL, stdout=out, stderr=err)
 
     def heard(self, *lines: str) -> None:
         """Wait until it has said these lines, and no others."""
