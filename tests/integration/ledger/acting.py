@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import forked
 from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
@@ -239,8 +239,10 @@ def keys(taken: Iterable[ClaimedRow]) -> list[str]:
 
 
 @contextmanager
-def process_at_work(url: str) -> Iterator[forked.Popen[str]]:
+def process_at_work(url: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that has one row under way, one answered and one claimed; killed at the end."""
+    import forked  # which this module has no need of where that process imports it
+
     command = [sys.executable, "-c", _WORKER, url]
     with forked.Popen(command, cwd=Path(__file__).parent, stdout=forked.PIPE, text=True) as process:
         try:

@@ -26,6 +26,7 @@ from acting import (
     states,
     tell,
 )
+from waiting import wait_until
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerUnusable, StateConflict
@@ -63,7 +64,7 @@ def test_a_zombie_counts_as_dead(ledger: Ledger, ledger_url: str) -> None:
     load(ledger, rows_of("a", "b", "c"))
     with process_at_work(ledger_url) as process:
         os.kill(process.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, "it has ended")
         assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
         assert recovered(ledger) == (1, 1)
 
