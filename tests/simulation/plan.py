@@ -107,11 +107,15 @@ class Plan:
         if r.random() < 0.15:
             made.disk_rate = r.choice((0.005, 0.03))
         made.events = _events(r, made)
-        match seed % 4:
-            case 1:
+        match seed % 8:
+            case 1 | 5:
                 _outlive(r, made)
-            case 2:
+            case 2 | 6:
                 _be_short_of_money(r, made)
+            case 3:
+                _crowd_a_window(r, made)
+            case 4 if seed % 16 > 8:
+                made.fates.dearer = 0.5
         return made
 
     @classmethod
@@ -154,6 +158,14 @@ def _be_short_of_money(r: Random, plan: Plan) -> None:
     plan.workers = r.choice((2, 3))
     plan.settings |= {"concurrency": r.choice((2, 4)), "max_credits": r.randint(whole // 3, whole)}
     plan.creates_each_s = None
+
+
+def _crowd_a_window(r: Random, plan: Plan) -> None:
+    """More rows at hand than places in the render window, and nothing else that holds them back."""
+    plan.workers, plan.creates_each_s = r.choice((1, 2, 3)), None
+    plan.settings |= {"render_window": r.choice((1, 2)), "concurrency": r.choice((2, 4)), "poll_interval_s": 10}
+    for name in ("max_credits", "budget", "rate_limit"):
+        plan.settings.pop(name, None)
 
 
 def _manifest(r: Random) -> list[Line]:
