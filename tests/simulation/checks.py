@@ -64,14 +64,14 @@ class Watch:
         return total
 
     def _look_at_window(self) -> None:
-        """Videos that the table knows of, or whose creates are under way; of those in doubt it can't know."""
+        """Videos whose ids were answered, and creates under way; of those that were in doubt it could not know."""
         limit = self.plan.settings.get("render_window")
         if limit is None:
             return
-        known = {
-            token
-            for (token,) in self._ask("SELECT token FROM attempts WHERE video_id IS NOT NULL OR outcome IS NULL")
-        }
+        answered = self._ask(
+            "SELECT token FROM attempts WHERE outcome IS NULL OR video_id IS NOT NULL AND http_status = 200"
+        )
+        known = {token for (token,) in answered}
         now = self.books.now()
         rendering = [each for each in self.books.charges.values() if each.ends_at > now and each.token in known]
         if len(rendering) > limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -149,7 +149,8 @@ def _outlive(r: Random, plan: Plan) -> None:
     plan.lines, plan.faulty_s = plan.lines[:3], 600.0
     plan.settings |= {"lease_s": 12, "doubt_min_age_s": 20, "doubts_in_a_row": 5, "concurrency": r.choice((1, 4))}
     plan.settings.pop("render_window", None)
-    plan.events = [event for event in plan.events if event.what in {"price", "top-up"}]
+    kept = (event for event in plan.events if event.what in {"price", "top-up"})
+    plan.events = [replace(event, at=min(event.at, plan.faulty_s)) for event in kept]
 
 
 def _be_short_of_money(r: Random, plan: Plan) -> None:
