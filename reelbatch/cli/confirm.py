@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -141,23 +140,6 @@ def says_the_same(made: Plan | RerunPlan, shown: Plan | RerunPlan | None) -> boo
 def _gist(made: Plan | RerunPlan) -> tuple[Any, ...]:
     found = (made.problem_count, made.problems, made.warnings) if isinstance(made, Plan) else ()
     return (made.send, made.credits_estimated, made.unknown_rate, *found)
-
-
-def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
-    """The keys that `--rows` and `--rows-from` name; None where neither was given.
-
-    Raises:
-        SettingsError: the file can't be read.
-    """
-    if stated is None and file is None:
-        return None
-    keys = [key.strip() for key in (stated or "").split(",")]
-    if file is not None:
-        try:
-            keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--rows-from {file}: can't be read: {error}") from error
-    return tuple(dict.fromkeys(key for key in keys if key))
 
 
 def _asks(settings: Settings, spending: Spending) -> bool:

@@ -119,7 +119,9 @@ def print_report(report: InitReport, *, asked: bool) -> None:
     made = f"{render.cell(report.manifest)} and " if not report.columns else ""
     render.out.print(f"Written: {made}{render.cell(str(report.config))}")
     file = shlex.quote(report.manifest)
+    missing = [question.about.replace("_", "-") for question in report.missing]
     for text in (
+        *(f"reelbatch init {file} --force --{name} …   (fills in what is missing)" for name in missing),
         f"reelbatch plan {file}",
         f"reelbatch generate {file} --sandbox --settle   (a trial; nothing is paid)",
     ):

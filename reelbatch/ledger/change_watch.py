@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,11 +31,14 @@ class ChangeWatch:
         return _POSTGRES_S if self._connection is None else _SQLITE_S
 
     def changed(self) -> bool:
-        """Whether something may have been committed since the last question."""
+        """Whether something may have been committed since the last question; yes where there is no answer."""
         if self._connection is None:
             return True
         before = self._seen
-        (self._seen,) = self._connection.execute("PRAGMA data_version").fetchone()
+        try:
+            (self._seen,) = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:  # the next read of the table says what is wrong, in words
+            return True
         return self._seen != before
 
 

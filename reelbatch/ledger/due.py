@@ -296,16 +296,28 @@ def _take_refunds(connection: Connection, item: TakeUnrefunded) -> list[Rendered
         )
         taken = connection.execute(query).all()
         if taken:
-            values = [{"b_token": each.token, "b_due_at": _next_look(item, each.refund_until)} for each in taken]
-            connection.execute(_TAKEN, values)
+            since = {each.token: each.refund_until - REFUND_WITHIN for each in taken}
+            due = {token: item.now + rarer(item.now, failed, item.shortest) for token, failed in since.items()}
+            connection.execute(_TAKEN, [{"b_token": token, "b_due_at": at} for token, at in due.items()])
         found += [Rendered(batch, row[0], row[2], row[3], RowState.ERROR, row[1]) for row in taken]
         if len(found) >= item.limit:
             break
     return found
 
 
-def _next_look(item: TakeUnrefunded, until: datetime) -> datetime | None:
-    """None after the last look, which is the first one that comes when the time is over."""
-    if item.now >= until:
-        return None
-    return item.now + rarer(item.now, until - REFUND_WITHIN, item.shortest)
+class RefundLook(NamedTuple):
+    """An answer was given about the failed video of an attempt, asked for at `at`."""
+
+    token: Token | None
+    at: datetime
+
+
+_ENDED = update(attempts).where(_a.token == bindparam("b_token"), _a.refund_until <= bindparam("b_at"))
+_ENDED = _ENDED.values(refund_due_at=None)
+
+
+def end_refund_looks(connection: Connection, items: Sequence[RefundLook]) -> list[None]:
+    """No look follows the first one that was answered when the time was over."""
+    if items:
+        connection.execute(_ENDED, [{"b_token": each.token, "b_at": each.at} for each in items])
+    return [None] * len(items)

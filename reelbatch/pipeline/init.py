@@ -33,10 +33,14 @@ class InitReport:
     skipped: str = ""  # of a folder: what is no image
 
     @property
+    def missing(self) -> list[Question]:
+        """What has to be filled in. Without a key rows are told apart by what they ask for."""
+        return [question for question in self.questions if not question.taken and question.about != "key"]
+
+    @property
     def is_open(self) -> bool:
         """Whether something has to be done before all rows can be sent."""
-        unknown = any(not question.taken and question.about != "key" for question in self.questions)
-        return unknown or bool(self.preview.problem_count or self.preview.repeated) or not self.preview.rows
+        return bool(self.missing or self.preview.problem_count or self.preview.repeated) or not self.preview.rows
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

@@ -11,7 +11,7 @@ from reelbatch.client import Client, Video
 from reelbatch.domain import UNSETTLED, RowState, VideoId
 from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAnswer
 from reelbatch.ledger import Ledger, due, settlements, utc_now
-from reelbatch.ledger.due import Postponement, Rendered, RowId
+from reelbatch.ledger.due import Postponement, RefundLook, Rendered, RowId
 from reelbatch.ledger.settlements import FINAL, Final
 from reelbatch.ledger.transactions import write
 from reelbatch.retry import SharedBackoff, backoff
@@ -105,25 +105,25 @@ class Poller:
         return await self._record(row, video)
 
     async def look_for_refund(self, row: Rendered) -> None:
-        """Whether a failed video's credits have been given back by now; where nothing is heard, the next look tells.
+        """Whether a failed video's credits have been given back by now; without an answer it is asked about again.
 
         Raises:
             KeyRefused: the key is bad.
             LedgerError: what was seen could not be written.
         """
-        started = asyncio.get_running_loop().time()
+        started, now = asyncio.get_running_loop().time(), utc_now()
         try:
-            video = await self._ask(row)
+            final = final_of(row, await self._ask(row))
         except ApiError as error:
             if _refusal(error) is None:
                 self._unanswered(error, started)
-            return
+                return
+            final = None
         self.backoff.on_success()
-        if (final := final_of(row, video)) is None:
-            return
-        refund = await write(self._ledger, settlements.record_refunds, final)
+        refund = None if final is None else await write(self._ledger, settlements.record_refunds, final)
         if refund is not None:
             self._stats.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
+        await write(self._ledger, due.end_refund_looks, RefundLook(row.token, now))
 
     async def _ask(self, row: Rendered) -> Video:
         self._stats.polled += 1

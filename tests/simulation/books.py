@@ -26,9 +26,9 @@ class Charge:
     video_id: str
     token: str
     name: str
-    credits: int
+    credits: int  # as the answer says
     at: float
-    final: int
+    final: int  # of a complete video
     ends_as: str
     rendering_at: float
     ends_at: float
@@ -66,6 +66,7 @@ class Fates:
     unrefunded: float = 0.0
     odd: float = 0.0  # of states that no one knows, for a while
     cheaper: float = 0.0  # settled below what was charged at first
+    dearer: float = 0.0  # charged below the price at first, and settled at it
 
 
 @dataclass(slots=True)
@@ -88,19 +89,20 @@ class Books:
 
     def create(self, body: Mapping[str, Any]) -> Charge:
         """Charge for a video."""
-        now, chance, credits_ = self.now(), self.chance, self.price(body)
+        now, chance, price = self.now(), self.chance, self.price(body)
         rendering_at = now + chance.uniform(0, 8)
         ends_at = rendering_at + chance.expovariate(1 / 12)
         ends_as = self._end()
         refund = ends_as != "complete" and chance.random() >= self.fates.unrefunded
         name = str(body.get("name") or "")
+        is_dearer = bool(self.fates.dearer) and chance.random() < self.fates.dearer
         charge = Charge(
             video_id=f"v{len(self.charges):03d}{chance.randrange(16**6):06x}",
             token=name.rsplit(maxsplit=1)[-1] if name else "",
             name=name,
-            credits=credits_,
+            credits=round(price * 0.8) if is_dearer else price,
             at=now,
-            final=round(credits_ * 0.8) if chance.random() < self.fates.cheaper else credits_,
+            final=round(price * 0.8) if chance.random() < self.fates.cheaper else price,
             ends_as=ends_as,
             rendering_at=rendering_at,
             ends_at=ends_at,

@@ -37,26 +37,41 @@ class Watch:
         asked = self._ask("SELECT token FROM attempts WHERE token = ?", charge.token)
         if not asked:
             self.wrong.append(f"{charge.name}: charged at {charge.at:.0f} s, and no intent of it is in the table")
+        self._look_at_window()
+        ((worst,),) = self._ask("SELECT coalesce(sum(worst_case), 0) FROM batches")
+        covered = self._known_costs()
+        if worst < covered:
+            self.wrong.append(f"at {charge.at:.0f} s the worst case is {worst}, and the books say {covered}")
         if self.plan.price_change is not None:  # a price that was never seen may cost one row more
             return
-        ((worst,),) = self._ask("SELECT coalesce(sum(worst_case), 0) FROM batches")
-        if worst < self.books.net:
-            self.wrong.append(f"at {charge.at:.0f} s the worst case is {worst}, and the books say {self.books.net}")
+        if self.books.net > covered:
+            self.wrong.append(f"at {charge.at:.0f} s the books say {self.books.net}, and {covered} were expected")
         cap = self.plan.settings.get("max_credits")
         if cap is not None and self.books.net > cap:
             self.wrong.append(f"at {charge.at:.0f} s the books say {self.books.net}, above the cap of {cap}")
 
-        self._look_at_window()
+    def _known_costs(self) -> int:
+        """What the books say of answers that the table has, and no more than was reserved of the others."""
+        known = {
+            token: (charged is not None, reserved)
+            for token, charged, reserved in self._ask("SELECT token, credits_charged, credits_reserved FROM attempts")
+        }
+        total = 0
+        for charge in self.books.charges.values():
+            cost = charge.stands_at(self.books.now())
+            was_answered, reserved = known.get(charge.token, (False, 0))
+            total += cost if was_answered else min(cost, reserved)
+        return total
 
     def _look_at_window(self) -> None:
-        """Videos that the table knows of, or whose creates are under way; of those in doubt it can't know."""
+        """Videos whose ids were answered, and creates under way; of those that were in doubt it could not know."""
         limit = self.plan.settings.get("render_window")
         if limit is None:
             return
-        known = {
-            token
-            for (token,) in self._ask("SELECT token FROM attempts WHERE video_id IS NOT NULL OR outcome IS NULL")
-        }
+        answered = self._ask(
+            "SELECT token FROM attempts WHERE outcome IS NULL OR video_id IS NOT NULL AND http_status = 200"
+        )
+        known = {token for (token,) in answered}
         now = self.books.now()
         rendering = [each for each in self.books.charges.values() if each.ends_at > now and each.token in known]
         if len(rendering) > limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -107,11 +107,15 @@ class Plan:
         if r.random() < 0.15:
             made.disk_rate = r.choice((0.005, 0.03))
         made.events = _events(r, made)
-        match seed % 4:
-            case 1:
+        match seed % 8:
+            case 1 | 5:
                 _outlive(r, made)
-            case 2:
+            case 2 | 6:
                 _be_short_of_money(r, made)
+            case 3:
+                _crowd_a_window(r, made)
+            case 4 if seed % 16 > 8:
+                made.fates.dearer = 0.5
         return made
 
     @classmethod
@@ -145,7 +149,8 @@ def _outlive(r: Random, plan: Plan) -> None:
     plan.lines, plan.faulty_s = plan.lines[:3], 600.0
     plan.settings |= {"lease_s": 12, "doubt_min_age_s": 20, "doubts_in_a_row": 5, "concurrency": r.choice((1, 4))}
     plan.settings.pop("render_window", None)
-    plan.events = [event for event in plan.events if event.what in {"price", "top-up"}]
+    kept = (event for event in plan.events if event.what in {"price", "top-up"})
+    plan.events = [replace(event, at=min(event.at, plan.faulty_s)) for event in kept]
 
 
 def _be_short_of_money(r: Random, plan: Plan) -> None:
@@ -154,6 +159,14 @@ def _be_short_of_money(r: Random, plan: Plan) -> None:
     plan.workers = r.choice((2, 3))
     plan.settings |= {"concurrency": r.choice((2, 4)), "max_credits": r.randint(whole // 3, whole)}
     plan.creates_each_s = None
+
+
+def _crowd_a_window(r: Random, plan: Plan) -> None:
+    """More rows at hand than places in the render window, and nothing else that holds them back."""
+    plan.workers, plan.creates_each_s = r.choice((1, 2, 3)), None
+    plan.settings |= {"render_window": r.choice((1, 2)), "concurrency": r.choice((2, 4)), "poll_interval_s": 10}
+    for name in ("max_credits", "budget", "rate_limit"):
+        plan.settings.pop(name, None)
 
 
 def _manifest(r: Random) -> list[Line]:

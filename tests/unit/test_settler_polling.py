@@ -287,6 +287,25 @@ async def test_a_refund_is_looked_for_ever_more_rarely_and_for_a_day(ledger: Led
     assert attempt_of(ledger, row)["refund_due_at"] is None
 
 
+@pytest.mark.parametrize(
+    ("last", "polled"), [(503, 1), (404, 0), (FAILED, 0)], ids=["no answer", "refused", "answer"]
+)
+async def test_the_last_look_for_a_refund_needs_an_answer(ledger: Ledger, last: Reply, polled: int) -> None:
+    """A server that is away on the second day costs no refund: the look is repeated until something is heard."""
+    (row,) = submit(ledger, "a")
+    async with client_of(FakeApi(UNREFUNDED)) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+    _let_pass(ledger, timedelta(hours=25))
+    async with client_of(FakeApi(last)) as client:
+        await Settler(ledger, client, plan(wait=False)).run()
+    _let_pass(ledger, timedelta(hours=2))
+    async with client_of(FakeApi(FAILED)) as client:
+        stats = await Settler(ledger, client, plan(wait=False)).run()
+    assert (stats.polled, stats.refunds) == (polled, polled)
+    assert attempt_of(ledger, row)["refund_due_at"] is None
+    assert committed(ledger) == (ESTIMATE if last == 404 else 0)
+
+
 def _let_pass(ledger: Ledger, time: timedelta) -> None:
     """As if so much time had passed for attempts that failed."""
     a = attempts.c

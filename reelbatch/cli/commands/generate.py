@@ -43,8 +43,9 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = opt.RunOptions.of(locals())
-    from reelbatch.cli.confirm import Spending, drop_order, keys_of
+    from reelbatch.cli.confirm import Spending, drop_order
     from reelbatch.cli.key import check_before_sending
+    from reelbatch.cli.row_keys import keys_of
     from reelbatch.ledger.selection import Regenerate
     from reelbatch.pipeline.generate import assignment
     from reelbatch.pipeline.plan import GenerateOptions, send_options

@@ -51,8 +51,8 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     """
     run = opt.RunOptions.of(locals())
     del yes, verbose  # they change nothing of what is sent
-    from reelbatch.cli.confirm import keys_of
     from reelbatch.cli.plan_text import reading_line
+    from reelbatch.cli.row_keys import keys_of
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
     from reelbatch.pipeline.resources import sandboxed

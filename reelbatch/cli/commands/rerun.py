@@ -93,7 +93,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
 
 def _options(given: Mapping[str, Any]) -> RerunOptions:
     """From the command's own parameters."""
-    from reelbatch.cli.confirm import keys_of
+    from reelbatch.cli.row_keys import keys_of
     from reelbatch.pipeline.rerun import RerunOptions
 
     return RerunOptions(

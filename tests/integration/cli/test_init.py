@@ -90,6 +90,7 @@ def test_what_no_file_says_is_left_open_and_said(shop: Path, init: Init) -> None
     ran = init("data/shops/magento.csv")
     assert ran.code == 1
     assert 'Where are the images, such as "/t/e/teapot.jpg"?' in ran.out
+    assert "→ reelbatch init data/shops/magento.csv --force --image-prefix …" in ran.out
     assert "image_prefix" not in _settings(shop)["manifest"]
     assert "# image_prefix: https://shop.example/media" in (shop / "reelbatch.yaml").read_text(encoding="utf-8")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
+from pathlib import Path
 
 from acting import SPRING, load, rows_of, set_row
 
 from reelbatch.domain import Token
 from reelbatch.ledger import Ledger, render_times, utc_now
+from reelbatch.ledger.change_watch import ChangeWatch
 from reelbatch.ledger.render_times import RenderClass
 
 
@@ -35,3 +38,13 @@ def test_a_commit_of_another_process_is_seen(ledger: Ledger, ledger_url: str) ->
         assert table.changed() is not ledger_url.startswith("sqlite")
         load(other, rows_of("a"))
         assert table.changed()
+
+
+def test_a_watch_without_an_answer_says_that_something_changed(tmp_path: Path) -> None:
+    """The next read of the table then says in words what is wrong with it."""
+    table = sqlite3.connect(tmp_path / "r.db")
+    watch = ChangeWatch(table)
+    watch.changed()
+    assert not watch.changed()
+    table.close()
+    assert watch.changed()

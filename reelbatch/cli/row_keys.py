@@ -1,0 +1,24 @@
+"""The keys of rows that a command names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reelbatch.errors import SettingsError
+
+
+def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
+    """The keys that `--rows` and `--rows-from` name; None where neither was given.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    if stated is None and file is None:
+        return None
+    keys = [key.strip() for key in (stated or "").split(",")]
+    if file is not None:
+        try:
+            keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--rows-from {file}: can't be read: {error}") from error
+    return tuple(dict.fromkeys(key for key in keys if key))
