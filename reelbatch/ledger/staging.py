@@ -6,7 +6,7 @@ with the results table is one query.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -134,18 +134,28 @@ def fill(connection: Connection, rows: RowColumns) -> None:
     driver: Any = connection.connection
     with closing(driver.cursor()) as cursor:
         if connection.dialect.name == "sqlite":
-            # Without the columns that say nothing: handing over a None takes the driver longer than a text.
-            named = zip(_STAGED_COLUMNS, rows.columns, strict=True)
-            told = {name: cells for name, cells in named if cells.count(_DEFAULTS.get(name)) < len(cells)}
-            marks = f"({', '.join('?' for _ in told)})"
-            values = chain.from_iterable(zip(*told.values(), strict=True))
-            while some := list(islice(values, _ROWS_A_STATEMENT * len(told))):
-                every = ", ".join([marks] * (len(some) // len(told)))
-                cursor.execute(f"INSERT INTO staged ({', '.join(told)}) VALUES {every}", some)  # noqa: S608 - our names
+            _insert(cursor, dict(zip(_STAGED_COLUMNS, rows.columns, strict=True)))
             return
         with cursor.copy(f"COPY staged ({', '.join(_STAGED_COLUMNS)}) FROM STDIN") as copy:
             for row in rows.flat():
                 copy.write_row(row)
+
+
+def _insert(cursor: Any, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Each value takes the driver a while, so what all rows have in common is handed over once a statement."""
+    varied = {name: cells for name, cells in columns.items() if name == "row_number" or not _is_uniform(cells)}
+    same = {name: cells[0] for name, cells in columns.items() if name not in varied}
+    told = {name: value for name, value in same.items() if value != _DEFAULTS.get(name)}
+    row = f"({', '.join('?' for _ in varied)})"
+    values = chain.from_iterable(zip(*varied.values(), strict=True))
+    while some := list(islice(values, _ROWS_A_STATEMENT * len(varied))):
+        every = ", ".join([row] * (len(some) // len(varied)))
+        source = f"SELECT {'?, ' * len(told)}* FROM (VALUES {every})"  # noqa: S608 - nothing but marks
+        cursor.execute(f"INSERT INTO staged ({', '.join([*told, *varied])}) {source}", [*told.values(), *some])
+
+
+def _is_uniform(cells: Sequence[Any]) -> bool:
+    return cells.count(cells[0]) == len(cells)
 
 
 def complete(connection: Connection, *, indexed: bool) -> None:

@@ -75,6 +75,8 @@ class Kept:
         self._reach(numbers[0], numbers[-1])
         cells: _Cells = [_written(rows.column(name)) for name in columns]
         found: _Cells = [text.split(_SEPARATOR) for text in texts]
+        if found[0] != cells[0]:
+            found = _by_number(found)
         states, sound = found[-1], rows.column("problem").count(None) == len(rows)
         if sound and all(map(eq, found, cells)) and "" not in states:
             self._count(rows, states)
@@ -93,7 +95,6 @@ class Kept:
             select(*(r[name] for name in columns), state)
             .where(r.batch == self.batch, r.in_manifest, in_states(RowState), r.row_number.between(first, last))
             .where(shown() if self.further else true())
-            .order_by(r.row_number)
             .subquery()
         )
         written = (func.coalesce(cast(column, String), "") for column in rows.c)
@@ -154,6 +155,14 @@ class Kept:
         held = (((Action.HELD, model, price), rows) for (model, price), rows in self.held.items())
         mine = chain(kept, held, self.staged.items() if staged else ())
         return [*counts, *(ActionCount.of(*counted, rows) for counted, rows in mine if rows)]
+
+
+def _by_number(found: _Cells) -> _Cells:
+    """The table's columns in the order of row numbers, the first of them; the table has them state by state."""
+    if len({len(column) for column in found}) > 1:  # a value has separators
+        return found
+    order = sorted(range(len(found[0])), key=list(map(int, found[0])).__getitem__)
+    return [list(map(column.__getitem__, order)) for column in found]
 
 
 def _stats(*columns: Sequence[Any]) -> Counter[tuple[Any, ...]]:

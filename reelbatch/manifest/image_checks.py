@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from reelbatch.images.inspect import (
     resolve_image,
 )
 from reelbatch.manifest.image_addresses import address_trouble
+from reelbatch.manifest.image_cells import IMAGE_COLUMNS
 from reelbatch.manifest.options import Checks
 from reelbatch.manifest.parsing import MAX_SHOWN, storable, visible
 from reelbatch.model_table import RequestIssue
@@ -49,6 +51,14 @@ class _Verdict(NamedTuple):
     stat: tuple[int, int] | None = None  # bytes and time of change in ns, of files on this machine
 
 
+class BatchImages(NamedTuple):
+    """What looking at one batch's images gave."""
+
+    findings: list[tuple[int, RequestIssue]]  # what is wrong or odd, by index
+    stats: list[str | None]  # of each row's files on this machine, size and time of change; None: there are none
+    sizes: list[int | None]  # their bytes
+
+
 class ImageChecks:
     """Looks at every image once, however many rows name it."""
 
@@ -61,25 +71,25 @@ class ImageChecks:
         self._bounds = ImageBounds(schemes=checks.image_schemes, upload=upload)
         self._verdict = lru_cache(_REMEMBERED)(self._look)
 
-    def findings(self, column: str, images: Sequence[str]) -> Iterator[tuple[int, RequestIssue]]:
-        """What is wrong or odd with the images of one column, by index."""
-        for index in _unclear(images, 0, len(images)):
-            if images[index] and (found := self._finding(column, images[index])):
-                yield index, found
-
-    def stats(self, images: Sequence[str], ends: Sequence[str]) -> tuple[list[str | None], list[int | None]]:
-        """Size and time of change of each row's local images, and their size in bytes; None where there are none."""
-        stats: list[str | None] = [None] * len(images)
-        sizes: list[int | None] = [None] * len(images)
-        for index in sorted({*_unclear(images, 0, len(images)), *_unclear(ends, 0, len(ends))}):
-            found = [stat for stated in (images[index], ends[index]) if (stat := self._stat(stated)) is not None]
-            if found:
-                stats[index] = " ".join(f"{size}:{time}" for size, time in found)
-                sizes[index] = sum(size for size, _ in found)
-        return stats, sizes
+    def look(self, images: Sequence[str], ends: Sequence[str]) -> BatchImages:
+        """Look at the images and end images of one batch."""
+        looked = BatchImages([], [None] * len(images), [None] * len(images))
+        files: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for column, of in zip(IMAGE_COLUMNS, (images, ends), strict=True):
+            for index in _unclear(of, 0, len(of)):
+                if not of[index]:
+                    continue
+                if finding := self._finding(column, of[index]):
+                    looked.findings.append((index, finding))
+                if stat := self._stat(of[index]):
+                    files[index].append(stat)
+        for index, found in files.items():
+            looked.stats[index] = " ".join(f"{size}:{time}" for size, time in found)
+            looked.sizes[index] = sum(size for size, _ in found)
+        return looked
 
     def _stat(self, stated: str) -> tuple[int, int] | None:
-        return None if not stated or image_kind(stated) is ImageKind.URL else self._verdict(stated).stat
+        return None if image_kind(stated) is ImageKind.URL else self._verdict(stated).stat
 
     def aspect(self, stated: str, ratios: Sequence[str]) -> RequestIssue | None:
         """Why a local image has none of the aspect `ratios` (`16:9`) that its model takes."""

@@ -17,7 +17,7 @@ from reelbatch.domain import Fingerprint, Issue, Request, Row, RowKey, canonical
 from reelbatch.manifest import parsing
 from reelbatch.manifest.column_mapping import Layout
 from reelbatch.manifest.columns import BatchIssues, Columns, clean, nothings
-from reelbatch.manifest.image_checks import ImageChecks, shown_image
+from reelbatch.manifest.image_checks import BatchImages, ImageChecks, shown_image
 from reelbatch.manifest.options import KEY, CheckedRows, Checks
 from reelbatch.manifest.readers.base import BrokenRow, RawRows
 from reelbatch.manifest.settings_cache import TEXTS_IN_JSON, Shape, Shapes, member
@@ -44,8 +44,9 @@ class RowChecker:
         """Check one batch. Its warnings are kept for the end, in `notices`."""
         faults = BatchIssues()
         columns = clean(raw, self._layout, self._shapes, faults)
-        self._judge(raw.numbers, columns, faults)
-        assembled = assemble(raw.numbers, columns, self._images.stats(columns.images, columns.ends))
+        images = self._images.look(columns.images, columns.ends)
+        self._judge(raw.numbers, columns, images, faults)
+        assembled = assemble(raw.numbers, columns, (images.stats, images.sizes))
         if not (faults.found or raw.broken):
             return CheckedRows(assembled, [], [])
         rows = list(assembled)
@@ -76,7 +77,7 @@ class RowChecker:
     def _own_key(self, key: str, number: int) -> str:
         return self._variants.key_of(key, number) if self._variants else key
 
-    def _judge(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
+    def _judge(self, numbers: Sequence[int], columns: Columns, images: BatchImages, faults: BatchIssues) -> None:
         self._judge_settings(numbers, columns, faults)
         if not all(columns.images):
             missing = RequestIssue(
@@ -88,14 +89,13 @@ class RowChecker:
             _note_empty(columns.texts["prompt"], missing, faults)
         for index, issue in (*faults.odd, *nothings("prompt", columns.texts["prompt"])):
             self.notices.add(issue, self._in_file(numbers[index]), per_value=True)
-        for column, stated in (("image_path", columns.images), ("end_image_path", columns.ends)):
-            for index, finding in self._images.findings(column, stated):
-                if finding.column in faults.columns(index):
-                    continue
-                if finding.blocking:
-                    faults.add(index, finding)
-                else:
-                    self.notices.add(finding, self._in_file(numbers[index]))
+        for index, finding in images.findings:
+            if finding.column in faults.columns(index):
+                continue
+            if finding.blocking:
+                faults.add(index, finding)
+            else:
+                self.notices.add(finding, self._in_file(numbers[index]))
 
     def _judge_settings(self, numbers: Sequence[int], columns: Columns, faults: BatchIssues) -> None:
         for index, shape in enumerate(columns.shapes):

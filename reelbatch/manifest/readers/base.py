@@ -87,28 +87,20 @@ def unique_names(name: str, columns: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-_SEPARATOR = "\0"
-
-
 def texts(column: Any) -> list[str]:
     """The cells of a column of strings; "" where there is none.
 
-    One long text is made and split, a third of the time of making each cell by itself.
+    Where all say the same they share one text, which costs little to make and to compare.
     """
-    count = len(column)
-    if not count:
-        return []
     filled = column.cast(pa.string())
     if filled.null_count:
         filled = pc.fill_null(filled, _scalar(""))
-    whole = pa.ListArray.from_arrays(_array(pa.int32(), 2, pack("ii", 0, count)), filled)
-    cells: list[str] = pc.binary_join(whole, _scalar(_SEPARATOR))[0].as_py().split(_SEPARATOR)
-    return cells if len(cells) == count else filled.to_pylist()
+    if len(filled) and pc.all(pc.equal(filled, filled[0])).as_py():
+        return [filled[0].as_py()] * len(filled)
+    cells: list[str] = filled.to_pylist()
+    return cells
 
 
 def _scalar(text: str) -> Any:
-    return _array(pa.string(), 1, pack("ii", 0, len(text)), text.encode())[0]
-
-
-def _array(kind: Any, count: int, *buffers: bytes) -> Any:
-    return pa.Array.from_buffers(kind, count, [None, *map(pa.py_buffer, buffers)])
+    buffers = (pack("ii", 0, len(text)), text.encode())
+    return pa.Array.from_buffers(pa.string(), 1, [None, *map(pa.py_buffer, buffers)])[0]

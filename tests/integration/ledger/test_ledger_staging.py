@@ -250,6 +250,16 @@ def test_requests_survive_the_way_through_the_table(ledger: Ledger) -> None:
     assert second.credits_estimated is None
 
 
+def test_what_all_rows_have_in_common_is_in_each_of_them(ledger: Ledger) -> None:
+    """It is handed over once for some hundred rows, and what only some of them have is not."""
+    manifest = [row(f"key-{number}", number, model=None if number == 2 else "m") for number in range(1, 702)]
+    load(ledger, manifest)
+    found = entries(ledger)
+    assert {found[line.row_key]["prompt"] for line in manifest} == {"Slow pan"}
+    assert [line.row_number for line in manifest if found[line.row_key]["model"] is None] == [2]
+    assert len(found) == len(manifest)
+
+
 def test_a_staged_manifest_leaves_no_trace(ledger: Ledger) -> None:
     """After a failure inside, the same connection can stage the next manifest."""
     for _ in range(3):
@@ -316,6 +326,19 @@ def test_rows_that_are_passed_over_are_counted_all_the_same(ledger: Ledger, rege
     counts = counted(ledger, [case.now() for case in CASES], regenerate).counts
     assert {count.model: count.action for count in counts} == {
         case.key: by_design(case, regenerate) for case in CASES
+    }
+
+
+def test_rows_in_several_states_are_counted_each_under_its_own(ledger: Ledger) -> None:
+    """The table gives them state by state, and the manifest by number."""
+    manifest = [row(name, number, model=name) for number, name in enumerate(["waiting", "failed", "made"], start=1)]
+    load(ledger, manifest)
+    set_row(ledger, "failed", state="error", video_id="vid-2", error_message="was refused")
+    set_row(ledger, "made", state="complete", video_id="vid-3")
+    assert {count.model: count.action for count in counted(ledger, manifest).counts} == {
+        "waiting": Action.SEND,
+        "failed": Action.FAILED,
+        "made": Action.SKIP,
     }
 
 

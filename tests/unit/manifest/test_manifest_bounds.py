@@ -119,7 +119,8 @@ def test_a_relative_path_leads_nowhere_else(read: Any) -> None:
 async def test_beside_a_manifest_on_the_web_images_are_passed_on(checks: Any) -> None:
     """No address on the web is fetched from, however it is spelt."""
     looked = ImageChecks(checks, "https://x.test/list")
-    assert [index for index, _ in looked.findings("image_path", ["a.png", "../b.png", "c d.png"])] == [2]
+    found = looked.look(["a.png", "../b.png", "c d.png"], ["", "", ""]).findings
+    assert [(index, finding.column) for index, finding in found] == [(2, "image_path")]
     asset = await uploader().asset("../b.png", "https://x.test/list")
     assert (asset.path, asset.mark) == ("https://x.test/b.png", "https://x.test/b.png")
 
