@@ -80,7 +80,7 @@ class Process:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self) -> None:
-        """`kill -9`, of this process alone. (Popen's own would take away the end of one that has ended by itself.)"""
+        """`kill -9`, of this process alone; Popen's own takes away the end of one that has ended by itself."""
         os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout_s: float, *, codes: Sequence[int] | None = (0,)) -> Usage:
@@ -90,6 +90,7 @@ class Process:
             RunFailed: its exit code is none of `codes` (None: each is allowed).
         """
         watchdog = threading.Timer(timeout_s, self.kill)
+        watchdog.daemon = True
         watchdog.start()
         _, status, used = os.wait4(self.pid, 0)
         seconds = time.perf_counter() - self._started
