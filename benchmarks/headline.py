@@ -89,8 +89,7 @@ def run(bench: Bench) -> Found:
 def _known(bench: Bench) -> dict[str, Any]:
     """What was found the last time, by scenario."""
     known = json.loads(bench.results.read_text(encoding="utf-8")) if bench.results.exists() else {}
-    found: dict[str, Any] = known.get("headline", {}).get("data", {})
-    return found
+    return dict(known.get("headline", {}).get("data", {}))
 
 
 def _measured(bench: Bench, name: str, size: Size) -> dict[str, Any]:
@@ -136,8 +135,7 @@ class Crew:
         self._peak_mb = 0.0
         self._killed: dict[str, int] = {}  # rows that each killed run left without an answer, by its id
         self._kills = self._restarts = self._starts = 0
-        self._idle = False
-        self._last, self._since = -1, time.monotonic()
+        self._idle, self._last, self._since = False, -1, time.monotonic()
         (folder / "tmp").mkdir()
         self._options: dict[str, Any] = {**_OPTIONS, "base_url": sandbox.url, "results": postgres.url}
         self._options["concurrency"] = size.in_flight
