@@ -145,7 +145,9 @@ class Crew:
         started = time.monotonic()
         try:
             self._workers = {slot: self._start(slot) for slot in range(self._size.workers)}
-            self._trouble(started)
+            while not self._charges() and not self._is_stalled():  # until then there may be no table to ask
+                self._tend(again=True)
+            self._trouble(time.monotonic())
             while self._workers and not self._is_stalled():
                 self._tend(again=False)
             hung = len(self._workers)
@@ -259,10 +261,9 @@ class Crew:
 
     def _is_stalled(self) -> bool:
         """Whether nothing was charged for long."""
-        charges, now = self._charges(), time.monotonic()
-        if charges != self._last:
-            self._last, self._since = charges, now
-        return now - self._since > _STALLED_S
+        if (charges := self._charges()) != self._last:
+            self._last, self._since = charges, time.monotonic()
+        return time.monotonic() - self._since > _STALLED_S
 
 
 def _reason(used: Usage) -> str:
