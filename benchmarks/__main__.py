@@ -26,7 +26,7 @@ PARTS: Mapping[str, str] = {
     "settle": "a hundred thousand videos polled",
     "window": "the render window: share in use, questions, beside peers",
     "workers": "two workers on Postgres",
-    "long_run": "100,000 rows with faults and ten kills",
+    "headline": "faults, kills and restarts of Postgres; twenty small workers",
     "kills": "rows in doubt after ten kills, beside those in flight",
     "double_charge": "what lost answers cost, with peers",
 }

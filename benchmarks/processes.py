@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,11 +55,12 @@ class Usage:
 
 
 class Process:
-    """A started process, sampled until `wait` returns."""
+    """A started process, sampled until `wait` returns; without `tree` its own memory alone, which costs less."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], *, tree: bool = True) -> None:
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed in `wait`
         self._peak = 0.0
+        self._bytes = _tree_bytes if tree else _high_water
         self._ended = threading.Event()
         self.started_at, self._started = time.time(), time.perf_counter()
         self._popen = subprocess.Popen(
@@ -72,9 +74,14 @@ class Process:
         """The process's id."""
         return self._popen.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether `wait` would return at once."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def kill(self) -> None:
-        """`kill -9`, of this process alone."""
-        self._popen.kill()
+        """`kill -9`, of this process alone; Popen's own takes away the end of one that has ended by itself."""
+        os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout_s: float, *, codes: Sequence[int] | None = (0,)) -> Usage:
         """Its end; one that takes longer than `timeout_s` is killed.
@@ -82,7 +89,8 @@ class Process:
         Raises:
             RunFailed: its exit code is none of `codes` (None: each is allowed).
         """
-        watchdog = threading.Timer(timeout_s, self._popen.kill)
+        watchdog = threading.Timer(timeout_s, self.kill)
+        watchdog.daemon = True
         watchdog.start()
         _, status, used = os.wait4(self.pid, 0)
         seconds = time.perf_counter() - self._started
@@ -100,7 +108,8 @@ class Process:
         count = 0
         while not self._ended.wait(_SAMPLE_S if count > _FIRST_SAMPLES else _FIRST_SAMPLES_S):
             count += 1
-            self._peak = max(self._peak, _tree_bytes(self.pid))
+            with suppress(OSError):
+                self._peak = max(self._peak, self._bytes(self.pid))
 
 
 def run_process(

@@ -81,7 +81,7 @@ def raw_server() -> Iterator[Server]:
 def prefect_server(folder: Path) -> Iterator[Prefect]:
     """The application that `prefect server start` serves, with a database of its own in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     env = environment(PREFECT_HOME=str(folder))
     quiet = {**env, "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_UI_ENABLED": "false"}
     process = subprocess.Popen(
@@ -123,7 +123,8 @@ def _end(process: subprocess.Popen[Any]) -> None:
         process.stdout.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of loopback that no one uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

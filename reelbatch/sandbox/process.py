@@ -35,6 +35,10 @@ class RunningSandbox:
         """What it charged and refunded; with `summary` without the list of charges."""
         return self._call(f"/sandbox/books?summary={int(summary)}")
 
+    def events(self) -> dict[str, Any]:
+        """How many webhook events it has sent; `pending` videos still have some to come."""
+        return self._call("/sandbox/webhooks")
+
     def set_faults(self, **faults: Any) -> dict[str, Any]:
         """Replace its fault settings; none given means no faults."""
         return self._call("/sandbox/faults", faults)

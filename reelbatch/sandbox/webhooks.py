@@ -20,6 +20,7 @@ from reelbatch.sandbox.studio import Studio
 _LOOK_S = 0.02  # between two looks for new videos
 _TIMEOUT_S = 10.0  # what the API waits for an answer
 _LONGEST_WAIT_S = 60.0
+_AT_ONCE = 32  # tries under way; with each that waits for a connection the client's own queue grows slower
 _FINAL_EVENTS = {Status.COMPLETE: "video.completed", Status.ERROR: "video.errored"}
 
 Describe = Callable[[Video], dict[str, Any]]
@@ -35,6 +36,7 @@ class Announcer:
         self._studio = studio
         self._describe = describe
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tries = asyncio.Semaphore(_AT_ONCE)
         self._before = books.creates  # made before this start; of those that are finished nothing is told
         self._http = httpx.AsyncClient(trust_env=False, verify=False, timeout=_TIMEOUT_S)  # noqa: S501 - loopback
 
@@ -113,8 +115,10 @@ class Announcer:
         for tried in range(self._config.webhook_tries):
             if tried:
                 await asyncio.sleep(min(self._config.webhook_retry_s * 2 ** (tried - 1), _LONGEST_WAIT_S))
-            self.counts["sent"] += 1
-            if await self._accepted(event):
+            async with self._tries:
+                self.counts["sent"] += 1
+                accepted = await self._accepted(event)
+            if accepted:
                 self.counts["delivered"] += 1
                 return
         self.counts["given_up"] += 1

@@ -4,7 +4,8 @@
 
 The books are what the sandbox's `GET /sandbox/books` returns. It prints what it counted and each contradiction, and
 ends with 1 where there is one. A worker that was killed (its run has no `ended`) may have left out the lines after
-its last commit. Answers that state other credits than the books are the API's mistake: they are counted.
+its last commit. Answers that state other credits than the books are the API's mistake: they are counted. With
+`--parts N` a part of the rows is in memory at a time, since nothing that contradicts is about two rows.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,14 +62,16 @@ class Judgement:
 
 def read(paths: Iterable[Path]) -> list[Line]:
     """All lines, those of several files in the order of their times; a last line that was cut off is left out."""
-    lines = []
-    for path in paths:
-        for text in path.read_text("utf-8").splitlines():
+    return sorted((line for path in paths for line in _lines(path)), key=lambda line: line["at"])
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    with path.open(encoding="utf-8") as file:
+        for text in file:
             try:
-                lines.append(json.loads(text))
+                yield json.loads(text)
             except ValueError:
                 continue
-    return sorted(lines, key=lambda line: line["at"])
 
 
 def judge(lines: Sequence[Line], charges: Sequence[Line]) -> Judgement:
@@ -90,6 +96,43 @@ def judge(lines: Sequence[Line], charges: Sequence[Line]) -> Judgement:
         **{f"recorded as {ending}": count for ending, count in sorted(endings.items())},
     }
     return Judgement(counts, found)
+
+
+def judge_by_parts(paths: Iterable[Path], charges: Iterable[Line], parts: int) -> Judgement:
+    """The same of files, with one of `parts` parts of the rows in memory at a time."""
+    counts: Counter[str] = Counter()
+    found: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{part}.jsonl" for part in range(parts)]
+        part_of, repeated = _split(paths, files)
+        split: list[list[Line]] = [[] for _ in files]
+        for charge in charges:
+            split[part_of.get(charge["token"], 0)].append(charge)
+        for path, theirs in zip(files, split, strict=True):
+            judgement = judge(read([path]), theirs)
+            counts.update(judgement.counts)
+            found += judgement.contradictions
+    runs = {name: counts[name] // parts for name in ("runs", "killed")}
+    return Judgement({**counts, "lines": counts["lines"] - repeated * (parts - 1), **runs}, found)
+
+
+def _split(paths: Iterable[Path], files: Sequence[Path]) -> tuple[dict[str, int], int]:
+    """Each row's lines in one of `files`, those of runs in all; the file of each token, and how many are in all."""
+    part_of: dict[str, int] = {}
+    repeated = 0
+    with ExitStack() as stack:
+        opened = [stack.enter_context(file.open("w", encoding="utf-8")) for file in files]
+        for line in (line for path in paths for line in _lines(path)):
+            theirs = opened
+            if "row_key" in line:
+                part = zlib.crc32(line["row_key"].encode()) % len(files)
+                part = part_of.setdefault(line.get("token") or line["row_key"], part)  # a token of two rows is seen
+                theirs = opened[part : part + 1]
+            else:
+                repeated += 1
+            for file in theirs:
+                file.write(json.dumps(line) + "\n")
+    return part_of, repeated
 
 
 def _attempts(lines: Sequence[Line]) -> tuple[dict[str, _Attempt], list[str]]:
@@ -221,8 +264,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m proof.histories", description=__doc__)
     parser.add_argument("history", nargs="+", type=Path)
     parser.add_argument("--books", type=Path, required=True, help="what GET /sandbox/books returned, as JSON")
+    parser.add_argument("--parts", type=int, default=1, help="so many parts of the rows, one after the other")
     stated = parser.parse_args(arguments)
-    judgement = judge(read(stated.history), json.loads(stated.books.read_text("utf-8"))["charges"])
+    charges = json.loads(stated.books.read_text("utf-8"))["charges"]
+    judgement = judge_by_parts(stated.history, charges, max(1, stated.parts))
     for name, count in judgement.counts.items():
         print(f"{count:>9,}  {name}")  # noqa: T201 - its output
     for line in judgement.contradictions:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proof.histories import Line, judge
+from proof.histories import Line, judge, judge_by_parts, read
 
 NUMBERS = count()
 
@@ -106,3 +108,23 @@ def test_a_contradiction_is_named(name: str) -> None:
     lines, charges, said = CONTRADICTS[name]
     found = judge(lines, charges).contradictions
     assert any(said in each for each in found), found
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_a_history_in_parts_is_judged_as_a_whole(tmp_path: Path, parts: int) -> None:
+    """Lines of rows, of runs and of a whole batch; the cases that can't be true stay so."""
+    lines, charges = [], []
+    for number, (told, paid) in enumerate(case[:2] for case in (*CAN_BE_TRUE.values(), *CONTRADICTS.values())):
+        lines += [_of_case(each, number) for each in told]
+        charges += [{**each, "token": f"{number}:{each['token']}"} for each in paid]
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines), "utf-8")
+    whole = judge(read([tmp_path / "history.jsonl"]), charges)
+    judged = judge_by_parts([tmp_path / "history.jsonl"], charges, parts)
+    assert judged.counts == whole.counts
+    assert sorted(judged.contradictions) == sorted(whole.contradictions) != []
+
+
+def _of_case(told: Line, number: int) -> Line:
+    """The line of a case among others: its own rows and tokens."""
+    marked = {name: f"{number}:{told[name]}" for name in ("token", "row_key") if told.get(name)}
+    return {**told, "run_id": f"{number}:{told.get('run_id')}", **marked}

@@ -81,10 +81,16 @@ async def sandbox(folder: Path, **stated: Any) -> AsyncIterator[Sandbox]:
 
 
 class Listener:
-    """Someone who keeps what is sent, and answers as asked: the first `failures` tries of each event fail."""
+    """Someone who keeps what is sent, and answers as asked: the first `failures` tries of each event fail.
 
-    def __init__(self, failures: int = 0) -> None:
+    Where it is not `at_once`, it answers no one before `answering` is set.
+    """
+
+    def __init__(self, failures: int = 0, *, at_once: bool = True) -> None:
         self.heard: list[tuple[dict[str, Any], dict[str, str], bytes]] = []
+        self.answering = threading.Event()
+        if at_once:
+            self.answering.set()
         listener, tries = self, Counter[bytes]()
 
         class Handler(BaseHTTPRequestHandler):
@@ -94,6 +100,7 @@ class Listener:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 tries[body] += 1
                 listener.heard.append((json.loads(body), {k.lower(): v for k, v in self.headers.items()}, body))
+                listener.answering.wait(10)
                 self.send_response(500 if tries[body] <= failures else 200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -154,6 +161,18 @@ async def test_the_sandbox_tells_start_and_end(tmp_path: Path, listen: Listen) -
     assert {**completed["payload"], **links} == {**answer, **links}
     for _, headers, body in listener.heard:
         assert Seal(SecretStr(SECRET), 60).genuine(headers, body, time.time())
+
+
+async def test_a_slow_receiver_is_sent_few_events_at_a_time(tmp_path: Path, listen: Listen) -> None:
+    """The others wait their turn: in the client's own queue they kept the sandbox from answering for seconds."""
+    listener = listen(at_once=False)
+    async with sandbox(tmp_path, webhook_url=listener.url) as api:
+        for _ in range(40):
+            api.create()
+        await until(lambda: api.counts["events"] == 80, "all events are due")
+        assert api.counts["sent"] == 32
+        listener.answering.set()
+        assert (await api.told())["delivered"] == 80
 
 
 async def test_a_canceled_video_has_no_end_to_tell(tmp_path: Path, listen: Listen) -> None:

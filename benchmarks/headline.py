@@ -1,0 +1,350 @@
+"""Goal 9, the headline: faults, killed workers and restarts of the database at once; the books are the judge.
+
+Workers are `reelbatch.generate` in processes of their own, without Prefect: a start takes half as long. They are
+killed with SIGKILL at drawn moments and started again as they were; Postgres is stopped, `fast` and `immediate` (a
+crash) by turns, and started again while they work. The API is the sandbox, which fails in each way that ends no run;
+`reelbatch webhook` takes the few events that it sends. In the end the same command runs with `settle`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accounts import audit
+from benchmarks.figures import Bench, Figure, Found, at_most, plain, say, show
+from benchmarks.postgres import Postgres, running_postgres
+from benchmarks.processes import Process, Usage, environment, module
+from benchmarks.product import LONG_S, command
+from benchmarks.rows import CREDITS, write_csv
+from benchmarks.serving import free_port
+from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, Ending
+
+SEED = 20
+_SECRET = "whsec-headline"  # noqa: S105 - of the sandbox's events
+_POLL_S, _STALLED_S, _LAST_RUNS, _MOST_STARTS = 0.1, 240.0, 5, 200
+_JUDGED_AT_ONCE = 100_000  # rows whose history the judge has in memory
+_LOSSY = 0.9  # of the events are never sent: what no event clears up stays in doubt, and `settle` has work
+_HALTING = {kind for kind in CREATE_KINDS if FAULTS[kind].status in {401, 402}}
+_ODD = {kind for kind in CREATE_KINDS if FAULTS[kind].ending is Ending.ODD_CHARGE}  # books and answers can't agree
+KINDS = sorted(map(str, CREATE_KINDS - _HALTING - _ODD))
+_OF_QUESTIONS = {"get_fail": 0.002, "get_lost": 0.002}
+_MAY_CHARGE = ["gateway_timeout", "request_timeout", "cloudflare_520", "cloudflare_522", "cloudflare_524"]
+_OPTIONS = {"retry_wait_s": 0.05, "retry_max_wait_s": 0.5, "bad_gateway_wait_s": 0.1, "request_timeout_s": 20}
+_OPTIONS |= {"poll_interval_s": 1, "poll_concurrency": 32, "doubt_probe_wait_s": 0.5, "api_key": "sandbox"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much of everything. With `kill_every_s` workers are killed by the clock, else as charges come in."""
+
+    rows: int
+    faults: int
+    kills: int
+    restarts: int
+    workers: int
+    in_flight: int  # of each worker
+    latency_ms: float = 20
+    kill_every_s: float | None = None
+
+    @property
+    def doubts_allowed(self) -> float:
+        """Rows in doubt after one kill at most, as the design says."""
+        return self.in_flight if self.in_flight <= 32 else 1.25 * self.in_flight  # noqa: PLR2004
+
+
+_LARGE = Size(rows=1_000_000, faults=10_000, kills=100, restarts=10, workers=4, in_flight=100)
+_SMALL = Size(
+    rows=72_000, faults=720, kills=360, restarts=10, workers=20, in_flight=4, latency_ms=2000, kill_every_s=5
+)
+SCENARIOS = {"large": _LARGE, "small workers": _SMALL}
+_QUICK = {"rows": 2000, "faults": 100, "kills": 2, "restarts": 1}
+
+
+def run(bench: Bench) -> Found:
+    """Both scenarios, or those that HEADLINE_SIZES states with other sizes (JSON, by scenario)."""
+    found, stated, known = Found(), json.loads(os.environ.get("HEADLINE_SIZES", "{}")), _known(bench)
+    for name, size in SCENARIOS.items():
+        if stated and name not in stated:
+            data = known.get(name)
+        else:
+            data = _measured(bench, name, replace(size, **(stated.get(name) or (_QUICK if bench.quick else {}))))
+        if data is not None:
+            found.data[name] = data
+            found.figures += _figures(data)
+    return found
+
+
+def _known(bench: Bench) -> dict[str, Any]:
+    """What was found the last time, by scenario."""
+    known = json.loads(bench.results.read_text(encoding="utf-8")) if bench.results.exists() else {}
+    return dict(known.get("headline", {}).get("data", {}))
+
+
+def _measured(bench: Bench, name: str, size: Size) -> dict[str, Any]:
+    """One scenario."""
+    say(f"\n{name}: {asdict(size)}")
+    folder = bench.place(f"headline-{name.replace(' ', '-')}")
+    write_csv(folder / "rows.csv", size.rows)
+    port = free_port()
+    with running_postgres(folder / "postgres") as postgres, _sandbox(size, port) as sandbox:
+        crew = Crew(size, folder, postgres, sandbox)
+        with _receiver(postgres, port) as events:
+            data = {"size": asdict(size), **crew.work(), "webhook": crew.await_events()}
+        data["receiver"] = events
+        books = sandbox.books()
+        data |= audit(postgres.query(_ROWS), books) | crew.doubts(postgres)
+        data |= _judged(folder, books)
+        data["creates"] = books["requests"]["create"]
+    show(f"The headline, {name}", [{"what": key, "count": str(value)} for key, value in data.items()])
+    return data
+
+
+_ROWS = "SELECT row_key, state, video_id, token, credits_charged, credits_final, error_code FROM results"
+_HELD_AT_KILL = """
+SELECT run_id, (SELECT count(*) FROM attempts AS a WHERE a.run_id = r.run_id AND a.video_id IS NULL
+  AND (a.outcome IS NULL OR (a.outcome = 'in_doubt' AND a.message LIKE 'the worker ended%%'))) AS doubts
+FROM runs AS r WHERE pid = %(pid)s ORDER BY started_at DESC LIMIT 1
+"""
+_CLEARED = "SELECT count(*) AS n FROM attempts WHERE message LIKE 'told by a webhook event%%'"
+_DEAD = """
+SELECT run_id, count(*) AS n FROM attempts
+WHERE video_id IS NULL AND message LIKE 'the worker ended%%' GROUP BY run_id
+"""
+
+
+class Crew:
+    """The workers. Each is started, waited for and killed by its own id."""
+
+    def __init__(self, size: Size, folder: Path, postgres: Postgres, sandbox: RunningSandbox) -> None:
+        self._size, self._folder, self._postgres, self._sandbox = size, folder, postgres, sandbox
+        self._draw = random.Random(SEED)
+        self._workers: dict[int, Process] = {}  # by their places
+        self._ends: dict[str, int] = {}
+        self._peak_mb = 0.0
+        self._killed: dict[str, int] = {}  # rows that each killed run left without an answer, by its id
+        self._kills = self._restarts = self._starts = 0
+        self._idle, self._last, self._since = False, -1, time.monotonic()
+        (folder / "tmp").mkdir()
+        self._options: dict[str, Any] = {**_OPTIONS, "base_url": sandbox.url, "results": postgres.url}
+        self._options["concurrency"] = size.in_flight
+
+    def work(self) -> dict[str, Any]:
+        """Until every row has been sent and every video has ended."""
+        started = time.monotonic()
+        try:
+            self._workers = {slot: self._start(slot) for slot in range(self._size.workers)}
+            while not self._charges() and not self._is_stalled():  # until then there may be no table to ask
+                self._tend(again=True)
+            self._trouble(time.monotonic())
+            while self._workers and not self._is_stalled():
+                self._tend(again=False)
+            hung = len(self._workers)
+        finally:
+            for worker in self._workers.values():
+                worker.kill()
+                worker.wait(LONG_S, codes=None)
+        sent_s = time.monotonic() - started
+        charges = self._charges()
+        self._settle()
+        return {
+            "sent_s": round(sent_s),
+            "seconds": round(time.monotonic() - started),
+            "rows_per_s": round(charges / sent_s, 1),
+            "kills": self._kills,
+            "restarts": self._restarts,
+            "starts": self._starts,
+            "ends": dict(sorted(self._ends.items())),
+            "hung": hung,
+            "doubts_after_a_kill": max(self._killed.values(), default=0),
+            "doubts_after_kills": sum(self._killed.values()),
+            "peak_mb": round(self._peak_mb),
+        }
+
+    def _trouble(self, started: float) -> None:
+        """Kill and restart until there were enough, or all rows are sent."""
+        for kind, due in self._moments():
+            while not self._reached(due, started):
+                if self._idle or self._is_stalled():
+                    return
+                self._tend(again=True)
+            (self._kill if kind == "kill" else self._restart)()
+
+    def _moments(self) -> list[tuple[str, float]]:
+        """What happens when: after so many charges, or seconds."""
+        size = self._size
+        whole = size.rows if size.kill_every_s is None else size.kills * size.kill_every_s
+        parts = size.kills + 1 if size.kill_every_s is None else size.kills
+        jitter = 0.5 if size.kill_every_s is None else 0.0
+        kills = [("kill", whole * (n - jitter * self._draw.random()) / parts) for n in range(1, size.kills + 1)]
+        stops = [("restart", whole * (n - 0.5) / (size.restarts + 1)) for n in range(1, size.restarts + 1)]
+        return sorted([*kills, *stops], key=lambda moment: moment[1])
+
+    def _reached(self, due: float, started: float) -> bool:
+        return (self._charges() if self._size.kill_every_s is None else time.monotonic() - started) >= due
+
+    def _tend(self, *, again: bool) -> None:
+        """Start again what has ended, since the table was away, say; what found nothing to send only with `again`."""
+        for slot, worker in list(self._workers.items()):
+            if worker.has_ended:
+                is_done = self._end(self._workers.pop(slot)) == "done"
+                self._idle |= is_done
+                if again or (not is_done and self._starts < _MOST_STARTS * self._size.workers):
+                    self._workers[slot] = self._start(slot)
+        time.sleep(_POLL_S)
+
+    def _kill(self) -> None:
+        slot = self._draw.randrange(self._size.workers)
+        victim = self._workers.pop(slot)
+        victim.kill()
+        self._kills += self._end(victim) == "killed"
+        for line in self._postgres.query(_HELD_AT_KILL, {"pid": victim.pid}):
+            self._killed[line["run_id"]] = line["doubts"]
+            say(f"  kill {self._kills} after {self._charges():,} charges: {line['doubts']} without an answer")
+        self._workers[slot] = self._start(slot)
+
+    def _restart(self) -> None:
+        self._restarts += 1
+        how = ("immediate", "fast")[self._restarts % 2]
+        away_s = self._postgres.restart(how, away_s=self._draw.uniform(0, 3))
+        say(f"  restart {self._restarts} ({how}) after {self._charges():,} charges: away for {away_s:.1f} s")
+
+    def _settle(self) -> None:
+        """The same command with `settle`, until it says that nothing is left."""
+        for _ in range(_LAST_RUNS):
+            last = self._start(self._size.workers, settle=True)
+            if self._end(last) == "done":
+                return
+
+    def await_events(self) -> dict[str, int]:
+        """The sandbox's count of events, once the last one was sent."""
+        deadline = time.monotonic() + _STALLED_S
+        while (counts := self._sandbox.events())["pending"] and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return counts
+
+    def doubts(self, postgres: Postgres) -> dict[str, int]:
+        """What became of the doubtful, and those of workers that were not killed."""
+        (cleared,) = postgres.query(_CLEARED)
+        dead = {line["run_id"]: line["n"] for line in postgres.query(_DEAD)}
+        unkilled = sum(rows for run_id, rows in dead.items() if run_id not in self._killed)
+        return {"cleared_by_events": cleared["n"], "in_doubt_by_kills": sum(dead.values()), "unkilled": unkilled}
+
+    def _start(self, slot: int, **more: Any) -> Process:
+        self._starts += 1
+        options = {**self._options, "history": str(self._folder / f"history-{slot}.jsonl"), **more}
+        stated = json.dumps({"manifest": str(self._folder / "rows.csv"), "options": options})
+        env = environment(TMPDIR=str(self._folder / "tmp"))
+        return Process(module("benchmarks.script", "generate", stated), env, tree=False)
+
+    def _end(self, worker: Process) -> str:
+        """Why it ended, in a word."""
+        used = worker.wait(LONG_S, codes=None)
+        self._peak_mb = max(self._peak_mb, used.peak_mb)
+        why = _reason(used)
+        self._ends[why] = self._ends.get(why, 0) + 1
+        return why
+
+    def _charges(self) -> int:
+        return int(self._sandbox.books(summary=True)["creates"])
+
+    def _is_stalled(self) -> bool:
+        """Whether nothing was charged for long."""
+        if (charges := self._charges()) != self._last:
+            self._last, self._since = charges, time.monotonic()
+        return time.monotonic() - self._since > _STALLED_S
+
+
+def _reason(used: Usage) -> str:
+    if used.code == -signal.SIGKILL:
+        return "killed"
+    if used.code:
+        (*_, last) = ["?", *used.err.strip().splitlines()]
+        say(f"  a worker ended with {used.code}: {last[:200]}")
+        return last.partition(":")[0]
+    answer = used.answer["answer"]
+    if answer["exit_reason"] != "done":
+        say(f"  a worker ended: {answer['exit_reason']}: {str(answer.get('message'))[:160]}")
+    return str(answer["exit_reason"])
+
+
+@contextmanager
+def _sandbox(size: Size, port: int) -> Iterator[RunningSandbox]:
+    """An API that fails so often, and tells `port` of every video."""
+    shares = {**dict.fromkeys(KINDS, size.faults / size.rows / len(KINDS)), **_OF_QUESTIONS}
+    faults = {"share": shares, "seed": SEED, "charge_anyway": _MAY_CHARGE, "retry_after": "none"}
+    faults |= {"stall_seconds": 5, "slow_seconds": 0.2}
+    events = {"webhook_url": f"http://127.0.0.1:{port}/", "webhook_secret": _SECRET, "webhook_tries": 12}
+    events |= {"webhook_faults": {"lost": _LOSSY, "duplicate": 0.01, "shuffle": 0.01, "seed": SEED}}
+    account = {"latency_ms": size.latency_ms, "queue_seconds": 1, "render_seconds": 2, "render_error_share": 0.01}
+    balance = 4 * CREDITS * size.rows
+    with start(faults=faults, render_video=False, balance=balance, seed=SEED, **events, **account) as running:
+        yield running
+
+
+@contextmanager
+def _receiver(postgres: Postgres, port: int) -> Iterator[dict[str, Any]]:
+    """`reelbatch webhook`, ended as by Ctrl-C; its last line and exit code are in what it yields, afterwards."""
+    told: dict[str, Any] = {}
+    env = environment(REELBATCH_WEBHOOK_SECRET=_SECRET)
+    process = Process(command("webhook", "--port", str(port), "--results", postgres.url), env, tree=False)
+    try:
+        yield told
+    finally:
+        os.kill(process.pid, signal.SIGINT)
+        used = process.wait(60, codes=None)
+        told |= {"code": used.code, "said": (used.out.strip().splitlines() or ["nothing"])[-1]}
+        told |= {"peak_mb": round(used.peak_mb), "tracebacks": used.err.count("Traceback")}
+
+
+def _judged(folder: Path, books: dict[str, Any]) -> dict[str, Any]:
+    """What tests/proof/histories.py says, in a process of its own."""
+    told = folder / "books.json"
+    told.write_text(json.dumps({"charges": books["charges"]}), encoding="utf-8")
+    histories = [str(path) for path in sorted(folder.glob("history-*.jsonl"))]
+    parts = str(1 + len(books["charges"]) // _JUDGED_AT_ONCE)
+    judge = [sys.executable, "-m", "proof.histories", *histories, "--books", str(told), "--parts", parts]
+    env = {**environment(), "PYTHONPATH": str(Path(__file__).parents[1] / "tests")}
+    done = subprocess.run(judge, env=env, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if not line.lstrip()[:1].isdigit()]
+    for line in [*lines[:20], *done.stderr.splitlines()[-3:]]:
+        say(f"  {line}")
+    return {
+        "history_mb": sum(path.stat().st_size for path in folder.glob("history-*.jsonl")) >> 20,
+        "contradictions": len(lines) if done.returncode in {0, 1} else -1,
+    }
+
+
+def _figures(data: dict[str, Any]) -> list[Figure]:
+    size = Size(**data["size"])
+    what = f"{size.rows:,} rows, {size.workers} workers, {size.in_flight} in flight each"
+    bad = data["contradictions"] if data["contradictions"] >= 0 else None
+    return [
+        at_most(f"{what}: rows charged twice", data["charged_twice"], 0, "rows"),
+        at_most("… ids lost: charged, and neither in the table nor in doubt there", data["ids_lost"], 0, "ids"),
+        at_most("… rows without an end", data["unfinished"], 0, "rows"),
+        at_most("… rows in which table and books differ", data["differing"], 0, "rows"),
+        at_most("… credits that the table does not explain", abs(data["credits_unexplained"]), 0, "credits"),
+        at_most("… contradictions in the histories", bad, 0, ""),
+        at_most("… workers that hung", data["hung"], 0, "workers"),
+        at_most("… in doubt after one kill, the most", data["doubts_after_a_kill"], size.doubts_allowed, "rows"),
+        at_most("… in doubt for a worker that ended and was not killed", data["unkilled"], 0, "rows"),
+        plain("… workers killed", data["kills"], "workers"),
+        plain("… restarts of Postgres", data["restarts"], "restarts"),
+        plain("… creates that met a fault, as drawn", round(data["creates"] * size.faults / size.rows), "creates"),
+        plain("… in doubt in the end, reported", data["in_doubt"], "rows"),
+        plain("… cleared up by a webhook event", data["cleared_by_events"], "rows"),
+        plain("… peak memory of a worker", data["peak_mb"], "MiB"),
+        plain("… rows/s, kills, restarts and starts included", data["rows_per_s"], "rows/s"),
+    ]
