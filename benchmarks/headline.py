@@ -182,7 +182,7 @@ class Crew:
             (self._kill if kind == "kill" else self._restart)()
 
     def _moments(self) -> list[tuple[str, float]]:
-        """What happens when: after so many charges, or seconds."""
+        """What happens when: after a number of charges, or of seconds."""
         size = self._size
         whole = size.rows if size.kill_every_s is None else size.kills * size.kill_every_s
         parts = size.kills + 1 if size.kill_every_s is None else size.kills
@@ -281,7 +281,7 @@ def _reason(used: Usage) -> str:
 
 @contextmanager
 def _sandbox(size: Size, port: int) -> Iterator[RunningSandbox]:
-    """An API that fails so often, and tells `port` of every video."""
+    """An API that fails as the size says, and tells `port` of every video."""
     shares = {**dict.fromkeys(KINDS, size.faults / size.rows / len(KINDS)), **_OF_QUESTIONS}
     faults = {"share": shares, "seed": SEED, "charge_anyway": _MAY_CHARGE, "retry_after": "none"}
     faults |= {"stall_seconds": 5, "slow_seconds": 0.2}
