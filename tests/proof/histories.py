@@ -264,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m proof.histories", description=__doc__)
     parser.add_argument("history", nargs="+", type=Path)
     parser.add_argument("--books", type=Path, required=True, help="what GET /sandbox/books returned, as JSON")
-    parser.add_argument("--parts", type=int, default=1, help="number of parts of the rows that are judged one after the other")
+    parser.add_argument("--parts", type=int, default=1, help="number of parts, judged one after the other")
     stated = parser.parse_args(arguments)
     charges = json.loads(stated.books.read_text("utf-8"))["charges"]
     judgement = judge_by_parts(stated.history, charges, max(1, stated.parts))
