@@ -41,6 +41,7 @@ PATIENCE_S = 30.0
 """How long a lost database is waited for; less than a lease, so that no one else takes over meanwhile."""
 _POLL_S = 0.25
 MOST_COLLISIONS = 10
+"""Within the patience there may be more: after a restart, twenty workers clear up at once."""
 _FORGOTTEN_AFTER = timedelta(days=90)  # counters of killed processes
 _UNKNOWN = (
     "the connection was lost during a commit, and what became of it can't be found out; run the same command again"
@@ -108,9 +109,10 @@ class Transactor:
                 self._entered = False
                 self._enter(deadline)
             except LedgerError as error:
-                if is_collision(error.__cause__) and collisions < MOST_COLLISIONS:
+                in_time = collisions < MOST_COLLISIONS or time.monotonic() < deadline
+                if is_collision(error.__cause__) and in_time:  # the other transaction goes on meanwhile
                     collisions += 1
-                    time.sleep(random.uniform(0, 0.02 * collisions))
+                    time.sleep(random.uniform(0, min(0.02 * collisions, _POLL_S)))
                     continue
                 if done and is_lost(error.__cause__) and self._was_committed(deadline):
                     return done[0]
@@ -157,7 +159,8 @@ class Transactor:
 
     @staticmethod
     def _may_try_again(error: LedgerError, deadline: float) -> bool:
-        if not is_lost(error.__cause__) or time.monotonic() > deadline:
+        cause = error.__cause__
+        if not (is_lost(cause) or is_collision(cause)) or time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
         return True

@@ -161,6 +161,23 @@ def test_workers_in_each_others_way_try_again(ledger_url: str) -> None:
         assert [entry(one, key)["attempts"] for key in ("a", "b")] == [2, 2]
 
 
+def test_a_worker_that_loses_every_deadlock_for_a_while_ends_nothing(ledger_url: str) -> None:
+    """Twenty workers that clear up after a restart may choose the same one as the victim more than ten times."""
+    collide = text("DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$")
+    left = [None] * 12
+
+    def work(connection: Connection) -> str:
+        if left:
+            left.pop()
+            connection.execute(collide)
+        return "done"
+
+    with Ledger(ledger_url) as ledger:
+        assert ledger.change(work) == "done"
+        left += [None]
+        assert ledger.read(work) == "done"
+
+
 def test_a_counter_that_was_cleared_away_is_made_again(ledger: Ledger) -> None:
     """Of a process that ran for months: its next write makes it anew."""
     load(ledger, rows_of("a"))
