@@ -65,23 +65,21 @@ def screen(shown: bytes) -> list[str]:
 
 def test_the_progress_line_is_on_a_line_of_its_own(tmp_path: Path) -> None:
     """The plan that is printed while it is shown does not begin in the midst of it."""
-    (tmp_path / "spring.csv").write_text(ROWS)
+    broken = "".join(f"N{number},,Pan,2,ltx-2.3,480p\n" for number in range(50_000))  # read while the line is drawn
+    (tmp_path / "spring.csv").write_text(ROWS + broken)
     for name in ("reelbatch", "configs"):  # as a wheel installs it: no Prefect has to start
         (tmp_path / "lib").mkdir(exist_ok=True)
         (tmp_path / "lib" / name).symlink_to(ROOT / name, target_is_directory=True)
     env = environment(tmp_path, TERM="xterm", COLUMNS="60", PYTHONPATH=str(tmp_path / "lib"))
-    for number in range(5):  # the manifest may be read before the line is drawn, in a forked process even always
-        table = f"sqlite:///{tmp_path}/{number}.db"
-        code, shown = typed(
-            tmp_path, env, "generate", "spring.csv", "--sandbox", "--results", table, begun=subprocess.Popen
-        )
-        if b"reading the manifest" in shown:
-            break
+    table = f"sqlite:///{tmp_path}/r.db"
+    code, shown = typed(
+        tmp_path, env, "generate", "spring.csv", "--sandbox", "--results", table, begun=subprocess.Popen
+    )
     assert code == 1
     assert b"reading the manifest" in shown
     lines = screen(shown)
-    assert "spring.csv as batch spring: 2 rows" in lines
-    assert "1 problem in the manifest:" in lines
+    assert "spring.csv as batch spring: 50,002 rows" in lines
+    assert "50,001 problems in the manifest:" in lines
 
 
 @pytest.mark.parametrize(
