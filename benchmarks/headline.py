@@ -61,7 +61,7 @@ class Size:
     @property
     def doubts_allowed(self) -> float:
         """Rows in doubt after one kill at most, as the design says."""
-        return self.in_flight if self.in_flight <= 32 else 1.25 * self.in_flight  # noqa: PLR2004
+        return self.in_flight if self.in_flight <= 32 else 1.25 * self.in_flight  # noqa: PLR2004 - DESIGN
 
 
 _LARGE = Size(rows=1_000_000, faults=10_000, kills=100, restarts=10, workers=4, in_flight=100)

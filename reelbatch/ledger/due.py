@@ -296,13 +296,16 @@ def _take_refunds(connection: Connection, item: TakeUnrefunded) -> list[Rendered
         )
         taken = connection.execute(query).all()
         if taken:
-            since = {each.token: each.refund_until - REFUND_WITHIN for each in taken}
-            due = {token: item.now + rarer(item.now, failed, item.shortest) for token, failed in since.items()}
-            connection.execute(_TAKEN, [{"b_token": token, "b_due_at": at} for token, at in due.items()])
+            values = [{"b_token": each.token, "b_due_at": _next_look(item, each.refund_until)} for each in taken]
+            connection.execute(_TAKEN, values)
         found += [Rendered(batch, row[0], row[2], row[3], RowState.ERROR, row[1]) for row in taken]
         if len(found) >= item.limit:
             break
     return found
+
+
+def _next_look(item: TakeUnrefunded, until: datetime) -> datetime:
+    return item.now + rarer(item.now, until - REFUND_WITHIN, item.shortest)
 
 
 class RefundLook(NamedTuple):

@@ -44,7 +44,7 @@ class Popen(subprocess.Popen[Any]):
     """`subprocess.Popen` for `[sys.executable, "-m", module, …]` and `[sys.executable, "-c", code, …]`."""
 
     def _execute_child(self, *stated: Any) -> None:
-        by_name = signature(super()._execute_child).bind(*stated).arguments  # type: ignore[misc]
+        by_name = signature(super()._execute_child).bind(*stated).arguments  # type: ignore[misc]  # private
         python, *arguments = map(str, by_name["args"])
         assert python == sys.executable, python
         env, folder = by_name["env"], by_name["cwd"]
@@ -54,7 +54,7 @@ class Popen(subprocess.Popen[Any]):
         self.pid = _parent().ask({**asked, "cwd": str(folder or Path.cwd())}, theirs)
         self._child_created = True
         of_both = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
-        self._close_pipe_fds(*(by_name[pipe] for pipe in of_both))  # type: ignore[attr-defined]
+        self._close_pipe_fds(*(by_name[pipe] for pipe in of_both))  # type: ignore[attr-defined]  # private
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:
         if self.returncode is None:
@@ -166,7 +166,7 @@ def _become(env: dict[str, str], cwd: str, arguments: list[str]) -> None:
     try:
         code = _exit_code(*(argument for argument in arguments if argument != "-P"))
     finally:
-        threading._shutdown()  # type: ignore[attr-defined]
+        threading._shutdown()  # type: ignore[attr-defined]  # as Python ends
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

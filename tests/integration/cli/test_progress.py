@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from proof.wheel import as_from_a_wheel
 from terminal import environment, typed
 
 from reelbatch.cli.confirm import Question
@@ -20,7 +21,6 @@ from reelbatch.pipeline.plan import GenerateOptions, Plan, plan
 from reelbatch.settings import load_settings
 from reelbatch.settle import SettleOptions, Settler, SettleStats
 
-ROOT = Path(__file__).parents[3]
 ROWS = """row_key,image_path,prompt,end_seconds,model,resolution
 K1,https://img.example/1.jpg,Pan,2,ltx-2.3,480p
 K2,,Pan,2,ltx-2.3,480p
@@ -67,10 +67,8 @@ def test_the_progress_line_is_on_a_line_of_its_own(tmp_path: Path) -> None:
     """The plan that is printed while it is shown does not begin in the midst of it."""
     broken = "".join(f"N{number},,Pan,2,ltx-2.3,480p\n" for number in range(50_000))  # read while the line is drawn
     (tmp_path / "spring.csv").write_text(ROWS + broken)
-    for name in ("reelbatch", "configs"):  # as a wheel installs it: no Prefect has to start
-        (tmp_path / "lib").mkdir(exist_ok=True)
-        (tmp_path / "lib" / name).symlink_to(ROOT / name, target_is_directory=True)
-    env = environment(tmp_path, TERM="xterm", COLUMNS="60", PYTHONPATH=str(tmp_path / "lib"))
+    wheel = as_from_a_wheel(tmp_path / "lib")  # no Prefect has to start
+    env = environment(tmp_path, TERM="xterm", COLUMNS="60", PYTHONPATH=str(wheel))
     table = f"sqlite:///{tmp_path}/r.db"
     code, shown = typed(
         tmp_path, env, "generate", "spring.csv", "--sandbox", "--results", table, begun=subprocess.Popen
