@@ -7,25 +7,25 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
-import reelbatch
 from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
 from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine, RowsToSend
 from reelbatch.cli.render_settled import print_settle_report
+from reelbatch.cli.server_ahead import clone_root, server_ahead
 from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.orchestration.naming import may_name_a_server
-from reelbatch.orchestration.prefect_server import TemporaryServer, temporary_server
+from reelbatch.orchestration.prefect_server import TemporaryServer
 from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
@@ -52,6 +52,7 @@ class Work:
         must_exist: whether the results table has to be there already.
         idle: whether nothing seems to be there to do: then Prefect, which takes seconds, has no part in it.
         rest: the command that sends what a pilot leaves.
+        server: the temporary one, where it is on its way already.
     """
 
     flow: str
@@ -62,6 +63,7 @@ class Work:
     must_exist: bool = False
     idle: bool = False
     rest: str | None = None
+    server: TemporaryServer | None = None
 
 
 def run_to_end(work: Work, question: Question | None, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
@@ -97,12 +99,6 @@ def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
         _as_a_flow(root, work, line, verbose=verbose)
 
 
-def clone_root() -> Path | None:
-    """The clone that this program runs from, which has flows; None: it was installed from a wheel, which has none."""
-    root = Path(reelbatch.__file__).absolute().parents[1]
-    return root if (root / "prefect.yaml").is_file() and (root / "flows").is_dir() else None
-
-
 def _found_nothing(work: Work, line: ProgressLine) -> bool:
     """Whether there was nothing to do, and it is done. A server that is named is told of every run."""
     if not work.idle or may_name_a_server():
@@ -136,7 +132,7 @@ async def _followed(steps: Coroutine[Any, Any, None], line: ProgressLine) -> Non
 
 def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> None:
     quiet_prefect(verbose=verbose)
-    with _server_ahead() as server:
+    with nullcontext(work.server) if work.server else server_ahead() as server:
         flow = _flow(root, work.flow)  # imports Prefect, while its server does the same
         from reelbatch.orchestration.prefect_server import prefect_api
 
@@ -149,11 +145,6 @@ def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> 
                 raise
             if not line.server_lost:  # else it would wait for what Prefect still tries; `_leave` ends all of it
                 runner.close()
-
-
-def _server_ahead() -> AbstractContextManager[TemporaryServer | None]:
-    """The temporary server, on its way; None where the settings may name another, which Prefect will know."""
-    return nullcontext() if may_name_a_server() else temporary_server()
 
 
 def _flow(root: Path, name: str) -> Any:

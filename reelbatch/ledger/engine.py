@@ -6,7 +6,7 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -211,6 +211,7 @@ _POSTGRES_REMEDIES = {
     "could not translate host name": "there is no host of this name; check the URL",
     "failed to resolve host": "there is no host of this name; check the URL",
     "connection refused": "nothing answers there; check host and port, and whether the database runs",
+    "connections on that socket": "nothing answers there; check the socket's folder, and whether the database runs",
     "timeout expired": "it does not answer; check host, port and firewall",
     "does not support ssl": "it speaks no TLS, which the URL's sslmode asks for",
     "certificate verify failed": "its certificate can't be verified; check sslrootcert in the URL",
@@ -247,23 +248,32 @@ def is_lost(error: BaseException | None) -> bool:
     return invalidated or no_session or state.startswith(("08", "57P", "53300", "25P03", "25P04"))
 
 
+_RESTARTING = ("starting up", "shutting down", "terminating connection", "closed the connection")
 _AWAY = (
+    *_RESTARTING,
     "connection refused",
+    "connections on that socket",  # are not accepted: it is not there
     "timeout expired",
-    "starting up",
-    "shutting down",
     "too many c",
     "remaining connection slots",
-    "closed the connection",
     "connection reset",
 )
 
 
 def is_away(error: BaseException | None) -> bool:
     """Whether a database can't be reached for now, as far as an error of ours or its own tells."""
+    return _says(error, _AWAY)
+
+
+def is_restarting(error: BaseException | None) -> bool:
+    """Whether a database says that it is on its way down or up: there is one, and it will be back."""
+    return _says(error, _RESTARTING)
+
+
+def _says(error: BaseException | None, signs: Iterable[str]) -> bool:
     while error is not None and not isinstance(error, DBAPIError):
         error = error.__cause__
-    return error is not None and _of_postgres(error) is not None and any(sign in str(error).lower() for sign in _AWAY)
+    return error is not None and _of_postgres(error) is not None and any(sign in str(error).lower() for sign in signs)
 
 
 def is_unwritable(error: BaseException | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import timedelta
@@ -19,12 +20,22 @@ from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import accounts, claims, runs, staging
 from reelbatch.ledger.change_watch import ChangeWatch, watching
 from reelbatch.ledger.duplicate_filter import Repeats
-from reelbatch.ledger.engine import LEASE_S, is_unwritable, now, open_engine, reading, session, writing
+from reelbatch.ledger.engine import (
+    LEASE_S,
+    is_away,
+    is_restarting,
+    is_unwritable,
+    now,
+    open_engine,
+    reading,
+    session,
+    writing,
+)
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.run_history import RunHistory
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
-from reelbatch.ledger.transactions import PATIENCE_S, GroupWriter, Item, Result, Transactor, Work
+from reelbatch.ledger.transactions import PATIENCE_S, POLL_S, GroupWriter, Item, Result, Transactor, Work
 from reelbatch.ledger.unchanged_rows import Kept
 from reelbatch.ledger.urls import parse_url, shown, sqlite_path, unchanging, written
 from reelbatch.memory import memory_given_back, no_collection
@@ -55,11 +66,23 @@ class Ledger:
         self.transactor = Transactor(self._engine, min(PATIENCE_S, lease_s / 2))  # before others take over
         self._writer: GroupWriter | None = None
         try:
-            prepare(self._engine)
+            self._prepare()
             self.identity = self.read(accounts.identity)
         except BaseException:
             self._engine.dispose()
             raise
+
+    def _prepare(self) -> None:
+        """Make or migrate the tables. A database that restarts is waited for, also while nothing answers there."""
+        deadline, restarts = time.monotonic() + self.transactor.patience_s, False
+        while True:
+            try:
+                return prepare(self._engine)
+            except LedgerUnusable as error:
+                restarts = restarts or is_restarting(error)
+                if not restarts or not is_away(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
 
     @classmethod
     def to_read(cls, url: str, lease_s: float = LEASE_S) -> Self:

@@ -39,7 +39,7 @@ Done = tuple[Callable[..., Any], Any, Any]
 """A write, what it was given, what it returned."""
 PATIENCE_S = 30.0
 """How long a lost database is waited for; less than a lease, so that no one else takes over meanwhile."""
-_POLL_S = 0.25
+POLL_S = 0.25
 MOST_COLLISIONS = 10
 """Within the patience there may be more: after a restart, twenty workers clear up at once."""
 _FORGOTTEN_AFTER = timedelta(days=90)  # counters of killed processes
@@ -112,7 +112,7 @@ class Transactor:
                 in_time = collisions < MOST_COLLISIONS or time.monotonic() < deadline
                 if is_collision(error.__cause__) and in_time:  # the other transaction goes on meanwhile
                     collisions += 1
-                    time.sleep(random.uniform(0, min(0.02 * collisions, _POLL_S)))
+                    time.sleep(random.uniform(0, min(0.02 * collisions, POLL_S)))
                     continue
                 if done and is_lost(error.__cause__) and self._was_committed(deadline):
                     return done[0]
@@ -162,7 +162,7 @@ class Transactor:
         cause = error.__cause__
         if not (is_lost(cause) or is_collision(cause)) or time.monotonic() > deadline:
             return False
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
         return True
 
     def leave(self) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -260,10 +260,16 @@ def _reelbatch(folder: Path, *arguments: str, **env: str) -> Ran:
 def _passwords_below(pid: int) -> set[str]:
     """Those of the servers that a process has started."""
     with suppress(psutil.Error):
-        children = psutil.Process(pid).children()
-        servers = [child for child in children if "reelbatch.orchestration.prefect_server" in child.cmdline()]
-        return {server.environ()["PREFECT_SERVER_API_AUTH_STRING"] for server in servers}
+        return set(_passwords(psutil.Process(pid).children()))
     return set()
+
+
+def _passwords(processes: Iterable[psutil.Process]) -> Iterator[str]:
+    """Those of the servers among them."""
+    for process in processes:
+        with suppress(psutil.Error, KeyError):  # one that is just being started, or has just ended
+            if "reelbatch.orchestration.prefect_server" in process.cmdline():
+                yield process.environ()["PREFECT_SERVER_API_AUTH_STRING"]
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +296,14 @@ def test_a_run_goes_through_with_other_servers_passwords_exported(surrounded: Ra
     """They hold for the servers that they belong to; the temporary one and its client have their own."""
     assert surrounded.returncode == 0, surrounded.stderr
     assert "Traceback" not in surrounded.stderr
+
+
+def test_a_first_run_that_is_refused_leaves_no_server(api: RunningSandbox, tmp_path: Path) -> None:
+    """Where the results table is new, one is on its way before the key is looked at; it ends with the command."""
+    refused = _reelbatch(tmp_path, "--base-url", api.url, MAGIC_HOUR_API_KEY="")
+    assert refused.returncode == 2
+    assert refused.password is not None
+    wait_until(lambda: refused.password not in _passwords(psutil.process_iter()), "the server ends")
 
 
 def test_each_server_has_a_password_of_its_own(server: Server, surrounded: Ran) -> None:

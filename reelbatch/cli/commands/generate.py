@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from reelbatch.cli import options as opt
 from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
     from reelbatch.cli.confirm import Spending
     from reelbatch.domain import Batch
+    from reelbatch.orchestration.prefect_server import TemporaryServer
     from reelbatch.pipeline.plan import GenerateOptions
     from reelbatch.settings import Settings
 
 
 def generate(  # noqa: PLR0913, PLR0917 - options of a command
+    context: typer.Context,
     manifest: opt.Manifest,
     config: opt.Config = None,
     results: opt.Results = None,
@@ -43,6 +47,11 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
     run = opt.RunOptions.of(locals())
+    refuse_in_parameters({"manifest": manifest})
+    settings = run.settings(repeats=repeats)
+    from reelbatch.cli.server_ahead import server_for_new
+
+    server = context.with_resource(server_for_new(settings.results))  # before more is imported here
     from reelbatch.cli.confirm import Spending, drop_order
     from reelbatch.cli.key import check_before_sending
     from reelbatch.cli.row_keys import keys_of
@@ -50,8 +59,6 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.generate import assignment
     from reelbatch.pipeline.plan import GenerateOptions, send_options
 
-    refuse_in_parameters({"manifest": manifest})
-    settings = run.settings(repeats=repeats)
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
@@ -65,7 +72,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
     rest = run.command(manifest, {**again, "--strict": strict or None})
     asked = Spending(given=yes, as_json=as_json, sandbox=sandbox)
-    _send(run, options, settings, asked, _Launch({**stated, "pilot": pilot}, named, rest, verbose))
+    _send(run, options, settings, asked, _Launch({**stated, "pilot": pilot}, named, rest, server, verbose))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class _Launch:
     parameters: Mapping[str, Any]  # of the flow alone
     batch: Batch
     rest: str  # the command that sends what a pilot leaves
+    server: TemporaryServer | None
     verbose: bool
 
 
@@ -99,5 +107,6 @@ def _send(
         sandbox=run.sandbox,
         idle=question is None and seems_idle(options, payer, launch.batch, settles=settles),
         rest=launch.rest,
+        server=launch.server,
     )
     run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=launch.verbose)

@@ -13,8 +13,9 @@ import forked
 import psycopg
 import pytest
 from acting import LEASE, attempt, begin, committed, entry, keys, load, rows_of, set_run, states, tell
-from databases import Gate, postgres_url
+from databases import Gate, Restarted, postgres_url
 from sqlalchemy import Connection, event, select, text, update
+from waiting import WAIT_S
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
@@ -24,6 +25,7 @@ from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.intents import Admission, record_intents
 from reelbatch.ledger.schema import generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
+from reelbatch.ledger.transactions import PATIENCE_S
 from reelbatch.ledger.urls import has_secret, parse_url, shown
 
 KEYS = [f"key-{number:03}" for number in range(40)]
@@ -404,3 +406,44 @@ def test_attempts_of_a_dead_worker_elsewhere_are_kept(ledger_url: str) -> None:
         outcome = select(schema.attempts.c.outcome).where(schema.attempts.c.token == intent.token)
         assert ledger.read(lambda connection: connection.scalar(outcome)) == "in_doubt"
         assert committed(ledger) == intent.reserve
+
+
+@pytest.fixture
+def restarted(tmp_path: Path) -> Iterator[Restarted]:
+    """A server of the test's own."""
+    with Restarted(tmp_path) as server:
+        yield server
+
+
+def test_a_database_that_restarts_is_waited_for(restarted: Restarted) -> None:
+    """While it says that it shuts down, while nothing answers, and while it comes up: then the table opens."""
+    opened: list[str] = []
+    Ledger(restarted.url).close()
+    with psycopg.connect(restarted.plain_url):  # a smart stop waits for it
+        restarted.stop()
+        with pytest.raises(psycopg.OperationalError, match="shutting down"):
+            psycopg.connect(restarted.plain_url)
+        opening = threading.Thread(target=lambda: opened.append(_opened(restarted.url)))
+        opening.start()
+        opening.join(1)
+        assert opening.is_alive()
+    restarted.await_end()
+    assert opening.is_alive()
+    restarted.start()
+    opening.join(WAIT_S)
+    assert opened == ["opened"]
+
+
+def test_a_database_that_is_just_not_there_is_not_waited_for(restarted: Restarted) -> None:
+    """A wrong address or a server that no one started is said at once."""
+    restarted.stop()
+    restarted.await_end()
+    before = time.monotonic()
+    with pytest.raises(LedgerUnusable, match="check"):
+        Ledger(restarted.url)
+    assert time.monotonic() - before < PATIENCE_S / 2
+
+
+def _opened(url: str) -> str:
+    Ledger(url).close()
+    return "opened"
