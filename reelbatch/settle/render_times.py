@@ -23,7 +23,7 @@ _FEWEST = 3
 _KEPT = 20  # renders of a class: what was long ago says little
 _LOW, _MIDDLE = 0.1, 0.5
 _SPENT = 3  # one look near the expected end for this number of looks that were saved
-_FINEST = 4  # looks in one poll interval at most
+_FINEST = 8  # looks in one poll interval at most
 _FOLLOWED = 100
 
 

@@ -14,8 +14,10 @@ from accounts import Customer
 from pictures import landscape
 
 from reelbatch.cli.progress import ProgressLine, RowsToSend
+from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.generate import RunSteps, generate
+from reelbatch.pipeline.idle import seems_idle
 from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import load_settings
@@ -43,6 +45,24 @@ def test_where_nothing_is_to_be_done_no_prefect_server_is_started(name: str, cus
     ran = customer.run(*COMMANDS[name])
     assert ran.code == 0, ran.err
     assert not (customer.folder / "prefect").exists()
+
+
+def test_a_small_manifest_that_has_changed_is_looked_through(running: RunningSandbox, tmp_path: Path) -> None:
+    """A row fewer, another order, another file: no server for that. A new row is sent by a run with one."""
+    customer = Customer(tmp_path, running)
+    customer.generate(customer.manifest("spring", "pan", "zoom", "tilt"))
+    ran = customer.run("generate", customer.manifest("spring", "zoom", "pan"))
+    assert ran.code == 0, ran.err
+    assert not (tmp_path / "prefect").exists()
+    assert customer.asked("status")["batches"][0]["gone"] == 1
+    assert not _seems_idle(customer, customer.manifest("spring", "zoom", "pan", "tilt", "dolly"))
+    assert not _seems_idle(customer, tmp_path / "summer.csv")  # there is none
+
+
+def _seems_idle(customer: Customer, manifest: Path) -> bool:
+    stated = {"results": customer.results, "base_url": customer.api.url, "api_key": customer.api.key}
+    settings = load_settings(None, stated)
+    return seems_idle(GenerateOptions(source=str(manifest)), settings, Batch("spring"), settles=False)
 
 
 def test_neither_prefect_nor_pandas_is_imported_then(customer: Customer) -> None:
