@@ -207,6 +207,8 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     for count in plan.by_failure:
         code = f" ({cell(count.error_code)})" if count.error_code else ""
         out.print(f"  {count.rows:>9,}  {count.state}{code}")
+    if plan.of_decided:
+        out.print(f"  {plan.of_decided:>9,}  variants of products that have an approved one; --rows chooses others")
     for line in plan.left_alone:
         out.print(f"  [dim]left alone: {cell(line)}[/]")
     out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")

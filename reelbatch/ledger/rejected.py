@@ -79,6 +79,19 @@ def to_make_again(connection: Connection, which: RejectedVideos, limit: int | No
     return [line for line in found if wanted is None or line.row_key in wanted][:limit]
 
 
+def decided_products(connection: Connection, batch: Batch) -> frozenset[str]:
+    """Products of whose variants one is approved: their keys up to the last `#`."""
+    g = generations.c
+    approved = select(g.row_key).where(g.batch == batch, g.verdict == ReviewVerdict.APPROVED)
+    found = connection.scalars(approved.where(g.row_key.contains("#")))
+    return frozenset(filter(None, (product_of(RowKey(key)) for key in found)))
+
+
+def product_of(key: RowKey) -> str | None:
+    """`TEA` of the variant `TEA#a`; None of a row without variants."""
+    return key.rpartition("#")[0] or None
+
+
 def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:
     """What an open order has still to send, in the manifest's order."""
     scope = Scope(which.batch, RunId(""), order=order, only_order=True)

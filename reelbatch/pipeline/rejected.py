@@ -23,10 +23,16 @@ _NO_ORDER = 0
 
 @dataclass(frozen=True, slots=True)
 class ToMakeAgain:
-    """What a run would send, in the manifest's order. `order`: the open one that it goes on with."""
+    """What a run would send, in the manifest's order.
+
+    Args:
+        order: the open one that it goes on with.
+        decided: products of whose variants one is approved.
+    """
 
     lines: list[Line]
     order: OpenOrder | None
+    decided: frozenset[str] = frozenset()
 
     @property
     def by_failure(self) -> list[RerunCount]:
@@ -35,6 +41,11 @@ class ToMakeAgain:
         state = RowState.COMPLETE if self.order is None else RowState.PENDING
         count = RerunCount(state, None, len(self.lines), sum(known), len(self.lines) - len(known))
         return [count] if self.lines else []
+
+    @property
+    def of_decided(self) -> int:
+        """Rows among them that are variants of products of which another one is approved."""
+        return sum(rejected.product_of(line.row_key) in self.decided for line in self.lines)
 
     @property
     def assumed(self) -> list[tuple[Request, int]]:
@@ -87,7 +98,8 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
         request = which.revised(line.request)
         _refuse_misfit(line, request, settings)
         lines.append(line._replace(request=request, credits_estimated=estimate(request)))
-    return ToMakeAgain(lines[:limit], None)
+    decided = ledger.read(partial(rejected.decided_products, batch=which.batch))
+    return ToMakeAgain(lines[:limit], None, decided)
 
 
 def estimate_of(settings: Settings) -> Callable[[Request], int | None]:

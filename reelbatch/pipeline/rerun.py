@@ -52,6 +52,7 @@ class RerunPlan(ReportView):
     funds: Funds | None = None  # of the account, where it was asked
     verdict: str | None = None  # rows are made again since reviewers said so of their videos
     order: str | None = None  # the open order that it goes on with
+    of_decided: int = 0  # variants of products of which another one is approved
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -169,6 +170,7 @@ def _preview_rejected(ledger: Ledger, which: RejectedVideos, settings: Settings,
         left_alone=[],
         verdict=ReviewVerdict.REJECTED.value,
         order=None if found.order is None else str(found.order),
+        of_decided=found.of_decided,
     )
 
 

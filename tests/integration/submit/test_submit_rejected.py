@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,23 @@ def test_rejected_videos_alone_are_made_again_and_only_once(bench: Bench, api: S
     judge(bench, SECOND, "rejected", generation=2)
     assert again(bench).sent == 1
     assert len(api.arrivals) == 3 + 2 + 1
+
+
+def test_rejected_variants_beside_an_approved_one_are_counted_before_anyone_is_asked(
+    api: ScriptedApi, tmp_path: Path
+) -> None:
+    """They may not be wanted any more: a product has its winner. `--rows` chooses."""
+    bench = Bench(tmp_path, api.url, batch="spring")
+    bench.generate(bench.rows(5, row_key=["TEA#a", "TEA#b", "OAK#a", "OAK#b", "MUG"]))
+    finish(bench)
+    for key in ("TEA#a", "OAK#a", "OAK#b", "MUG"):
+        judge(bench, key, "rejected")
+    judge(bench, "TEA#b", "approved")
+    asked = ("rerun", "--verdict", "rejected", "--dry-run", "--results", bench.results)
+    assert (plan := json.loads(run_here(tmp_path, *asked, "--json").out))["send"] == 4
+    assert plan["of_decided"] == 1
+    assert "1  variants of products that have an approved one; --rows" in run_here(tmp_path, *asked).out
+    assert json.loads(run_here(tmp_path, *asked, "--rows", "OAK#a,OAK#b", "--json").out)["of_decided"] == 0
 
 
 def test_an_order_of_rejected_videos_goes_on_in_pieces(bench: Bench, api: ScriptedApi) -> None:
