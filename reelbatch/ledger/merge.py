@@ -75,7 +75,11 @@ def hold(connection: Connection, batch: Batch, rows: Sequence[Held]) -> None:
     """Rows that were waiting already turn out to be paid for under another name."""
     g = generations.c
     waiting = and_(
-        g.batch == batch, g.row_key == bindparam("b_key"), in_states({RowState.PENDING}), g.paid_as.is_(None)
+        g.batch == batch,
+        g.row_key == bindparam("b_key"),
+        in_states({RowState.PENDING}),
+        g.paid_as.is_(None),
+        g.order_id.is_(None),
     )
     mark = bindparam("b_mark", type_=g.paid_as.type)
     held = (

@@ -134,7 +134,8 @@ class RepeatSearch:
         c = generations.c
         same_size = or_(c.image_bytes.is_(None), c.image_bytes.in_(sizes))
         query = select(*_request_columns(c), c.row_number, c.row_key, c.credits_estimated)
-        return query.where(self.kept, in_states({RowState.PENDING}), same_size), c.row_number
+        waits = in_states({RowState.PENDING}), c.order_id.is_(None)  # lines of an order go by what is sent with it
+        return query.where(self.kept, *waits, same_size), c.row_number
 
     def _matches(self, connection: Connection, page: Sequence[Any], paid: ColumnElement[bool]) -> Iterator[Held]:
         hashes = {row: sha256 for row in page if (sha256 := self._hash(row)) is not None}

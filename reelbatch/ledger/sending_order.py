@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, type_coerce, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    select,
+    type_coerce,
+    union_all,
+)
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
@@ -42,17 +52,21 @@ class SendingOrder:
 
     def first(self, connection: Connection, rows: int) -> list[tuple[RowKey, Request]]:
         """The first `rows` of them."""
-        query = self._rows(rows + len(self.held), "row_number", "row_key", *REQUEST_COLUMNS)
-        found = [row for row in connection.execute(query) if row[0] not in self.held]
-        return [(RowKey(key), Request(*request)) for _, key, *request in found[:rows]]
+        query = self._rows(rows, "row_number", "row_key", *REQUEST_COLUMNS)
+        return [(RowKey(key), Request(*request)) for _, key, *request in connection.execute(query)]
 
     def prices(self, connection: Connection) -> Iterator[tuple[int | None, int]]:
         """Estimated credits of a row, and how many that follow each other have the same; None: not known."""
         query = self._rows(self.choice.options.limit, "row_number", "credits_estimated")
         found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
-        prices = (price for number, price in found if number not in self.held)
+        prices = (price for _, price in found)
         for price, same in groupby(prices):
             yield price, sum(1 for _ in same)
+
+    @property
+    def _held(self) -> BindParameter[Any]:
+        """Written out: a database takes only a number of bound values."""
+        return bindparam("held", sorted(self.held), expanding=True, literal_execute=True)
 
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:
         """These columns of the first rows, in order; of a batch that has them already, unchanged, rows that wait.
@@ -66,7 +80,7 @@ class SendingOrder:
         if not self.choice.only_order:
             waiting = select(*(g[name] for name in names)).order_by(g.row_number)
             unsent = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
-            parts.append(waiting.where(self.kept, *unsent))
+            parts.append(waiting.where(self.kept, *unsent, g.row_number.not_in(self._held)))
         if limit is None:
             parts = [part.order_by(None) for part in parts]
         rows = union_all(*(select(part.limit(limit).subquery()) for part in parts)).subquery()

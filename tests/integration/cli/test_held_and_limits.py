@@ -1,0 +1,49 @@
+"""Rows whose requests are paid for under another name, in what plans say of a limit and of an open order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from accounts import Customer
+
+import reelbatch
+from reelbatch.sandbox import RunningSandbox, start
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningSandbox]:
+    with start(render_video=False, queue_seconds=0, render_seconds=0.01) as sandbox:
+        yield sandbox
+
+
+def test_a_limit_counts_only_rows_that_will_be_sent(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """A row that waited already, and was paid for in another batch since, takes no place in the first N."""
+    customer = Customer(tmp_path, sandbox)
+    same = "https://img.example/same.png"
+    later = customer.manifest("later", "one", "two", "three", image_path=same, resolution=["480p", "1080p", "1080p"])
+    customer.generate(later, limit=0)
+    customer.generate(customer.manifest("first", "one", image_path=same))
+    where = {"results": customer.results, "base_url": sandbox.url, "api_key": sandbox.key}
+    plans = [reelbatch.plan(later, **where, limit=limit) for limit in (1, 3)]
+    assert [(made.send, made.held_rows, made.beyond_limit) for made in plans] == [(1, 1, 1), (2, 1, 0)]
+    before = {charge["token"] for charge in customer.charges()}
+    customer.generate(later, limit=1)
+    (new,) = [charge for charge in customer.charges() if charge["token"] not in before]
+    assert (new["row"], new["credits"]) == ("later-2", plans[0].credits_estimated)
+
+
+def test_lines_of_an_open_order_are_not_subtracted_from_a_plain_plan(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """They ask for what the rows have, so another batch may have paid for the same; a plan without them is 0."""
+    customer = Customer(tmp_path, sandbox)
+    same = "https://img.example/same.png"
+    both = customer.manifest("both", "one", "two", image_path=same)
+    customer.generate(both, settle=True)
+    customer.generate(both, regenerate="all", limit=0)
+    customer.generate(customer.manifest("other", "one", "two", image_path=same), repeats="send", settle=True)
+    where = {"results": customer.results, "base_url": sandbox.url, "api_key": sandbox.key}
+    made = reelbatch.plan(both, **where)
+    assert (made.send, made.credits_estimated) == (0, 0)
+    customer.generate(both)
+    assert customer.generate(both, regenerate="all", repeats="send").sent == 2
