@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, To
 from reelbatch.ledger.accounting import BalanceChanges, Ending, known_attempts
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, generations
-from reelbatch.ledger.selection import Scope, claimable
+from reelbatch.ledger.selection import Scope, claimable, numbers
 from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
 from reelbatch.ledger.version_check import refuse_newer
 
@@ -73,7 +74,7 @@ def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
     if scope.most is not None:
         values["b_most"] = scope.most
     if scope.sample is not None:
-        values["b_sample"] = list(scope.sample)
+        values["b_sample"] = scope.sample[bisect_left(scope.sample, first) : bisect_right(scope.sample, last)]
     taken = connection.execute(_take(scope.kind), values)
     return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
 
@@ -84,10 +85,9 @@ _KEY = tuple_(generations.c.batch, generations.c.row_key, generations.c.generati
 @cache
 def _take(kind: Scope) -> Any:
     """The UPDATE that claims rows; built once, since building it takes longer than running it."""
-    numbers = {name: bindparam(f"b_{name}", type_=Integer) for name in ("order", "most")}
+    integers = {name: bindparam(f"b_{name}", type_=Integer) for name in ("order", "most")}
     names = {name: bindparam(f"b_{name}", type_=String) for name in ("batch", "run_id")}
-    sample = bindparam("b_sample", type_=Integer, expanding=True)
-    condition = claimable(kind, {**names, **numbers, "sample": sample})
+    condition = claimable(kind, {**names, **integers, "sample": numbers("b_sample")})
     free = (
         select(generations.c.batch, generations.c.row_key, generations.c.generation)
         .where(condition, generations.c.row_number.between(bindparam("b_first"), bindparam("b_last")))

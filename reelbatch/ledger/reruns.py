@@ -51,7 +51,7 @@ class RerunCount:
 def preview(connection: Connection, selection: Selection, limit: int | None = None) -> list[RerunCount]:
     """What would be sent again, by state and error. Rows that an earlier rerun left unsent count as `pending`."""
     if limit is not None:
-        selection = _first_of(connection, selection, limit, waiting=False)
+        selection, _ = choose(connection, selection, limit)
     unknown = func.sum(case((generations.c.credits_estimated.is_(None), 1), else_=0))
     found: dict[tuple[str, str | None], list[int]] = {}
     for part in _conditions(selection):
@@ -75,7 +75,7 @@ def preview(connection: Connection, selection: Selection, limit: int | None = No
 def costs(connection: Connection, selection: Selection, limit: int | None = None) -> list[int | None]:
     """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown."""
     if limit is not None:
-        selection = _first_of(connection, selection, limit, waiting=False)
+        selection, _ = choose(connection, selection, limit)
     found: list[tuple[int, int | None]] = []
     for part in _conditions(selection):
         query = select(generations.c.row_number, generations.c.credits_estimated).where(part)
@@ -86,7 +86,7 @@ def costs(connection: Connection, selection: Selection, limit: int | None = None
 def assumed(connection: Connection, selection: Selection, limit: int | None = None) -> list[tuple[Request, int]]:
     """Of the rows that would be sent again, those without a model: what they ask for, and the credits estimated."""
     if limit is not None:
-        selection = _first_of(connection, selection, limit, waiting=False)
+        selection, _ = choose(connection, selection, limit)
     g = generations.c
     found: Counter[Request] = Counter()
     for part in _conditions(selection):
@@ -99,9 +99,9 @@ def assumed(connection: Connection, selection: Selection, limit: int | None = No
 
 
 def request(connection: Connection, selection: Selection, limit: int | None = None) -> int:
-    """Move the selected rows to `pending`, at most `limit` with those that wait already; returns how many."""
+    """Move the rows that `preview` shows to `pending`; returns how many did not wait already."""
     if limit is not None:
-        return request(connection, _first_of(connection, selection, limit, waiting=True))
+        selection, _ = choose(connection, selection, limit)
     again = Move(selection.states, RowState.PENDING)
     values = {**dict.fromkeys(CLEARED), "rerun_wanted": True}
     return sum(
@@ -110,20 +110,19 @@ def request(connection: Connection, selection: Selection, limit: int | None = No
     )
 
 
-def _first_of(connection: Connection, selection: Selection, limit: int, *, waiting: bool) -> Selection:
-    """The first rows of the manifest's order; with `waiting`, those that wait already count and are left out."""
+def choose(connection: Connection, selection: Selection, limit: int | None) -> tuple[Selection, tuple[int, ...]]:
+    """The selected rows, at most `limit`, in the manifest's order: a selection of just these, and their numbers.
+
+    Those that wait already have their place among them, so it finds the same rows once they are asked for.
+    """
     found: list[tuple[int, str]] = []
-    already = 0
     for part in _conditions(selection):
-        wanted = and_(part, ~_left_over()) if waiting else part
-        query = select(generations.c.row_number, generations.c.row_key).where(wanted)
+        query = select(generations.c.row_number, generations.c.row_key).where(part)
         first = query.order_by(generations.c.row_number, generations.c.row_key).limit(limit)
         found += [(row.row_number, row.row_key) for row in connection.execute(first)]
-        if waiting:
-            left = select(func.count()).select_from(generations).where(part, _left_over())
-            already += connection.scalar(left) or 0
-    keys = [RowKey(key) for _, key in sorted(found)[: max(0, limit - already)]]
-    return replace(selection, row_keys=tuple(keys))
+    chosen = sorted(found)[:limit]
+    keys = tuple(RowKey(key) for _, key in chosen)
+    return replace(selection, row_keys=keys), tuple(number for number, _ in chosen)
 
 
 def _left_over() -> ColumnElement[bool]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     ColumnElement,
     Connection,
+    Integer,
     Select,
     and_,
+    bindparam,
     false,
     func,
     literal_column,
@@ -122,11 +125,11 @@ class Scope(NamedTuple):
     only_order: bool = False  # and no other rows
     repeats: RepeatPolicy = RepeatPolicy.HOLD
     most: int | None = None  # rows that are estimated above it are left: they fit neither cap nor budget
-    sample: tuple[int, ...] | None = None  # only rows with these numbers
+    sample: tuple[int, ...] | None = None  # only rows with these numbers, which are in order
 
     def condition(self) -> ColumnElement[bool]:
         """Pending rows of this scope that this run has not already tried and given up."""
-        return claimable(self, self._asdict())
+        return claimable(self, {**self._asdict(), "sample": numbers("sample", self.sample or ())})
 
     @property
     def kind(self) -> Scope:
@@ -134,6 +137,13 @@ class Scope(NamedTuple):
         order, most = (None if value is None else 0 for value in (self.order, self.most))
         sample = None if self.sample is None else ()
         return self._replace(batch=Batch(""), run_id=RunId(""), order=order, most=most, sample=sample)
+
+
+def numbers(name: str, values: Sequence[int] | None = None) -> BindParameter[Any]:
+    """Row numbers, written into the statement: there may be more of them than a database takes as parameters."""
+    if values is None:
+        return bindparam(name, type_=Integer, expanding=True, literal_execute=True)
+    return bindparam(name, values, type_=Integer, expanding=True, literal_execute=True)
 
 
 def claimable(scope: Scope, values: Mapping[str, Any]) -> ColumnElement[bool]:

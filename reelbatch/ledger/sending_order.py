@@ -22,7 +22,7 @@ from sqlalchemy import (
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Action, Choice
+from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, staged
 from reelbatch.ledger.transitions import in_states
 
@@ -63,11 +63,6 @@ class SendingOrder:
         for price, same in groupby(prices):
             yield price, sum(1 for _ in same)
 
-    @property
-    def _held(self) -> BindParameter[Any]:
-        """Written out: a database takes only a number of bound values."""
-        return bindparam("held", sorted(self.held), expanding=True, literal_execute=True)
-
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:
         """These columns of the first rows, in order; of a batch that has them already, unchanged, rows that wait.
 
@@ -80,7 +75,7 @@ class SendingOrder:
         if not self.choice.only_order:
             waiting = select(*(g[name] for name in names)).order_by(g.row_number)
             unsent = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
-            parts.append(waiting.where(self.kept, *unsent, g.row_number.not_in(self._held)))
+            parts.append(waiting.where(self.kept, *unsent, g.row_number.not_in(numbers("held", sorted(self.held)))))
         if limit is None:
             parts = [part.order_by(None) for part in parts]
         rows = union_all(*(select(part.limit(limit).subquery()) for part in parts)).subquery()

@@ -135,7 +135,7 @@ def _wilson(hits: int, of: int) -> tuple[float, float]:
 def pilot_of(context: RunContext) -> Pilot | None:
     """What the run's sample says by now; None where it was no pilot."""
     scope = context.state.scope
-    if scope.sample is None:
+    if scope.rerun or scope.sample is None:
         return None
     everything = scope._replace(run_id=RunId(""), sample=None, most=None)
     found = context.ledger.read(partial(samples.outcomes, batch=context.batch, row_numbers=scope.sample))

@@ -12,6 +12,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, queries, reruns, runs
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
+from reelbatch.ledger.selection import Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline import rejected
 from reelbatch.pipeline.account import ask
@@ -212,6 +213,11 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
 
     Safe to repeat: rows that wait already are found again.
     """
+    scope: Scope = context.state.scope
+    if isinstance(chosen, Selection) and (limit is not None or chosen.row_keys is not None):
+        choose = partial(reruns.choose, selection=chosen, limit=limit)
+        chosen, numbers = await asyncio.to_thread(context.ledger.read, choose)
+        scope = scope._replace(sample=numbers)  # not the rows that other reruns left over
     plan = await asyncio.to_thread(preview, context.ledger, chosen, context.settings, limit)
     try:
         await asyncio.to_thread(context.agree, plan)
@@ -221,7 +227,8 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
     if isinstance(chosen, RejectedVideos):
         await asyncio.to_thread(rejected.place, context, chosen)
     else:
-        await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen, limit=limit))
+        context.state.scope = scope
+        await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen))
     await asyncio.to_thread(context.planned, plan, limit)
     return plan
 

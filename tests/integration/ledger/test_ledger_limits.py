@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 from acting import SPRING, answer, begin, entries, entry, load, row, set_row
 
-from reelbatch.domain import RowState
-from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, utc_now
+from reelbatch.domain import RowKey, RowState
+from reelbatch.ledger import Ledger, attempts, claims, in_doubt, queries, reruns, utc_now
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
@@ -35,6 +35,36 @@ def test_a_limited_rerun_leaves_the_other_failed_rows_failed(ledger: Ledger) -> 
     assert ledger.change(partial(reruns.request, selection=chosen, limit=1)) == 0
     assert ledger.change(partial(reruns.request, selection=chosen, limit=3)) == 2
     assert _states(ledger) == ["pending", "pending", "pending", "error"]
+
+
+def test_a_limited_rerun_asks_for_the_rows_that_its_preview_shows(ledger: Ledger) -> None:
+    """The first by number, though an earlier rerun left a later one over; and the same ones when it is repeated."""
+    load(ledger, [row(f"K{number}", number, credits_estimated=10**number) for number in (1, 2, 3)])
+    for number in (1, 2, 3):
+        set_row(ledger, f"K{number}", state=RowState.REJECTED)
+    ledger.change(partial(reruns.request, selection=Selection(batch=SPRING, row_keys=(RowKey("K3"),))))
+    for _ in range(2):
+        (shown,) = ledger.read(partial(reruns.preview, selection=Selection(batch=SPRING), limit=1))
+        ledger.change(partial(reruns.request, selection=Selection(batch=SPRING), limit=1))
+        assert (shown.rows, shown.credits_estimated) == (1, 10)
+        assert _states(ledger) == ["pending", "rejected", "pending"]
+    exact, numbers = ledger.read(partial(reruns.choose, selection=Selection(batch=SPRING), limit=1))
+    assert (exact.row_keys, numbers) == (("K1",), (1,))
+
+
+@pytest.mark.parametrize("named", [0, 70_000])
+def test_a_run_takes_none_but_the_rows_that_it_names(ledger: Ledger, named: int) -> None:
+    """However long the list of their numbers is: no database takes seventy thousand parameters."""
+    load(ledger, [row("K1", 1), row("K2", 2)])
+    for key in ("K1", "K2"):
+        set_row(ledger, key, rerun_wanted=True)
+    run = begin(ledger, rerun=True)
+    scope = run.scope._replace(sample=tuple(range(2, 2 + named)))
+    of_scope = min(named, 1)
+    assert ledger.read(partial(queries.claimable, scope=scope)) == of_scope
+    assert len(ledger.read(partial(claims.chunks, scope=scope, rows_each=1, limit=None))) == of_scope
+    (taken,) = ledger.change(partial(claims.claim, items=[claims.Claim(scope, (1, 10**6), 10)]))
+    assert [each.row_key for each in taken] == ["K2"][:named]
 
 
 def test_an_id_that_comes_after_not_created_was_said_is_the_row_s_id(ledger: Ledger) -> None:

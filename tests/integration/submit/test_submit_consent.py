@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bench import Answer, Bench, scripted
+from bench import PRICE, Answer, Bench, scripted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,26 @@ def test_rows_that_another_worker_adds_are_not_sent_by_a_run_that_was_allowed_fe
     with asking(lambda _: Agreement(rows=2, credits_estimated=10_000, unknown_rate=0)):
         report = bench.generate(bench.rows(5))
     assert (report.sent, bench.states()) == (2, {"queued": 2, "pending": 3})
+
+
+FIRST = [f"{SPRING}-001"]
+
+
+@pytest.mark.parametrize("which", [{"rows": FIRST}, {"limit": 1}, {"rows": FIRST, "limit": 1}])
+def test_a_rerun_sends_the_rows_that_were_said_yes_to(bench: Bench, which: dict[str, Any]) -> None:
+    """Not those that an earlier rerun left over: of another price, and not named."""
+    with scripted(lambda arrival: Answer() if arrival.number > 3 else Answer(422, {"message": "no"})) as api:
+        bench.url = api.url
+        bench.generate(bench.rows(3, resolution=["480p", "1080p", "1080p"]))
+        left = reelbatch.rerun(SPRING, rows=[f"{SPRING}-002", f"{SPRING}-003"], **bench.settings(max_credits=10))
+        assert (left.sent, left.pilot, bench.states()) == (0, None, {"rejected": 1, "pending": 2})
+        shown = reelbatch.rerun(SPRING, dry_run=True, **which, **bench.settings())
+        assert (shown.send, shown.credits_estimated) == (1, PRICE)
+        report = reelbatch.rerun(SPRING, **which, **bench.settings())
+        assert (report.sent, [row["state"] for row in bench.table()]) == (1, ["queued", "pending", "pending"])
+        for queued in (2, 3):
+            assert reelbatch.rerun(SPRING, limit=1, **bench.settings()).sent == 1
+            assert bench.states()["queued"] == queued
 
 
 @pytest.mark.parametrize(
