@@ -8,11 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Connection,
     Select,
-    bindparam,
     func,
     select,
     type_coerce,
