@@ -15,6 +15,7 @@ from reelbatch.domain.rows import (
     Tier,
     Token,
     VideoId,
+    product_of,
     sent_name,
 )
 from reelbatch.domain.states import FAILED, HAS_ID, HELD, NEEDS_ATTENTION, TRANSITIONS, UNSETTLED, RowState, sources
@@ -52,6 +53,7 @@ __all__ = [
     "VideoId",
     "canonical_json",
     "figure",
+    "product_of",
     "sent_name",
     "sources",
 ]

@@ -20,6 +20,11 @@ IMAGE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "file")
 _NAME_LIMIT = 100
 
 
+def product_of(row_key: str) -> str | None:
+    """`TEA` of the variant `TEA#a`; None of a row without variants."""
+    return row_key.rpartition("#")[0] or None
+
+
 class Row(NamedTuple):
     """One checked line of the manifest."""
 

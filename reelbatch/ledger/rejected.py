@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, literal, not_, select, true, update
 
-from reelbatch.domain import Batch, Request, ReviewVerdict, RowKey, RowState, RunId
+from reelbatch.domain import Batch, Request, ReviewVerdict, RowKey, RowState, RunId, product_of
 from reelbatch.ledger import orders, runs, transitions
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
@@ -84,12 +84,7 @@ def decided_products(connection: Connection, batch: Batch) -> frozenset[str]:
     g = generations.c
     approved = select(g.row_key).where(g.batch == batch, g.verdict == ReviewVerdict.APPROVED)
     found = connection.scalars(approved.where(g.row_key.contains("#")))
-    return frozenset(filter(None, (product_of(RowKey(key)) for key in found)))
-
-
-def product_of(key: RowKey) -> str | None:
-    """`TEA` of the variant `TEA#a`; None of a row without variants."""
-    return key.rpartition("#")[0] or None
+    return frozenset(filter(None, map(product_of, found)))
 
 
 def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, literal_column, or_, select
 
-from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState
+from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState, product_of
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import attempts, generations, runs
@@ -144,14 +144,14 @@ def videos(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[s
 
 def variants(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
     """The other variants of a row's product, each with the video that is shown of it; `TEA#b` beside `TEA#a`."""
-    product, _, _ = row_key.rpartition("#")
-    if not product:
+    product = product_of(row_key)
+    if product is None:
         return []
     columns = [_g[name] for name in _COLUMNS]
     query = CardFilter(batch=batch).select(connection, *columns).order_by(_g.row_number, _g.row_key)
     alike = query.where(_g.row_key.startswith(f"{product}#", autoescape=True), _g.row_key != row_key)
     found = connection.execute(alike.limit(_MOST_VARIANTS)).mappings()
-    own = [dict(row) for row in found if row["row_key"].rpartition("#")[0] == product]
+    own = [dict(row) for row in found if product_of(row["row_key"]) == product]
     return _counted(connection, batch, own)
 
 

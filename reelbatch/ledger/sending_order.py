@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    func,
-    select,
-    type_coerce,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Connection, Select, func, select, type_coerce, union_all
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
@@ -57,8 +49,7 @@ class SendingOrder:
         """Estimated credits of a row, and how many that follow each other have the same; None: not known."""
         query = self._rows(self.choice.options.limit, "row_number", "credits_estimated")
         found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
-        prices = (price for _, price in found)
-        for price, same in groupby(prices):
+        for price, same in groupby(price for _, price in found):
             yield price, sum(1 for _ in same)
 
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from reelbatch.domain import Request, RowState
+from reelbatch.domain import Request, RowState, product_of
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, orders, rejected
 from reelbatch.ledger.orders import OpenOrder
@@ -45,7 +45,7 @@ class ToMakeAgain:
     @property
     def of_decided(self) -> int:
         """Rows among them that are variants of products of which another one is approved."""
-        return sum(rejected.product_of(line.row_key) in self.decided for line in self.lines)
+        return sum(product_of(line.row_key) in self.decided for line in self.lines)
 
     @property
     def assumed(self) -> list[tuple[Request, int]]:

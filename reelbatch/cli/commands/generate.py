@@ -49,9 +49,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     run = opt.RunOptions.of(locals())
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
-    from reelbatch.cli.server_ahead import server_for_new
-
-    server = context.with_resource(server_for_new(settings.results))  # before more is imported here
+    server = _server_ahead(context, settings)  # before more is imported here
     from reelbatch.cli.confirm import Spending, drop_order
     from reelbatch.cli.key import check_before_sending
     from reelbatch.cli.row_keys import keys_of
@@ -73,6 +71,13 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     rest = run.command(manifest, {**again, "--strict": strict or None})
     asked = Spending(given=yes, as_json=as_json, sandbox=sandbox)
     _send(run, options, settings, asked, _Launch({**stated, "pilot": pilot}, named, rest, server, verbose))
+
+
+def _server_ahead(context: typer.Context, settings: Settings) -> TemporaryServer | None:
+    """Prefect's, where rows will be sent in all likelihood; it ends with the command."""
+    from reelbatch.cli.server_ahead import server_for_new
+
+    return context.with_resource(server_for_new(settings.results))
 
 
 @dataclass(frozen=True, slots=True)
