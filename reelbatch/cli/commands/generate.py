@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from reelbatch.cli import options as opt
 from reelbatch.storage.addresses import refuse_in_parameters
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def generate(  # noqa: PLR0913, PLR0917 - options of a command
-    context: typer.Context,
     manifest: opt.Manifest,
     config: opt.Config = None,
     results: opt.Results = None,
@@ -46,10 +43,20 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     verbose: opt.Verbose = False,
 ) -> None:
     """Send every row that has no video yet, each exactly once. The same command again finishes the work."""
-    run = opt.RunOptions.of(locals())
+    given = locals()
+    run = opt.RunOptions.of(given)
     refuse_in_parameters({"manifest": manifest})
     settings = run.settings(repeats=repeats)
-    server = _server_ahead(context, settings)  # before more is imported here
+    from reelbatch.cli.server_ahead import server_for_new
+
+    with server_for_new(settings.results) as server:  # before more is imported here
+        _generate(run, settings, given, server)
+
+
+def _generate(
+    run: opt.RunOptions, settings: Settings, given: Mapping[str, Any], server: TemporaryServer | None
+) -> None:
+    """With the command's own parameters, and Prefect's server where it is on its way already."""
     from reelbatch.cli.confirm import Spending, drop_order
     from reelbatch.cli.key import check_before_sending
     from reelbatch.cli.row_keys import keys_of
@@ -57,27 +64,25 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.generate import assignment
     from reelbatch.pipeline.plan import GenerateOptions, send_options
 
-    chosen = keys_of(rows, None)
-    which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
-    options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
+    manifest, regenerate, repeats, as_json = (
+        given[name] for name in ("manifest", "regenerate", "repeats", "as_json")
+    )
+    own = {name: given[name] for name in ("manifest", "regenerate", "repeats", "strict", "pilot")}
+    chosen = keys_of(given["rows"], None)
+    which = send_options(
+        regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=run.limit, pilot=given["pilot"]
+    )
+    options = GenerateOptions(source=manifest, batch=given["batch"], strict=given["strict"], send=which)
     named = assignment(options, settings).batch  # what can't be opened is said at once, before Prefect starts
     if which.regenerate is Regenerate.CANCEL:
         drop_order(settings, named, as_json=as_json)
         return
-    if not sandbox:
+    if not run.sandbox:
         check_before_sending(settings, named, as_json=as_json)
-    stated = {"manifest": manifest, "regenerate": regenerate, "rows": chosen, "repeats": repeats, "strict": strict}
-    again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": rows, "--repeats": repeats}
-    rest = run.command(manifest, {**again, "--strict": strict or None})
-    asked = Spending(given=yes, as_json=as_json, sandbox=sandbox)
-    _send(run, options, settings, asked, _Launch({**stated, "pilot": pilot}, named, rest, server, verbose))
-
-
-def _server_ahead(context: typer.Context, settings: Settings) -> TemporaryServer | None:
-    """Prefect's, where rows will be sent in all likelihood; it ends with the command."""
-    from reelbatch.cli.server_ahead import server_for_new
-
-    return context.with_resource(server_for_new(settings.results))
+    again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": given["rows"]}
+    rest = run.command(manifest, {**again, "--repeats": repeats, "--strict": given["strict"] or None})
+    asked = Spending(given=given["yes"], as_json=as_json, sandbox=run.sandbox)
+    _send(run, options, settings, asked, _Launch({**own, "rows": chosen}, named, rest, server, given["verbose"]))
 
 
 @dataclass(frozen=True, slots=True)
