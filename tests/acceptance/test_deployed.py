@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 KEY = "marked-key-0815-of-the-api"
 PASSWORD = "marked-password-4711"  # noqa: S105 - of a database that asks for none
-ROWS, AT_ONCE = 80, 4
+ROWS, AT_ONCE = 160, 4  # a minute for one worker: the other is a process that starts meanwhile
 LEASE_S = 4.0
 DAY_S = 86400.0
 PATIENCE_S = 150.0  # runs have to start meanwhile, each a process that imports Prefect
