@@ -273,11 +273,14 @@ _KNOWN = or_(generations.c.error_code.is_(None), not_(generations.c.error_code.s
 
 
 def unfinished(connection: Connection, api: str) -> int:
-    """Videos of one API that are queued or rendering, as far as it says so, or has said so a while ago."""
+    """Videos of one API that are queued or rendering, as far as it says so.
+
+    One of which it says something else, or that it does not know (yet), counts until `waited_until`.
+    """
     g = generations.c
     hoped_for = or_(g.waited_until.is_(None), g.waited_until > now(connection))
     query = select(func.count()).select_from(generations.join(batches, batches.c.batch == g.batch))
-    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), _KNOWN, hoped_for)) or 0
+    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), hoped_for)) or 0
 
 
 def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:

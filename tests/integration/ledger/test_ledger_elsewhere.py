@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 from acting import SPRING, begin, load, rows_of, set_row
 from sqlalchemy import update
 
 from reelbatch.domain import Batch, RowState
-from reelbatch.ledger import Ledger
+from reelbatch.ledger import Ledger, accounts, utc_now
 from reelbatch.ledger.schema import batches
 from reelbatch.pipeline.settle import left_elsewhere
 
@@ -38,6 +39,15 @@ def test_unfinished_videos_of_other_apis_are_counted(ledger: Ledger) -> None:
     )
     assert [part in str(left("api.magichour.ai")) for part in (of_autumn, of_spring)] == [True, True]
     assert [part in str(left("local")) for part in (of_autumn, of_spring)] == [True, False]
+
+
+def test_a_video_that_the_api_does_not_know_yet_keeps_its_place(ledger: Ledger) -> None:
+    """Right after its create a GET may say 404, while it renders: it counts until the wait for it is over."""
+    submitted(ledger, SPRING, "local", "a", "b", "c")
+    an_hour = timedelta(hours=1)
+    set_row(ledger, "a", error_code="http_404", waited_until=utc_now() + an_hour)
+    set_row(ledger, "b", error_code="http_404", waited_until=utc_now() - an_hour)
+    assert ledger.read(partial(accounts.unfinished, api="local")) == 2
 
 
 def test_a_table_of_one_api_leaves_nothing_to_say(ledger: Ledger) -> None:
