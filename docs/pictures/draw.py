@@ -49,7 +49,7 @@ NODES = {
 BOWS = {
     (S.PENDING, S.QUEUED): -150, (S.CLAIMED, S.QUEUED): -90, (S.SENDING, S.PENDING): -80, (S.QUEUED, S.COMPLETE): 80,
     (S.ERROR, S.INVALID): 45, (S.CANCELED, S.INVALID): 20, (S.ERROR, S.PENDING): -30, (S.IN_DOUBT, S.PENDING): -165,
-    (S.PENDING, S.IN_DOUBT): 12,
+    (S.PENDING, S.IN_DOUBT): 12, (S.INVALID, S.QUEUED): -60, (S.REJECTED, S.QUEUED): 30,
 }  # fmt: skip
 """How far an arrow leaves the straight line, in pixels to its right; arrows that would lie on each other do."""
 BETWEEN = 9
@@ -77,7 +77,7 @@ def _arrow(start: RowState, end: RowState, bow: float) -> str:
 
 
 _CORRECTIONS = {(S.PENDING, S.QUEUED), (S.CLAIMED, S.QUEUED), (S.QUEUED, S.IN_DOUBT), (S.RENDERING, S.IN_DOUBT)} | {
-    (S.PENDING, S.IN_DOUBT)
+    (S.PENDING, S.IN_DOUBT), (S.INVALID, S.QUEUED), (S.REJECTED, S.QUEUED)
 }
 
 

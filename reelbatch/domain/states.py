@@ -37,7 +37,7 @@ NEEDS_ATTENTION = frozenset({_S.INVALID, _S.REJECTED, _S.ERROR, _S.CANCELED, _S.
 
 TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
     {
-        _S.INVALID: frozenset({_S.PENDING}),
+        _S.INVALID: frozenset({_S.PENDING, _S.QUEUED}),
         _S.PENDING: frozenset({_S.CLAIMED, _S.INVALID, _S.QUEUED, _S.IN_DOUBT}),
         _S.CLAIMED: frozenset({_S.SENDING, _S.PENDING, _S.INVALID, _S.QUEUED}),
         _S.SENDING: frozenset({_S.QUEUED, _S.CLAIMED, _S.PENDING, _S.REJECTED, _S.IN_DOUBT}),
@@ -46,15 +46,15 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
         _S.COMPLETE: frozenset(),  # paid for: a new video is a further generation, with a line of its own
         _S.ERROR: frozenset({_S.PENDING, _S.INVALID}),
         _S.CANCELED: frozenset({_S.PENDING, _S.INVALID}),
-        _S.REJECTED: frozenset({_S.PENDING, _S.INVALID}),
+        _S.REJECTED: frozenset({_S.PENDING, _S.INVALID, _S.QUEUED}),
         _S.IN_DOUBT: frozenset({_S.QUEUED, _S.PENDING, _S.REJECTED}),
     }
 )
 """Every move that a row may make.
 
-Back to `pending` from an end means: sent again because the user asked for it. From `pending` or `claimed` to
-`queued`: the id of the row's latest attempt came after someone had said that there was none. From `pending`,
-`queued` or `rendering` to `in_doubt`: what someone had said about the row was taken back.
+Back to `pending` from an end means: sent again because the user asked for it. From `pending`, `claimed`, `invalid` or
+`rejected` to `queued`: the id of the row's latest attempt came after someone, or the API, had said that there was
+none. From `pending`, `queued` or `rendering` to `in_doubt`: what someone had said about the row was taken back.
 """
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from reelbatch.domain import FAILED, TRANSITIONS, RowState
+from reelbatch.domain.states import sources
 from reelbatch.errors import StateConflict
 from reelbatch.ledger.schema import generations
 
@@ -71,7 +72,7 @@ CLAIM = _move(RowState.CLAIMED, RowState.PENDING)
 RELEASE = _move(RowState.PENDING, RowState.CLAIMED)
 UNREADABLE = _move(RowState.INVALID, RowState.CLAIMED)
 SEND = _move(RowState.SENDING, RowState.CLAIMED)
-SUBMITTED = _move(RowState.QUEUED, RowState.SENDING, RowState.IN_DOUBT, RowState.PENDING, RowState.CLAIMED)
+SUBMITTED = Move(sources(RowState.QUEUED), RowState.QUEUED)
 RETRY = _move(RowState.CLAIMED, RowState.SENDING)
 WITHDRAWN = _move(RowState.PENDING, RowState.SENDING)
 REJECTED = _move(RowState.REJECTED, RowState.SENDING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 from acting import SPRING, answer, begin, entries, entry, load, row, set_row
@@ -82,8 +83,14 @@ def test_an_id_that_comes_after_not_created_was_said_is_the_row_s_id(ledger: Led
     assert (found["state"], found["video_id"]) == ("queued", f"vid-{intent.token}")
 
 
-@pytest.mark.parametrize("credits_", [48, 60], ids=["as it was", "at another rate"])
-def test_an_id_that_comes_after_the_manifest_was_read_again_is_the_row_s_id(ledger: Ledger, credits_: int) -> None:
+@pytest.mark.parametrize(
+    "now",
+    [{}, {"credits_estimated": 60}, {"problem": "no such image"}],
+    ids=["as it was", "at another rate", "its image is gone"],
+)
+def test_an_id_that_comes_after_the_manifest_was_read_again_is_the_row_s_id(
+    ledger: Ledger, now: dict[str, Any]
+) -> None:
     """The row asks for what was asked for: the same holds, and a row that asks for something else is sent."""
     load(ledger, [row("K1", 1), row("K2", 2)])
     worker = begin(ledger)
@@ -92,7 +99,7 @@ def test_an_id_that_comes_after_the_manifest_was_read_again_is_the_row_s_id(ledg
     for doubt, intent in zip(ledger.read(in_doubt.doubts), intents, strict=True):
         decision = Decision(doubt, Verdict.NOT_CREATED, "someone", utc_now(), intent.token)
         assert ledger.change(partial(in_doubt.decide, items=[decision])) == [True]
-    load(ledger, [row("K1", 1, credits_estimated=credits_), row("K2", 2, prompt="another")])
+    load(ledger, [row("K1", 1, **now), row("K2", 2, prompt="another")])
     late = [ledger.change(partial(attempts.record_answers, items=[answer(intent)])) for intent in intents]
     assert late == [[True], [False]]
     assert [entry(ledger, key)["state"] for key in ("K1", "K2")] == ["queued", "pending"]
