@@ -5,6 +5,7 @@ python -m flows.rerun batch=catalogue sandbox=true
 
 # Prefect and pydantic read a flow's annotations, also in processes that `serve` starts: they are not postponed here.
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.final_state import ends_in_a_state, final_state
-from flows.parameters import Concurrency, Credits, Limit, StatesChoice, VerdictChoice
+from flows.parameters import Concurrency, Credits, Limit, RepeatsChoice, StatesChoice, VerdictChoice
 from flows.setting_up import opened, run_from_command_line
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.generate import submit_all
@@ -44,6 +45,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
     verdict: VerdictChoice = None,
     prompt_suffix: str | None = None,
     model: str | None = None,
+    repeats: RepeatsChoice = None,
     config: str | None = None,
     results: str | None = None,
     base_url: str | None = None,
@@ -68,6 +70,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         verdict: rejected: not failed rows, but videos that a review rejected.
         prompt_suffix: what these videos' prompts are to end with.
         model: another model for these videos.
+        repeats: what becomes of rows whose request is paid for under another name: hold (the default), send or skip.
         config: path of a YAML file with settings.
         results: SQLAlchemy URL of the results table.
         base_url: the API's address.
@@ -93,7 +96,7 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         model=model,
     )
     async with opened(given, must_exist=True) as at:
-        chosen = selection(options, at.ledger)
+        chosen = selection(replace(options, repeats=at.settings.repeats), at.ledger)
         async with open_run(at.ledger, at.settings, rerun_assignment(at.ledger, chosen)) as context:
             target = export_target(context)  # one that can't be used is said before anything is spent
             with stopping_gently(context.interrupt):

@@ -192,6 +192,7 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         verdict=verdict,
         prompt_suffix=prompt_suffix,
         model=model,
+        repeats=stated.repeats,
     )
     if dry_run:
         with opened_ledger(stated, must_exist=True) as ledger:

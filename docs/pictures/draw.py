@@ -77,7 +77,9 @@ def _arrow(start: RowState, end: RowState, bow: float) -> str:
 
 
 _CORRECTIONS = {(S.PENDING, S.QUEUED), (S.CLAIMED, S.QUEUED), (S.QUEUED, S.IN_DOUBT), (S.RENDERING, S.IN_DOUBT)} | {
-    (S.PENDING, S.IN_DOUBT), (S.INVALID, S.QUEUED), (S.REJECTED, S.QUEUED)
+    (S.PENDING, S.IN_DOUBT),
+    (S.INVALID, S.QUEUED),
+    (S.REJECTED, S.QUEUED),
 }
 
 

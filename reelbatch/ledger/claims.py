@@ -120,14 +120,16 @@ def release(connection: Connection, items: Sequence[Release]) -> list[bool]:
 
 
 def _release_one(connection: Connection, item: Release) -> bool:
+    # A row that a rerun wanted waits for its image, or another one, and for `generate`, which checks it again.
     move = UNREADABLE if item.invalid else RELEASE
+    no_longer = {"rerun_wanted": False} if item.invalid else {}
     changed = connection.execute(
         move.update(
             generations.c.batch == item.row.batch,
             generations.c.row_key == item.row.row_key,
             generations.c.generation == item.row.generation,
             generations.c.run_id == item.run_id,
-        ).values(error_code=item.code, error_message=item.message)
+        ).values(error_code=item.code, error_message=item.message, **no_longer)
     )
     return changed.rowcount == 1
 

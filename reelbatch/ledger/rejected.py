@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, literal, not_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, literal, not_, or_, select, true, update
 
 from reelbatch.domain import Batch, Request, ReviewVerdict, RowKey, RowState, RunId, product_of
 from reelbatch.ledger import orders, runs, transitions
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
+from reelbatch.ledger.estimates import Estimate, rate_unsent
 from reelbatch.ledger.orders import Placing
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import OrderId, Scope, last
+from reelbatch.ledger.selection import OrderId, RepeatPolicy, Scope, last
 from reelbatch.ledger.transitions import in_states
 
 _KEYS_AT_ONCE = 500
@@ -34,6 +35,7 @@ class RejectedVideos:
     row_keys: tuple[RowKey, ...] | None = None
     prompt_suffix: str | None = None
     model: str | None = None
+    repeats: RepeatPolicy = RepeatPolicy.HOLD
 
     @property
     def makes_again(self) -> bool:
@@ -66,9 +68,6 @@ class Line(NamedTuple):
     credits_estimated: int | None
 
 
-Estimate = Callable[[Request], int | None]
-
-
 def to_make_again(connection: Connection, which: RejectedVideos, limit: int | None = None) -> list[Line]:
     """What a new order would be placed for, in the manifest's order: lines whose videos were rejected.
 
@@ -89,8 +88,14 @@ def decided_products(connection: Connection, batch: Batch) -> frozenset[str]:
 
 def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:
     """What an open order has still to send, in the manifest's order."""
-    scope = Scope(which.batch, RunId(""), order=order, only_order=True)
-    return _lines(connection, scope.condition())[:limit]
+    scope = Scope(which.batch, RunId(""), order=order, only_order=True, repeats=which.repeats)
+    return _lines(connection, or_(scope.condition(), _unreadable(order)))[:limit]
+
+
+def _unreadable(order: OrderId) -> ColumnElement[bool]:
+    """Lines of an order whose images could not be read. No manifest states them, so the order tries them again."""
+    g = generations.c
+    return and_(g.order_id == order, in_states({RowState.INVALID}), g.in_manifest)
 
 
 def _lines(connection: Connection, where: ColumnElement[bool]) -> list[Line]:
@@ -118,6 +123,7 @@ def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate
     """
     runs.lock_batch(connection, which.batch)
     if (found := orders.going_on(connection, which.batch, which)) is not None:
+        _try_again(connection, found.order_id, estimate)
         return found.order_id
     lines = to_make_again(connection, which)
     if not lines:
@@ -129,6 +135,12 @@ def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate
     _revise(connection, order, [(line, which.revised(line.request)) for line in lines], estimate)
     orders.fix(connection, order)
     return order
+
+
+def _try_again(connection: Connection, order: OrderId, estimate: Estimate) -> None:
+    unspoiled = dict.fromkeys(("run_id", "error_code", "error_message"))
+    connection.execute(transitions.CHECKED_AGAIN.update(_unreadable(order)).values(unspoiled))
+    rate_unsent(connection, generations.c.order_id == order, estimate)
 
 
 def _further(connection: Connection, batch: Batch, keys: Sequence[RowKey], order: OrderId) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
+from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import last
+from reelbatch.ledger.selection import RepeatPolicy, last
 from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
 from reelbatch.model_table import DEFAULT_MODEL
 
@@ -30,6 +32,7 @@ class Selection:
     states: frozenset[RowState] = FAILED
     error_codes: frozenset[str] | None = None
     row_keys: tuple[RowKey, ...] | None = None
+    repeats: RepeatPolicy = RepeatPolicy.HOLD
 
     def __post_init__(self) -> None:
         for state in self.states:
@@ -48,66 +51,93 @@ class RerunCount:
     unknown: int
 
 
-def preview(connection: Connection, selection: Selection, limit: int | None = None) -> list[RerunCount]:
-    """What would be sent again, by state and error. Rows that an earlier rerun left unsent count as `pending`."""
+class Alike(NamedTuple):
+    """Rows that a rerun would send, of one state and error, which ask for what costs the same.
+
+    `credits_estimated` is what each is estimated at, None: unknown.
+    """
+
+    state: RowState
+    error_code: str | None
+    priced: Request
+    credits_estimated: int | None
+    rows: int
+
+
+_g = generations.c
+
+
+def alike(
+    connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
+) -> list[Alike]:
+    """What would be sent again. Rows that an earlier rerun left unsent are `pending`.
+
+    `estimate` says what rows cost whose cost was unknown when the manifest was read.
+    """
     if limit is not None:
         selection, _ = choose(connection, selection, limit)
-    unknown = func.sum(case((generations.c.credits_estimated.is_(None), 1), else_=0))
-    found: dict[tuple[str, str | None], list[int]] = {}
+    found: Counter[Alike] = Counter()
     for part in _conditions(selection):
-        query = (
-            select(
-                generations.c.state,
-                generations.c.error_code,
-                func.count(),
-                func.coalesce(func.sum(generations.c.credits_estimated), 0),
-                unknown,
-            )
-            .where(part)
-            .group_by(generations.c.state, generations.c.error_code)
+        columns = (_g.state, _g.error_code, _g.credits_estimated, *PRICED)
+        query = select(func.count(), *columns).where(part).group_by(*columns)
+        for rows, state, code, credits_, *asked in connection.execute(query):
+            request = priced(*asked)
+            known = estimate(request) if credits_ is None else credits_
+            found[Alike(RowState(state), code, request, known, 0)] += rows
+    return [some._replace(rows=rows) for some, rows in found.items()]
+
+
+def by_failure(found: Sequence[Alike]) -> list[RerunCount]:
+    """The same by state and error."""
+    counts: dict[tuple[RowState, str | None], RerunCount] = {}
+    for some in found:
+        key = (some.state, some.error_code)
+        was = counts.get(key, RerunCount(*key, 0, 0, 0))
+        counts[key] = RerunCount(
+            *key,
+            was.rows + some.rows,
+            was.credits_estimated + some.rows * (some.credits_estimated or 0),
+            was.unknown + (some.rows if some.credits_estimated is None else 0),
         )
-        for state, code, *sums in connection.execute(query):
-            known = found.setdefault((state, code), [0, 0, 0])
-            found[state, code] = [a + int(b) for a, b in zip(known, sums, strict=True)]
-    return [RerunCount(RowState(state), code, *sums) for (state, code), sums in sorted(found.items(), key=str)]
+    return [counts[key] for key in sorted(counts, key=str)]
 
 
-def costs(connection: Connection, selection: Selection, limit: int | None = None) -> list[int | None]:
+def assumed(found: Sequence[Alike]) -> list[tuple[Request, int]]:
+    """Of these rows, those without a model: what they ask for, and the credits estimated."""
+    sums: Counter[Request] = Counter()
+    for some in found:
+        if some.priced.model in {None, DEFAULT_MODEL} and some.credits_estimated is not None:
+            sums[some.priced._replace(model=None, audio=None)] += some.rows * some.credits_estimated
+    return list(sums.items())
+
+
+def costs(
+    connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
+) -> list[int | None]:
     """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown."""
     if limit is not None:
         selection, _ = choose(connection, selection, limit)
     found: list[tuple[int, int | None]] = []
     for part in _conditions(selection):
-        query = select(generations.c.row_number, generations.c.credits_estimated).where(part)
-        found += [(number, credits_) for number, credits_ in connection.execute(query)]
+        query = select(_g.row_number, _g.credits_estimated, *PRICED).where(part)
+        for number, credits_, *asked in connection.execute(query):
+            found.append((number, estimate(priced(*asked)) if credits_ is None else credits_))
     return [credits_ for _, credits_ in sorted(found, key=lambda row: row[0])]
 
 
-def assumed(connection: Connection, selection: Selection, limit: int | None = None) -> list[tuple[Request, int]]:
-    """Of the rows that would be sent again, those without a model: what they ask for, and the credits estimated."""
-    if limit is not None:
-        selection, _ = choose(connection, selection, limit)
-    g = generations.c
-    found: Counter[Request] = Counter()
-    for part in _conditions(selection):
-        without_model = or_(g.model.is_(None), g.model == DEFAULT_MODEL)
-        query = select(g.end_seconds, g.resolution, func.sum(g.credits_estimated))
-        query = query.where(part, without_model, g.credits_estimated.is_not(None))
-        for seconds, resolution, credits_ in connection.execute(query.group_by(g.end_seconds, g.resolution)):
-            found[Request(image_path="", prompt=None, end_seconds=seconds, resolution=resolution)] += int(credits_)
-    return list(found.items())
-
-
-def request(connection: Connection, selection: Selection, limit: int | None = None) -> int:
-    """Move the rows that `preview` shows to `pending`; returns how many did not wait already."""
+def request(
+    connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
+) -> int:
+    """Move the rows that `alike` shows to `pending`, at their estimates; returns how many did not wait already."""
     if limit is not None:
         selection, _ = choose(connection, selection, limit)
     again = Move(selection.states, RowState.PENDING)
     values = {**dict.fromkeys(CLEARED), "rerun_wanted": True}
-    return sum(
-        connection.execute(again.update(part, ~_left_over()).values(values)).rowcount
-        for part in _conditions(selection)
-    )
+    moved = 0
+    for part in _conditions(selection):
+        moved += connection.execute(again.update(part, ~_left_over(selection.repeats)).values(values)).rowcount
+        rate_unsent(connection, part, estimate)
+    return moved
 
 
 def choose(connection: Connection, selection: Selection, limit: int | None) -> tuple[Selection, tuple[int, ...]]:
@@ -125,9 +155,10 @@ def choose(connection: Connection, selection: Selection, limit: int | None) -> t
     return replace(selection, row_keys=keys), tuple(number for number, _ in chosen)
 
 
-def _left_over() -> ColumnElement[bool]:
-    """Rows that an earlier rerun asked for and did not get to."""
-    return and_(in_states({RowState.PENDING}), generations.c.rerun_wanted)
+def _left_over(repeats: RepeatPolicy) -> ColumnElement[bool]:
+    """Rows that an earlier rerun asked for and did not get to, but for those that are held."""
+    held = false() if repeats is RepeatPolicy.SEND else _g.paid_as.is_not(None)
+    return and_(in_states({RowState.PENDING}), _g.rerun_wanted, not_(held))
 
 
 def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
@@ -135,7 +166,7 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     codes = selection.error_codes
     by_code = true() if codes is None else generations.c.error_code.in_(codes)
     g = generations.c
-    chosen = or_(and_(in_states(selection.states), by_code), _left_over())
+    chosen = or_(and_(in_states(selection.states), by_code), _left_over(selection.repeats))
     # Rows that left the manifest or were dismissed are left alone, and so is each row's history.
     wanted = and_(g.batch == selection.batch, g.in_manifest, chosen, not_(is_dismissed()), last())
     if selection.row_keys is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from reelbatch.domain import Request, RowState, product_of
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, orders, rejected
+from reelbatch.ledger.estimates import Estimate
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.ledger.rejected import Line, RejectedVideos
 from reelbatch.ledger.reruns import RerunCount
@@ -75,7 +75,7 @@ def checked(which: RejectedVideos) -> RejectedVideos:
             raise SettingsError(f'--model "{model}": {error.what}. {error.remedy}') from error
         if not model:
             raise SettingsError("--model is empty: name one of `reelbatch models`, or leave it out")
-    return RejectedVideos(batch=which.batch, row_keys=which.row_keys, prompt_suffix=suffix, model=model)
+    return replace(which, prompt_suffix=suffix, model=model)
 
 
 def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, limit: int | None = None) -> ToMakeAgain:
@@ -86,13 +86,12 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
         SettingsError: a model does not make what a row asks for.
     """
     order = ledger.read(partial(orders.going_on, batch=which.batch, options=which))
+    estimate = estimate_of(settings)
     if order is not None:
-        return ToMakeAgain(
-            ledger.read(partial(rejected.waiting, which=which, order=order.order_id, limit=limit)), order
-        )
+        waiting = ledger.read(partial(rejected.waiting, which=which, order=order.order_id, limit=limit))
+        return ToMakeAgain([_rated(line, estimate) for line in waiting], order)
     if which.model is not None:
         _refuse_unknown(which.model, settings)
-    estimate = estimate_of(settings)
     lines = []
     for line in ledger.read(partial(rejected.to_make_again, which=which)):
         request = which.revised(line.request)
@@ -102,7 +101,11 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
     return ToMakeAgain(lines[:limit], None, decided)
 
 
-def estimate_of(settings: Settings) -> Callable[[Request], int | None]:
+def _rated(line: Line, estimate: Estimate) -> Line:
+    return line if line.credits_estimated is not None else line._replace(credits_estimated=estimate(line.request))
+
+
+def estimate_of(settings: Settings) -> Estimate:
     """What a request should cost, by the settings."""
     models = load_models(settings.models)
     return partial(models.estimate, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)

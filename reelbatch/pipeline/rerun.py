@@ -12,7 +12,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, queries, reruns, runs
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
-from reelbatch.ledger.selection import Scope
+from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline import rejected
 from reelbatch.pipeline.account import ask
@@ -79,6 +79,7 @@ class RerunOptions:
     verdict: str | None = None  # `rejected`: not failed rows, but videos that reviewers rejected
     prompt_suffix: str | None = None  # to these videos' prompts
     model: str | None = None  # in place of these videos' models
+    repeats: str = RepeatPolicy.HOLD.value  # rows that are paid for under another name: hold, send or skip
 
 
 def selection(options: RerunOptions, ledger: Ledger) -> Chosen:
@@ -102,6 +103,7 @@ def _failed(options: RerunOptions, ledger: Ledger) -> Selection:
         states=_states(options),
         error_codes=frozenset(options.error_codes) if options.error_codes else None,
         row_keys=tuple(RowKey(key) for key in options.row_keys) if options.row_keys is not None else None,
+        repeats=RepeatPolicy(options.repeats),
     )
 
 
@@ -117,6 +119,7 @@ def _rejected(options: RerunOptions, ledger: Ledger) -> RejectedVideos:
         row_keys=tuple(RowKey(key) for key in options.row_keys) if options.row_keys is not None else None,
         prompt_suffix=options.prompt_suffix,
         model=options.model,
+        repeats=RepeatPolicy(options.repeats),
     )
     return rejected.checked(which)
 
@@ -144,18 +147,22 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
     """
     if isinstance(chosen, RejectedVideos):
         return _preview_rejected(ledger, chosen, settings, limit)
-    counts = ledger.read(lambda connection: reruns.preview(connection, chosen, limit))
+    found = ledger.read(partial(reruns.alike, selection=chosen, limit=limit, estimate=rejected.estimate_of(settings)))
+    counts = reruns.by_failure(found)
     states = ledger.read(lambda connection: queries.counts(connection, chosen.batch))
     gone = ledger.read(lambda connection: queries.counts_of_gone(connection, chosen.batch))
     taken: dict[RowState, int] = dict(gone)
     for count in counts:
         taken[count.state] = taken.get(count.state, 0) + count.rows
     rest = {state: rows - taken.get(state, 0) for state, rows in states.items()}
-    assumed = ledger.read(lambda connection: reruns.assumed(connection, chosen, limit))
     left = [f"{sum(gone.values()):,} gone left the manifest; they are never sent"] if gone else []
+    held, _ = ledger.read(partial(queries.held, batch=chosen.batch, limit=1))
+    if held and chosen.repeats is not RepeatPolicy.SEND:
+        rest[RowState.PENDING] -= held
+        left.append(f"{held:,} held are paid for under another name; see --repeats")
     return RerunPlan(
         batch=chosen.batch,
-        **_sums(counts, assumed, settings),
+        **_sums(counts, reruns.assumed(found), settings),
         left_alone=[
             f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows
         ]
@@ -205,7 +212,8 @@ def _costs(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None
     """What the rows are estimated at, in the manifest's order."""
     if isinstance(chosen, RejectedVideos):
         return [line.credits_estimated for line in rejected.to_make_again(ledger, chosen, settings, limit).lines]
-    return ledger.read(partial(reruns.costs, selection=chosen, limit=limit))
+    estimate = rejected.estimate_of(settings)
+    return ledger.read(partial(reruns.costs, selection=chosen, limit=limit, estimate=estimate))
 
 
 async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | None) -> RerunPlan:
@@ -213,7 +221,7 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
 
     Safe to repeat: rows that wait already are found again.
     """
-    scope: Scope = context.state.scope
+    scope: Scope = context.state.scope._replace(repeats=chosen.repeats)
     if isinstance(chosen, Selection) and (limit is not None or chosen.row_keys is not None):
         choose = partial(reruns.choose, selection=chosen, limit=limit)
         chosen, numbers = await asyncio.to_thread(context.ledger.read, choose)
@@ -224,11 +232,13 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
     except NotAgreed as refusal:
         context.decline(refusal)
         return plan
+    context.state.scope, context.submitter.sender.repeats = scope, chosen.repeats
     if isinstance(chosen, RejectedVideos):
         await asyncio.to_thread(rejected.place, context, chosen)
     else:
-        context.state.scope = scope
-        await asyncio.to_thread(context.ledger.change, partial(reruns.request, selection=chosen))
+        estimate = rejected.estimate_of(context.settings)
+        request = partial(reruns.request, selection=chosen, estimate=estimate)
+        await asyncio.to_thread(context.ledger.change, request)
     await asyncio.to_thread(context.planned, plan, limit)
     return plan
 

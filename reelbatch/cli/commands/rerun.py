@@ -58,6 +58,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     max_credits: opt.MaxCredits = None,
     limit: opt.Limit = None,
     rate: opt.Rate = None,
+    repeats: opt.Repeats = None,
     settle: opt.Settle = False,
     download: opt.Download = None,
     export: opt.Export = None,
@@ -71,11 +72,12 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Failed rows again, without paying for the others: rejected, in error or canceled. Or rejected videos."""
     given = locals()
-    run, options = opt.RunOptions.of(given), _options(given)
+    run = opt.RunOptions.of(given)
     from reelbatch.cli.confirm import Spending, show_rerun
     from reelbatch.cli.key import check_before_sending
 
-    settings = run.settings()
+    settings = run.settings(repeats=repeats)
+    options = _options(given, settings)
     if dismiss is not None or undismiss is not None:
         from reelbatch.cli.dismissing import Dismissing, decide
 
@@ -91,7 +93,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     _send(run, options, settings, Spending(given=yes, as_json=as_json, sandbox=sandbox), verbose=verbose)
 
 
-def _options(given: Mapping[str, Any]) -> RerunOptions:
+def _options(given: Mapping[str, Any], settings: Settings) -> RerunOptions:
     """From the command's own parameters."""
     from reelbatch.cli.row_keys import keys_of
     from reelbatch.pipeline.rerun import RerunOptions
@@ -105,6 +107,7 @@ def _options(given: Mapping[str, Any]) -> RerunOptions:
         verdict=given["verdict"],
         prompt_suffix=given["prompt_suffix"],
         model=given["model"],
+        repeats=settings.repeats,
     )
 
 
@@ -136,7 +139,7 @@ def _send(
     question = confirm_rerun(options, settings, spending, run.limit)
     idle = question is None and rerun_seems_idle(options, settings, limit=run.limit, settles=run.settles)
     which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
-    added = {"verdict": options.verdict, "prompt_suffix": options.prompt_suffix, "model": options.model}
+    added = {name: getattr(options, name) for name in ("verdict", "prompt_suffix", "model", "repeats")}
     work = Work(
         flow="rerun",
         parameters={**which, **added, "accept_double_charge": options.accept_double_charge, **run.parameters()},

@@ -123,7 +123,7 @@ def test_a_rerun_by_key_and_by_error(ledger: Ledger) -> None:
     chosen = Selection(batch=SPRING, error_codes=frozenset({"http_422"}), row_keys=("c", "b", "no one"))
     missing = ledger.read(lambda connection: reruns.unknown_keys(connection, chosen.batch, chosen.row_keys))
     assert missing == ["no one"]
-    counts = ledger.read(lambda connection: reruns.preview(connection, chosen))
+    counts = reruns.by_failure(ledger.read(lambda connection: reruns.alike(connection, chosen)))
     assert [(count.state, count.error_code, count.rows, count.credits_estimated) for count in counts] == [
         ("rejected", "http_422", 1, 48)
     ]

@@ -36,7 +36,7 @@ def say(ledger: Ledger, what: Any, keys: list[RowKey]) -> int:
 
 def sent_again(ledger: Ledger) -> int:
     """Rows that a rerun would send."""
-    return sum(count.rows for count in ledger.read(partial(reruns.preview, selection=EVERY)))
+    return sum(some.rows for some in ledger.read(partial(reruns.alike, selection=EVERY)))
 
 
 def test_dismissed_rows_are_left_out_until_that_is_taken_back(ledger: Ledger) -> None:
@@ -58,7 +58,7 @@ def steps_of(folder: Path, rows: int) -> int:
         def counted(connection: Connection) -> None:
             raw: Any = connection.connection.driver_connection
             raw.set_progress_handler(lambda: steps.append(1), 100)
-            reruns.preview(connection, EVERY)
+            reruns.alike(connection, EVERY)
             raw.set_progress_handler(None, 0)
 
         ledger.read(counted)

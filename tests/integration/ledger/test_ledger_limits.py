@@ -45,7 +45,7 @@ def test_a_limited_rerun_asks_for_the_rows_that_its_preview_shows(ledger: Ledger
         set_row(ledger, f"K{number}", state=RowState.REJECTED)
     ledger.change(partial(reruns.request, selection=Selection(batch=SPRING, row_keys=(RowKey("K3"),))))
     for _ in range(2):
-        (shown,) = ledger.read(partial(reruns.preview, selection=Selection(batch=SPRING), limit=1))
+        (shown,) = ledger.read(partial(reruns.alike, selection=Selection(batch=SPRING), limit=1))
         ledger.change(partial(reruns.request, selection=Selection(batch=SPRING), limit=1))
         assert (shown.rows, shown.credits_estimated) == (1, 10)
         assert _states(ledger) == ["pending", "rejected", "pending"]

@@ -1,0 +1,117 @@
+"""Failed rows again: what is shown is what is sent, at the cost that is shown; and nothing is stuck on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import PRICE, Answer, Bench, ScriptedApi, draw, scripted
+from sqlalchemy import update
+
+import reelbatch
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import generations
+
+REFUSED = Answer(422, {"message": "no"})
+RATE = 30
+
+
+@pytest.fixture
+def api() -> Iterator[ScriptedApi]:
+    """An API that refuses everything, until the test says otherwise."""
+    with scripted(lambda _: REFUSED) as refusing:
+        yield refusing
+
+
+@pytest.fixture
+def bench(tmp_path: Path, api: ScriptedApi) -> Bench:
+    """Runs against that API."""
+    return Bench(tmp_path, api.url, batch="spring")
+
+
+def accept(api: ScriptedApi) -> None:
+    """From now on everything is taken."""
+    api.script = lambda _: Answer()
+
+
+def end_videos(bench: Bench, state: str) -> None:
+    """All videos are rendered, or fail."""
+    done = update(generations).where(generations.c.state == "queued").values(state=state)
+    with Ledger(bench.results) as ledger:
+        ledger.change(lambda connection: connection.execute(done))
+
+
+@pytest.mark.parametrize("which", [{}, {"limit": 1}, {"rows": ["spring-001"]}], ids=str)
+def test_a_rate_that_is_stated_counts_for_rows_of_unknown_cost(
+    bench: Bench, api: ScriptedApi, which: dict[str, Any]
+) -> None:
+    """In plan, cap and table. Without it they are of unknown cost as before, and not sent under a cap."""
+    bench.generate(bench.rows(2, model=["brand-new", "ltx-2.3"]))
+    accept(api)
+    others = 0 if which else PRICE
+    shown = reelbatch.rerun(dry_run=True, rate=RATE, **which, **bench.settings())
+    assert (shown.credits_estimated, shown.unknown_rate) == (2 * RATE + others, 0)
+    assert [row["credits_estimated"] for row in bench.table()] == [None, PRICE]
+    shown = reelbatch.rerun(dry_run=True, **which, **bench.settings())
+    assert (shown.credits_estimated, shown.unknown_rate) == (others, 1)
+    assert reelbatch.rerun(rows=["spring-001"], **bench.settings(max_credits=1000)).sent == 0
+    assert reelbatch.rerun(rate=RATE, **which, **bench.settings(max_credits=1000)).sent == (1 if which else 2)
+    assert bench.table()[0]["credits_estimated"] == 2 * RATE
+
+
+def test_a_rerun_treats_rows_paid_for_elsewhere_as_the_setting_says(bench: Bench, api: ScriptedApi) -> None:
+    """They are held unless `repeats` is `send`; a plan counts them where they are sent, and says so where not."""
+    bench.generate(bench.rows(1))
+    accept(api)
+    Bench(bench.folder, bench.url, batch="autumn").generate(bench.rows(1))
+    held = reelbatch.rerun(bench.batch, **bench.settings())
+    assert (held.sent, held.held_rows, held.exit_code) == (0, 1, 1)
+    shown = reelbatch.rerun(bench.batch, dry_run=True, **bench.settings())
+    assert (shown.send, shown.left_alone) == (0, ["1 held are paid for under another name; see --repeats"])
+    assert reelbatch.rerun(bench.batch, **bench.settings(repeats="skip")).exit_code == 0
+    stated = bench.settings(repeats="send")
+    assert reelbatch.rerun(bench.batch, dry_run=True, **stated).send == 1
+    assert reelbatch.rerun(bench.batch, **stated).sent == 1
+    assert bench.states() == {"queued": 1}
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_row_whose_image_was_broken_in_a_rerun_is_sent_once_it_is_good(
+    bench: Bench, api: ScriptedApi, *, made_again: bool
+) -> None:
+    """Also where it is a further video of its row: `generate` checks it again, as every row that is invalid."""
+    image = draw(bench.folder / "chair.png")
+    manifest = bench.rows(1, image_path=str(image))
+    if made_again:
+        accept(api)
+        bench.generate(manifest)
+        end_videos(bench, "complete")
+        bench.generate(manifest, regenerate="all")
+        end_videos(bench, "error")
+    else:
+        bench.generate(manifest)
+        accept(api)
+    image.write_bytes(b"no picture")
+    assert reelbatch.rerun(**bench.settings()).sent == 0
+    draw(image)
+    assert bench.generate(manifest).sent == 1
+
+
+def test_an_order_of_rejected_videos_tries_images_again_that_were_broken(bench: Bench, api: ScriptedApi) -> None:
+    """No manifest states what it asks for, so the same command goes on with it; plan and run mean the same rows."""
+    accept(api)
+    image = draw(bench.folder / "chair.png")
+    bench.generate(bench.rows(1, image_path=str(image)))
+    end_videos(bench, "complete")
+    with Ledger(bench.results) as ledger:
+        rejected = update(generations).values(verdict="rejected")
+        ledger.change(lambda connection: connection.execute(rejected))
+    image.write_bytes(b"no picture")
+    again = {"verdict": "rejected", "prompt_suffix": "soft light"}
+    assert reelbatch.rerun(**again, **bench.settings()).sent == 0
+    draw(image)
+    assert reelbatch.rerun(dry_run=True, **again, **bench.settings()).send == 1
+    assert reelbatch.rerun(**again, **bench.settings()).sent == 1
+    assert reelbatch.rerun(**again, **bench.settings()).sent == 0
