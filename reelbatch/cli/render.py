@@ -108,7 +108,8 @@ def print_plan(plan: Plan) -> None:
             f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate{escape(plan.observed)}; state one with --rate"
         )
     if plan.pilot is not None:
-        out.print(f"Pilot: a sample of {_count(min(plan.pilot, plan.send), 'row')} is sent now, and no others.")
+        sample = _count(min(plan.pilot, plan.rows), "row")
+        out.print(f"Pilot: of a sample of {sample}, those that were not sent yet are sent now, and no others.")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
         if plan.cap is not None and plan.send:

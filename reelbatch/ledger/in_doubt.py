@@ -145,10 +145,12 @@ def _entry(item: Decision, before: str | None) -> dict[str, object]:
 
 
 def _found(connection: Connection, item: Decision) -> bool:
+    # The run that made this attempt, which may be an earlier one than the row is in doubt about.
+    run_id = connection.scalar(select(attempts.c.run_id).where(attempts.c.token == item.token))
     answer = Answer(
         batch=item.doubt.batch,
         row_key=item.doubt.row_key,
-        run_id=item.doubt.run_id,
+        run_id=item.doubt.run_id if run_id is None else RunId(run_id),
         token=item.token,
         at=item.at,
         ending=Ending.SUBMITTED,

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
-from reelbatch.domain import Batch, RowState
+from reelbatch.domain import Batch, RowState, RunId
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope
+from reelbatch.ledger.transitions import in_states
 
 
 class VideoKind(NamedTuple):
@@ -50,23 +51,39 @@ _g = generations.c
 _KIND = (_g.model, _g.resolution, _g.audio, _g.end_seconds)
 
 
-def kinds(connection: Connection, scope: Scope) -> list[KindCount]:
-    """What a run of this scope may take, by kind; the most frequent first."""
+def kinds(connection: Connection, which: ColumnElement[bool]) -> list[KindCount]:
+    """Rows by kind; the most frequent first."""
     estimated = func.coalesce(func.sum(_g.credits_estimated), 0)
     unknown = func.count() - func.count(_g.credits_estimated)
-    query = select(*_KIND, func.count(), estimated, unknown).where(scope.condition()).group_by(*_KIND)
+    query = select(*_KIND, func.count(), estimated, unknown).where(which).group_by(*_KIND)
     every = connection.execute(query)
     found = [KindCount(VideoKind(*kind), rows, int(credits_), none) for *kind, rows, credits_, none in every]
     return sorted(found, key=lambda count: (-count.rows, str(count.kind)))
 
 
 def sample(connection: Connection, scope: Scope, rows: int) -> tuple[int, ...]:
-    """Row numbers of `rows` rows, spread over all kinds and over the manifest; the same each time."""
-    counts = kinds(connection, scope)
-    chosen: list[int] = []
+    """Row numbers of a random sample over all kinds, of the rows that a run of this scope may take, or that one took.
+
+    It is the same each time, also once some or all of it is sent: rows are ordered by their fingerprints, which say
+    nothing of what a row is like. A larger sample has the smaller one within it, as far as the kinds' shares let it.
+    """
+    which = _ever(scope)
+    counts = kinds(connection, which)
+    chosen: set[int] = set()
     for count, wanted in zip(counts, shares([count.rows for count in counts], rows), strict=True):
-        chosen += _spread(connection, scope, count, wanted)
+        same = (each.is_not_distinct_from(value) for each, value in zip(_KIND, count.kind, strict=True))
+        query = select(_g.row_number).where(which, *same).order_by(_g.fingerprint, _g.row_number)
+        chosen.update(connection.scalars(query.limit(wanted)))
     return tuple(sorted(chosen))
+
+
+def _ever(scope: Scope) -> ColumnElement[bool]:
+    """Lines that a run of this scope may take, and those that one has taken."""
+    taken = not_(in_states({RowState.PENDING, RowState.INVALID}))
+    own = _g.generation == 1 if scope.order is None else _g.order_id == scope.order
+    return or_(
+        scope._replace(run_id=RunId("")).condition(), and_(_g.batch == scope.batch, _g.in_manifest, taken, own)
+    )
 
 
 def shares(sizes: Sequence[int], rows: int) -> list[int]:
@@ -78,18 +95,6 @@ def shares(sizes: Sequence[int], rows: int) -> list[int]:
         open_ = [place for place, size in enumerate(sizes) if given[place] < size]
         given[min(open_, key=lambda place: (given[place] + 1) / sizes[place])] += 1
     return given
-
-
-def _spread(connection: Connection, scope: Scope, count: KindCount, wanted: int) -> list[int]:
-    """Rows of one kind, as far from each other as can be."""
-    if not wanted:
-        return []
-    places = [(2 * place + 1) * count.rows // (2 * wanted) + 1 for place in range(wanted)]
-    same = (each.is_not_distinct_from(value) for each, value in zip(_KIND, count.kind, strict=True))
-    rank = func.row_number().over(order_by=_g.row_number).label("rank")
-    ranked = select(_g.row_number, rank).where(scope.condition(), *same).subquery()
-    query = select(ranked.c.row_number).where(ranked.c.rank.in_(places)).order_by(ranked.c.row_number)
-    return list(connection.scalars(query))
 
 
 def outcomes(connection: Connection, batch: Batch, row_numbers: Sequence[int]) -> list[Outcome]:

@@ -139,7 +139,7 @@ def pilot_of(context: RunContext) -> Pilot | None:
         return None
     everything = scope._replace(run_id=RunId(""), sample=None, most=None)
     found = context.ledger.read(partial(samples.outcomes, batch=context.batch, row_numbers=scope.sample))
-    return _told(found, context.ledger.read(partial(samples.kinds, scope=everything)))
+    return _told(found, context.ledger.read(partial(samples.kinds, which=everything.condition())))
 
 
 def _told(sample: Sequence[Outcome], left: Sequence[KindCount]) -> Pilot:

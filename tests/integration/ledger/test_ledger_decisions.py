@@ -26,7 +26,7 @@ from acting import (
 from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, attempts, in_doubt, settlements, utc_now
+from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, settlements, utc_now
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.in_doubt import Decision, Undo, Verdict
@@ -240,3 +240,19 @@ def test_a_further_generation_is_taken_back_and_no_other(ledger: Ledger) -> None
     (problem,) = undo(ledger)  # no one would ever send what a closed order left behind
     assert problem is not None
     assert "order" in problem
+
+
+def test_the_id_of_an_earlier_attempt_is_booked_on_the_run_that_made_it(worker: Worker) -> None:
+    """Two attempts at one row are in doubt, each of another run: the sums of both runs stay what their own cost."""
+    (first,) = doubted(worker)
+    ledger = worker.ledger
+    again = reruns.Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
+    ledger.change(partial(reruns.request, selection=again))
+    later = begin(ledger, "run-2")
+    (second,) = doubted(later)
+    doubt = next(iter(ledger.read(in_doubt.doubts)))
+    assert (doubt.token, doubt.run_id) == (second.token, "run-2")
+    said = Decision(doubt, Verdict.FOUND, "someone", utc_now(), first.token, VideoId("early"), 60)
+    ledger.change(partial(in_doubt.decide, items=[said]))
+    assert [run_entry(run)["spent"] for run in (worker, later)] == [60, 0]
+    assert committed(ledger) == 60 + ESTIMATE

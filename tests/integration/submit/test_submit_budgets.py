@@ -175,6 +175,23 @@ def test_a_command_asks_once_whose_key_it_is(bench: Bench, sandbox: RunningSandb
     assert first.balance_at < first.started_at
 
 
+@pytest.mark.parametrize("again", [{}, {"regenerate": "all"}], ids=["first", "made again"])
+def test_a_pilot_that_was_stopped_goes_on_with_its_rows(bench: Bench, again: dict[str, Any]) -> None:
+    """The same command finishes the sample, also where a row has left the manifest; a larger one adds rows."""
+    with start(port=0, data=str(bench.folder / "api"), queue_seconds=0, render_seconds=0) as quick:
+        bench.url, bench.key = quick.url, quick.key
+        manifest = bench.rows(40, prompt=[f"Pan {number}" for number in range(40)])
+        if again:
+            bench.generate(manifest, settle=True, poll_interval_s=0.05)
+        stopped = bench.generate(manifest, pilot=8, max_credits=paid(bench, quick) + 3 * PRICE, **again)
+        assert (stopped.sent, stopped.pilot.rows if stopped.pilot else 0) == (3, 8)
+        waiting = [row["row_number"] for row in bench.table() if row["state"] == "pending"]
+        left = manifest if again else manifest.drop(index=waiting[0] - 1)
+        assert bench.generate(left, pilot=8, **again).sent in {5, 6}
+        assert bench.generate(left, pilot=8, **again).sent == 0
+        assert 1 <= bench.generate(left, pilot=11, **again).sent <= 3
+
+
 def test_a_pilot_says_what_the_rest_would_cost(bench: Bench) -> None:
     """A sample over all kinds is made and settled; its rows are the batch's, so that nothing is paid for twice."""
     with start(port=0, data=str(bench.folder / "api"), queue_seconds=0, render_seconds=0) as quick:
@@ -185,6 +202,8 @@ def test_a_pilot_says_what_the_rest_would_cost(bench: Bench) -> None:
         assert pilot["credits_final"] == paid(bench, quick)
         assert {row["end_seconds"] for row in bench.table() if row["state"] == "complete"} == {2, 4, 10}
         assert pilot["rest"]["rows"] == 24
+        again = bench.generate(kinds, pilot=6)
+        assert (again.sent, again.exit_code, again.as_json()["pilot"]) == (0, 0, pilot)
         report = bench.generate(kinds)
         assert paid(bench, quick) == pilot["credits_final"] + pilot["rest"]["credits"] == (20 + 18 + 5) * PRICE
         assert_books_agree(bench, quick, report)
