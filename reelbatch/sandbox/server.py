@@ -104,6 +104,7 @@ async def _serve(config: SandboxConfig, data: Path, listener: socket.socket, hoo
     finally:
         if service.announcer:
             await service.announcer.close()
+        await service.studio.close()
         service.books.close()
 
 

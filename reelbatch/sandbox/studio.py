@@ -39,6 +39,13 @@ class Studio:
         self._drawing: dict[str, asyncio.Task[Video]] = {}
         self._standin: Size | None = None
 
+    async def close(self) -> None:
+        """Break off what is being drawn: it is drawn anew when someone asks for it."""
+        drawing = list(self._drawing.values())
+        for task in drawing:
+            task.cancel()
+        await asyncio.gather(*drawing, return_exceptions=True)
+
     def fate(self, ordinal: int, *, doomed: bool = False) -> str | None:
         """The error that the n-th charged video will end in, or None; `doomed`: it will in any case."""
         draw = random.Random(f"{self.config.seed}:{ordinal}")

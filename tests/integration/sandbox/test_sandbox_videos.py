@@ -1,7 +1,9 @@
 """GET /v1/video-projects/{id} and the downloads: the life of a video after its create."""
 
+import asyncio
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -9,6 +11,9 @@ import httpx
 import pytest
 
 from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.sandbox.app import build_app
+from reelbatch.sandbox.config import SandboxConfig
+from reelbatch.sandbox.service import Service
 
 Upload = Callable[..., str]
 Connect = Callable[[RunningSandbox], httpx.Client]
@@ -16,6 +21,7 @@ FIELDS = {
     "id", "name", "status", "type", "created_at", "width", "height", "enabled", "start_seconds", "end_seconds",
     "credits_charged", "fps", "error", "downloads",
 }  # fmt: skip
+THREE_TASKS = 3
 
 
 def create(api: httpx.Client, body: dict[str, Any]) -> str:
@@ -116,6 +122,29 @@ def test_an_image_that_cannot_be_read_is_refunded(
     assert video["error"]["code"] == "invalid_file_format"
     charge = next(c for c in sandbox.books()["charges"] if c["row"] == row)
     assert (charge["credits"], charge["final"], charge["refunded"]) == (48, 0, 48)
+
+
+async def test_a_sandbox_that_ends_breaks_off_what_it_draws(tmp_path: Path, body: dict[str, Any]) -> None:
+    """Nothing is left that would write into books that are closed; the next start draws the video."""
+    config = SandboxConfig(queue_seconds=0, render_seconds=0, render_parallel=1)
+    key = {"Authorization": f"Bearer {config.key}"}
+    for is_over in (True, False):
+        service = Service(config, tmp_path)
+        own = httpx.ASGITransport(app=build_app(service))
+        async with httpx.AsyncClient(transport=own, base_url="http://sandbox", headers=key) as api:
+            if is_over:
+                answered = await api.post("/v1/image-to-video", json={**body, "end_seconds": 10})
+                question = f"/v1/video-projects/{answered.json()['id']}"
+                asking = asyncio.create_task(api.get(question))
+                while len(asyncio.all_tasks()) < THREE_TASKS:  # this one, the question, and the drawing
+                    await asyncio.sleep(0)
+                asking.cancel()
+            else:
+                while (await api.get(question)).json()["status"] != "complete":
+                    pass
+        await service.studio.close()
+        service.books.close()
+        assert len(asyncio.all_tasks()) == 1
 
 
 def test_downloads_give_ranges(http: httpx.Client, api: httpx.Client, body: dict[str, Any]) -> None:
