@@ -109,7 +109,9 @@ def print_plan(plan: Plan) -> None:
         )
     if plan.pilot is not None:
         sample = _count(min(plan.pilot, plan.rows), "row")
-        out.print(f"Pilot: of a sample of {sample}, those that were not sent yet are sent now, and no others.")
+        begun = plan.skip + plan.changed + plan.failed + plan.in_doubt
+        which = f"of a sample of {sample}, those not sent yet are" if begun else f"a sample of {sample} is"
+        out.print(f"Pilot: {which} sent now, and no others.")
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
         if plan.cap is not None and plan.send:
