@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.pipeline.funds import Funds
     from reelbatch.pipeline.pilot import Pilot
+    from reelbatch.pipeline.plan import Plan
     from reelbatch.pipeline.run_summary import RunReport
 
 
@@ -27,6 +28,16 @@ def print_budget(left: BudgetLeft) -> None:
         out.print(f"  budget      {cell(left.words)}")
     if left.unknown:
         out.print(f"  [yellow]and {left.unknown:,} of unknown rate, which count 0[/]")
+
+
+def print_sample(plan: Plan) -> None:
+    """What a pilot sends."""
+    if plan.pilot is not None:
+        size = min(plan.pilot, plan.rows)
+        sample = f"a sample of {size:,} row{'' if size == 1 else 's'}"
+        begun = plan.skip + plan.changed + plan.failed + plan.in_doubt
+        which = f"of {sample}, those not sent yet are" if begun else f"{sample} is"
+        out.print(f"Pilot: {which} sent now, and no others.")
 
 
 def print_pilot(pilot: Pilot) -> None:

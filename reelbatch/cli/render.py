@@ -76,7 +76,7 @@ def note(message: str) -> None:
 
 def print_plan(plan: Plan) -> None:
     """What `generate` would do."""
-    from reelbatch.cli.money import print_funds
+    from reelbatch.cli.money import print_funds, print_sample
 
     out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
     _rows(
@@ -107,11 +107,7 @@ def print_plan(plan: Plan) -> None:
         out.print(
             f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate{escape(plan.observed)}; state one with --rate"
         )
-    if plan.pilot is not None:
-        sample = _count(min(plan.pilot, plan.rows), "row")
-        begun = plan.skip + plan.changed + plan.failed + plan.in_doubt
-        which = f"of a sample of {sample}, those not sent yet are" if begun else f"a sample of {sample} is"
-        out.print(f"Pilot: {which} sent now, and no others.")
+    print_sample(plan)
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
         if plan.cap is not None and plan.send:
