@@ -8,6 +8,7 @@ from review_tables import SPRING, shown_table
 
 from reelbatch.domain import RowKey
 from reelbatch.ledger import Ledger, review
+from reelbatch.review.summary import open_questions
 
 
 def test_a_variant_says_how_many_videos_it_has(tmp_path: Path) -> None:
@@ -19,3 +20,19 @@ def test_a_variant_says_how_many_videos_it_has(tmp_path: Path) -> None:
         others = ledger.read(lambda connection: review.variants(connection, SPRING, RowKey("CUP#a")))
     found = [(row["row_key"], row["generation"], row["videos"]) for row in others]
     assert found == [("CUP#b", 2, 2), ("CUP#c", 1, 1)]
+
+
+def test_a_report_counts_what_it_does_not_list(tmp_path: Path) -> None:
+    """Five hundred failed rows are not called two hundred, and hide none in doubt; a row made again is no failure."""
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        shown = shown_table(ledger, tmp_path / "files")
+        shown.add_all([{"row_key": f"BAD-{number}", "state": "rejected"} for number in range(500)])
+        shown.add_all([{"row_key": f"DBT-{number}", "state": "in_doubt"} for number in range(3)])
+        shown.add("TWO", state="error", video_id="v1")
+        shown.add("TWO", row_number=shown.read("TWO")["row_number"], generation=2)
+        found = ledger.read(lambda connection: open_questions(connection, SPRING))
+    assert {kind: (listed["rows"], len(listed["first"])) for kind, listed in found.items()} == {
+        "failed": (500, 200),
+        "in_doubt": (3, 3),
+        "held": (0, 0),
+    }
