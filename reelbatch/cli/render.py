@@ -138,7 +138,8 @@ def print_held(held: Sequence[Mapping[str, Any]], rows: int) -> None:
         )
         out.print(f"    [dim]{cell(row['row_key'])}: paid for as {cell(paid)} ({row['paid_state']})[/]")
     if rows > _HELD_SHOWN:
-        out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists them[/]")
+        listed = "them" if rows == len(held) else f"the first {len(held):,}"
+        out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists {listed}[/]")
 
 
 def _model_table(plan: Plan) -> Table:

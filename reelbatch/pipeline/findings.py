@@ -115,3 +115,14 @@ class Findings:
             if self.told is not None:
                 self.told(self.rows)
             yield checked.rows
+
+
+def same_request(rows: int, first: int, last: int) -> str:
+    """What is said of a request that `rows` rows make; variants come from `first` and `last` of the file."""
+    pair = rows == 2  # noqa: PLR2004 - both can be named
+    if first == last:
+        which = f"two variants of row {first}" if pair else f"{rows:,} variants of row {first}"
+    else:
+        which = f"rows {first} and {last}" if pair else f"{rows:,} requests, of rows {first} to {last},"
+    apart = "" if first == last else " under different keys"
+    return f"{which} ask for the same video{apart}; {'both are' if pair else 'each is'} sent and paid for"
