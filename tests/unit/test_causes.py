@@ -69,6 +69,21 @@ def test_figures_in_the_words_make_no_other_cause() -> None:
     assert (cause.rows, cause.what) == (9, "0 x 1,0 pixels, which is too few")
 
 
+def test_remedies_that_differ_are_each_said_with_their_row() -> None:
+    """The first row's name is not proposed for all; beyond three remedies the rows that have others are counted."""
+
+    def said(*remedies: str) -> str:
+        causes = causes_of(*(Issue(n, "image_path", "", "no such file", each) for n, each in enumerate(remedies, 1)))
+        (line,) = causes.lines()
+        return line.partition("no such file. ")[2]
+
+    assert said("Check the path.", "Check the path.") == "Check the path."
+    assert said("Check the path.", 'Did you mean "b.jpg"?', "Check the path.") == (
+        'Row 1: Check the path. Row 2: Did you mean "b.jpg"?'
+    )
+    assert said(*"abcadd") == "Row 1: a Row 2: b Row 3: c And others for 2 more rows."
+
+
 def test_no_file_has_more_causes_than_memory() -> None:
     """Beyond the first thousand their rows are counted."""
     causes = causes_of(*(Issue(n, f"column {'x' * n}", "", "odd", "Look.") for n in range(MOST_CAUSES + 5)))
