@@ -23,8 +23,8 @@ _FIGURES = re.compile(r"\d[\d,.]*")
 class Cause:
     """One thing that is wrong in a column, and the rows in which it is.
 
-    Where only the figures in its words differ (`1 x 1 pixels`), the first row's stand for all. `remedies`: where these
-    differ, the first of them, each with the first row that has it; `other_remedies`: rows that have another one.
+    Where only the figures in its words differ (`1 x 1 pixels`), the first row's stand for all.
+    `remedies`: where they differ, the first ones, each with its first row; `other_remedies`: rows with further ones.
     """
 
     column: str | None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
 from review_tables import SPRING, shown_table
 
 from reelbatch.domain import RowKey
 from reelbatch.ledger import Ledger, review
+from reelbatch.review.pictures import Pictures
 from reelbatch.review.summary import open_questions
 
 
@@ -36,3 +38,11 @@ def test_a_report_counts_what_it_does_not_list(tmp_path: Path) -> None:
         "in_doubt": (3, 3),
         "held": (0, 0),
     }
+
+
+def test_a_very_large_picture_is_shown_small_without_a_complaint(tmp_path: Path) -> None:
+    """Pillow warns of ninety million pixels, which is no concern of a reader; here a warning would be an error."""
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        shown = shown_table(ledger, tmp_path / "files")
+        Image.new("1", (9_600, 9_600)).save(shown.folder / "large.png")
+        assert Pictures(ledger).image(shown.add("BIG", image_path="large.png")) is not None
