@@ -237,6 +237,31 @@ def test_how_a_file_is_written_is_found_out(content: bytes, reading: Mapping[str
     assert made.preview.problem_count == 0
 
 
+def _in_encoding(path: Path, encoding: str, title: str) -> Path:
+    path.write_bytes(f"SKU;Bild;Titel\na;https://x.test/a.jpg;{title}\n".encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "title"), [("cp1252", "Teekanne, grün"), ("cp1251", "Чайник"), ("gb18030", "绿色茶壶")]
+)
+def test_an_encoding_that_is_not_known_is_asked_about(encoding: str, title: str, tmp_path: Path) -> None:
+    """With what a text looks like in each that it can be; one that is stated holds, and is not asked about."""
+    path = _in_encoding(tmp_path / "x.csv", encoding, title)
+    (question,) = (each for each in _guessed(path).questions if each.about == "encoding")
+    assert question.taken == "cp1252"
+    assert f'"{title}" in {encoding}' in question.text
+    made = guess(look_at(str(path), encoding), Stated(encoding=encoding))
+    assert (made.manifest["encoding"], made.table.cells["Titel"]) == (encoding, [title])
+    assert "encoding" not in {each.about for each in made.questions}
+
+
+def test_what_the_usual_encodings_can_t_be_is_refused_with_what_it_may_be(tmp_path: Path) -> None:
+    """Shift-JIS, of which bytes mean nothing in cp1252."""
+    with pytest.raises(ManifestError, match=r'緑の急須" in cp932.*init: --encoding'):
+        _guessed(_in_encoding(tmp_path / "x.csv", "cp932", "緑の急須"))
+
+
 @given(st.text(min_size=1, max_size=12), st.text(max_size=12))
 @settings(deadline=None, max_examples=60)
 def test_the_file_means_what_was_guessed(name: str, value: str) -> None:
