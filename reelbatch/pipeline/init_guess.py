@@ -9,7 +9,7 @@ from typing import Any
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.html_text import text_of
 from reelbatch.manifest.options import COLUMNS, KEY
-from reelbatch.manifest.readers.base import bare_name
+from reelbatch.manifest.readers.base import bare_name, without_place
 from reelbatch.manifest.template import field as in_template
 from reelbatch.pipeline.init_columns import DESCRIPTION, ROLES, TITLE, Candidate, Cells, candidates, plain_name
 from reelbatch.pipeline.init_images import folder_of_images, paths_among, separator
@@ -278,7 +278,7 @@ def _in_prompt(draft: _Draft) -> list[str]:
 def _set_columns(draft: _Draft) -> None:
     """What is not found under our own names, and what is called so and is something else."""
     columns: dict[str, str | None] = {}
-    ours = {bare_name(column): column for column in draft.table.columns if bare_name(column) in COLUMNS}
+    ours = {bare_name(without_place(column)): column for column in draft.table.columns}
     for name in COLUMNS:
         own, taken = ours.get(name), draft.taken.get(name)
         if taken and taken.column != own:

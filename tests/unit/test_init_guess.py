@@ -170,6 +170,16 @@ def test_a_products_own_measures_and_model_are_switched_off(table: Callable[...,
     assert None not in _guessed(ours).manifest["columns"].values()
 
 
+def test_columns_of_one_name_that_is_ours_are_taken_by_place_or_switched_off(table: Callable[..., Path]) -> None:
+    """What was written is read: neither stays undecided."""
+    cells = {"SKU": ["a", "b"], "Bild": ["https://x.test/a.jpg"] * 2, "Titel": ["x", "y"]}
+    path = table({**cells, "prompt": ["Slow pan", "Zoom in"], "Prompt": ["", ""], "model": ["Pan X", "Y"]})
+    path.write_text(path.read_text().replace("Prompt", "prompt").replace("model", "model,model"))
+    path.write_text(path.read_text().replace("Pan X", "Pan X,1").replace("Y\n", "Y,2\n"))
+    made = _guessed(path)
+    assert (made.manifest["columns"]["prompt"], made.manifest["columns"]["model"]) == ("prompt (column 4)", None)
+
+
 def test_a_description_is_no_prompt_and_a_prompt_is(table: Callable[..., Path]) -> None:
     """Under a name that says nothing, what speaks of the camera is the prompt."""
     text = ["Wheel-thrown and glazed by hand, holds one litre.", "Fig and cedar, burns for forty hours."]

@@ -45,7 +45,7 @@ class ExcelSource:
         bare = {bare_name(name) for name in known}
         self._sheet = max(headers, key=lambda title: sum(bare_name(name) in bare for name in headers[title][1]))
         self._above, names = headers[self._sheet]
-        self.columns: Sequence[str] = unique_names(path, names)
+        self.columns: Sequence[str] = unique_names(names)
         self.warnings: Sequence[Issue] = ()
         if len(headers) > 1:
             others = ", ".join(f'"{title}"' for title in headers if title != self._sheet)
