@@ -144,9 +144,9 @@ def print_held(held: Sequence[Mapping[str, Any]], rows: int) -> None:
 
 def _model_table(plan: Plan) -> Table:
     table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
-    table.add_column("  model")
-    table.add_column("rows", justify="right")
-    table.add_column("credits", justify="right")
+    table.add_column("  model", overflow="fold")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("credits", justify="right", no_wrap=True)
     for model in plan.by_model:
         credits_ = "unknown" if model.credits is None else f"{model.credits:,}"
         table.add_row(f"  {cell(model.model)}", f"{model.rows:,}", credits_)
