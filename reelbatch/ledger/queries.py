@@ -249,10 +249,16 @@ def _failed(*states: RowState) -> Select[Any]:
     return query.order_by(g.batch, g.row_number)
 
 
-def failed(
-    connection: Connection, batch: Batch, limit: int, states: Collection[RowState] = NEEDS_ATTENTION
+def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
+    """The first rows that need someone's attention, by their last video."""
+    query = _failed(*NEEDS_ATTENTION).where(generations.c.batch == batch, last()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def failed_as(
+    connection: Connection, batch: Batch, limit: int, states: Collection[RowState]
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Rows that need someone's attention, by their last video: how many, and the first of them."""
+    """Those in these states: how many, and the first of them."""
     return _first(connection, _failed(*states).where(generations.c.batch == batch, last()), limit)
 
 

@@ -254,5 +254,5 @@ def close_order(ledger: Ledger, batch: Batch) -> None:
 
 def failed_rows(ledger: Ledger, batch: Batch, limit: int = FAILED_ROWS_SHOWN) -> list[dict[str, Any]]:
     """The first rows that need someone's attention, with their images' addresses as they may be printed."""
-    _, rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
+    rows = ledger.read(lambda connection: queries.failed(connection, batch, limit))
     return [{**row, "image_path": redact_url(row["image_path"])} for row in rows]

@@ -48,8 +48,8 @@ def summary_of(connection: Connection, batch: Batch, dollars_per_credit: float |
 
 def open_questions(connection: Connection, batch: Batch) -> dict[str, Any]:
     """For a report: rows that failed, are in doubt or are held; of each kind how many, and the first of them."""
-    failed_rows, failed = queries.failed(connection, batch, _LISTED, NEEDS_ATTENTION - {RowState.IN_DOUBT})
-    doubtful_rows, doubtful = queries.failed(connection, batch, _LISTED, {RowState.IN_DOUBT})
+    failed_rows, failed = queries.failed_as(connection, batch, _LISTED, NEEDS_ATTENTION - {RowState.IN_DOUBT})
+    doubtful_rows, doubtful = queries.failed_as(connection, batch, _LISTED, {RowState.IN_DOUBT})
     held_rows, held = queries.held(connection, batch, _LISTED)
     return {
         "failed": {"rows": failed_rows, "first": [_line(row) for row in failed]},
