@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from reelbatch.cli import render
@@ -36,7 +37,7 @@ def decide(keys: Dismissing, settings: Settings, options: str, *, as_json: bool)
     if as_json:
         print_json({"batch": batch, "dismissed" if keys.dismiss else "undismissed": rows})
         return
-    named = ",".join(keys.dismiss or keys.undismiss)
+    named = shlex.quote(",".join(keys.dismiss))
     if keys.undismiss:
         render.out.print(f"{rows:,} of batch {render.cell(batch)} counted for nothing, and count again.")
         return

@@ -18,7 +18,7 @@ from reelbatch.pipeline.first_requests import FirstRequest
 from reelbatch.pipeline.init import InitReport
 from reelbatch.pipeline.init_guess import SECONDS, ColumnGuess, Guess, Question, Stated, guess
 from reelbatch.pipeline.init_photos import FOR_EACH
-from reelbatch.pipeline.init_table import Table
+from reelbatch.pipeline.init_table import look_at
 from reelbatch.printable import one_line
 from reelbatch.settings.config_file import find_config
 
@@ -53,14 +53,16 @@ def _print_columns(columns: Sequence[ColumnGuess]) -> None:
         render.out.print(f"  {render.cell(each.column.ljust(widest))}  {render.cell(becomes)}{such_as}")
 
 
-def ask(table: Table, stated: Stated, made: Guess) -> Guess:
+def ask(stated: Stated, made: Guess) -> Guess:
     """Ask what is not sure, one after the other, and guess again with each answer."""
-    for question in made.questions:
-        made, stated = _answered(table, stated, question, made)
+    asked = set[str]()
+    while question := next((each for each in made.questions if each.about not in asked), None):
+        asked.add(question.about)
+        made, stated = _answered(stated, question, made)
     return made
 
 
-def _answered(table: Table, stated: Stated, question: Question, made: Guess) -> tuple[Guess, Stated]:
+def _answered(stated: Stated, question: Question, made: Guess) -> tuple[Guess, Stated]:
     """The guess with an answer that can be used; the same guess where there was none."""
     while True:
         answer = _typed(question)
@@ -68,6 +70,7 @@ def _answered(table: Table, stated: Stated, question: Question, made: Guess) -> 
             return made, stated
         try:
             more = replace(stated, **{question.about: _read(question, answer)})
+            table = look_at(made.table.source, answer) if question.about == "encoding" else made.table
             return guess(table, more), more
         except (ManifestError, ValueError) as error:
             render.fail(str(error))
@@ -113,6 +116,9 @@ def print_report(report: InitReport, *, asked: bool) -> None:
         for question in report.questions:
             taken = question.taken or "nothing; it has to be filled in"
             render.out.print(f"  {render.cell(question.text)}: [bold]{render.cell(taken)}[/]")
+            if question.about == "encoding":
+                again = f"reelbatch init {shlex.quote(report.manifest)} --force --encoding NAME"
+                render.out.print(f"    if that looks wrong: {render.cell(again)}")
     _print_rows(report)
     if report.skipped:
         render.note(report.skipped)

@@ -71,11 +71,13 @@ def print_findings(plan: Plan) -> None:
     warnings = list(plan.warnings)
     _list(warnings, f"{_count(plan.warning_count, 'warning')} in the manifest", "yellow")
     if more := plan.warning_count - len(warnings[:_CAUSES_SHOWN]):
-        err.print(f"  and {more:,} more; `reelbatch plan --json` lists them", markup=False)
+        listed = "them" if plan.warning_count == len(warnings) else f"the first {len(warnings):,}"
+        err.print(f"  and {more:,} more; `reelbatch plan --json` lists {listed}", markup=False)
     causes = [Cause(**cause) for cause in plan.causes]
     _list(list(map(str, causes)), f"{_count(plan.problem_count, 'problem')} in the manifest", "red")
     if more := plan.unlisted + sum(cause.rows for cause in islice(causes, _CAUSES_SHOWN, None)):
-        err.print(f"  and {more:,} more of other kinds; `reelbatch plan --json` lists them", markup=False)
+        listed = f"the first {len(causes):,} kinds" if plan.unlisted else "them"
+        err.print(f"  and {more:,} more of other kinds; `reelbatch plan --json` lists {listed}", markup=False)
 
 
 def print_whole_plan(plan: Plan) -> None:

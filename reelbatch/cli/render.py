@@ -137,14 +137,15 @@ def print_held(held: Sequence[Mapping[str, Any]], rows: int) -> None:
         )
         out.print(f"    [dim]{cell(row['row_key'])}: paid for as {cell(paid)} ({row['paid_state']})[/]")
     if rows > _HELD_SHOWN:
-        out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists them[/]")
+        listed = "them" if rows == len(held) else f"the first {len(held):,}"
+        out.print(f"    [dim]and {rows - _HELD_SHOWN:,} more; --json lists {listed}[/]")
 
 
 def _model_table(plan: Plan) -> Table:
     table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
-    table.add_column("  model")
-    table.add_column("rows", justify="right")
-    table.add_column("credits", justify="right")
+    table.add_column("  model", overflow="fold")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("credits", justify="right", no_wrap=True)
     for model in plan.by_model:
         credits_ = "unknown" if model.credits is None else f"{model.credits:,}"
         table.add_row(f"  {cell(model.model)}", f"{model.rows:,}", credits_)

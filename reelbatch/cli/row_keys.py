@@ -20,5 +20,7 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
         try:
             keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--rows-from {file}: can't be read: {error}") from error
+            raise SettingsError(
+                f"--rows-from {file}: can't be read: {error}. Give a UTF-8 text with one key a line."
+            ) from error
     return tuple(dict.fromkeys(key for key in keys if key))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from reelbatch.cli.render import cell, out
 from reelbatch.printable import one_line
@@ -41,6 +43,55 @@ class _Column:
     def width(self) -> int:
         """Of the longest text; the name is broken between its words."""
         return max(map(cell_len, (*self.texts, *self.name.split())), default=0)
+
+
+class Breaks(Enum):
+    """Where the texts of a column may be broken, if the table is too wide."""
+
+    NEVER = auto()
+    BETWEEN_WORDS = auto()
+    ANYWHERE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """A column of which nothing is ever left out."""
+
+    name: str
+    texts: Sequence[str | Text]
+    breaks: Breaks = Breaks.NEVER
+    justify: Literal["left", "right"] = "left"
+
+    @property
+    def full(self) -> int:
+        """Its width where there is room."""
+        return max(cell_len(str(text)) for text in (self.name, *self.texts))
+
+    @property
+    def narrowest(self) -> int:
+        """Its width where there is none; the name is broken between its words."""
+        texts: Iterable[str] = map(str, self.texts)
+        if self.breaks is Breaks.BETWEEN_WORDS:
+            texts = [word for text in texts for word in text.split()]
+        widest = max(map(cell_len, texts), default=0)
+        if self.breaks is Breaks.ANYWHERE:
+            widest = min(widest, _SHORTEST)
+        return max(widest, *map(cell_len, self.name.split()))
+
+
+def figures(name: str, texts: Iterable[str | Text]) -> Folding:
+    """A column of numbers."""
+    return Folding(name, list(texts), justify="right")
+
+
+def names(name: str, texts: Iterable[str]) -> Folding:
+    """A column of names, which may be long."""
+    return Folding(name, list(texts), Breaks.ANYWHERE)
+
+
+def words(name: str, texts: Iterable[str]) -> Folding:
+    """A column of a few words each."""
+    return Folding(name, list(texts), Breaks.BETWEEN_WORDS)
 
 
 def _widths(columns: Sequence[_Column], width: int) -> list[int]:
@@ -83,6 +134,38 @@ def _cut(text: str, width: int) -> str:
     while cell_len(text) >= width:
         text = text[:-1]
     return f"{text}…"
+
+
+def print_lines(columns: Sequence[Folding], styles: Sequence[str] = ()) -> None:
+    """A line for each, in these `styles`; a block for each where not even the narrowest columns fit."""
+    styles = styles or [""] * len(columns[0].texts)
+    widths, narrowest = [column.full for column in columns], [column.narrowest for column in columns]
+    if _needed(narrowest) > out.width:
+        _print_blocks(columns, styles)
+        return
+    while _needed(widths) > out.width:
+        roomy = (index for index, width in enumerate(widths) if width > narrowest[index])
+        widths[max(roomy, key=widths.__getitem__)] -= 1
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(cell(column.name), width=width, justify=column.justify, overflow="fold")
+    for style, *texts in zip(styles, *(column.texts for column in columns), strict=True):
+        table.add_row(*map(_shown, texts), style=style)
+    out.print(table)
+
+
+def _print_blocks(columns: Sequence[Folding], styles: Sequence[str]) -> None:
+    first, *others = columns
+    label = max(cell_len(column.name) for column in others)
+    for index, style in enumerate(styles):
+        out.print(_shown(first.texts[index]), style=style)
+        for column in others:
+            if str(text := column.texts[index]):
+                out.print(f"  [dim]{cell(column.name):<{label}}[/]  ", _shown(text), sep="")
+
+
+def _shown(text: str | Text) -> str | Text:
+    return text if isinstance(text, Text) else cell(text)
 
 
 def print_rows(rows: Iterable[dict[str, Any]]) -> None:

@@ -63,12 +63,17 @@ class Opener(NamedTuple):
     factory: Callable[[IO[bytes], str], Any]
 
 
+def quiet_pillow() -> None:
+    """Its warnings, about odd metadata and very large pictures, are of no interest to who runs a command."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 @cache
 def openers() -> tuple[Opener, ...]:
     """Pillow's for each accepted kind, and pillow-heif's for AVIF images that are too odd for Pillow's own."""
     from PIL import Image
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata, which is of no interest here
+    quiet_pillow()
     Image.init()
     heif = _heif_opener()
     stricter = {"JPEG2000": _is_boxed_jpeg_2000, "BMP": _is_bmp}

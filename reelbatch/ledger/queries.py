@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -250,9 +250,16 @@ def _failed(*states: RowState) -> Select[Any]:
 
 
 def failed(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
-    """The first rows that need someone's attention."""
-    query = _failed(*NEEDS_ATTENTION).where(generations.c.batch == batch).limit(limit)
+    """The first rows that need someone's attention, by their last video."""
+    query = _failed(*NEEDS_ATTENTION).where(generations.c.batch == batch, last()).limit(limit)
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def failed_as(
+    connection: Connection, batch: Batch, limit: int, states: Collection[RowState]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Those in these states: how many, and the first of them."""
+    return _first(connection, _failed(*states).where(generations.c.batch == batch, last()), limit)
 
 
 def finished(connection: Connection, names: Sequence[Batch], limit: int) -> list[dict[str, Any]]:
@@ -276,9 +283,12 @@ class SettledAs:
 def failed_since(connection: Connection, which: SettledAs) -> tuple[int, list[dict[str, Any]]]:
     """Rows whose videos were settled as failed or canceled: how many, and the first of them."""
     own = (generations.c.batch.in_(which.batches), generations.c.settled_at >= which.since)
-    query = _failed(RowState.ERROR, RowState.CANCELED).where(*own)
-    rows = [dict(row) for row in connection.execute(query.limit(which.limit)).mappings()]
-    if len(rows) < which.limit:
+    return _first(connection, _failed(RowState.ERROR, RowState.CANCELED).where(*own), which.limit)
+
+
+def _first(connection: Connection, query: Select[Any], limit: int) -> tuple[int, list[dict[str, Any]]]:
+    rows = [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
+    if len(rows) < limit:
         return len(rows), rows
     counted = select(func.count()).select_from(query.order_by(None).subquery())
     return connection.scalar(counted) or 0, rows

@@ -26,7 +26,7 @@ from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
-from reelbatch.ledger.staging import ActionCount, Duplicate
+from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
 from reelbatch.ledger.transactions import MOST_COLLISIONS
 from reelbatch.ledger.unchanged_rows import Kept
 from reelbatch.memory import one_ahead
@@ -42,8 +42,10 @@ class Comparison:
     counts: list[ActionCount] = field(default_factory=list)  # by action and model
     sends: list[ActionCount] = field(default_factory=list)  # the rows to send among them, by model and price
     gone: int = 0
-    duplicates: list[Duplicate] = field(default_factory=list)
-    same_requests: list[tuple[int, int]] = field(default_factory=list)
+    duplicate_keys: int = 0
+    duplicates: list[Duplicate] = field(default_factory=list)  # the first of them
+    same_request_count: int = 0
+    same_requests: list[SameRequest] = field(default_factory=list)  # the first of them
     beyond_limit: int = 0  # rows to send that this run leaves to the next
     held: list[Held] = field(default_factory=list)
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
@@ -159,6 +161,12 @@ class StagedManifest:
         counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), staged=counted)
         first = None if options.limit is None else self._order(batch).counts(connection)
         limited = counts if first is None else _limited(counts, first)
+        duplicate_keys, duplicates = (
+            staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else (0, [])
+        )
+        same, same_requests = (
+            staging.same_requests(connection, kept.condition()) if self._requests.likely() else (0, [])
+        )
         return Comparison(
             observed=self._observed(batch, counts if first is None else first),
             counts=staging.summed(limited),
@@ -169,8 +177,10 @@ class StagedManifest:
             order=open_,
             pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
-            duplicates=staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else [],
-            same_requests=staging.same_requests(connection, kept.condition()) if self._requests.likely() else [],
+            duplicate_keys=duplicate_keys,
+            duplicates=duplicates,
+            same_request_count=same,
+            same_requests=same_requests,
         )
 
     def _observed(self, batch: Batch, counts: Iterable[ActionCount]) -> ObservedCost:

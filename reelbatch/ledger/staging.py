@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Boolean,
@@ -62,6 +62,14 @@ class Duplicate:
 
     row_key: RowKey
     row_numbers: tuple[int, ...]
+
+
+class SameRequest(NamedTuple):
+    """A request that `rows` rows of the manifest make, from row `first` to row `last`."""
+
+    first: int
+    last: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,42 +179,45 @@ def rows_staged(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(staged)) or 0
 
 
-def duplicate_keys(connection: Connection, kept: ColumnElement[bool], limit: int = 100) -> list[Duplicate]:
-    """Keys that stand in more than one row, the first `limit` of them in the manifest's order."""
+def duplicate_keys(
+    connection: Connection, kept: ColumnElement[bool], limit: int = 100
+) -> tuple[int, list[Duplicate]]:
+    """Keys that stand in more than one row: how many, and the first `limit` of them in the manifest's order."""
     rows = _manifest(kept).cte()
     doubled = (
-        select(rows.c.row_key, func.min(rows.c.row_number).label("first"))
+        select(rows.c.row_key, func.min(rows.c.row_number).label("first"), func.count().over().label("whole"))
         .group_by(rows.c.row_key)
         .having(func.count() > 1)
         .order_by("first")
         .limit(limit)
         .subquery()
     )
-    pairs = connection.execute(
-        select(doubled.c.row_key, rows.c.row_number)
+    found = connection.execute(
+        select(doubled.c.row_key, rows.c.row_number, doubled.c.whole)
         .join(rows, rows.c.row_key == doubled.c.row_key)
         .order_by(doubled.c.first, rows.c.row_number)
     )
-    numbers: dict[str, list[int]] = {}
-    for key, number in pairs:
+    keys, numbers = 0, dict[str, list[int]]()
+    for key, number, keys in found:  # noqa: B007 - each line says it
         numbers.setdefault(key, []).append(number)
-    return [Duplicate(RowKey(key), tuple(rows)) for key, rows in numbers.items()]
+    return keys, [Duplicate(RowKey(key), tuple(rows)) for key, rows in numbers.items()]
 
 
-def same_requests(connection: Connection, kept: ColumnElement[bool]) -> list[tuple[int, int]]:
-    """Pairs (first, another) of rows that ask for the same under different keys; the first 20."""
+def same_requests(
+    connection: Connection, kept: ColumnElement[bool], limit: int = 1000
+) -> tuple[int, list[SameRequest]]:
+    """Requests that several rows make under different keys: how many, and the first of them."""
     rows = _manifest(kept).subquery()
-    first = func.min(rows.c.row_number)
-    last = func.max(rows.c.row_number)
-    pairs = connection.execute(
-        select(first, last)
+    first, last = func.min(rows.c.row_number), func.max(rows.c.row_number)
+    found = connection.execute(
+        select(first, last, func.count(), func.count().over())
         .where(rows.c.problem.is_(None))
         .group_by(rows.c.fingerprint)
         .having(func.count() > 1)
         .order_by(first)
-        .limit(20)
-    )
-    return [(a, b) for a, b in pairs]
+        .limit(limit)
+    ).all()
+    return found[0][3] if found else 0, [SameRequest(*line[:3]) for line in found]
 
 
 def _manifest(kept: ColumnElement[bool]) -> CompoundSelect[Any]:

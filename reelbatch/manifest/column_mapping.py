@@ -58,6 +58,9 @@ def plan_layout(name: str, found: Sequence[str], options: ManifestOptions) -> La
     variants = Variants.of(options.variants) if options.variants else None
     refuse_contradictions(options, variants)
     columns = FoundColumns(name, found)
+    columns.refuse_twins(
+        each for each in COLUMNS if each not in options.columns and (each != KEY or not options.row_key)
+    )
     sources, key = _sources(columns, options)
     defaults = {column: plain(value).strip() for column, value in options.defaults.items()}
     template = None if options.prompt_template is None else _template(options.prompt_template, columns)

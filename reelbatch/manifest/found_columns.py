@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.readers.base import bare_name
+from reelbatch.manifest.readers.base import bare_name, without_place
 
 _NEAR = 0.84
 _NEAR_NAME = 0.6
@@ -41,6 +41,24 @@ class FoundColumns:
         alike = [theirs for theirs in self.found if bare_name(theirs) == bare_name(stated)]
         return alike[0] if len(alike) == 1 else None
 
+    def refuse_twins(self, ours: Iterable[str]) -> None:
+        """See that none of our columns could be one as well as another of the manifest's.
+
+        Raises:
+            ManifestError: one could.
+        """
+        for column in ours:
+            alike = self._alike(column)
+            if len(alike) > 1 and column not in self.found:
+                names = " and ".join(f'"{name}"' for name in alike)
+                remedy = f"Rename all but one, or say which is meant (columns: {{{column}: {alike[0]}}}; null: none)."
+                raise ManifestError(f"{self.name}: more than one column is called {column}: {names}. {remedy}")
+
+    def _alike(self, stated: str) -> list[str]:
+        """Columns of this name but for case, blanks, marks and places."""
+        bare = bare_name(stated)
+        return [theirs for theirs in self.found if bare in {bare_name(theirs), bare_name(without_place(theirs))}]
+
     def each(self, option: str, stated: Iterable[str]) -> tuple[str, ...]:
         """The columns that a setting names; one that is missing is noted."""
         return tuple(self._taken(option, column) for column in stated)
@@ -54,7 +72,7 @@ class FoundColumns:
 
     def did_you_mean(self, stated: str, written: Callable[[str], str] = '"{}"'.format) -> str:
         """A hint at the column whose name is nearest."""
-        alike = [theirs for theirs in self.found if bare_name(theirs) == bare_name(stated)]
+        alike = self._alike(stated)
         lower = {theirs.casefold(): theirs for theirs in self.found}
         near = alike or [lower[name] for name in get_close_matches(stated.casefold(), lower, 1, _NEAR_NAME)]
         return f" Did you mean {written(near[0])}?" if near else ""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.readers.base import unbroken
 
 _TOKEN = re.compile(
     r"""(?P<doubled> \{\{ | \}\} | \[\[ | \]\] )
@@ -120,6 +121,7 @@ def _piece(template: str, token: re.Match[str]) -> Piece:
     if token["text"] is not None or token["doubled"]:
         return Piece(token["text"] or token["doubled"][0], is_column=False)
     name = token["name"].strip() if token["quoted"] is None else token["quoted"].replace('""', '"').strip()
+    name = unbroken(name)
     if not name:
         raise ManifestError(unusable(template, f"a field is more or less than a column's name. {_NAMES}"))
     return Piece(name, is_column=True)

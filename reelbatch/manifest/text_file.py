@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.encodings import readings
 from reelbatch.manifest.options import LARGEST_TEXT
 from reelbatch.storage.files import open_remote, scheme_of
 
@@ -230,9 +231,7 @@ def _doubts(first: bytes, encoding: str) -> Iterator[Issue]:
 def _undecodable(file: TextFile, lines: int, error: UnicodeDecodeError) -> ManifestError:
     before = error.object[: error.start]
     line = lines + before.count(b"\n")
-    near = error.object[max(before.rfind(b"\n") + 1, error.start - 20) : error.start + 10]
-    shown = near.decode("cp1252", "replace").strip()
-    remedy = 'Save the file as CSV UTF-8, or set encoding to "cp1252" if it comes from Windows.'
-    if file.encoding != "utf-8":
-        remedy = "Set encoding to the one that the file was saved with."
-    return ManifestError(f'{file.path}, line {line}: not in the encoding {file.encoding}, near "{shown}". {remedy}')
+    excerpt = error.object[max(before.rfind(b"\n") + 1, error.start - 20) : error.start + 10]
+    near = readings(excerpt.partition(b"\n")[0]) or repr(excerpt)
+    remedy = "Save the file as CSV UTF-8, or set manifest.encoding (init: --encoding) to the one that looks right."
+    return ManifestError(f"{file.path}, line {line}: not in the encoding {file.encoding}, near {near}. {remedy}")

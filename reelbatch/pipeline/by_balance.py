@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reelbatch.client import Account, Client
+from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, account_books, runs
 from reelbatch.ledger.account_books import BalancePoint, DoubtfulRequest, Flows
 from reelbatch.ledger.accounts import Payer, price_of
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from reelbatch.domain import Batch
+
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +80,22 @@ async def by_balance(ledger: Ledger, client: Client, settings: Settings, batch: 
         ApiError: the API did not say.
         LedgerUnusable: `batch` belongs to another account.
     """
-    account = await client.get_account()
+    account = await _account(client, settings)
     payer = Payer(api_of(settings.base_url), account.id, hash_of_key(ledger, settings))
     if batch is not None:
         ledger.read(partial(runs.check_batch, batch=batch, payer=payer))
     return ledger.read(lambda connection: _sheet(_Books(connection, payer, account)))
+
+
+async def _account(client: Client, settings: Settings) -> Account:
+    try:
+        return await client.get_account()
+    except ApiError as error:
+        remedy = f"`reelbatch doctor` says whether {settings.base_url} can be reached; then ask again."
+        if error.status == _UNAUTHORIZED:
+            remedy = "Check MAGIC_HOUR_API_KEY."
+        what = f"the API does not say the account's balance: {error}. {remedy}"
+        raise ApiError(what, status=error.status) from error
 
 
 class _Books:

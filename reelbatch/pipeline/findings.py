@@ -15,6 +15,7 @@ MOST_CAUSES = 1000
 """Causes that are listed; rows with further ones are only counted."""
 _FIRST_ROWS = 5
 _FIRST_VALUES = 3
+_FIRST_REMEDIES = 3
 _FIGURES = re.compile(r"\d[\d,.]*")
 
 
@@ -23,6 +24,7 @@ class Cause:
     """One thing that is wrong in a column, and the rows in which it is.
 
     Where only the figures in its words differ (`1 x 1 pixels`), the first row's stand for all.
+    `remedies`: where they differ, the first ones, each with its first row; `other_remedies`: rows with further ones.
     """
 
     column: str | None
@@ -31,6 +33,8 @@ class Cause:
     rows: int = 0
     first_rows: list[int] = field(default_factory=list)
     values: list[str] = field(default_factory=list)  # the first ones that differ
+    remedies: list[tuple[int | None, str]] = field(default_factory=list)
+    other_remedies: int = 0
 
     def add(self, issue: Issue) -> None:
         """Another row."""
@@ -39,6 +43,17 @@ class Cause:
             self.first_rows.append(issue.row_number)
         if issue.value and len(self.values) < _FIRST_VALUES and issue.value not in self.values:
             self.values.append(issue.value)
+        if issue.remedy != self.remedy:
+            self._add_remedy(issue)
+
+    def _add_remedy(self, issue: Issue) -> None:
+        if not self.remedies:
+            self.remedies = [(next(iter(self.first_rows), None), self.remedy)]
+        if all(remedy != issue.remedy for _, remedy in self.remedies):
+            if len(self.remedies) < _FIRST_REMEDIES:
+                self.remedies.append((issue.row_number, issue.remedy))
+            else:
+                self.other_remedies += 1
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -50,12 +65,18 @@ class Cause:
             number = self.first_rows[0] if self.first_rows else None
             return str(Issue(number, self.column, "".join(self.values), self.what, self.remedy))
         column = f', column "{self.column}"' if self.column else ""
-        return f"{self._where()}{column}{self._values()}: {self.what}. {self.remedy}"
+        return f"{self._where()}{column}{self._values()}: {self.what}. {self._remedy()}"
 
     def _where(self) -> str:
         rows = ", ".join(f"{number:,}" for number in self.first_rows)
         more = self.rows - len(self.first_rows)
         return f"rows {rows} and {more:,} more" if more else f"rows {rows}"
+
+    def _remedy(self) -> str:
+        said = [f"{'The file' if row is None else f'Row {row:,}'}: {remedy}" for row, remedy in self.remedies]
+        if self.other_remedies:
+            said.append(f"And others for {self.other_remedies:,} more rows.")
+        return " ".join(said) or self.remedy
 
     def _values(self) -> str:
         shown = ", ".join(json.dumps(value, ensure_ascii=False) for value in self.values)
@@ -115,3 +136,14 @@ class Findings:
             if self.told is not None:
                 self.told(self.rows)
             yield checked.rows
+
+
+def same_request(rows: int, first: int, last: int) -> str:
+    """What is said of a request that `rows` rows make; variants come from `first` and `last` of the file."""
+    pair = rows == 2  # noqa: PLR2004 - both can be named
+    if first == last:
+        which = f"two variants of row {first}" if pair else f"{rows:,} variants of row {first}"
+    else:
+        which = f"rows {first} and {last}" if pair else f"{rows:,} requests, of rows {first} to {last},"
+    apart = "" if first == last else " under different keys"
+    return f"{which} ask for the same video{apart}; {'both are' if pair else 'each is'} sent and paid for"

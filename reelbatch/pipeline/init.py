@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def find_source(stated: str | None) -> str:
     )
     if len(found) > 1:
         raise SettingsError(
-            f"There are several catalogues here: {', '.join(found)}. Say which: reelbatch init {found[0]}"
+            f"There are several catalogues here: {', '.join(found)}. "
+            f"Say which: reelbatch init {shlex.quote(found[0])}"
         )
     return found[0] if found else "."
 

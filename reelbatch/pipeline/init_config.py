@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ _MORE = """\
 
 def config_text(guess: Guess, manifest: str) -> str:
     """Of a catalogue; `manifest`: how the next commands name it."""
+    typed = one_line(shlex.quote(manifest))
     lines = [
         f"# How Reelbatch reads {one_line(manifest)}: a guess of `reelbatch init`. Change it, and",
-        f"# see `reelbatch plan {one_line(manifest)}`. All settings: docs/manifest.md and docs/settings.md.",
+        f"# see `reelbatch plan {typed}`. All settings: docs/manifest.md and docs/settings.md.",
     ]
     if guess.export is not None:
         shop = guess.export.shop
@@ -61,10 +63,10 @@ def _yaml(value: Any) -> str:
 
 def photos_text(manifest: str, seconds: float) -> str:
     """Of a manifest that was made of a folder of photos."""
-    name = one_line(manifest)
+    name, typed = one_line(manifest), one_line(shlex.quote(manifest))
     lines = (
         f"# For {name}, which `reelbatch init` made of a folder of photos. Change its prompts, which are made of",
-        f"# the photos' names, then look at `reelbatch plan {name}`. All settings: docs/settings.md.",
+        f"# the photos' names, then look at `reelbatch plan {typed}`. All settings: docs/settings.md.",
         "manifest:",
         "  defaults:",
         f"    end_seconds: {_yaml(seconds)}  # seconds of each video",

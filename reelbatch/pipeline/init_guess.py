@@ -9,14 +9,14 @@ from typing import Any
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.html_text import text_of
 from reelbatch.manifest.options import COLUMNS, KEY
-from reelbatch.manifest.readers.base import bare_name
+from reelbatch.manifest.readers.base import bare_name, without_place
 from reelbatch.manifest.template import field as in_template
 from reelbatch.pipeline.init_columns import DESCRIPTION, ROLES, TITLE, Candidate, Cells, candidates, plain_name
 from reelbatch.pipeline.init_images import folder_of_images, paths_among, separator
 from reelbatch.pipeline.init_keys import KeyGuess, find_key
 from reelbatch.pipeline.init_preview import Preview
 from reelbatch.pipeline.init_shops import KnownExport, known_export
-from reelbatch.pipeline.init_table import Table
+from reelbatch.pipeline.init_table import Table, shown_in
 
 SECONDS = 5
 PROMPT = "Slow push-in{what}, soft light"
@@ -34,6 +34,7 @@ class Stated:
     prompt: str | None = None
     image_prefix: str | None = None
     seconds: float | None = None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ def guess(table: Table, stated: Stated) -> Guess:
     """
     samples = {column: Cells.of(table.cells[column]) for column in table.columns}
     draft = _Draft(table, stated, samples, known_export(table.columns))
+    _take_reading(draft)
     _take_columns(draft)
     _take_rows(draft)
     _place_images(draft)
@@ -194,10 +196,18 @@ def _is_short(draft: _Draft, each: Candidate) -> bool:
     return max(map(len, map(text_of, cells)), default=_LONGEST_DESCRIPTION) <= _LONGEST_DESCRIPTION
 
 
-def _take_rows(draft: _Draft) -> None:
-    """How the file is read, and which of its rows count."""
+def _take_reading(draft: _Draft) -> None:
+    """How the file is read. It does not say in which encoding it is, so that one is asked about."""
+    stated = draft.stated.encoding
     for setting, value in draft.table.reading.items():
-        draft.set(setting, value, "fewer rows are damaged when it is read so")
+        draft.set(setting, value, "as stated" if value == stated else "fewer rows are damaged when it is read so")
+    if (taken := draft.settings.get("encoding")) and not stated:
+        text = f"In which encoding is the file? Not all of it is UTF-8: {shown_in(draft.table, taken)}"
+        draft.questions.append(Question(about="encoding", text=text, taken=taken))
+
+
+def _take_rows(draft: _Draft) -> None:
+    """Which of the file's rows count."""
     image = draft.taken["image_path"].column
     where = dict(draft.export.where) if draft.export else {}
     if draft.samples[image].blank:
@@ -268,7 +278,7 @@ def _in_prompt(draft: _Draft) -> list[str]:
 def _set_columns(draft: _Draft) -> None:
     """What is not found under our own names, and what is called so and is something else."""
     columns: dict[str, str | None] = {}
-    ours = {bare_name(column): column for column in draft.table.columns if bare_name(column) in COLUMNS}
+    ours = {bare_name(without_place(column)): column for column in draft.table.columns}
     for name in COLUMNS:
         own, taken = ours.get(name), draft.taken.get(name)
         if taken and taken.column != own:

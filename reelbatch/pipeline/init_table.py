@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from reelbatch.errors import ManifestError
 from reelbatch.manifest import ManifestOptions
+from reelbatch.manifest.encodings import readings
 from reelbatch.manifest.manifest import open_source
 from reelbatch.manifest.readers.base import RawRows, Source
 from reelbatch.manifest.readers.csv import DelimitedSource
@@ -49,13 +51,13 @@ class Table:
         return None if scheme_of(self.source) is not None else Path(self.source).expanduser().absolute().parent
 
 
-def look_at(source: str) -> Table:
-    """Read the column names and the first rows.
+def look_at(source: str, encoding: str | None = None) -> Table:
+    """Read the column names and the first rows. `encoding`: what someone says it is.
 
     Raises:
         ManifestError: it can't be read, in no way that is known.
     """
-    reading = _best_way(source)
+    reading = _best_way(source, encoding)
     _, opened = open_source(source, ManifestOptions(**reading))
     cells: dict[str, list[str]] = {column: [] for column in opened.columns}
     for raw in _first_rows(opened):
@@ -78,7 +80,7 @@ def _generator(opened: Source) -> Any:
     yield from opened.read(opened.columns)
 
 
-def _best_way(source: str) -> Mapping[str, Any]:
+def _best_way(source: str, encoding: str | None) -> Mapping[str, Any]:
     """The way in which the fewest rows are damaged.
 
     Raises:
@@ -86,7 +88,8 @@ def _best_way(source: str) -> Mapping[str, Any]:
     """
     found: list[tuple[int, Mapping[str, Any]]] = []
     wrong: ManifestError | None = None
-    for way in _WAYS:
+    ways = _WAYS if encoding is None else [{**way, "encoding": encoding} for way in _WAYS if "encoding" not in way]
+    for way in ways:
         try:
             found.append((_damaged_rows(source, way), way))
         except ManifestError as error:
@@ -118,3 +121,11 @@ def _written(opened: Source) -> str:
     if not isinstance(opened, DelimitedSource):
         return type(opened).__name__.removesuffix("Source")
     return f"{_DELIMITERS.get(opened.delimiter, repr(opened.delimiter))}-separated, {opened.encoding}"
+
+
+def shown_in(table: Table, encoding: str) -> str:
+    """What the first text of a table with other letters than English ones looks like, in each encoding."""
+    every = chain(table.columns, *table.cells.values())
+    text = next(filter(lambda cell: not cell.isascii(), every), "")
+    odd = next((place for place, sign in enumerate(text) if not sign.isascii()), 0)
+    return readings(text[max(odd - 20, 0) : odd + 20].encode(encoding))

@@ -20,7 +20,7 @@ from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
 from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.duration import Duration
-from reelbatch.pipeline.findings import Findings
+from reelbatch.pipeline.findings import Findings, same_request
 from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
 from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
@@ -289,7 +289,7 @@ def make_plan(
     }
     models = by_model(count for count in comparison.counts if count.action is Action.SEND)
     credits_ = sum(model.credits or 0 for model in models)
-    same = [_same_request(*manifest.rows_in_file(rows)) for rows in comparison.same_requests]
+    same = [same_request(each.rows, *manifest.rows_in_file(each[:2])) for each in comparison.same_requests]
     by_action["held_rows"] = by_action.pop(Action.HELD.value)
     assumed = sum(model.credits or 0 for model in models if findings.assumed and model.model == DEFAULT_MODEL)
     return Plan(
@@ -311,7 +311,7 @@ def make_plan(
         problems=[str(problem) for problem in findings.problems],
         warnings=[str(warning) for warning in findings.warnings] + same,
         problem_count=findings.problems.count,
-        warning_count=findings.warning_count + len(same),
+        warning_count=findings.warning_count + comparison.same_request_count,
         results=table_shown(settings),
         results_is_new=table_is_new(settings),
         left_out=findings.left_out,
@@ -328,12 +328,6 @@ def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings
     """The plan with what is to be expected of the run; asked for while the manifest is staged."""
     ahead = outlook(staged, comparison, made.batch, settings)
     return replace(made, **{each.name: getattr(ahead, each.name) for each in fields(ahead)})
-
-
-def _same_request(first: int, last: int) -> str:
-    if first == last:
-        return f"two variants of row {first} ask for the same video; both are sent and paid for"
-    return f"rows {first} and {last} ask for the same video under different keys; both are sent and paid for"
 
 
 def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reelbatch.pipeline.findings import Findings
 
 KEYS_SHOWN = 10
+ROWS_SHOWN = 20
 
 
 def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
@@ -25,13 +26,18 @@ def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparis
 
 
 def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
-    """Lists them all, and whatever else is wrong."""
+    """Names the keys, and whatever else is wrong."""
     if not comparison.duplicates:
         return
     lines = []
     for duplicate in comparison.duplicates:
-        rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers)))
-        lines.append(f'  row_key "{duplicate.row_key}" is in rows {rows}')
+        rows = ", ".join(map(str, manifest.rows_in_file(duplicate.row_numbers[:ROWS_SHOWN])))
+        more = len(duplicate.row_numbers) - ROWS_SHOWN
+        lines.append(
+            f'  row_key "{duplicate.row_key}" is in rows {rows}' + (f" and {more:,} more" if more > 0 else "")
+        )
+    if more := comparison.duplicate_keys - len(comparison.duplicates):
+        lines.append(f"  and {more:,} more keys")
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
     lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
     if findings.problems.count:

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from reelbatch.images.inspect import ImageKind, image_kind, resolve_image
+from reelbatch.images.kinds import quiet_pillow
 from reelbatch.ledger import Ledger
 from reelbatch.review.video_files import local_video
 from reelbatch.storage.private_files import replacing
@@ -33,6 +34,7 @@ class Pictures:
     """
 
     def __init__(self, ledger: Ledger) -> None:
+        quiet_pillow()
         self.folder = folder_of(ledger)
 
     def image(self, row: Mapping[str, Any]) -> Path | None:

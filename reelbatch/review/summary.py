@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Batch, RowState
+from reelbatch.domain import NEEDS_ATTENTION, Batch, RowState
 from reelbatch.ledger import queries, review
 from reelbatch.ledger.review import Reviewed
 from reelbatch.ledger.selection import rows_of
@@ -47,23 +47,24 @@ def summary_of(connection: Connection, batch: Batch, dollars_per_credit: float |
 
 
 def open_questions(connection: Connection, batch: Batch) -> dict[str, Any]:
-    """For a report: rows that failed, are in doubt or are held, the first of each."""
-    failed = queries.failed(connection, batch, _LISTED)
+    """For a report: rows that failed, are in doubt or are held; of each kind how many, and the first of them."""
+    failed_rows, failed = queries.failed_as(connection, batch, _LISTED, NEEDS_ATTENTION - {RowState.IN_DOUBT})
+    doubtful_rows, doubtful = queries.failed_as(connection, batch, _LISTED, {RowState.IN_DOUBT})
     held_rows, held = queries.held(connection, batch, _LISTED)
-    listed = [(_line(row), row["state"] == RowState.IN_DOUBT) for row in failed]
     return {
-        "failed": [line for line, doubtful in listed if not doubtful],
-        "in_doubt": [line for line, doubtful in listed if doubtful],
-        "held": [
-            {
-                "key": one_line(each.row_key),
-                "row": each.row_number,
-                "what": one_line(f"{each.paid.row_key} of batch {each.paid.batch} has paid for the same request"),
-            }
-            for each in held
-        ],
-        "held_rows": held_rows,
-        "listed": _LISTED,
+        "failed": {"rows": failed_rows, "first": [_line(row) for row in failed]},
+        "in_doubt": {"rows": doubtful_rows, "first": [_line(row) for row in doubtful]},
+        "held": {
+            "rows": held_rows,
+            "first": [
+                {
+                    "key": one_line(each.row_key),
+                    "row": each.row_number,
+                    "what": one_line(f"{each.paid.row_key} of batch {each.paid.batch} has paid for the same request"),
+                }
+                for each in held
+            ],
+        },
     }
 
 

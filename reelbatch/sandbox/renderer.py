@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ _ZOOM = 0.18  # how much of the picture the slow zoom cuts off at most
 _FADE = 0.4  # the last part of a video in which its end image appears
 
 register_heif_opener()
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata and very large pictures
 
 
 def render(shot: Shot, target: Path) -> Size:

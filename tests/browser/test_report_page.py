@@ -72,6 +72,19 @@ def test_a_report_is_searched_filtered_and_sorted(page: Page, spring: Shown) -> 
     assert page.said.errors == []
 
 
+def test_a_report_says_where_the_rest_of_a_long_list_is(page: Page, table: Shown) -> None:
+    """It lists the first two hundred failed rows, says of how many, and the filter shows the others."""
+    table.add_all([{"row_key": f"BAD-{number}", "state": "rejected"} for number in range(1_200)])
+    path = table.folder / "spring.html"
+    write_report(table.ledger, SPRING, path)
+    needs = opened(page, path).locator("#open")
+    expect(needs.locator("h3")).to_have_text("Failed (1,200)")
+    expect(needs.locator("li")).to_have_count(200)
+    expect(needs).to_contain_text("The first 200 of 1,200: the filter by state, at the top, shows all of them.")
+    page.select_option("#state", "rejected")
+    expect(page.locator("#count")).to_contain_text("1,200")
+
+
 def test_with_embed_a_report_can_be_sent_alone(page: Page, spring: Shown, tmp_path: Path) -> None:
     """The videos are inside: it plays them in another folder, and with none of the files it was made from."""
     path = tmp_path / "elsewhere" / "spring.html"

@@ -12,7 +12,7 @@ from commands import run_here
 from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
 from reelbatch.ledger import in_memory
-from reelbatch.pipeline.findings import MOST_CAUSES, Causes
+from reelbatch.pipeline.findings import MOST_CAUSES, Causes, same_request
 from reelbatch.pipeline.load_manifest import load
 from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.settings import load_settings
@@ -69,6 +69,21 @@ def test_figures_in_the_words_make_no_other_cause() -> None:
     assert (cause.rows, cause.what) == (9, "0 x 1,0 pixels, which is too few")
 
 
+def test_remedies_that_differ_are_each_said_with_their_row() -> None:
+    """The first row's name is not proposed for all; beyond three remedies the rows that have others are counted."""
+
+    def said(*remedies: str) -> str:
+        causes = causes_of(*(Issue(n, "image_path", "", "no such file", each) for n, each in enumerate(remedies, 1)))
+        (line,) = causes.lines()
+        return line.partition("no such file. ")[2]
+
+    assert said("Check the path.", "Check the path.") == "Check the path."
+    assert said("Check the path.", 'Did you mean "b.jpg"?', "Check the path.") == (
+        'Row 1: Check the path. Row 2: Did you mean "b.jpg"?'
+    )
+    assert said(*"abcadd") == "Row 1: a Row 2: b Row 3: c And others for 2 more rows."
+
+
 def test_no_file_has_more_causes_than_memory() -> None:
     """Beyond the first thousand their rows are counted."""
     causes = causes_of(*(Issue(n, f"column {'x' * n}", "", "odd", "Look.") for n in range(MOST_CAUSES + 5)))
@@ -98,3 +113,40 @@ def test_strict_refuses_with_each_cause_once(tmp_path: Path) -> None:
     with in_memory() as ledger, pytest.raises(ManifestError, match="300 problems, nothing is sent") as refused:
         load(GenerateOptions(source=rows, strict=True), settings, ledger)
     assert str(refused.value).count("no such file") == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ((2, 1, 9), "rows 1 and 9 ask for the same video under different keys; both are sent and paid for"),
+        (
+            (12, 1, 9_000),
+            "12 requests, of rows 1 to 9000, ask for the same video under different keys; each is sent and paid for",
+        ),
+        ((3, 1, 1), "3 variants of row 1 ask for the same video; each is sent and paid for"),
+    ],
+)
+def test_a_warning_counts_the_rows_that_ask_for_the_same(rows: tuple[int, int, int], says: str) -> None:
+    """Two are named, of more their number and the ends."""
+    assert same_request(*rows) == says
+
+
+def test_plan_says_the_whole_number_of_equal_requests(tmp_path: Path) -> None:
+    """Also of those that it does not list."""
+    keys = [f"k{number}" for number in range(180)]
+    rows = pd.DataFrame({"row_key": keys, "image_path": "https://x.test/a.png", "prompt": sorted(keys[:60] * 3)})
+    rows.assign(end_seconds=5).to_csv(tmp_path / "m.csv", index=False)
+    said = run_here(tmp_path, "plan", "m.csv")
+    assert "60 warnings in the manifest:" in said.err
+    assert "3 requests, of rows 1 to 3, ask for the same video" in said.err
+    assert "and 10 more; `reelbatch plan --json` lists them" in said.err
+
+
+def test_keys_that_stand_twice_are_counted_beyond_those_that_are_listed(tmp_path: Path) -> None:
+    """The first hundred keys and their first rows are named, and the rest has a number."""
+    rows = pd.DataFrame({"row_key": ["same"] * 30 + [f"k{n // 2}" for n in range(300)], "prompt": "Pan"})
+    rows.assign(image_path="https://x.test/a.png").to_csv(tmp_path / "m.csv", index=False)
+    said = run_here(tmp_path, "plan", "m.csv")
+    assert said.code == 2
+    assert "19, 20 and 10 more" in said.err
+    assert "and 51 more keys" in said.err

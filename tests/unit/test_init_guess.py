@@ -170,6 +170,16 @@ def test_a_products_own_measures_and_model_are_switched_off(table: Callable[...,
     assert None not in _guessed(ours).manifest["columns"].values()
 
 
+def test_columns_of_one_name_that_is_ours_are_taken_by_place_or_switched_off(table: Callable[..., Path]) -> None:
+    """What was written is read: neither stays undecided."""
+    cells = {"SKU": ["a", "b"], "Bild": ["https://x.test/a.jpg"] * 2, "Titel": ["x", "y"]}
+    path = table({**cells, "prompt": ["Slow pan", "Zoom in"], "Prompt": ["", ""], "model": ["Pan X", "Y"]})
+    path.write_text(path.read_text().replace("Prompt", "prompt").replace("model", "model,model"))
+    path.write_text(path.read_text().replace("Pan X", "Pan X,1").replace("Y\n", "Y,2\n"))
+    made = _guessed(path)
+    assert (made.manifest["columns"]["prompt"], made.manifest["columns"]["model"]) == ("prompt (column 4)", None)
+
+
 def test_a_description_is_no_prompt_and_a_prompt_is(table: Callable[..., Path]) -> None:
     """Under a name that says nothing, what speaks of the camera is the prompt."""
     text = ["Wheel-thrown and glazed by hand, holds one litre.", "Fig and cedar, burns for forty hours."]
@@ -235,6 +245,31 @@ def test_how_a_file_is_written_is_found_out(content: bytes, reading: Mapping[str
     assert {name: made.manifest[name] for name in reading} == reading
     assert not {"encoding", "quoting", "escape", "multiline"} & (made.manifest.keys() - reading.keys())
     assert made.preview.problem_count == 0
+
+
+def _in_encoding(path: Path, encoding: str, title: str) -> Path:
+    path.write_bytes(f"SKU;Bild;Titel\na;https://x.test/a.jpg;{title}\n".encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "title"), [("cp1252", "Teekanne, grün"), ("cp1251", "Чайник"), ("gb18030", "绿色茶壶")]
+)
+def test_an_encoding_that_is_not_known_is_asked_about(encoding: str, title: str, tmp_path: Path) -> None:
+    """With what a text looks like in each that it can be; one that is stated holds, and is not asked about."""
+    path = _in_encoding(tmp_path / "x.csv", encoding, title)
+    (question,) = (each for each in _guessed(path).questions if each.about == "encoding")
+    assert question.taken == "cp1252"
+    assert f'"{title}" in {encoding}' in question.text
+    made = guess(look_at(str(path), encoding), Stated(encoding=encoding))
+    assert (made.manifest["encoding"], made.table.cells["Titel"]) == (encoding, [title])
+    assert "encoding" not in {each.about for each in made.questions}
+
+
+def test_what_the_usual_encodings_can_t_be_is_refused_with_what_it_may_be(tmp_path: Path) -> None:
+    """Shift-JIS, of which bytes mean nothing in cp1252."""
+    with pytest.raises(ManifestError, match=r'緑の急須" in cp932.*init: --encoding'):
+        _guessed(_in_encoding(tmp_path / "x.csv", "cp932", "緑の急須"))
 
 
 @given(st.text(min_size=1, max_size=12), st.text(max_size=12))

@@ -33,6 +33,9 @@ def init(  # noqa: PLR0913, PLR0917 - options of a command
     seconds: Annotated[
         float | None, typer.Option(help="Length of videos for which the file states none.", metavar="N")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="How the file's letters are written, if it is no UTF-8.", metavar="NAME")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a reelbatch.yaml that is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: take the best guess.")] = False,
     as_json: opt.Json = False,
@@ -45,7 +48,14 @@ def init(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.init import config_here, find_source
     from reelbatch.pipeline.init_guess import Stated
 
-    stated = Stated(image=image, key=opt.words(key), prompt=prompt, image_prefix=image_prefix, seconds=seconds)
+    stated = Stated(
+        image=image,
+        key=opt.words(key),
+        prompt=prompt,
+        image_prefix=image_prefix,
+        seconds=seconds,
+        encoding=encoding,
+    )
     config, found = config_here(force=force), find_source(source)
     if not as_json:
         init_dialogue.note_hidden(config)
@@ -85,10 +95,10 @@ def _catalogue(  # noqa: PLR0913 - what was typed
     from reelbatch.pipeline.init_guess import guess
     from reelbatch.pipeline.init_table import look_at
 
-    table = look_at(found)
+    table = look_at(found, stated.encoding)
     made = guess(table, stated)
     if not quiet:
         init_dialogue.print_guess(made)
     if asks:
-        made = init_dialogue.ask(table, stated, made)
+        made = init_dialogue.ask(stated, made)
     return write_for_catalogue(made, config, force=force)

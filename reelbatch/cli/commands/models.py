@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,8 @@ from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from reelbatch.model_table import Model, ModelTable
     from reelbatch.pipeline.prices import Observed
     from reelbatch.settings import Settings
@@ -61,30 +63,29 @@ def _as_json(model: Model) -> dict[str, Any]:
 
 
 def _print_models(known: ModelTable) -> None:
-    from rich.table import Table
-
     from reelbatch.cli import render
+    from reelbatch.cli.tables import Folding, figures, print_lines, words
+    from reelbatch.printable import one_line
 
     offered = {name for model in known.models.values() for name in (*model.resolutions, *model.rates)}
     resolutions = sorted(offered, key=_height)
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("model", no_wrap=True)
-    table.add_column("seconds", overflow="fold")
-    for name in resolutions:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("end image", "audio"):
-        table.add_column(name)
-    for name, model in known.models.items():
-        rates = (_rate(model, resolution) for resolution in resolutions)
-        seconds = ", ".join(map(str, model.seconds)) or "?"
-        end_image = model.end_image if isinstance(model.end_image, str) else ", ".join(model.end_image)
-        texts = map(render.cell, (*rates, end_image, model.audio or "?"))
-        table.add_row(render.cell(name), render.cell(seconds), *texts, style="dim" if model.old else None)
-    render.out.print(table)
+    every = known.models.values()
+    columns = [
+        Folding("model", list(map(one_line, known.models))),
+        words("seconds", [", ".join(map(str, model.seconds)) or "?" for model in every]),
+        *(figures(each, [_rate(model, each) for model in every]) for each in resolutions),
+        words("end image", map(_end_image, every)),
+        words("audio", [model.audio or "?" for model in every]),
+    ]
+    print_lines(columns, ["dim" if model.old else "" for model in every])
     render.out.print(
         "[dim]Credits for one second; 48+24: with audio 24 more; 60x2: twice; ?: not known.\n"
         "In dim letters: accepted, no longer listed by the API.[/]"
     )
+
+
+def _end_image(model: Model) -> str:
+    return model.end_image if isinstance(model.end_image, str) else ", ".join(model.end_image)
 
 
 def _height(resolution: str) -> int:
@@ -107,31 +108,35 @@ def _rate(model: Model, resolution: str) -> str:
 
 
 def _print_observed(seen: Sequence[Observed]) -> None:
-    from rich.table import Table
-
     from reelbatch.cli import render
+    from reelbatch.cli.tables import figures, names, print_lines, words
+    from reelbatch.printable import one_line
 
     if not seen:
         render.out.print("Nothing was charged yet, so nothing can be compared.")
         return
     several = len({(each.api, each.account) for each in seen}) > 1
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in (*(["account"] if several else []), "observed", "kind"):
-        table.add_column(name, overflow="fold")
-    for name in ("charged", "settled", "estimate", "drift"):
-        table.add_column(name, justify="right")
-    for each in seen:
-        kind = f"{each.resolution}, {each.seconds:g} s{', audio' if each.audio else ''}"
-        whose = [render.cell(f"{each.account} at {each.api}")] if several else []
-        table.add_row(*whose, render.cell(each.model), render.cell(kind), *_figures(each))
-    render.out.print(table)
+    whose = [names("account", [one_line(f"{each.account} at {each.api}") for each in seen])] if several else []
+    columns = [
+        *whose,
+        names("observed", [one_line(each.model) for each in seen]),
+        words("kind", [f"{each.resolution}, {each.seconds:g} s{', audio' if each.audio else ''}" for each in seen]),
+        figures("charged", [_figure(each.charged) for each in seen]),
+        figures("settled", [_figure(each.settled) for each in seen]),
+        figures("estimate", [_figure(each.estimate) for each in seen]),
+        figures("drift", map(_drift, seen)),
+    ]
+    print_lines(columns)
 
 
-def _figures(each: Observed) -> Iterable[str]:
-    for figure in (each.charged, each.settled, each.estimate):
-        yield "?" if figure is None else f"{figure:,}"
-    drift = "" if each.drift is None else f"{each.drift:+.1%}"
-    yield f"[yellow]{drift}[/]" if each.has_drifted else drift
+def _figure(credits_: int | None) -> str:
+    return "?" if credits_ is None else f"{credits_:,}"
+
+
+def _drift(each: Observed) -> Text:
+    from rich.text import Text
+
+    return Text("" if each.drift is None else f"{each.drift:+.1%}", "yellow" if each.has_drifted else "")
 
 
 def _print_check(seen: Sequence[Observed], drift: Sequence[Observed]) -> None:

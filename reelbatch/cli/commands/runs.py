@@ -38,27 +38,27 @@ def runs(  # noqa: PLR0913, PLR0917 - options of a command
 
 
 def _print(found: Sequence[RunEntry]) -> None:
-    from rich.table import Table
-
     from reelbatch.cli import render
+    from reelbatch.cli.tables import Folding, figures, names, print_lines, words
+    from reelbatch.printable import one_line
 
     if not found:
         render.out.print("No runs yet.")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("began (UTC)", no_wrap=True)
-    for name in ("batch", "command", "by"):
-        table.add_column(name, overflow="fold")
-    for name in ("videos", "cost", "in doubt", "cap"):
-        table.add_column(name, justify="right")
-    table.add_column("ended")
-    for entry in found:
-        run, spent = entry.run, entry.cost.credits
-        texts = (run.batch, run.command, run.user_name)
-        cap = "" if run.max_credits is None else f"{run.max_credits:,}"
-        figures = (f"{entry.cost.videos:,}", f"{spent.charged - spent.refunded:,}", f"{spent.in_doubt:,}", cap)
-        table.add_row(f"{run.started_at:%Y-%m-%d %H:%M}", *map(render.cell, texts), *figures, render.cell(entry.why))
-    render.out.print(table)
+    costs = [entry.cost.credits for entry in found]
+    caps = [entry.run.max_credits for entry in found]
+    columns = [
+        Folding("began (UTC)", [f"{entry.run.started_at:%Y-%m-%d %H:%M}" for entry in found]),
+        names("batch", [one_line(entry.run.batch) for entry in found]),
+        words("command", [entry.run.command for entry in found]),
+        names("by", [one_line(entry.run.user_name) for entry in found]),
+        figures("videos", [f"{entry.cost.videos:,}" for entry in found]),
+        figures("cost", [f"{spent.charged - spent.refunded:,}" for spent in costs]),
+        figures("in doubt", [f"{spent.in_doubt:,}" for spent in costs]),
+        figures("cap", ["" if cap is None else f"{cap:,}" for cap in caps]),
+        words("ended", [entry.why for entry in found]),
+    ]
+    print_lines(columns)
     for entry in found:
         if entry.next_step:
             render.out.print(f"→ {render.cell(entry.run.batch)}: {render.cell(entry.next_step)}")

@@ -13,7 +13,7 @@ from reelbatch.cli.json_output import print_json
 from reelbatch.pipeline.spend_options import By, SpendOptions
 
 if TYPE_CHECKING:
-    from reelbatch.pipeline.spend import Spend, SpendLine
+    from reelbatch.pipeline.spend import Spend
 
 _DAY = "%Y-%m-%d"
 _FIGURES = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt")
@@ -69,22 +69,27 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
 
 
 def _print(found: Spend) -> None:
-    from rich.table import Table
-
     from reelbatch.cli import render
+    from reelbatch.cli.tables import figures, names, print_lines
+    from reelbatch.printable import one_line
 
     if not found.lines:
         render.out.print("Nothing was spent.")
         return
     shown = [name for name in _FIGURES if name != "reserved" or found.total.credits.reserved]
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    lines = [*found.lines, found.total]
     dated = found.options.by in {By.DAY, By.MONTH}
-    table.add_column(f"{found.options.by} ({render.cell(found.options.timezone)})" if dated else found.options.by)
-    for name in [*shown, "cost", *(["dollars"] if found.rate else [])]:
-        table.add_column(name.replace("_", " "), justify="right")
-    for line in [*found.lines, found.total]:
-        table.add_row(render.cell(line.name), *_cells(found, line, shown))
-    render.out.print(table)
+    columns = [
+        names(
+            f"{found.options.by} ({found.options.timezone})" if dated else found.options.by,
+            [one_line(line.name) for line in lines],
+        ),
+        *(figures(each.replace("_", " "), [f"{getattr(line.credits, each):,}" for line in lines]) for each in shown),
+        figures("cost", [f"{line.cost:,}" for line in lines]),
+    ]
+    if (rate := found.rate) is not None:
+        columns.append(figures("dollars", [f"{rate.of(line.cost):,.2f}" for line in lines]))
+    print_lines(columns)
     if found.rate is not None:
         render.out.print(
             f"[dim]Dollars: cost at {found.rate.stated}, without volume discounts; in doubt left out.[/]"
@@ -93,8 +98,3 @@ def _print(found: Spend) -> None:
         render.note(
             f"{unknown:,} requests of unknown rate are not in these figures: no one knows yet what they cost."
         )
-
-
-def _cells(found: Spend, line: SpendLine, shown: list[str]) -> list[str]:
-    credits_ = [f"{getattr(line.credits, name):,}" for name in shown]
-    return [*credits_, f"{line.cost:,}", *([] if found.rate is None else [f"{found.rate.of(line.cost):,.2f}"])]

@@ -31,7 +31,7 @@ class ArrowStreamSource:
         self._table = table
         with self._opened() as stream:
             self._schema = stream.schema
-        self.columns: Sequence[str] = unique_names(_NAME, self._schema.names)
+        self.columns: Sequence[str] = unique_names(self._schema.names)
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; a wanted column that holds lists or structs is refused."""

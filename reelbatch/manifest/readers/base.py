@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import pack
@@ -11,10 +12,9 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from reelbatch.domain import Issue
-from reelbatch.errors import ManifestError
-from reelbatch.manifest.options import COLUMNS
 
 BATCH_ROWS = 5_000
+_PLACE = re.compile(r" \(column \d+\)\Z")
 
 
 class BrokenRow(NamedTuple):
@@ -63,28 +63,32 @@ class Source(Protocol):
 
 
 def bare_name(name: str) -> str:
-    """A column's name as it is compared: without regard to case, blanks around it and byte order marks."""
-    return name.replace("\ufeff", "").strip().casefold()
+    """A column's name as it is compared: without regard to case, byte order marks and how blank its blanks are."""
+    return " ".join(name.replace("\ufeff", "").split()).casefold()
 
 
-def unique_names(name: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """Strip the `columns` of the manifest `name`; a column without a name is called after its place.
+def unbroken(name: str) -> str:
+    """A column's name as it is shown and stated: in one line, also where a spreadsheet has it in several."""
+    return " ".join(part.strip() for part in name.splitlines() if part.strip())
+
+
+def unique_names(columns: Iterable[str]) -> tuple[str, ...]:
+    """The names of `columns`; one without a name is called after its place.
 
     So are columns that share a name: none can be taken for another, and who uses neither is not bothered.
-
-    Raises:
-        ManifestError: two columns have the same name, and it is one of ours.
     """
-    stripped = [column.strip() for column in columns]
-    twice = {column for column, count in Counter(stripped).items() if count > 1 and column}
-    if ours := sorted(column for column in twice if bare_name(column) in COLUMNS):
-        names = ", ".join(f'"{column}"' for column in ours)
-        raise ManifestError(f"{name}: more than one column is called {names}. Rename all but one of them.")
-    placed = [(f"{column} " if column in twice else "", column) for column in stripped]
+    names = list(map(unbroken, columns))
+    twice = {name for name, count in Counter(names).items() if count > 1 and name}
+    placed = [(f"{name} " if name in twice else "", name) for name in names]
     return tuple(
-        f"{before}(column {place})" if before or not column else column
-        for place, (before, column) in enumerate(placed, start=1)
+        f"{before}(column {place})" if before or not name else name
+        for place, (before, name) in enumerate(placed, start=1)
     )
+
+
+def without_place(name: str) -> str:
+    """What `unique_names` has called after its place: `label` of `label (column 5)`."""
+    return _PLACE.sub("", name)
 
 
 def texts(column: Any) -> list[str]:

@@ -65,7 +65,7 @@ def read_header(
         remedy = record.remedy or "Close its quotation marks, or set manifest.multiline to allow."
         where = f"{path}, line {line}: the line of column names does not end"
         raise ManifestError(f"{where}: {what}, near {_near(head, record)}. {remedy}")
-    return Header(unique_names(path, record.cells), dialect.delimiter, record.end)
+    return Header(unique_names(record.cells), dialect.delimiter, record.end)
 
 
 def _first(dialect: Dialect, head: bytes, start: int) -> Record:

@@ -21,7 +21,7 @@ class FrameSource:
     def __init__(self, frame: pd.DataFrame) -> None:
         levels = [str(name) for name in frame.index.names if name is not None and name not in frame.columns]
         self._frame = frame.reset_index(levels) if levels else frame
-        self.columns: Sequence[str] = unique_names("<DataFrame>", map(str, self._frame.columns))
+        self.columns: Sequence[str] = unique_names(map(str, self._frame.columns))
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; the first one has number 1, whatever the index says."""

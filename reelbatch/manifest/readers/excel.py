@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,6 +22,10 @@ _TOO_WIDE = 2_000
 """Columns of a header; a stray cell at a sheet's far end makes more."""
 _HEADER_WITHIN = 100
 """Rows in which the names have to come."""
+_RELATIONS = "_rels/.rels"  # begins every workbook
+_STRICT = b"http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument"
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+"""How a cell's text states a character that XML does not take as it is, such as `_x000D_` for a carriage return."""
 _Cells = tuple[Any, ...]
 
 
@@ -39,7 +45,7 @@ class ExcelSource:
         bare = {bare_name(name) for name in known}
         self._sheet = max(headers, key=lambda title: sum(bare_name(name) in bare for name in headers[title][1]))
         self._above, names = headers[self._sheet]
-        self.columns: Sequence[str] = unique_names(path, names)
+        self.columns: Sequence[str] = unique_names(names)
         self.warnings: Sequence[Issue] = ()
         if len(headers) > 1:
             others = ", ".join(f'"{title}"' for title in headers if title != self._sheet)
@@ -73,8 +79,14 @@ def _header(sheet: Any) -> tuple[int, list[str]]:
 
 def _rows(sheet: Any) -> Iterator[_Cells]:
     sheet.reset_dimensions()  # what a sheet says of its size is often wrong
-    rows: Iterator[_Cells] = sheet.iter_rows(values_only=True)
-    return rows
+    for row in sheet.iter_rows(values_only=True):
+        yield tuple(_unescaped(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row)
+
+
+def _unescaped(text: str) -> str:
+    """With the characters that `text` states by their numbers; two halves of one are joined."""
+    found = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text)
+    return found.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 @contextmanager
@@ -84,6 +96,7 @@ def _workbook(path: str) -> Iterator[Any]:
     except ImportError as error:
         remedy = 'Install it (pip install "reelbatch[excel]"), or save the sheet as "CSV UTF-8" and give that file.'
         raise ManifestError(f"{path}: an Excel workbook needs the package openpyxl. {remedy}") from error
+    warnings.filterwarnings("ignore", module=r"openpyxl\.")  # about styles and rules for cells, which are not read
     with open_file(path, scattered=True) as file:
         try:
             _measure(path, file)
@@ -97,7 +110,11 @@ def _workbook(path: str) -> Iterator[Any]:
 
 def _measure(path: str, file: IO[bytes]) -> None:
     with zipfile.ZipFile(file) as archive:
-        size = sum(part.file_size for part in archive.infolist())
+        if sum(part.file_size for part in archive.infolist()) > LARGEST_WORKBOOK:
+            raise ManifestError(
+                f"{path}: unpacks to more than {LARGEST_WORKBOOK:,} bytes. Split it, or save it as CSV."
+            )
+        if _RELATIONS in archive.namelist() and _STRICT in archive.read(_RELATIONS):
+            remedy = 'Save it as "Excel Workbook (*.xlsx)", or as "CSV UTF-8".'
+            raise ManifestError(f'{path}: is a workbook of the kind "Strict Open XML", which is not read. {remedy}')
     file.seek(0)
-    if size > LARGEST_WORKBOOK:
-        raise ManifestError(f"{path}: unpacks to more than {LARGEST_WORKBOOK:,} bytes. Split it, or save it as CSV.")

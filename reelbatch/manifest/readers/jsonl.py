@@ -36,7 +36,7 @@ class JsonLinesSource:
             raise ManifestError(f"{path}: is empty. {_REMEDY}")
         if isinstance(first, BrokenRow):
             raise ManifestError(f"{path}, line {first.number}: {first.what}. {_REMEDY}")
-        self._names = dict(zip(unique_names(path, names), names, strict=True))
+        self._names = dict(zip(unique_names(names), names, strict=True))
 
     @property
     def columns(self) -> Sequence[str]:

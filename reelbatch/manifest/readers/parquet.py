@@ -31,7 +31,7 @@ class ParquetSource:
         self._path = path
         with _opened(path) as file:
             self._schema = file.schema_arrow
-        self.columns: Sequence[str] = unique_names(path, self._schema.names)
+        self.columns: Sequence[str] = unique_names(self._schema.names)
 
     def read(self, wanted: Sequence[str]) -> Iterator[RawRows]:
         """Read the rows; a wanted column that holds lists or structs is refused."""

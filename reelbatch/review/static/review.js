@@ -659,16 +659,17 @@ function keepPlace(card) { // rows have moved: the focus stays with its row
 
 // ---- the report's own parts -----------------------------------------------------------------------------------------
 function openQuestions() {
-  const lists = [["Failed", data.open.failed], ["In doubt", data.open.in_doubt], ["Held", data.open.held]].filter(([, lines]) => lines.length);
+  const lists = [["Failed", data.open.failed], ["In doubt", data.open.in_doubt], ["Held", data.open.held]].filter(([, found]) => found.rows);
   $("open").hidden = !lists.length;
-  $("open-lists").replaceChildren(...lists.map(([title, lines]) => {
+  $("open-lists").replaceChildren(...lists.map(([title, found]) => {
     const part = make("div"), rows = make("ul");
-    rows.append(...lines.map((line) => {
+    rows.append(...found.first.map((line) => {
       const item = make("li");
       item.append(make("b", line.key), " ", make("span", [line.state ? words(line.state) : "", line.what].filter(Boolean).join(": ")));
       return item;
     }));
-    part.append(make("h3", `${title} (${number(title === "Held" ? data.open.held_rows : lines.length)})`), rows);
+    part.append(make("h3", `${title} (${number(found.rows)})`), rows);
+    if (found.rows > found.first.length) part.append(make("p", `The first ${number(found.first.length)} of ${number(found.rows)}: the filter by state, at the top, shows all of them${title === "Held" ? " (pending)" : ""}.`));
     return part;
   }));
   $("written").textContent = `Written ${when(data.written_at)}`;

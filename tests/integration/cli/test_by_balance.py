@@ -221,3 +221,12 @@ def test_without_doubts_there_is_nothing_to_explain(customer: Customer) -> None:
     doubtful(customer)
     ran = customer.run("reconcile", "--by-balance")
     assert (ran.code, "No rows are in doubt" in ran.out) == (0, True)
+
+
+def test_an_api_that_does_not_say_is_an_error_with_a_remedy(customer: Customer) -> None:
+    """Where it can't be reached, and where it refuses the key."""
+    doubtful(customer, "lost_after")
+    away = customer.run("reconcile", "--by-balance", REELBATCH_BASE_URL="http://127.0.0.1:9")
+    assert (away.code, "`reelbatch doctor` says whether http://127.0.0.1:9 can be reached" in away.err) == (2, True)
+    refused = customer.run("reconcile", "--by-balance", MAGIC_HOUR_API_KEY="wrong")
+    assert (refused.code, "Check MAGIC_HOUR_API_KEY." in refused.err) == (2, True)

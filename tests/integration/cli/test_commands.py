@@ -15,6 +15,7 @@ import pytest
 from commands import run_here
 
 from reelbatch.cli import main
+from reelbatch.cli.app import app
 from reelbatch.cli.commands.generate import generate
 from reelbatch.cli.commands.plan import plan
 from reelbatch.domain import Batch
@@ -67,6 +68,17 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     overview = reelbatch("--help", cwd=tmp_path)
     assert overview.returncode == 0
     assert all(command in overview.stdout for command in COMMANDS)
+
+
+def test_every_command_that_ends_by_itself_has_json() -> None:
+    """As README says; the others run until Ctrl-C."""
+    with_json = {
+        command.callback.__name__
+        for command in app.registered_commands
+        if command.callback and "as_json" in inspect.signature(command.callback).parameters
+    }
+    every = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert every - with_json == {"review", "webhook", "sandbox"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -173,6 +173,20 @@ def test_at_a_terminal_answers_count(tmp_path: Path, init: Init) -> None:
     assert "Taken without being sure" not in ran.out
 
 
+def test_the_encoding_is_asked_first_and_everything_is_guessed_anew(tmp_path: Path, init: Init) -> None:
+    """What columns are called depends on it. Without a terminal the guess is said, with how to name another one."""
+    (tmp_path / "spring.csv").write_bytes(
+        "SKU;Изображение;Название\nA1;https://x.test/a.jpg;Чайник\n".encode("cp1251")
+    )
+    ran = init("spring.csv", "--yes")
+    assert '"Изображение" in cp1251' in ran.out
+    assert "reelbatch init spring.csv --force --encoding NAME" in ran.out
+    ran = init("spring.csv", "--force", stdin=_Terminal("klingon\ncp1251\n\n\n\n"))
+    assert 'encoding "klingon" is not known' in ran.err
+    manifest = _settings(tmp_path)["manifest"]
+    assert (manifest["encoding"], manifest["columns"]["image_path"]) == ("cp1251", "Изображение")
+
+
 def test_what_is_in_the_folder_is_taken(tmp_path: Path, init: Init) -> None:
     """The only catalogue; of several none is chosen, and with none the folder's photos are looked for."""
     assert "has no images" in init().err

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from commands import run_here
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from reelbatch.domain import SUMS
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.schema import batches, generations
+from reelbatch.ledger.schema import attempts, batches, generations, runs
 from reelbatch.pipeline.load_manifest import load
 from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.settings import load_settings
@@ -38,9 +39,9 @@ def table(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lines_at(folder: Path, columns: int, *options: str) -> list[str]:
-    """What `status` prints on a screen of that many columns."""
-    ran = run_here(folder, "status", "--results", "sqlite:///r.db", *options, COLUMNS=str(columns))
+def lines_at(folder: Path, columns: int, *options: str, of: str = "status") -> list[str]:
+    """What a command prints on a screen of that many columns."""
+    ran = run_here(folder, of, "--results", "sqlite:///r.db", *options, COLUMNS=str(columns))
     assert ran.code == 0, ran.err
     return ran.out.splitlines()
 
@@ -74,3 +75,42 @@ def test_credits_are_never_shortened(table: Path, columns: int) -> None:
     assert [line.split()[-1] for line in lines[-7:]] == [*["1,234,567"] * 6, "2,469,134"]
     assert "…" not in "".join(lines)
     assert max(map(len, lines)) <= columns
+
+
+@pytest.fixture
+def run(table: Path) -> Path:
+    """A run of many credits, by someone with a long name, and charges of it; the folder of the table."""
+    at = datetime(2026, 11, 27, 9, 13, tzinfo=UTC)
+    run = {"run_id": "r1", "batch": "spring", "command": "generate", "host": "h", "pid": 1, "pid_started": 0.0}
+    run |= {"user_name": "someone-with-a-long-name", "started_at": at, "heartbeat_at": at, "ended_at": at}
+    run |= {"exit_reason": "same_failure_again_and_again", "max_credits": CREDITS}
+    attempt = {"batch": "spring", "generation": 1, "run_id": "r1", "started_at": at, "ended_at": at}
+    attempt |= {"outcome": "submitted", "http_status": 200}
+    attempt |= dict.fromkeys(("credits_reserved", "credits_charged", "credits_final"), CREDITS)
+    made = [attempt | {"token": key, "row_key": key, "video_id": key} for key in KEYS]
+    with Ledger(f"sqlite:///{table}/r.db") as ledger:
+        ledger.change(lambda connection: connection.execute(insert(runs).values(run)))
+        ledger.change(lambda connection: connection.execute(insert(attempts), made))
+    return table
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize(
+    ("command", "options", "figures"),
+    [
+        ("runs", (), ["2026-11-27 09:13", "3,703,701", "1,234,567"]),
+        ("spend", (), ["2026-11", *["3,703,701"] * 4]),
+        ("spend", ("--by", "model"), ["kling", *["3,703,701"] * 4]),
+        ("models", (), ["seedance-2.0-fast", "240+48", "90x2", "4, 6"]),
+    ],
+)
+def test_figures_of_every_table_are_whole(
+    run: Path, command: str, options: tuple[str, ...], figures: list[str], columns: int
+) -> None:
+    """However narrow: names are broken, and where that is not enough each line becomes a block; nothing is cut."""
+    lines = lines_at(run, columns, *options, of=command)
+    shown = "\n".join(lines)
+    assert "…" not in shown
+    assert all(shown.count(figure) >= figures.count(figure) for figure in figures)
+    if command != "models":  # its last lines are sentences
+        assert max(map(len, lines)) <= columns

@@ -187,8 +187,8 @@ def test_duplicates_are_named_with_all_their_rows(ledger: Ledger) -> None:
     """A key that stands in several rows is reported with each of them, in the manifest's order."""
     manifest = [row(key, number) for number, key in enumerate(["b", "a", "b", "c", "a", "b"], start=1)]
     with ledger.staged([manifest[:2], manifest[2:]]) as staged:
-        duplicates = staged.compare(SPRING).duplicates
-    assert duplicates == [Duplicate("b", (1, 3, 6)), Duplicate("a", (2, 5))]
+        found = staged.compare(SPRING)
+    assert (found.duplicate_keys, found.duplicates) == (2, [Duplicate("b", (1, 3, 6)), Duplicate("a", (2, 5))])
 
 
 def test_same_requests_under_different_keys_are_noticed(ledger: Ledger) -> None:
@@ -196,7 +196,16 @@ def test_same_requests_under_different_keys_are_noticed(ledger: Ledger) -> None:
     one, other = row("a", 1), row("b", 2)._replace(request=row("a", 1).request, fingerprint=row("a", 1).fingerprint)
     broken = row("c", 3)._replace(fingerprint=one.fingerprint, problem="no image")
     with ledger.staged([[one, other, broken]]) as staged:
-        assert staged.compare(SPRING).same_requests == [(1, 2)]
+        assert staged.compare(SPRING).same_requests == [(1, 2, 2)]
+
+
+def test_equal_requests_are_counted_beyond_those_that_are_listed(ledger: Ledger) -> None:
+    """Of three that ask for the same each is counted, and requests for which the list has no room are too."""
+    twins = [row(f"a{number}", number)._replace(fingerprint=f"f{number // 3}") for number in range(3600)]
+    with ledger.staged([twins]) as staged:
+        found = staged.compare(SPRING)
+    assert (found.same_request_count, len(found.same_requests)) == (1200, 1000)
+    assert found.same_requests[1] == (3, 5, 3)
 
 
 def test_every_row_is_merged_over_many_spans(ledger: Ledger, small_spans: int) -> None:
@@ -357,7 +366,7 @@ def test_nothing_is_passed_over_that_differs(ledger: Ledger, key: str) -> None:
     assert entry(ledger, "a")["credits_estimated"] is None
     assert counted(ledger, [*before, row("a", 7)]).duplicates == [Duplicate("a", (1, 7))]
     twin = row("twin", 7)._replace(request=before[0].request, fingerprint=before[0].fingerprint)
-    assert counted(ledger, [*before, twin]).same_requests == [(1, 7)]
+    assert counted(ledger, [*before, twin]).same_requests == [(1, 7, 2)]
 
 
 def test_rows_that_share_a_number_are_told_apart(ledger: Ledger) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import run_here
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 import reelbatch
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.schema import decisions
+from reelbatch.ledger.schema import decisions, generations
 from reelbatch.sandbox import RunningSandbox, start
 
 
@@ -61,6 +62,16 @@ def shop(tmp_path: Path, sandbox: RunningSandbox) -> Shop:
     assert made.generate().exit_code == 1
     sandbox.set_faults()
     return made
+
+
+def test_what_takes_it_back_can_be_typed_as_it_stands(shop: Shop) -> None:
+    """A key with blanks and signs of a shell is quoted."""
+    key = "Lamp $5 & 'more'"
+    with Ledger(shop.results) as ledger:
+        renamed = update(generations).where(generations.c.row_key == "C").values(row_key=key)
+        ledger.change(lambda connection: connection.execute(renamed))
+    undo = shop.rerun("--dismiss", key).out.split("`")[1]
+    assert shlex.split(undo)[-2:] == ["--undismiss", key]
 
 
 def test_dismissed_rows_no_longer_make_a_night_red(shop: Shop) -> None:

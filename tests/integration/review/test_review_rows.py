@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
 from review_tables import SPRING, shown_table
 
 from reelbatch.domain import RowKey
 from reelbatch.ledger import Ledger, review
+from reelbatch.review.pictures import Pictures
+from reelbatch.review.summary import open_questions
 
 
 def test_a_variant_says_how_many_videos_it_has(tmp_path: Path) -> None:
@@ -19,3 +22,27 @@ def test_a_variant_says_how_many_videos_it_has(tmp_path: Path) -> None:
         others = ledger.read(lambda connection: review.variants(connection, SPRING, RowKey("CUP#a")))
     found = [(row["row_key"], row["generation"], row["videos"]) for row in others]
     assert found == [("CUP#b", 2, 2), ("CUP#c", 1, 1)]
+
+
+def test_a_report_counts_what_it_does_not_list(tmp_path: Path) -> None:
+    """Five hundred failed rows are not called two hundred, and hide none in doubt; a row made again is no failure."""
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        shown = shown_table(ledger, tmp_path / "files")
+        shown.add_all([{"row_key": f"BAD-{number}", "state": "rejected"} for number in range(500)])
+        shown.add_all([{"row_key": f"DBT-{number}", "state": "in_doubt"} for number in range(3)])
+        shown.add("TWO", state="error", video_id="v1")
+        shown.add("TWO", row_number=shown.read("TWO")["row_number"], generation=2)
+        found = ledger.read(lambda connection: open_questions(connection, SPRING))
+    assert {kind: (listed["rows"], len(listed["first"])) for kind, listed in found.items()} == {
+        "failed": (500, 200),
+        "in_doubt": (3, 3),
+        "held": (0, 0),
+    }
+
+
+def test_a_very_large_picture_is_shown_small_without_a_complaint(tmp_path: Path) -> None:
+    """Pillow warns of ninety million pixels, which is no concern of a reader; here a warning would be an error."""
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        shown = shown_table(ledger, tmp_path / "files")
+        Image.new("1", (9_600, 9_600)).save(shown.folder / "large.png")
+        assert Pictures(ledger).image(shown.add("BIG", image_path="large.png")) is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,50 @@ def test_a_workbook_is_read(read: Any, tmp_path: Path) -> None:
         (3, "4006381333931", "Tilt"),
         (4, "x", "Default"),
     ]
+
+
+def rewritten(path: Path, part: str, *changes: tuple[str, str]) -> Path:
+    """A workbook with other text in the parts whose names begin so."""
+    other = path.with_name(f"other {path.name}")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            text = old.read(name).decode()
+            for before, after in changes if name.startswith(part) else ():
+                text = re.sub(before, after, text)
+            new.writestr(name, text)
+    return other
+
+
+def test_signs_that_a_workbook_states_by_number_are_themselves(read: Any, tmp_path: Path) -> None:
+    """Text from Windows has `_x000D_` before its line ends, in cells and in headers."""
+    rows = [["row_key", "image_path", "Prompt_x000D_"], ["a_x0041_", URL, "Pan_x000D_\nslowly _xD83D__xDE00_ _x1_"]]
+    (row,) = read(workbook(tmp_path / "c.xlsx", A=rows)).rows
+    assert (row.row_key, row.request.prompt) == ("aA", "Pan\r\nslowly \U0001f600 _x1_")
+
+
+def test_what_a_workbook_has_for_excel_alone_is_not_complained_about(read: Any, tmp_path: Path) -> None:
+    """Rules for cells and styles that openpyxl does not know reach no terminal; here a warning would be an error."""
+    rule = '<extLst><ext uri="{CCE6A557-97BC-4b89-ADB6-D9C93CAAB3DF}"/></extLst></worksheet>'
+    path = workbook(tmp_path / "c.xlsx", A=[HEAD, ["a", URL, "Pan"]])
+    path = rewritten(path, "xl/worksheets/", ("</worksheet>", rule))
+    path = rewritten(
+        path, "xl/styles.xml", ("<cellStyles.*</cellStyles>", ""), ("<cellStyleXfs.*</cellStyleXfs>", "")
+    )
+    assert [row.row_key for row in read(path).rows] == ["a"]
+
+
+def test_a_strict_workbook_is_named(read: Any, tmp_path: Path) -> None:
+    """It has the same ending, and would look empty."""
+    strict = (
+        (
+            "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
+            "http://purl.oclc.org/ooxml/spreadsheetml/main",
+        ),
+        ("http://schemas.openxmlformats.org/officeDocument/2006/", "http://purl.oclc.org/ooxml/officeDocument/"),
+    )
+    path = rewritten(workbook(tmp_path / "c.xlsx", A=[HEAD, ["a", URL, "Pan"]]), "", *strict)
+    with pytest.raises(ManifestError, match=r'"Strict Open XML", which is not read\. Save it as "Excel Workbook'):
+        read(path)
 
 
 def test_of_several_sheets_the_one_with_our_columns_is_read(read: Any, tmp_path: Path) -> None:

@@ -251,10 +251,27 @@ def test_an_empty_file_is_an_error(read: Any, csv_file: Any, content: Any) -> No
         read(csv_file(content))
 
 
-def test_equal_column_names_are_an_error(read: Any, csv_file: Any) -> None:
-    """Two columns of one name can't be told apart."""
-    with pytest.raises(ManifestError, match='more than one column is called "prompt"'):
-        read(csv_file("image_path,prompt, prompt \n"))
+def test_columns_of_our_names_that_stand_twice_are_told_apart_by_their_places(read: Any, csv_file: Any) -> None:
+    """Until it is said which is meant, or that none is, neither is taken."""
+    path = csv_file("image_path,model,prompt, prompt ,Model\nhttps://x.test/a.png,ltx-2.3,Pan,Tilt,x\n")
+    with pytest.raises(
+        ManifestError, match=r'called prompt: "prompt \(column 3\)" and "prompt \(column 4\)"\. Rename'
+    ):
+        read(path)
+    assert _prompts(read(path, columns={"prompt": "prompt (column 4)"})) == ["Tilt"]
+    none = read(path, columns={"prompt": None}, defaults={"prompt": "Zoom", "end_seconds": 5})
+    assert _prompts(none) == ["Zoom"]
+
+
+def test_a_header_of_several_lines_is_one_name(read: Any, csv_file: Any) -> None:
+    """With a blank where the line ends: so settings and templates name it, and so messages show it."""
+    path = csv_file('image_path,"prompt\r\n","end\nseconds","Main \n title"\nhttps://x.test/a.png,,soon,Pot\n')
+    stated: dict[str, Any] = {"columns": {"end_seconds": "End seconds"}, "prompt_template": "Pan over {Main title}"}
+    outcome = read(path, **stated)
+    assert _prompts(outcome) == ["Pan over Pot"]
+    assert [problem.column for problem in outcome.problems] == ["end seconds"]
+    with pytest.raises(ManifestError, match=r"Found: image_path, prompt, end seconds, Main title\."):
+        read(path, columns={"end_seconds": "seconds"})
 
 
 def test_columns_without_a_name_are_ignored(read: Any, csv_file: Any) -> None:

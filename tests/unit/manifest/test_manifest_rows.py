@@ -296,7 +296,7 @@ def test_of_two_headers_that_are_alike_the_exact_one_counts(read: Any) -> None:
     """And where none is exact, neither does: no one can tell which is meant."""
     frame = pd.DataFrame({"image_path": [URL], "prompt": ["Pan"], "PROMPT": ["x"], "end_seconds": [5]})
     assert read(frame).rows[0].request.prompt == "Pan"
-    with pytest.raises(ManifestError, match="there is no column prompt"):
+    with pytest.raises(ManifestError, match='more than one column is called prompt: "Prompt" and "PROMPT"'):
         read(pd.DataFrame({"image_path": [URL], "Prompt": ["Pan"], "PROMPT": ["x"], "end_seconds": [5]}))
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelbatch.errors import ManifestError
+from reelbatch.manifest.readers.base import unbroken
 from reelbatch.manifest.template import field, parse_template
 
 URL = "https://x.test/a.png"
@@ -113,7 +114,7 @@ def test_a_default_stands_in_for_a_template_without_its_columns(read: Any) -> No
     assert not outcome.problems
 
 
-@given(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).map(str.strip).filter(bool))
+@given(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).map(unbroken).filter(bool))
 def test_a_hint_can_be_pasted(column: str) -> None:
     """What a hint writes names that very column."""
     assert parse_template(field(column)).columns == (column,)
