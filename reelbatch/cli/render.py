@@ -321,9 +321,8 @@ def failed_table(rows: list[dict[str, Any]]) -> Table:
 def print_doubts(doubts: list[Doubt], options: str) -> None:
     """Rows in doubt, what to look for in the vendor's library, and commands with `options` for what was found."""
     several = len({doubt.batch for doubt in doubts}) > 1
-    table = _table(
-        None, (*(["batch"] if several else []), "row", "key", "since (UTC)", "credits", "look for a name ending in")
-    )
+    names = ("row", "key", "since (UTC)", "credits", "look for a name ending in")
+    table = _table(None, ["batch", *names] if several else names)
     for doubt in doubts:
         first = [cell(doubt.batch)] if several else []
         since = f"{doubt.since:%Y-%m-%d %H:%M:%S}"
