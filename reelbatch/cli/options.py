@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from reelbatch.domain import MOST_ROWS
 from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ MaxCredits = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", help="Send at most N rows in this run.", rich_help_panel=_RUN, metavar="N", min=0),
+    typer.Option(
+        "--limit", help="Send at most N rows in this run.", rich_help_panel=_RUN, metavar="N", min=0, max=MOST_ROWS
+    ),
 ]
 Pilot = Annotated[
     int | None,

@@ -93,8 +93,7 @@ def spend(ledger: Ledger, options: SpendOptions, settings: Settings) -> Spend:
         SettingsError: there is no such time zone.
     """
     zone = zone_of(options.timezone)
-    until = None if options.until is None else options.until + timedelta(days=1)
-    wanted = Wanted(options.batch, _midnight(options.since, zone), _midnight(until, zone))
+    wanted = Wanted(options.batch, _midnight(options.since, zone), _midnight(_day_after(options.until), zone))
     return Spend(
         options=options,
         lines=_lines(ledger, options, wanted, zone),
@@ -147,9 +146,19 @@ def _named(by: By, day: date) -> str:
     return f"{day:%Y-%m}" if by is By.MONTH else day.isoformat()
 
 
+def _day_after(day: date | None) -> date | None:
+    return None if day in {None, date.max} else day + timedelta(days=1)
+
+
 def _midnight(day: date | None, zone: tzinfo) -> datetime | None:
-    """When a day begins, in UTC; where clocks skip midnight, with the first moment after it."""
-    return None if day is None else datetime.combine(day, time(), zone).astimezone(UTC)
+    """When a day begins, in UTC; where clocks skip midnight, with the first moment after it.
+
+    None where that is before the calendar begins or after it ends: no bound.
+    """
+    try:
+        return None if day is None else datetime.combine(day, time(), zone).astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def write_csv(found: Spend, target: str) -> None:

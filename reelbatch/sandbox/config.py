@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from reelbatch.domain import Tier
 from reelbatch.errors import SettingsError
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
 from reelbatch.sandbox.prices import PROFILES, ChargeSays
+from reelbatch.yaml_file import load_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -23,7 +23,7 @@ Resolution = Annotated[str, Field(pattern=f"^({'|'.join(RESOLUTIONS)})$")]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Match(_Frozen):
@@ -232,9 +232,9 @@ def _explain_one(item: Mapping[str, Any]) -> str:
 
 def _section(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: can't be read: {error}") from error
+        content = load_yaml(path, path.read_bytes(), what="the config file")
+    except OSError as error:
+        raise SettingsError(f"{path}: the config file can't be read: {error.strerror or error}") from error
     if isinstance(content, dict):
         content = content.get("sandbox", content)
     if content is None:

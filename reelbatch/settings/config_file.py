@@ -20,6 +20,7 @@ SECRETS = {
 }
 """Settings that are secret, and the environment variables that they come from."""
 _SECTIONS = frozenset({"manifest", "sandbox"})
+_WHAT = "the config file"
 _PATHS = ("export", "downloads", "history", "models")
 
 
@@ -141,18 +142,14 @@ def _is_own_group(number: int) -> bool:
     return user.pw_gid == number and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
 
 
-def _unreadable(path: Path, error: Exception) -> SettingsError:
-    first, *more = str(error).splitlines() or [""]
-    return SettingsError(f"{path}: the config file can't be read: {first}", *more)
+def _unreadable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"{path}: {_WHAT} can't be read: {error.strerror or error}")
 
 
 def _parsed(path: Path, text: bytes) -> dict[str, Any]:
-    import yaml
+    from reelbatch.yaml_file import load_yaml  # here, since `status` mostly has no need of it
 
-    try:
-        content = yaml.safe_load(text.decode("utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _unreadable(path, error) from error
+    content = load_yaml(path, text, what=_WHAT)
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -31,7 +31,8 @@ def init(  # noqa: PLR0913, PLR0917 - options of a command
         str | None, typer.Option(help="Folder or address before images that are paths.", metavar="WHERE")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Length of videos for which the file states none.", metavar="N")
+        float | None,
+        typer.Option(help="Length of videos for which the file states none.", metavar="N", min=0.1, max=3600),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a reelbatch.yaml that is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: take the best guess.")] = False,
