@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from reelbatch.domain import Credits
 from reelbatch.errors import SettingsError, UsageError
+from reelbatch.home_folder import at_home
 from reelbatch.ledger import spending
 from reelbatch.ledger.spending import Wanted
 from reelbatch.pipeline.dollars import DollarRate, rate_of
@@ -168,7 +169,7 @@ def write_csv(found: Spend, target: str) -> None:
         UsageError: it can't be written.
     """
     try:
-        with replacing(Path(target)) as file:
+        with replacing(Path(at_home(target))) as file:
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:
         raise UsageError(f"--csv {target}: can't be written: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 from reelbatch.settings.table_urls import anchored, as_url
 
 NAME = "reelbatch.yaml"
@@ -166,7 +167,7 @@ def _anchored(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`stated`, whose relative paths start at `folder`."""
     changed = {name: _within(folder, stated[name]) for name in _PATHS if name in stated}
     if isinstance(results := stated.get("results"), str):
-        changed["results"] = anchored(as_url(results), folder)
+        changed["results"] = anchored(as_url(results, folder), folder)
     sandbox = stated.get("sandbox")
     if isinstance(sandbox, dict) and "data" in sandbox:
         changed["sandbox"] = {**sandbox, "data": _within(folder, sandbox["data"])}
@@ -175,6 +176,6 @@ def _anchored(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _within(folder: Path, path: Any) -> Any:
     """A path that starts at `folder`; whole ones, URLs and what is no path stay as they are."""
-    if not isinstance(path, str) or not path or path.startswith("~") or "://" in path or "::" in path:
+    if not isinstance(path, str) or not path or "://" in path or "::" in path:
         return path
-    return os.path.normpath(folder / path)
+    return os.path.normpath(folder / at_home(path, folder))

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from reelbatch.domain import IMAGE_SCHEMES, LARGEST, MOST_CREDITS, Budget, Tier
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 from reelbatch.settings.budgets import read_budget
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
 from reelbatch.settings.json_variables import JsonVariables, from_json
@@ -76,6 +77,10 @@ def _as_url(stated: Any) -> Any:
     return as_url(stated) if isinstance(stated, str) else stated
 
 
+def _at_home(stated: Any) -> Any:
+    return at_home(stated) if isinstance(stated, str) else stated
+
+
 def _listed(stated: Any) -> Any:
     """A list; in the environment, names between commas."""
     return [name for name in stated.split(",") if name.strip()] if isinstance(stated, str) else stated
@@ -91,6 +96,8 @@ def _check_schemes(names: tuple[str, ...]) -> tuple[str, ...]:
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
 _Seconds = Annotated[float, Field(le=1e9)]  # a year is 3e7; dates can't be reckoned with much more
 _Names = Annotated[tuple[str, ...], BeforeValidator(lambda stated: (stated,) if isinstance(stated, str) else stated)]
+_Place = Annotated[str | None, BeforeValidator(_at_home)]
+_File = Annotated[Path | None, BeforeValidator(_at_home)]
 _Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
 
 
@@ -141,11 +148,9 @@ class Settings(BaseSettings):
     api_key: _Secret = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
     base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
     results: Annotated[str, BeforeValidator(_as_url)] = DEFAULT_RESULTS
-    export: str | None = Field(
-        default=None, description="where a run exports the table; none: results/<batch>.parquet"
-    )
-    downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
-    history: Path | None = Field(default=None, description="file that each step of each create is appended to")
+    export: _Place = Field(default=None, description="where a run exports the table; none: results/<batch>.parquet")
+    downloads: _Place = Field(default=None, description="folder or URL for the videos; none: not downloaded")
+    history: _File = Field(default=None, description="file that each step of each create is appended to")
 
     concurrency: int = Field(default=16, ge=1, le=1000, description="requests at the same time")
     request_timeout_s: _Seconds = Field(default=60, gt=0)
@@ -184,7 +189,7 @@ class Settings(BaseSettings):
     )
     tier: Tier | None = None
     model_profile: Literal["legacy"] | None = None
-    models: Path | None = Field(default=None, description="another table of models")
+    models: _File = Field(default=None, description="another table of models")
 
     render_window: int | None = Field(default=None, ge=1, description="videos rendering at once")
     poll_interval_s: _Seconds = Field(default=5, gt=0)

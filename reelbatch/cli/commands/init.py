@@ -66,11 +66,12 @@ def _photos(found: str, stated: Stated, config: Path, *, force: bool, asks: bool
     from pathlib import Path
 
     from reelbatch.cli import init_dialogue
+    from reelbatch.home_folder import at_home
     from reelbatch.pipeline.init import manifest_here, write_for_photos
     from reelbatch.pipeline.init_photos import find_photos
     from reelbatch.storage.files import scheme_of
 
-    folder = Path(found).expanduser()
+    folder = Path(at_home(found))
     if scheme_of(found) is not None or not folder.is_dir():
         return None
     photos = find_photos(folder)
