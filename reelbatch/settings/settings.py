@@ -134,7 +134,7 @@ class SubscriptionPrice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    price: float = Field(ge=0)
+    price: float = Field(ge=0, le=1e9)
     credits: int = Field(gt=0)
 
 
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
         default="warn",
         description="under a cap or budget: videos that cost more than estimated, by their settled figures",
     )
-    dollars_per_credit: float | None = Field(default=None, ge=0)
+    dollars_per_credit: float | None = Field(default=None, ge=0, le=1e6)
     subscription: Annotated[SubscriptionPrice | None, BeforeValidator(from_json)] = Field(
         default=None, description="dollars for a number of credits, where no dollars_per_credit is stated"
     )

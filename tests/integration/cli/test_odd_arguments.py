@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,3 +81,27 @@ def test_a_results_table_that_can_be_no_file(command: str, results: str, why: st
     ran = run_here(folder, *command.split(), "--results", f"sqlite:///{results}")
     assert "Traceback" not in ran.err
     assert why in f"{ran.out}{ran.err}".lower()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_json_is_json_whatever_letters_standard_output_has(encoding: str, tmp_path: Path) -> None:
+    """And text for people ends in no error; with a process, since it is its start that reads the encoding."""
+    (tmp_path / "é見😀.csv").write_text(
+        "row_key,image_path,prompt,end_seconds\né見😀,https://i.example/é.jpg,Pan é,2\n"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "reelbatch", "plan", "é見😀.csv"]
+    asked, told = (
+        subprocess.run([*command, *more], cwd=tmp_path, env=env, capture_output=True, check=False)
+        for more in (["--json"], [])
+    )
+    assert (asked.returncode, told.returncode, b"Traceback" in told.stderr) == (0, 0, False)
+    assert json.loads(asked.stdout)["batch"] == "é見😀"
+    assert ("é" in told.stdout.decode(encoding)) is (encoding != "ascii")
+
+
+def test_a_csv_on_standard_output_is_not_mixed_with_json(folder: Path) -> None:
+    """One of them has to go elsewhere."""
+    ran = run_here(folder, "spend", "--csv", "-", "--json", "--results", "x.db")
+    assert (ran.code, ran.stdout) == (2, b"")
+    assert "leave one of them out" in ran.err
