@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def find_source(stated: str | None) -> str:
         SettingsError: there are several catalogues, or what was stated is not there.
     """
     if stated is not None:
-        if scheme_of(stated) is None and not Path(at_home(stated)).exists():
+        if scheme_of(stated) is None and not os.path.lexists(at_home(stated)):  # also of a name that no file has
             raise SettingsError(f"{stated}: there is no such file or folder.")
         return stated
     found = sorted(

@@ -105,3 +105,21 @@ def test_a_csv_on_standard_output_is_not_mixed_with_json(folder: Path) -> None:
     ran = run_here(folder, "spend", "--csv", "-", "--json", "--results", "x.db")
     assert (ran.code, ran.stdout) == (2, b"")
     assert "leave one of them out" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("init", "n" * 300 + ".csv"), "there is no such file or folder"),
+        (("reconcile", "--csv", "."), "is a folder"),
+        (("reconcile", "--csv", "/"), "is a folder"),
+        (("spend", "--csv", "."), "can't be written"),
+        (("export", "n" * 300 + ".csv"), "can't be written"),
+        (("rerun", "--rows-from", "."), "can't be read"),
+    ],
+    ids=lambda each: " ".join(each)[:30],
+)
+def test_a_path_that_can_be_no_file(arguments: tuple[str, ...], why: str, folder: Path) -> None:
+    """To read, or to write."""
+    ran = run_here(folder, *arguments, REELBATCH_RESULTS="x.db")
+    assert (ran.code, why in ran.err) == (2, True), ran.err
