@@ -9,12 +9,13 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reelbatch.domain import Request, Tier
 from reelbatch.errors import SettingsError
+from reelbatch.yaml_file import load_yaml
 
+_WHAT = "the table of models"
 DEFAULT_MODEL = "default"
 """The name that leaves the choice to the API, as no name does."""
 
@@ -31,7 +32,7 @@ class RequestIssue(NamedTuple):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Band(_Frozen):
@@ -303,6 +304,13 @@ def load_models(path: Path | None = None) -> ModelTable:
     """
     path = path or _default_path()
     try:
-        return ModelTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise SettingsError(f"{path}: the table of models can't be used: {error}") from error
+        return ModelTable.model_validate(load_yaml(path, path.read_bytes(), what=_WHAT))
+    except OSError as error:
+        raise SettingsError(f"{path}: {_WHAT} can't be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {_WHAT} can't be used:", *_lines(error)) from error
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        yield f"  {'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}"

@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ from reelbatch.cli.commands.webhook import webhook
 from reelbatch.cli.commands_group import Commands, leave_closed_pipe
 from reelbatch.cli.log_lines import log_on_stderr
 from reelbatch.ctrl_c import INTERRUPTED
-from reelbatch.errors import ReelbatchError
+from reelbatch.errors import ReelbatchError, UsageError
 from reelbatch.pipeline.asking_once import asking_once
 from reelbatch.printable import replace_unprintable
 
@@ -86,6 +87,10 @@ def _before_any_command(
     ] = False,
 ) -> None:
     del version  # its callback has answered
+    try:
+        Path.cwd()
+    except OSError:
+        raise UsageError("The current folder is not there any more: change to another one.") from None
 
 
 def main() -> None:

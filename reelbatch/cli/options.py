@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from reelbatch.domain import MOST_ROWS
+from reelbatch.home_folder import at_home
 from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 _SETTINGS = "Settings"
 _RUN = "Run"
+
+
+def in_home(stated: Path | None) -> Path | None:
+    """An option's file, whose `~` no shell has replaced (`--csv=~/x.csv`)."""
+    return None if stated is None else Path(at_home(str(stated)))
+
 
 Manifest = Annotated[
     str, typer.Argument(help="CSV, TSV, Excel, JSON Lines or Parquet file: a path or a URL.", metavar="MANIFEST")
@@ -26,6 +34,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         help="YAML file with settings. (default: reelbatch.yaml here or in a folder above)",
+        callback=in_home,
         rich_help_panel=_SETTINGS,
         metavar="FILE",
     ),
@@ -95,7 +104,9 @@ MaxCredits = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", help="Send at most N rows in this run.", rich_help_panel=_RUN, metavar="N", min=0),
+    typer.Option(
+        "--limit", help="Send at most N rows in this run.", rich_help_panel=_RUN, metavar="N", min=0, max=MOST_ROWS
+    ),
 ]
 Pilot = Annotated[
     int | None,

@@ -15,6 +15,7 @@ from reelbatch.cli.render import cell, err, out, print_plan
 from reelbatch.pipeline.findings import Cause
 from reelbatch.pipeline.plan import Plan
 from reelbatch.printable import printable
+from reelbatch.signals import unwinding
 
 if TYPE_CHECKING:  # what a live line takes is imported where there is one
     from rich.console import Console
@@ -58,11 +59,14 @@ class ReadingLine:
 @contextmanager
 def reading_line() -> Iterator[ReadingLine | None]:
     """What is told of the rows that were read; nothing where standard error is no terminal."""
-    line = ReadingLine(err) if err.is_terminal else None
-    try:
-        yield line
-    finally:
-        if line is not None:
+    if not err.is_terminal:
+        yield None
+        return
+    line = ReadingLine(err)
+    with unwinding():  # else Ctrl-C would leave the terminal without its cursor, which the line hides
+        try:
+            yield line
+        finally:
             line.close()
 
 

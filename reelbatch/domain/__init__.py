@@ -2,10 +2,11 @@
 
 from reelbatch.domain.budget import Budget, Period
 from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
-from reelbatch.domain.money import LARGEST, MISSING, SUMS, Credits, Figure, figure
+from reelbatch.domain.money import LARGEST, MISSING, MOST_CREDITS, SUMS, Credits, Figure, figure
 from reelbatch.domain.reviews import ReviewVerdict
 from reelbatch.domain.rows import (
     IMAGE_SCHEMES,
+    MOST_ROWS,
     Batch,
     ClaimedRow,
     Issue,
@@ -27,6 +28,8 @@ __all__ = [
     "IMAGE_SCHEMES",
     "LARGEST",
     "MISSING",
+    "MOST_CREDITS",
+    "MOST_ROWS",
     "NEEDS_ATTENTION",
     "REQUEST_FIELDS",
     "SUMS",

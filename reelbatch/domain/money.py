@@ -37,6 +37,8 @@ class Credits:
 
 LARGEST = 10_000_000
 """Credits. No video costs more; a figure above it is a mistake, and adding it up would hide what is true."""
+MOST_CREDITS = 10**15
+"""Of a cap or a budget: more than anyone has, and less than a column of the results table holds."""
 MISSING = "no figure"
 _SHOWN = 60
 

@@ -17,6 +17,8 @@ _UNKNOWN = Fingerprint("")
 Tier = Literal["free", "creator", "pro", "business"]  # what an account may be subscribed to
 IMAGE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "file")
 """Of the addresses that images are fetched from, unless the setting `image_schemes` says otherwise."""
+MOST_ROWS = 10**9
+"""That may be asked for at once; no database counts without an end."""
 _NAME_LIMIT = 100
 
 

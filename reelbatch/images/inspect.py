@@ -17,6 +17,7 @@ from unicodedata import normalize
 
 from reelbatch import extras
 from reelbatch.errors import ReelbatchError
+from reelbatch.home_folder import at_home
 from reelbatch.images.kinds import (
     ACCEPTED,
     EXTENSIONS,
@@ -108,6 +109,7 @@ def resolve_image(stated: str, base: str | Path) -> str:
     folder = str(base)
     if _SCHEME.match(folder) and not os.path.isabs(stated):  # noqa: PTH117 - a million times
         return beside(folder, stated)
+    stated = at_home(stated, folder)
     return _as_on_disk(os.path.abspath(os.path.join(folder, stated)))  # noqa: PTH100, PTH118 - as above
 
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from reelbatch import extras
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.failpoints import point
-from reelbatch.ledger.urls import shown, sqlite_path
+from reelbatch.ledger.urls import file_to_open, shown
 from reelbatch.machine import utc_now
 from reelbatch.storage import private_files
 
@@ -39,7 +39,7 @@ def open_engine(url: URL, lease_s: float = LEASE_S) -> Engine:
         LedgerUnusable: the driver is missing or the folder can't be made.
     """
     try:
-        if path := sqlite_path(url):
+        if path := file_to_open(url):
             path.parent.mkdir(parents=True, exist_ok=True)
             if url.query.get("mode", "rwc") == "rwc":
                 private_files.make(path)  # what SQLite keeps beside it gets the file's mode
@@ -49,6 +49,8 @@ def open_engine(url: URL, lease_s: float = LEASE_S) -> Engine:
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         what = f"{shown(url)}: the database driver is not installed ({error})"
         raise LedgerUnusable(f"{what}. {extras.remedy('postgres')}") from error
+    except ArgumentError as error:
+        raise LedgerUnusable(f"{shown(url)}: {error}") from error
     except OSError as error:
         raise LedgerUnusable(f"{shown(url)}: the folder can't be made: {error.strerror}") from error
 
@@ -227,6 +229,7 @@ _POSTGRES_REMEDIES = {
     "could not extend file": "the database's disk is full; make room and run the same command again",
     "no space left": "the database's disk is full; make room and run the same command again",
 }
+_MISSTATED = re.compile(r"(invalid [\w ]*(value|number)\b|definition of service|could not parse network address).*")
 _SERVER_GONE = "the connection to the database was lost and did not come back; run the same command again"
 
 
@@ -299,6 +302,8 @@ def _explain(error: Exception) -> str:
     if _of_postgres(error) is not None:
         if database := re.search(r'database "[^"]*" does not exist', message):
             return f"{database[0]}; make it with createdb, or choose another"
+        if misstated := _MISSTATED.search(message):
+            return f"{misstated[0]}; correct the URL"
         found = (remedy for sign, remedy in _POSTGRES_REMEDIES.items() if sign in message.lower())
         return next(found, _SERVER_GONE if is_lost(error) else message.strip().splitlines()[0])
     for sign, remedy in _REMEDIES.items():

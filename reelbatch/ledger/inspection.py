@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger.engine import open_engine
 from reelbatch.ledger.schema import generations, schema_version
-from reelbatch.ledger.urls import parse_url, shown, sqlite_path
+from reelbatch.ledger.urls import file_to_open, parse_url, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def look_at(url: str) -> TableFacts:
         LedgerUnusable: it can't be reached or read, or is no results table.
     """
     parsed = parse_url(url)
-    path = sqlite_path(parsed)
+    path = file_to_open(parsed)
     if path is None:
         return _look_at_server(url)
     version = _version_in(path) if path.exists() else None

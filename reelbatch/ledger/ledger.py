@@ -95,8 +95,8 @@ class Ledger:
             return cls(url, lease_s)
         except LedgerUnusable as error:
             stated = parse_url(url)
-            still = unchanging(stated)
-            if still is None or not is_unwritable(error):
+            still = unchanging(stated) if is_unwritable(error) else None
+            if still is None:
                 raise
             ledger = cls(written(still, hide_password=False))
             ledger.url = stated
@@ -106,7 +106,10 @@ class Ledger:
     def exists(url: str) -> bool:
         """Whether there is a table to read; a SQLite file is not made by looking for it."""
         path = sqlite_path(parse_url(url))
-        return path is None or path.exists()
+        try:
+            return path is None or path.exists()
+        except OSError as error:
+            raise LedgerUnusable(f"{path}: the results table can't be looked for: {error.strerror}") from error
 
     @property
     def path(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -9,6 +10,10 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from reelbatch.errors import LedgerUnusable
+
+_OF_FILE = ("mode", "cache", "immutable", "nolock", "psow", "vfs")
+"""What SQLite's own form of a path may say besides."""
+_LONGEST_WAIT_S = 86_400.0
 
 
 def parse_url(url: str) -> URL:
@@ -29,7 +34,50 @@ def parse_url(url: str) -> URL:
             f"--results {shown(parsed)}: the results table can be kept in SQLite (sqlite:///results/reelbatch.db) "
             "or Postgres (postgresql+psycopg://user@host/database)"
         )
+    check = _wrong_in_sqlite if parsed.get_backend_name() == "sqlite" else _wrong_in_postgres
+    if wrong := next(check(parsed), None):
+        raise LedgerUnusable(f"--results {shown(parsed.set(host=_without_password(parsed.host or '')))}: {wrong}")
     return parsed
+
+
+def _wrong_in_sqlite(url: URL) -> Iterator[str]:
+    """What would end in an error of SQLAlchemy, be left out by it, or make it open another file than is meant."""
+    if url.host is not None:
+        yield "a SQLite file has no host; write three slashes, then the path"
+    if "\0" in (url.database or ""):
+        yield "the path has a NUL in it, which no file's name can have"
+    of_file = _OF_FILE if url.query.get("uri") == "true" and (url.database or "").startswith("file:") else ()
+    if unknown := [name for name in url.query if name not in {"timeout", "uri", *of_file}]:
+        yield (
+            f'"{unknown[0]}" can\'t be stated here; possible are timeout=SECONDS, '
+            f"and in the form sqlite:///file:PATH?uri=true also {', '.join(_OF_FILE)}"
+        )
+    if url.query.get("uri", "true") != "true":
+        yield "uri can only be true; leave it out where the path is a plain one"
+    if not _is_wait(url.query.get("timeout", "0")):
+        yield "timeout is no number of seconds; write for example ?timeout=30"
+
+
+def _wrong_in_postgres(url: URL) -> Iterator[str]:
+    """What the driver would end with an error of Python's, or what shows a part of a password."""
+    stated = url.query.get("host", ())
+    hosts = [url.host or "", *((stated,) if isinstance(stated, str) else stated)]
+    for host in ",".join(hosts).split(","):
+        if host.startswith(("/", "@")):  # a socket
+            continue
+        if "@" in host:
+            yield "the host has an @ in it; in a user's name or a password write %40 for it"
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            yield "there is no host of this name; check the URL"
+
+
+def _is_wait(stated: str | tuple[str, ...]) -> bool:
+    try:
+        return 0 <= float(str(stated)) <= _LONGEST_WAIT_S
+    except ValueError:
+        return False
 
 
 def _as_written(url: URL | str) -> URL:
@@ -77,10 +125,22 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(unquote(url.database.removeprefix("file:"))) if "uri" in url.query else Path(url.database)
 
 
+def file_to_open(url: URL) -> Path | None:
+    """The same file, there or not.
+
+    Raises:
+        LedgerUnusable: a folder has its name.
+    """
+    path = sqlite_path(url)
+    if path is not None and path.is_dir():
+        raise LedgerUnusable(f"{shown(url)}: is a folder; name a file in it, such as {path / 'reelbatch.db'}")
+    return path
+
+
 def unchanging(url: URL) -> URL | None:
     """The URL of a SQLite file that no one is at work on, for a reader who can't make files beside it; else None."""
     path = sqlite_path(url)
-    if path is None or not path.exists() or "uri" in url.query:
+    if path is None or not path.is_file() or "uri" in url.query:
         return None
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:

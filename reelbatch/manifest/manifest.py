@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
+from reelbatch.home_folder import at_home
 from reelbatch.manifest.column_mapping import Layout, known_columns, plan_layout
 from reelbatch.manifest.options import CheckedRows, Checks, ManifestOptions
 from reelbatch.manifest.readers.base import ArrowStream, RawRows, Source
@@ -212,4 +213,4 @@ def _base(name: str) -> str:
         name = name.removeprefix("file://")
     if "://" in name:
         return file_part(name).rpartition("/")[0]
-    return str(Path(name).absolute().parent)
+    return str(Path(at_home(name)).absolute().parent)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
+from reelbatch.home_folder import at_home
 from reelbatch.manifest.encodings import readings
 from reelbatch.manifest.options import LARGEST_TEXT
 from reelbatch.storage.files import open_remote, scheme_of
@@ -43,7 +44,7 @@ def open_file(path: str, *, scattered: bool = False) -> IO[bytes]:
     if scheme_of(path) is not None:
         return open_remote(path, scattered=scattered)
     try:
-        return Path(path).expanduser().open("rb")
+        return Path(at_home(path)).open("rb")
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file. Check the path.") from error
     except IsADirectoryError as error:

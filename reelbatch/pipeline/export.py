@@ -24,6 +24,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable, ReelbatchError, UsageError
 from reelbatch.extras import require
 from reelbatch.failpoints import point
+from reelbatch.home_folder import at_home
 from reelbatch.ledger import Ledger, csv_stream, queries
 from reelbatch.ledger.columns import EXPORTED, ColumnKind
 from reelbatch.ledger.csv_stream import ALL, Lines, Wanted
@@ -283,7 +284,7 @@ def _file(target: str) -> Iterator[Any]:
                 yield file
             put(whole, target)
         return
-    path = Path(target if scheme is None else target.partition("://")[2])
+    path = Path(at_home(target) if scheme is None else target.partition("://")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, _mark(path)) as file:
         yield file

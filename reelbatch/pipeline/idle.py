@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reelbatch.domain import HELD, UNSETTLED, Batch, RowState
 from reelbatch.errors import ReelbatchError
+from reelbatch.home_folder import at_home
 from reelbatch.ledger import Ledger, manifest_lock, queries
 from reelbatch.pipeline.account import as_last_seen
 from reelbatch.pipeline.load_manifest import digest_of
@@ -40,7 +41,7 @@ def seems_idle(options: GenerateOptions, settings: Settings, batch: Batch, *, se
 def _is_soon_read(options: GenerateOptions) -> bool:
     """Whether it is a small file of this machine: a larger one takes as long to read twice as Prefect to start."""
     try:
-        return isinstance(options.source, str) and Path(options.source).expanduser().stat().st_size <= _SMALL_BYTES
+        return isinstance(options.source, str) and Path(at_home(options.source)).stat().st_size <= _SMALL_BYTES
     except OSError:
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 from reelbatch.pipeline.init_config import config_text, photos_text, refuse_existing, write
 from reelbatch.pipeline.init_guess import SECONDS, ColumnGuess, Guess, Question, Stated
 from reelbatch.pipeline.init_photos import Photos, manifest_of_photos, skipped_words
@@ -82,7 +84,7 @@ def find_source(stated: str | None) -> str:
         SettingsError: there are several catalogues, or what was stated is not there.
     """
     if stated is not None:
-        if scheme_of(stated) is None and not Path(stated).expanduser().exists():
+        if scheme_of(stated) is None and not os.path.lexists(at_home(stated)):  # also of a name that no file has
             raise SettingsError(f"{stated}: there is no such file or folder.")
         return stated
     found = sorted(

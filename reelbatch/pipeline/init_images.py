@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from reelbatch.home_folder import at_home
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.manifest.image_cells import ImageCells
 
@@ -50,7 +51,7 @@ def folder_of_images(paths: Sequence[str], folder: Path) -> str | None:
     """The folder, as seen from `folder`, that has most of `paths`; "": they are right there; None: nowhere near."""
     for prefix in ("", *_FOLDERS):
         near = folder / prefix
-        places = (near / (path.lstrip("/") if prefix else path) for path in paths)
+        places = (near / (path.lstrip("/") if prefix else at_home(path, near)) for path in paths)
         if sum(map(_is_there, places)) >= max(1, _MOST * len(paths)):
             return prefix
     return None

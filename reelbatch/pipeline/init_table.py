@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reelbatch.errors import ManifestError
+from reelbatch.home_folder import at_home
 from reelbatch.manifest import ManifestOptions
 from reelbatch.manifest.encodings import readings
 from reelbatch.manifest.manifest import open_source
@@ -48,7 +49,7 @@ class Table:
     @property
     def folder(self) -> Path | None:
         """Where its relative image paths start; None: elsewhere than on this machine."""
-        return None if scheme_of(self.source) is not None else Path(self.source).expanduser().absolute().parent
+        return None if scheme_of(self.source) is not None else Path(at_home(self.source)).absolute().parent
 
 
 def look_at(source: str, encoding: str | None = None) -> Table:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError
+from reelbatch.home_folder import at_home
 from reelbatch.ledger import Ledger, manifest_lock, orders, runs, samples, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
@@ -209,7 +210,7 @@ def _content(options: GenerateOptions) -> str:
     try:
         if files.scheme_of(name) is not None:
             return f"{name} {json.dumps(files.facts(name), sort_keys=True, default=str)}"
-        with Path(name).expanduser().open("rb") as file:
+        with Path(at_home(name)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except Exception:  # noqa: BLE001 - any of a store's own; reading the manifest says what is wrong
         return unlike_any

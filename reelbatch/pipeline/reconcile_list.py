@@ -59,6 +59,8 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
     Raises:
         SettingsError: the file exists already (someone may have filled it in), or can't be written.
     """
+    if not file.name:
+        raise SettingsError(f"--csv {file}: is a folder; name a file in it")
     part = file.with_name(f".{file.name}.part")
     try:
         point("list.open")

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from reelbatch.domain import Credits
 from reelbatch.errors import SettingsError, UsageError
+from reelbatch.home_folder import at_home
 from reelbatch.ledger import spending
 from reelbatch.ledger.spending import Wanted
 from reelbatch.pipeline.dollars import DollarRate, rate_of
@@ -93,8 +94,7 @@ def spend(ledger: Ledger, options: SpendOptions, settings: Settings) -> Spend:
         SettingsError: there is no such time zone.
     """
     zone = zone_of(options.timezone)
-    until = None if options.until is None else options.until + timedelta(days=1)
-    wanted = Wanted(options.batch, _midnight(options.since, zone), _midnight(until, zone))
+    wanted = Wanted(options.batch, _midnight(options.since, zone), _midnight(_day_after(options.until), zone))
     return Spend(
         options=options,
         lines=_lines(ledger, options, wanted, zone),
@@ -147,9 +147,19 @@ def _named(by: By, day: date) -> str:
     return f"{day:%Y-%m}" if by is By.MONTH else day.isoformat()
 
 
+def _day_after(day: date | None) -> date | None:
+    return None if day in {None, date.max} else day + timedelta(days=1)
+
+
 def _midnight(day: date | None, zone: tzinfo) -> datetime | None:
-    """When a day begins, in UTC; where clocks skip midnight, with the first moment after it."""
-    return None if day is None else datetime.combine(day, time(), zone).astimezone(UTC)
+    """When a day begins, in UTC; where clocks skip midnight, with the first moment after it.
+
+    None where that is before the calendar begins or after it ends: no bound.
+    """
+    try:
+        return None if day is None else datetime.combine(day, time(), zone).astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def write_csv(found: Spend, target: str) -> None:
@@ -159,7 +169,7 @@ def write_csv(found: Spend, target: str) -> None:
         UsageError: it can't be written.
     """
     try:
-        with replacing(Path(target)) as file:
+        with replacing(Path(at_home(target))) as file:
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:
         raise UsageError(f"--csv {target}: can't be written: {error}") from error

@@ -124,7 +124,7 @@ def budgets_of(ledger: Ledger, settings: Settings, names: Iterable[Batch]) -> li
 def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus] | None:
     """Each batch of a table, or one, without opening it as a ledger; None where that can't be avoided."""
     path = plain_path(url)
-    if path is None or not path.exists() or any_rescued(path):
+    if path is None or any_rescued(path):
         return None
     found = glance(path, batch)
     if found is None or (batch is not None and not found):

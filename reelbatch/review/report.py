@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from reelbatch.domain import Batch, RowKey
 from reelbatch.errors import UsageError
+from reelbatch.home_folder import at_home
 from reelbatch.ledger import Ledger, review, utc_now
 from reelbatch.ledger.review import CardFilter, CardOrder
 from reelbatch.review.cards import RowLines, card_of, row_lines, row_of
@@ -70,7 +71,7 @@ def write_report(
     Raises:
         UsageError: the name does not end in .html, or the file can't be written.
     """
-    path = Path(target)
+    path = Path(at_home(str(target)))
     if scheme_of(str(target)) is not None or path.suffix.lower() not in _SUFFIXES:
         stated = redact_url(str(target))
         raise UsageError(f"{stated}: a report is a file on this machine; give it a name that ends in .html")

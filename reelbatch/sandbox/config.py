@@ -8,13 +8,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from reelbatch.domain import Tier
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
 from reelbatch.sandbox.prices import PROFILES, ChargeSays
+from reelbatch.yaml_file import load_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -22,8 +32,12 @@ RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
 Resolution = Annotated[str, Field(pattern=f"^({'|'.join(RESOLUTIONS)})$")]
 
 
+def _at_home(stated: Any) -> Any:
+    return at_home(stated) if isinstance(stated, str) else stated
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Match(_Frozen):
@@ -137,7 +151,7 @@ class SandboxConfig(PricingSettings):
     account_email: str | None = "sandbox@example.com"
     subscription: SubscriptionSettings | None = None  # None: free, or billed by usage
     model_profile: str | None = None  # "legacy": the older prices and limits, without models
-    data: Path | None = None  # None: a temporary directory, removed at the end
+    data: Annotated[Path | None, BeforeValidator(_at_home)] = None  # None: a temporary directory, removed at the end
 
     latency_ms: Seconds = 0.0  # of a create; half of it before the charge, half after
     latency_jitter_ms: Seconds = 0.0  # up to so much more, drawn evenly
@@ -232,9 +246,9 @@ def _explain_one(item: Mapping[str, Any]) -> str:
 
 def _section(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: can't be read: {error}") from error
+        content = load_yaml(path, path.read_bytes(), what="the config file")
+    except OSError as error:
+        raise SettingsError(f"{path}: the config file can't be read: {error.strerror or error}") from error
     if isinstance(content, dict):
         content = content.get("sandbox", content)
     if content is None:
@@ -242,7 +256,7 @@ def _section(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: the sandbox's settings must be a mapping of names to values")
     if isinstance(data := content.get("data"), str):  # as everywhere in a config file, it starts at the file's folder
-        content["data"] = path.absolute().parent / data
+        content["data"] = path.absolute().parent / at_home(data, path.absolute().parent)
     return content
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from reelbatch.domain import MOST_CREDITS
 from reelbatch.domain.budget import DEFAULT_ZONE, Budget
 
 _FORM = "state credits, per and timezone: {credits: 25000, per: month, timezone: Europe/Berlin}"
-_LINE = re.compile(r"(?P<credits>[\d_]+)\s*/\s*(?P<per>\w+)\s*(?:@\s*(?P<timezone>\S+))?")
+_LINE = re.compile(r"(?P<credits>[\d_]{1,25})\s*/\s*(?P<per>\w+)\s*(?:@\s*(?P<timezone>\S+))?")
 _NAMES = frozenset({"credits", "per", "timezone"})
 
 
@@ -37,7 +38,7 @@ def _read_line(line: str) -> Any:
     if line.startswith("{"):
         try:
             return json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"is no JSON ({error}); write it so, or as 1000/day@Europe/Berlin") from None
     if not (found := _LINE.fullmatch(line)):
         raise ValueError(f'"{line}": write it as 1000/day@Europe/Berlin, or as JSON')
@@ -49,8 +50,8 @@ def _built(stated: Mapping[Any, Any]) -> Budget:
     if unknown := sorted(map(str, set(stated) - _NAMES)):
         raise ValueError(f'has no "{unknown[0]}"; {_FORM}')
     credits_, per, zone = stated.get("credits"), stated.get("per"), stated.get("timezone", DEFAULT_ZONE)
-    if not isinstance(credits_, int) or isinstance(credits_, bool) or credits_ < 0:
-        raise ValueError(f"credits: {credits_!r} is no whole number of credits; {_FORM}")
+    if not isinstance(credits_, int) or isinstance(credits_, bool) or not 0 <= credits_ <= MOST_CREDITS:
+        raise ValueError(f"credits: {credits_!r} is no whole number of credits up to {MOST_CREDITS:,}; {_FORM}")
     if per not in {"day", "month"}:
         raise ValueError(f'per: "{per}": use day or month')
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 from reelbatch.settings.table_urls import anchored, as_url
 
 NAME = "reelbatch.yaml"
@@ -20,6 +21,7 @@ SECRETS = {
 }
 """Settings that are secret, and the environment variables that they come from."""
 _SECTIONS = frozenset({"manifest", "sandbox"})
+_WHAT = "the config file"
 _PATHS = ("export", "downloads", "history", "models")
 
 
@@ -141,18 +143,14 @@ def _is_own_group(number: int) -> bool:
     return user.pw_gid == number and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
 
 
-def _unreadable(path: Path, error: Exception) -> SettingsError:
-    first, *more = str(error).splitlines() or [""]
-    return SettingsError(f"{path}: the config file can't be read: {first}", *more)
+def _unreadable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"{path}: {_WHAT} can't be read: {error.strerror or error}")
 
 
 def _parsed(path: Path, text: bytes) -> dict[str, Any]:
-    import yaml
+    from reelbatch.yaml_file import load_yaml  # here, since `status` mostly has no need of it
 
-    try:
-        content = yaml.safe_load(text.decode("utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _unreadable(path, error) from error
+    content = load_yaml(path, text, what=_WHAT)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -169,7 +167,7 @@ def _anchored(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`stated`, whose relative paths start at `folder`."""
     changed = {name: _within(folder, stated[name]) for name in _PATHS if name in stated}
     if isinstance(results := stated.get("results"), str):
-        changed["results"] = anchored(as_url(results), folder)
+        changed["results"] = anchored(as_url(results, folder), folder)
     sandbox = stated.get("sandbox")
     if isinstance(sandbox, dict) and "data" in sandbox:
         changed["sandbox"] = {**sandbox, "data": _within(folder, sandbox["data"])}
@@ -178,6 +176,6 @@ def _anchored(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _within(folder: Path, path: Any) -> Any:
     """A path that starts at `folder`; whole ones, URLs and what is no path stay as they are."""
-    if not isinstance(path, str) or not path or path.startswith("~") or "://" in path or "::" in path:
+    if not isinstance(path, str) or not path or "://" in path or "::" in path:
         return path
-    return os.path.normpath(folder / path)
+    return os.path.normpath(folder / at_home(path, folder))

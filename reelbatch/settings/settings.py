@@ -19,10 +19,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from reelbatch.domain import IMAGE_SCHEMES, Budget, Tier
+from reelbatch.domain import IMAGE_SCHEMES, LARGEST, MOST_CREDITS, Budget, Tier
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 from reelbatch.settings.budgets import read_budget
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
+from reelbatch.settings.json_variables import JsonVariables, from_json
 from reelbatch.settings.table_urls import DEFAULT_RESULTS, anchored, as_url, sandbox_table
 from reelbatch.settings.variables import PREFIX, RENAMED, stated_variables, unknown_variables, variable
 
@@ -75,6 +77,10 @@ def _as_url(stated: Any) -> Any:
     return as_url(stated) if isinstance(stated, str) else stated
 
 
+def _at_home(stated: Any) -> Any:
+    return at_home(stated) if isinstance(stated, str) else stated
+
+
 def _listed(stated: Any) -> Any:
     """A list; in the environment, names between commas."""
     return [name for name in stated.split(",") if name.strip()] if isinstance(stated, str) else stated
@@ -88,7 +94,10 @@ def _check_schemes(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
+_Seconds = Annotated[float, Field(le=1e9)]  # a year is 3e7; dates can't be reckoned with much more
 _Names = Annotated[tuple[str, ...], BeforeValidator(lambda stated: (stated,) if isinstance(stated, str) else stated)]
+_Place = Annotated[str | None, BeforeValidator(_at_home)]
+_File = Annotated[Path | None, BeforeValidator(_at_home)]
 _Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
 
 
@@ -123,37 +132,37 @@ class ManifestSettings(BaseModel):
 class SubscriptionPrice(BaseModel):
     """What a subscription costs, in dollars, and the credits that come with it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    price: float = Field(ge=0)
+    price: float = Field(ge=0, le=1e9)
     credits: int = Field(gt=0)
 
 
 class Settings(BaseSettings):
     """Every setting, with its default. Times are in seconds, money in credits."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+    )
 
     api_key: _Secret = Field(default=None, validation_alias="MAGIC_HOUR_API_KEY")
     base_url: Annotated[str, AfterValidator(_check_base_url)] = LIVE_URL
     results: Annotated[str, BeforeValidator(_as_url)] = DEFAULT_RESULTS
-    export: str | None = Field(
-        default=None, description="where a run exports the table; none: results/<batch>.parquet"
-    )
-    downloads: str | None = Field(default=None, description="folder or URL for the videos; none: not downloaded")
-    history: Path | None = Field(default=None, description="file that each step of each create is appended to")
+    export: _Place = Field(default=None, description="where a run exports the table; none: results/<batch>.parquet")
+    downloads: _Place = Field(default=None, description="folder or URL for the videos; none: not downloaded")
+    history: _File = Field(default=None, description="file that each step of each create is appended to")
 
     concurrency: int = Field(default=16, ge=1, le=1000, description="requests at the same time")
-    request_timeout_s: float = Field(default=60, gt=0)
+    request_timeout_s: _Seconds = Field(default=60, gt=0)
     retry_attempts: int = Field(default=5, ge=1)
-    retry_wait_s: float = Field(default=1, ge=0)
-    retry_max_wait_s: float = Field(default=60, ge=0)
-    bad_gateway_wait_s: float = Field(default=30, ge=0)
+    retry_wait_s: _Seconds = Field(default=1, ge=0)
+    retry_max_wait_s: _Seconds = Field(default=60, ge=0)
+    bad_gateway_wait_s: _Seconds = Field(default=30, ge=0)
     server_errors: Literal["retry", "hold"] = "retry"
     identical_rejections: int = Field(default=20, ge=1)
     doubts_in_a_row: int = Field(default=5, ge=1, description="rows in doubt without a success between")
-    doubt_probe_wait_s: float = Field(default=30, ge=0, description="before a single row is tried after them")
-    doubt_min_age_s: float = Field(
+    doubt_probe_wait_s: _Seconds = Field(default=30, ge=0, description="before a single row is tried after them")
+    doubt_min_age_s: _Seconds = Field(
         default=300, ge=0, description="after which the API's word counts that a video does not exist"
     )
     rate_limit: float | None = Field(default=None, gt=0, description="creates per second")
@@ -161,7 +170,9 @@ class Settings(BaseSettings):
     repeats: Literal["hold", "send", "skip"] = Field(
         default="hold", description="rows whose request is paid for under another name"
     )
-    max_credits: int | None = Field(default=None, ge=0, description="cap on the batch's worst case, in credits")
+    max_credits: int | None = Field(
+        default=None, ge=0, le=MOST_CREDITS, description="cap on the batch's worst case, in credits"
+    )
     budget: Annotated[Budget | None, NoDecode, BeforeValidator(read_budget)] = Field(
         default=None, description="credits for each day or month, for all batches of one account"
     )
@@ -169,26 +180,28 @@ class Settings(BaseSettings):
         default="warn",
         description="under a cap or budget: videos that cost more than estimated, by their settled figures",
     )
-    dollars_per_credit: float | None = Field(default=None, ge=0)
-    subscription: SubscriptionPrice | None = Field(
+    dollars_per_credit: float | None = Field(default=None, ge=0, le=1e6)
+    subscription: Annotated[SubscriptionPrice | None, BeforeValidator(from_json)] = Field(
         default=None, description="dollars for a number of credits, where no dollars_per_credit is stated"
     )
-    rate: int | None = Field(default=None, ge=0, description="credits per second for models of unknown rate")
+    rate: int | None = Field(
+        default=None, ge=0, le=LARGEST, description="credits per second for models of unknown rate"
+    )
     tier: Tier | None = None
     model_profile: Literal["legacy"] | None = None
-    models: Path | None = Field(default=None, description="another table of models")
+    models: _File = Field(default=None, description="another table of models")
 
     render_window: int | None = Field(default=None, ge=1, description="videos rendering at once")
-    poll_interval_s: float = Field(default=5, gt=0)
+    poll_interval_s: _Seconds = Field(default=5, gt=0)
     poll_concurrency: int = Field(default=16, ge=1, le=1000)
-    settle_timeout_s: float | None = Field(default=None, gt=0)
-    unknown_state_holds_s: float = Field(
+    settle_timeout_s: _Seconds | None = Field(default=None, gt=0)
+    unknown_state_holds_s: _Seconds = Field(
         default=600, ge=0, description="how long a video in a state that is not known is waited for"
     )
-    unreachable_after_s: float = Field(
+    unreachable_after_s: _Seconds = Field(
         default=60, gt=0, description="after which a settle without any answer of the API ends"
     )
-    lease_s: float = Field(default=60, ge=1)
+    lease_s: _Seconds = Field(default=60, ge=1)
     webhook_secret: _Secret = Field(default=None, description="signs the API's events")
 
     image_schemes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_schemes)] = (
@@ -197,8 +210,10 @@ class Settings(BaseSettings):
     image_checks: Literal["strict", "warn"] = Field(
         default="strict", description="warn: images of an accepted kind that can't be read here are sent"
     )
-    manifest: ManifestSettings = ManifestSettings()
-    sandbox: dict[str, Any] = Field(default_factory=dict, description="the sandbox's own settings")
+    manifest: Annotated[ManifestSettings, BeforeValidator(from_json)] = ManifestSettings()
+    sandbox: Annotated[dict[str, Any], BeforeValidator(from_json)] = Field(
+        default_factory=dict, description="the sandbox's own settings"
+    )
 
     def of_account(self, tier: Tier) -> Self:
         """With the account's tier where none is stated; what a subscriber pays for a credit it does not say."""
@@ -272,8 +287,16 @@ def _with_file(file: ConfigFile) -> type[Settings]:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del dotenv_settings, file_secret_settings  # a key in a file beside the manifest is a key that leaks
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=dict(file.stated))
+            del (
+                env_settings,
+                dotenv_settings,
+                file_secret_settings,
+            )  # a key in a file beside the manifest is a key that leaks
+            return (
+                init_settings,
+                JsonVariables(settings_cls),
+                InitSettingsSource(settings_cls, init_kwargs=dict(file.stated)),
+            )
 
     return WithFile
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from reelbatch.errors import SettingsError
+from reelbatch.home_folder import at_home
 
 DEFAULT_RESULTS = "sqlite:///results/reelbatch.db"
 SANDBOX_FOLDER, SANDBOX_FILE = "sandbox", "reelbatch.db"
@@ -16,10 +17,15 @@ _OTHER = re.compile(r"://|^\w[\w+.-]+:|[?@]")  # a URL, well written or not; one
 _SQLITE = re.compile(r"(sqlite(?:\+pysqlite)?:///)([^?]+)(\?.*)?", re.DOTALL)
 
 
-def as_url(stated: str) -> str:
-    """A path as the URL of the SQLite table in that file; whatever else was stated stays what it is."""
+def as_url(stated: str, folder: Path = Path()) -> str:
+    """A path as the URL of the SQLite table in that file; whatever else was stated stays what it is, but for `~`."""
     is_path = "/" in stated or os.sep in stated or Path(stated).suffix in _SUFFIXES
-    return f"sqlite:///{stated}" if is_path and not _OTHER.search(stated) else stated
+    url = f"sqlite:///{stated}" if is_path and not _OTHER.search(stated) else stated
+    if (parts := _parts(url)) is None:
+        return url
+    start, path, query = parts
+    own_form = "file:" if _is_uri(query) and path.startswith("file:") else ""
+    return f"{start}{own_form}{at_home(path.removeprefix(own_form), folder)}{query}"
 
 
 def file_of(url: str) -> Path | None:

@@ -6,6 +6,7 @@ A file that is there already keeps its mode: the one who wants to share one says
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -40,6 +41,8 @@ def replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
 
     `mark`: part of its name until then, by which one that a killed process left is known.
     """
+    if path.exists() and not path.is_file():  # /dev/null is not to become a file, and a folder can't
+        raise OSError(errno.EINVAL, "Is a folder or a device, not a file")
     point("export.open")
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{mark}", suffix=".part")  # 0600
     try:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.failpoints import point
+from reelbatch.home_folder import at_home
 from reelbatch.storage import files
 from reelbatch.storage.files import CloudProblem, redact_url, scheme_of
 
@@ -87,7 +88,7 @@ class LocalTarget:
     """A folder of this machine."""
 
     def __init__(self, stated: str) -> None:
-        self._root = Path(os.path.abspath(Path(stated).expanduser()))  # noqa: PTH100 - links stay as they are
+        self._root = Path(os.path.abspath(at_home(stated)))  # noqa: PTH100 - links stay as they are
 
     def prepare(self) -> None:
         """Make it, and write and remove an empty file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -23,9 +24,17 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def typed(
-    folder: Path, env: Mapping[str, str], *arguments: str, answer: str | None = None, begun: Any = forked.Popen
+    folder: Path,
+    env: Mapping[str, str],
+    *arguments: str,
+    answer: str | None = None,
+    interrupted_at: bytes | None = None,
+    begun: Any = forked.Popen,
 ) -> tuple[int, bytes]:
-    """Type a command in `folder`, and `answer` its question; exit code, and all bytes that the terminal was given."""
+    """Type a command in `folder`, and `answer` its question; exit code, and all bytes that the terminal was given.
+
+    It gets a SIGINT once it has shown `interrupted_at`.
+    """
     terminal, screen = pty.openpty()
     command = [sys.executable, "-m", "reelbatch", *arguments]
     process = begun(command, cwd=folder, env=env, stdin=screen, stdout=screen, stderr=screen, start_new_session=True)
@@ -44,5 +53,8 @@ def typed(
         if answer is not None and b"[y/N]" in shown:
             os.write(terminal, answer.encode())
             answer = None
+        if interrupted_at is not None and interrupted_at in shown:
+            process.send_signal(signal.SIGINT)
+            interrupted_at = None
     os.close(terminal)
     return process.wait(WAIT_S), shown

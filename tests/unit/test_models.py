@@ -206,7 +206,7 @@ def test_a_broken_table_is_an_error(tmp_path: Path, content: Any) -> None:
     """The path and the reason are in the message."""
     path = tmp_path / "models.yaml"
     path.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"models\.yaml: the table of models can't be used"):
+    with pytest.raises(SettingsError, match=r"models\.yaml: the table of models can't be (read|used)"):
         load_models(path)
 
 

@@ -190,3 +190,58 @@ def test_what_is_no_scheme_is_refused(monkeypatch: pytest.MonkeyPatch, stated: s
     monkeypatch.setenv("REELBATCH_IMAGE_SCHEMES", stated)
     with pytest.raises(SettingsError, match=r"image_schemes: .* is no scheme; list names such as s3"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["manifest", "sandbox", "subscription", "budget"])
+@pytest.mark.parametrize("stated", ['{"a"', "{", '{"a":' * 50_000])
+def test_a_variable_that_is_no_json_is_named(name: str, stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together with all that is wrong besides."""
+    monkeypatch.setenv(f"REELBATCH_{name.upper()}", stated)
+    with pytest.raises(SettingsError, match=rf"(?s)concurrency: .*  {name}: .*JSON|  {name}: .*JSON.*concurrency: "):
+        load_settings(options={"concurrency": 0})
+
+
+def test_a_mapping_in_the_environment_is_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/settings.md has it; what it leaves out is the config file's."""
+    (tmp_path / "c.yaml").write_text("manifest: {row_key: [no], fill_down: [Title]}")
+    monkeypatch.setenv("REELBATCH_MANIFEST", '{"row_key": ["sku"]}')
+    monkeypatch.setenv("REELBATCH_SUBSCRIPTION", '{"price": 19, "credits": 12000}')
+    settings = load_settings(tmp_path / "c.yaml")
+    assert (settings.manifest.row_key, settings.manifest.fill_down) == (("sku",), ("Title",))
+    assert settings.subscription is not None
+    assert settings.subscription.credits == 12_000
+
+
+FLOATS = [name for name, field in Settings.model_fields.items() if "float" in str(field.annotation)]
+
+
+@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize(("stated", "in_yaml"), [("inf", ".inf"), ("nan", ".nan"), ("1e400", "1.0e+400")])
+def test_a_number_is_finite(
+    name: str, stated: str, in_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a config file as in the environment: JSON has no word for another one."""
+    config = tmp_path / "c.yaml"
+    config.write_text(f"{name}: {in_yaml}")
+    with pytest.raises(SettingsError, match=rf"{name}: .*finite"):
+        load_settings(config)
+    monkeypatch.setenv(f"REELBATCH_{name.upper()}", stated)
+    with pytest.raises(SettingsError, match=rf"{name}: .*finite"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("max_credits", 10**16),
+        ("rate", 10**8),
+        ("budget", f"{10**16}/day"),
+        ("budget", "9" * 5000 + "/day"),
+        ("subscription", {"price": float("inf"), "credits": 3}),
+        *((name, 1e10) for name in FLOATS if name.endswith("_s")),
+    ],
+)
+def test_a_number_is_one_that_can_be_reckoned_with(name: str, stated: object) -> None:
+    """A column of the table holds it, and so does a date."""
+    with pytest.raises(SettingsError, match=name):
+        load_settings(options={name: stated})

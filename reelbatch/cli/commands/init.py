@@ -31,7 +31,8 @@ def init(  # noqa: PLR0913, PLR0917 - options of a command
         str | None, typer.Option(help="Folder or address before images that are paths.", metavar="WHERE")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Length of videos for which the file states none.", metavar="N")
+        float | None,
+        typer.Option(help="Length of videos for which the file states none.", metavar="N", min=0.1, max=3600),
     ] = None,
     encoding: Annotated[
         str | None, typer.Option(help="How the file's letters are written, if it is no UTF-8.", metavar="NAME")
@@ -75,11 +76,12 @@ def _photos(found: str, stated: Stated, config: Path, *, force: bool, asks: bool
     from pathlib import Path
 
     from reelbatch.cli import init_dialogue
+    from reelbatch.home_folder import at_home
     from reelbatch.pipeline.init import manifest_here, write_for_photos
     from reelbatch.pipeline.init_photos import find_photos
     from reelbatch.storage.files import scheme_of
 
-    folder = Path(found).expanduser()
+    folder = Path(at_home(found))
     if scheme_of(found) is not None or not folder.is_dir():
         return None
     photos = find_photos(folder)

@@ -14,7 +14,12 @@ Undo = Annotated[
 ]
 ListFile = Annotated[
     Path | None,
-    typer.Option("--from", help="CSV of row_key and video_id: an id, not_created, or blank.", metavar="FILE"),
+    typer.Option(
+        "--from",
+        help="CSV of row_key and video_id: an id, not_created, or blank.",
+        metavar="FILE",
+        callback=opt.in_home,
+    ),
 ]
 
 
@@ -35,7 +40,10 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     undo: Undo = False,
     file: ListFile = None,
     to: Annotated[
-        Path | None, typer.Option("--csv", help="Write the list as a CSV to fill in for --from.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--csv", help="Write the list as a CSV to fill in for --from.", metavar="FILE", callback=opt.in_home
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until webhook events have cleared everything up.")

@@ -22,7 +22,9 @@ State = Annotated[
 ]
 ErrorCode = Annotated[str | None, typer.Option(help="Only rows that failed with these.", metavar="CODE,…")]
 Rows = Annotated[str | None, typer.Option(help="Only rows with these keys.", metavar="KEY,…")]
-RowsFrom = Annotated[Path | None, typer.Option(help="Only rows whose keys a file lists.", metavar="FILE")]
+RowsFrom = Annotated[
+    Path | None, typer.Option(help="Only rows whose keys a file lists.", metavar="FILE", callback=opt.in_home)
+]
 DoubleCharge = Annotated[
     bool, typer.Option("--accept-double-charge", help="Send rows in doubt again, even if they are paid for twice.")
 ]

@@ -19,7 +19,7 @@ def review(  # noqa: PLR0913, PLR0917 - options of a command
     results: opt.Results = None,
     batch: opt.OneBatch = None,
     sandbox: opt.SandboxTable = False,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: a free one.", metavar="N")] = 0,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: a free one.", metavar="N", min=0, max=65_535)] = 0,
     remote_images: Annotated[
         bool,
         typer.Option("--remote-images", help="Let the browser load images from the web addresses in the manifest."),

@@ -9,13 +9,14 @@ import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
+from reelbatch.domain import MOST_ROWS
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.history import RunEntry
 
 
 def runs(  # noqa: PLR0913, PLR0917 - options of a command
-    last: Annotated[int, typer.Option(help="List N runs, the newest first.", metavar="N", min=1)] = 20,
+    last: Annotated[int, typer.Option(help="List N runs, the newest first.", metavar="N", min=1, max=MOST_ROWS)] = 20,
     config: opt.Config = None,
     results: opt.Results = None,
     batch: opt.AnyBatch = None,

@@ -42,10 +42,13 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """What was spent, in credits and, where a rate is stated, in dollars; archived batches count too."""
     from reelbatch.cli import render
+    from reelbatch.errors import SettingsError
     from reelbatch.pipeline.resources import batches_named, looked_at
     from reelbatch.pipeline.spend import spend as add_up
     from reelbatch.pipeline.spend import write_csv
 
+    if to == "-" and as_json:
+        raise SettingsError("--json and --csv - would both write to standard output; leave one of them out")
     settings = opt.settings_of(config, sandbox=sandbox, results=results)
     with looked_at(settings, render.warn) as ledger:
         asked = SpendOptions(
@@ -57,7 +60,7 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
         )
         found = add_up(ledger, asked, settings)
     if to == "-":
-        sys.stdout.write(found.as_csv())
+        sys.stdout.buffer.write(found.as_csv().encode())  # as the file is, whatever a terminal's letters are
     elif to is not None:
         write_csv(found, to)
     if as_json:

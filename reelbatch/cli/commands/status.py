@@ -13,6 +13,7 @@ import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
+from reelbatch.domain import MOST_ROWS
 
 if TYPE_CHECKING:
     from reelbatch.domain import Batch
@@ -28,11 +29,13 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     failed: Annotated[
         bool, typer.Option("--failed", help="Show why rows failed or were given back, how often, and their keys.")
     ] = False,
-    rows: Annotated[int, typer.Option(help="Show N rows of each batch as well.", metavar="N", min=0)] = 0,
+    rows: Annotated[
+        int, typer.Option(help="Show N rows of each batch as well.", metavar="N", min=0, max=MOST_ROWS)
+    ] = 0,
     credits_: Annotated[bool, typer.Option("--credits", help="Show where every credit went, by model.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     interval: Annotated[
-        float, typer.Option(help="With --watch: seconds between two looks.", metavar="S", min=0.1)
+        float, typer.Option(help="With --watch: seconds between two looks.", metavar="S", min=0.1, max=86_400)
     ] = 2.0,
     sandbox: opt.SandboxTable = False,
     as_json: opt.Json = False,

@@ -10,7 +10,9 @@ from reelbatch.cli import options as opt
 
 
 def webhook(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.", metavar="N")] = 8787,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0: a free one.", metavar="N", min=0, max=65_535)
+    ] = 8787,
     host: Annotated[
         str, typer.Option(help="Address to listen on; put a TLS proxy in front.", metavar="HOST")
     ] = "127.0.0.1",

@@ -94,3 +94,16 @@ def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
     )
     assert (code, b"Send these rows?" in shown, b"Traceback" in shown) == (130, True, False)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "generate"])
+def test_ctrl_c_while_a_large_manifest_is_read(command: str, tmp_path: Path) -> None:
+    """The terminal gets its cursor back, which the line of progress has hidden."""
+    rows = (f"k{n},https://img.example/{n}.png,hello,5\n" for n in range(400_000))
+    (tmp_path / "m.csv").write_text("row_key,image_path,prompt,end_seconds\n" + "".join(rows))
+    arguments = (command, "m.csv", "--base-url", "https://api.example.invalid")
+    env = environment(tmp_path, TERM="xterm")
+    code, shown = typed(tmp_path, env, *arguments, interrupted_at=b"reading the manifest", begun=subprocess.Popen)
+    assert (code, b"Traceback" in shown) == (130, False)
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+    assert not (tmp_path / "results").exists()

@@ -157,7 +157,23 @@ def test_what_can_not_be_meant_is_said_in_one_line(customer: Customer) -> None:
         (("--timezone", "Mars/Olympus"), "no such time zone"),
         (("--batch", "winter"), "no such batch"),
         (("--csv", "nowhere/at/all.csv"), "can't be written"),
+        (("--since", "0000-01-01"), "does not match"),
     ):
         ran = customer.run("spend", *arguments)
         assert (ran.code, "Traceback" in ran.err) == (2, False)
         assert words in ran.err
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+def test_the_calendars_first_and_last_day_bound_nothing(customer: Customer, zone: str) -> None:
+    """Wherever their midnights would be."""
+    customer.generate(customer.manifest("spring", "pan"))
+    whole = customer.asked("spend", "--timezone", zone)["total"]
+    assert whole["cost"] > 0
+    for by in ("day", "batch"):
+        ends = customer.asked(
+            "spend", "--timezone", zone, "--by", by, "--since", "0001-01-01", "--until", "9999-12-31"
+        )
+        assert ends["total"] == whole
+    for nowhere in (("--since", "9999-12-31"), ("--until", "0001-01-01")):
+        assert customer.asked("spend", "--timezone", zone, *nowhere)["total"]["cost"] == 0

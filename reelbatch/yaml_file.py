@@ -1,0 +1,49 @@
+"""YAML that users write: read as a whole, or refused with the place at which it goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reelbatch.errors import SettingsError
+
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+_SLIPS = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What PyYAML raises for a value that has another form than it looks like, such as the date 2026-13-45."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Keys are names: `on`, `No` and `2024` are the text that was written. A value that can't be read says where."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                key.tag = _TEXT
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except _SLIPS as error:
+            kind = node.tag.rpartition(":")[2]
+            why = f"this is no {kind}; if it is text, put it between quotation marks"
+            raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from error
+
+
+def load_yaml(path: Path, content: bytes, *, what: str) -> Any:
+    """The content of a file at `path`, which is `what` in a message.
+
+    Raises:
+        SettingsError: it is no YAML in UTF-8, or has a value that is none.
+    """
+    try:
+        return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        first, *more = str(error).splitlines()
+        raise SettingsError(f"{path}: {what} can't be read: {first}", *more) from error
+    except RecursionError:
+        raise SettingsError(f"{path}: {what} can't be read: it is nested too deeply") from None

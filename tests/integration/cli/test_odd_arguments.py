@@ -1,0 +1,125 @@
+"""Arguments of the wrong kind: each ends with a message and exit code 2, none with a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import forked
+import pytest
+from commands import run_here
+
+from reelbatch.ledger import Ledger
+
+LARGE = "1" + "0" * 30
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a manifest and an empty results table."""
+    manifest = "row_key,image_path,prompt,end_seconds\na,https://img.example/a.jpg,Pan,2\n"
+    (tmp_path / "spring.csv").write_text(manifest)
+    with Ledger(f"sqlite:///{tmp_path}/x.db"):
+        pass
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("plan", "spring.csv", option, LARGE) for option in ("--limit", "--rate", "--max-credits", "--pilot")),
+        *(("generate", "spring.csv", "--yes", option, LARGE) for option in ("--limit", "--rate", "--max-credits")),
+        *(("rerun", "--yes", option, LARGE) for option in ("--limit", "--rate", "--max-credits")),
+        *(("status", "--watch", "--interval", seconds) for seconds in ("inf", "nan", "1e300")),
+        *(("init", "spring.csv", "--seconds", seconds) for seconds in ("inf", "nan", "1e300", "-1", "0")),
+        ("status", "--rows", LARGE),
+        ("runs", "--last", LARGE),
+        ("review", "--port", "99999"),
+        ("webhook", "--port", "-1"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_out_of_all_bounds_is_refused(arguments: tuple[str, ...], folder: Path) -> None:
+    """Before a database or a clock is asked for what it can't hold."""
+    ran = run_here(folder, *arguments, REELBATCH_RESULTS="x.db")
+    assert (ran.code, "Traceback" in ran.err) == (2, False), ran.err
+    assert "than or equal to" in ran.err
+
+
+@pytest.mark.parametrize("command", ["init", "plan spring.csv", "status", "export x.csv", "doctor", "sandbox"])
+def test_a_folder_that_was_removed_is_said(command: str, tmp_path: Path) -> None:
+    """Where a shell stands in one; what needs no folder still works."""
+    code = (
+        "import os, sys, tempfile; folder = tempfile.mkdtemp(); os.chdir(folder); os.rmdir(folder); "
+        "from reelbatch.cli import main; sys.argv = ['reelbatch', *sys.argv[1:]]; main()"
+    )
+    asked = [sys.executable, "-c", code]
+    options = {"cwd": tmp_path, "stdout": forked.PIPE, "stderr": forked.PIPE, "check": False}
+    ran = forked.run([*asked, *command.split()], **options)
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        b"Error: The current folder is not there any more: change to another one.\n",
+    )
+    assert forked.run([*asked, "--help"], **options).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("results", "why"),
+    [
+        (".", "is a folder"),
+        ("/", "is a folder"),
+        ("n" * 300 + ".db", "name too long"),
+    ],
+    ids=["here", "root", "long"],
+)
+@pytest.mark.parametrize("command", ["status", "plan spring.csv", "doctor"])
+def test_a_results_table_that_can_be_no_file(command: str, results: str, why: str, folder: Path) -> None:
+    """A folder, a name that no file has."""
+    ran = run_here(folder, *command.split(), "--results", f"sqlite:///{results}")
+    assert "Traceback" not in ran.err
+    assert why in f"{ran.out}{ran.err}".lower()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_json_is_json_whatever_letters_standard_output_has(encoding: str, tmp_path: Path) -> None:
+    """And text for people ends in no error; with a process, since it is its start that reads the encoding."""
+    (tmp_path / "é見😀.csv").write_text(
+        "row_key,image_path,prompt,end_seconds\né見😀,https://i.example/é.jpg,Pan é,2\n"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "reelbatch", "plan", "é見😀.csv"]
+    asked, told = (
+        subprocess.run([*command, *more], cwd=tmp_path, env=env, capture_output=True, check=False)
+        for more in (["--json"], [])
+    )
+    assert (asked.returncode, told.returncode, b"Traceback" in told.stderr) == (0, 0, False)
+    assert json.loads(asked.stdout)["batch"] == "é見😀"
+    assert ("é" in told.stdout.decode(encoding)) is (encoding != "ascii")
+
+
+def test_a_csv_on_standard_output_is_not_mixed_with_json(folder: Path) -> None:
+    """One of them has to go elsewhere."""
+    ran = run_here(folder, "spend", "--csv", "-", "--json", "--results", "x.db")
+    assert (ran.code, ran.stdout) == (2, b"")
+    assert "leave one of them out" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("init", "n" * 300 + ".csv"), "there is no such file or folder"),
+        (("reconcile", "--csv", "."), "is a folder"),
+        (("reconcile", "--csv", "/"), "is a folder"),
+        (("spend", "--csv", "."), "can't be written"),
+        (("export", "n" * 300 + ".csv"), "can't be written"),
+        (("rerun", "--rows-from", "."), "can't be read"),
+    ],
+    ids=lambda each: " ".join(each)[:30],
+)
+def test_a_path_that_can_be_no_file(arguments: tuple[str, ...], why: str, folder: Path) -> None:
+    """To read, or to write."""
+    ran = run_here(folder, *arguments, REELBATCH_RESULTS="x.db")
+    assert (ran.code, why in ran.err) == (2, True), ran.err
