@@ -90,6 +90,11 @@ class Payer(NamedTuple):
     account: str | None = None
     key_hash: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Its account, else what stands for that."""
+        return self.account or self.key_hash or ""
+
     def may_be(self, other: Payer) -> bool:
         """Whether both may be one account; what is not known does not tell them apart."""
         if self.api != other.api:

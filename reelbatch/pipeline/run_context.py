@@ -211,7 +211,7 @@ def _context(
         settings=settings,
         ledger=ledger,
         client=client,
-        submitter=_submitter(ledger, client, settings, run_id),
+        submitter=_submitter(ledger, client, settings, (run_id, who.payer)),
         assignment=assignment,
         who=who,
         cleared_up=0,
@@ -280,10 +280,11 @@ async def _identified(context: RunContext) -> RunContext:
     return replace(context, cleared_up=cleared_up)
 
 
-def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
+def _submitter(ledger: Ledger, client: Client, settings: Settings, whose: tuple[RunId, Payer]) -> Submitter:
+    run_id, who = whose
     limiter = ConcurrencyLimiter(settings.concurrency, _rate_limiter(ledger, settings))
     uploads = UploadOptions(
-        api=settings.base_url,
+        owner=f"{settings.base_url} {who.name}",
         run_id=run_id,
         attempts=settings.retry_attempts,
         wait_s=settings.retry_wait_s,
