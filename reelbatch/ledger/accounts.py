@@ -30,7 +30,7 @@ from reelbatch.domain import UNSETTLED, Batch, Request, RowState, RunId, Token
 from reelbatch.ledger import budget_counters
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.schema import accounts, apis, batches, generations, prices, schema_version
+from reelbatch.ledger.schema import accounts, apis, attempts, batches, generations, prices, schema_version
 from reelbatch.ledger.transitions import in_states
 
 
@@ -72,17 +72,29 @@ def see(connection: Connection, seen: SeenAccount) -> None:
 
 
 def bind(connection: Connection, batch: Batch, payer: Payer) -> None:
-    """A batch that belongs to no account yet belongs to this one."""
+    """A batch that belongs to no account yet belongs to this one, unless another key has sent some of it."""
     _bind(connection, payer, batch)
+
+
+_SENT = select(attempts.c.token).where(attempts.c.batch == batches.c.batch).exists()
 
 
 def _bind(connection: Connection, payer: Payer, batch: Batch | None = None) -> None:
     """The batch, or all that were made with the key; what they have cost counts against the account's budget."""
     b = batches.c
-    own = b.key_hash == payer.key_hash if batch is None else b.batch == batch
+    own = b.key_hash == payer.key_hash
+    if batch is not None:
+        own = and_(b.batch == batch, or_(own, b.key_hash.is_(None), ~_SENT))
     unbound = update(batches).where(b.api == payer.api, b.account.is_(None), own)
     if payer.account is not None and connection.execute(unbound.values(account=payer.account)).rowcount:
         budget_counters.forget(connection, payer.api, payer.account)
+
+
+def is_of_another_key(connection: Connection, batch: Batch, payer: Payer) -> bool:
+    """Whether it was sent with another key than this one, and no one knows whose that is."""
+    b = batches.c
+    unbound = and_(b.batch == batch, b.account.is_(None), b.key_hash != payer.key_hash)
+    return connection.scalar(select(b.batch).where(unbound, _SENT)) is not None
 
 
 class Payer(NamedTuple):
