@@ -66,12 +66,6 @@ class DoubtfulRequest:
     kind: PriceClass
 
 
-def batches_of(connection: Connection, payer: Payer) -> list[Batch]:
-    """The batches that this account may have paid for, archived ones too."""
-    query = select(batches.c.batch, batches.c.api, batches.c.account, batches.c.key_hash).order_by(batches.c.batch)
-    return [Batch(name) for name, *who in connection.execute(query) if payer.may_be(Payer(*who))]
-
-
 def balance_points(connection: Connection, payer: Payer) -> list[BalancePoint]:
     """The balances that runs of this account began with, the newest first."""
     r = runs.c

@@ -1,7 +1,7 @@
 """Accounts: whose keys were used, who pays for a batch, what videos cost in truth, and what all workers share.
 
 A cap is reserved against the prices that were seen, by price class. Workers of one API share its start times, and
-count the videos that are unfinished together.
+those of one account count its unfinished videos together.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     and_,
     bindparam,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,7 +30,7 @@ from reelbatch.domain import UNSETTLED, Batch, Request, RowState, RunId, Token
 from reelbatch.ledger import budget_counters
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.schema import accounts, apis, batches, generations, prices, schema_version
+from reelbatch.ledger.schema import accounts, apis, attempts, batches, generations, prices, schema_version
 from reelbatch.ledger.transitions import in_states
 
 
@@ -70,17 +72,29 @@ def see(connection: Connection, seen: SeenAccount) -> None:
 
 
 def bind(connection: Connection, batch: Batch, payer: Payer) -> None:
-    """A batch that belongs to no account yet belongs to this one."""
+    """A batch that belongs to no account yet belongs to this one, unless another key has sent some of it."""
     _bind(connection, payer, batch)
+
+
+_SENT = select(attempts.c.token).where(attempts.c.batch == batches.c.batch).exists()
 
 
 def _bind(connection: Connection, payer: Payer, batch: Batch | None = None) -> None:
     """The batch, or all that were made with the key; what they have cost counts against the account's budget."""
     b = batches.c
-    own = b.key_hash == payer.key_hash if batch is None else b.batch == batch
+    own = b.key_hash == payer.key_hash
+    if batch is not None:
+        own = and_(b.batch == batch, or_(own, b.key_hash.is_(None), ~_SENT))
     unbound = update(batches).where(b.api == payer.api, b.account.is_(None), own)
     if payer.account is not None and connection.execute(unbound.values(account=payer.account)).rowcount:
         budget_counters.forget(connection, payer.api, payer.account)
+
+
+def is_of_another_key(connection: Connection, batch: Batch, payer: Payer) -> bool:
+    """Whether it was sent with another key than this one, and no one knows whose that is."""
+    b = batches.c
+    unbound = and_(b.batch == batch, b.account.is_(None), b.key_hash != payer.key_hash)
+    return connection.scalar(select(b.batch).where(unbound, _SENT)) is not None
 
 
 class Payer(NamedTuple):
@@ -90,13 +104,27 @@ class Payer(NamedTuple):
     account: str | None = None
     key_hash: str | None = None
 
-    def may_be(self, other: Payer) -> bool:
-        """Whether both may be one account; what is not known does not tell them apart."""
-        if self.api != other.api:
+    @property
+    def name(self) -> str:
+        """Its account, else what stands for that."""
+        return self.account or self.key_hash or ""
+
+    def surely_paid(self, bound: Payer) -> bool:
+        """Whether a batch that is bound so is this account's: only then does the API know all of its videos."""
+        if self.api != bound.api:
             return False
-        if self.account and other.account:
-            return self.account == other.account
-        return not (self.key_hash and other.key_hash) or self.key_hash == other.key_hash
+        if bound.account:
+            return self.account == bound.account
+        return self.key_hash is not None and self.key_hash == bound.key_hash
+
+
+def may_have_paid(payer: Payer) -> ColumnElement[bool]:
+    """The batches that this account may have paid for; what is not known does not tell accounts apart."""
+    b = batches.c
+    same_key = true() if payer.key_hash is None else or_(b.key_hash.is_(None), b.key_hash == payer.key_hash)
+    if payer.account is None:
+        return and_(b.api == payer.api, same_key)
+    return and_(b.api == payer.api, or_(b.account == payer.account, and_(b.account.is_(None), same_key)))
 
 
 def payer_of(connection: Connection, batch: Batch) -> Payer | None:
@@ -108,9 +136,8 @@ def payer_of(connection: Connection, batch: Batch) -> Payer | None:
 
 def relatives(connection: Connection, batch: Batch, payer: Payer) -> list[Batch]:
     """The other batches that the same account may have paid for."""
-    query = select(batches.c.batch, batches.c.api, batches.c.account, batches.c.key_hash)
-    found = connection.execute(query.where(batches.c.batch != batch, batches.c.api == payer.api))
-    return [Batch(name) for name, *who in found if payer.may_be(Payer(*who))]
+    query = select(batches.c.batch).where(batches.c.batch != batch, may_have_paid(payer))
+    return [Batch(name) for name in connection.scalars(query)]
 
 
 KEPT = timedelta(days=30)
@@ -272,15 +299,15 @@ def lock(connection: Connection, api: str) -> datetime:
 _KNOWN = or_(generations.c.error_code.is_(None), not_(generations.c.error_code.startswith("http_4")))
 
 
-def unfinished(connection: Connection, api: str) -> int:
-    """Videos of one API that are queued or rendering, as far as it says so.
+def unfinished(connection: Connection, payer: Payer) -> int:
+    """Videos that this account may have made and that are queued or rendering, as far as the API says so.
 
     One of which it says something else, or that it does not know (yet), counts until `waited_until`.
     """
     g = generations.c
     hoped_for = or_(g.waited_until.is_(None), g.waited_until > now(connection))
     query = select(func.count()).select_from(generations.join(batches, batches.c.batch == g.batch))
-    return connection.scalar(query.where(batches.c.api == api, in_states(UNSETTLED), hoped_for)) or 0
+    return connection.scalar(query.where(may_have_paid(payer), in_states(UNSETTLED), hoped_for)) or 0
 
 
 def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
@@ -290,15 +317,24 @@ def unfinished_elsewhere(connection: Connection, api: str) -> dict[str, int]:
     return dict(connection.execute(query.order_by(batches.c.api)).all())
 
 
-def leaving(connection: Connection, api: str, besides: RunId | None = None) -> int:
-    """Creates of one API that are under way: each may be a video in a moment. Not those of the run `besides`."""
+def unfinished_of_others(connection: Connection, payer: Payer) -> dict[Batch, int]:
+    """The same by batch for those of this API that another account, or another key, has made."""
+    b = batches.c
+    others = and_(b.api == payer.api, b.batch.not_in(select(b.batch).where(may_have_paid(payer))))
+    query = select(b.batch, func.count()).join(generations, b.batch == generations.c.batch)
+    query = query.where(others, b.archived_at.is_(None), in_states(UNSETTLED), _KNOWN).group_by(b.batch)
+    return dict(connection.execute(query.order_by(b.batch)).all())
+
+
+def leaving(connection: Connection, payer: Payer, besides: RunId | None = None) -> int:
+    """Creates under way that this account may pay for: each may be a video in a moment. Not those of `besides`."""
     query = select(func.count()).select_from(generations.join(batches, batches.c.batch == generations.c.batch))
-    query = query.where(batches.c.api == api, in_states({RowState.SENDING}))
+    query = query.where(may_have_paid(payer), in_states({RowState.SENDING}))
     if besides is not None:
         query = query.where(generations.c.run_id != besides)
     return connection.scalar(query) or 0
 
 
-def occupied(connection: Connection, api: str, besides: RunId) -> int:
+def occupied(connection: Connection, payer: Payer, besides: RunId) -> int:
     """Places in the render window that are taken, besides those of the creates that a run has under way."""
-    return unfinished(connection, api) + leaving(connection, api, besides)
+    return unfinished(connection, payer) + leaving(connection, payer, besides)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, tuple_, update
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, Token, VideoId
+from reelbatch.ledger.accounts import Payer, may_have_paid
 from reelbatch.ledger.render_times import RenderClass
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.transitions import THIS_ROW, in_states
@@ -201,12 +202,13 @@ def unsettled(connection: Connection, names: Sequence[Batch]) -> int:
     return sum(connection.scalar(query.where(generations.c.batch == batch)) or 0 for batch in names)
 
 
-def batches_of(connection: Connection, api: str | None, *, archived: bool = True) -> list[Batch]:
-    """The table's batches; with `api` only those whose videos were made there. `archived`: those that are, too."""
+def batches_of(connection: Connection, payer: Payer | None, *, archived: bool = True) -> list[Batch]:
+    """The table's batches; with `payer` only those that may be its own. `archived`: those that are, too."""
     query = select(batches.c.batch).order_by(batches.c.batch)
     if not archived:
         query = query.where(batches.c.archived_at.is_(None))
-    return [Batch(name) for name in connection.scalars(query if api is None else query.where(batches.c.api == api))]
+    own = query if payer is None else query.where(may_have_paid(payer))
+    return [Batch(name) for name in connection.scalars(own)]
 
 
 WHERE_VIDEO = (*THIS_ROW, generations.c.video_id == bindparam("b_video_id"))

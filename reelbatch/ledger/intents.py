@@ -54,9 +54,9 @@ class Ruling(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most `limit` videos of one API may be unfinished, counting those of all workers."""
+    """At most `limit` videos of one account may be unfinished, counting those of all workers."""
 
-    api: str
+    payer: accounts.Payer
     limit: int
 
 
@@ -271,8 +271,9 @@ def _standing(connection: Connection, batch: Batch) -> _Standing | None:
 
 def _free(connection: Connection, window: Window) -> int:
     """Places in the render window; no one else counts until the commit."""
-    accounts.lock(connection, window.api)
-    return window.limit - accounts.unfinished(connection, window.api) - accounts.leaving(connection, window.api)
+    payer = window.payer
+    accounts.lock(connection, payer.api)
+    return window.limit - accounts.unfinished(connection, payer) - accounts.leaving(connection, payer)
 
 
 def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int], purses: Purses) -> Ruling:

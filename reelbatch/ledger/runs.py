@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
 from reelbatch.errors import LedgerUnusable
-from reelbatch.ledger.accounts import Payer, bind
+from reelbatch.ledger.accounts import Payer, bind, is_of_another_key
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.process_liveness import is_dead, this_machine
 from reelbatch.ledger.schema import accounts, batches, generations, runs
@@ -188,6 +188,7 @@ def open_batch(connection: Connection, batch: Batch, payer: Payer, base: str) ->
     values = {"batch": batch, "base": base, "created_at": now(connection), **payer._asdict()}
     entry = dialect.insert(batches).values(values)
     connection.execute(entry.on_conflict_do_nothing(index_elements=[batches.c.batch]))
+    lock_batch(connection, batch)
     check_batch(connection, batch, payer)  # afterwards: another worker may just have made the entry
     bind(connection, batch, payer)
     known = {name: value for name, value in payer._asdict().items() if value is not None and name != "api"}
@@ -227,7 +228,7 @@ def live_batches(connection: Connection) -> list[tuple[str, str]]:
 
 
 def check_batch(connection: Connection, batch: Batch, payer: Payer) -> None:
-    """A batch belongs to one account of one API.
+    """A batch belongs to one account of one API; to the key that it was sent with while its account is not known.
 
     Raises:
         LedgerUnusable: its videos were made by another one, so their ids and costs would be mixed.
@@ -244,4 +245,9 @@ def check_batch(connection: Connection, batch: Batch, payer: Payer) -> None:
         raise LedgerUnusable(
             f'batch "{batch}" belongs to account {known.account}, and this key is of account {payer.account}. '
             f"Use the key of {known.account}. {remedy}"
+        )
+    if is_of_another_key(connection, batch, payer):
+        raise LedgerUnusable(
+            f'batch "{batch}" was sent with another key, and the API has not said whose account that is. '
+            f"Use the key that it was sent with. {remedy}"
         )

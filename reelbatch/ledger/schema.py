@@ -194,7 +194,7 @@ _partial_index("attempts_unrated", "unrated", attempts.c.batch)
 uploads = Table(
     "uploads",
     metadata,
-    Column("api", String, nullable=False),
+    Column("api", String, nullable=False),  # its address, and the account or what stands for that
     Column("sha256", String, nullable=False),
     Column("file_path", String, nullable=False),
     Column("bytes", BigInteger, nullable=False),

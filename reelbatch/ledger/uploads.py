@@ -26,7 +26,7 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image that the API has."""
+    """An image that the API has. `api`: which one, and of which account."""
 
     api: str
     sha256: str
@@ -38,7 +38,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Ask for an image by its bytes."""
+    """Ask for an image by its bytes. `api` as it was saved."""
 
     api: str
     sha256: str

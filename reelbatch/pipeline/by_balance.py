@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reelbatch.client import Account, Client
 from reelbatch.errors import ApiError
-from reelbatch.ledger import Ledger, account_books, runs
+from reelbatch.ledger import Ledger, account_books, due, runs
 from reelbatch.ledger.account_books import BalancePoint, DoubtfulRequest, Flows
 from reelbatch.ledger.accounts import Payer, price_of
 from reelbatch.pipeline.account import hash_of_key
@@ -104,7 +104,7 @@ class _Books:
     def __init__(self, connection: Connection, payer: Payer, account: Account) -> None:
         self.connection = connection
         self.account = account
-        self.batches = account_books.batches_of(connection, payer)
+        self.batches = due.batches_of(connection, payer)
         self.points = account_books.balance_points(connection, payer)
         self.doubts = account_books.doubtful(connection, self.batches)
 

@@ -211,7 +211,7 @@ def _context(
         settings=settings,
         ledger=ledger,
         client=client,
-        submitter=_submitter(ledger, client, settings, run_id),
+        submitter=_submitter(ledger, client, settings, (run_id, who.payer)),
         assignment=assignment,
         who=who,
         cleared_up=0,
@@ -242,7 +242,7 @@ async def _background(context: RunContext) -> AsyncIterator[None]:
     ledger, settings, window = context.ledger, context.settings, context.submitter.sender.window
     tasks = [asyncio.create_task(_beat(ledger, context.scope.run_id, settings.lease_s))]
     if window.limit is not None:
-        counting = keep_count(ledger, context.client, settings, window, context.scope.run_id)
+        counting = keep_count(ledger, context.client, settings, window, (context.payer, context.scope.run_id))
         context.state.counting = asyncio.create_task(counting)
         tasks.append(context.state.counting)
     try:
@@ -276,14 +276,15 @@ async def _identified(context: RunContext) -> RunContext:
     if context.submitter.limiter.closed:
         return context
     await asyncio.to_thread(ledger.change, partial(accounts.bind, batch=batch, payer=context.payer))
-    cleared_up = await ask_about_noted_ids(ledger, client, settings, [batch])
+    cleared_up = await ask_about_noted_ids(ledger, client, settings, (context.payer, [batch]))
     return replace(context, cleared_up=cleared_up)
 
 
-def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId) -> Submitter:
+def _submitter(ledger: Ledger, client: Client, settings: Settings, whose: tuple[RunId, Payer]) -> Submitter:
+    run_id, who = whose
     limiter = ConcurrencyLimiter(settings.concurrency, _rate_limiter(ledger, settings))
     uploads = UploadOptions(
-        api=settings.base_url,
+        owner=f"{settings.base_url} {who.name}",
         run_id=run_id,
         attempts=settings.retry_attempts,
         wait_s=settings.retry_wait_s,
@@ -302,7 +303,7 @@ def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId
         halts_on_drift=settings.price_drift == "halt",
         lease_s=settings.lease_s,
         identical_rejections=settings.identical_rejections,
-        api=api_of(settings.base_url),
+        payer=who,
         render_window=render_window(settings),
         doubt_min_age_s=settings.doubt_min_age_s,
         doubts_in_a_row=settings.doubts_in_a_row,

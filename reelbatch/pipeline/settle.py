@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounts, due, runs, utc_now
-from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.account import identify, payer
 from reelbatch.pipeline.export import behind, export_settled
 from reelbatch.pipeline.resources import open_client, the_batch
 from reelbatch.pipeline.run_listener import listening
 from reelbatch.pipeline.settle_report import Settled, SettleReport, settle_report
-from reelbatch.settings import Settings, api_of
+from reelbatch.settings import Settings
 from reelbatch.settle import SettleOptions, Settler, SettleReason
 from reelbatch.signals import stopping_gently
 from reelbatch.submit import ExitReason
@@ -25,6 +26,7 @@ from reelbatch.submit.confirmation import ask_about_noted_ids
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunContext
 
+_log = logging.getLogger("reelbatch")
 _ENDED = {
     SettleReason.INTERRUPTED: ExitReason.INTERRUPTED,
     SettleReason.BAD_KEY: ExitReason.BAD_KEY,
@@ -78,30 +80,38 @@ def to_export(ledger: Ledger, work: Settled) -> list[Batch]:
 
 
 def batches_of(ledger: Ledger, settings: Settings, batch: Batch | None) -> list[Batch]:
-    """The batch that is named, or all of this API that are not archived."""
-    api = api_of(settings.base_url)
-    return [batch] if batch else ledger.read(partial(due.batches_of, api=api, archived=False))
+    """The batch that is named, or all that this account may have paid for and that are not archived."""
+    if batch:
+        return [batch]
+    return ledger.read(partial(due.batches_of, payer=payer(ledger, settings), archived=False))
 
 
 @asynccontextmanager
 async def open_settler(
     ledger: Ledger, settings: Settings, batch: Batch | None, *, wait: bool = True
 ) -> AsyncIterator[Settler]:
-    """A settler by itself, outside of a run. `batch` None: all batches of this API that are not archived.
+    """A settler by itself, outside of a run. `batch` None: all of this account that are not archived.
 
     Raises:
         SettingsError: there is no key.
-        LedgerUnusable: the batch belongs to another API.
+        LedgerUnusable: the batch belongs to another API or account.
     """
-    api, who = api_of(settings.base_url), payer(ledger, settings)
-    if batch is not None:
-        ledger.read(lambda connection: runs.check_batch(connection, batch, who))
     async with open_client(settings) as client:
+        who = payer(ledger, settings)
+        if who.account is None:  # a key that the table has not seen may be another one of its account
+            who = (await identify(ledger, client, settings)).payer
+        if batch is not None:
+            ledger.read(partial(runs.check_batch, batch=batch, payer=who))
+        elif others := ledger.read(partial(accounts.unfinished_of_others, payer=who)):
+            found = ", ".join(f'{count:,} of "{name}"' for name, count in others.items())
+            _log.warning(
+                "Left alone: unfinished videos that another account or key has made: %s. Use its key.", found
+            )
         settler = Settler(
-            ledger, client, replace(settle_options(settings, batch), wait=wait, api=api, archived=False)
+            ledger, client, replace(settle_options(settings, batch), wait=wait, payer=who, archived=False)
         )
         names = batches_of(ledger, settings, batch)
-        settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, names)
+        settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, (who, names))
         listening.get().settling(settler)
         yield settler
 

@@ -14,8 +14,9 @@ from reelbatch.client import Client
 from reelbatch.domain import RunId
 from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger, accounts
+from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.settle import settle_options
-from reelbatch.settings import Settings, api_of
+from reelbatch.settings import Settings
 from reelbatch.settle import Settler
 from reelbatch.submit import RenderWindow
 
@@ -26,14 +27,17 @@ _log = logging.getLogger("reelbatch")
 _AT_LEAST_EVERY_S = 2.0
 
 
-async def keep_count(ledger: Ledger, client: Client, settings: Settings, window: RenderWindow, run_id: RunId) -> None:
-    """Settle what is finished while a run sends, and tell its window of all videos that are not.
+async def keep_count(
+    ledger: Ledger, client: Client, settings: Settings, window: RenderWindow, whose: tuple[Payer, RunId]
+) -> None:
+    """Settle what is finished while a run sends, and tell its window of all of the account's videos that are not.
 
     Until the window is stopped, or this is cancelled.
     """
-    following = asyncio.create_task(_follow(ledger, client, settings))
+    payer, run_id = whose
+    following = asyncio.create_task(_follow(ledger, client, settings, payer))
     every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
-    count = partial(accounts.occupied, api=api_of(settings.base_url), besides=run_id)
+    count = partial(accounts.occupied, payer=payer, besides=run_id)
     try:
         while not window.stopped:
             with _tried_again():
@@ -55,10 +59,10 @@ def _tried_again() -> Iterator[None]:
         _log.warning("Videos are not followed for a moment.", exc_info=True)
 
 
-async def _follow(ledger: Ledger, client: Client, settings: Settings) -> None:
-    """Look at the videos of this API, on and on; where that fails, begin again."""
+async def _follow(ledger: Ledger, client: Client, settings: Settings, payer: Payer) -> None:
+    """Look at the videos of this account, on and on; where that fails, begin again."""
     told = settle_options(settings, None)
-    options = replace(told, api=api_of(settings.base_url), downloads=None, timeout_s=None, tells=False, endless=True)
+    options = replace(told, payer=payer, downloads=None, timeout_s=None, tells=False, endless=True)
     while True:
         with _tried_again():
             await Settler(ledger, client, options).run()

@@ -175,7 +175,7 @@ class DueRowQueue:
         if options.batch is not None:
             found = [options.batch]
         else:
-            found = await self._read(partial(due.batches_of, api=options.api, archived=options.archived))
+            found = await self._read(partial(due.batches_of, payer=options.payer, archived=options.archived))
         for batch in found:
             if batch not in known:
                 await write(self._ledger, due.schedule, (batch, utc_now()))

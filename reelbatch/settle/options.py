@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.queries import OddFigure
 from reelbatch.ledger.settlements import Refund, Settlement
 from reelbatch.settle.downloads import LARGEST_VIDEO
@@ -26,7 +27,7 @@ class SettleOptions:
         wait: False: one pass over what is due now.
         downloads: folder or fsspec URL for the videos; None: they are not downloaded.
         largest_video: bytes of a video that are downloaded at most.
-        api: with `batch` None: only batches whose videos were made by this API.
+        payer: with `batch` None: only batches that this account may have paid for.
         archived: with `batch` None: batches that are archived, too.
         unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
         unreachable_after_s: a settle that has had no answer at all ends after so long.
@@ -41,7 +42,7 @@ class SettleOptions:
     wait: bool = True
     downloads: str | None = None
     largest_video: int = LARGEST_VIDEO
-    api: str | None = None
+    payer: Payer | None = None
     archived: bool = True
     unknown_state_holds_s: float = 600
     unreachable_after_s: float = 60

@@ -45,7 +45,7 @@ class Settler:
 
     @property
     def batch(self) -> Batch | None:
-        """The batch whose videos it follows; None: all of this API."""
+        """The batch whose videos it follows; None: all of this account."""
         return self._options.batch
 
     def stop(self) -> None:

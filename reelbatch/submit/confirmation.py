@@ -13,6 +13,7 @@ from reelbatch.client.outcome import Exchange, Kind, Outcome, Policy, classify
 from reelbatch.domain import Batch, RowState, Token
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, attempts, in_doubt, rescue_files, utc_now
+from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.in_doubt import Doubt
 from reelbatch.machine import monotonic_s
 from reelbatch.retry import RetryPolicy
@@ -141,27 +142,36 @@ class _Noted:
 
     doubt: Doubt
     outcome: Outcome
+    is_own: bool  # of the account that asks
 
 
-async def ask_about_noted_ids(ledger: Ledger, client: Client, settings: Settings, batches: Iterable[Batch]) -> int:
+async def ask_about_noted_ids(
+    ledger: Ledger, client: Client, settings: Settings, whose: tuple[Payer, Iterable[Batch]]
+) -> int:
     """Ask once about each noted id, and bring into the table what is known then; returns how many rows.
+
+    That there is no such video says the API only of the payer's own.
 
     Raises:
         LedgerError: the table could not be read or written.
     """
+    payer, batches = whose
     policy = Policy(settings.server_errors, settings.bad_gateway_wait_s)
-    noted = [each for batch in batches for each in await asyncio.to_thread(_noted, ledger, batch, policy)]
+    noted = [each for batch in batches for each in await asyncio.to_thread(_noted, ledger, (payer, batch), policy)]
     if not noted:
         return 0
     inquiry = _Inquiry(ledger, client, settings.doubt_min_age_s)
     return sum(await asyncio.gather(*map(inquiry.clear_up, noted)))
 
 
-def _noted(ledger: Ledger, batch: Batch, policy: Policy) -> list[_Noted]:
+def _noted(ledger: Ledger, whose: tuple[Payer, Batch], policy: Policy) -> list[_Noted]:
     """The kept answer is read as it was when it came."""
+    payer, batch = whose
+    bound = ledger.read(partial(payer_of, batch=batch))
+    is_own = bound is not None and payer.surely_paid(bound)
     answered = ledger.read(partial(in_doubt.answered, batch=batch))
     outcomes = ((each, classify(Exchange(each.status, body=each.body.encode()), policy)) for each in answered)
-    return [_Noted(each.doubt, outcome) for each, outcome in outcomes if outcome.claimed_id is not None]
+    return [_Noted(each.doubt, outcome, is_own) for each, outcome in outcomes if outcome.claimed_id is not None]
 
 
 class _Inquiry:
@@ -179,11 +189,9 @@ class _Inquiry:
         async with self._places:
             if self._failures >= _FAILURES:
                 return False
-            age_s = (utc_now() - noted.doubt.since).total_seconds()
+            believed = noted.is_own and (utc_now() - noted.doubt.since).total_seconds() >= self._min_age_s
             try:
-                outcome = await ask_once(
-                    self._client, noted.outcome, noted.doubt.token, believe_unknown=age_s >= self._min_age_s
-                )
+                outcome = await ask_once(self._client, noted.outcome, noted.doubt.token, believe_unknown=believed)
             except ApiError:
                 self._failures += 1
                 return False

@@ -13,6 +13,7 @@ from reelbatch.domain import Budget, ClaimedRow, RunId, Token, sent_name
 from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadError
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
 from reelbatch.ledger import Ledger, utc_now
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Release
 from reelbatch.ledger.intents import Admission, Intent, Window, record_intents
@@ -43,13 +44,13 @@ class SubmitOptions:
     attempts: int
     wait_s: float
     max_wait_s: float
+    payer: Payer
     policy: Policy
     max_credits: int | None
     identical_rejections: int
     halts_on_drift: bool = False  # under a cap: no more of what costs more than estimated
     lease_s: float = 60.0
-    api: str = "local"
-    render_window: int | None = None  # videos of this API unfinished at once, all workers' together
+    render_window: int | None = None  # videos of this account unfinished at once, all workers' together
     doubt_min_age_s: float = 300.0  # after which the API's word counts that there is no such video
     doubts_in_a_row: int = 5
     doubt_probe_wait_s: float = 30.0
@@ -73,7 +74,7 @@ class RowSender:
         self._options = options
         self._retries = RetryPolicy(attempts=options.attempts, wait_s=options.wait_s, max_wait_s=options.max_wait_s)
         self._freshness = Freshness(options.lease_s, options.clocks)
-        self._shared_window = None if options.render_window is None else Window(options.api, options.render_window)
+        self._shared_window = None if options.render_window is None else Window(options.payer, options.render_window)
         self._breaker = CircuitBreaker(options.identical_rejections)
         self._doubts = DoubtBreaker(limiter, options.doubts_in_a_row, options.doubt_probe_wait_s)
         self._upload_failures: WeakSet[ApiError] = WeakSet()

@@ -94,11 +94,11 @@ class UploadOptions:
     """What uploads need to know.
 
     Args:
-        api: whose uploads these are; paths of another API are never used.
+        owner: the API, and the account or key; one account may not be allowed what another has uploaded.
         images: what may be fetched and uploaded. A row may have been checked elsewhere, against other settings.
     """
 
-    api: str
+    owner: str
     run_id: RunId
     attempts: int
     wait_s: float
@@ -154,7 +154,7 @@ class Uploader:
         """
         if asset.sha256 is None:
             return
-        lookup = uploads.Lookup(self._options.api, asset.sha256)
+        lookup = uploads.Lookup(self._options.owner, asset.sha256)
         known = await self._ledger.write(uploads.find, lookup)
         if known is not None and known.file_path == asset.path:
             await self._ledger.write(uploads.forget, lookup)
@@ -200,10 +200,10 @@ class Uploader:
             await _fetch(source, copy, self._options.images.upload)
 
     async def _from_bytes(self, path: Path, seen: _Seen) -> Asset:
-        api, sha256 = self._options.api, seen.sha256
+        owner, sha256 = self._options.owner, seen.sha256
         if sha256 in self._saving:
             return self._saving[sha256][0]
-        known = await self._known.get(uploads.Lookup(api, sha256))
+        known = await self._known.get(uploads.Lookup(owner, sha256))
         if known is not None:
             from_cache = Asset(known.file_path, sha256, from_cache=True, uploaded_at=known.uploaded_at)
             if not from_cache.is_old:
@@ -211,7 +211,7 @@ class Uploader:
         begun = utc_now()
         slot = await self._upload(path, seen)
         asset = Asset(slot.file_path, sha256, uploaded_at=begun)
-        self._save(asset, uploads.Upload(api, sha256, slot.file_path, seen.info.size, begun, self._options.run_id))
+        self._save(asset, uploads.Upload(owner, sha256, slot.file_path, seen.info.size, begun, self._options.run_id))
         return asset
 
     def _save(self, asset: Asset, upload: uploads.Upload) -> None:

@@ -204,7 +204,7 @@ async def test_a_state_that_is_not_known_is_waited_for_no_longer_than_said(
     odd = row_of(ledger, "odd")
     assert (odd["state"], odd["error_code"], odd["credits_final"]) == ("rendering", code, None)
     assert message in odd["error_message"]
-    assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 0
+    assert ledger.read(lambda connection: accounts.unfinished(connection, accounts.Payer("local"))) == 0
 
 
 async def test_a_state_that_is_not_known_is_waited_for_at_first(ledger: Ledger) -> None:
@@ -215,7 +215,7 @@ async def test_a_state_that_is_not_known_is_waited_for_at_first(ledger: Ledger) 
     async with client_of(api) as client:
         stats = await Settler(ledger, client, plan(timeout_s=0.5)).run()
     assert (stats.reason, stats.unsettled) == (SettleReason.TIMED_OUT, 2)
-    assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 2
+    assert ledger.read(lambda connection: accounts.unfinished(connection, accounts.Payer("local"))) == 2
     later = row_of(ledger, "later")
     assert (later["state"], later["error_code"], later["error_message"]) == ("rendering", None, None)
     assert later["waited_until"] is None
@@ -253,7 +253,7 @@ async def test_a_video_that_the_api_can_say_nothing_of_is_not_waited_for_for_eve
         stats = await Settler(ledger, client, plan(unknown_state_holds_s=0.3)).run()
     assert (stats.reason, stats.complete, stats.unsettled) == (SettleReason.DONE, 1, 2)
     assert [row_of(ledger, key)["error_code"] for key in ("broken", "silent")] == ["http_500", "no_answer"]
-    assert ledger.read(lambda connection: accounts.unfinished(connection, "local")) == 0
+    assert ledger.read(lambda connection: accounts.unfinished(connection, accounts.Payer("local"))) == 0
 
 
 UNREFUNDED: dict[str, Any] = {**FAILED, "credits_charged": ESTIMATE}
@@ -513,7 +513,7 @@ async def test_all_batches_are_followed_or_those_of_one_api(ledger: Ledger) -> N
     submit(ledger, "a", batch=autumn, api="elsewhere.example.com")
     submit(ledger, "b")
     async with client_of(FakeApi(COMPLETE)) as client:
-        ours = await Settler(ledger, client, plan(batch=None, api="local")).run()
+        ours = await Settler(ledger, client, plan(batch=None, payer=accounts.Payer("local"))).run()
         assert (ours.complete, row_of(ledger, "a", autumn)["state"]) == (1, "queued")
         both = await Settler(ledger, client, plan(batch=None)).run()
     assert (both.complete, row_of(ledger, "a", autumn)["state"]) == (1, "complete")

@@ -14,12 +14,13 @@ from test_settler_table import complete, settle, submit, video_of
 
 from reelbatch.domain import Batch, RunId
 from reelbatch.ledger import Ledger, due, utc_now
+from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.due import Postponement
 from reelbatch.pipeline.window_count import keep_count
 from reelbatch.settings import Settings
 from reelbatch.submit import RenderWindow
 
-RUN = RunId("run-2")
+WHOSE = Payer("local"), RunId("run-2")
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ async def test_a_webhook_event_frees_a_place_while_the_api_is_silent(url: str) -
         api, window = FakeApi(COMPLETE), RenderWindow(1)
         api.hold = asyncio.Event()
         async with client_of(api) as client:
-            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), window, RUN))
+            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), window, WHOSE))
             await api.held.acquire()  # a look is under way
             waiting = asyncio.create_task(enter(window))
             await asyncio.sleep(0)
@@ -71,7 +72,7 @@ async def test_videos_that_come_after_a_pause_are_looked_at(url: str) -> None:
         ledger.change(lambda it: due.postpone(it, [Postponement(given_up, later, "odd", "odd", before)]))
         api, window = FakeApi(COMPLETE), RenderWindow(1)
         async with client_of(api) as client:
-            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), window, RUN))
+            counting = asyncio.create_task(keep_count(ledger, client, settings(poll_interval_s=0.01), window, WHOSE))
             for key in "ab":
                 await asyncio.to_thread(submit, ledger, key, batch=Batch(key))
                 await asyncio.wait_for(api.held.acquire(), 30)

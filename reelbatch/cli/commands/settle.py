@@ -29,7 +29,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.cli import render
     from reelbatch.cli.key import check_before_settling
     from reelbatch.cli.runner import Work, settle_to_end
-    from reelbatch.ledger.accounts import unfinished
+    from reelbatch.ledger.accounts import Payer, unfinished
     from reelbatch.pipeline.resources import opened_ledger
     from reelbatch.pipeline.settle import left_elsewhere
     from reelbatch.pipeline.settle import settle as follow
@@ -40,7 +40,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     settings = opt.settings_of(config, sandbox=sandbox, **stated)
     with opened_ledger(settings, must_exist=True) as ledger:  # that there is none is said before Prefect starts
         api = "local" if sandbox else api_of(settings.base_url)
-        left, waits = left_elsewhere(ledger, api), ledger.read(partial(unfinished, api=api))
+        left, waits = left_elsewhere(ledger, api), ledger.read(partial(unfinished, payer=Payer(api)))
     if left and not batch:
         render.warn(left)
     if waits and not sandbox:

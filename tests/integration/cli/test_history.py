@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.accounts import unfinished
+from reelbatch.ledger.accounts import Payer, unfinished
 from reelbatch.pipeline.settle import batches_of, open_settler
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import load_settings
@@ -107,7 +107,7 @@ async def test_settle_follows_no_archived_batch_unless_it_is_named(customer: Cus
             async with open_settler(ledger, settings, batch, wait=False) as settler:
                 assert (await settler.run()).polled == polled
         assert batches_of(ledger, settings, None) == ["spring"]
-        assert ledger.read(lambda connection: unfinished(connection, "local")) == 2
+        assert ledger.read(lambda connection: unfinished(connection, Payer("local"))) == 2
 
 
 def test_only_one_that_is_not_archived_is_the_only_one(customer: Customer) -> None:

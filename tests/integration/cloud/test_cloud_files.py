@@ -48,7 +48,7 @@ def rows_of(manifest: str) -> list[Any]:
 def uploader(upload: Bound = TWO_GIGABYTES) -> Uploader:
     """One that gets no further than the image: there is no API behind it."""
     images = ImageBounds(upload=upload)
-    plan = UploadOptions(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
+    plan = UploadOptions(owner="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
     nothing: Any = None
     return Uploader(nothing, nothing, plan, asyncio.sleep)
 

@@ -7,13 +7,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from acting import ESTIMATE, SPRING, Worker, attempt, begin, load, row, rows_of, tell
 from sqlalchemy import update
 
 from reelbatch.domain import Batch, Budget, ClaimedRow, RowState
-from reelbatch.errors import LedgerError
+from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, Origin, accounts, budget_counters, budgets, runs, settlements, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.attempts import Ending
@@ -200,6 +201,36 @@ def test_a_batch_that_is_bound_later_brings_its_costs_along(ledger: Ledger) -> N
     with pytest.raises(Exception, match="belongs to account shop"):
         ledger.read(lambda connection: runs.check_batch(connection, AUTUMN, OTHER_SHOP))
     assert left(ledger).used == 2 * ESTIMATE
+
+
+def test_a_batch_that_another_key_has_sent_is_not_bound(ledger: Ledger) -> None:
+    """The API did not say whose key it was. It is no one else's: refused, and bound when its own key is known."""
+    load(ledger, rows_of("x", "y"), batch=AUTUMN, origin=_of(Payer("local", None, "key-1")))
+    bind = partial(accounts.bind, batch=AUTUMN, payer=OTHER_SHOP)
+    payer_of, check = (partial(each, batch=AUTUMN) for each in (accounts.payer_of, runs.check_batch))
+    ledger.read(partial(check, payer=OTHER_SHOP))  # nothing was sent yet
+    early = begin(ledger, "run-0", batch=AUTUMN)
+    assert admissions(early, early.claim(1), budget=None) == ["admitted"]
+    for other in (OTHER_SHOP, Payer("local", None, "key-2")):
+        with pytest.raises(LedgerUnusable, match="was sent with another key"):
+            ledger.read(partial(check, payer=other))
+        with pytest.raises(LedgerUnusable, match="Use the key that it was sent with"):
+            ledger.change(partial(runs.open_batch, batch=AUTUMN, payer=other, base="."))
+    ledger.change(bind)
+    assert ledger.read(payer_of) == Payer("local", None, "key-1")
+    ledger.change(partial(bind, payer=SHOP))
+    assert ledger.read(payer_of) == SHOP
+
+
+@pytest.mark.parametrize("key_hash", ["key-1", None])
+def test_a_batch_of_which_nothing_was_sent_is_bound_by_any_key(ledger: Ledger, key_hash: str | None) -> None:
+    """So is one that has no key's hash, of an old table."""
+    load(ledger, rows_of("x"), batch=AUTUMN, origin=_of(Payer("local", None, key_hash)))
+    if key_hash is None:
+        early = begin(ledger, "run-0", batch=AUTUMN)
+        assert admissions(early, early.claim(1), budget=None) == ["admitted"]
+    ledger.change(partial(runs.open_batch, batch=AUTUMN, payer=OTHER_SHOP, base="."))
+    assert ledger.read(partial(accounts.payer_of, batch=AUTUMN)) == OTHER_SHOP
 
 
 def test_two_workers_never_pass_the_budget_together(ledger_url: str) -> None:

@@ -10,7 +10,7 @@ from acting import ESTIMATE, SPRING, Worker, batch_names, begin, end, load, rows
 from sqlalchemy import Connection, update
 
 from reelbatch.domain import Credits
-from reelbatch.ledger import Ledger, account_books, accounts, history, inspection, queries, runs, spending
+from reelbatch.ledger import Ledger, account_books, accounts, due, history, inspection, queries, runs, spending
 from reelbatch.ledger.accounts import Payer, PriceClass, SeenAccount
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.columns import VERSION
@@ -102,7 +102,7 @@ def test_the_books_of_an_account(ledger: Ledger) -> None:
     worker.send(taken[1], Ending.IN_DOUBT)
     worker.intend(taken[2])
     ask: Any = partial(partial, of=[SPRING])
-    assert ledger.read(partial(account_books.batches_of, payer=PAYER)) == [SPRING]
+    assert ledger.read(partial(due.batches_of, payer=PAYER)) == [SPRING]
     assert ledger.read(ask(account_books.open_ends)) == (1, 1)
     assert ledger.read(ask(account_books.flows_since, since=FIRST)) == (1, ESTIMATE, ESTIMATE, 0)
     (doubt,) = ledger.read(ask(account_books.doubtful))

@@ -166,6 +166,8 @@ class ScriptedApi(ThreadingHTTPServer):
 
     `known` says what it knows about a video, by its id; by itself it knows none.
 
+    `accounts` says whose a key is; by itself it knows no accounts.
+
     It takes images as well: `asked` is told for which kinds upload addresses are asked, before they are given;
     `stored` is told each image's content and says the status.
     """
@@ -181,6 +183,7 @@ class ScriptedApi(ThreadingHTTPServer):
         self.asked: Callable[[list[str]], None] = lambda _: None
         self.stored: Callable[[bytes], int] = lambda _: 200
         self.known: Callable[[str], Answer] = lambda _: Answer(404)
+        self.accounts: Mapping[str, str] = {}
         self.asked_about: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -228,12 +231,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         video_id = self.path.rpartition("/")[2]
-        if video_id == "account":  # an API of before there were accounts
-            self._send(404, b'{"message": "not found"}')
+        if video_id == "account":
+            self._name_account(self.headers["Authorization"].removeprefix("Bearer "))
             return
         self.server.asked_about.append(video_id)
         answer = self.server.known(video_id)
         self._send(answer.status, json.dumps(answer.content or {"message": f"status {answer.status}"}).encode())
+
+    def _name_account(self, key: str) -> None:
+        account = self.server.accounts.get(key)
+        if account is None:  # an API of before there were accounts
+            self._send(404, b'{"message": "not found"}')
+            return
+        said = {"id": account, "email": "shop@example.com", "tier": "business", "credits": 1_000_000}
+        self._send(200, json.dumps({**said, "subscription": None}).encode())
 
     def do_PUT(self) -> None:
         status = self.server.stored(self._content())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench import GOOD, Bench, scripted
 from watching import unfinished_watched
 
 import reelbatch
@@ -43,6 +44,18 @@ def test_every_video_of_a_run_that_settles_is_downloaded(tmp_path: Path) -> None
         )
     assert report.submitted == 2 * ROWS
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2 * ROWS
+
+
+def test_the_window_is_the_account_s(tmp_path: Path) -> None:
+    """Videos of another account in the same table hold no place, and no one asks about them."""
+    with scripted(lambda _: GOOD) as api:
+        api.accounts = {"key-x": "acc-x", "key-y": "acc-y"}
+        for key, rows in (("key-x", 3), ("key-y", 1)):
+            bench = Bench(tmp_path, api.url, key)
+            api.asked_about.clear()
+            report = bench.generate(bench.rows(rows, prompt=f"by {key}"), tier="creator", repeats="send")
+            assert (report.sent, report.exit_code) == (rows, 0)
+        assert set(api.asked_about) <= {f"vid{4:06}"}
 
 
 def _manifest(folder: Path, rows: int) -> Path:

@@ -16,11 +16,14 @@ import forked
 import pytest
 from bench import PRICE, Answer, Arrival, Bench, ScriptedApi, scripted
 from pydantic import SecretStr
+from sqlalchemy import update
 from test_submit_claimed_ids import ID, named, refusing
 from waiting import wait_until
 
+from reelbatch import settle
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, rescue_files
+from reelbatch.ledger.schema import batches
 from reelbatch.pipeline.settle import open_settler
 from reelbatch.settings import load_settings
 from reelbatch.settle import SettleStats
@@ -176,3 +179,20 @@ def test_an_api_that_does_not_answer_is_not_asked_about_every_row(tmp_path: Path
         api.asked_about.clear()
         bench.generate(bench.rows(60))
         assert 3 <= len(api.asked_about) < 30
+
+
+def test_the_word_of_another_account_s_key_decides_nothing(killed: Bench, api: ScriptedApi) -> None:
+    """Its settle asks about no video of this one; where no one knows whose they are, a 404 says nothing."""
+    api.accounts = {"other": "acc-other"}
+    own, killed.key = killed.key, "other"
+    stated = killed.settings(doubt_min_age_s=0)
+    settle(wait=False, **stated)
+    assert api.asked_about == []
+    with Ledger(killed.results) as ledger:  # as a table of before there were hashes of keys
+        ledger.change(lambda connection: connection.execute(update(batches).values(key_hash=None)))
+    settle(killed.batch, wait=False, **stated)
+    assert ID in api.asked_about
+    assert killed.states() == {"in_doubt": 1, "queued": 1}
+    killed.key, api.known = own, named(api, name=api.arrivals[0].name)
+    assert killed.generate(killed.rows(2)).cleared_up == 1
+    assert (first(killed)["video_id"], len(api.arrivals)) == (ID, 2)

@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 import pandas as pd
 import pytest
-from bench import GONE, Answer, Arrival, Bench, assert_books_agree, draw, scripted
+from bench import GONE, GOOD, Answer, Arrival, Bench, assert_books_agree, draw, scripted
 from ports import free_port
 from waiting import until
 
@@ -321,3 +321,23 @@ def test_an_upload_that_grows_old_while_its_row_waits_is_made_again(
     before = puts(sandbox)
     assert bench.generate(manifest).exit_code == 0
     assert puts(sandbox) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("accounts", "uploaded"),
+    [({}, [1, 2, 2, 3]), ({"key-x": "acc-x", "second-x": "acc-x", "key-y": "acc-y"}, [1, 1, 1, 2])],
+    ids=["by key", "by account"],
+)
+def test_an_upload_is_used_by_its_own_account_alone(
+    tmp_path: Path, accounts: dict[str, str], uploaded: list[int]
+) -> None:
+    """Another account may not be allowed it. Keys of one account share; where it is not known, each has its own."""
+    image, stored = draw(tmp_path / "one.png", 5), []
+    with scripted(lambda _: GOOD) as api:
+        api.accounts, api.stored = accounts, lambda content: stored.append(content) or 200
+        for key, count in zip(("key-x", "second-x", "key-x", "key-y"), uploaded, strict=True):
+            bench = Bench(tmp_path, api.url, key)
+            assert bench.generate(with_images(bench, [image]), repeats="send").exit_code == 0
+            assert len(stored) == count, key
+        used = [arrival.body["assets"]["image_file_path"] for arrival in api.arrivals]
+        assert len(set(used)) == uploaded[-1]

@@ -53,7 +53,7 @@ def frame(*images: str) -> pd.DataFrame:
 def uploader(**bounds: Any) -> Uploader:
     """One that gets no further than the image: there is no API behind it."""
     images = ImageBounds(**{"upload": SMALL, **bounds})
-    plan = UploadOptions(api="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
+    plan = UploadOptions(owner="x", run_id=RunId("r"), attempts=2, wait_s=0, max_wait_s=0, images=images)
     nothing: Any = None
     return Uploader(nothing, nothing, plan, asyncio.sleep)
 
