@@ -99,7 +99,7 @@ def unclear_at(connection: Connection, of: Sequence[Batch], moment: datetime) ->
     """What makes a balance of this moment say less than it seems to."""
     # A worker that died answers no more: what it left in doubt without an end was over before.
     under_way = or_(_UNDER_WAY, _a.ended_at > moment)
-    changed = and_(_HAS_ID, _a.settled_at > moment, _a.credits_final != _a.credits_charged)
+    changed = and_(_HAS_ID, _a.settled_at > moment, _a.credits_final.is_distinct_from(_a.credits_charged))
     counts = (func.count().filter(each) for each in (under_way, changed))
     query = select(*counts).where(_a.batch.in_(of), _a.started_at < moment)
     found: tuple[int, int] = tuple(connection.execute(query).one())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Text, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Text, bindparam, func, insert, not_, select, update
 
 from reelbatch.domain import Batch, Budget, ClaimedRow, RunId, Token
 from reelbatch.errors import LedgerError
@@ -137,11 +137,21 @@ def _hold(connection: Connection, items: Sequence[Intent]) -> set[Token]:
     held: dict[Token, dict[str, Any]] = {}
     for batch, some in asking.items():
         paid = paid_elsewhere(connection, batch, {item.asked.request_sha256 or "" for item in some.values()})
+        if gone := _gone(connection, batch, some.values()):
+            paid |= paid_elsewhere(connection, batch, gone, of_gone=True)
         found = ((item, paid.get(item.asked.request_sha256 or "")) for item in some.values())
         held |= {item.token: {**_key_values(item.row), **_held_values(item, of)} for item, of in found if of}
     if held:
         execute_each(connection, _HOLD, list(held.values()))
     return set(held)
+
+
+def _gone(connection: Connection, batch: Batch, items: Iterable[Intent]) -> set[str]:
+    """Requests of rows that were claimed, and that a manifest which was read meanwhile has no longer."""
+    g = generations.c
+    asking = {item.row.row_key: item.asked.request_sha256 or "" for item in items}
+    left = select(g.row_key).where(g.batch == batch, g.row_key.in_(list(asking)), not_(g.in_manifest))
+    return {asking[key] for key in connection.scalars(left)}
 
 
 def _held_values(item: Intent, paid: PaidAs) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def upsert(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
     statement = transitions.insert_fresh(dialect.insert(generations), names, source, _good())
     new = statement.excluded
     fresh = {name: getattr(new, name) for name in names[2:]}
-    values = {**dict.fromkeys(CLEARED), **fresh, "token": _kept_token(new), "rerun_wanted": False}
+    values = {**dict.fromkeys(CLEARED), **fresh, **_kept(new), "rerun_wanted": False}
     connection.execute(transitions.or_replace(statement, values, _replaceable(new, merge)))
     if merge.choice.further:
         _revise(connection, merge, span)
@@ -195,11 +195,12 @@ def _fresh_line(base: str) -> list[Any]:
     return [literal(base), staged.c.image_stat, staged.c.image_bytes, staged.c.paid_as]
 
 
-def _kept_token(stated: Any) -> ColumnElement[Any]:
+def _kept(stated: Any) -> dict[str, ColumnElement[Any]]:
     """Of a row that was tried and asks for the same: a video of that attempt may yet become known as the row's."""
     g = generations.c
     same = and_(g.fingerprint == stated.fingerprint, g.image_stat.is_not_distinct_from(stated.image_stat))
-    return case((and_(in_states({RowState.PENDING, RowState.INVALID}), same), g.token), else_=None)
+    tried = and_(in_states({RowState.PENDING, RowState.INVALID}), same)
+    return {name: case((tried, g[name]), else_=None) for name in ("token", "request_sha256", "image_sha256")}
 
 
 def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
@@ -223,7 +224,7 @@ def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None
         ).values(
             {
                 **dict.fromkeys(CLEARED),
-                "token": _kept_token(staged.c),
+                **_kept(staged.c),
                 **request,
                 **line,
                 "error_code": code,

@@ -193,13 +193,18 @@ def serialize(connection: Connection, hashes: Iterable[str]) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(every)), {"locks": locks})
 
 
-def paid_elsewhere(connection: Connection, batch: Batch, hashes: Iterable[str]) -> dict[str, PaidAs]:
-    """Of these requests of one batch, those that are paid for under another name; within the intent's transaction."""
+def paid_elsewhere(
+    connection: Connection, batch: Batch, hashes: Iterable[str], *, of_gone: bool = False
+) -> dict[str, PaidAs]:
+    """Of these requests of one batch, those that are paid for under another name; within the intent's transaction.
+
+    `of_gone`: they are of rows that the manifest has no longer. Any row of the batch may be one by its new name.
+    """
     payer = payer_of(connection, batch)
     g = generations.c
     elsewhere = g.batch.in_(relatives(connection, batch, payer)) if payer is not None else not_(true())
-    gone = and_(g.batch == batch, not_(g.in_manifest))
-    return dict(_paid_for(connection, hashes, and_(or_(gone, elsewhere), in_states(PAID))))
+    other = g.batch == batch if of_gone else and_(g.batch == batch, not_(g.in_manifest))
+    return dict(_paid_for(connection, hashes, and_(or_(other, elsewhere), in_states(PAID))))
 
 
 class Told(Protocol):

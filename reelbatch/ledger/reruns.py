@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, not_, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import CLEARED
@@ -132,7 +132,9 @@ def request(
     if limit is not None:
         selection, _ = choose(connection, selection, limit)
     again = Move(selection.states, RowState.PENDING)
-    values = {**dict.fromkeys(CLEARED), "rerun_wanted": True}
+    # What was refused, or may have been taken: an event may still name its video, and it is not sent again then.
+    kept = case((in_states({RowState.REJECTED, RowState.IN_DOUBT}), _g.token), else_=None)
+    values = {**dict.fromkeys(CLEARED), "token": kept, "rerun_wanted": True}
     moved = 0
     for part in _conditions(selection):
         moved += connection.execute(again.update(part, ~_left_over(selection.repeats)).values(values)).rowcount

@@ -7,11 +7,12 @@ from dataclasses import replace
 from threading import Barrier
 
 import pytest
-from acting import HERE, SPRING, begin, entry, keys, lines, load, row, rows_of, set_row, states
+from acting import HERE, SPRING, begin, entry, keys, lines, load, row, rows_of, set_row, states, tell
 
 from reelbatch.domain import Batch, Row, RowState
 from reelbatch.ledger import Ledger, Origin, queries
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.intents import Admission
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy
@@ -199,6 +200,33 @@ def test_the_intent_looks_once_more(ledger: Ledger) -> None:
     held = entry(ledger, "a", AUTUMN)
     assert (held["state"], held["error_code"], held["attempts"]) == ("pending", "held", 0)
     assert begin(ledger, "three", batch=AUTUMN).claim() == []
+
+
+@pytest.mark.parametrize("older_first", [False, True])
+def test_a_claimed_row_whose_key_is_rewritten_is_paid_for_once(ledger: Ledger, *, older_first: bool) -> None:
+    """Another worker reads the manifest with the new key: whichever of the two sends first, the other one is held."""
+    load(ledger, [named("7", "7")])
+    older = begin(ledger, "older")
+    (old,) = older.claim()
+    load(ledger, [named("007", "7")])
+    newer = begin(ledger, "newer")
+    (new,) = newer.claim()
+    both = [(older, old), (newer, new)]
+    (first, its), (second, others) = both if older_first else both[::-1]
+    first.send(its)
+    assert second.admit(second.intent(others)) is Admission.HELD
+
+
+def test_a_row_that_gets_its_video_late_still_holds_a_rewritten_key(ledger: Ledger) -> None:
+    """Given back and read again at another rate, it is known by its request as before."""
+    load(ledger, [named("7", "7")])
+    worker = begin(ledger)
+    (taken,) = worker.claim()
+    intent = worker.intend(taken)
+    tell(ledger, intent, Ending.HALTED)
+    load(ledger, [named("7", "7")._replace(credits_estimated=60)])
+    assert tell(ledger, intent)
+    assert counts(ledger, named("007", "7")) == {Action.HELD: 1}
 
 
 def test_two_dated_files_that_start_at_once_pay_once(ledger_url: str) -> None:

@@ -9,13 +9,27 @@ from typing import Any
 from acting import ESTIMATE, SPRING, Worker, batch_names, begin, end, load, rows_of
 from sqlalchemy import Connection, update
 
-from reelbatch.domain import Credits
-from reelbatch.ledger import Ledger, account_books, accounts, due, history, inspection, queries, runs, spending
+from reelbatch.domain import Credits, RowKey, RowState, VideoId
+from reelbatch.ledger import (
+    Ledger,
+    account_books,
+    accounts,
+    due,
+    history,
+    inspection,
+    queries,
+    runs,
+    settlements,
+    spending,
+    utc_now,
+)
 from reelbatch.ledger.accounts import Payer, PriceClass, SeenAccount
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.columns import VERSION
+from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.schema import attempts, schema_version
 from reelbatch.ledger.schema import runs as runs_table
+from reelbatch.ledger.settlements import Final
 from reelbatch.ledger.spending import Wanted
 
 PAYER = Payer("local", "acc_7", "hash")
@@ -179,3 +193,16 @@ def _as_version_5(connection: Connection) -> None:
         for column in columns:
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
     connection.execute(update(schema_version).values(version=5))
+
+
+def test_a_refund_of_a_video_without_a_figure_makes_the_moment_before_unclear(ledger: Ledger) -> None:
+    """No one knows what the balance of that moment had lost to it."""
+    load(ledger, rows_of("a"))
+    worker = begin(ledger)
+    intent = worker.send(worker.claim()[0], credits_charged=None)
+    before = utc_now()
+    row = Rendered(SPRING, RowKey("a"), VideoId(f"vid-{intent.token}"), intent.token, RowState.QUEUED, 1)
+    final = Final(row=row, state=RowState.ERROR, at=before + timedelta(seconds=1), credits_final=0)
+    ledger.change(partial(settlements.record_finals, items=[final]))
+    unclear = ledger.read(partial(account_books.unclear_at, of=[SPRING], moment=before))
+    assert unclear == (0, 1)

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import forked
 import pytest
-from bench import PRICE, QUICK, Answer, Arrival, Bench, ScriptedApi, scripted
+from bench import GONE, PRICE, QUICK, Answer, Arrival, Bench, ScriptedApi, scripted
 from databases import postgres_url
 from sqlalchemy import Engine, create_engine, text
 from waiting import wait_until
 
+import reelbatch
+from reelbatch.ledger import Ledger
 from reelbatch.sandbox import start
 
 _WORKER = "import json, sys, reelbatch; reelbatch.generate(sys.argv[1], **json.loads(sys.argv[2]))"
@@ -131,3 +133,17 @@ def test_a_drift_that_halts_sends_no_more_of_what_turned_out_dearer(bench: Bench
     assert bench.states() == {"complete": 1, "pending": 3}
     assert {row["error_code"] for row in bench.table()[1:]} == {"price_drift"}
     assert len(bench.attempts()) == 1
+
+
+def test_the_figure_of_a_failed_video_is_no_price_that_was_seen(tmp_path: Path) -> None:
+    """A row in doubt gets the id of a video that has failed by then: its figure has the refund in it, and is 0."""
+    with scripted(lambda _: Answer(GONE)) as api:
+        bench = Bench(tmp_path, api.url, batch="spring")
+        bench.generate(bench.rows(1))
+        failed = {"id": "lost", "status": "error", "credits_charged": 0, "name": api.arrivals[0].name}
+        api.known = lambda _: Answer(200, failed)
+        reelbatch.reconcile(batch=bench.batch, row=["spring-001"], video_id="lost", **bench.settings())
+        (attempt,) = bench.attempts()
+        assert (attempt["video_id"], attempt["credits_charged"]) == ("lost", None)
+        with Ledger(bench.results) as ledger:
+            assert ledger.read(lambda found: found.execute(text("SELECT charged FROM prices")).all()) == []

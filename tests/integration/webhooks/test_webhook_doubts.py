@@ -121,6 +121,18 @@ def test_a_row_that_was_sent_again_keeps_its_own_video(receiving: Receiving) -> 
     assert worst_case(receiving.ledger) == 2 * 38
 
 
+@pytest.mark.parametrize("ending", [Ending.IN_DOUBT, Ending.REJECTED])
+def test_a_row_that_a_rerun_asked_for_takes_its_video_up(receiving: Receiving, ending: Ending) -> None:
+    """The rerun was stopped before it sent the row; then an event names the video: no one sends it again."""
+    intent = intend(receiving.ledger)
+    tell(receiving.ledger, intent, ending, code="http_500", message="sorry")
+    chosen = Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT, RowState.REJECTED}))
+    assert receiving.ledger.change(lambda connection: reruns.request(connection, chosen)) == 1
+    assert receiving.send("video.completed", intent) == 200
+    assert (entry(receiving.ledger)["state"], worst_case(receiving.ledger)) == ("complete", 38)
+    assert receiving.ledger.read(lambda connection: reruns.alike(connection, chosen)) == []
+
+
 def test_a_name_that_only_mentions_a_token_is_no_match(receiving: Receiving) -> None:
     """Only the last word counts: a video that was named after another one is not that one."""
     intent = in_doubt(receiving.ledger)
