@@ -106,6 +106,24 @@ def test_a_refusal_that_says_there_is_no_id_is_a_refusal(body: bytes) -> None:
     assert classify(Exchange(status=409, body=body)).kind is Kind.REJECTED
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", Kind.IN_DOUBT),
+        (b'{"id":', Kind.IN_DOUBT),
+        (b'{"message": "no", "i', Kind.IN_DOUBT),
+        (b'{"message": "no"}', None),
+        (b"<html><p>no", None),
+    ],
+)
+@pytest.mark.parametrize("status", [401, 409, 429, 503])
+def test_a_refusal_that_broke_off_may_have_named_an_id(status: int, body: bytes, kind: Kind | None) -> None:
+    """It is in doubt, while what is missing could be an id; what the status says counts at once."""
+    plain = classify(Exchange(status=status, body=body))
+    cut = classify(Exchange(status=status, body=body, error=httpx.RemoteProtocolError("x"), request_sent=True))
+    assert (cut.kind, cut.said.kind) == (kind or plain.kind, plain.kind)
+
+
 def test_an_id_in_an_answer_without_a_certain_status_is_asked_for() -> None:
     """What came of an answer whose head can't be read counts too."""
     outcome = classify(Exchange(body=b'{"id": "abc"}', error=httpx.RemoteProtocolError("x"), request_sent=True))
