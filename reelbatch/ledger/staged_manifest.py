@@ -158,7 +158,7 @@ class StagedManifest:
         held = self._search(batch, choice)
         # A new batch was counted on the way, but for what was found out since.
         counted = kept.new and not held and not choice.only_order
-        counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), staged=counted)
+        counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), choice, staged=counted)
         first = None if options.limit is None else self._order(batch).counts(connection)
         limited = counts if first is None else _limited(counts, first)
         duplicate_keys, duplicates = (

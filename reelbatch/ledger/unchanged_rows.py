@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import FAILED, HELD, Batch, RowState
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Action, shown
+from reelbatch.ledger.selection import Action, Choice, shown
 from reelbatch.ledger.staging import ActionCount, staged
 from reelbatch.ledger.transitions import in_states
 from reelbatch.row_batch import RowColumns
@@ -149,9 +149,10 @@ class Kept:
         restaged = exists().where(staged.c.row_number == generations.c.row_number)
         return and_(generations.c.batch == self.batch, generations.c.in_manifest, within, not_(restaged))
 
-    def added_to(self, counts: Iterable[ActionCount], *, staged: bool) -> list[ActionCount]:
+    def added_to(self, counts: Iterable[ActionCount], choice: Choice, *, staged: bool) -> list[ActionCount]:
         """`counts`, and what was counted here by action, model and price; of a new batch also what is `staged`."""
-        kept = (((_action(state), model, price), rows) for (state, model, price), rows in self.counts.items())
+        only = choice.only_order  # a row that was kept has one line, which is of no order
+        kept = (((_action(state, only), model, price), rows) for (state, model, price), rows in self.counts.items())
         held = (((Action.HELD, model, price), rows) for (model, price), rows in self.held.items())
         mine = chain(kept, held, self.staged.items() if staged else ())
         return [*counts, *(ActionCount.of(*counted, rows) for counted, rows in mine if rows)]
@@ -179,11 +180,11 @@ def _settled() -> ColumnElement[bool]:
     return not_(or_(in_states({RowState.INVALID}), given_back))
 
 
-def _action(state: str) -> Action:
+def _action(state: str, only_order: bool) -> Action:
     """DESIGN's table of what happens to a row whose fingerprint is unchanged."""
     match RowState(state):
         case RowState.PENDING:
-            return Action.SEND
+            return Action.NOT_CHOSEN if only_order else Action.SEND
         case held if held in HELD:
             return Action.AT_WORK
         case RowState.IN_DOUBT:

@@ -255,6 +255,16 @@ def test_only_the_rows_that_are_named(finished: Ledger) -> None:
     assert finished.read(lambda connection: queries.claimable(connection, scope)) == 1
 
 
+def test_rows_that_wait_unchanged_are_not_counted_where_others_are_named(ledger: Ledger) -> None:
+    """Neither as sent nor in what it costs: a run takes none of them."""
+    load(ledger, rows_of(*KEYS))
+    worker = begin(ledger)
+    settle(ledger, worker.send(worker.claim(1)[0]).token)
+    new = row("a", 1, prompt="other")
+    found = counts(ledger, new, *rows_of(*KEYS)[1:], regenerate=CHANGED, row_keys=("a",))
+    assert found == {Action.SEND: 1, Action.NOT_CHOSEN: 2}
+
+
 def test_the_money_counts_every_video(finished: Ledger) -> None:
     """The first one is paid for whatever becomes of the second."""
     before = committed(finished)
