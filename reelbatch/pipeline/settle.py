@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounts, due, runs, utc_now
+from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.account import identify, payer
 from reelbatch.pipeline.export import behind, export_settled
 from reelbatch.pipeline.resources import open_client, the_batch
@@ -97,23 +98,34 @@ async def open_settler(
         LedgerUnusable: the batch belongs to another API or account.
     """
     async with open_client(settings) as client:
-        who = payer(ledger, settings)
+        who, refusal = payer(ledger, settings), None
         if who.account is None:  # a key that the table has not seen may be another one of its account
-            who = (await identify(ledger, client, settings)).payer
-        if batch is not None:
-            ledger.read(partial(runs.check_batch, batch=batch, payer=who))
-        elif others := ledger.read(partial(accounts.unfinished_of_others, payer=who)):
-            found = ", ".join(f'{count:,} of "{name}"' for name, count in others.items())
-            _log.warning(
-                "Left alone: unfinished videos that another account or key has made: %s. Use its key.", found
-            )
+            found = await identify(ledger, client, settings)
+            who, refusal = found.payer, found.refusal
         settler = Settler(
             ledger, client, replace(settle_options(settings, batch), wait=wait, payer=who, archived=False)
         )
-        names = batches_of(ledger, settings, batch)
-        settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, (who, names))
+        if refusal is None:
+            _check_whose(ledger, who, batch)
+            names = batches_of(ledger, settings, batch)
+            settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, (who, names))
+        elif batch is not None or ledger.read(partial(accounts.unfinished_of_others, payer=who)):
+            settler.refuse_key(refusal)  # whose videos they are, such a key does not tell
         listening.get().settling(settler)
         yield settler
+
+
+def _check_whose(ledger: Ledger, who: Payer, batch: Batch | None) -> None:
+    """See that the batch is this account's; where none is named, say what is left to others.
+
+    Raises:
+        LedgerUnusable: the batch belongs to another API or account.
+    """
+    if batch is not None:
+        ledger.read(partial(runs.check_batch, batch=batch, payer=who))
+    elif others := ledger.read(partial(accounts.unfinished_of_others, payer=who)):
+        found = ", ".join(f'{count:,} of "{name}"' for name, count in others.items())
+        _log.warning("Left alone: unfinished videos that another account or key has made: %s. Use its key.", found)
 
 
 def left_elsewhere(ledger: Ledger, api: str) -> str | None:

@@ -177,6 +177,10 @@ class Settler:
         except (ApiError, TargetProblem) as error:
             self.stats.download_failed(row.row_key, str(error))
 
+    def refuse_key(self, message: str) -> None:
+        """The API did not accept the key, as it said before anything was asked."""
+        self._end(SettleReason.BAD_KEY, message)
+
     def _end(self, reason: SettleReason, message: str | None = None) -> None:
         self.stats.end(reason, message)
         self._ending.set()

@@ -56,5 +56,7 @@ def typed(
         if interrupted_at is not None and interrupted_at in shown:
             process.send_signal(signal.SIGINT)
             interrupted_at = None
-    os.close(terminal)
-    return process.wait(WAIT_S), shown
+    try:
+        return process.wait(WAIT_S), shown
+    finally:
+        os.close(terminal)  # not before: a process that is still ending would be hung up on
