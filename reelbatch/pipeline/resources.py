@@ -189,14 +189,15 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
 
     from reelbatch import extras
     from reelbatch.ledger.urls import parse_url, sqlite_path
-    from reelbatch.sandbox import SandboxConfig, start
+    from reelbatch.sandbox import start
+    from reelbatch.sandbox.config import build_config
 
     extras.require("sandbox", "The sandbox")
     refuse_live_rows(settings)
     stated = dict(settings.sandbox)
     if "data" not in stated and (path := sqlite_path(parse_url(settings.results))):
         stated["data"] = str(sandbox_data(path))
-    with unwinding(), start(SandboxConfig(**{**stated, "port": stated.get("port", 0)})) as sandbox:
+    with unwinding(), start(build_config({**stated, "port": stated.get("port", 0)})) as sandbox:
         yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
 
 
@@ -204,9 +205,9 @@ def as_sandboxed(settings: Settings) -> Settings:
     """What such settings say of who pays, without a sandbox."""
     from pydantic import SecretStr
 
-    from reelbatch.sandbox.config import SandboxConfig
+    from reelbatch.sandbox.config import build_config
 
-    key = SandboxConfig(**settings.sandbox).key
+    key = build_config(settings.sandbox).key
     return settings.model_copy(update={"base_url": "http://127.0.0.1", "api_key": SecretStr(key)})
 
 

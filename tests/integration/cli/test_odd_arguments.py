@@ -123,3 +123,27 @@ def test_a_path_that_can_be_no_file(arguments: tuple[str, ...], why: str, folder
     """To read, or to write."""
     ran = run_here(folder, *arguments, REELBATCH_RESULTS="x.db")
     assert (ran.code, why in ran.err) == (2, True), ran.err
+
+
+def test_what_is_no_file_is_never_replaced_by_one(folder: Path) -> None:
+    """A device or a pipe under the name of an export stays what it is."""
+    os.mkfifo(folder / "pipe.csv")
+    for command in (("spend", "--csv", "pipe.csv"), ("export", "pipe.csv")):
+        ran = run_here(folder, *command, REELBATCH_RESULTS="x.db")
+        assert (ran.code, "not a file" in ran.err) == (2, True), ran.err
+        assert (folder / "pipe.csv").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "why"),
+    [
+        ("{latencyms: 4}", "latencyms: there is no such setting"),
+        ("{faults: {every: {servererror: 2}}}", "faults.every"),
+        ("{subscription: {price: 19}}", "subscription.price"),
+    ],
+)
+def test_a_mistake_in_the_sandbox_s_settings_is_said(sandbox: str, why: str, folder: Path) -> None:
+    """Before the sandbox starts, as for every setting."""
+    (folder / "reelbatch.yaml").write_text(f"sandbox: {sandbox}\n")
+    ran = run_here(folder, "generate", "spring.csv", "--sandbox", "--yes")
+    assert (ran.code, why in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
