@@ -41,7 +41,15 @@ def test_the_same_command_sends_the_rest_after_the_outage(tmp_path: Path) -> Non
 
 def test_a_blip_that_cuts_all_in_flight_ends_no_run(tmp_path: Path) -> None:
     """A router that restarts in the night: what was in flight is in doubt, all others are sent."""
-    with scripted(lambda arrival: Answer(GONE) if arrival.number <= 16 else Answer()) as api:
+    in_flight = threading.Barrier(16)
+
+    def cut(arrival: Arrival) -> Answer:
+        if arrival.number > 16:
+            return Answer()
+        in_flight.wait(30)
+        return Answer(GONE)
+
+    with scripted(cut) as api:
         bench = Bench(tmp_path, api.url)
         report = bench.generate(bench.rows(100), concurrency=16, **QUICK)
     assert (report.exit_reason, report.exit_code) == (ExitReason.DONE, 1)
