@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 
 def at_home(path: str, beside: str | Path = "") -> str:
@@ -18,3 +19,8 @@ def at_home(path: str, beside: str | Path = "") -> str:
         return os.path.expanduser(path)  # noqa: PTH111 - pathlib's raises where there is no such user
     except ValueError:  # a NUL in it
         return path
+
+
+def if_text_at_home(stated: Any) -> Any:
+    """The same of a setting, which may be something else than a path."""
+    return at_home(stated) if isinstance(stated, str) else stated

@@ -252,19 +252,21 @@ def _claimed(exchange: Exchange, refused: Outcome) -> Outcome:
     raw = exchange.body.decode("utf-8", "replace")
     answer = _json_object(exchange.body)
     stated = answer.get("id") if answer else _id_in_broken_json(raw)
-    is_cut = stated is None and _may_have_named_one(exchange, raw, answer)
-    if (stated is None or stated == "" or isinstance(stated, bool)) and not is_cut:
-        return refused
     video_id = _usable_id(stated)
-    named = f"names {'video ' + video_id if video_id else 'an id that can not be asked for'}"
-    why = "broke off, and may have named an id" if is_cut else named
-    message = f"the answer {why}, so it may have been charged; it says: {refused.message}"[:_MESSAGE_LIMIT]
+    if stated is None and _may_have_named_one(exchange, raw, answer):
+        named = "broke off, and may have named an id"
+    elif stated is None or stated == "" or isinstance(stated, bool):
+        return refused
+    else:
+        named = f"names video {video_id}" if video_id else "names an id that can't be asked for"
+    message = f"the answer {named}, so it may have been charged; it says: {refused.message}"[:_MESSAGE_LIMIT]
     doubt = replace(refused, kind=Kind.IN_DOUBT, wait_s=None, message=message, raw_body=raw[:_RAW_LIMIT])
-    return replace(doubt, claimed_id=video_id, otherwise=refused) if is_cut or video_id is not None else doubt
+    said = refused if stated is None or video_id is not None else None
+    return replace(doubt, claimed_id=video_id, otherwise=said)
 
 
 def _may_have_named_one(exchange: Exchange, raw: str, answer: Mapping[str, Any]) -> bool:
-    """Whether an answer broke off that was, or could still become, JSON: what is missing may have been an id."""
+    """Whether an answer broke off that could still have become JSON: what is missing may have been an id."""
     broke_off = exchange.status is not None and exchange.error is not None
     return broke_off and not answer and raw.lstrip()[:1] in {"", "{"}
 

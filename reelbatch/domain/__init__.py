@@ -19,7 +19,17 @@ from reelbatch.domain.rows import (
     product_of,
     sent_name,
 )
-from reelbatch.domain.states import FAILED, HAS_ID, HELD, NEEDS_ATTENTION, TRANSITIONS, UNSETTLED, RowState, sources
+from reelbatch.domain.states import (
+    FAILED,
+    HAS_ID,
+    HELD,
+    NEEDS_ATTENTION,
+    REFUNDED,
+    TRANSITIONS,
+    UNSETTLED,
+    RowState,
+    sources,
+)
 
 __all__ = [
     "FAILED",
@@ -31,6 +41,7 @@ __all__ = [
     "MOST_CREDITS",
     "MOST_ROWS",
     "NEEDS_ATTENTION",
+    "REFUNDED",
     "REQUEST_FIELDS",
     "SUMS",
     "TRANSITIONS",

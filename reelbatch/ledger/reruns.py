@@ -76,15 +76,15 @@ def alike(
     """
     if limit is not None:
         selection, _ = choose(connection, selection, limit)
-    found: Counter[Alike] = Counter()
+    found: list[Alike] = []
+    columns = (_g.state, _g.error_code, _g.credits_estimated, *PRICED)
     for part in _conditions(selection):
-        columns = (_g.state, _g.error_code, _g.credits_estimated, *PRICED)
         query = select(func.count(), *columns).where(part).group_by(*columns)
         for rows, state, code, credits_, *asked in connection.execute(query):
             request = priced(*asked)
             known = estimate(request) if credits_ is None else credits_
-            found[Alike(RowState(state), code, request, known, 0)] += rows
-    return [some._replace(rows=rows) for some, rows in found.items()]
+            found.append(Alike(RowState(state), code, request, known, rows))
+    return found
 
 
 def by_failure(found: Sequence[Alike]) -> list[RerunCount]:

@@ -196,11 +196,11 @@ def duplicate_keys(
         select(doubled.c.row_key, rows.c.row_number, doubled.c.whole)
         .join(rows, rows.c.row_key == doubled.c.row_key)
         .order_by(doubled.c.first, rows.c.row_number)
-    )
-    keys, numbers = 0, dict[str, list[int]]()
-    for key, number, keys in found:  # noqa: B007 - each line says it
+    ).all()
+    numbers: dict[str, list[int]] = {}
+    for key, number, _ in found:
         numbers.setdefault(key, []).append(number)
-    return keys, [Duplicate(RowKey(key), tuple(rows)) for key, rows in numbers.items()]
+    return found[0].whole if found else 0, [Duplicate(RowKey(key), tuple(rows)) for key, rows in numbers.items()]
 
 
 def same_requests(

@@ -25,8 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from reelbatch.domain import FAILED, TRANSITIONS, RowState
-from reelbatch.domain.states import sources
+from reelbatch.domain import FAILED, TRANSITIONS, RowState, sources
 from reelbatch.errors import StateConflict
 from reelbatch.ledger.schema import generations
 

@@ -8,13 +8,13 @@ from functools import cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
-from reelbatch.domain import Batch, Request
+from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounting, accounts, budgets, queries
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.budgets import BudgetLeft
-from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import Identified
 from reelbatch.pipeline.duration import render_window
+from reelbatch.pipeline.model_estimates import estimate_of
 from reelbatch.pipeline.reach import Reach, reach
 from reelbatch.settings import Settings, api_of
 
@@ -198,10 +198,7 @@ def rate_doubts(ledger: Ledger, settings: Settings, batch: Batch, payer: Payer) 
 
     A budget counts the account's other batches as well.
     """
-
-    def estimate(request: Request) -> int | None:
-        models = load_models(settings.models)
-        return models.estimate(request, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
+    estimate = estimate_of(settings)
 
     def rate(connection: Connection) -> None:
         others = accounts.relatives(connection, batch, payer) if settings.budget else []

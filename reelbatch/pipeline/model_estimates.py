@@ -1,12 +1,24 @@
-"""What the rows to send are estimated at, by model."""
+"""What requests are estimated at, and the rows to send by model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from reelbatch.ledger.staging import ActionCount
-from reelbatch.model_table import DEFAULT_MODEL
+from reelbatch.model_table import DEFAULT_MODEL, load_models
+
+if TYPE_CHECKING:
+    from reelbatch.ledger.estimates import Estimate
+    from reelbatch.settings import Settings
+
+
+def estimate_of(settings: Settings) -> Estimate:
+    """What a request should cost, by the settings."""
+    models = load_models(settings.models)
+    return partial(models.estimate, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

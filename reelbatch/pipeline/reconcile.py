@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from reelbatch.client import Client, Video
-from reelbatch.domain import Batch, RowKey, RowState, Token, VideoId
+from reelbatch.domain import REFUNDED, Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
 from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, utc_now
 from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
 from reelbatch.ledger.runs import user_name
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
-
-_REFUNDED = frozenset({RowState.ERROR, RowState.CANCELED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +182,7 @@ async def _check(ledger: Ledger, client: Client | None, doubt: Doubt, video_id: 
     mark = (video.name or "").split()[-1:]
     if not mark or Token(mark[0]) not in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
         return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {doubt.token}'
-    # A failed video's figure has the refund in it: what was charged at first it does not say.
-    return _Confirmed(Token(mark[0]), None if video.status in _REFUNDED else video.credits_charged)
+    return _Confirmed(Token(mark[0]), None if video.status in REFUNDED else video.credits_charged)
 
 
 def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Resolution]:

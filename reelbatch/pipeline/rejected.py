@@ -15,6 +15,7 @@ from reelbatch.ledger.reruns import RerunCount
 from reelbatch.ledger.selection import Scope
 from reelbatch.manifest.parsing import CellError, text_fault, trimmed, word
 from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.pipeline.model_estimates import estimate_of
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.settings import Settings
 
@@ -103,12 +104,6 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
 
 def _rated(line: Line, estimate: Estimate) -> Line:
     return line if line.credits_estimated is not None else line._replace(credits_estimated=estimate(line.request))
-
-
-def estimate_of(settings: Settings) -> Estimate:
-    """What a request should cost, by the settings."""
-    models = load_models(settings.models)
-    return partial(models.estimate, tier=settings.tier, profile=settings.model_profile, rate=settings.rate)
 
 
 def _refuse_unknown(model: str, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from reelbatch.pipeline import rejected
 from reelbatch.pipeline.account import ask
 from reelbatch.pipeline.funds import Funds, ToSend, by_price, funds_of
 from reelbatch.pipeline.generate import RunSteps, carry_out
+from reelbatch.pipeline.model_estimates import estimate_of
 from reelbatch.pipeline.resources import the_batch
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
@@ -147,7 +148,7 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
     """
     if isinstance(chosen, RejectedVideos):
         return _preview_rejected(ledger, chosen, settings, limit)
-    found = ledger.read(partial(reruns.alike, selection=chosen, limit=limit, estimate=rejected.estimate_of(settings)))
+    found = ledger.read(partial(reruns.alike, selection=chosen, limit=limit, estimate=estimate_of(settings)))
     counts = reruns.by_failure(found)
     states = ledger.read(lambda connection: queries.counts(connection, chosen.batch))
     gone = ledger.read(lambda connection: queries.counts_of_gone(connection, chosen.batch))
@@ -212,7 +213,7 @@ def _costs(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None
     """What the rows are estimated at, in the manifest's order."""
     if isinstance(chosen, RejectedVideos):
         return [line.credits_estimated for line in rejected.to_make_again(ledger, chosen, settings, limit).lines]
-    estimate = rejected.estimate_of(settings)
+    estimate = estimate_of(settings)
     return ledger.read(partial(reruns.costs, selection=chosen, limit=limit, estimate=estimate))
 
 
@@ -236,7 +237,7 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
     if isinstance(chosen, RejectedVideos):
         await asyncio.to_thread(rejected.place, context, chosen)
     else:
-        estimate = rejected.estimate_of(context.settings)
+        estimate = estimate_of(context.settings)
         request = partial(reruns.request, selection=chosen, estimate=estimate)
         await asyncio.to_thread(context.ledger.change, request)
     await asyncio.to_thread(context.planned, plan, limit)

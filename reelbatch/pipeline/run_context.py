@@ -28,7 +28,7 @@ from reelbatch.pipeline.funds import ToSend, by_price, funds_of, rate_doubts
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.pipeline.run_progress import Progress, progress_of
-from reelbatch.pipeline.window_count import keep_count
+from reelbatch.pipeline.window_count import Counted, keep_count
 from reelbatch.settings import Settings, api_of
 from reelbatch.settle import Settler
 from reelbatch.submit import (
@@ -211,7 +211,7 @@ def _context(
         settings=settings,
         ledger=ledger,
         client=client,
-        submitter=_submitter(ledger, client, settings, (run_id, who.payer)),
+        submitter=_submitter(ledger, client, settings, run_id, who.payer),
         assignment=assignment,
         who=who,
         cleared_up=0,
@@ -242,7 +242,7 @@ async def _background(context: RunContext) -> AsyncIterator[None]:
     ledger, settings, window = context.ledger, context.settings, context.submitter.sender.window
     tasks = [asyncio.create_task(_beat(ledger, context.scope.run_id, settings.lease_s))]
     if window.limit is not None:
-        counting = keep_count(ledger, context.client, settings, window, (context.payer, context.scope.run_id))
+        counting = keep_count(ledger, context.client, settings, window, Counted(context.payer, context.scope.run_id))
         context.state.counting = asyncio.create_task(counting)
         tasks.append(context.state.counting)
     try:
@@ -276,12 +276,11 @@ async def _identified(context: RunContext) -> RunContext:
     if context.submitter.limiter.closed:
         return context
     await asyncio.to_thread(ledger.change, partial(accounts.bind, batch=batch, payer=context.payer))
-    cleared_up = await ask_about_noted_ids(ledger, client, settings, (context.payer, [batch]))
+    cleared_up = await ask_about_noted_ids(ledger, client, settings, context.payer, [batch])
     return replace(context, cleared_up=cleared_up)
 
 
-def _submitter(ledger: Ledger, client: Client, settings: Settings, whose: tuple[RunId, Payer]) -> Submitter:
-    run_id, who = whose
+def _submitter(ledger: Ledger, client: Client, settings: Settings, run_id: RunId, who: Payer) -> Submitter:
     limiter = ConcurrencyLimiter(settings.concurrency, _rate_limiter(ledger, settings))
     uploads = UploadOptions(
         owner=f"{settings.base_url} {who.name}",

@@ -108,7 +108,7 @@ async def open_settler(
         if refusal is None:
             _check_whose(ledger, who, batch)
             names = batches_of(ledger, settings, batch)
-            settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, (who, names))
+            settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, who, names)
         elif batch is not None or ledger.read(partial(accounts.unfinished_of_others, payer=who)):
             settler.refuse_key(refusal)  # whose videos they are, such a key does not tell
         listening.get().settling(settler)

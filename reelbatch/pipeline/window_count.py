@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reelbatch.client import Client
 from reelbatch.domain import RunId
@@ -27,17 +27,23 @@ _log = logging.getLogger("reelbatch")
 _AT_LEAST_EVERY_S = 2.0
 
 
+class Counted(NamedTuple):
+    """Whose videos take places, and the run that knows of its own creates under way by itself."""
+
+    payer: Payer
+    besides: RunId
+
+
 async def keep_count(
-    ledger: Ledger, client: Client, settings: Settings, window: RenderWindow, whose: tuple[Payer, RunId]
+    ledger: Ledger, client: Client, settings: Settings, window: RenderWindow, counted: Counted
 ) -> None:
     """Settle what is finished while a run sends, and tell its window of all of the account's videos that are not.
 
     Until the window is stopped, or this is cancelled.
     """
-    payer, run_id = whose
-    following = asyncio.create_task(_follow(ledger, client, settings, payer))
+    following = asyncio.create_task(_follow(ledger, client, settings, counted.payer))
     every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
-    count = partial(accounts.occupied, payer=payer, besides=run_id)
+    count = partial(accounts.occupied, **counted._asdict())
     try:
         while not window.stopped:
             with _tried_again():

@@ -21,7 +21,7 @@ from pydantic import (
 
 from reelbatch.domain import Tier
 from reelbatch.errors import SettingsError
-from reelbatch.home_folder import at_home
+from reelbatch.home_folder import at_home, if_text_at_home
 from reelbatch.sandbox.faults import CREATE_KINDS, FaultKind, RetryAfter
 from reelbatch.sandbox.prices import PROFILES, ChargeSays
 from reelbatch.yaml_file import load_yaml
@@ -29,11 +29,8 @@ from reelbatch.yaml_file import load_yaml
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 RESOLUTIONS = ("360p", "480p", "720p", "1080p", "4k")
+_Folder = Annotated[Path | None, BeforeValidator(if_text_at_home)]
 Resolution = Annotated[str, Field(pattern=f"^({'|'.join(RESOLUTIONS)})$")]
-
-
-def _at_home(stated: Any) -> Any:
-    return at_home(stated) if isinstance(stated, str) else stated
 
 
 class _Frozen(BaseModel):
@@ -151,7 +148,7 @@ class SandboxConfig(PricingSettings):
     account_email: str | None = "sandbox@example.com"
     subscription: SubscriptionSettings | None = None  # None: free, or billed by usage
     model_profile: str | None = None  # "legacy": the older prices and limits, without models
-    data: Annotated[Path | None, BeforeValidator(_at_home)] = None  # None: a temporary directory, removed at the end
+    data: _Folder = None  # None: a temporary directory, removed at the end
 
     latency_ms: Seconds = 0.0  # of a create; half of it before the charge, half after
     latency_jitter_ms: Seconds = 0.0  # up to so much more, drawn evenly

@@ -21,7 +21,7 @@ from pydantic_settings import (
 
 from reelbatch.domain import IMAGE_SCHEMES, LARGEST, MOST_CREDITS, Budget, Tier
 from reelbatch.errors import SettingsError
-from reelbatch.home_folder import at_home
+from reelbatch.home_folder import if_text_at_home
 from reelbatch.settings.budgets import read_budget
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
 from reelbatch.settings.json_variables import JsonVariables, from_json
@@ -77,10 +77,6 @@ def _as_url(stated: Any) -> Any:
     return as_url(stated) if isinstance(stated, str) else stated
 
 
-def _at_home(stated: Any) -> Any:
-    return at_home(stated) if isinstance(stated, str) else stated
-
-
 def _listed(stated: Any) -> Any:
     """A list; in the environment, names between commas."""
     return [name for name in stated.split(",") if name.strip()] if isinstance(stated, str) else stated
@@ -96,8 +92,8 @@ def _check_schemes(names: tuple[str, ...]) -> tuple[str, ...]:
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
 _Seconds = Annotated[float, Field(le=1e9)]  # a year is 3e7; dates can't be reckoned with much more
 _Names = Annotated[tuple[str, ...], BeforeValidator(lambda stated: (stated,) if isinstance(stated, str) else stated)]
-_Place = Annotated[str | None, BeforeValidator(_at_home)]
-_File = Annotated[Path | None, BeforeValidator(_at_home)]
+_Place = Annotated[str | None, BeforeValidator(if_text_at_home)]
+_File = Annotated[Path | None, BeforeValidator(if_text_at_home)]
 _Secret = Annotated[SecretStr | None, AfterValidator(_none_if_blank)]
 
 
@@ -287,11 +283,8 @@ def _with_file(file: ConfigFile) -> type[Settings]:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del (
-                env_settings,
-                dotenv_settings,
-                file_secret_settings,
-            )  # a key in a file beside the manifest is a key that leaks
+            del env_settings  # in its place: JsonVariables
+            del dotenv_settings, file_secret_settings  # a key in a file beside the manifest is a key that leaks
             return (
                 init_settings,
                 JsonVariables(settings_cls),

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from reelbatch.client import Client, Video
 from reelbatch.client.outcome import Exchange, Kind, Outcome, Policy, classify
-from reelbatch.domain import Batch, RowState, Token
+from reelbatch.domain import REFUNDED, Batch, Token
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, attempts, in_doubt, rescue_files, utc_now
 from reelbatch.ledger.accounts import Payer, payer_of
@@ -21,7 +21,6 @@ from reelbatch.settings import Settings
 from reelbatch.submit.recorder import ENDINGS, Attempt
 
 _NOT_FOUND = 404
-_REFUNDED = frozenset({RowState.ERROR, RowState.CANCELED})
 
 
 class VideoReader(Protocol):
@@ -110,9 +109,8 @@ def _found(doubt: Outcome, video: Video, token: Token) -> Outcome:
         Kind.SUBMITTED,
         doubt.status,
         video_id=doubt.claimed_id,
-        # A failed video's figure has the refund in it: what was charged at first it does not say.
-        credits_charged=None if video.status in _REFUNDED else video.credits_charged,
-        odd_charge=None if video.status in _REFUNDED else video.odd_charge,
+        credits_charged=None if video.status in REFUNDED else video.credits_charged,
+        odd_charge=None if video.status in REFUNDED else video.odd_charge,
         message=f"the id came with {_what(doubt)}, and the API confirmed it",
         claimed_id=doubt.claimed_id,
     )
@@ -146,7 +144,7 @@ class _Noted:
 
 
 async def ask_about_noted_ids(
-    ledger: Ledger, client: Client, settings: Settings, whose: tuple[Payer, Iterable[Batch]]
+    ledger: Ledger, client: Client, settings: Settings, payer: Payer, batches: Iterable[Batch]
 ) -> int:
     """Ask once about each noted id, and bring into the table what is known then; returns how many rows.
 
@@ -155,18 +153,16 @@ async def ask_about_noted_ids(
     Raises:
         LedgerError: the table could not be read or written.
     """
-    payer, batches = whose
     policy = Policy(settings.server_errors, settings.bad_gateway_wait_s)
-    noted = [each for batch in batches for each in await asyncio.to_thread(_noted, ledger, (payer, batch), policy)]
+    noted = [each for batch in batches for each in await asyncio.to_thread(_noted, ledger, payer, batch, policy)]
     if not noted:
         return 0
     inquiry = _Inquiry(ledger, client, settings.doubt_min_age_s)
     return sum(await asyncio.gather(*map(inquiry.clear_up, noted)))
 
 
-def _noted(ledger: Ledger, whose: tuple[Payer, Batch], policy: Policy) -> list[_Noted]:
+def _noted(ledger: Ledger, payer: Payer, batch: Batch, policy: Policy) -> list[_Noted]:
     """The kept answer is read as it was when it came."""
-    payer, batch = whose
     bound = ledger.read(partial(payer_of, batch=batch))
     is_own = bound is not None and payer.surely_paid(bound)
     answered = ledger.read(partial(in_doubt.answered, batch=batch))

@@ -11,7 +11,7 @@ from typing import Any
 from reelbatch.client import Video
 from reelbatch.client.payloads import lenient_object
 from reelbatch.client.payloads import video as video_of
-from reelbatch.domain import RowState, Token
+from reelbatch.domain import REFUNDED, RowState, Token
 from reelbatch.errors import ReelbatchError
 from reelbatch.ledger.webhook_events import VideoEvent
 from reelbatch.settle.poller import final_of
@@ -43,8 +43,7 @@ class Event:
     def to_record(self) -> VideoEvent:
         """What the results table is told. The payload is what a GET would say, and counts like one."""
         video = self.video
-        # A failed video's figure has the refund in it: what was charged at first it does not say.
-        tells = video.status not in {RowState.ERROR, RowState.CANCELED}
+        tells = video.status not in REFUNDED
         return VideoEvent(
             token=self.token,
             video_id=video.id,

@@ -16,11 +16,11 @@ from reelbatch.domain import Batch, RunId
 from reelbatch.ledger import Ledger, due, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.due import Postponement
-from reelbatch.pipeline.window_count import keep_count
+from reelbatch.pipeline.window_count import Counted, keep_count
 from reelbatch.settings import Settings
 from reelbatch.submit import RenderWindow
 
-WHOSE = Payer("local"), RunId("run-2")
+WHOSE = Counted(Payer("local"), RunId("run-2"))
 
 
 @pytest.fixture

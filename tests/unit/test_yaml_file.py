@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,12 @@ def test_what_is_no_value_is_said_with_its_place(text: bytes, why: str) -> None:
 
 
 @pytest.mark.parametrize("read", [load_settings, load_config, load_models])
-def test_every_reader_of_yaml_says_so(tmp_path: Path, read: object) -> None:
+def test_every_reader_of_yaml_says_so(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """The settings', the sandbox's and that of the table of models."""
     path = tmp_path / "c.yaml"
     path.write_text("history: 2026-13-45")
     with pytest.raises(SettingsError, match=r"c\.yaml: (?s:.*) can't be read: this is no timestamp"):
-        read(path)  # type: ignore[operator]
+        read(path)
     path.write_text("on: 3")
     with pytest.raises(SettingsError, match=r"c\.yaml"):
-        read(path)  # type: ignore[operator]
+        read(path)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from reelbatch.pipeline.init import InitReport
     from reelbatch.pipeline.init_guess import Stated
 
+Encoding = Annotated[
+    str | None, typer.Option(help="How the file's letters are written, if it is no UTF-8.", metavar="NAME")
+]
 _SOURCE_HELP = "A catalogue or a folder of photos. (default: what is in the current folder)"
 
 
@@ -34,9 +37,7 @@ def init(  # noqa: PLR0913, PLR0917 - options of a command
         float | None,
         typer.Option(help="Length of videos for which the file states none.", metavar="N", min=0.1, max=3600),
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="How the file's letters are written, if it is no UTF-8.", metavar="NAME")
-    ] = None,
+    encoding: Encoding = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a reelbatch.yaml that is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: take the best guess.")] = False,
     as_json: opt.Json = False,

@@ -22,6 +22,13 @@ ListFile = Annotated[
     ),
 ]
 
+ListTarget = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv", help="Write the list as a CSV to fill in for --from.", metavar="FILE", callback=opt.in_home
+    ),
+]
+
 
 def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     config: opt.Config = None,
@@ -39,12 +46,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     ] = False,
     undo: Undo = False,
     file: ListFile = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv", help="Write the list as a CSV to fill in for --from.", metavar="FILE", callback=opt.in_home
-        ),
-    ] = None,
+    to: ListTarget = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until webhook events have cleared everything up.")
     ] = False,
