@@ -196,3 +196,14 @@ def test_the_word_of_another_account_s_key_decides_nothing(killed: Bench, api: S
     killed.key, api.known = own, named(api, name=api.arrivals[0].name)
     assert killed.generate(killed.rows(2)).cleared_up == 1
     assert (first(killed)["video_id"], len(api.arrivals)) == (ID, 2)
+
+
+def test_a_settle_names_the_batches_that_it_leaves_to_another_account(
+    killed: Bench, api: ScriptedApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who has mistaken the key is told, and which batches wait for the other one."""
+    api.accounts = {"other": "acc-other"}
+    killed.key = "other"
+    settle(wait=False, **killed.settings())
+    assert api.asked_about == []
+    assert f'1 of "{killed.batch}". Use its key.' in caplog.text
