@@ -15,6 +15,8 @@ from typing import Any
 import forked
 
 WAIT_S = 60.0
+CTRL_C = "\x03"
+_AGAIN_S = 3.0
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -33,15 +35,18 @@ def typed(
 ) -> tuple[int, bytes]:
     """Type a command in `folder`, and `answer` its question; exit code, and all bytes that the terminal was given.
 
-    It gets a SIGINT once it has shown `interrupted_at`.
+    Ctrl-C is typed again where nothing comes of it, as people do: of a signal that comes between the prompt and the
+    wait for an answer, Python takes note with the next one. It gets a SIGINT once it has shown `interrupted_at`.
     """
     terminal, screen = pty.openpty()
     command = [sys.executable, "-m", "reelbatch", *arguments]
     process = begun(command, cwd=folder, env=env, stdin=screen, stdout=screen, stderr=screen, start_new_session=True)
     os.close(screen)
-    shown, deadline = b"", time.monotonic() + WAIT_S
+    shown, deadline, typed_at = b"", time.monotonic() + WAIT_S, 0.0
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 0.2)[0]:
+            if typed_at and answer == CTRL_C and time.monotonic() > typed_at + _AGAIN_S:
+                typed_at = _type(terminal, CTRL_C)
             continue
         try:
             part = os.read(terminal, 65536)
@@ -50,9 +55,8 @@ def typed(
         if not part:
             break
         shown += part
-        if answer is not None and b"[y/N]" in shown:
-            os.write(terminal, answer.encode())
-            answer = None
+        if answer is not None and not typed_at and b"[y/N]" in shown:
+            typed_at = _type(terminal, answer)
         if interrupted_at is not None and interrupted_at in shown:
             process.send_signal(signal.SIGINT)
             interrupted_at = None
@@ -60,3 +64,8 @@ def typed(
         return process.wait(WAIT_S), shown
     finally:
         os.close(terminal)  # not before: a process that is still ending would be hung up on
+
+
+def _type(terminal: int, keys: str) -> float:
+    os.write(terminal, keys.encode())
+    return time.monotonic()
