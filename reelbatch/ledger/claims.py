@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,14 +13,17 @@ from reelbatch.domain import HELD, Batch, ClaimedRow, Request, RowKey, RunId, To
 from reelbatch.ledger.accounting import BalanceChanges, Ending, known_attempts
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, generations
-from reelbatch.ledger.selection import Scope, claimable, numbers
+from reelbatch.ledger.selection import Scope, claimable, keys
 from reelbatch.ledger.transitions import CLAIM, DOUBTFUL, RELEASE, UNREADABLE, in_states
 from reelbatch.ledger.version_check import refuse_newer
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Up to `rows` rows of `scope` whose row numbers are within `span` (both ends included)."""
+    """Up to `rows` rows of `scope` whose row numbers are within `span` (both ends included).
+
+    Where the scope has a sample, the span is of places in it: rows that move meanwhile are found all the same.
+    """
 
     scope: Scope
     span: tuple[int, int]
@@ -68,13 +70,14 @@ def claim(connection: Connection, items: Sequence[Claim]) -> list[list[ClaimedRo
 def _claim_one(connection: Connection, item: Claim) -> list[ClaimedRow]:
     scope, (first, last) = item.scope, item.span
     values: dict[str, Any] = {"b_batch": scope.batch, "b_run_id": scope.run_id, "b_rows": item.rows}
-    values |= {"b_first": first, "b_last": last}
     if scope.order is not None and not scope.rerun:
         values["b_order"] = scope.order
     if scope.most is not None:
         values["b_most"] = scope.most
-    if scope.sample is not None:
-        values["b_sample"] = scope.sample[bisect_left(scope.sample, first) : bisect_right(scope.sample, last)]
+    if scope.sample is None:
+        values |= {"b_first": first, "b_last": last}
+    else:
+        values["b_sample"] = scope.sample[first - 1 : last]
     taken = connection.execute(_take(scope.kind), values)
     return sorted((_claimed(row) for row in taken), key=lambda row: row.row_number)
 
@@ -87,10 +90,12 @@ def _take(kind: Scope) -> Any:
     """The UPDATE that claims rows; built once, since building it takes longer than running it."""
     integers = {name: bindparam(f"b_{name}", type_=Integer) for name in ("order", "most")}
     names = {name: bindparam(f"b_{name}", type_=String) for name in ("batch", "run_id")}
-    condition = claimable(kind, {**names, **integers, "sample": numbers("b_sample")})
+    condition = claimable(kind, {**names, **integers, "sample": keys("b_sample")})
+    if kind.sample is None:
+        condition = and_(condition, generations.c.row_number.between(bindparam("b_first"), bindparam("b_last")))
     free = (
         select(generations.c.batch, generations.c.row_key, generations.c.generation)
-        .where(condition, generations.c.row_number.between(bindparam("b_first"), bindparam("b_last")))
+        .where(condition)
         .order_by(generations.c.row_number)
         .limit(bindparam("b_rows", type_=Integer))
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves this out
@@ -176,7 +181,12 @@ def _doubt(connection: Connection, owners: Mapping[Token, tuple[Batch, RunId]], 
 
 
 def chunks(connection: Connection, scope: Scope, rows_each: int, limit: int | None) -> list[tuple[int, int]]:
-    """Ranges of row numbers that hold `rows_each` claimable rows apiece, `limit` rows in all."""
+    """Ranges of row numbers, or places in a sample, of `rows_each` claimable rows apiece, `limit` rows in all."""
+    if scope.sample is not None:
+        waiting = set(connection.scalars(select(generations.c.row_key).where(scope.condition())))
+        places = [place for place, key in enumerate(scope.sample, start=1) if key in waiting][:limit]
+        parts = [places[first : first + rows_each] for first in range(0, len(places), rows_each)]
+        return [(part[0], part[-1]) for part in parts]
     rank = func.row_number().over(order_by=generations.c.row_number).label("rank")
     ranked = select(generations.c.row_number, rank).where(scope.condition()).subquery()
     inside = ranked.c.rank <= limit if limit is not None else ranked.c.rank > 0

@@ -75,7 +75,7 @@ def alike(
     `estimate` says what rows cost whose cost was unknown when the manifest was read.
     """
     if limit is not None:
-        selection, _ = choose(connection, selection, limit)
+        selection = choose(connection, selection, limit)
     found: list[Alike] = []
     columns = (_g.state, _g.error_code, _g.credits_estimated, *PRICED)
     for part in _conditions(selection):
@@ -116,7 +116,7 @@ def costs(
 ) -> list[int | None]:
     """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown."""
     if limit is not None:
-        selection, _ = choose(connection, selection, limit)
+        selection = choose(connection, selection, limit)
     found: list[tuple[int, int | None]] = []
     for part in _conditions(selection):
         query = select(_g.row_number, _g.credits_estimated, *PRICED).where(part)
@@ -130,7 +130,7 @@ def request(
 ) -> int:
     """Move the rows that `alike` shows to `pending`, at their estimates; returns how many did not wait already."""
     if limit is not None:
-        selection, _ = choose(connection, selection, limit)
+        selection = choose(connection, selection, limit)
     again = Move(selection.states, RowState.PENDING)
     # What was refused, or may have been taken: an event may still name its video, and it is not sent again then.
     kept = case((in_states({RowState.REJECTED, RowState.IN_DOUBT}), _g.token), else_=None)
@@ -142,8 +142,8 @@ def request(
     return moved
 
 
-def choose(connection: Connection, selection: Selection, limit: int | None) -> tuple[Selection, tuple[int, ...]]:
-    """The selected rows, at most `limit`, in the manifest's order: a selection of just these, and their numbers.
+def choose(connection: Connection, selection: Selection, limit: int | None) -> Selection:
+    """The selected rows, at most `limit`, in the manifest's order: a selection of just these.
 
     Those that wait already have their place among them, so it finds the same rows once they are asked for.
     """
@@ -153,8 +153,7 @@ def choose(connection: Connection, selection: Selection, limit: int | None) -> t
         first = query.order_by(generations.c.row_number, generations.c.row_key).limit(limit)
         found += [(row.row_number, row.row_key) for row in connection.execute(first)]
     chosen = sorted(found)[:limit]
-    keys = tuple(RowKey(key) for _, key in chosen)
-    return replace(selection, row_keys=keys), tuple(number for number, _ in chosen)
+    return replace(selection, row_keys=tuple(RowKey(key) for _, key in chosen))
 
 
 def _left_over(repeats: RepeatPolicy) -> ColumnElement[bool]:

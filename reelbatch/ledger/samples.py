@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
-from reelbatch.domain import Batch, RowState, RunId
+from reelbatch.domain import Batch, RowKey, RowState, RunId
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.transitions import in_states
@@ -61,20 +61,20 @@ def kinds(connection: Connection, which: ColumnElement[bool]) -> list[KindCount]
     return sorted(found, key=lambda count: (-count.rows, str(count.kind)))
 
 
-def sample(connection: Connection, scope: Scope, rows: int) -> tuple[int, ...]:
-    """Row numbers of a random sample over all kinds, of the rows that a run of this scope may take, or that one took.
+def sample(connection: Connection, scope: Scope, rows: int) -> tuple[RowKey, ...]:
+    """Keys of a random sample over all kinds, of the rows that a run of this scope may take, or that one took.
 
     It is the same each time, also once some or all of it is sent: rows are ordered by their fingerprints, which say
     nothing of what a row is like. A larger sample has the smaller one within it, as far as the kinds' shares let it.
     """
     which = _ever(scope)
     counts = kinds(connection, which)
-    chosen: set[int] = set()
+    chosen: set[tuple[int, RowKey]] = set()
     for count, wanted in zip(counts, shares([count.rows for count in counts], rows), strict=True):
         same = (each.is_not_distinct_from(value) for each, value in zip(_KIND, count.kind, strict=True))
-        query = select(_g.row_number).where(which, *same).order_by(_g.fingerprint, _g.row_number)
-        chosen.update(connection.scalars(query.limit(wanted)))
-    return tuple(sorted(chosen))
+        query = select(_g.row_number, _g.row_key).where(which, *same).order_by(_g.fingerprint, _g.row_number)
+        chosen.update((number, RowKey(key)) for number, key in connection.execute(query.limit(wanted)))
+    return tuple(dict.fromkeys(key for _, key in sorted(chosen)))
 
 
 def _ever(scope: Scope) -> ColumnElement[bool]:
@@ -97,12 +97,12 @@ def shares(sizes: Sequence[int], rows: int) -> list[int]:
     return given
 
 
-def outcomes(connection: Connection, batch: Batch, row_numbers: Sequence[int]) -> list[Outcome]:
+def outcomes(connection: Connection, batch: Batch, row_keys: Sequence[RowKey]) -> list[Outcome]:
     """What became of these rows by now: of each its last generation."""
-    own = and_(_g.batch == batch, _g.in_manifest, _g.row_number.in_(list(row_numbers)))
-    query = select(*_KIND, _g.state, _g.credits_estimated, _g.credits_final, _g.row_number).where(own)
+    own = and_(_g.batch == batch, _g.in_manifest, _g.row_key.in_(list(row_keys)))
+    query = select(*_KIND, _g.state, _g.credits_estimated, _g.credits_final, _g.row_key).where(own)
     last = {
-        number: Outcome(VideoKind(*values[:4]), RowState(values[4]), values[5], values[6])
-        for *values, number in connection.execute(query.order_by(_g.row_number, _g.generation))
+        key: Outcome(VideoKind(*values[:4]), RowState(values[4]), values[5], values[6])
+        for *values, key in connection.execute(query.order_by(_g.row_number, _g.generation))
     }
     return list(last.values())

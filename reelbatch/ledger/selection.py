@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    String,
     and_,
     bindparam,
     false,
@@ -125,11 +126,11 @@ class Scope(NamedTuple):
     only_order: bool = False  # and no other rows
     repeats: RepeatPolicy = RepeatPolicy.HOLD
     most: int | None = None  # rows that are estimated above it are left: they fit neither cap nor budget
-    sample: tuple[int, ...] | None = None  # only rows with these numbers, which are in order
+    sample: tuple[RowKey, ...] | None = None  # only these rows, wherever another manifest moves them
 
     def condition(self) -> ColumnElement[bool]:
         """Pending rows of this scope that this run has not already tried and given up."""
-        return claimable(self, {**self._asdict(), "sample": numbers("sample", self.sample or ())})
+        return claimable(self, {**self._asdict(), "sample": keys("sample", self.sample or ())})
 
     @property
     def kind(self) -> Scope:
@@ -146,13 +147,24 @@ def numbers(name: str, values: Sequence[int] | None = None) -> BindParameter[Any
     return bindparam(name, values, type_=Integer, expanding=True, literal_execute=True)
 
 
+def keys(name: str, values: Sequence[RowKey] | None = None) -> BindParameter[Any]:
+    """The same for keys of rows."""
+    if values is None:
+        return bindparam(name, type_=String, expanding=True, literal_execute=True)
+    return bindparam(name, values, type_=String, expanding=True, literal_execute=True)
+
+
 def claimable(scope: Scope, values: Mapping[str, Any]) -> ColumnElement[bool]:
     """`Scope.condition` for these values of the scope, which may be bound parameters."""
     batch, run_id, order, most = (values[name] for name in ("batch", "run_id", "order", "most"))
     g = generations.c
+    pending = in_states({RowState.PENDING})
+    if scope.sample is not None:
+        # Not the plain column, so that SQLite looks up these keys and does not go through all that is pending.
+        pending = g.state.concat(literal_column("''")) == literal_column(f"'{RowState.PENDING}'")
     conditions = [
         g.batch == batch,
-        in_states({RowState.PENDING}),
+        pending,
         g.in_manifest,
         or_(g.run_id.is_(None), g.run_id != run_id),
     ]
@@ -168,7 +180,7 @@ def claimable(scope: Scope, values: Mapping[str, Any]) -> ColumnElement[bool]:
     if scope.most is not None:
         conditions.append(or_(g.credits_estimated.is_(None), g.credits_estimated <= most))
     if scope.sample is not None:
-        conditions.append(g.row_number.in_(values["sample"]))
+        conditions.append(g.row_key.in_(values["sample"]))
     return and_(*conditions)
 
 

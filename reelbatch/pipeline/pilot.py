@@ -138,7 +138,7 @@ def pilot_of(context: RunContext) -> Pilot | None:
     if scope.rerun or scope.sample is None:
         return None
     everything = scope._replace(run_id=RunId(""), sample=None, most=None)
-    found = context.ledger.read(partial(samples.outcomes, batch=context.batch, row_numbers=scope.sample))
+    found = context.ledger.read(partial(samples.outcomes, batch=context.batch, row_keys=scope.sample))
     return _told(found, context.ledger.read(partial(samples.kinds, which=everything.condition())))
 
 

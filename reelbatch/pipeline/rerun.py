@@ -225,8 +225,8 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
     scope: Scope = context.state.scope._replace(repeats=chosen.repeats)
     if isinstance(chosen, Selection) and (limit is not None or chosen.row_keys is not None):
         choose = partial(reruns.choose, selection=chosen, limit=limit)
-        chosen, numbers = await asyncio.to_thread(context.ledger.read, choose)
-        scope = scope._replace(sample=numbers)  # not the rows that other reruns left over
+        chosen = await asyncio.to_thread(context.ledger.read, choose)
+        scope = scope._replace(sample=chosen.row_keys)  # not the rows that other reruns left over
     plan = await asyncio.to_thread(preview, context.ledger, chosen, context.settings, limit)
     try:
         await asyncio.to_thread(context.agree, plan)

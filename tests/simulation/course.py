@@ -22,6 +22,7 @@ from simulation.world import Command, World
 BATCH = Batch("sim")
 _RESTARTS = 8
 _ROUNDS = 25
+_LOOKS = 40  # at doubts: a clock that was set back by two hours makes them that much younger
 _ENDS = frozenset({"complete", "error", "canceled", "rejected"})
 
 
@@ -101,7 +102,7 @@ class Course:
 
     async def _finish(self) -> None:
         """The same command again, with doubts cleared up by the books, until nothing is left to do."""
-        commands: list[Command | None] = [*self._last_commands(), self._late_refunds]
+        commands: list[Command | None] = [self._late_refunds, *self._last_commands(), self._late_refunds]
         for _ in range(_ROUNDS):
             command = None
             if self._world.table.exists() and self._is_over(Table.of(self._world.table)):
@@ -109,11 +110,17 @@ class Course:
                     break
                 command = commands.pop(0)
             await self._world.run_one(self._world.hosts[0], "finish", command or self._same_again())
-            if self._has_doubts():
-                await asyncio.sleep(310)
-                await self._world.run_one(self._world.hosts[0], "reconcile", self._reconcile)
+            await self._clear_up()
             if self._waits_for_budget():
                 await asyncio.sleep(day_of(self._world.loop.time()) + 1)
+
+    async def _clear_up(self) -> None:
+        """Doubts, once they are old enough."""
+        for _ in range(_LOOKS):
+            if not self._has_doubts():
+                return
+            await asyncio.sleep(310)
+            await self._world.run_one(self._world.hosts[0], "reconcile", self._reconcile)
 
     def _same_again(self) -> Command:
         """An open order goes on with the command that placed it."""

@@ -8,7 +8,7 @@ import pytest
 from acting import load, rows_of
 from sqlalchemy import Connection, event
 
-from reelbatch.domain import RowState, RunId
+from reelbatch.domain import RowKey, RowState, RunId
 from reelbatch.ledger import Ledger, claims, due, in_doubt, paid_requests, queries, utc_now
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.selection import Scope
@@ -48,6 +48,15 @@ def test_the_claim_reads_only_pending_rows(ledger: Ledger) -> None:
         plan = plan_of(ledger, lambda connection, item=item: claims.claim(connection, [item]))
         assert "USING INDEX results_state (batch=? AND state=? AND row_number>? AND row_number<?)" in plan
         assert "SCAN generations" not in plan
+
+
+def test_the_claim_of_named_rows_reads_only_those(ledger: Ledger) -> None:
+    """However many wait beside them."""
+    load(ledger, rows_of("a", "b"))
+    item = Claim(Scope("spring", RunId("run-1"), sample=(RowKey("b"), RowKey("a"))), (1, 2), 10)
+    plan = plan_of(ledger, lambda connection: claims.claim(connection, [item]))
+    assert "sqlite_autoindex_generations_1 (batch=? AND row_key=?)" in plan
+    assert "SCAN generations" not in plan
 
 
 def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from bench import PRICE, Answer, Bench, scripted
+from bench import PRICE, Answer, Arrival, Bench, scripted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reelbatch
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, orders
+from reelbatch.pipeline.load_manifest import load
 from reelbatch.pipeline.plan import GenerateOptions, Plan, plan, send_options
 from reelbatch.pipeline.rerun import RerunPlan
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
@@ -104,6 +106,48 @@ def test_a_rerun_sends_the_rows_that_were_said_yes_to(bench: Bench, which: dict[
         for queued in (2, 3):
             assert reelbatch.rerun(SPRING, limit=1, **bench.settings()).sent == 1
             assert bench.states()["queued"] == queued
+
+
+def _read_again(bench: Bench, manifest: pd.DataFrame) -> None:
+    """What another worker does first, here with one more row on top: all others have another number then."""
+    grown = pd.concat([bench.rows(1).assign(row_key=f"{SPRING}-000", prompt="New"), manifest], ignore_index=True)
+    with Ledger(bench.results) as other:
+        load(GenerateOptions(source=grown, batch=SPRING), load_settings(options=bench.settings()), other)
+
+
+@pytest.mark.parametrize("which", [{"rows": [f"{SPRING}-002"]}, {"rows": [f"{SPRING}-002"], "limit": 1}])
+def test_a_rerun_sends_the_rows_that_were_named_wherever_they_move(bench: Bench, which: dict[str, Any]) -> None:
+    """Another worker reads a longer manifest while the question is open: another row has the number then."""
+    with scripted(lambda arrival: Answer() if arrival.number > 2 else Answer(422, {"message": "no"})) as api:
+        bench.url = api.url
+        manifest = bench.rows(2, prompt=["one", "two"])
+        bench.generate(manifest)
+        reelbatch.rerun(SPRING, rows=FIRST, **bench.settings(max_credits=10))  # stays, asked for
+
+        def meanwhile(made: Plan | RerunPlan) -> Agreement:
+            _read_again(bench, manifest)
+            return Agreement.to(made)
+
+        with asking(meanwhile):
+            report = reelbatch.rerun(SPRING, **which, **bench.settings())
+        assert report.sent == 1
+        states = {row["row_key"]: row["state"] for row in bench.table()}
+        assert states == {f"{SPRING}-000": "pending", f"{SPRING}-001": "pending", f"{SPRING}-002": "queued"}
+
+
+def test_a_pilot_sends_its_sample_wherever_the_rows_move(bench: Bench) -> None:
+    """Another worker reads a longer manifest while the pilot is at work."""
+    manifest = bench.rows(8, prompt=[f"Pan {number}" for number in range(8)])
+
+    def script(arrival: Arrival) -> Answer:
+        if arrival.number == 2:
+            _read_again(bench, manifest)
+        return Answer()
+
+    with scripted(script) as api:
+        bench.url = api.url
+        report = bench.generate(manifest, pilot=3, concurrency=1)
+        assert report.sent == len(api.arrivals) == 3
 
 
 @pytest.mark.parametrize(
