@@ -70,7 +70,7 @@ def test_a_run_takes_none_but_the_rows_that_it_names(ledger: Ledger, named: int)
 
 def test_the_rows_that_were_named_are_taken_wherever_another_manifest_moves_them(ledger: Ledger) -> None:
     """Not those that have their numbers by then; keys may hold what SQL and drivers give a meaning to."""
-    odd = "it's 100% \"a:b\" \\ ? :c"
+    odd = 'it\'s 100% "a:b" \\ ? :c'
     load(ledger, [row("K1", 1), row(odd, 2)])
     run = begin(ledger)
     scope = run.scope._replace(sample=(RowKey(odd),))
