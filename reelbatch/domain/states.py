@@ -55,7 +55,7 @@ TRANSITIONS: Mapping[RowState, frozenset[RowState]] = MappingProxyType(
 """Every move that a row may make.
 
 Back to `pending` from an end means: sent again because the user asked for it. From `pending`, `claimed`, `invalid` or
-`rejected` to `queued`: the id of the row's latest attempt came after someone, or the API, had said that there was
+`rejected` to `queued`: the id of one of the row's attempts came after someone, or the API, had said that there was
 none. From `pending`, `queued` or `rendering` to `in_doubt`: what someone had said about the row was taken back.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Integer, Text, bindparam, func, insert, selec
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.domain.money import figure
 from reelbatch.failpoints import point
-from reelbatch.ledger import accounts, paid_requests
+from reelbatch.ledger import accounts, earlier_attempts, paid_requests
 from reelbatch.ledger.accounting import Attempted, BalanceChanges, Ending, known_attempts
+from reelbatch.ledger.earlier_attempts import Line
 from reelbatch.ledger.paid_requests import Owner
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.transitions import (
@@ -109,7 +110,9 @@ def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[boo
         connection.execute(insert(attempts), begun)
     if closed:
         connection.execute(_CLOSE_ATTEMPT, closed)
-    moved = _move_rows(connection, [item for item, new in zip(items, news, strict=True) if new])
+    told = [item for item, new in zip(items, news, strict=True) if new]
+    moved = _move_rows(connection, told)
+    moved |= _accept_earlier(connection, told, moved)
     sums.write(connection)
     charged = {item.token: item.credits_charged for item in items if item.ending is Ending.SUBMITTED}
     accounts.see_charged(connection, {token: said for token, said in charged.items() if said is not None})
@@ -278,6 +281,17 @@ def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
     for statement, values_of in changes.values():
         execute_each(connection, statement, values_of)
     return moved
+
+
+def _accept_earlier(connection: Connection, items: Sequence[Answer], moved: Collection[Token]) -> set[Token]:
+    """Ids that are not of their rows' last attempts, or that were there before the last one was refused."""
+    settled = {Ending.IN_DOUBT, Ending.SUBMITTED}
+    lines = {
+        Line(item.batch, item.row_key, item.generation): item.at
+        for item in items
+        if item.ending not in settled or (item.ending is Ending.SUBMITTED and item.token not in moved)
+    }
+    return earlier_attempts.accept(connection, lines)
 
 
 def _change(item: Answer, state: RowState, video_id: str | None) -> Any:

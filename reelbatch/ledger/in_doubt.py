@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, DateTime, Select, Table, and_, insert, not_, or_, select, update
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
-from reelbatch.ledger.accounting import Attempted, BalanceChanges, known_attempts
+from reelbatch.ledger import earlier_attempts
+from reelbatch.ledger.accounting import BalanceChanges, known_attempts
 from reelbatch.ledger.attempts import Answer, Ending, record_answers
 from reelbatch.ledger.schema import attempts, decisions, generations, orders, results
 from reelbatch.ledger.transitions import FOUND_UNDONE, NOT_CREATED, NOT_CREATED_UNDONE, Move, in_states
@@ -97,8 +98,9 @@ def _in_doubt(batch: Batch | None) -> Select[Any]:
 def tokens_of(connection: Connection, doubt: Doubt) -> set[Token]:
     """The marks of every attempt at this row: an earlier one may be the video that is found."""
     a = attempts.c
-    own = (a.batch == doubt.batch, a.row_key == doubt.row_key, a.generation == doubt.generation)
-    query = select(a.token).where(*own)
+    query = select(a.token).where(
+        a.batch == doubt.batch, a.row_key == doubt.row_key, a.generation == doubt.generation
+    )
     return {Token(token) for token in connection.scalars(query)}
 
 
@@ -176,6 +178,8 @@ def _not_created(connection: Connection, item: Decision) -> bool:
     sums = BalanceChanges()
     sums.add(item.doubt.batch, item.doubt.run_id, before, before._replace(outcome=NOT_CREATED_OUTCOME))
     sums.write(connection)
+    line = earlier_attempts.Line(item.doubt.batch, item.doubt.row_key, item.doubt.generation)
+    earlier_attempts.accept(connection, {line: item.at})
     return True
 
 
@@ -275,7 +279,9 @@ def _undo(connection: Connection, item: Undo) -> str | None:
     attempt = _read(attempts, before["attempt"])
     connection.execute(update(attempts).where(attempts.c.token == made.token).values(attempt))
     was = known._replace(outcome=attempt["outcome"], video_id=attempt["video_id"], charged=attempt["credits_charged"])
-    _move_money(connection, made, known, was)
+    sums = BalanceChanges()
+    sums.add(made.batch, made.run_id, known, was)
+    sums.write(connection)
     connection.execute(insert(decisions).values(_entry_of_undo(item)))
     return None
 
@@ -283,12 +289,6 @@ def _undo(connection: Connection, item: Undo) -> str | None:
 def _answered_since(connection: Connection, made: Made) -> bool:
     """Whether the attempt is not as the decision left it: what the API said by itself is not taken back."""
     return connection.scalar(select(attempts.c.ended_at).where(attempts.c.token == made.token)) != made.decided_at
-
-
-def _move_money(connection: Connection, made: Made, now: Attempted, was: Attempted) -> None:
-    sums = BalanceChanges()
-    sums.add(made.batch, made.run_id, now, was)
-    sums.write(connection)
 
 
 def _entry_of_undo(item: Undo) -> dict[str, Any]:
@@ -344,7 +344,7 @@ def _why_not(connection: Connection, made: Made) -> str:
     if found is None:
         return "what was to be made anew was dropped since"
     if found.token not in {made.token, None}:
-        return f"it was sent again since, and is {found.state} by now"
+        return f"it goes by another attempt since, and is {found.state} by now"
     if found.state in _WAYS[made.verdict].move.sources and found.order_id is not None:
         return "the order that it belongs to is closed"
     return f"it is {found.state} by now"

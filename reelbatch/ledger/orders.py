@@ -13,13 +13,16 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, no
 
 from reelbatch.domain import HAS_ID, Batch, RowState, RunId
 from reelbatch.errors import OrderOpen
+from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.runs import user_name
-from reelbatch.ledger.schema import generations, orders
+from reelbatch.ledger.schema import attempts, generations, orders
 from reelbatch.ledger.selection import OrderId
-from reelbatch.ledger.transitions import in_states
+from reelbatch.ledger.transitions import NOT_CREATED_UNDONE, in_states
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
 """States in which a line costs nothing and holds no id, so that it may be dropped."""
+
+_DOUBTFUL = "no id is known of its last request, which may have been charged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,10 @@ def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrde
     if found is None:
         return None
     g = generations.c
+    # Asked for again while an earlier request is in doubt: only the asking is dropped.
+    doubtful = select(attempts.c.token).where(attempts.c.token == g.token, attempts.c.outcome == Ending.IN_DOUBT)
+    again = NOT_CREATED_UNDONE.update(g.order_id == found.order_id, doubtful.exists())
+    connection.execute(again.values(error_code="in_doubt", error_message=_DOUBTFUL, rerun_wanted=False))
     unsent = and_(g.order_id == found.order_id, in_states(_UNSENT), g.video_id.is_(None), not_(g.generation == 1))
     dropped = connection.execute(delete(generations).where(unsent)).rowcount
     own = orders.c.order_id == found.order_id

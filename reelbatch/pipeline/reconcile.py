@@ -147,7 +147,9 @@ class _Case:
             return None
         if decision.verdict is Verdict.NOT_CREATED:
             return "it was cleared up in another way meanwhile; it is as it was"
-        return "the id belongs to an earlier attempt; it was kept, the row is as it was"
+        return (
+            "the id belongs to an earlier attempt; it was kept, and is the row's once its last one is `not_created`"
+        )
 
 
 def _state(ledger: Ledger, batch: Batch, key: RowKey) -> str | None:

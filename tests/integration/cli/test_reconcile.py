@@ -304,7 +304,7 @@ def test_what_was_sent_again_is_not_taken_back(table: Table) -> None:
     table.generate()
     code, answer = table.reconcile("--undo")
     assert code == 1
-    assert "sent again since, and is queued" in answer["resolved"][0]["problem"]
+    assert "goes by another attempt since, and is queued" in answer["resolved"][0]["problem"]
 
 
 def test_an_id_is_given_to_one_row(table: Table) -> None:

@@ -1,0 +1,133 @@
+"""A video that an earlier attempt of a row made after all: the row takes it up and is not paid for again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from acting import ESTIMATE, SPRING, Worker, attempt, begin, committed, end, entry, load, row, rows_of, set_row, tell
+
+from reelbatch.domain import RowState, VideoId
+from reelbatch.ledger import Ledger, in_doubt, orders, reruns, utc_now
+from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.in_doubt import Decision, Verdict
+from reelbatch.ledger.intents import Intent
+from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.selection import Regenerate
+
+REFUSED = {"status": 500, "code": "http_500", "message": "no"}
+
+
+@pytest.fixture
+def worker(ledger: Ledger) -> Worker:
+    """A run with one row."""
+    load(ledger, rows_of("a"))
+    return begin(ledger)
+
+
+def tried_again(worker: Worker) -> tuple[Intent, Intent]:
+    """The API said that the first request made nothing, and the second is under way."""
+    (taken,) = worker.claim()
+    first = worker.intend(taken)
+    tell(worker.ledger, first, Ending.RETRY, **REFUSED)
+    return first, worker.intend(taken)
+
+
+def not_created(ledger: Ledger) -> bool:
+    """Someone's word about the row in doubt."""
+    (doubt,) = ledger.read(in_doubt.doubts)
+    decision = Decision(doubt, Verdict.NOT_CREATED, "someone", utc_now(), doubt.token)
+    return ledger.change(partial(in_doubt.decide, items=[decision]))[0]
+
+
+def assert_has_the_video_of(ledger: Ledger, first: Intent) -> None:
+    """The row waits for that video, has its token and its price, and is not sent again."""
+    known = entry(ledger, "a")
+    wanted = ("queued", f"vid-{first.token}", first.token, ESTIMATE, None)
+    assert tuple(known[name] for name in ("state", "video_id", "token", "credits_charged", "error_code")) == wanted
+    assert committed(ledger) == ESTIMATE
+    load(ledger, rows_of("a"))
+    assert begin(ledger, "later").claim() == []
+
+
+@pytest.mark.parametrize("ending", [Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_row_whose_last_request_made_nothing_takes_up_the_video(
+    ledger: Ledger, worker: Worker, ending: Ending, is_early: bool
+) -> None:
+    """Whether the id comes while the last request is under way or after its answer."""
+    first, second = tried_again(worker)
+    said = {} if ending is Ending.WITHDRAWN else REFUSED
+    if is_early:
+        assert not tell(ledger, first)
+        assert entry(ledger, "a")["state"] == "sending"
+    tell(ledger, second, ending, **said)
+    if not is_early:
+        assert tell(ledger, first)
+    end(worker)
+    assert_has_the_video_of(ledger, first)
+
+
+def test_a_row_in_doubt_takes_it_up_once_its_last_request_is_cleared_up(ledger: Ledger, worker: Worker) -> None:
+    """Before that there may be a second video, whose charge someone has to look for."""
+    first, second = tried_again(worker)
+    tell(ledger, second, Ending.IN_DOUBT)
+    end(worker)
+    assert not tell(ledger, first)
+    assert (entry(ledger, "a")["state"], committed(ledger)) == ("in_doubt", 2 * ESTIMATE)
+    assert not_created(ledger)
+    assert_has_the_video_of(ledger, first)
+
+
+def test_a_row_that_has_a_video_keeps_it(ledger: Ledger, worker: Worker) -> None:
+    """The other id is kept with its attempt, and both charges are in the sums."""
+    first, second = tried_again(worker)
+    tell(ledger, second)
+    assert not tell(ledger, first)
+    assert (entry(ledger, "a")["video_id"], committed(ledger)) == (f"vid-{second.token}", 2 * ESTIMATE)
+    assert attempt(ledger, first.token)["video_id"] == f"vid-{first.token}"
+
+
+def test_a_row_that_asks_for_something_else_since_does_not_take_it_up(ledger: Ledger, worker: Worker) -> None:
+    """It was corrected, and another run has sent it: that video is of another request."""
+    first = worker.send(worker.claim()[0], Ending.REJECTED, **REFUSED)
+    end(worker)
+    load(ledger, [row("a", 1, "Corrected")])
+    later = begin(ledger, "run-2")
+    later.send(later.claim()[0], Ending.REJECTED, **REFUSED)
+    assert not tell(ledger, first)
+    assert (entry(ledger, "a")["state"], committed(ledger)) == ("rejected", ESTIMATE)
+
+
+def test_an_id_that_another_row_has_is_not_taken_up(ledger: Ledger) -> None:
+    """It is one video, and it is that row's."""
+    load(ledger, rows_of("a", "b"))
+    worker = begin(ledger)
+    taken, other = worker.claim()
+    worker.send(other, video_id=VideoId("shared"))
+    first = worker.intend(taken)
+    tell(ledger, first, Ending.RETRY, **REFUSED)
+    worker.send(taken, Ending.REJECTED, **REFUSED)
+    tell(ledger, first, video_id=VideoId("shared"))
+    assert entry(ledger, "a")["state"] == "rejected"
+
+
+def test_a_canceled_order_keeps_what_may_have_been_charged(ledger: Ledger, worker: Worker) -> None:
+    """Also where a rerun had asked for it again and has not sent it: it can be cleared up as before."""
+    worker.send(worker.claim()[0])
+    set_row(ledger, "a", state="complete")
+    end(worker)
+    load(ledger, rows_of("a"), Regenerate.ALL)
+    order = ledger.read(partial(orders.open_order, batch=SPRING))
+    again = begin(ledger, "run-2", order=order.order_id)
+    doubtful = again.send(again.claim()[0], Ending.IN_DOUBT)
+    end(again)
+    asked = Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
+    assert ledger.change(partial(reruns.request, selection=asked)) == 1
+    _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
+    (doubt,) = ledger.read(in_doubt.doubts)
+    assert (dropped, doubt.token) == (0, doubtful.token)
+    assert ledger.read(partial(orders.open_order, batch=SPRING)) is not None
+    assert not_created(ledger)
+    _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
+    assert (dropped, entry(ledger, "a")["generation"]) == (1, 1)
