@@ -1,4 +1,4 @@
-"""A row whose last attempt surely made no video takes up the one that an earlier attempt of the same run made."""
+"""A row whose last attempt surely made no video accepts the one that an earlier attempt of the same run made."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ def spans(connection: Connection) -> Iterator[tuple[int, int]]:
         yield first, first + MERGE_ROWS - 1
 
 
-def relist(connection: Connection, batch: Batch, span: tuple[int, int], base: str) -> None:
+def relist(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
     """Rows of `span` that the table has already: under their new numbers, and wanted again."""
-    _move(connection, batch, span, base)
-    _see_again(connection, batch, span)
-    _unlist_overtaken(connection, batch, span)
+    _move(connection, merge.batch, span, merge.base)
+    _see_again(connection, merge, span)
+    _unlist_overtaken(connection, merge.batch, span)
 
 
 def unlist_gone(connection: Connection, batch: Batch, kept: Kept) -> None:
@@ -108,13 +108,17 @@ def _move(connection: Connection, batch: Batch, span: tuple[int, int], base: str
     )
 
 
-def _see_again(connection: Connection, batch: Batch, span: tuple[int, int]) -> None:
-    """Images that were touched and not replaced are as they were: no one has to hash them again."""
+def _see_again(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
+    """Images that were touched and not replaced are as they were: no one has to hash them again.
+
+    Only of the line that they were compared with: an earlier video of the row may have been made of another image.
+    """
     g = generations.c
     connection.execute(
         update(generations)
         .where(
-            g.batch == batch,
+            g.batch == merge.batch,
+            merge.choice.line(),
             g.row_key == staged.c.row_key,
             staged.c.row_number.between(*span),
             g.image_sha256.is_not(None),

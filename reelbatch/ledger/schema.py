@@ -47,9 +47,9 @@ from reelbatch.ledger.metadata import UtcDateTime, metadata
 from reelbatch.ledger.shared_tables import apis, budgets, loads, throttles, writers
 
 __all__ = [
-    "SHOWN", "TAKEN", "VIEW", "UtcDateTime", "accounts", "apis", "attempts", "batches", "budgets", "decisions",
-    "generations", "loads", "metadata", "orders", "prices", "results", "runs", "schema_version", "throttles",
-    "uploads", "verdicts", "writers",
+    "COMPARED", "SHOWN", "TAKEN", "VIEW", "UtcDateTime", "accounts", "apis", "attempts", "batches", "budgets",
+    "decisions", "generations", "loads", "metadata", "orders", "prices", "results", "runs", "schema_version",
+    "throttles", "uploads", "verdicts", "writers",
 ]  # fmt: skip
 
 _SQL_TYPES: Mapping[ColumnKind, type[TypeEngine[Any]]] = {
@@ -118,6 +118,15 @@ _BEATEN = """
 """
 SHOWN = f"NOT EXISTS (SELECT 1 FROM generations AS other WHERE {_BEATEN})"  # noqa: S608 - our own words
 """Of `generations`: the row's last generation that has an id, else its last."""
+_PLAIN = "({0}.video_id IS NOT NULL OR {0}.order_id IS NULL)"
+_OTHER, _OWN = _PLAIN.format("other"), _PLAIN.format("generations")
+COMPARED = f"""NOT EXISTS (
+    SELECT 1 FROM generations AS other
+    WHERE other.batch = generations.batch AND other.row_key = generations.row_key
+    AND other.generation <> generations.generation
+    AND (({_OTHER} AND NOT {_OWN}) OR (other.generation > generations.generation AND ({_OTHER} OR NOT {_OWN})))
+)"""  # noqa: S608 - our own words
+"""Of `generations`: the row's last generation that has an id or that any run may send, else its last."""
 _TAKEN_BEFORE = f"""
     other.batch = generations.batch AND other.row_key = generations.row_key
     AND other.generation <> generations.generation

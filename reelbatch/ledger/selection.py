@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, RunId
-from reelbatch.ledger.schema import LAST, SHOWN, generations
+from reelbatch.ledger.schema import COMPARED, LAST, SHOWN, generations
 from reelbatch.ledger.transitions import in_states, in_states_of
 
 OrderId = int
@@ -103,10 +103,10 @@ class Choice:
         return self.options.makes_again and self.options.row_keys is not None
 
     def line(self) -> ColumnElement[bool]:
-        """Which line of a row the manifest is compared with: the last one where an order goes on, else the shown."""
+        """Which line of a row the manifest is compared with: the last one where an order goes on."""
         if not self.further:
             return true()
-        return shown() if self.order is None else last()
+        return compared() if self.order is None else last()
 
     def of_order(self) -> ColumnElement[bool]:
         """Lines of the order that goes on."""
@@ -196,8 +196,13 @@ def settled_before() -> ColumnElement[bool]:
 
 
 def shown() -> ColumnElement[bool]:
-    """Of each row the last line with an id, else its last: what a manifest is compared with."""
+    """Of each row the last line with an id, else its last: what its owner looks at."""
     return literal_column(f"({SHOWN})", Boolean())
+
+
+def compared() -> ColumnElement[bool]:
+    """Of each row the last line that has an id or that any run may send: what a manifest is compared with."""
+    return literal_column(f"({COMPARED})", Boolean())
 
 
 def last() -> ColumnElement[bool]:

@@ -238,7 +238,7 @@ class StagedManifest:
 
         def merge_span(span: tuple[int, int]) -> None:
             if known:
-                merge.relist(connection, batch, span, merged.base)
+                merge.relist(connection, merged, span)
             merge.upsert(connection, merged, span)
 
         def finish() -> None:

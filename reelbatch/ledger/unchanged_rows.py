@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import FAILED, HELD, Batch, RowState
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Action, Choice, shown
+from reelbatch.ledger.selection import Action, Choice, compared
 from reelbatch.ledger.staging import ActionCount, staged
 from reelbatch.ledger.transitions import in_states
 from reelbatch.row_batch import RowColumns
@@ -94,7 +94,7 @@ class Kept:
         rows = (
             select(*(r[name] for name in columns), state)
             .where(r.batch == self.batch, r.in_manifest, in_states(RowState), r.row_number.between(first, last))
-            .where(shown() if self.further else true())
+            .where(compared() if self.further else true())
             .subquery()
         )
         written = (func.coalesce(cast(column, String), "") for column in rows.c)

@@ -1,4 +1,4 @@
-"""A video that an earlier attempt of a row made after all: the row takes it up and is not paid for again."""
+"""A video that an earlier attempt of a row made after all: the row accepts it and is not paid for again."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def assert_has_the_video_of(ledger: Ledger, first: Intent) -> None:
 
 @pytest.mark.parametrize("ending", [Ending.RETRY, Ending.REJECTED, Ending.HALTED, Ending.WITHDRAWN])
 @pytest.mark.parametrize("is_early", [True, False])
-def test_a_row_whose_last_request_made_nothing_takes_up_the_video(
+def test_a_row_whose_last_request_made_nothing_accepts_the_video(
     ledger: Ledger, worker: Worker, ending: Ending, is_early: bool
 ) -> None:
     """Whether the id comes while the last request is under way or after its answer."""
@@ -68,7 +68,7 @@ def test_a_row_whose_last_request_made_nothing_takes_up_the_video(
     assert_has_the_video_of(ledger, first)
 
 
-def test_a_row_in_doubt_takes_it_up_once_its_last_request_is_cleared_up(ledger: Ledger, worker: Worker) -> None:
+def test_a_row_in_doubt_accepts_it_once_its_last_request_is_cleared_up(ledger: Ledger, worker: Worker) -> None:
     """Before that there may be a second video, whose charge someone has to look for."""
     first, second = tried_again(worker)
     tell(ledger, second, Ending.IN_DOUBT)
@@ -88,7 +88,7 @@ def test_a_row_that_has_a_video_keeps_it(ledger: Ledger, worker: Worker) -> None
     assert attempt(ledger, first.token)["video_id"] == f"vid-{first.token}"
 
 
-def test_a_row_that_asks_for_something_else_since_does_not_take_it_up(ledger: Ledger, worker: Worker) -> None:
+def test_a_row_that_asks_for_something_else_since_does_not_accept_it(ledger: Ledger, worker: Worker) -> None:
     """It was corrected, and another run has sent it: that video is of another request."""
     first = worker.send(worker.claim()[0], Ending.REJECTED, **REFUSED)
     end(worker)
@@ -99,7 +99,7 @@ def test_a_row_that_asks_for_something_else_since_does_not_take_it_up(ledger: Le
     assert (entry(ledger, "a")["state"], committed(ledger)) == ("rejected", ESTIMATE)
 
 
-def test_an_id_that_another_row_has_is_not_taken_up(ledger: Ledger) -> None:
+def test_an_id_that_another_row_has_is_not_accepted(ledger: Ledger) -> None:
     """It is one video, and it is that row's."""
     load(ledger, rows_of("a", "b"))
     worker = begin(ledger)

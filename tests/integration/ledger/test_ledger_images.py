@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from acting import SPRING, begin, entry, keys, load, row, set_row, tell
+from acting import SPRING, begin, end, entry, keys, load, row, set_row, tell
 
 from reelbatch.domain import Row, RowState
-from reelbatch.ledger import Ledger, Origin
+from reelbatch.ledger import Ledger, Origin, orders, utc_now
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.intents import Asked
 from reelbatch.ledger.selection import Action, Regenerate
 
@@ -89,3 +91,19 @@ def test_a_new_photo_of_one_row_sends_no_other(paid: Ledger) -> None:
     counts = load(paid, rows, origin=Origin(mark=now.get)).counts
     assert sorted((count.action, count.rows) for count in counts) == [(Action.FAILED, 1), (Action.SEND, 1)]
     assert keys(begin(paid, "again").claim()) == ["a"]
+
+
+def test_a_photo_that_was_replaced_stays_so_where_its_order_is_dropped(paid: Ledger) -> None:
+    """The video that there is was made of the first one, however often the order was gone on with."""
+    set_row(paid, "a", state=RowState.COMPLETE)
+    for name in ("first", "second"):
+        assert action_of(paid, "2:200", "two", Regenerate.CHANGED) is Action.SEND
+        order = paid.read(partial(orders.open_order, batch=SPRING))
+        worker = begin(paid, name, order=order.order_id)
+        intent = worker.intent(worker.claim()[0])
+        asked = Asked(intent.row.request.content_sha256(["two"]), "two", "2:200", 2)
+        worker.admit(replace(intent, asked=asked))
+        tell(paid, intent, Ending.HALTED, code="http_402", message="no credits")
+        end(worker)
+    paid.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
+    assert action_of(paid, "2:200", "two") is Action.CHANGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -309,3 +310,22 @@ def test_rows_beside_an_order_are_as_the_manifest_says_now(finished: Ledger) -> 
     load(finished, [*rows_of(*KEYS), row("d", 4)], ALL, row_keys=("a",))
     assert counts(finished, *rows_of(*KEYS), row("d", 4, "Slow spin")) == {Action.SKIP: 3, Action.SEND: 1}
     assert [taken.request.prompt for taken in begin(finished, "nightly").claim()] == ["Slow spin"]
+
+
+def test_a_corrected_video_of_a_closed_order_is_announced_until_it_is_sent(finished: Ledger) -> None:
+    """Also where the run that was to send it stopped, and where the manifest is as it was before."""
+    load(finished, rows_of(*KEYS), ALL)
+    worker = again(finished)
+    for taken in worker.claim():
+        settle(finished, worker.send(taken).token, RowState.ERROR if taken.row_key == "a" else RowState.COMPLETE)
+    assert close(finished)
+    corrected = [row("a", 1, "Corrected"), *rows_of(*KEYS)[1:]]
+    plain = begin(finished, "plain").scope
+    for manifest in (corrected, corrected, rows_of(*KEYS)):
+        assert counts(finished, *manifest) == {Action.SEND: 1, Action.SKIP: 2}
+        assert finished.read(partial(queries.claimable, scope=plain)) == 1
+    last = begin(finished, "last")
+    (taken,) = last.claim()
+    last.send(taken)
+    assert (taken.row_key, taken.generation) == ("a", 2)
+    assert counts(finished, *rows_of(*KEYS)) == {Action.SKIP: 3}
