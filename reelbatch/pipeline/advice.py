@@ -92,7 +92,7 @@ def _open_ends(report: RunReport) -> list[str]:
 
 
 _HALTED = {
-    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then run the same command.",
+    ExitReason.NOT_AGREED: "Look at the plan again, then run the same command.",
     ExitReason.DECLINED: "Nothing was sent.",
     ExitReason.INTERRUPTED: "Stopped. The same command again goes on where this run left off.",
     ExitReason.BAD_KEY: "The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.",

@@ -21,7 +21,7 @@ from reelbatch.pipeline.run_summary import finish_order, report
 from reelbatch.pipeline.settle import settle_videos
 from reelbatch.settings import Settings
 from reelbatch.signals import stopping_gently
-from reelbatch.submit import ExitReason
+from reelbatch.submit import AgreedCost, ExitReason
 
 MOST_CHUNKS = 200
 _OTHERS_POLL_S = 1.0
@@ -107,6 +107,8 @@ def _bounded(context: RunContext, limit: int | None) -> int | None:
 async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | None) -> None:
     ledger, state, limiter = context.ledger, context.state, context.submitter.limiter
     context.submitter.allowance = limit
+    if (yes := state.agreement) is not None:
+        context.submitter.agreed = AgreedCost(yes.credits_estimated, yes.unknown_rate)
     claimable = await asyncio.to_thread(_claimable, context)
     state.rows_to_send = claimable if limit is None else min(claimable, limit)
     taken = await _submit_chunks(context, submit, state.rows_to_send, limit)

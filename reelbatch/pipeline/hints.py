@@ -11,7 +11,7 @@ from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.submit import ExitReason
 
 _HALTED = {
-    ExitReason.NOT_AGREED: "Nothing was sent. Look at the plan again, then start another run.",
+    ExitReason.NOT_AGREED: "Look at the plan again, then start another run.",
     ExitReason.DECLINED: "Nothing was sent.",
     ExitReason.INTERRUPTED: "Stopped. Another run goes on where this one left off.",
     ExitReason.BAD_KEY: (

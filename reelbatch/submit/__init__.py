@@ -1,5 +1,6 @@
 """Sending rows, each paid for once."""
 
+from reelbatch.submit.agreed_cost import AgreedCost
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
 from reelbatch.submit.rate_limiter import RateLimiter
 from reelbatch.submit.render_window import RenderWindow
@@ -10,6 +11,7 @@ from reelbatch.submit.submitter import Submitter
 from reelbatch.submit.uploads import Uploader, UploadOptions
 
 __all__ = [
+    "AgreedCost",
     "ConcurrencyLimiter",
     "ExitReason",
     "RateLimiter",

@@ -10,6 +10,7 @@ from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger, claims
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.selection import Scope
+from reelbatch.submit.agreed_cost import AgreedCost
 from reelbatch.submit.concurrency import ConcurrencyLimiter
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.sender import RowSender, SubmitOptions
@@ -29,6 +30,7 @@ class Submitter:
     ) -> None:
         self.sender = RowSender(ledger, client, uploader, options, limiter)
         self.allowance: int | None = None  # rows that may still be claimed; None: any number
+        self.agreed: AgreedCost | None = None  # what they may cost; None: no one was asked
         self._ledger = ledger
         self._concurrency = options.concurrency
         self._at_work = 0
@@ -103,6 +105,8 @@ class Submitter:
         if self.allowance is not None:
             self.allowance -= wanted  # before anything is awaited, so that no other chunk counts on the same rows
         rows = await self._claim(scope, span, wanted) if wanted else []
+        if self.agreed is not None and not all(map(self.agreed.covers, rows)):
+            self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
         if self.allowance is not None:
             self.allowance += wanted - len(rows)
         for _ in range(places - len(rows)):

@@ -108,9 +108,10 @@ def test_a_rerun_sends_the_rows_that_were_said_yes_to(bench: Bench, which: dict[
             assert bench.states()["queued"] == queued
 
 
-def _read_again(bench: Bench, manifest: pd.DataFrame) -> None:
-    """What another worker does first, here with one more row on top: all others have another number then."""
-    grown = pd.concat([bench.rows(1).assign(row_key=f"{SPRING}-000", prompt="New"), manifest], ignore_index=True)
+def _read_again(bench: Bench, manifest: pd.DataFrame, rows: int = 1, **stated: Any) -> None:
+    """What another worker does first, here with more rows on top: all others have other numbers then."""
+    new = bench.rows(rows, **stated).assign(row_key=[f"new-{n}" for n in range(rows)], prompt="New")
+    grown = pd.concat([new, manifest], ignore_index=True)
     with Ledger(bench.results) as other:
         load(GenerateOptions(source=grown, batch=SPRING), load_settings(options=bench.settings()), other)
 
@@ -132,7 +133,7 @@ def test_a_rerun_sends_the_rows_that_were_named_wherever_they_move(bench: Bench,
             report = reelbatch.rerun(SPRING, **which, **bench.settings())
         assert report.sent == 1
         states = {row["row_key"]: row["state"] for row in bench.table()}
-        assert states == {f"{SPRING}-000": "pending", f"{SPRING}-001": "pending", f"{SPRING}-002": "queued"}
+        assert states == {"new-0": "pending", f"{SPRING}-001": "pending", f"{SPRING}-002": "queued"}
 
 
 def test_a_pilot_sends_its_sample_wherever_the_rows_move(bench: Bench) -> None:
@@ -148,6 +149,28 @@ def test_a_pilot_sends_its_sample_wherever_the_rows_move(bench: Bench) -> None:
         bench.url = api.url
         report = bench.generate(manifest, pilot=3, concurrency=1)
         assert report.sent == len(api.arrivals) == 3
+
+
+@pytest.mark.parametrize("model", ["ltx-2.3", "brand-new"])
+def test_rows_that_cost_more_than_was_said_yes_to_end_the_run(bench: Bench, model: str) -> None:
+    """Another worker reads them into the table meanwhile; the yes binds credits, and not only rows."""
+    manifest = bench.rows(60, prompt=[f"Pan {number}" for number in range(60)])
+
+    def script(arrival: Arrival) -> Answer:
+        if arrival.number == 1:
+            _read_again(bench, manifest, 12, end_seconds=20, model=model)
+        return Answer()
+
+    with scripted(script) as api, asking(Agreement.to):
+        bench.url = api.url
+        report = bench.generate(manifest, concurrency=1)
+        assert (report.exit_reason, report.exit_code) == ("not_agreed", 3)
+        sent = [row["credits_estimated"] for row in bench.table() if row["state"] == "queued"]
+        assert 0 < len(sent) < 60
+        assert None not in sent
+        assert sum(sent) <= 60 * PRICE
+        assert bench.generate(manifest, concurrency=1).exit_reason == "done"
+        assert {row["state"] for row in bench.table() if row["row_key"].startswith(SPRING)} == {"queued"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""What someone said yes to, as it is used up: a run may cost no more, whatever another worker makes of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reelbatch.domain import ClaimedRow
+
+
+@dataclass(slots=True)
+class AgreedCost:
+    """Credits that rows may still be estimated at, and how many more rows of unknown cost may be sent."""
+
+    credits: int
+    unknown: int
+
+    def covers(self, row: ClaimedRow) -> bool:
+        """Whether `row` is within it; what it is estimated at is used up then."""
+        cost, unknown = row.credits_estimated or 0, int(row.credits_estimated is None)
+        if cost > self.credits or unknown > self.unknown:
+            return False
+        self.credits -= cost
+        self.unknown -= unknown
+        return True
