@@ -18,16 +18,17 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     bindparam,
     cast,
+    false,
     func,
     literal_column,
     not_,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -38,7 +39,7 @@ from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Action, Choice
 from reelbatch.ledger.staging import action, joined, staged
-from reelbatch.ledger.transitions import in_states
+from reelbatch.ledger.transitions import in_states, in_states_of
 
 PAID = frozenset({RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE, RowState.SENDING, RowState.IN_DOUBT})
 """States in which a request is paid for, or may be."""
@@ -200,11 +201,26 @@ def paid_elsewhere(
 
     `of_gone`: they are of rows that the manifest has no longer. Any row of the batch may be one by its new name.
     """
+    g = generations
+    here = g.c.batch == batch if of_gone else _gone(g, batch)
+    return dict(_paid_for(connection, hashes, and_(or_(here, _elsewhere(connection, g, batch)), in_states(PAID))))
+
+
+def is_paid_elsewhere(connection: Connection, batch: Batch) -> ColumnElement[bool]:
+    """Rows of the batch that were tried, and whose request, as it was then, is paid for under another name since."""
+    other = generations.alias("other")
+    paid = and_(or_(_gone(other, batch), _elsewhere(connection, other, batch)), in_states_of(other, PAID))
+    same = other.c.request_sha256 == generations.c.request_sha256
+    return select(literal_column("1")).select_from(other).where(same, paid).exists()
+
+
+def _gone(lines: FromClause, batch: Batch) -> ColumnElement[bool]:
+    return and_(lines.c.batch == batch, not_(lines.c.in_manifest))
+
+
+def _elsewhere(connection: Connection, lines: FromClause, batch: Batch) -> ColumnElement[bool]:
     payer = payer_of(connection, batch)
-    g = generations.c
-    elsewhere = g.batch.in_(relatives(connection, batch, payer)) if payer is not None else not_(true())
-    other = g.batch == batch if of_gone else and_(g.batch == batch, not_(g.in_manifest))
-    return dict(_paid_for(connection, hashes, and_(or_(other, elsewhere), in_states(PAID))))
+    return lines.c.batch.in_(relatives(connection, batch, payer)) if payer is not None else false()
 
 
 class Told(Protocol):

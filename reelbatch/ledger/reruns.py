@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, literal_column, not_, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
+from reelbatch.ledger.paid_requests import is_paid_elsewhere
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import RepeatPolicy, last
 from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
@@ -52,9 +53,9 @@ class RerunCount:
 
 
 class Alike(NamedTuple):
-    """Rows that a rerun would send, of one state and error, which ask for what costs the same.
+    """Rows that a rerun asks for, of one state and error, which ask for what costs the same.
 
-    `credits_estimated` is what each is estimated at, None: unknown.
+    `credits_estimated` is what each is estimated at, None: unknown. `paid_elsewhere`: they will be held.
     """
 
     state: RowState
@@ -62,6 +63,7 @@ class Alike(NamedTuple):
     priced: Request
     credits_estimated: int | None
     rows: int
+    paid_elsewhere: bool
 
 
 _g = generations.c
@@ -70,20 +72,21 @@ _g = generations.c
 def alike(
     connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
 ) -> list[Alike]:
-    """What would be sent again. Rows that an earlier rerun left unsent are `pending`.
+    """What would be asked for again. Rows that an earlier rerun left unsent are `pending`.
 
     `estimate` says what rows cost whose cost was unknown when the manifest was read.
     """
     if limit is not None:
         selection = choose(connection, selection, limit)
     found: list[Alike] = []
-    columns = (_g.state, _g.error_code, _g.credits_estimated, *PRICED)
+    elsewhere = _paid_elsewhere(connection, selection).label("elsewhere")
+    columns = (elsewhere, _g.state, _g.error_code, _g.credits_estimated, *PRICED)
     for part in _conditions(selection):
-        query = select(func.count(), *columns).where(part).group_by(*columns)
-        for rows, state, code, credits_, *asked in connection.execute(query):
+        query = select(func.count(), *columns).where(part).group_by(literal_column("elsewhere"), *columns[1:])
+        for rows, paid, state, code, credits_, *asked in connection.execute(query):
             request = priced(*asked)
             known = estimate(request) if credits_ is None else credits_
-            found.append(Alike(RowState(state), code, request, known, rows))
+            found.append(Alike(RowState(state), code, request, known, rows, bool(paid)))
     return found
 
 
@@ -119,7 +122,8 @@ def costs(
         selection = choose(connection, selection, limit)
     found: list[tuple[int, int | None]] = []
     for part in _conditions(selection):
-        query = select(_g.row_number, _g.credits_estimated, *PRICED).where(part)
+        sent = and_(part, not_(_paid_elsewhere(connection, selection)))
+        query = select(_g.row_number, _g.credits_estimated, *PRICED).where(sent)
         for number, credits_, *asked in connection.execute(query):
             found.append((number, estimate(priced(*asked)) if credits_ is None else credits_))
     return [credits_ for _, credits_ in sorted(found, key=lambda row: row[0])]
@@ -154,6 +158,13 @@ def choose(connection: Connection, selection: Selection, limit: int | None) -> S
         found += [(row.row_number, row.row_key) for row in connection.execute(first)]
     chosen = sorted(found)[:limit]
     return replace(selection, row_keys=tuple(RowKey(key) for _, key in chosen))
+
+
+def _paid_elsewhere(connection: Connection, selection: Selection) -> ColumnElement[bool]:
+    """Rows that the run will hold instead of sending them."""
+    if selection.repeats is RepeatPolicy.SEND:
+        return false()
+    return is_paid_elsewhere(connection, selection.batch)
 
 
 def _left_over(repeats: RepeatPolicy) -> ColumnElement[bool]:

@@ -149,21 +149,22 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
     if isinstance(chosen, RejectedVideos):
         return _preview_rejected(ledger, chosen, settings, limit)
     found = ledger.read(partial(reruns.alike, selection=chosen, limit=limit, estimate=estimate_of(settings)))
-    counts = reruns.by_failure(found)
+    sent = [some for some in found if not some.paid_elsewhere]
     states = ledger.read(lambda connection: queries.counts(connection, chosen.batch))
     gone = ledger.read(lambda connection: queries.counts_of_gone(connection, chosen.batch))
     taken: dict[RowState, int] = dict(gone)
-    for count in counts:
-        taken[count.state] = taken.get(count.state, 0) + count.rows
+    for some in found:
+        taken[some.state] = taken.get(some.state, 0) + some.rows
     rest = {state: rows - taken.get(state, 0) for state, rows in states.items()}
     left = [f"{sum(gone.values()):,} gone left the manifest; they are never sent"] if gone else []
-    held, _ = ledger.read(partial(queries.held, batch=chosen.batch, limit=1))
-    if held and chosen.repeats is not RepeatPolicy.SEND:
-        rest[RowState.PENDING] -= held
-        left.append(f"{held:,} held are paid for under another name; see --repeats")
+    if chosen.repeats is not RepeatPolicy.SEND:
+        held, _ = ledger.read(partial(queries.held, batch=chosen.batch, limit=1))
+        rest[RowState.PENDING] = rest.get(RowState.PENDING, 0) - held
+        if held := held + sum(some.rows for some in found if some.paid_elsewhere):
+            left.append(f"{held:,} held are paid for under another name; see --repeats")
     return RerunPlan(
         batch=chosen.batch,
-        **_sums(counts, reruns.assumed(found), settings),
+        **_sums(reruns.by_failure(sent), reruns.assumed(sent), settings),
         left_alone=[
             f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows
         ]

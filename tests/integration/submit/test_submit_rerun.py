@@ -66,6 +66,11 @@ def test_a_rerun_treats_rows_paid_for_elsewhere_as_the_setting_says(bench: Bench
     bench.generate(bench.rows(1))
     accept(api)
     Bench(bench.folder, bench.url, batch="autumn").generate(bench.rows(1))
+    for which in ({}, {"limit": 1}, {"rows": ["spring-001"]}):  # before it is held: the plan looks for itself
+        shown = reelbatch.rerun(bench.batch, dry_run=True, **which, **bench.settings())
+        assert (shown.send, shown.credits_estimated) == (0, 0)
+        assert shown.left_alone == ["1 held are paid for under another name; see --repeats"]
+    assert reelbatch.rerun(bench.batch, dry_run=True, **bench.settings(repeats="send")).send == 1
     held = reelbatch.rerun(bench.batch, **bench.settings())
     assert (held.sent, held.held_rows, held.exit_code) == (0, 1, 1)
     shown = reelbatch.rerun(bench.batch, dry_run=True, **bench.settings())
