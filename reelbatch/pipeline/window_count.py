@@ -86,6 +86,7 @@ async def _count(
             window.count(await asyncio.to_thread(ledger.read, count))
             await asyncio.sleep(table.pace_s)
             while clock() < until and not window.stopped:
+                await window.wanted(until - clock())
                 # A video that came in while the table was read may have been counted twice.
                 if window.has_waiting and (window.videos != known or table.changed()):
                     break

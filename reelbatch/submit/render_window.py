@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from reelbatch.submit.concurrency import Stopped
 
@@ -32,15 +32,23 @@ class RenderWindow:
         self.stopped = False
         self._entered = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._wanted = asyncio.Event()
 
     @property
     def has_waiting(self) -> bool:
         """Whether a create waits for its place."""
         return bool(self._waiting)
 
+    async def wanted(self, timeout_s: float) -> None:
+        """Returns once a create waits for its place or no one enters any more, at the latest after `timeout_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._wanted.wait()
+
     def stop(self) -> None:
         """No one enters any more."""
         self.stopped = True
+        self._wanted.set()
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -78,6 +86,7 @@ class RenderWindow:
             raise Stopped
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
+        self._wanted.set()
         self._admit()
         try:
             await future
@@ -93,3 +102,5 @@ class RenderWindow:
             if not future.done():
                 self._entered += 1
                 future.set_result(None)
+        if not (self._waiting or self.stopped):
+            self._wanted.clear()

@@ -51,16 +51,17 @@ class Watch:
             self.wrong.append(f"at {charge.at:.0f} s the books say {self.books.net}, above the cap of {cap}")
 
     def _known_costs(self) -> int:
-        """What the books say of answers that the table has, and no more than was reserved of the others."""
-        known = {
-            token: (charged is not None, reserved)
-            for token, charged, reserved in self._ask("SELECT token, credits_charged, credits_reserved FROM attempts")
-        }
+        """What the books say of settled videos, and no more than was told or reserved of the others.
+
+        A video may turn out dearer than its create said; before it is settled no one can know.
+        """
+        asked = self._ask("SELECT token, credits_charged, credits_reserved, credits_final FROM attempts")
+        known = {token: figures for token, *figures in asked}
         total = 0
         for charge in self.books.charges.values():
             cost = charge.stands_at(self.books.now())
-            was_answered, reserved = known.get(charge.token, (False, 0))
-            total += cost if was_answered else min(cost, reserved)
+            charged, reserved, final = known.get(charge.token, (None, 0, None))
+            total += cost if final is not None else min(cost, max(charged or 0, reserved))
         return total
 
     def _look_at_window(self) -> None:

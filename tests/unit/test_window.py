@@ -65,3 +65,23 @@ async def test_who_counts_is_told_that_a_create_waits_and_of_each_video_that_cam
     window.count(0)
     await asyncio.wait_for(second, 5)
     assert (window.videos, window.has_waiting) == (2, False)
+
+
+async def test_who_counts_rests_until_a_create_waits() -> None:
+    """No one waits for hours while the API is away, and looking at the table then would be for nothing."""
+    window = RenderWindow(1)
+    await _submit(window)
+    resting = asyncio.create_task(window.wanted(600))
+    await asyncio.sleep(0.01)  # time to end, if it could
+    assert not resting.done()
+    waiting = asyncio.create_task(_submit(window))
+    await asyncio.wait_for(resting, 5)
+    await asyncio.wait_for(window.wanted(600), 5)  # while it waits, each look is due
+    window.count(0)
+    await waiting
+    await window.wanted(0.01)  # no longer than that
+    resting = asyncio.create_task(window.wanted(600))
+    await asyncio.sleep(0.01)
+    assert not resting.done()
+    window.stop()
+    await asyncio.wait_for(resting, 5)
