@@ -47,8 +47,6 @@ class ReconcileOptions:
     wait: bool
     sandbox: bool
     by_balance: bool
-    repeated: str  # the options that a printed command repeats
-    repeated_by_all: str  # the same without the batch
 
 
 def findings_asked(options: ReconcileOptions) -> FoundFile:
@@ -124,7 +122,7 @@ def _by_balance(options: ReconcileOptions, stated: Settings, *, as_json: bool) -
     if as_json:
         print_json(sheet.as_json())
     else:
-        print_sheet(sheet, options.repeated_by_all)
+        print_sheet(sheet)
     return 1 if sheet.doubts or sheet.older else 0
 
 
@@ -190,4 +188,4 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, opt
             f"{len(left):,} in doubt, written to {render.cell(str(options.to))}. Fill in video_id, then --from."
         )
         return
-    render.print_doubts(left, options.repeated)
+    render.print_doubts(left)

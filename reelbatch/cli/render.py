@@ -14,6 +14,7 @@ from rich.text import Text
 from reelbatch.cli.commands_group import leave_closed_pipe
 from reelbatch.pipeline.resources import new_table
 from reelbatch.printable import one_line, printable
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.in_doubt import Doubt
@@ -318,8 +319,8 @@ def failed_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def print_doubts(doubts: list[Doubt], options: str) -> None:
-    """Rows in doubt, what to look for in the vendor's library, and commands with `options` for what was found."""
+def print_doubts(doubts: list[Doubt]) -> None:
+    """Rows in doubt, what to look for in the vendor's library, and commands for what was found."""
     several = len({doubt.batch for doubt in doubts}) > 1
     names = ("row", "key", "since (UTC)", "credits", "look for a name ending in")
     table = _table(None, ["batch", *names] if several else names)
@@ -332,9 +333,9 @@ def print_doubts(doubts: list[Doubt], options: str) -> None:
     out.print(f"[bold]{_count(len(doubts), 'row')}[/] in doubt: may have been charged, and no id is known.")
     out.print(table)
     out.print("Look for these names in the Magic Hour library, then for each row:")
-    command = f"reelbatch reconcile{cell(options)} --row KEY"
-    out.print(f"  found:      {command} --video-id ID")
-    out.print(f"  not there:  {command} --not-created   (the row is then sent again by `generate`)")
+    row = cell(command("reconcile", "--row", "KEY"))
+    out.print(f"  found:      {row} --video-id ID")
+    out.print(f"  not there:  {row} --not-created   (the row is then sent again by `generate`)")
 
 
 _NUMBERS = frozenset({"row", "rows", "credits"})

@@ -66,8 +66,8 @@ class Work:
     server: TemporaryServer | None = None
 
 
-def run_to_end(work: Work, question: Question | None, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
-    """Send rows, show how it goes, print the report with `options` for the next commands, and end.
+def run_to_end(work: Work, question: Question | None, *, as_json: bool, verbose: bool) -> NoReturn:
+    """Send rows, show how it goes, print the report, and end.
 
     Raises:
         typer.Exit: in the usual case.
@@ -75,10 +75,10 @@ def run_to_end(work: Work, question: Question | None, options: str, *, as_json: 
     """
     line = ProgressLine(question, show_plan=not as_json)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_run(line, (options, work.rest), as_json=as_json))
+    _leave(line, _finish_run(line, work.rest, as_json=as_json))
 
 
-def settle_to_end(work: Work, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
+def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
     """The same for videos that are followed.
 
     Raises:
@@ -87,7 +87,7 @@ def settle_to_end(work: Work, options: str, *, as_json: bool, verbose: bool) -> 
     """
     line = ProgressLine(None, show_plan=False)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_settle(line, options, as_json=as_json))
+    _leave(line, _finish_settle(line, as_json=as_json))
 
 
 def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
@@ -194,16 +194,16 @@ def _leave(line: ProgressLine, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _finish_run(line: ProgressLine, hints: tuple[str, str | None], *, as_json: bool) -> int:
-    """Print the report of a run that sent rows; returns the exit code. `hints`: options, and a pilot's next step."""
+def _finish_run(line: ProgressLine, rest: str | None, *, as_json: bool) -> int:
+    """Print the report of a run that sent rows; returns the exit code. `rest`: what sends a pilot's rest."""
     context, summary = line.context, line.summary
     if context is None or summary is None:  # interrupted before there was anything to report
         return INTERRUPTED
     point("report.write")
     if as_json:
-        _print_json(line, context, summary, hints[1])
+        _print_json(line, context, summary, rest)
     else:
-        _print_run(line, context, summary, hints)
+        _print_run(line, context, summary, rest)
     sys.stdout.flush()
     point("report.written")
     report = summary.report
@@ -223,7 +223,7 @@ def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary, re
     print_json({**summary.report.as_json(), **more, **exported, **settled})
 
 
-def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hints: tuple[str, str | None]) -> None:
+def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, rest: str | None) -> None:
     report = summary.report
     render.print_report(report, summary.failed, why_nothing_was_sent(report, line.given_back))
     if context.state.settler is not None:
@@ -234,11 +234,11 @@ def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hin
         render.out.print(
             f"Results: {render.cell(redact_url(export_target(context)))}  ({render.cell(context.ledger.shown_url)})"
         )
-    for text in advice(summary.report, *hints):
+    for text in advice(summary.report, rest):
         render.out.print(f"→ {render.cell(text)}")
 
 
-def _finish_settle(line: ProgressLine, options: str, *, as_json: bool) -> int:
+def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
     """Print what was settled; returns the exit code."""
     report = line.settle_report
     if report is None:  # interrupted before there was anything to report
@@ -246,7 +246,7 @@ def _finish_settle(line: ProgressLine, options: str, *, as_json: bool) -> int:
     if as_json:
         print_json(report.as_json())
     else:
-        print_settle_report(report, settle_advice(report, options))
+        print_settle_report(report, settle_advice(report))
     return report.exit_code
 
 

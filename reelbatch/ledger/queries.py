@@ -283,7 +283,8 @@ class SettledAs:
 def failed_since(connection: Connection, which: SettledAs) -> tuple[int, list[dict[str, Any]]]:
     """Rows whose videos were settled as failed or canceled: how many, and the first of them."""
     own = (generations.c.batch.in_(which.batches), generations.c.settled_at >= which.since)
-    return _first(connection, _failed(RowState.ERROR, RowState.CANCELED).where(*own), which.limit)
+    query = _failed(RowState.ERROR, RowState.CANCELED).add_columns(generations.c.batch)
+    return _first(connection, query.where(*own), which.limit)
 
 
 def _first(connection: Connection, query: Select[Any], limit: int) -> tuple[int, list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.submit import ExitReason
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
@@ -15,12 +16,9 @@ if TYPE_CHECKING:
 _NAMED = 10
 
 
-def advice(report: RunReport, options: str = "", rest: str | None = None) -> list[str]:
-    """What to type next, by what happened; `options` are those that the commands have to repeat.
-
-    `rest`: the command that sends what a pilot left.
-    """
-    status, lines = report.status, []
+def advice(report: RunReport, rest: str | None = None) -> list[str]:
+    """What to type next, by what happened; `rest`: the command that sends what a pilot left."""
+    status, batch, lines = report.status, report.batch, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
     if "unknown_rate" in report.unsent:
@@ -34,16 +32,16 @@ def advice(report: RunReport, options: str = "", rest: str | None = None) -> lis
     if status.failures(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
     if status.failures(RowState.REJECTED):
-        again = f"`reelbatch rerun{options}`"
+        again = f"`{command('rerun', batch=batch)}`"
         lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
     if status.failures(RowState.ERROR, RowState.CANCELED):
-        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
+        lines.append(f"`{command('rerun', batch=batch)}` makes videos that failed or were canceled again.")
     if status.count(RowState.IN_DOUBT):
-        lines.append(
-            f"`reelbatch reconcile{options}` lists the rows in doubt; they are never sent again by themselves."
-        )
+        lists = f"`{command('reconcile', batch=batch)}` lists the rows in doubt"
+        lines.append(f"{lists}; they are never sent again by themselves.")
     if status.count(RowState.QUEUED, RowState.RENDERING):
-        lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
+        settle = command("settle", "--download", "videos", batch=batch)
+        lines.append(f"`{settle}` waits for the videos and fetches them.")
     return lines
 
 
@@ -85,9 +83,7 @@ def _open_ends(report: RunReport) -> list[str]:
             "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."
         )
     if order is not None and not order.is_done:
-        lines.append(
-            f"An order is open: {order}. The same options go on with it; --regenerate cancel drops the rest."
-        )
+        lines.append(f"An order is open: {order}. {'; '.join(order.next_steps)}.")
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,6 @@ from reelbatch.pipeline.status import BatchStatus, batch_status
 
 if TYPE_CHECKING:
     from reelbatch.ledger import Ledger
-
-Options = Callable[[Batch], str]
-"""The options that a printed command needs for a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +57,7 @@ class BatchEntry:
         return {**asdict(self.known), **standing, "last_run": last_run, "next_step": self.next_step}
 
 
-def list_runs(ledger: Ledger, batch: str | None, last: int, options: Options) -> list[RunEntry]:
+def list_runs(ledger: Ledger, batch: str | None, last: int) -> list[RunEntry]:
     """The last runs, of one batch or of all that are not archived; the newest first.
 
     Raises:
@@ -70,23 +66,23 @@ def list_runs(ledger: Ledger, batch: str | None, last: int, options: Options) ->
     names = batches_named(ledger, batch)
     found = ledger.read(partial(history.past_runs, of=names, limit=last))
     costs = ledger.read(partial(history.costs, of=[run.run_id for run in found]))
-    steps = {name: next_step(batch_status(ledger, name), options(name)) for name in {run.batch for run in found}}
+    steps = {name: next_step(batch_status(ledger, name)) for name in {run.batch for run in found}}
     # Only with the newest of each batch: what came before it is history.
     return [
         RunEntry(run=run, cost=costs.get(run.run_id, Cost()), next_step=steps.pop(run.batch, None)) for run in found
     ]
 
 
-def list_batches(ledger: Ledger, options: Options, *, archived: bool = False) -> list[BatchEntry]:
+def list_batches(ledger: Ledger, *, archived: bool = False) -> list[BatchEntry]:
     """The batches of the table; with `archived` those that are, too."""
     known = ledger.read(history.known_batches)
-    return [_entry(ledger, each, options) for each in known if archived or each.archived_at is None]
+    return [_entry(ledger, each) for each in known if archived or each.archived_at is None]
 
 
-def _entry(ledger: Ledger, known: KnownBatch, options: Options) -> BatchEntry:
+def _entry(ledger: Ledger, known: KnownBatch) -> BatchEntry:
     status = batch_status(ledger, known.batch)
     last = ledger.read(partial(history.past_runs, of=[known.batch], limit=1))
-    step = next_step(status, options(known.batch))
+    step = next_step(status)
     return BatchEntry(known=known, status=status, last_run=last[0] if last else None, next_step=step)
 
 

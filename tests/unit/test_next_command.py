@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 from test_situations import run_of
 
-from reelbatch.domain import RowState
+from reelbatch.cli.options import settings_of
+from reelbatch.domain import Batch, RowState
+from reelbatch.errors import SettingsError
+from reelbatch.ledger.orders import OpenOrder
 from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.next_step import next_step
+from reelbatch.typed_options import MANIFEST, command, noting
 
 
 def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> None:
@@ -30,7 +39,7 @@ def test_dismissed_rows_are_no_next_step_of_a_batch() -> None:
     states = {RowState.REJECTED: 2, RowState.INVALID: 1}
     assert next_step(run_of(states, dismissed=states).status) is None
     some = run_of(states, dismissed={RowState.REJECTED: 1, RowState.INVALID: 1}).status
-    assert next_step(some) == "reelbatch rerun   # 1 failed"
+    assert next_step(some) == "reelbatch rerun --batch spring   # 1 failed"
 
 
 def test_in_prefect_the_next_step_is_a_command_of_prefects() -> None:
@@ -41,3 +50,63 @@ def test_in_prefect_the_next_step_is_a_command_of_prefects() -> None:
         "Videos to their end: prefect deployment run settle/settle --param batch=spring",
     ]
     assert all("--regenerate" not in line and "same command" not in line for line in lines)
+
+
+def typed(*words: str, **options: Any) -> str:
+    """A command as it is printed by one that was typed with these options."""
+    with noting():
+        with suppress(SettingsError):
+            settings_of(options.pop("config", None), **options)
+        return command(*words)
+
+
+def test_nothing_is_repeated_that_was_not_typed() -> None:
+    """Without options a command is short; outside of the command line none were typed."""
+    assert typed("generate", MANIFEST, "--repeats", "send") == "reelbatch generate MANIFEST --repeats send"
+    typed("settle", results="sqlite:///r.db")
+    assert command("settle") == "reelbatch settle"
+
+
+def test_a_printed_command_repeats_what_it_takes_of_what_was_typed() -> None:
+    """The same table, API, cap and manifest, as a shell takes them."""
+    stated = {"results": "sqlite:///my r.db", "base_url": "https://api.example.com", "max_credits": 500}
+    manifest = typed("generate", MANIFEST, "--limit", "2", manifest="a b.csv", batch="spring", **stated)
+    own = "--results 'sqlite:///my r.db' --batch spring"
+    assert (
+        manifest
+        == f"reelbatch generate 'a b.csv' {own} --base-url https://api.example.com --max-credits 500 --limit 2"
+    )
+    assert typed("status", batch="spring", **stated) == f"reelbatch status {own}"
+    assert typed("settle", batch="spring", **stated) == f"reelbatch settle {own} --base-url https://api.example.com"
+
+
+@pytest.mark.parametrize(
+    ("results", "base_url"),
+    [
+        ("postgresql://me:marked-4711@db/reel", None),
+        ("postgresql://me@db/reel?sslpassword=marked-4711", None),
+        (None, "https://me:marked-4711@api.example.com"),
+    ],
+)
+def test_an_address_with_a_secret_is_not_repeated(results: str | None, base_url: str | None) -> None:
+    """Better a command that has to be completed than a password on the screen."""
+    assert typed("settle", results=results, base_url=base_url, batch="a b") == "reelbatch settle --batch 'a b'"
+
+
+def order_of(**states: int) -> OpenOrder:
+    """An order of `generate --regenerate all`, with lines in these states."""
+    lines = {RowState(name): rows for name, rows in states.items()}
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    stated = {"order_id": 1, "batch": Batch("spring"), "placed_at": at, "placed_by": "anna"}
+    return OpenOrder(selection='{"regenerate": "all", "rows": null}', rows=3, states=lines, **stated)
+
+
+def test_an_order_names_what_ends_it() -> None:
+    """Rows in doubt are no affair of the same command, nor of a cancel: only `reconcile` closes an order of those."""
+    (doubt,) = order_of(queued=2, in_doubt=1).next_steps
+    assert doubt.startswith("`reelbatch reconcile --batch spring` ")
+    go_on, drop = order_of(queued=1, pending=2).next_steps
+    assert go_on == "`reelbatch generate MANIFEST --batch spring --regenerate all` goes on with it"
+    assert drop == "`reelbatch generate MANIFEST --batch spring --regenerate cancel` drops what it has not sent"
+    rejected, _ = order_of(queued=1, rejected=1).next_steps
+    assert rejected.startswith("`reelbatch rerun --batch spring` ")

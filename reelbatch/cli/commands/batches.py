@@ -36,9 +36,8 @@ def batches(  # noqa: PLR0913, PLR0917 - options of a command
 
     settings = opt.settings_of(config, sandbox=sandbox, results=results)
     _archive(settings, archive, unarchive)
-    repeats = opt.for_batch(config=config, results=results, sandbox=sandbox)
     with looked_at(settings, render.warn) as ledger:
-        found = list_batches(ledger, repeats, archived=True)
+        found = list_batches(ledger, archived=True)
     shown = [entry for entry in found if show_all or entry.known.archived_at is None]
     if as_json:
         print_json({"batches": [entry.as_json() for entry in shown], "archived": len(found) - _current(found)})

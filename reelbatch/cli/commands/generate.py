@@ -46,7 +46,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     given = locals()
     run = opt.RunOptions.of(given)
     refuse_in_parameters({"manifest": manifest})
-    settings = run.settings(repeats=repeats)
+    settings = run.settings(manifest=manifest, repeats=repeats)
     from reelbatch.cli.server_ahead import server_for_new
 
     with server_for_new(settings.results) as server:  # before more is imported here
@@ -119,4 +119,4 @@ def _send(
         rest=launch.rest,
         server=launch.server,
     )
-    run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=launch.verbose)
+    run_to_end(work, question, as_json=spending.as_json, verbose=launch.verbose)

@@ -28,10 +28,9 @@ def runs(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.history import list_runs
     from reelbatch.pipeline.resources import looked_at
 
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
-    repeats = opt.for_batch(config=config, results=results, sandbox=sandbox)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     with looked_at(settings, render.warn) as ledger:
-        found = list_runs(ledger, batch, last, repeats)
+        found = list_runs(ledger, batch, last)
     if as_json:
         print_json({"runs": [entry.as_json() for entry in found]})
     else:

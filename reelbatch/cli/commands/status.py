@@ -42,7 +42,7 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Counts by state, and credits."""
     asked = _Asked(batch=batch, failed=failed, rows=rows, by_model=credits_)
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     if watch:
         _check_watch(as_json=as_json)
         _watch(lambda: _print(_found(settings, asked), asked), interval)
