@@ -180,6 +180,12 @@ def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, lim
     return connection.scalar(select(func.count()).select_from(generations).where(dear)) or 0, found
 
 
+def given_back_as(connection: Connection, scope: Scope, code: str) -> int:
+    """Rows of this scope that wait since they were given back for this reason."""
+    own = (scope._replace(run_id=RunId(""), most=None).condition(), generations.c.error_code == code)
+    return connection.scalar(select(func.count()).select_from(generations).where(*own)) or 0
+
+
 def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
     """The images of the rows that a run of this scope takes first."""
     query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.submit import ExitReason
+from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
 from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
     status, batch, lines = report.status, report.batch, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
-    if "unknown_rate" in report.unsent:
+    if UNKNOWN_RATE_CODE in report.unsent:
         lines.append(
             "Rows of unknown rate are not sent under a cap or budget. State one with --rate, or leave it out."
         )
@@ -50,7 +51,7 @@ def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
     waiting = report.waiting
     if report.pilot is not None and report.pilot.rest_rows:
         return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
-    if waiting <= 0 or set(report.unsent) == {"unknown_rate"} or report.exit_reason is ExitReason.BUDGET:
+    if waiting <= 0 or set(report.unsent) == {UNKNOWN_RATE_CODE} or report.exit_reason is ExitReason.BUDGET:
         return []
     again = "`reelbatch generate` with the manifest" if report.is_rerun else "the same command again"
     return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {again}."]

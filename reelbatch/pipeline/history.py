@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Batch
+from reelbatch.domain import Batch, Budget
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import history, queries, runs, utc_now
 from reelbatch.ledger.history import Cost, KnownBatch, PastRun
-from reelbatch.pipeline.next_step import next_step
+from reelbatch.pipeline.next_step import next_step_of
 from reelbatch.pipeline.resources import batches_named
 from reelbatch.pipeline.status import BatchStatus, batch_status
 
@@ -57,7 +57,7 @@ class BatchEntry:
         return {**asdict(self.known), **standing, "last_run": last_run, "next_step": self.next_step}
 
 
-def list_runs(ledger: Ledger, batch: str | None, last: int) -> list[RunEntry]:
+def list_runs(ledger: Ledger, batch: str | None, last: int, budget: Budget | None = None) -> list[RunEntry]:
     """The last runs, of one batch or of all that are not archived; the newest first.
 
     Raises:
@@ -66,24 +66,26 @@ def list_runs(ledger: Ledger, batch: str | None, last: int) -> list[RunEntry]:
     names = batches_named(ledger, batch)
     found = ledger.read(partial(history.past_runs, of=names, limit=last))
     costs = ledger.read(partial(history.costs, of=[run.run_id for run in found]))
-    steps = {name: next_step(batch_status(ledger, name)) for name in {run.batch for run in found}}
+    newest = {run.batch: run for run in reversed(found)}
+    steps = {name: next_step_of(ledger, batch_status(ledger, name), run, budget) for name, run in newest.items()}
     # Only with the newest of each batch: what came before it is history.
     return [
         RunEntry(run=run, cost=costs.get(run.run_id, Cost()), next_step=steps.pop(run.batch, None)) for run in found
     ]
 
 
-def list_batches(ledger: Ledger, *, archived: bool = False) -> list[BatchEntry]:
+def list_batches(ledger: Ledger, budget: Budget | None = None, *, archived: bool = False) -> list[BatchEntry]:
     """The batches of the table; with `archived` those that are, too."""
     known = ledger.read(history.known_batches)
-    return [_entry(ledger, each) for each in known if archived or each.archived_at is None]
+    return [_entry(ledger, each, budget) for each in known if archived or each.archived_at is None]
 
 
-def _entry(ledger: Ledger, known: KnownBatch) -> BatchEntry:
+def _entry(ledger: Ledger, known: KnownBatch, budget: Budget | None) -> BatchEntry:
     status = batch_status(ledger, known.batch)
     last = ledger.read(partial(history.past_runs, of=[known.batch], limit=1))
-    step = next_step(status)
-    return BatchEntry(known=known, status=status, last_run=last[0] if last else None, next_step=step)
+    run = last[0] if last else None
+    step = next_step_of(ledger, status, run, budget)
+    return BatchEntry(known=known, status=status, last_run=run, next_step=step)
 
 
 def archive(ledger: Ledger, name: str, *, back: bool = False) -> bool:

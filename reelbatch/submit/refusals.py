@@ -14,6 +14,8 @@ from reelbatch.submit.run_stats import ExitReason, RunStats
 
 TOO_DEAR_CODE = "over_whole_budget"
 """Of rows that cost more than the budget of a whole period, as the table keeps it."""
+UNKNOWN_RATE_CODE = "unknown_rate"
+"""Of rows of which no one knows what they cost, where there is a cap or budget."""
 _UNKNOWN_COST = (
     "a cap or budget is set, and what was spent of it is not known: requests of unknown rate may have been charged. "
     "State a --rate to count them, or clear them up: reelbatch reconcile, reelbatch settle"
@@ -92,7 +94,7 @@ class Refusals:
                 raise Stopped
             case Admission.UNKNOWN_RATE:
                 why = "what it costs is not known, and a cap or budget is set; state a --rate"
-                raise NoPrice("unknown_rate", why)
+                raise NoPrice(UNKNOWN_RATE_CODE, why)
             case Admission.DRIFTED:
                 raise self._prices.drifted(row, ruling.reserved)
             case Admission.WAIT:

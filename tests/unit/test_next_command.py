@@ -15,7 +15,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.hints import prefect_hints
-from reelbatch.pipeline.next_step import next_step
+from reelbatch.pipeline.next_step import Waiting, next_step
 from reelbatch.typed_options import MANIFEST, command, noting
 
 
@@ -40,6 +40,33 @@ def test_dismissed_rows_are_no_next_step_of_a_batch() -> None:
     assert next_step(run_of(states, dismissed=states).status) is None
     some = run_of(states, dismissed={RowState.REJECTED: 1, RowState.INVALID: 1}).status
     assert next_step(some) == "reelbatch rerun --batch spring   # 1 failed"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "step"),
+    [
+        (Waiting(), "generate MANIFEST --batch spring   # 3 to send"),
+        (Waiting(cap=500, why="done"), "generate MANIFEST --batch spring --max-credits 500   # 3 to send"),
+        (Waiting(held=1), "generate MANIFEST --batch spring   # 2 to send"),
+        (Waiting(held=3), "plan MANIFEST --batch spring   # 3 held: it names what has paid for them"),
+        (Waiting(unknown_rate=3), "generate MANIFEST --batch spring --rate N   # 3 of unknown rate"),
+        (Waiting(too_dear=3, why="budget", until="1 December"), "plan MANIFEST --batch spring   # 3 cost more"),
+        (Waiting(why="budget", until="1 December"), "generate MANIFEST --batch spring   # 3 to send when the budget"),
+        (
+            Waiting(cap=500, why="cap"),
+            "generate MANIFEST --batch spring --max-credits N   # 3 to send: the cap of",
+        ),
+        (Waiting(why="no_credits"), "generate MANIFEST --batch spring   # 3 to send, once the account is topped up"),
+    ],
+)
+def test_rows_that_wait_are_sent_by_the_command_that_is_named(waiting: Waiting, step: str) -> None:
+    """Not by the same again where that sends none of them; what can be done now comes before what has to wait."""
+    states = {RowState.PENDING: 3}
+    alone = next_step(run_of(states).status, waiting) or ""
+    assert alone.startswith(f"reelbatch {step}")
+    is_first = waiting.until is None and waiting.held + waiting.unknown_rate + waiting.too_dear < 3
+    beside = next_step(run_of({**states, RowState.QUEUED: 1}).status, waiting)
+    assert beside == (alone if is_first else "reelbatch settle --batch spring   # 1 not finished")
 
 
 def test_in_prefect_the_next_step_is_a_command_of_prefects() -> None:

@@ -37,7 +37,7 @@ def batches(  # noqa: PLR0913, PLR0917 - options of a command
     settings = opt.settings_of(config, sandbox=sandbox, results=results)
     _archive(settings, archive, unarchive)
     with looked_at(settings, render.warn) as ledger:
-        found = list_batches(ledger, archived=True)
+        found = list_batches(ledger, settings.budget, archived=True)
     shown = [entry for entry in found if show_all or entry.known.archived_at is None]
     if as_json:
         print_json({"batches": [entry.as_json() for entry in shown], "archived": len(found) - _current(found)})

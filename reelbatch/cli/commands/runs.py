@@ -30,7 +30,7 @@ def runs(  # noqa: PLR0913, PLR0917 - options of a command
 
     settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     with looked_at(settings, render.warn) as ledger:
-        found = list_runs(ledger, batch, last)
+        found = list_runs(ledger, batch, last, settings.budget)
     if as_json:
         print_json({"runs": [entry.as_json() for entry in found]})
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from accounts import Customer
+from accounts import PRICE, Customer
 from commands import Ran, run_here
 
 from reelbatch.sandbox import RunningSandbox, start
@@ -58,3 +59,44 @@ def test_an_order_that_only_a_doubt_keeps_open_names_reconcile(customer: Custome
     assert typed(customer, command.strip()).code == 0
     customer.run("generate", spring, "--regenerate", "cancel")
     assert "no order is open" in customer.run("generate", spring, "--regenerate", "cancel").out
+
+
+def test_held_rows_are_looked_at_and_sent_by_what_is_printed(customer: Customer) -> None:
+    """The same command again would hold them once more."""
+    same = "https://img.example/same.png"
+    customer.generate(customer.manifest("first", "pan", image_path=same), settle=True)
+    later = customer.manifest("later", "pan", image_path=same)
+    assert customer.generate(later).held_rows == 1
+    for shown in (customer.run("runs"), customer.run("batches")):
+        (command,) = printed(shown.out)
+        said = typed(customer, command.replace("MANIFEST", str(later)))
+        assert "paid for as first-1 of batch first" in said.out
+        assert "--repeats send sends them" in shown.out
+    assert customer.generate(later, repeats="send").sent == 1
+
+
+def test_rows_that_wait_for_a_budget_or_a_cap_are_not_sent_by_the_same_command(customer: Customer) -> None:
+    """When they are, and by what; a cap of the last run goes on unless it was reached."""
+    spring = customer.manifest("spring", "pan", "zoom", "tilt")
+    month = {"credits": 2 * PRICE, "per": "month"}
+    assert customer.generate(spring, budget=month, settle=True).sent == 2
+    budget = {"REELBATCH_BUDGET": json.dumps(month)}
+    for name in ("runs", "batches"):
+        shown = customer.run(name, **budget).out
+        assert "--batch spring   # 1 to send when the budget has room again, 1 " in shown
+        assert "--batch spring   # 1 to send\n" in customer.run(name).out  # no budget is set any more
+    assert customer.generate(spring, max_credits=2 * PRICE).sent == 0
+    assert f"--max-credits N   # 1 to send: the cap of {2 * PRICE} was reached" in customer.run("batches").out
+    customer.generate(spring, max_credits=3 * PRICE, limit=0)
+    assert f"--max-credits {3 * PRICE}   # 1 to send\n" in customer.run("batches").out
+
+
+def test_what_an_order_has_not_sent_is_the_next_step(customer: Customer) -> None:
+    """By the command that goes on with it, which plain `generate` does not."""
+    spring = customer.manifest("spring", "pan", "zoom")
+    customer.generate(spring, settle=True)
+    customer.generate(spring, regenerate="all", limit=1, settle=True)
+    (command,) = printed(customer.run("batches").out)
+    assert "--batch spring --regenerate all" in command
+    planned = typed(customer, command.replace("generate MANIFEST", f"plan {spring}"))
+    assert "to send             1" in planned.out
