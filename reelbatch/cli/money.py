@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reelbatch.cli.render import cell, out, warn
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
@@ -51,4 +52,4 @@ def print_prices(report: RunReport) -> None:
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
     for words in report.drifted:
-        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
+        warn(f"not the price that was estimated: {words}; see `{command('models', '--check')}`")

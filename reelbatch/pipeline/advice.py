@@ -8,7 +8,7 @@ from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.submit import ExitReason
 from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
-from reelbatch.typed_options import command
+from reelbatch.typed_options import MANIFEST, command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
@@ -22,6 +22,9 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
     status, batch, lines = report.status, report.batch, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
+    if report.exit_reason is ExitReason.UNREACHABLE:
+        follows = f"`{command('settle', batch=batch)}` follows them when it answers"
+        lines.append(f"The API said nothing about the videos. {follows}.")
     if UNKNOWN_RATE_CODE in report.unsent:
         lines.append(
             "Rows of unknown rate are not sent under a cap or budget. State one with --rate, or leave it out."
@@ -53,7 +56,8 @@ def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
         return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
     if waiting <= 0 or set(report.unsent) == {UNKNOWN_RATE_CODE} or report.exit_reason is ExitReason.BUDGET:
         return []
-    again = "`reelbatch generate` with the manifest" if report.is_rerun else "the same command again"
+    generate = f"`{command('generate', MANIFEST, batch=report.batch)}`"
+    again = generate if report.is_rerun else "the same command again"
     return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {again}."]
 
 
@@ -105,6 +109,5 @@ _HALTED = {
         "Run the same command again when the API answers as usual: what was not sent is sent then."
     ),
     ExitReason.NONE_SENT: "Not one row could be sent. Run the same command again when the cause is fixed.",
-    ExitReason.UNREACHABLE: "The API said nothing about the videos. `reelbatch settle` follows them when it answers.",
     ExitReason.LEDGER_FAILED: "The results table could not be written. Fix that, then run the same command again.",
 }

@@ -24,7 +24,7 @@ def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> No
     states = {RowState.PENDING: 3}
     assert advice(run_of(states)) == ["3 rows are still to be sent: the same command again."]
     (line,) = advice(run_of(states, is_rerun=True))
-    assert line == "3 rows are still to be sent: `reelbatch generate` with the manifest."
+    assert line == "3 rows are still to be sent: `reelbatch generate MANIFEST --batch spring`."
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:

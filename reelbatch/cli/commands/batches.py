@@ -9,6 +9,7 @@ import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.history import BatchEntry
@@ -67,9 +68,8 @@ def _archive(settings: Settings, archive: str | None, unarchive: str | None) -> 
             render.note(f"{archive} is archived already.")
         left = batch_status(ledger, Batch(archive)).count(*UNSETTLED, RowState.IN_DOUBT)
     if left:
-        render.warn(
-            f"{left:,} of its rows are not finished or in doubt. Name it with --batch to settle or reconcile them."
-        )
+        ways = " and ".join(f"`{command(name, batch=archive)}`" for name in ("settle", "reconcile"))
+        render.warn(f"{left:,} of its rows are not finished or in doubt. {ways} still mean it.")
 
 
 def _print(found: Sequence[BatchEntry], hidden: int) -> None:

@@ -100,3 +100,30 @@ def test_what_an_order_has_not_sent_is_the_next_step(customer: Customer) -> None
     assert "--batch spring --regenerate all" in command
     planned = typed(customer, command.replace("generate MANIFEST", f"plan {spring}"))
     assert "to send             1" in planned.out
+
+
+def test_a_rerun_leaves_rows_of_an_order_to_that_order(customer: Customer) -> None:
+    """Plain `generate` never sends them; rows of no order are its affair, under the table that was looked at."""
+    spring = customer.manifest("spring", "pan", "zoom", "tilt")
+    customer.generate(spring, limit=2, settle=True)
+    customer.generate(spring, regenerate="all", rows=["spring-1", "spring-2"], limit=1, settle=True)
+    left = [line for line in customer.run("rerun", "--dry-run").out.splitlines() if "left alone" in line]
+    table = f"--results {customer.results} --batch spring"
+    assert f"  left alone: 1 pending were not sent yet: `reelbatch generate MANIFEST {table}` sends them" in left
+    order = f"reelbatch generate MANIFEST {table} --regenerate all --rows spring-1,spring-2"
+    assert f"  left alone: 1 pending belong to an order: `{order}` sends them" in left
+
+
+def test_in_the_sandbox_every_command_that_is_printed_stays_there(customer: Customer) -> None:
+    """Its table is another one than that of the live API."""
+    spring = customer.manifest("spring", "pan")
+    table = f"sqlite:///{customer.folder}/results/sandbox/reelbatch.db"
+    customer.generate(spring, results=table, limit=0)
+    for words in (["rerun", "--dry-run"], ["runs"], ["batches"], ["batches", "--archive", "spring"]):
+        said = run_here(customer.folder, *words, "--sandbox")
+        commands = printed(said.out + said.err)
+        assert commands or "--archive" in words
+        assert all(command.rstrip().endswith("--sandbox") for command in commands)
+    (customer.folder / "new").mkdir()
+    none = run_here(customer.folder / "new", "rerun", "--dry-run", "--sandbox")
+    assert (none.code, printed(none.err)) == (UNUSABLE, ["reelbatch generate MANIFEST --sandbox"])
