@@ -43,7 +43,7 @@ from reelbatch.row_batch import FIELDS, RowColumns
 
 _COLUMN_OF = dict(zip(Request._fields, REQUEST_COLUMNS, strict=True))
 _STAGED_COLUMNS = tuple(_COLUMN_OF.get(name, name) for name in FIELDS)
-_OWN_COLUMNS = ("image_sha256", "paid_as", "chosen")
+_OWN_COLUMNS = ("image_sha256", "paid_as", "error_message", "chosen")
 """What is found out about a row once it is staged: its image was replaced, its request is paid for, it was chosen."""
 _DEFAULTS = {"unseen": False}
 """Of the columns above; the other ones may be null."""
