@@ -268,6 +268,15 @@ def print_status(status: BatchStatus) -> None:
         out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
 
 
+def print_course(status: BatchStatus, next_step: str | None) -> None:
+    """What ran last on a batch, and what comes next."""
+    if (run := status.last_run) is not None:
+        figures = (f"{run.started_at:%Y-%m-%d %H:%M} UTC", f"{run.command} by {run.user_name}", run.why)
+        _in_lines("  last run    ", [cell(figure) for figure in figures])
+    if next_step is not None:
+        out.print(f"→ {cell(next_step)}")
+
+
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothing: Iterable[str] = ()) -> None:
     """The end of a run: what was charged, what failed."""
     from reelbatch.cli.money import print_budget, print_pilot, print_prices

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from reelbatch.domain import Batch, Budget
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import history, queries, runs, utc_now
-from reelbatch.ledger.history import Cost, KnownBatch, PastRun
+from reelbatch.ledger.history import Cost, KnownBatch
+from reelbatch.ledger.past_run import PastRun
 from reelbatch.pipeline.next_step import next_step_of
 from reelbatch.pipeline.resources import batches_named
 from reelbatch.pipeline.status import BatchStatus, batch_status
@@ -26,11 +27,6 @@ class RunEntry:
     cost: Cost
     next_step: str | None = None
 
-    @property
-    def why(self) -> str:
-        """Why it ended, in words."""
-        return "at work" if self.run.ended_at is None else (self.run.exit_reason or "ended").replace("_", " ")
-
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         spent = self.cost.credits
@@ -41,11 +37,10 @@ class RunEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEntry:
-    """A batch of the table, how it stands, and its last run."""
+    """A batch of the table, how it stands with its last run, and what it needs next."""
 
     known: KnownBatch
     status: BatchStatus
-    last_run: PastRun | None
     next_step: str | None
 
     def as_json(self) -> dict[str, Any]:
@@ -53,7 +48,7 @@ class BatchEntry:
         status = self.status
         states = {state.value: rows for state, rows in status.states.items()}
         standing = {"rows": status.rows, "states": states, "credits": asdict(status.credits)}
-        last_run = None if self.last_run is None else asdict(self.last_run)
+        last_run = None if status.last_run is None else asdict(status.last_run)
         return {**asdict(self.known), **standing, "last_run": last_run, "next_step": self.next_step}
 
 
@@ -66,8 +61,7 @@ def list_runs(ledger: Ledger, batch: str | None, last: int, budget: Budget | Non
     names = batches_named(ledger, batch)
     found = ledger.read(partial(history.past_runs, of=names, limit=last))
     costs = ledger.read(partial(history.costs, of=[run.run_id for run in found]))
-    newest = {run.batch: run for run in reversed(found)}
-    steps = {name: next_step_of(ledger, batch_status(ledger, name), run, budget) for name, run in newest.items()}
+    steps = {name: next_step_of(ledger, batch_status(ledger, name), budget) for name in {run.batch for run in found}}
     # Only with the newest of each batch: what came before it is history.
     return [
         RunEntry(run=run, cost=costs.get(run.run_id, Cost()), next_step=steps.pop(run.batch, None)) for run in found
@@ -82,10 +76,7 @@ def list_batches(ledger: Ledger, budget: Budget | None = None, *, archived: bool
 
 def _entry(ledger: Ledger, known: KnownBatch, budget: Budget | None) -> BatchEntry:
     status = batch_status(ledger, known.batch)
-    last = ledger.read(partial(history.past_runs, of=[known.batch], limit=1))
-    run = last[0] if last else None
-    step = next_step_of(ledger, status, run, budget)
-    return BatchEntry(known=known, status=status, last_run=run, next_step=step)
+    return BatchEntry(known=known, status=status, next_step=next_step_of(ledger, status, budget))
 
 
 def archive(ledger: Ledger, name: str, *, back: bool = False) -> bool:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from reelbatch.ledger import Ledger
-    from reelbatch.ledger.history import PastRun
 
 _FAILED = (RowState.REJECTED, RowState.ERROR, RowState.CANCELED)
 
@@ -81,23 +80,27 @@ def _sending(status: BatchStatus, waiting: Waiting) -> tuple[str, str]:
     return command("generate", MANIFEST, *stated, batch=status.batch), what
 
 
-def next_step_of(ledger: Ledger, status: BatchStatus, last_run: PastRun | None, budget: Budget | None) -> str | None:
-    """The same of a batch whose last run and budget these are."""
-    if status.to_send <= 0 or status.count(*HELD):
+def needs_a_look(status: BatchStatus) -> bool:
+    """Whether it takes more than the counts to say what comes first: rows are to be sent, and no one is at it."""
+    return status.to_send > 0 and not status.count(*HELD)
+
+
+def next_step_of(ledger: Ledger, status: BatchStatus, budget: Budget | None) -> str | None:
+    """The same, by what its rows wait for; `budget`: of the account, where one is set."""
+    if not needs_a_look(status):
         return next_step(status)
-    return next_step(status, ledger.read(lambda connection: _waiting_of(connection, status, last_run, budget)))
+    return next_step(status, ledger.read(lambda connection: _waiting_of(connection, status, budget)))
 
 
-def _waiting_of(
-    connection: Connection, status: BatchStatus, last_run: PastRun | None, budget: Budget | None
-) -> Waiting:
+def _waiting_of(connection: Connection, status: BatchStatus, budget: Budget | None) -> Waiting:
     from reelbatch.ledger import engine, queries
     from reelbatch.ledger.paid_requests import HELD_CODE
     from reelbatch.ledger.selection import RepeatPolicy, Scope
     from reelbatch.submit import ExitReason
     from reelbatch.submit.refusals import TOO_DEAR_CODE, UNKNOWN_RATE_CODE
 
-    scope, why = Scope(status.batch, RunId("")), None if last_run is None else last_run.exit_reason
+    scope, last_run = Scope(status.batch, RunId("")), status.last_run
+    why = None if last_run is None else last_run.exit_reason
     too_dear, until = 0, None
     if budget is not None:
         too_dear, _ = queries.too_dear(connection, scope, budget.credits, TOO_DEAR_CODE, 1)

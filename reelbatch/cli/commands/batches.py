@@ -92,9 +92,7 @@ def _print_one(entry: BatchEntry) -> None:
     render.out.print(f"[bold]{render.cell(entry.known.batch)}[/]{mark}  {states or 'no rows'}")
     doubt = f" · in doubt {money.in_doubt:,}" if money.in_doubt else ""
     render.out.print(f"  cost {money.charged - money.refunded:,} credits{doubt} · worst case {money.worst_case:,}")
-    if (run := entry.last_run) is not None:
-        why = "at work" if run.ended_at is None else (run.exit_reason or "ended").replace("_", " ")
-        who = render.cell(f"{run.command} by {run.user_name}")
-        render.out.print(f"  [dim]last run {run.started_at:%Y-%m-%d %H:%M} UTC, {who}: {render.cell(why)}[/]")
+    if status.last_run is not None:
+        render.out.print(f"  [dim]last run {render.cell(str(status.last_run))}[/]")
     if entry.next_step:
         render.out.print(f"  → {render.cell(entry.next_step)}")

@@ -56,7 +56,7 @@ def _print(found: Sequence[RunEntry]) -> None:
         figures("cost", [f"{spent.charged - spent.refunded:,}" for spent in costs]),
         figures("in doubt", [f"{spent.in_doubt:,}" for spent in costs]),
         figures("cap", ["" if cap is None else f"{cap:,}" for cap in caps]),
-        words("ended", [entry.why for entry in found]),
+        words("ended", [entry.run.why for entry in found]),
     ]
     print_lines(columns)
     for entry in found:

@@ -127,3 +127,25 @@ def test_in_the_sandbox_every_command_that_is_printed_stays_there(customer: Cust
     (customer.folder / "new").mkdir()
     none = run_here(customer.folder / "new", "rerun", "--dry-run", "--sandbox")
     assert (none.code, printed(none.err)) == (UNUSABLE, ["reelbatch generate MANIFEST --sandbox"])
+
+
+def test_status_says_the_last_run_and_the_next_step(customer: Customer) -> None:
+    """At a glance and where it looks closer, to people and to machines; nothing is next where nothing is left."""
+    spring = customer.manifest("spring", "pan", "zoom")
+    customer.generate(spring, max_credits=PRICE, settle=True)
+    for more in ([], ["--rows", "1"]):
+        shown = customer.run("status", *more).out
+        assert re.search(r"  last run    \d{4}-\d\d-\d\d \d\d:\d\d UTC · generate by \w+ · cap\n", shown)
+        table = f"--results {customer.results} --batch spring"
+        assert f"\n→ reelbatch generate MANIFEST {table} --max-credits N   # 1 to send" in shown
+    customer.generate(spring)
+    (command,) = printed(customer.run("status").out)
+    assert command.startswith("reelbatch settle ")
+    assert typed(customer, command).code == 0
+    (found,) = customer.asked("status")["batches"]
+    assert (found["last_run"]["command"], found["last_run"]["exit_reason"], found["next_step"]) == (
+        "generate",
+        "done",
+        None,
+    )
+    assert "→" not in customer.run("status").out
