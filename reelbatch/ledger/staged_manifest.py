@@ -24,6 +24,7 @@ from reelbatch.ledger.merge import Merge
 from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -206,6 +207,11 @@ class StagedManifest:
     def first_to_send(self, batch: Batch, rows: int) -> list[tuple[RowKey, Request]]:
         """The first `rows` that would be sent, as they were compared."""
         return self.ask(lambda connection: self._order(batch).first(connection, rows))
+
+    def sample(self, batch: Batch) -> SampleCost | None:
+        """What the sample that the options ask for costs; None where they ask for none."""
+        rows = self._options.pilot
+        return None if rows is None else self.ask(lambda connection: self._order(batch).sample(connection, rows))
 
     def prices(self, batch: Batch) -> Iterator[tuple[int | None, int]]:
         """Estimated credits of the rows that would be sent, in their order, each with how many share them."""

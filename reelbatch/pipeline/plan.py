@@ -14,6 +14,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
@@ -140,6 +141,7 @@ class Plan(ReportView):
     cap_left: int | None = None  # what is left of max_credits
     budget: BudgetLeft | None = None  # how it stands by the table alone
     budget_reach: Reach | None = None
+    pilot_cost: SampleCost | None = None  # of the sample's rows that were not sent yet
 
     @property
     def observed(self) -> str:
@@ -153,6 +155,7 @@ class Plan(ReportView):
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         known = asdict(replace(self, funds=None, budget=None))
+        known["pilot_cost"] = None if self.pilot_cost is None else self.pilot_cost._asdict()
         del known["funds"], known["cap_left"], known["budget_reach"]
         if self.cap is not None:
             known["cap"] = {"left": self.cap_left, "covers": asdict(self.cap)}
@@ -171,6 +174,8 @@ def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
     known = {**json.loads(text), "budget": None}  # which has moved on since
     known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
+    if known.get("pilot_cost"):
+        known["pilot_cost"] = SampleCost(**known["pilot_cost"])
     if known.get("duration"):
         known["duration"] = Duration(**known["duration"])
     if cap := known.get("cap"):
