@@ -52,6 +52,7 @@ class Comparison:
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
+    changed_invalid: int = 0  # of the changed ones: what the manifest asks for now fails its checks
     pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
@@ -176,6 +177,7 @@ class StagedManifest:
             held=held,
             unknown_keys=unknown,
             order=open_,
+            changed_invalid=self._changed_invalid(batch, counts),
             pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
             duplicate_keys=duplicate_keys,
@@ -183,6 +185,10 @@ class StagedManifest:
             same_request_count=same,
             same_requests=same_requests,
         )
+
+    def _changed_invalid(self, batch: Batch, counts: Iterable[ActionCount]) -> int:
+        some = any(count.action is Action.CHANGED for count in counts)
+        return staging.changed_invalid(self._connection, batch, self._choice) if some else 0
 
     def _observed(self, batch: Batch, counts: Iterable[ActionCount]) -> ObservedCost:
         """Where there is anything of unknown rate to send."""

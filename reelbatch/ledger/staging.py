@@ -307,6 +307,13 @@ def compare(connection: Connection, batch: Batch, choice: Choice) -> list[Action
     return [ActionCount.of(Action(name), *counted) for name, *counted in connection.execute(query)]
 
 
+def changed_invalid(connection: Connection, batch: Batch, choice: Choice) -> int:
+    """Rows that have an id, and of which the manifest asks for something else now that fails its checks."""
+    changed_ = and_(action(choice) == Action.CHANGED.value, staged.c.problem.is_not(None))
+    query = select(func.count()).select_from(joined(batch, choice)).where(changed_)
+    return connection.scalar(query) or 0
+
+
 def gone(connection: Connection, batch: Batch, kept: int) -> int:
     """Rows of the results table that the manifest no longer has; it has `kept` beside those that are staged."""
     known = rows_of(connection, batch)

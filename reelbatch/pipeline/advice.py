@@ -33,19 +33,29 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
         lines += _about_budget(report, report.budget)
     lines += _about_the_rest(report, rest)
     lines += _open_ends(report)
-    if status.failures(RowState.INVALID):
-        lines.append("Correct the invalid rows in the manifest and run the same command again.")
-    if status.failures(RowState.REJECTED):
-        again = f"`{command('rerun', batch=batch)}`"
-        lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
-    if status.failures(RowState.ERROR, RowState.CANCELED):
-        lines.append(f"`{command('rerun', batch=batch)}` makes videos that failed or were canceled again.")
+    lines += _failed(report)
     if status.count(RowState.IN_DOUBT):
         lists = f"`{command('reconcile', batch=batch)}` lists the rows in doubt"
         lines.append(f"{lists}; they are never sent again by themselves.")
     if status.count(RowState.QUEUED, RowState.RENDERING):
         settle = command("settle", "--download", "videos", batch=batch)
         lines.append(f"`{settle}` waits for the videos and fetches them.")
+    return lines
+
+
+def _failed(report: RunReport) -> list[str]:
+    """What to do about rows that failed, before or after they were sent."""
+    status, batch, lines = report.status, report.batch, []
+    if status.failures(RowState.INVALID):
+        lines.append("Correct the invalid rows in the manifest and run the same command again.")
+    if report.changed_invalid:
+        rows = f"{report.changed_invalid:,} row{'s' if report.changed_invalid > 1 else ''} with a video"
+        lines.append(f"The manifest asks for something invalid for {rows}, which stay as they are. Correct it.")
+    if status.failures(RowState.REJECTED):
+        again = f"`{command('rerun', batch=batch)}`"
+        lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
+    if status.failures(RowState.ERROR, RowState.CANCELED):
+        lines.append(f"`{command('rerun', batch=batch)}` makes videos that failed or were canceled again.")
     return lines
 
 

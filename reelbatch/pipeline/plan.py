@@ -134,6 +134,7 @@ class Plan(ReportView):
     credits_observed: int = 0  # what these would cost by that; no part of the estimate
     observed_models: list[str] = field(default_factory=list)
     causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
+    changed_invalid: int = 0  # of the changed rows: what the manifest asks for now fails its checks
     unlisted: int = 0  # problems of which no cause is listed
     requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
     duration: Duration | None = None
@@ -326,6 +327,7 @@ def make_plan(
         causes=[cause.as_json() for cause in findings.problems],
         unlisted=findings.problems.unlisted,
         pilot=comparison.pilot,
+        changed_invalid=comparison.changed_invalid,
     )
 
 

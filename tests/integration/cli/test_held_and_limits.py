@@ -67,3 +67,18 @@ def test_lines_of_an_open_order_are_not_subtracted_from_a_plain_plan(sandbox: Ru
     assert (made.send, made.credits_estimated) == (0, 0)
     customer.generate(both)
     assert customer.generate(both, regenerate="all", repeats="send").sent == 2
+
+
+def test_a_finished_row_whose_new_request_is_invalid_counts_as_one(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Plan and run end with 1: a row of the manifest is invalid. Its video stays, and the report says what to do."""
+    customer = Customer(tmp_path, sandbox)
+    customer.generate(customer.manifest("spring", "one", "two"), settle=True)
+    spring = customer.manifest("spring", "one", "two", end_seconds=[2, 999])
+    assert customer.run("plan", spring).code == 1
+    ran = customer.run("generate", spring)
+    assert ran.code == 1
+    assert "→ The manifest asks for something invalid for 1 row with a video" in ran.out
+    assert (customer.asked("generate", spring)["changed_invalid"], customer.generate(spring).exit_code) == (1, 1)
+    assert [each["states"]["complete"] for each in customer.asked("status")["batches"]] == [2]
+    spring = customer.manifest("spring", "one", "changed")
+    assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (0, 0)
