@@ -16,6 +16,7 @@ Typed = Callable[[], Mapping[str, object]]
 _SENDS = frozenset({"plan", "generate", "rerun"})
 _ASKS_THE_API = _SENDS | {"settle", "reconcile", "doctor"}
 _OF_NO_BATCH = frozenset({"models", "doctor"})
+_OF_A_TRIAL = frozenset({"--results", "--base-url", "--sandbox"})
 _ORDER = ("--config", "--results", "--batch", "--base-url", "--max-credits", "--rate", "--sandbox")
 
 _typed: ContextVar[list[Typed] | None] = ContextVar("typed", default=None)
@@ -37,18 +38,21 @@ def note(typed: Typed) -> None:
         known[:] = [typed]
 
 
-def command(name: str, *words: str, batch: str | None = None) -> str:
+def command(name: str, *words: str, batch: str | None = None, live: bool = False) -> str:
     """`reelbatch NAME` with them, as a shell takes it: it means the same table and the same API.
 
     Args:
         name: of the command.
         words: the manifest, and options of its own, which come last.
         batch: the one that it is about; None: the one that was typed, if any.
+        live: at the vendor's API, in the table of such runs, whatever was typed.
     """
     known = _typed.get()
     stated = dict(known[0]() if known else {})
     if batch is not None:
         stated["--batch"] = batch
+    if live:
+        stated = {option: value for option, value in stated.items() if option not in _OF_A_TRIAL}
     repeated: list[str] = []
     for option in _ORDER:
         value = stated.get(option)

@@ -232,8 +232,11 @@ class RunOptions:
             "overrides": {"rate": self.rate, "history": str(self.history) if self.history else None},
         }
 
-    def command(self, manifest: str, more: Mapping[str, Any]) -> str:
-        """The same `generate` without `--pilot`; `more`: options and their values, True where they have none."""
+    def command(self, manifest: str, more: Mapping[str, Any], *, live: bool = False) -> str:
+        """The same `generate` without `--pilot`; `more`: options and their values, True where they have none.
+
+        `live`: at the vendor's API.
+        """
         stated = {"--concurrency": self.concurrency, "--export": self.export, "--download": self.download, **more}
         words = [
             word
@@ -241,7 +244,7 @@ class RunOptions:
             if value is not None
             for word in ([name] if value is True else [name, str(value)])
         ]
-        return typed_options.command("generate", manifest, *words)
+        return typed_options.command("generate", manifest, *words, live=live)
 
     def _stated(self) -> dict[str, Any]:
         names = ("results", "base_url", "concurrency", "max_credits", "export")

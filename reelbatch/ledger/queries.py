@@ -180,6 +180,14 @@ def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, lim
     return connection.scalar(select(func.count()).select_from(generations).where(dear)) or 0, found
 
 
+def not_downloaded(connection: Connection, batch: Batch) -> int:
+    """Rows whose last video is finished and in no file."""
+    r = results.c
+    query = select(func.count()).select_from(results)
+    own = (r.batch == batch, r.state == RowState.COMPLETE.value, r.video_path.is_(None))
+    return connection.scalar(query.where(*own)) or 0
+
+
 def given_back_as(connection: Connection, scope: Scope, code: str) -> int:
     """Rows of this scope that wait since they were given back for this reason."""
     own = (scope._replace(run_id=RunId(""), most=None).condition(), generations.c.error_code == code)

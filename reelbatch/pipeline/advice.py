@@ -40,7 +40,17 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
     if status.count(RowState.QUEUED, RowState.RENDERING):
         settle = command("settle", "--download", "videos", batch=batch)
         lines.append(f"`{settle}` waits for the videos and fetches them.")
+    elif report.settled is not None and report.not_downloaded:
+        settle = command("settle", "--download", "videos", batch=batch)
+        lines.append(f"`{settle}` fetches the videos that were not downloaded: {report.not_downloaded:,}.")
     return lines
+
+
+def after_trial(report: RunReport, live: str | None) -> list[str]:
+    """What to type after a run in the sandbox, where videos are drawings; `live`: the same with the vendor's API."""
+    if live is None or report.exit_reason is not ExitReason.DONE:
+        return []
+    return [f"This was a trial; nothing was paid. With a key in MAGIC_HOUR_API_KEY, `{live}` makes the real videos."]
 
 
 def _failed(report: RunReport) -> list[str]:

@@ -66,6 +66,7 @@ class RunReport(ReportView):
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
     is_rerun: bool = False
     settled: SettleStats | None = None  # where the run waited for its videos
+    not_downloaded: int = 0  # finished videos of the batch that are in no file
     drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
     funds: Funds | None = None  # what the run could spend when it began
     budget: BudgetLeft | None = None  # how the budget stands now
@@ -214,6 +215,7 @@ def _report(context: RunContext) -> RunReport:
         settled=None if context.state.settler is None else context.state.settler.stats,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
+        not_downloaded=_not_downloaded(context),
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
         changed_invalid=plan.changed_invalid if isinstance(plan, Plan) else 0,
         funds=None if plan is None else plan.funds,
@@ -227,6 +229,13 @@ def _report(context: RunContext) -> RunReport:
         words = "row waits" if waiting == 1 else "rows wait"
         return replace(made, message=f"{waiting:,} {words} until {budget.until}")
     return made
+
+
+def _not_downloaded(context: RunContext) -> int:
+    """Asked only where the run waited for its videos: of a large batch it takes a while."""
+    if context.state.settler is None:
+        return 0
+    return context.ledger.read(partial(queries.not_downloaded, batch=context.batch))
 
 
 def _too_dear(ledger: Ledger, scope: Scope, budget: BudgetLeft | None) -> tuple[int, list[RowKey]]:

@@ -39,3 +39,11 @@ def test_a_command_that_is_printed_can_be_pasted(
     assert expected in run.out, run.err
     if command == "reconcile":
         assert "reelbatch reconcile --config 'my settings.yaml' --results sqlite:///t/r.db" in run.out
+
+
+def test_after_a_trial_the_real_run_is_named(first: tuple[str, Path]) -> None:
+    """The same manifest and settings, without the sandbox and its table."""
+    (live,) = re.findall(r"This was a trial; nothing was paid\. .* `(reelbatch generate [^`]+)`", first[0])
+    _, _, manifest, *options = shlex.split(live)
+    assert Path(manifest) == ROOT / "data" / "catalogue.csv"
+    assert options == ["--config", "my settings.yaml", "--batch", "spring"]

@@ -13,9 +13,10 @@ from reelbatch.cli.options import settings_of
 from reelbatch.domain import Batch, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger.orders import OpenOrder
-from reelbatch.pipeline.advice import advice
+from reelbatch.pipeline.advice import advice, after_trial
 from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.next_step import Waiting, next_step
+from reelbatch.submit import ExitReason
 from reelbatch.typed_options import MANIFEST, command, noting
 
 
@@ -105,6 +106,21 @@ def test_a_printed_command_repeats_what_it_takes_of_what_was_typed() -> None:
     )
     assert typed("status", batch="spring", **stated) == f"reelbatch status {own}"
     assert typed("settle", batch="spring", **stated) == f"reelbatch settle {own} --base-url https://api.example.com"
+
+
+def test_after_a_trial_the_same_is_named_for_the_real_api() -> None:
+    """In the table of real runs; not where the trial itself was halted."""
+    stated = {"sandbox": True, "results": "sqlite:///trial.db", "batch": "spring", "config": None}
+    with noting():
+        with suppress(SettingsError):
+            settings_of(manifest="a.csv", **stated)
+        live = command("generate", MANIFEST, "--limit", "5", live=True)
+    assert live == "reelbatch generate a.csv --batch spring --limit 5"
+    report = run_of({RowState.QUEUED: 5}, sent=5)
+    (line,) = after_trial(report, live)
+    assert f"`{live}` makes the real videos" in line
+    assert after_trial(report, None) == []
+    assert after_trial(run_of({}, exit_reason=ExitReason.INTERRUPTED), live) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from accounts import PRICE, Customer
 from commands import Ran, run_here
 
+from reelbatch.pipeline.advice import advice
 from reelbatch.sandbox import RunningSandbox, start
 
 UNUSABLE = 2
@@ -149,3 +150,14 @@ def test_status_says_the_last_run_and_the_next_step(customer: Customer) -> None:
         None,
     )
     assert "→" not in customer.run("status").out
+
+
+def test_a_run_that_waited_for_its_videos_says_how_to_get_them(customer: Customer) -> None:
+    """Where they are in no file yet; what is printed fetches them, and is not printed again."""
+    spring = customer.manifest("spring", "pan", "zoom")
+    (line,) = advice(customer.generate(spring, settle=True))
+    assert line.endswith("fetches the videos that were not downloaded: 2.")
+    (command,) = printed(line)
+    assert customer.run(*shlex.split(command)[1:]).code == 0
+    assert len(list((customer.folder / "videos").glob("*.mp4"))) == 2
+    assert advice(customer.generate(spring, settle=True)) == []
