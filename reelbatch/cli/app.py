@@ -35,6 +35,7 @@ from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.errors import ReelbatchError, UsageError
 from reelbatch.pipeline.asking_once import asking_once
 from reelbatch.printable import replace_unprintable
+from reelbatch.typed_options import noting
 
 app = typer.Typer(
     cls=Commands,
@@ -100,7 +101,7 @@ def main() -> None:
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:
         try:
-            with log_on_stderr(), asking_once():
+            with log_on_stderr(), asking_once(), noting():
                 app(prog_name="reelbatch")
         finally:
             sys.stdout.flush()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from reelbatch.cli import render
 from reelbatch.pipeline.by_balance import BalanceSheet, commands, name_of, otherwise, words
+from reelbatch.typed_options import command
 
 _SHOWN = 10
 _TIME = "%Y-%m-%d %H:%M:%S"
 
 
-def print_sheet(sheet: BalanceSheet, options: str) -> None:
-    """The sum, what it allows, and the commands that would follow; `options` are those that they repeat."""
+def print_sheet(sheet: BalanceSheet) -> None:
+    """The sum, what it allows, and the commands that would follow."""
     render.out.print(f"Account [bold]{render.cell(sheet.account)}[/]")
     _print_sum(sheet)
     _print_doubts(sheet)
@@ -19,7 +20,7 @@ def print_sheet(sheet: BalanceSheet, options: str) -> None:
         for reason in sheet.silent:
             render.out.print(f"  {render.cell(reason)}")
     elif sheet.doubts:
-        _print_readings(sheet, options)
+        _print_readings(sheet)
     render.out.print("[dim]Nothing was decided.[/]")
 
 
@@ -55,11 +56,11 @@ def _print_doubts(sheet: BalanceSheet) -> None:
             render.out.print(f"  and {len(doubts) - _SHOWN:,} more; --json lists them")
 
 
-def _print_readings(sheet: BalanceSheet, options: str) -> None:
+def _print_readings(sheet: BalanceSheet) -> None:
     render.out.print("What the sum allows, at these prices:")
     for reading in sheet.found:
         render.out.print(f"  • {render.cell(words(reading))}")
-        lines = commands(sheet.doubts, options, reading)
+        lines = commands(sheet.doubts, reading)
         for line in lines[:_SHOWN]:
             render.out.print(f"      {render.cell(line)}")
         if len(lines) > _SHOWN:
@@ -67,5 +68,5 @@ def _print_readings(sheet: BalanceSheet, options: str) -> None:
     if sheet.has_more:
         render.out.print("  • and other sets of these rows")
     render.out.print(f"  • {render.cell(otherwise(sheet.left_over or 0, len(sheet.found)))}")
-    command = render.cell(f"reelbatch reconcile{options}")
-    render.out.print(f"To be sure, look for these tokens in the Magic Hour library; `{command}` has both commands.")
+    both = render.cell(command("reconcile"))
+    render.out.print(f"To be sure, look for these tokens in the Magic Hour library; `{both}` has both commands.")

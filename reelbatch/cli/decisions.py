@@ -28,6 +28,7 @@ from reelbatch.pipeline.reconcile import (
 from reelbatch.pipeline.reconcile_list import FoundFile, ListEntry, findings_of, write_list
 from reelbatch.pipeline.resources import open_client, opened_ledger, sandboxed, the_batch
 from reelbatch.settings import Settings
+from reelbatch.typed_options import command
 
 _ASK_EVERY_S = 1.0
 
@@ -47,8 +48,6 @@ class ReconcileOptions:
     wait: bool
     sandbox: bool
     by_balance: bool
-    repeated: str  # the options that a printed command repeats
-    repeated_by_all: str  # the same without the batch
 
 
 def findings_asked(options: ReconcileOptions) -> FoundFile:
@@ -124,7 +123,7 @@ def _by_balance(options: ReconcileOptions, stated: Settings, *, as_json: bool) -
     if as_json:
         print_json(sheet.as_json())
     else:
-        print_sheet(sheet, options.repeated_by_all)
+        print_sheet(sheet)
     return 1 if sheet.doubts or sheet.older else 0
 
 
@@ -187,7 +186,26 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, opt
         return
     if options.to is not None:
         render.out.print(
-            f"{len(left):,} in doubt, written to {render.cell(str(options.to))}. Fill in video_id, then --from."
+            f"{len(left):,} in doubt, written to {render.cell(str(options.to))}. Fill in video_id, "
+            f"then `{render.cell(command('reconcile', '--from', str(options.to)))}`."
         )
         return
-    render.print_doubts(left, options.repeated)
+    _print_doubts(left)
+
+
+def _print_doubts(doubts: list[Doubt]) -> None:
+    """Rows in doubt, what to look for in the vendor's library, and commands for what was found."""
+    several = len({doubt.batch for doubt in doubts}) > 1
+    names = ("row", "key", "since (UTC)", "credits", "look for a name ending in")
+    table = render.plain_table(None, ["batch", *names] if several else names)
+    for doubt in doubts:
+        first = [render.cell(doubt.batch)] if several else []
+        since, credits_ = f"{doubt.since:%Y-%m-%d %H:%M:%S}", f"{doubt.credits_reserved:,}"
+        table.add_row(*first, str(doubt.row_number), render.cell(doubt.row_key), since, credits_, doubt.token)
+    rows = f"[bold]{len(doubts):,} row{'' if len(doubts) == 1 else 's'}[/]"
+    render.out.print(f"{rows} in doubt: may have been charged, and no id is known.")
+    render.out.print(table)
+    render.out.print("Look for these names in the Magic Hour library, then for each row:")
+    row = render.cell(command("reconcile", "--row", "KEY", batch="BATCH" if several else doubts[0].batch))
+    render.out.print(f"  found:      {row} --video-id ID")
+    render.out.print(f"  not there:  {row} --not-created   (the row may then be sent again)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 from reelbatch.cli import render
@@ -11,6 +10,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.pipeline.dismissing import dismiss, undismiss
 from reelbatch.pipeline.resources import opened_ledger, the_batch
 from reelbatch.settings import Settings
+from reelbatch.typed_options import command
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Dismissing:
     undismiss: tuple[str, ...]
 
 
-def decide(keys: Dismissing, settings: Settings, options: str, *, as_json: bool) -> None:
-    """Dismiss rows, or take that back, and say so; `options` are those that a printed command repeats.
+def decide(keys: Dismissing, settings: Settings, *, as_json: bool) -> None:
+    """Dismiss rows, or take that back, and say so.
 
     Raises:
         SettingsError: both or neither were asked for, or a row is not there or did not fail.
@@ -37,11 +37,10 @@ def decide(keys: Dismissing, settings: Settings, options: str, *, as_json: bool)
     if as_json:
         print_json({"batch": batch, "dismissed" if keys.dismiss else "undismissed": rows})
         return
-    named = shlex.quote(",".join(keys.dismiss))
     if keys.undismiss:
         render.out.print(f"{rows:,} of batch {render.cell(batch)} counted for nothing, and count again.")
         return
     render.out.print(
         f"{rows:,} of batch {render.cell(batch)} count for nothing from now on. "
-        f"`reelbatch rerun{render.cell(options)} --undismiss {render.cell(named)}` takes that back."
+        f"`{render.cell(command('rerun', '--undismiss', ','.join(keys.dismiss)))}` takes that back."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from reelbatch.cli.render import cell, out
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.failures import Failure
@@ -28,7 +29,8 @@ def print_failures(found: BatchFailures) -> None:
         _indented(cell(why(failure)))
         _indented(f"[dim]{cell(_keys(failure))}[/]")
     if more := found.kinds_in_all - len(found.kinds):
-        out.print(f"  and {more:,} more reasons; --json lists {len(found.kinds):,}, `reelbatch export` all rows")
+        rows = cell(command("export", "PATH"))
+        out.print(f"  and {more:,} more reasons; --json lists {len(found.kinds):,}, `{rows}` all rows")
 
 
 def _indented(text: str) -> None:

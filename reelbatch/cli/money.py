@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reelbatch.cli.render import cell, out, warn
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
+    from reelbatch.ledger.samples import SampleCost
     from reelbatch.pipeline.funds import Funds
     from reelbatch.pipeline.pilot import Pilot
     from reelbatch.pipeline.plan import Plan
@@ -37,7 +39,14 @@ def print_sample(plan: Plan) -> None:
         sample = f"a sample of {size:,} row{'' if size == 1 else 's'}"
         begun = plan.skip + plan.changed + plan.failed + plan.in_doubt
         which = f"of {sample}, those not sent yet are" if begun else f"{sample} is"
-        out.print(f"Pilot: {which} sent now, and no others.")
+        out.print(f"Pilot: {which} sent now, and no others{_sample_cost(plan.pilot_cost)}.")
+
+
+def _sample_cost(sample: SampleCost | None) -> str:
+    if sample is None:
+        return ""
+    unknown = f", and {sample.unknown:,} of unknown rate" if sample.unknown else ""
+    return f"; estimated cost of {sample.rows:,}: [bold]{sample.credits:,} credits[/]{unknown}"
 
 
 def print_pilot(pilot: Pilot) -> None:
@@ -51,4 +60,4 @@ def print_prices(report: RunReport) -> None:
     for words in report.dearer:
         warn(f"dearer than estimated: {words}; correct the table of models")
     for words in report.drifted:
-        warn(f"not the price that was estimated: {words}; see `reelbatch models --check`")
+        warn(f"not the price that was estimated: {words}; see `{command('models', '--check')}`")

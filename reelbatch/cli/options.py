@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from reelbatch import typed_options
 from reelbatch.domain import MOST_ROWS
 from reelbatch.home_folder import at_home
 from reelbatch.storage.addresses import refuse_in_parameters
@@ -210,7 +210,13 @@ class RunOptions:
         """
         refuse_in_parameters(self._stated())
         return settings_of(
-            self.config, sandbox=self.sandbox, **self._stated(), rate=self.rate, history=self.history, **more
+            self.config,
+            sandbox=self.sandbox,
+            batch=self.batch,
+            **self._stated(),
+            rate=self.rate,
+            history=self.history,
+            **more,
         )
 
     def parameters(self) -> dict[str, Any]:
@@ -226,35 +232,36 @@ class RunOptions:
             "overrides": {"rate": self.rate, "history": str(self.history) if self.history else None},
         }
 
-    def repeated(self) -> str:
-        """Those that the commands of a hint need as well."""
-        return repeated(
-            config=self.config,
-            results=self.results,
-            batch=self.batch,
-            base_url=self.base_url,
-            sandbox=self.sandbox,
-        )
+    def command(self, manifest: str, more: Mapping[str, Any], *, live: bool = False) -> str:
+        """The same `generate` without `--pilot`; `more`: options and their values, True where they have none.
 
-    def command(self, manifest: str, more: Mapping[str, Any]) -> str:
-        """The same `generate` without `--pilot`; `more`: options and their values, True where they have none."""
-        own = {"--concurrency": self.concurrency, "--max-credits": self.max_credits, "--rate": self.rate}
-        stated = {**own, "--export": self.export, "--download": self.download, **more}
+        `live`: at the vendor's API.
+        """
+        stated = {"--concurrency": self.concurrency, "--export": self.export, "--download": self.download, **more}
         words = [
             word
             for name, value in stated.items()
             if value is not None
             for word in ([name] if value is True else [name, str(value)])
         ]
-        return f"reelbatch generate {shlex.join([manifest, *words])}{self.repeated()}"
+        return typed_options.command("generate", manifest, *words, live=live)
 
     def _stated(self) -> dict[str, Any]:
         names = ("results", "base_url", "concurrency", "max_credits", "export")
         return {**{name: getattr(self, name) for name in names}, "downloads": self.download}
 
 
-def settings_of(config: Any, *, sandbox: bool = False, **options: Any) -> Settings:
+def settings_of(
+    config: Any,
+    *,
+    sandbox: bool = False,
+    batch: str | None = None,
+    manifest: str | None = None,
+    **options: Any,
+) -> Settings:
     """Options over environment over config file over defaults; with `sandbox` its own table.
+
+    `batch` and `manifest` are repeated by the commands that are printed, like what else was typed.
 
     Raises:
         SettingsError: a setting can't be used.
@@ -263,6 +270,7 @@ def settings_of(config: Any, *, sandbox: bool = False, **options: Any) -> Settin
     from reelbatch.pipeline.resources import log_config, refuse_live_rows
     from reelbatch.settings import load_settings
 
+    _note_typed({**options, "config": config, "sandbox": sandbox, "batch": batch, "manifest": manifest})
     settings = load_settings(config, options, sandbox=sandbox, told=log_config)
     if sandbox:
         refuse_live_rows(settings)
@@ -283,30 +291,27 @@ def as_parameter(results: str | None) -> str | None:
     return None
 
 
-def repeated(
-    *, config: Path | None, results: str | None, batch: str | None, base_url: str | None, sandbox: bool
-) -> str:
-    """The options that a printed command repeats, so that it can be typed as it stands; none that holds a secret."""
-    from reelbatch.ledger.urls import has_secret
-    from reelbatch.storage.files import redact_url
+def _note_typed(typed: Mapping[str, Any]) -> None:
+    """Keep what a printed command repeats, but nothing that holds a secret."""
 
-    stated = {
-        "--config": config,
-        "--results": None if results is None or has_secret(results) else results,
-        "--batch": batch,
-        "--base-url": None if base_url is None or redact_url(base_url) != base_url else base_url,
-    }
-    words = [word for name, value in stated.items() if value is not None for word in (name, str(value))]
-    return "".join(f" {shlex.quote(word)}" for word in [*words, *(["--sandbox"] if sandbox else [])])
+    def words() -> dict[str, object]:
+        from reelbatch.ledger.urls import has_secret
+        from reelbatch.storage.files import redact_url
 
+        results, base_url, sandbox = (typed.get(name) for name in ("results", "base_url", "sandbox"))
+        is_open = base_url is not None and not sandbox and redact_url(base_url) == base_url
+        return {
+            "--config": typed["config"],
+            "--results": None if results is None or has_secret(results) else results,
+            "--batch": typed["batch"],
+            "--base-url": base_url if is_open else None,
+            "--max-credits": typed.get("max_credits"),
+            "--rate": typed.get("rate"),
+            "--sandbox": sandbox,
+            typed_options.MANIFEST: typed["manifest"],
+        }
 
-def for_batch(*, config: Path | None, results: str | None, sandbox: bool) -> Callable[[str], str]:
-    """The same for commands that name one of several batches."""
-
-    def options(batch: str) -> str:
-        return repeated(config=config, results=results, batch=batch, base_url=None, sandbox=sandbox)
-
-    return options
+    typed_options.note(words)
 
 
 def words(stated: str | None) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ from reelbatch.pipeline.findings import Cause
 from reelbatch.pipeline.plan import Plan
 from reelbatch.printable import printable
 from reelbatch.signals import unwinding
+from reelbatch.typed_options import MANIFEST, command
 
 if TYPE_CHECKING:  # what a live line takes is imported where there is one
     from rich.console import Console
@@ -76,12 +77,16 @@ def print_findings(plan: Plan) -> None:
     _list(warnings, f"{_count(plan.warning_count, 'warning')} in the manifest", "yellow")
     if more := plan.warning_count - len(warnings[:_CAUSES_SHOWN]):
         listed = "them" if plan.warning_count == len(warnings) else f"the first {len(warnings):,}"
-        err.print(f"  and {more:,} more; `reelbatch plan --json` lists {listed}", markup=False)
+        err.print(f"  and {more:,} more; `{_listing(plan)}` lists {listed}", markup=False)
     causes = [Cause(**cause) for cause in plan.causes]
     _list(list(map(str, causes)), f"{_count(plan.problem_count, 'problem')} in the manifest", "red")
     if more := plan.unlisted + sum(cause.rows for cause in islice(causes, _CAUSES_SHOWN, None)):
         listed = f"the first {len(causes):,} kinds" if plan.unlisted else "them"
-        err.print(f"  and {more:,} more of other kinds; `reelbatch plan --json` lists {listed}", markup=False)
+        err.print(f"  and {more:,} more of other kinds; `{_listing(plan)}` lists {listed}", markup=False)
+
+
+def _listing(plan: Plan) -> str:
+    return command("plan", MANIFEST, "--json", batch=plan.batch)
 
 
 def print_whole_plan(plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, ConsoleDimensions
@@ -14,9 +15,9 @@ from rich.text import Text
 from reelbatch.cli.commands_group import leave_closed_pipe
 from reelbatch.pipeline.resources import new_table
 from reelbatch.printable import one_line, printable
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
-    from reelbatch.ledger.in_doubt import Doubt
     from reelbatch.ledger.queries import OddFigure
     from reelbatch.pipeline.plan import Plan
     from reelbatch.pipeline.rerun import RerunPlan
@@ -79,13 +80,14 @@ def print_plan(plan: Plan) -> None:
     from reelbatch.cli.money import print_funds, print_sample
 
     out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
+    of_batch = partial(command, batch=plan.batch)
     _rows(
         ("to send", plan.send, ""),
         ("skipped", plan.skip, "already sent, unchanged"),
         ("changed", plan.changed, "already sent, but the manifest says something else now; see --regenerate"),
         ("held", plan.held_rows, "paid for under another name; see --repeats"),
-        ("failed", plan.failed, "left for `reelbatch rerun`"),
-        ("in doubt", plan.in_doubt, "may have been charged; see `reelbatch reconcile`"),
+        ("failed", plan.failed, f"left for `{of_batch('rerun')}`"),
+        ("in doubt", plan.in_doubt, f"may have been charged; see `{of_batch('reconcile')}`"),
         ("at work", plan.at_work, "another run is at work on them"),
         ("rendering", plan.later, "made again once their videos have settled; the same command again then"),
         ("limit", plan.beyond_limit, "left to the next run by --limit"),
@@ -173,7 +175,7 @@ def _rows(*lines: tuple[str, int, str]) -> None:
     """`label  count  explanation` for every count that is not zero; the first in any case."""
     for index, (label, count, explanation) in enumerate(lines):
         if count or index == 0:
-            out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]".rstrip())
+            out.print(f"  {label:<12}{count:>9,}  [dim]{cell(explanation)}[/]".rstrip())
 
 
 def _in_lines(label: str, figures: Sequence[str]) -> None:
@@ -193,7 +195,7 @@ def _rest(*lines: tuple[str, int, str]) -> None:
     """The same for counts that are mostly zero."""
     for label, count, explanation in lines:
         if count:
-            out.print(f"  {label:<12}{count:>9,}  [dim]{explanation}[/]")
+            out.print(f"  {label:<12}{count:>9,}  [dim]{cell(explanation)}[/]")
 
 
 def print_rerun_plan(plan: RerunPlan) -> None:
@@ -244,11 +246,12 @@ def print_status(status: BatchStatus) -> None:
     out.print(f"[bold]{cell(status.batch)}[/]: {_count(status.rows, 'row')}")
     for state, count in status.states.items():
         out.print(f"  {state:<12}{count:>9,}")
+    every = command("export", "PATH", "--all-videos", batch=status.batch)
     _rest(
         ("gone", sum(status.gone.values()), "left the manifest; never sent, and counted above"),
         ("dismissed", sum(status.dismissed.values()), "failed rows that count for nothing; counted above"),
         ("odd", status.odd_figure_rows, "figures of the API were not believed; --json names them"),
-        ("earlier", status.earlier_videos, "videos of rows that were made again; `export --all-videos` has them"),
+        ("earlier", status.earlier_videos, f"videos of rows that were made again; `{every}` has them"),
     )
     if status.order is not None and not status.order.is_done:
         out.print(f"  An order is open: {cell(str(status.order))}")
@@ -263,6 +266,15 @@ def print_status(status: BatchStatus) -> None:
     _in_lines("  credits     ", [f"{name} {value:,}" for name, value in figures.items()])
     if money.unknown:
         out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
+
+
+def print_course(status: BatchStatus, next_step: str | None) -> None:
+    """What ran last on a batch, and what comes next."""
+    if (run := status.last_run) is not None:
+        figures = (f"{run.started_at:%Y-%m-%d %H:%M} UTC", f"{run.command} by {run.user_name}", run.why)
+        _in_lines("  last run    ", [cell(figure) for figure in figures])
+    if next_step is not None:
+        out.print(f"→ {cell(next_step)}")
 
 
 def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothing: Iterable[str] = ()) -> None:
@@ -312,29 +324,10 @@ def _print_odd_figures(what: str, counts: str, rows: int, first: Sequence[OddFig
 def failed_table(rows: list[dict[str, Any]]) -> Table:
     """Failed rows with their reasons, the first of them."""
     more = f" (the first {_FAILED_SHOWN})" if len(rows) > _FAILED_SHOWN else ""
-    table = _table(f"Rows that need attention{more}", ("row", "key", "state", "why"))
+    table = plain_table(f"Rows that need attention{more}", ("row", "key", "state", "why"))
     for row in rows[:_FAILED_SHOWN]:
         table.add_row(str(row["row_number"]), cell(row["row_key"]), row["state"], cell(row["error_message"] or ""))
     return table
-
-
-def print_doubts(doubts: list[Doubt], options: str) -> None:
-    """Rows in doubt, what to look for in the vendor's library, and commands with `options` for what was found."""
-    several = len({doubt.batch for doubt in doubts}) > 1
-    names = ("row", "key", "since (UTC)", "credits", "look for a name ending in")
-    table = _table(None, ["batch", *names] if several else names)
-    for doubt in doubts:
-        first = [cell(doubt.batch)] if several else []
-        since = f"{doubt.since:%Y-%m-%d %H:%M:%S}"
-        table.add_row(
-            *first, str(doubt.row_number), cell(doubt.row_key), since, f"{doubt.credits_reserved:,}", doubt.token
-        )
-    out.print(f"[bold]{_count(len(doubts), 'row')}[/] in doubt: may have been charged, and no id is known.")
-    out.print(table)
-    out.print("Look for these names in the Magic Hour library, then for each row:")
-    command = f"reelbatch reconcile{cell(options)} --row KEY"
-    out.print(f"  found:      {command} --video-id ID")
-    out.print(f"  not there:  {command} --not-created   (the row is then sent again by `generate`)")
 
 
 _NUMBERS = frozenset({"row", "rows", "credits"})
@@ -342,7 +335,8 @@ _WHOLE = frozenset({*_NUMBERS, "state"})
 """Columns that are never shortened, nor broken, to make room for others."""
 
 
-def _table(title: str | None, columns: Iterable[str]) -> Table:
+def plain_table(title: str | None, columns: Iterable[str]) -> Table:
+    """An empty one, whose figures are kept whole."""
     table = Table(title=title, title_justify="left", header_style="dim", box=None, padding=(0, 2, 0, 0))
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in _NUMBERS else "left"

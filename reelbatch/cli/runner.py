@@ -26,7 +26,7 @@ from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.orchestration.naming import may_name_a_server
 from reelbatch.orchestration.prefect_server import TemporaryServer
-from reelbatch.pipeline.advice import advice
+from reelbatch.pipeline.advice import advice, after_trial
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
@@ -42,6 +42,19 @@ _PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """Commands that may come after this one.
+
+    Args:
+        rest: sends what a pilot leaves.
+        live: does with the vendor's API what was tried in the sandbox.
+    """
+
+    rest: str | None = None
+    live: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What a command does, in its two forms.
 
@@ -51,7 +64,7 @@ class Work:
         steps: the same work of the core, on the table and with the settings that it is given.
         must_exist: whether the results table has to be there already.
         idle: whether nothing seems to be there to do: then Prefect, which takes seconds, has no part in it.
-        rest: the command that sends what a pilot leaves.
+        ahead: what may be typed after it.
         server: the temporary one, where it is on its way already.
     """
 
@@ -62,12 +75,12 @@ class Work:
     sandbox: bool
     must_exist: bool = False
     idle: bool = False
-    rest: str | None = None
+    ahead: Ahead = Ahead()
     server: TemporaryServer | None = None
 
 
-def run_to_end(work: Work, question: Question | None, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
-    """Send rows, show how it goes, print the report with `options` for the next commands, and end.
+def run_to_end(work: Work, question: Question | None, *, as_json: bool, verbose: bool) -> NoReturn:
+    """Send rows, show how it goes, print the report, and end.
 
     Raises:
         typer.Exit: in the usual case.
@@ -75,10 +88,10 @@ def run_to_end(work: Work, question: Question | None, options: str, *, as_json: 
     """
     line = ProgressLine(question, show_plan=not as_json)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_run(line, (options, work.rest), as_json=as_json))
+    _leave(line, _finish_run(line, work.ahead, as_json=as_json))
 
 
-def settle_to_end(work: Work, options: str, *, as_json: bool, verbose: bool) -> NoReturn:
+def settle_to_end(work: Work, *, as_json: bool, verbose: bool) -> NoReturn:
     """The same for videos that are followed.
 
     Raises:
@@ -87,7 +100,7 @@ def settle_to_end(work: Work, options: str, *, as_json: bool, verbose: bool) -> 
     """
     line = ProgressLine(None, show_plan=False)
     _carry_out(work, line, verbose=verbose)
-    _leave(line, _finish_settle(line, options, as_json=as_json))
+    _leave(line, _finish_settle(line, as_json=as_json))
 
 
 def _carry_out(work: Work, line: ProgressLine, *, verbose: bool) -> None:
@@ -194,16 +207,16 @@ def _leave(line: ProgressLine, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _finish_run(line: ProgressLine, hints: tuple[str, str | None], *, as_json: bool) -> int:
-    """Print the report of a run that sent rows; returns the exit code. `hints`: options, and a pilot's next step."""
+def _finish_run(line: ProgressLine, ahead: Ahead, *, as_json: bool) -> int:
+    """Print the report of a run that sent rows; returns the exit code."""
     context, summary = line.context, line.summary
     if context is None or summary is None:  # interrupted before there was anything to report
         return INTERRUPTED
     point("report.write")
     if as_json:
-        _print_json(line, context, summary, hints[1])
+        _print_json(line, context, summary, ahead.rest)
     else:
-        _print_run(line, context, summary, hints)
+        _print_run(line, context, summary, ahead)
     sys.stdout.flush()
     point("report.written")
     report = summary.report
@@ -223,7 +236,7 @@ def _print_json(line: ProgressLine, context: RunContext, summary: RunSummary, re
     print_json({**summary.report.as_json(), **more, **exported, **settled})
 
 
-def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hints: tuple[str, str | None]) -> None:
+def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, ahead: Ahead) -> None:
     report = summary.report
     render.print_report(report, summary.failed, why_nothing_was_sent(report, line.given_back))
     if context.state.settler is not None:
@@ -234,11 +247,11 @@ def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, hin
         render.out.print(
             f"Results: {render.cell(redact_url(export_target(context)))}  ({render.cell(context.ledger.shown_url)})"
         )
-    for text in advice(summary.report, *hints):
+    for text in [*advice(report, ahead.rest), *after_trial(report, ahead.live)]:
         render.out.print(f"→ {render.cell(text)}")
 
 
-def _finish_settle(line: ProgressLine, options: str, *, as_json: bool) -> int:
+def _finish_settle(line: ProgressLine, *, as_json: bool) -> int:
     """Print what was settled; returns the exit code."""
     report = line.settle_report
     if report is None:  # interrupted before there was anything to report
@@ -246,7 +259,7 @@ def _finish_settle(line: ProgressLine, options: str, *, as_json: bool) -> int:
     if as_json:
         print_json(report.as_json())
     else:
-        print_settle_report(report, settle_advice(report, options))
+        print_settle_report(report, settle_advice(report))
     return report.exit_code
 
 

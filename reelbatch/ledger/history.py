@@ -10,26 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from reelbatch.domain import Batch, Credits, RunId
+from reelbatch.ledger.past_run import PastRun
 from reelbatch.ledger.queries import sums_of_attempts
 from reelbatch.ledger.schema import attempts, batches, runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRun:
-    """A run as the table has it. `ended_at` None: it is at work. Credits are integers."""
-
-    run_id: RunId
-    batch: Batch
-    command: str
-    user_name: str
-    host: str
-    started_at: datetime
-    ended_at: datetime | None
-    exit_reason: str | None
-    max_credits: int | None
-    account: str | None
-    balance: int | None  # when it began
-    balance_at: datetime | None
 
 
 class Cost(NamedTuple):

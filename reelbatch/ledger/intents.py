@@ -17,7 +17,7 @@ from reelbatch.ledger import accounts
 from reelbatch.ledger.accounting import Attempted, BalanceChanges
 from reelbatch.ledger.budgets import Purse, Purses
 from reelbatch.ledger.engine import now
-from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, explanation, paid_elsewhere, serialize
+from reelbatch.ledger.paid_requests import HELD_CODE, PaidAs, paid_elsewhere, serialize
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.ledger.transitions import (
@@ -155,7 +155,7 @@ def _gone(connection: Connection, batch: Batch, items: Iterable[Intent]) -> set[
 
 
 def _held_values(item: Intent, paid: PaidAs) -> dict[str, Any]:
-    return {"b_run_id": item.run_id, "b_mark": paid.mark, "b_message": explanation(paid.mark)}
+    return {"b_run_id": item.run_id, "b_mark": paid.mark, "b_message": paid.explanation}
 
 
 def _key_values(row: ClaimedRow) -> dict[str, Any]:

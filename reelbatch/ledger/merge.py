@@ -29,7 +29,7 @@ from reelbatch.domain import FAILED, HELD, Batch, RowState
 from reelbatch.ledger import transitions
 from reelbatch.ledger.columns import CLEARED, REQUEST_COLUMNS
 from reelbatch.ledger.orders import of_open_rerun
-from reelbatch.ledger.paid_requests import HELD_CODE, Held, explanation
+from reelbatch.ledger.paid_requests import HELD_CODE, Held
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Choice, OrderId, last, rows_of
 from reelbatch.ledger.staging import changed, joined, made_again, rows_staged, staged
@@ -81,12 +81,11 @@ def hold(connection: Connection, batch: Batch, rows: Sequence[Held]) -> None:
         g.paid_as.is_(None),
         g.order_id.is_(None),
     )
-    mark = bindparam("b_mark", type_=g.paid_as.type)
-    held = (
-        update(generations).where(waiting).values(paid_as=mark, error_code=HELD_CODE, error_message=explanation(mark))
-    )
+    why = {"paid_as": bindparam("b_mark"), "error_code": HELD_CODE, "error_message": bindparam("b_message")}
+    held = update(generations).where(waiting).values(why)
     if rows:
-        connection.execute(held, [{"b_key": row.row_key, "b_mark": row.paid.mark} for row in rows])
+        told = ((row.row_key, row.paid.mark, row.paid.explanation) for row in rows)
+        connection.execute(held, [dict(zip(("b_key", "b_mark", "b_message"), each, strict=True)) for each in told])
 
 
 def _move(connection: Connection, batch: Batch, span: tuple[int, int], base: str) -> None:
@@ -191,7 +190,7 @@ def _fresh_error() -> list[Any]:
     good, held = _good(), staged.c.paid_as.is_not(None)
     return [
         case((not_(good), literal("invalid")), (held, literal(HELD_CODE)), else_=None),
-        case((not_(good), staged.c.problem), (held, explanation(staged.c.paid_as)), else_=None),
+        case((not_(good), staged.c.problem), (held, staged.c.error_message), else_=None),
     ]
 
 

@@ -11,16 +11,19 @@ from typing import Protocol
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, not_, select, update
 
-from reelbatch.domain import HAS_ID, Batch, RowState, RunId
+from reelbatch.domain import HAS_ID, HELD, Batch, RowState, RunId
 from reelbatch.errors import OrderOpen
 from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.schema import attempts, generations, orders
 from reelbatch.ledger.selection import OrderId
 from reelbatch.ledger.transitions import NOT_CREATED_UNDONE, in_states
+from reelbatch.typed_options import MANIFEST, command
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
 """States in which a line costs nothing and holds no id, so that it may be dropped."""
+_SENT_AGAIN = frozenset({RowState.PENDING, RowState.INVALID, *HELD})
+"""States of lines that a run of the same order takes, or waits for."""
 
 _DOUBTFUL = "no id is known of its last request, which may have been charged"
 
@@ -53,12 +56,31 @@ class OpenOrder:
 
     @property
     def words(self) -> str:
-        """The options that go on with it."""
-        known = json.loads(self.selection)
-        if "rerun" in known:
-            return _words_of_rerun(known["rerun"])
-        rows = f" --rows {','.join(known['rows'])}" if known["rows"] is not None else ""
-        return f"--regenerate {known['regenerate']}{rows}"
+        """What it was asked for with: options of `generate`, or `rerun` with its own."""
+        words = _words(self.selection)
+        return shlex.join(words if words[0] == "rerun" else words[2:])
+
+    @property
+    def command(self) -> str:
+        """What goes on with it."""
+        return command(*_words(self.selection), batch=self.batch)
+
+    @property
+    def next_steps(self) -> list[str]:
+        """What brings it to its end, by the rows that are left."""
+        steps = []
+        if self.is_done or self.count(*_SENT_AGAIN):
+            steps.append(f"`{self.command}` goes on with it")
+        if self.count(RowState.REJECTED):
+            steps.append(f"`{command('rerun', batch=self.batch)}` sends its rejected rows again")
+        if self.count(*_UNSENT):
+            drop = command("generate", MANIFEST, "--regenerate", "cancel", batch=self.batch)
+            steps.append(f"`{drop}` drops what it has not sent")
+        if self.count(RowState.IN_DOUBT):
+            steps.append(
+                f"`{command('reconcile', batch=self.batch)}` clears up its rows in doubt, which keep it open"
+            )
+        return steps
 
     def __str__(self) -> str:
         """What someone has to know who meets it."""
@@ -80,14 +102,14 @@ class Asked(Protocol):
         """What an order is asked for with, in one form."""
 
 
-def _words_of_rerun(stated: Mapping[str, str | list[str] | None]) -> str:
-    """`reelbatch rerun` with the options that were stated, as a shell takes them."""
-    words = ["reelbatch rerun"]
-    for name, value in sorted(stated.items(), reverse=True):  # --verdict first
+def _words(selection: str) -> list[str]:
+    """The command with the options that were stated."""
+    known = json.loads(selection)
+    words = ["rerun"] if "rerun" in known else ["generate", MANIFEST]
+    for name, value in sorted(known.get("rerun", known).items(), reverse="rerun" in known):  # --verdict first
         if value is not None:
-            text = value if isinstance(value, str) else ",".join(value)
-            words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
-    return " ".join(words)
+            words += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else ",".join(value)]
+    return words
 
 
 def of_open_rerun() -> ColumnElement[bool]:
@@ -130,8 +152,7 @@ def going_on(connection: Connection, batch: Batch, options: Asked) -> OpenOrder 
     found = open_order(connection, batch)
     if found is not None and found.selection != options.selection:
         raise OrderOpen(
-            f'batch "{batch}": another order is open, {found}. '
-            f"Go on with it by `{found.words}`, or drop what it has not sent by `--regenerate cancel`."
+            f'batch "{batch}": another order is open, {found}. It comes first: {"; ".join(found.next_steps)}.'
         )
     return found
 

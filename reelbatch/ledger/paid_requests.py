@@ -62,6 +62,12 @@ class PaidAs(NamedTuple):
         """As a row that is held keeps it."""
         return json.dumps([self.batch, self.row_key], ensure_ascii=False)
 
+    @property
+    def explanation(self) -> str:
+        """Why a row is held, in words."""
+        same = f'its request is paid for as row {self.row_key} of batch "{self.batch}"'
+        return f"{same}; --repeats send sends it all the same"
+
 
 class Held(NamedTuple):
     """A row that is not sent, and the one that has paid for its request."""
@@ -75,11 +81,6 @@ class Held(NamedTuple):
         own = {"row_key": self.row_key, "row_number": self.row_number}
         paid = {"paid_batch": self.paid.batch, "paid_row_key": self.paid.row_key}
         return {**own, **paid, "paid_state": self.paid.state.value, "video_id": self.paid.video_id}
-
-
-def explanation(mark: Any) -> Any:
-    """Why a row is held, in words; `mark` may be a column."""
-    return "its request is paid for as " + mark + "; --repeats send sends it all the same"
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ class RepeatSearch:
         for page in _pages(connection, self._staged_candidates(choice, sizes)):
             for held in self._matches(connection, page, paid):
                 one = update(staged).where(staged.c.row_number == held.row_number)
-                connection.execute(one.values(paid_as=held.paid.mark))
+                connection.execute(one.values(paid_as=held.paid.mark, error_message=held.paid.explanation))
                 self.found.append(held)
         for page in _pages(connection, self._kept_candidates(sizes)):
             known = {row.row_key: (row.model, row.credits_estimated) for row in page}

@@ -180,6 +180,20 @@ def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, lim
     return connection.scalar(select(func.count()).select_from(generations).where(dear)) or 0, found
 
 
+def not_downloaded(connection: Connection, batch: Batch) -> int:
+    """Rows whose last video is finished and in no file."""
+    r = results.c
+    query = select(func.count()).select_from(results)
+    own = (r.batch == batch, r.state == RowState.COMPLETE.value, r.video_path.is_(None))
+    return connection.scalar(query.where(*own)) or 0
+
+
+def given_back_as(connection: Connection, scope: Scope, code: str) -> int:
+    """Rows of this scope that wait since they were given back for this reason."""
+    own = (scope._replace(run_id=RunId(""), most=None).condition(), generations.c.error_code == code)
+    return connection.scalar(select(func.count()).select_from(generations).where(*own)) or 0
+
+
 def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
     """The images of the rows that a run of this scope takes first."""
     query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)
@@ -283,7 +297,8 @@ class SettledAs:
 def failed_since(connection: Connection, which: SettledAs) -> tuple[int, list[dict[str, Any]]]:
     """Rows whose videos were settled as failed or canceled: how many, and the first of them."""
     own = (generations.c.batch.in_(which.batches), generations.c.settled_at >= which.since)
-    return _first(connection, _failed(RowState.ERROR, RowState.CANCELED).where(*own), which.limit)
+    query = _failed(RowState.ERROR, RowState.CANCELED).add_columns(generations.c.batch)
+    return _first(connection, query.where(*own), which.limit)
 
 
 def _first(connection: Connection, query: Select[Any], limit: int) -> tuple[int, list[dict[str, Any]]]:

@@ -9,12 +9,25 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from reelbatch.domain import HELD, SUMS, Batch, Credits, RowState
 from reelbatch.ledger.columns import VERSION
+from reelbatch.ledger.past_run import PastRun
 
-Standing = tuple[dict[RowState, int], Credits]
+_RUN = tuple(PastRun.__dataclass_fields__)
+_TIMES = ("started_at", "ended_at", "balance_at")
+
+
+class Standing(NamedTuple):
+    """A batch as the table has it."""
+
+    states: dict[RowState, int]
+    credits: Credits
+    last_run: PastRun | None
+
 
 _SPECIAL = (
     "SELECT 1 FROM generations WHERE generation > 1 LIMIT 1",
@@ -33,7 +46,7 @@ def plain_path(url: str) -> Path | None:
 
 
 def glance(path: Path, batch: str | None = None) -> dict[Batch, Standing] | None:
-    """Rows by state and the money, of each batch or of one; None where the table has to be opened properly."""
+    """Rows by state, money and last run, of each batch or of one; None where the table has to be opened properly."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
             connection.execute("BEGIN")  # all answers are of one moment
@@ -67,10 +80,23 @@ def _standings(connection: sqlite3.Connection, batch: str | None) -> dict[Batch,
         f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE {meant} ORDER BY batch",  # noqa: S608 - our columns
         {"batch": batch},
     )
-    return {Batch(name): (_counts(connection, name), Credits.of(sums)) for name, *sums in found.fetchall()}
+    return {
+        Batch(name): Standing(_counts(connection, name), Credits.of(sums), _last_run(connection, name))
+        for name, *sums in found.fetchall()
+    }
 
 
 def _counts(connection: sqlite3.Connection, batch: str) -> dict[RowState, int]:
     own = "SELECT count(*) FROM generations WHERE batch = ? AND state = ?"
     found = {state: connection.execute(own, (batch, state.value)).fetchone()[0] for state in sorted(RowState)}
     return {state: rows for state, rows in found.items() if rows}
+
+
+def _last_run(connection: sqlite3.Connection, batch: str) -> PastRun | None:
+    newest = f"SELECT {', '.join(_RUN)} FROM runs WHERE batch = ? ORDER BY started_at DESC, run_id LIMIT 1"  # noqa: S608 - our columns
+    found = connection.execute(newest, (batch,)).fetchone()
+    if found is None:
+        return None
+    known = dict(zip(_RUN, found, strict=True))
+    times = {name: datetime.fromisoformat(known[name]).replace(tzinfo=UTC) for name in _TIMES if known[name]}
+    return PastRun(**{**known, **times})

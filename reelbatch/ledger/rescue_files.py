@@ -30,6 +30,7 @@ from reelbatch.ledger import attempts, schema
 from reelbatch.ledger.attempts import Answer
 from reelbatch.ledger.ledger import Ledger
 from reelbatch.ledger.schema import runs
+from reelbatch.typed_options import command
 
 _log = logging.getLogger("reelbatch")
 _RESCUE, _TAKING, _TAKEN = ".rescue.jsonl", ".taking", ".taken"
@@ -149,7 +150,7 @@ def _replay(ledger: Ledger, path: Path) -> int:
     if content.answers:
         ledger.change(partial(attempts.record_answers, items=content.answers))
     if content.problem is not None:
-        _log.warning("%s: %s. %s", path, content.problem, _REMEDY)
+        _log.warning("%s: %s. %s", path, content.problem, _remedy())
         return len(content.answers)
     with contextlib.suppress(FileNotFoundError, PermissionError):  # another process was quicker, or it is not ours
         point("rescue_taken.rename")
@@ -158,10 +159,12 @@ def _replay(ledger: Ledger, path: Path) -> int:
     return len(content.answers)
 
 
-_REMEDY = (
-    "It stays there, and while it does no row of this table can be declared not created. "
-    "Ids in it can be tried with `reelbatch reconcile --row KEY --video-id ID`; then take it away"
-)
+def _remedy() -> str:
+    tries = command("reconcile", "--row", "KEY", "--video-id", "ID")
+    return (
+        "It stays there, and while it does no row of this table can be declared not created. "
+        f"Ids in it can be tried with `{tries}`; then take it away"
+    )
 
 
 def _set_aside(path: Path) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId
 from reelbatch.ledger.schema import generations
@@ -47,8 +47,18 @@ class Outcome(NamedTuple):
     final: int | None
 
 
+class SampleCost(NamedTuple):
+    """What of a sample is still to be sent. Credits are integers; `unknown`: rows that `credits` leaves out."""
+
+    rows: int
+    credits: int
+    unknown: int
+
+
 _g = generations.c
 _KIND = (_g.model, _g.resolution, _g.audio, _g.end_seconds)
+DRAWN_BY = (*VideoKind._fields, "fingerprint", "row_number", "credits_estimated")
+"""Columns by which a sample is drawn."""
 
 
 def kinds(connection: Connection, which: ColumnElement[bool]) -> list[KindCount]:
@@ -67,14 +77,34 @@ def sample(connection: Connection, scope: Scope, rows: int) -> tuple[RowKey, ...
     It is the same each time, also once some or all of it is sent: rows are ordered by their fingerprints, which say
     nothing of what a row is like. A larger sample has the smaller one within it, as far as the kinds' shares let it.
     """
-    which = _ever(scope)
-    counts = kinds(connection, which)
-    chosen: set[tuple[int, RowKey]] = set()
-    for count, wanted in zip(counts, shares([count.rows for count in counts], rows), strict=True):
-        same = (each.is_not_distinct_from(value) for each, value in zip(_KIND, count.kind, strict=True))
-        query = select(_g.row_number, _g.row_key).where(which, *same).order_by(_g.fingerprint, _g.row_number)
-        chosen.update((number, RowKey(key)) for number, key in connection.execute(query.limit(wanted)))
-    return tuple(dict.fromkeys(key for _, key in sorted(chosen)))
+    drawn = _drawn(connection, select(*(_g[name] for name in (*DRAWN_BY, "row_key"))).where(_ever(scope)), rows)
+    found = sorted((row.row_number, RowKey(row.row_key)) for row in drawn)
+    return tuple(dict.fromkeys(key for _, key in found))
+
+
+def cost(connection: Connection, ever: Select[Any], rows: int) -> SampleCost:
+    """The same before a manifest is in the table.
+
+    `ever`: rows that a run may take or that one took, by `DRAWN_BY`; `unsent`: whether they are to be sent.
+    """
+    prices = [row.credits_estimated for row in _drawn(connection, ever, rows) if row.unsent]
+    return SampleCost(len(prices), sum(price or 0 for price in prices), prices.count(None))
+
+
+def _drawn(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
+    """Rows of the sample."""
+    c = ever.subquery().c
+    kind = [c[name] for name in VideoKind._fields]
+    counts = [
+        (VideoKind(*key), size) for *key, size in connection.execute(select(*kind, func.count()).group_by(*kind))
+    ]
+    counts.sort(key=lambda count: (-count[1], str(count[0])))
+    found: list[Any] = []
+    for (key, _), wanted in zip(counts, shares([size for _, size in counts], rows), strict=True):
+        same = (each.is_not_distinct_from(value) for each, value in zip(kind, key, strict=True))
+        query = select(*c).where(*same).order_by(c.fingerprint, c.row_number)
+        found += connection.execute(query.limit(wanted))
+    return found
 
 
 def _ever(scope: Scope) -> ColumnElement[bool]:

@@ -7,10 +7,24 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, type_coerce, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    type_coerce,
+    union_all,
+)
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.samples import DRAWN_BY, SampleCost, cost
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, staged
@@ -51,6 +65,21 @@ class SendingOrder:
         found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
         for price, same in groupby(price for _, price in found):
             yield price, sum(1 for _ in same)
+
+    def sample(self, connection: Connection, rows: int) -> SampleCost:
+        """What a sample of that size costs, those of its rows that were sent aside."""
+        to_send = self._rows(None, *DRAWN_BY).order_by(None).subquery()
+        parts: list[Select[Any]] = [select(to_send, true().label("unsent"))]
+        choice, g = self.choice, generations.c
+        if choice.order is not None or not choice.options.makes_again:  # of a new order none was sent
+            own = g.generation == 1 if choice.order is None else g.order_id == choice.order
+            again = select(staged.c.row_key).select_from(joined(self.batch, choice))
+            sent_now = again.where(action(choice) == Action.SEND.value)
+            listed = or_(self.kept, and_(g.row_key.in_(select(staged.c.row_key)), g.row_key.not_in(sent_now)))
+            taken = (g.batch == self.batch, own, not_(in_states({RowState.PENDING, RowState.INVALID})))
+            parts.append(select(*(g[name] for name in DRAWN_BY), false().label("unsent")).where(*taken, listed))
+        ever = union_all(*parts).subquery()
+        return cost(connection, select(ever), rows)
 
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:
         """These columns of the first rows, in order; of a batch that has them already, unchanged, rows that wait.

@@ -24,6 +24,7 @@ from reelbatch.ledger.merge import Merge
 from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -51,6 +52,7 @@ class Comparison:
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
+    changed_invalid: int = 0  # of the changed ones: what the manifest asks for now fails its checks
     pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
@@ -175,6 +177,7 @@ class StagedManifest:
             held=held,
             unknown_keys=unknown,
             order=open_,
+            changed_invalid=self._changed_invalid(batch, counts),
             pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
             duplicate_keys=duplicate_keys,
@@ -182,6 +185,10 @@ class StagedManifest:
             same_request_count=same,
             same_requests=same_requests,
         )
+
+    def _changed_invalid(self, batch: Batch, counts: Iterable[ActionCount]) -> int:
+        some = any(count.action is Action.CHANGED for count in counts)
+        return staging.changed_invalid(self._connection, batch, self._choice) if some else 0
 
     def _observed(self, batch: Batch, counts: Iterable[ActionCount]) -> ObservedCost:
         """Where there is anything of unknown rate to send."""
@@ -206,6 +213,11 @@ class StagedManifest:
     def first_to_send(self, batch: Batch, rows: int) -> list[tuple[RowKey, Request]]:
         """The first `rows` that would be sent, as they were compared."""
         return self.ask(lambda connection: self._order(batch).first(connection, rows))
+
+    def sample(self, batch: Batch) -> SampleCost | None:
+        """What the sample that the options ask for costs; None where they ask for none."""
+        rows = self._options.pilot
+        return None if rows is None else self.ask(lambda connection: self._order(batch).sample(connection, rows))
 
     def prices(self, batch: Batch) -> Iterator[tuple[int | None, int]]:
         """Estimated credits of the rows that would be sent, in their order, each with how many share them."""

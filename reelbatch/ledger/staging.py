@@ -43,7 +43,7 @@ from reelbatch.row_batch import FIELDS, RowColumns
 
 _COLUMN_OF = dict(zip(Request._fields, REQUEST_COLUMNS, strict=True))
 _STAGED_COLUMNS = tuple(_COLUMN_OF.get(name, name) for name in FIELDS)
-_OWN_COLUMNS = ("image_sha256", "paid_as", "chosen")
+_OWN_COLUMNS = ("image_sha256", "paid_as", "error_message", "chosen")
 """What is found out about a row once it is staged: its image was replaced, its request is paid for, it was chosen."""
 _DEFAULTS = {"unseen": False}
 """Of the columns above; the other ones may be null."""
@@ -305,6 +305,13 @@ def compare(connection: Connection, batch: Batch, choice: Choice) -> list[Action
         .group_by(literal_column("1"), staged.c.model, staged.c.credits_estimated)
     )
     return [ActionCount.of(Action(name), *counted) for name, *counted in connection.execute(query)]
+
+
+def changed_invalid(connection: Connection, batch: Batch, choice: Choice) -> int:
+    """Rows that have an id, and of which the manifest asks for something else now that fails its checks."""
+    changed_ = and_(action(choice) == Action.CHANGED.value, staged.c.problem.is_not(None))
+    query = select(func.count()).select_from(joined(batch, choice)).where(changed_)
+    return connection.scalar(query) or 0
 
 
 def gone(connection: Connection, batch: Batch, kept: int) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.submit import ExitReason
+from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
+from reelbatch.typed_options import MANIFEST, command
 
 if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
@@ -15,15 +17,15 @@ if TYPE_CHECKING:
 _NAMED = 10
 
 
-def advice(report: RunReport, options: str = "", rest: str | None = None) -> list[str]:
-    """What to type next, by what happened; `options` are those that the commands have to repeat.
-
-    `rest`: the command that sends what a pilot left.
-    """
-    status, lines = report.status, []
+def advice(report: RunReport, rest: str | None = None) -> list[str]:
+    """What to type next, by what happened; `rest`: the command that sends what a pilot left."""
+    status, batch, lines = report.status, report.batch, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
-    if "unknown_rate" in report.unsent:
+    if report.exit_reason is ExitReason.UNREACHABLE:
+        follows = f"`{command('settle', batch=batch)}` follows them when it answers"
+        lines.append(f"The API said nothing about the videos. {follows}.")
+    if UNKNOWN_RATE_CODE in report.unsent:
         lines.append(
             "Rows of unknown rate are not sent under a cap or budget. State one with --rate, or leave it out."
         )
@@ -31,19 +33,39 @@ def advice(report: RunReport, options: str = "", rest: str | None = None) -> lis
         lines += _about_budget(report, report.budget)
     lines += _about_the_rest(report, rest)
     lines += _open_ends(report)
+    lines += _failed(report)
+    if status.count(RowState.IN_DOUBT):
+        lists = f"`{command('reconcile', batch=batch)}` lists the rows in doubt"
+        lines.append(f"{lists}; they are never sent again by themselves.")
+    if status.count(RowState.QUEUED, RowState.RENDERING):
+        settle = command("settle", "--download", "videos", batch=batch)
+        lines.append(f"`{settle}` waits for the videos and fetches them.")
+    elif report.settled is not None and report.not_downloaded:
+        settle = command("settle", "--download", "videos", batch=batch)
+        lines.append(f"`{settle}` fetches the videos that were not downloaded: {report.not_downloaded:,}.")
+    return lines
+
+
+def after_trial(report: RunReport, live: str | None) -> list[str]:
+    """What to type after a run in the sandbox, where videos are drawings; `live`: the same with the vendor's API."""
+    if live is None or report.exit_reason is not ExitReason.DONE:
+        return []
+    return [f"This was a trial; nothing was paid. With a key in MAGIC_HOUR_API_KEY, `{live}` makes the real videos."]
+
+
+def _failed(report: RunReport) -> list[str]:
+    """What to do about rows that failed, before or after they were sent."""
+    status, batch, lines = report.status, report.batch, []
     if status.failures(RowState.INVALID):
         lines.append("Correct the invalid rows in the manifest and run the same command again.")
+    if report.changed_invalid:
+        rows = f"{report.changed_invalid:,} row{'s' if report.changed_invalid > 1 else ''} with a video"
+        lines.append(f"The manifest asks for something invalid for {rows}, which stay as they are. Correct it.")
     if status.failures(RowState.REJECTED):
-        again = f"`reelbatch rerun{options}`"
+        again = f"`{command('rerun', batch=batch)}`"
         lines.append(f"Rejected rows: correct them in the manifest, or send them as they are with {again}.")
     if status.failures(RowState.ERROR, RowState.CANCELED):
-        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
-    if status.count(RowState.IN_DOUBT):
-        lines.append(
-            f"`reelbatch reconcile{options}` lists the rows in doubt; they are never sent again by themselves."
-        )
-    if status.count(RowState.QUEUED, RowState.RENDERING):
-        lines.append(f"`reelbatch settle{options} --download videos` waits for the videos and fetches them.")
+        lines.append(f"`{command('rerun', batch=batch)}` makes videos that failed or were canceled again.")
     return lines
 
 
@@ -52,9 +74,10 @@ def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
     waiting = report.waiting
     if report.pilot is not None and report.pilot.rest_rows:
         return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
-    if waiting <= 0 or set(report.unsent) == {"unknown_rate"} or report.exit_reason is ExitReason.BUDGET:
+    if waiting <= 0 or set(report.unsent) == {UNKNOWN_RATE_CODE} or report.exit_reason is ExitReason.BUDGET:
         return []
-    again = "`reelbatch generate` with the manifest" if report.is_rerun else "the same command again"
+    generate = f"`{command('generate', MANIFEST, batch=report.batch)}`"
+    again = generate if report.is_rerun else "the same command again"
     return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {again}."]
 
 
@@ -85,9 +108,7 @@ def _open_ends(report: RunReport) -> list[str]:
             "Held rows are paid for under another name: --repeats send sends them, --repeats skip is silent."
         )
     if order is not None and not order.is_done:
-        lines.append(
-            f"An order is open: {order}. The same options go on with it; --regenerate cancel drops the rest."
-        )
+        lines.append(f"An order is open: {order}. {'; '.join(order.next_steps)}.")
     return lines
 
 
@@ -108,6 +129,5 @@ _HALTED = {
         "Run the same command again when the API answers as usual: what was not sent is sent then."
     ),
     ExitReason.NONE_SENT: "Not one row could be sent. Run the same command again when the cause is fixed.",
-    ExitReason.UNREACHABLE: "The API said nothing about the videos. `reelbatch settle` follows them when it answers.",
     ExitReason.LEDGER_FAILED: "The results table could not be written. Fix that, then run the same command again.",
 }

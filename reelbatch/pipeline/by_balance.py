@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from reelbatch.ledger.accounts import Payer, price_of
 from reelbatch.pipeline.account import hash_of_key
 from reelbatch.pipeline.readings import MOST, Reading, readings
 from reelbatch.settings import Settings, api_of
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -197,20 +197,18 @@ def name_of(each: DoubtfulRequest) -> str:
     )
 
 
-def commands(doubts: Sequence[DoubtfulRequest], options: str, reading: Reading) -> list[str]:
-    """What one would type who holds with a reading; of rows that can't be told apart, nothing.
-
-    `options` are those that every command has to repeat, the batch aside.
-    """
+def commands(doubts: Sequence[DoubtfulRequest], reading: Reading) -> list[str]:
+    """What one would type who holds with a reading; of rows that can't be told apart, nothing."""
     charged = {row for part in reading for row in part.of}
     certain = {row for part in reading if part.is_certain for row in part.of}
     lines = []
     for each in (each for each in doubts if each.row_in_doubt):
-        command = f"reelbatch reconcile{options} --batch {shlex.quote(each.batch)} --row {shlex.quote(each.row_key)}"
+        row = ("reconcile", "--row", each.row_key)
         if name_of(each) in certain:
-            lines.append(f"{command} --video-id ID   # of the video whose name ends in {each.token}")
+            found = command(*row, "--video-id", "ID", batch=each.batch)
+            lines.append(f"{found}   # of the video whose name ends in {each.token}")
         elif name_of(each) not in charged:
-            lines.append(f"{command} --not-created")
+            lines.append(command(*row, "--not-created", batch=each.batch))
     return lines
 
 

@@ -10,6 +10,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, dismissals, reruns, utc_now
 from reelbatch.ledger.dismissals import Dismissal
 from reelbatch.ledger.runs import user_name
+from reelbatch.typed_options import command
 
 _NAMED = 10
 
@@ -25,7 +26,7 @@ def dismiss(ledger: Ledger, batch: Batch, keys: Sequence[str]) -> int:
         named = ", ".join(f"{key} ({state})" for key, state in list(others.items())[:_NAMED])
         raise SettingsError(
             f"--dismiss takes rows that are invalid, rejected, in error or canceled, and these are not: {named}. "
-            "Rows in doubt may have been charged: `reelbatch reconcile`."
+            f"Rows in doubt may have been charged: `{command('reconcile', batch=batch)}`."
         )
     return ledger.change(partial(dismissals.dismiss, item=item))
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from math import ceil
 
-from reelbatch.domain import Batch
+from reelbatch.domain import Batch, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.ledger import Ledger, claims, orders, queries, utc_now
 from reelbatch.memory import old_objects_spared
@@ -22,6 +22,7 @@ from reelbatch.pipeline.settle import settle_videos
 from reelbatch.settings import Settings
 from reelbatch.signals import stopping_gently
 from reelbatch.submit import AgreedCost, ExitReason
+from reelbatch.typed_options import command
 
 MOST_CHUNKS = 200
 _OTHERS_POLL_S = 1.0
@@ -79,7 +80,11 @@ def cancel_order(ledger: Ledger, batch: Batch) -> str:
         return f'batch "{batch}": no order is open, nothing was dropped'
     order, dropped = found
     kept = sum(order.states.values()) - dropped
-    return f'batch "{batch}": {dropped:,} rows of {order.words} were dropped unsent; {kept:,} stay'
+    said = f'batch "{batch}": {dropped:,} rows of {order.words} were dropped unsent; {kept:,} stay'
+    if doubts := order.count(RowState.IN_DOUBT):
+        clears = f"`{command('reconcile', batch=batch)}` clears that up"
+        return f"{said}. It stays open, since {doubts:,} may have been charged: {clears}"
+    return said
 
 
 async def submit_all(context: RunContext, submit: SubmitChunk | None = None, *, limit: int | None) -> None:

@@ -36,7 +36,12 @@ def _counts(report: RunReport) -> str:
     """Rows by state; of the failed ones those that count."""
     status = report.status
     counts = [f"{rows:,} {state.value.replace('_', ' ')}" for state, rows in status.states.items()]
-    aside = {"held": report.held_rows, "gone": sum(status.gone.values()), "dismissed": sum(status.dismissed.values())}
+    aside = {
+        "changed and invalid": report.changed_invalid,
+        "held": report.held_rows,
+        "gone": sum(status.gone.values()),
+        "dismissed": sum(status.dismissed.values()),
+    }
     counts += [f"{rows:,} {name}" for name, rows in aside.items() if rows]
     if back := report.unsent_otherwise:
         counts.append("given back: " + ", ".join(f"{rows:,} {code}" for code, rows in back.items()))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Batch
+from reelbatch.domain import Batch, Budget
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import history, queries, runs, utc_now
-from reelbatch.ledger.history import Cost, KnownBatch, PastRun
-from reelbatch.pipeline.next_step import next_step
+from reelbatch.ledger.history import Cost, KnownBatch
+from reelbatch.ledger.past_run import PastRun
+from reelbatch.pipeline.next_step import next_step_of
 from reelbatch.pipeline.resources import batches_named
 from reelbatch.pipeline.status import BatchStatus, batch_status
 
 if TYPE_CHECKING:
     from reelbatch.ledger import Ledger
-
-Options = Callable[[Batch], str]
-"""The options that a printed command needs for a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +26,6 @@ class RunEntry:
     run: PastRun
     cost: Cost
     next_step: str | None = None
-
-    @property
-    def why(self) -> str:
-        """Why it ended, in words."""
-        return "at work" if self.run.ended_at is None else (self.run.exit_reason or "ended").replace("_", " ")
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -45,11 +37,10 @@ class RunEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEntry:
-    """A batch of the table, how it stands, and its last run."""
+    """A batch of the table, how it stands with its last run, and what it needs next."""
 
     known: KnownBatch
     status: BatchStatus
-    last_run: PastRun | None
     next_step: str | None
 
     def as_json(self) -> dict[str, Any]:
@@ -57,11 +48,11 @@ class BatchEntry:
         status = self.status
         states = {state.value: rows for state, rows in status.states.items()}
         standing = {"rows": status.rows, "states": states, "credits": asdict(status.credits)}
-        last_run = None if self.last_run is None else asdict(self.last_run)
+        last_run = None if status.last_run is None else asdict(status.last_run)
         return {**asdict(self.known), **standing, "last_run": last_run, "next_step": self.next_step}
 
 
-def list_runs(ledger: Ledger, batch: str | None, last: int, options: Options) -> list[RunEntry]:
+def list_runs(ledger: Ledger, batch: str | None, last: int, budget: Budget | None = None) -> list[RunEntry]:
     """The last runs, of one batch or of all that are not archived; the newest first.
 
     Raises:
@@ -70,24 +61,22 @@ def list_runs(ledger: Ledger, batch: str | None, last: int, options: Options) ->
     names = batches_named(ledger, batch)
     found = ledger.read(partial(history.past_runs, of=names, limit=last))
     costs = ledger.read(partial(history.costs, of=[run.run_id for run in found]))
-    steps = {name: next_step(batch_status(ledger, name), options(name)) for name in {run.batch for run in found}}
+    steps = {name: next_step_of(ledger, batch_status(ledger, name), budget) for name in {run.batch for run in found}}
     # Only with the newest of each batch: what came before it is history.
     return [
         RunEntry(run=run, cost=costs.get(run.run_id, Cost()), next_step=steps.pop(run.batch, None)) for run in found
     ]
 
 
-def list_batches(ledger: Ledger, options: Options, *, archived: bool = False) -> list[BatchEntry]:
+def list_batches(ledger: Ledger, budget: Budget | None = None, *, archived: bool = False) -> list[BatchEntry]:
     """The batches of the table; with `archived` those that are, too."""
     known = ledger.read(history.known_batches)
-    return [_entry(ledger, each, options) for each in known if archived or each.archived_at is None]
+    return [_entry(ledger, each, budget) for each in known if archived or each.archived_at is None]
 
 
-def _entry(ledger: Ledger, known: KnownBatch, options: Options) -> BatchEntry:
+def _entry(ledger: Ledger, known: KnownBatch, budget: Budget | None) -> BatchEntry:
     status = batch_status(ledger, known.batch)
-    last = ledger.read(partial(history.past_runs, of=[known.batch], limit=1))
-    step = next_step(status, options(known.batch))
-    return BatchEntry(known=known, status=status, last_run=last[0] if last else None, next_step=step)
+    return BatchEntry(known=known, status=status, next_step=next_step_of(ledger, status, budget))
 
 
 def archive(ledger: Ledger, name: str, *, back: bool = False) -> bool:

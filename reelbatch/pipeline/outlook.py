@@ -10,6 +10,7 @@ from reelbatch.domain import Batch, ClaimedRow, Request, RowKey
 from reelbatch.ledger import Comparison, StagedManifest, budgets, queries
 from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.render_times import render_times
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.pipeline.duration import Duration, duration, render_window
 from reelbatch.pipeline.first_requests import SHOWN, shown_body
 from reelbatch.pipeline.reach import Reach, reach
@@ -31,6 +32,7 @@ class Outlook:
         cap_left: credits of it that are left.
         budget: how it stands by the table alone; None where there is none, or its account is not known.
         budget_reach: how far what is left of it reaches.
+        pilot_cost: of the sample's rows that were not sent yet; None where there is no sample.
     """
 
     requests: list[dict[str, Any]]
@@ -39,6 +41,7 @@ class Outlook:
     cap_left: int | None
     budget: BudgetLeft | None = None
     budget_reach: Reach | None = None
+    pilot_cost: SampleCost | None = None
 
 
 def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settings: Settings) -> Outlook:
@@ -55,6 +58,7 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
         cap_left=left,
         budget=budget,
         budget_reach=None if budget is None else _reach(staged, comparison, batch, budget.left),
+        pilot_cost=staged.sample(batch),
     )
 
 

@@ -14,6 +14,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
@@ -133,6 +134,7 @@ class Plan(ReportView):
     credits_observed: int = 0  # what these would cost by that; no part of the estimate
     observed_models: list[str] = field(default_factory=list)
     causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
+    changed_invalid: int = 0  # of the changed rows: what the manifest asks for now fails its checks
     unlisted: int = 0  # problems of which no cause is listed
     requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
     duration: Duration | None = None
@@ -140,6 +142,7 @@ class Plan(ReportView):
     cap_left: int | None = None  # what is left of max_credits
     budget: BudgetLeft | None = None  # how it stands by the table alone
     budget_reach: Reach | None = None
+    pilot_cost: SampleCost | None = None  # of the sample's rows that were not sent yet
 
     @property
     def observed(self) -> str:
@@ -153,6 +156,7 @@ class Plan(ReportView):
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         known = asdict(replace(self, funds=None, budget=None))
+        known["pilot_cost"] = None if self.pilot_cost is None else self.pilot_cost._asdict()
         del known["funds"], known["cap_left"], known["budget_reach"]
         if self.cap is not None:
             known["cap"] = {"left": self.cap_left, "covers": asdict(self.cap)}
@@ -171,6 +175,8 @@ def plan_from_json(text: str) -> Plan:
     """A plan as `as_json` made it."""
     known = {**json.loads(text), "budget": None}  # which has moved on since
     known["by_model"] = [ModelEstimate(**model) for model in known["by_model"]]
+    if known.get("pilot_cost"):
+        known["pilot_cost"] = SampleCost(**known["pilot_cost"])
     if known.get("duration"):
         known["duration"] = Duration(**known["duration"])
     if cap := known.get("cap"):
@@ -321,6 +327,7 @@ def make_plan(
         causes=[cause.as_json() for cause in findings.problems],
         unlisted=findings.problems.unlisted,
         pilot=comparison.pilot,
+        changed_invalid=comparison.changed_invalid,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reelbatch.pipeline.run_context import RunContext
+from reelbatch.pipeline.run_progress import Progress
 from reelbatch.settle import Settler, SettleStats
 from reelbatch.submit import ExitReason
 
@@ -15,7 +16,7 @@ def progress_text(context: RunContext | None, settler: Settler | None) -> str:
         return ""
     if context.state.plan is None:
         return "reading the manifest"
-    return _sending(context)
+    return sending(context.progress(), stops=context.stats.reason is not ExitReason.DONE)
 
 
 def _waiting(stats: SettleStats) -> str:
@@ -25,8 +26,8 @@ def _waiting(stats: SettleStats) -> str:
     return " · ".join([*parts, *(f"{count:,} {word}" for word, count in figures.items() if count)])
 
 
-def _sending(context: RunContext) -> str:
-    now = context.progress()
+def sending(now: Progress, *, stops: bool) -> str:
+    """The line of a run that sends; `stops`: no new request leaves."""
     parts = [
         f"{now.done:,}/{now.rows:,} rows",
         f"{now.rows_per_second:.1f} rows/s",
@@ -38,11 +39,13 @@ def _sending(context: RunContext) -> str:
         parts.append(f"{now.in_doubt} in doubt")
     if now.failed:
         parts.append(f"{now.failed} failed")
+    if now.given_back:
+        parts.append(f"{now.given_back} given back unsent")
     if now.slowed_to == 0:
         parts.append("waiting: row after row went into doubt")
     elif now.slowed_to is not None:
         parts.append(f"slowed to {now.slowed_to} requests at the same time")
-    if context.stats.reason is not ExitReason.DONE:
+    if stops:
         parts.append(f"stopping, {now.in_flight} requests under way")
     elif now.seconds_left is not None:
         parts.append(f"{_duration(now.seconds_left)} left")

@@ -18,6 +18,7 @@ from reelbatch.model_table import DEFAULT_MODEL, load_models
 from reelbatch.pipeline.model_estimates import estimate_of
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.settings import Settings
+from reelbatch.typed_options import command
 
 _NO_ORDER = 0
 
@@ -75,7 +76,7 @@ def checked(which: RejectedVideos) -> RejectedVideos:
         except CellError as error:
             raise SettingsError(f'--model "{model}": {error.what}. {error.remedy}') from error
         if not model:
-            raise SettingsError("--model is empty: name one of `reelbatch models`, or leave it out")
+            raise SettingsError(f"--model is empty: name one of `{command('models')}`, or leave it out")
     return replace(which, prompt_suffix=suffix, model=model)
 
 
@@ -112,8 +113,8 @@ def _refuse_unknown(model: str, settings: Settings) -> None:
     resolved = load_models(settings.models).resolve(request, tier=settings.tier, profile=settings.model_profile)
     if resolved.model is None and settings.rate is None:
         raise SettingsError(
-            f'--model "{model}": not in the table of models, so its cost is unknown. Use one of `reelbatch models`, '
-            "or state its credits per second with --rate"
+            f'--model "{model}": not in the table of models, so its cost is unknown. '
+            f"Use one of `{command('models')}`, or state its credits per second with --rate"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from reelbatch.domain import FAILED, Batch, Request, ReviewVerdict, RowKey, RowState
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger, queries, reruns, runs
+from reelbatch.ledger import Ledger, orders, queries, reruns, runs
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
 from reelbatch.ledger.selection import RepeatPolicy, Scope
@@ -24,6 +24,7 @@ from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
+from reelbatch.typed_options import MANIFEST, command
 
 Chosen: TypeAlias = Selection | RejectedVideos
 
@@ -31,9 +32,6 @@ _LEFT_ALONE = {
     RowState.COMPLETE: "have their video",
     RowState.QUEUED: "are being rendered",
     RowState.RENDERING: "are being rendered",
-    RowState.PENDING: "were not sent yet: `reelbatch generate` sends them",
-    RowState.INVALID: "failed their checks: correct the manifest and run `reelbatch generate` again",
-    RowState.IN_DOUBT: "may have been charged: `reelbatch reconcile`, or --state in_doubt --accept-double-charge",
     RowState.CLAIMED: "are held by another run",
     RowState.SENDING: "are held by another run",
 }
@@ -133,7 +131,7 @@ def _states(options: RerunOptions) -> frozenset[RowState]:
     states = frozenset(RowState(state) for state in options.states) or FAILED
     if RowState.IN_DOUBT in states and not options.accept_double_charge:
         raise SettingsError(
-            "Rows in doubt may have been charged already. Clear them up with `reelbatch reconcile`, or add "
+            f"Rows in doubt may have been charged already. Clear them up with `{command('reconcile')}`, or add "
             "--accept-double-charge to pay for them a second time if need be."
         )
     return states
@@ -162,14 +160,30 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
         rest[RowState.PENDING] = rest.get(RowState.PENDING, 0) - held
         if held := held + sum(some.rows for some in found if some.paid_elsewhere):
             left.append(f"{held:,} held are paid for under another name; see --repeats")
+    order = ledger.read(partial(orders.open_order, batch=chosen.batch))
+    if order is not None and (ordered := min(order.count(RowState.PENDING), rest.get(RowState.PENDING, 0))):
+        rest[RowState.PENDING] -= ordered
+        left.append(f"{ordered:,} pending belong to an order: `{order.command}` sends them")
     return RerunPlan(
         batch=chosen.batch,
         **_sums(reruns.by_failure(sent), reruns.assumed(sent), settings),
-        left_alone=[
-            f"{rows:,} {state} {_LEFT_ALONE.get(state, 'were not chosen')}" for state, rows in rest.items() if rows
-        ]
+        left_alone=[f"{rows:,} {state} {_why_left(state, chosen.batch)}" for state, rows in rest.items() if rows]
         + left,
     )
+
+
+def _why_left(state: RowState, batch: Batch) -> str:
+    """Why a rerun leaves rows in this state, and what sees to them."""
+    match state:
+        case RowState.PENDING:
+            return f"were not sent yet: `{command('generate', MANIFEST, batch=batch)}` sends them"
+        case RowState.INVALID:
+            again = command("generate", MANIFEST, batch=batch)
+            return f"failed their checks: correct the manifest, then `{again}`"
+        case RowState.IN_DOUBT:
+            clears = command("reconcile", batch=batch)
+            return f"may have been charged: `{clears}`, or --state in_doubt --accept-double-charge"
+    return _LEFT_ALONE.get(state, "were not chosen")
 
 
 def _preview_rejected(ledger: Ledger, which: RejectedVideos, settings: Settings, limit: int | None) -> RerunPlan:

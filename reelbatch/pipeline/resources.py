@@ -14,6 +14,7 @@ from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsEr
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
+from reelbatch.typed_options import MANIFEST, command
 
 if TYPE_CHECKING:
     from reelbatch.client import Client
@@ -277,7 +278,8 @@ def any_rescued(path: Path | None) -> bool:
 
 def _check_exists(settings: Settings) -> None:
     if table_is_new(settings):
-        text = f"{table_shown(settings)}: there is no results table yet. `reelbatch generate` makes one."
+        makes = command("generate", MANIFEST)
+        text = f"{table_shown(settings)}: there is no results table yet. `{makes}` makes one."
         trial = file_of(sandbox_table(settings.results))
         hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
         raise NoTableYet(f"{text}{hint}")

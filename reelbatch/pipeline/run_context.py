@@ -30,7 +30,7 @@ from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, l
 from reelbatch.pipeline.run_progress import Progress, progress_of
 from reelbatch.pipeline.window_count import Counted, keep_count
 from reelbatch.settings import Settings, api_of
-from reelbatch.settle import Settler
+from reelbatch.settle import Settler, Tally
 from reelbatch.submit import (
     ConcurrencyLimiter,
     ExitReason,
@@ -72,6 +72,7 @@ class RunState:
     settler: Settler | None = None
     counting: asyncio.Task[None] | None = None  # of the videos that are unfinished, for the render window
     started: float = field(default_factory=monotonic_s)
+    tally: Tally | None = None  # of its videos, those that the window's looks saw finish too
     told: set[str] = field(default_factory=set)  # events that Prefect was told before the run's end
 
 
@@ -242,8 +243,9 @@ async def _background(context: RunContext) -> AsyncIterator[None]:
     ledger, settings, window = context.ledger, context.settings, context.submitter.sender.window
     tasks = [asyncio.create_task(_beat(ledger, context.scope.run_id, settings.lease_s))]
     if window.limit is not None:
-        counting = keep_count(ledger, context.client, settings, window, Counted(context.payer, context.scope.run_id))
-        context.state.counting = asyncio.create_task(counting)
+        context.state.tally = tally = Tally(context.batch)
+        counted = Counted(context.payer, context.scope.run_id, tally)
+        context.state.counting = asyncio.create_task(keep_count(ledger, context.client, settings, window, counted))
         tasks.append(context.state.counting)
     try:
         yield

@@ -26,6 +26,7 @@ class Progress:
     credits_worst_case: int  # of this run: charged + reserved + in doubt
     in_doubt: int
     failed: int
+    given_back: int  # rows that were not sent, and may be by the same command
 
 
 def progress_of(stats: RunStats, limiter: ConcurrencyLimiter, state: RunState) -> Progress:
@@ -43,5 +44,6 @@ def progress_of(stats: RunStats, limiter: ConcurrencyLimiter, state: RunState) -
         credits_charged=stats.credits_charged,
         credits_worst_case=stats.credits_charged + stats.credits_reserved + stats.credits_in_doubt,
         in_doubt=stats.in_doubt,
-        failed=stats.rejected + stats.invalid + stats.unsent,
+        failed=stats.rejected + stats.invalid,
+        given_back=stats.unsent,
     )

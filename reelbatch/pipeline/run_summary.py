@@ -62,9 +62,11 @@ class RunReport(ReportView):
     credits_assumed: int = 0  # of what this run was to send: the estimate of rows without a model
     assumed_models: list[str] = field(default_factory=list)  # that the API is taken to make them with
     left_out: int = 0  # rows of the manifest that `where` did not let through
+    changed_invalid: int = 0  # rows with an id of which the manifest asks for something that fails its checks
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
     is_rerun: bool = False
     settled: SettleStats | None = None  # where the run waited for its videos
+    not_downloaded: int = 0  # finished videos of the batch that are in no file
     drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
     funds: Funds | None = None  # what the run could spend when it began
     budget: BudgetLeft | None = None  # how the budget stands now
@@ -97,7 +99,8 @@ class RunReport(ReportView):
         """Whether rows of the manifest, or their videos, need someone's attention."""
         held = self.held_rows and self.repeats is RepeatPolicy.HOLD
         left = self.settled is not None and (self.settled.unsettled or self.settled.downloads_failed)
-        return bool(self.status.needs_attention or self.unsent_otherwise or held or left or self.too_dear_rows)
+        rows = self.status.needs_attention or self.changed_invalid or self.unsent_otherwise or self.too_dear_rows
+        return bool(rows or held or left)
 
     def facts(self) -> Facts:
         """For a notebook."""
@@ -134,6 +137,7 @@ class RunReport(ReportView):
             "credits_assumed": self.credits_assumed,
             "assumed_models": self.assumed_models,
             "left_out": self.left_out,
+            "changed_invalid": self.changed_invalid,
             **({"account": None, "cap": None} if self.funds is None else self.funds.as_json()),
             "budget": None if self.budget is None else self.budget.as_json(),
             "too_dear_rows": self.too_dear_rows,
@@ -211,7 +215,9 @@ def _report(context: RunContext) -> RunReport:
         settled=None if context.state.settler is None else context.state.settler.stats,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,
+        not_downloaded=_not_downloaded(context),
         left_out=plan.left_out if isinstance(plan, Plan) else 0,
+        changed_invalid=plan.changed_invalid if isinstance(plan, Plan) else 0,
         funds=None if plan is None else plan.funds,
         budget=budget,
         pilot=pilot_of(context),
@@ -223,6 +229,13 @@ def _report(context: RunContext) -> RunReport:
         words = "row waits" if waiting == 1 else "rows wait"
         return replace(made, message=f"{waiting:,} {words} until {budget.until}")
     return made
+
+
+def _not_downloaded(context: RunContext) -> int:
+    """Asked only where the run waited for its videos: of a large batch it takes a while."""
+    if context.state.settler is None:
+        return 0
+    return context.ledger.read(partial(queries.not_downloaded, batch=context.batch))
 
 
 def _too_dear(ledger: Ledger, scope: Scope, budget: BudgetLeft | None) -> tuple[int, list[RowKey]]:

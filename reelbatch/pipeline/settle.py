@@ -42,7 +42,8 @@ async def settle_videos(context: RunContext) -> None:
     if context.submitter.limiter.closed and context.stats.reason in _NO_MORE_CALLS:
         return
     await context.end_count()  # what it saw finish now would not be downloaded
-    settler = Settler(context.ledger, context.client, settle_options(context.settings, context.batch))
+    options = replace(settle_options(context.settings, context.batch), tally=context.state.tally)
+    settler = Settler(context.ledger, context.client, options)
     context.state.settler = settler
     context.listener.settling(settler)
     stats = await settler.run()

@@ -16,6 +16,7 @@ from reelbatch.ledger.queries import SettledAs
 from reelbatch.pipeline.situations import EXIT_CODES, Situation
 from reelbatch.settle import SettleReason, SettleStats
 from reelbatch.storage.files import redact_url
+from reelbatch.typed_options import command
 
 FAILED_ROWS_SHOWN = 100
 
@@ -108,8 +109,8 @@ def settle_report(ledger: Ledger, settled: Settled, export_problem: str | None =
     )
 
 
-def settle_advice(report: SettleReport, options: str = "") -> list[str]:
-    """What to type next; `options` are those that the commands have to repeat."""
+def settle_advice(report: SettleReport) -> list[str]:
+    """What to type next."""
     stats, lines = report.stats, []
     if stats.reason is SettleReason.BAD_KEY:
         lines.append("The API refused the key. Check MAGIC_HOUR_API_KEY, then run the same command again.")
@@ -118,5 +119,7 @@ def settle_advice(report: SettleReport, options: str = "") -> list[str]:
     elif stats.unsettled:
         lines.append(f"{stats.unsettled:,} not finished: the same command again follows them.")
     if report.failed_rows:
-        lines.append(f"`reelbatch rerun{options}` makes videos that failed or were canceled again.")
+        batches = sorted({row["batch"] for row in report.failed})
+        again = " or ".join(f"`{command('rerun', batch=batch)}`" for batch in batches)
+        lines.append(f"{again} makes videos that failed or were canceled again.")
     return lines

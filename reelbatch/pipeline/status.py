@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reelbatch.ledger.budgets import BudgetLeft
     from reelbatch.ledger.failures import Failure
     from reelbatch.ledger.orders import OpenOrder
+    from reelbatch.ledger.past_run import PastRun
     from reelbatch.ledger.queries import OddFigure
     from reelbatch.settings import Settings
 
@@ -42,6 +43,7 @@ class BatchStatus(ReportView):
     dismissed: dict[RowState, int] = field(default_factory=dict)  # of `states`: failed rows that count for nothing
     odd_figure_rows: int = 0  # requests of which a figure of the API was not believed
     odd_figures: list[OddFigure] = field(default_factory=list)  # the first of them
+    last_run: PastRun | None = None
 
     @property
     def needs_attention(self) -> int:
@@ -79,7 +81,8 @@ class BatchStatus(ReportView):
         gone = {"gone": sum(self.gone.values()), "dismissed": dismissed}
         more = {**gone, "earlier_videos": self.earlier_videos, "order": order}
         odd = {"odd_figure_rows": self.odd_figure_rows, "odd_figures": [asdict(one) for one in self.odd_figures]}
-        return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money, **odd}
+        last_run = {"last_run": None if self.last_run is None else asdict(self.last_run)}
+        return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money, **odd, **last_run}
 
 
 def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> BatchStatus:
@@ -88,7 +91,7 @@ def batch_status(ledger: Ledger, batch: Batch, *, by_model: bool = False) -> Bat
 
 
 def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> BatchStatus:
-    from reelbatch.ledger import dismissals, orders, queries, selection
+    from reelbatch.ledger import dismissals, history, orders, queries, selection
 
     odd_rows, odd = queries.odd_figures(connection, batch, ODD_FIGURES_SHOWN)
     return BatchStatus(
@@ -103,6 +106,7 @@ def _batch_status(connection: Connection, batch: Batch, *, by_model: bool) -> Ba
         dismissed=dismissals.counts_of_dismissed(connection, batch),
         order=orders.open_order(connection, batch),
         earlier_videos=sum(selection.superseded(connection, batch).values()),
+        last_run=next(iter(history.past_runs(connection, [batch], 1)), None),
     )
 
 
@@ -130,8 +134,8 @@ def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus
     if found is None or (batch is not None and not found):
         return None
     return [
-        BatchStatus(batch=name, rows=sum(states.values()), states=states, credits=money, by_model={})
-        for name, (states, money) in found.items()
+        BatchStatus(batch=name, rows=sum(states.values()), states=states, credits=money, by_model={}, last_run=run)
+        for name, (states, money, run) in found.items()
     ]
 
 

@@ -17,7 +17,7 @@ from reelbatch.ledger import Ledger, accounts
 from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.settle import settle_options
 from reelbatch.settings import Settings
-from reelbatch.settle import Settler
+from reelbatch.settle import Settler, Tally
 from reelbatch.submit import RenderWindow
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ _AT_LEAST_EVERY_S = 2.0
 
 
 class Counted(NamedTuple):
-    """Whose videos take places, and the run that knows of its own creates under way by itself."""
+    """Whose videos take places, the run that knows of its own creates under way by itself, and its batch's tally."""
 
     payer: Payer
     besides: RunId
+    tally: Tally | None = None
 
 
 async def keep_count(
@@ -41,9 +42,9 @@ async def keep_count(
 
     Until the window is stopped, or this is cancelled.
     """
-    following = asyncio.create_task(_follow(ledger, client, settings, counted.payer))
+    following = asyncio.create_task(_follow(ledger, client, settings, counted))
     every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
-    count = partial(accounts.occupied, **counted._asdict())
+    count = partial(accounts.occupied, payer=counted.payer, besides=counted.besides)
     try:
         while not window.stopped:
             with _tried_again():
@@ -65,10 +66,18 @@ def _tried_again() -> Iterator[None]:
         _log.warning("Videos are not followed for a moment.", exc_info=True)
 
 
-async def _follow(ledger: Ledger, client: Client, settings: Settings, payer: Payer) -> None:
+async def _follow(ledger: Ledger, client: Client, settings: Settings, counted: Counted) -> None:
     """Look at the videos of this account, on and on; where that fails, begin again."""
     told = settle_options(settings, None)
-    options = replace(told, payer=payer, downloads=None, timeout_s=None, tells=False, endless=True)
+    options = replace(
+        told,
+        payer=counted.payer,
+        downloads=None,
+        timeout_s=None,
+        tells=False,
+        endless=True,
+        tally=counted.tally,
+    )
     while True:
         with _tried_again():
             await Settler(ledger, client, options).run()

@@ -5,49 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.domain import Batch, RowKey, RowState, VideoId
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.queries import OddFigure
-from reelbatch.ledger.settlements import Refund, Settlement
+from reelbatch.ledger.settlements import Final, Refund, Settlement
 from reelbatch.settle.downloads import LARGEST_VIDEO
 
 FAILURES_KEPT = 100
 ODD_FIGURES_KEPT = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleOptions:
-    """Which videos are followed, and how. Times in seconds.
-
-    Args:
-        batch: None: all batches of the table.
-        poll_interval_s: between two looks at one video; doubled for videos longer than 30 s.
-        concurrency: videos that are asked about or downloaded at once.
-        timeout_s: stop following after so long; what is not finished keeps its state.
-        wait: False: one pass over what is due now.
-        downloads: folder or fsspec URL for the videos; None: they are not downloaded.
-        largest_video: bytes of a video that are downloaded at most.
-        payer: with `batch` None: only batches that this account may have paid for.
-        archived: with `batch` None: batches that are archived, too.
-        unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
-        unreachable_after_s: a settle that has had no answer at all ends after so long.
-        tells: whether it logs that the API does not answer.
-        endless: where nothing is left to follow, it waits for the next videos until it is stopped.
-    """
-
-    batch: Batch | None
-    poll_interval_s: float = 5
-    concurrency: int = 16
-    timeout_s: float | None = None
-    wait: bool = True
-    downloads: str | None = None
-    largest_video: int = LARGEST_VIDEO
-    payer: Payer | None = None
-    archived: bool = True
-    unknown_state_holds_s: float = 600
-    unreachable_after_s: float = 60
-    tells: bool = True
-    endless: bool = False
 
 
 class SettleReason(StrEnum):
@@ -92,7 +57,12 @@ class SettleStats:
     @property
     def changed(self) -> int:
         """Rows of which the results table knows more than before."""
-        return self.complete + self.error + self.canceled + self.downloaded + self.refunds + self.cleared_up
+        return self.ended + self.downloaded + self.refunds + self.cleared_up
+
+    @property
+    def ended(self) -> int:
+        """Videos that have reached their end, one or the other."""
+        return self.complete + self.error + self.canceled
 
     @property
     def is_unanswered(self) -> bool:
@@ -144,3 +114,57 @@ class SettleStats:
         """The settle stops; the first reason is the one that counts."""
         if self.reason is SettleReason.DONE:
             self.reason, self.message = reason, message
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the videos of one batch while a run sent and then waited for them."""
+
+    batch: Batch
+    stats: SettleStats = field(default_factory=SettleStats)
+    unrefunded: set[VideoId] = field(default_factory=set)  # that failed, and have a cost all the same
+
+    def settled(self, final: Final, settlement: Settlement) -> None:
+        """A row reached its final state."""
+        self.stats.settled(final.state, settlement)
+        if final.odd_figure is not None:
+            self.stats.odd_figure(final.row.row_key, final.odd_figure)
+        if final.state is not RowState.COMPLETE and settlement.final != 0:
+            self.unrefunded.add(final.row.video_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleOptions:
+    """Which videos are followed, and how. Times in seconds.
+
+    Args:
+        batch: None: all batches of the table.
+        poll_interval_s: between two looks at one video; doubled for videos longer than 30 s.
+        concurrency: videos that are asked about or downloaded at once.
+        timeout_s: stop following after so long; what is not finished keeps its state.
+        wait: False: one pass over what is due now.
+        downloads: folder or fsspec URL for the videos; None: they are not downloaded.
+        largest_video: bytes of a video that are downloaded at most.
+        payer: with `batch` None: only batches that this account may have paid for.
+        archived: with `batch` None: batches that are archived, too.
+        unknown_state_holds_s: so long a video of which the API says nothing that is known is waited for.
+        unreachable_after_s: a settle that has had no answer at all ends after so long.
+        tells: whether it logs that the API does not answer.
+        endless: where nothing is left to follow, it waits for the next videos until it is stopped.
+        tally: of one batch, which settles share; None: each counts for itself.
+    """
+
+    batch: Batch | None
+    poll_interval_s: float = 5
+    concurrency: int = 16
+    timeout_s: float | None = None
+    wait: bool = True
+    downloads: str | None = None
+    largest_video: int = LARGEST_VIDEO
+    payer: Payer | None = None
+    archived: bool = True
+    unknown_state_holds_s: float = 600
+    unreachable_after_s: float = 60
+    tells: bool = True
+    endless: bool = False
+    tally: Tally | None = None

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from reelbatch.client import Client, Video
-from reelbatch.domain import UNSETTLED, RowState, VideoId
+from reelbatch.domain import UNSETTLED, Batch, RowState, VideoId
 from reelbatch.errors import ApiError, OtherVideo, ReelbatchError, UnreadableAnswer
 from reelbatch.ledger import Ledger, due, settlements, utc_now
 from reelbatch.ledger.due import Postponement, RefundLook, Rendered, RowId
 from reelbatch.ledger.settlements import FINAL, Final
 from reelbatch.ledger.transactions import write
 from reelbatch.retry import SharedBackoff, backoff
-from reelbatch.settle.options import SettleOptions, SettleStats
+from reelbatch.settle.options import SettleOptions, SettleStats, Tally
 from reelbatch.settle.render_times import RenderTimes
 from reelbatch.settle.silence import Silence
 
@@ -69,7 +69,8 @@ class Poller:
         self._times = times
         self._interval_s = options.poll_interval_s
         self._holds = timedelta(seconds=options.unknown_state_holds_s)
-        self._unrefunded: set[VideoId] = set()  # that failed in this run
+        self._own = Tally(options.batch or Batch(""), stats)
+        self._tally = options.tally
         self._failures: dict[RowId, tuple[int, float]] = {}  # how many in a row, and when the first of them was asked
 
     async def get(self, video_id: VideoId) -> Video:
@@ -122,7 +123,8 @@ class Poller:
         self.backoff.on_success()
         refund = None if final is None else await write(self._ledger, settlements.record_refunds, final)
         if refund is not None:
-            self._stats.refunded(refund, is_settled_here=row.video_id in self._unrefunded)
+            for tally in self._tallies(row):
+                tally.stats.refunded(refund, is_settled_here=row.video_id in tally.unrefunded)
         await write(self._ledger, due.end_refund_looks, RefundLook(row.token, now))
 
     async def _ask(self, row: Rendered) -> Video:
@@ -148,13 +150,17 @@ class Poller:
         settlement = await write(self._ledger, settlements.record_finals, final)
         if settlement is None:  # another settle was faster, or the row has another video by now
             return None
-        self._stats.settled(final.state, settlement)
         self._times.found(row, final.at)
-        if final.odd_figure is not None:
-            self._stats.odd_figure(row.row_key, final.odd_figure)
-        if final.state is not RowState.COMPLETE and settlement.final != 0:
-            self._unrefunded.add(row.video_id)
+        for tally in self._tallies(row):
+            tally.settled(final, settlement)
         return video if final.state is RowState.COMPLETE else None
+
+    def _tallies(self, row: Rendered) -> list[Tally]:
+        """Where a row counts: here, and in the tally of its batch that others share."""
+        shared = self._tally
+        if shared is None or shared.batch != row.batch:
+            return [self._own]
+        return [shared] if shared.stats is self._stats else [self._own, shared]
 
     async def _unfinished(self, row: Rendered, video: Video) -> None:
         """It still renders, as far as its state is one that we know."""

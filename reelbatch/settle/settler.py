@@ -30,7 +30,8 @@ class Settler:
     """
 
     def __init__(self, ledger: Ledger, client: Client, options: SettleOptions) -> None:
-        self.stats = SettleStats()
+        tally = options.tally
+        self.stats = tally.stats if tally is not None and tally.batch == options.batch else SettleStats()
         self._ledger = ledger
         self._client = client
         self._options = options
@@ -78,7 +79,7 @@ class Settler:
             self._deadline = asyncio.get_running_loop().time() + self._options.timeout_s
         try:
             await self._due_rows.open()
-            self.stats.outstanding = await self._due_rows.unsettled()
+            self.stats.outstanding = self.stats.ended + await self._due_rows.unsettled()
             await self._follow()
             await self._finish()
             if self.stats.is_unanswered:

@@ -11,13 +11,12 @@ from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.submit.concurrency import Stopped
 from reelbatch.submit.prices import NoPrice, SeenPrices
 from reelbatch.submit.run_stats import ExitReason, RunStats
+from reelbatch.typed_options import command
 
 TOO_DEAR_CODE = "over_whole_budget"
 """Of rows that cost more than the budget of a whole period, as the table keeps it."""
-_UNKNOWN_COST = (
-    "a cap or budget is set, and what was spent of it is not known: requests of unknown rate may have been charged. "
-    "State a --rate to count them, or clear them up: reelbatch reconcile, reelbatch settle"
-)
+UNKNOWN_RATE_CODE = "unknown_rate"
+"""Of rows of which no one knows what they cost, where there is a cap or budget."""
 
 
 class Withdrawn(Stopped):
@@ -88,11 +87,11 @@ class Refusals:
                 whole = 0 if self._budget is None else self._budget.credits
                 raise NoPrice(TOO_DEAR_CODE, f"costs {ruling.reserved:,} credits, and a whole budget is {whole:,}")
             case Admission.UNKNOWN_COST:
-                self._end(ExitReason.CAP, _UNKNOWN_COST)
+                self._end(ExitReason.CAP, _unknown_cost())
                 raise Stopped
             case Admission.UNKNOWN_RATE:
                 why = "what it costs is not known, and a cap or budget is set; state a --rate"
-                raise NoPrice("unknown_rate", why)
+                raise NoPrice(UNKNOWN_RATE_CODE, why)
             case Admission.DRIFTED:
                 raise self._prices.drifted(row, ruling.reserved)
             case Admission.WAIT:
@@ -111,3 +110,10 @@ class Refusals:
         if ruling.admission is Admission.OVER_CAP or self._full is None:
             self._full = ExitReason.CAP if ruling.admission is Admission.OVER_CAP else ExitReason.BUDGET
         raise Stopped
+
+
+def _unknown_cost() -> str:
+    return (
+        "a cap or budget is set, and what was spent of it is not known: requests of unknown rate may have been "
+        f"charged. State a --rate to count them, or clear them up: `{command('reconcile')}`, `{command('settle')}`"
+    )

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from commands import run_here
 
-from reelbatch.cli.options import repeated
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,21 +41,9 @@ def test_a_command_that_is_printed_can_be_pasted(
         assert "reelbatch reconcile --config 'my settings.yaml' --results sqlite:///t/r.db" in run.out
 
 
-def test_nothing_is_repeated_that_was_not_typed() -> None:
-    """Without options a hint is short."""
-    assert repeated(config=None, results=None, batch=None, base_url=None, sandbox=False) == ""
-
-
-@pytest.mark.parametrize(
-    ("results", "base_url"),
-    [
-        ("postgresql://me:marked-4711@db/reel", None),
-        ("postgresql://me@db/reel?sslpassword=marked-4711", None),
-        (None, "https://me:marked-4711@api.example.com"),
-    ],
-)
-def test_an_address_with_a_secret_is_not_repeated(results: str | None, base_url: str | None) -> None:
-    """Better a command that has to be completed than a password on the screen."""
-    assert repeated(config=None, results=results, batch="a b", base_url=base_url, sandbox=True) == (
-        " --batch 'a b' --sandbox"
-    )
+def test_after_a_trial_the_real_run_is_named(first: tuple[str, Path]) -> None:
+    """The same manifest and settings, without the sandbox and its table."""
+    (live,) = re.findall(r"This was a trial; nothing was paid\. .* `(reelbatch generate [^`]+)`", first[0])
+    _, _, manifest, *options = shlex.split(live)
+    assert Path(manifest) == ROOT / "data" / "catalogue.csv"
+    assert options == ["--config", "my settings.yaml", "--batch", "spring"]

@@ -139,7 +139,7 @@ def test_plan_says_the_whole_number_of_equal_requests(tmp_path: Path) -> None:
     said = run_here(tmp_path, "plan", "m.csv")
     assert "60 warnings in the manifest:" in said.err
     assert "3 requests, of rows 1 to 3, ask for the same video" in said.err
-    assert "and 10 more; `reelbatch plan --json` lists them" in said.err
+    assert "and 10 more; `reelbatch plan m.csv --batch m --json` lists them" in said.err
 
 
 def test_keys_that_stand_twice_are_counted_beyond_those_that_are_listed(tmp_path: Path) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 from test_situations import run_of
 
-from reelbatch.domain import RowState
-from reelbatch.pipeline.advice import advice
+from reelbatch.cli.options import settings_of
+from reelbatch.domain import Batch, RowState
+from reelbatch.errors import SettingsError
+from reelbatch.ledger.orders import OpenOrder
+from reelbatch.pipeline.advice import advice, after_trial
 from reelbatch.pipeline.hints import prefect_hints
-from reelbatch.pipeline.next_step import next_step
+from reelbatch.pipeline.next_step import Waiting, next_step
+from reelbatch.submit import ExitReason
+from reelbatch.typed_options import MANIFEST, command, noting
 
 
 def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> None:
@@ -15,7 +25,7 @@ def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> No
     states = {RowState.PENDING: 3}
     assert advice(run_of(states)) == ["3 rows are still to be sent: the same command again."]
     (line,) = advice(run_of(states, is_rerun=True))
-    assert line == "3 rows are still to be sent: `reelbatch generate` with the manifest."
+    assert line == "3 rows are still to be sent: `reelbatch generate MANIFEST --batch spring`."
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:
@@ -30,7 +40,34 @@ def test_dismissed_rows_are_no_next_step_of_a_batch() -> None:
     states = {RowState.REJECTED: 2, RowState.INVALID: 1}
     assert next_step(run_of(states, dismissed=states).status) is None
     some = run_of(states, dismissed={RowState.REJECTED: 1, RowState.INVALID: 1}).status
-    assert next_step(some) == "reelbatch rerun   # 1 failed"
+    assert next_step(some) == "reelbatch rerun --batch spring   # 1 failed"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "step"),
+    [
+        (Waiting(), "generate MANIFEST --batch spring   # 3 to send"),
+        (Waiting(cap=500, why="done"), "generate MANIFEST --batch spring --max-credits 500   # 3 to send"),
+        (Waiting(held=1), "generate MANIFEST --batch spring   # 2 to send"),
+        (Waiting(held=3), "plan MANIFEST --batch spring   # 3 held: it names what has paid for them"),
+        (Waiting(unknown_rate=3), "generate MANIFEST --batch spring --rate N   # 3 of unknown rate"),
+        (Waiting(too_dear=3, why="budget", until="1 December"), "plan MANIFEST --batch spring   # 3 cost more"),
+        (Waiting(why="budget", until="1 December"), "generate MANIFEST --batch spring   # 3 to send when the budget"),
+        (
+            Waiting(cap=500, why="cap"),
+            "generate MANIFEST --batch spring --max-credits N   # 3 to send: the cap of",
+        ),
+        (Waiting(why="no_credits"), "generate MANIFEST --batch spring   # 3 to send, once the account is topped up"),
+    ],
+)
+def test_rows_that_wait_are_sent_by_the_command_that_is_named(waiting: Waiting, step: str) -> None:
+    """Not by the same again where that sends none of them; what can be done now comes before what has to wait."""
+    states = {RowState.PENDING: 3}
+    alone = next_step(run_of(states).status, waiting) or ""
+    assert alone.startswith(f"reelbatch {step}")
+    is_first = waiting.until is None and waiting.held + waiting.unknown_rate + waiting.too_dear < 3
+    beside = next_step(run_of({**states, RowState.QUEUED: 1}).status, waiting)
+    assert beside == (alone if is_first else "reelbatch settle --batch spring   # 1 not finished")
 
 
 def test_in_prefect_the_next_step_is_a_command_of_prefects() -> None:
@@ -41,3 +78,78 @@ def test_in_prefect_the_next_step_is_a_command_of_prefects() -> None:
         "Videos to their end: prefect deployment run settle/settle --param batch=spring",
     ]
     assert all("--regenerate" not in line and "same command" not in line for line in lines)
+
+
+def typed(*words: str, **options: Any) -> str:
+    """A command as it is printed by one that was typed with these options."""
+    with noting():
+        with suppress(SettingsError):
+            settings_of(options.pop("config", None), **options)
+        return command(*words)
+
+
+def test_nothing_is_repeated_that_was_not_typed() -> None:
+    """Without options a command is short; outside of the command line none were typed."""
+    assert typed("generate", MANIFEST, "--repeats", "send") == "reelbatch generate MANIFEST --repeats send"
+    typed("settle", results="sqlite:///r.db")
+    assert command("settle") == "reelbatch settle"
+
+
+def test_a_printed_command_repeats_what_it_takes_of_what_was_typed() -> None:
+    """The same table, API, cap and manifest, as a shell takes them."""
+    stated = {"results": "sqlite:///my r.db", "base_url": "https://api.example.com", "max_credits": 500}
+    manifest = typed("generate", MANIFEST, "--limit", "2", manifest="a b.csv", batch="spring", **stated)
+    own = "--results 'sqlite:///my r.db' --batch spring"
+    assert (
+        manifest
+        == f"reelbatch generate 'a b.csv' {own} --base-url https://api.example.com --max-credits 500 --limit 2"
+    )
+    assert typed("status", batch="spring", **stated) == f"reelbatch status {own}"
+    assert typed("settle", batch="spring", **stated) == f"reelbatch settle {own} --base-url https://api.example.com"
+
+
+def test_after_a_trial_the_same_is_named_for_the_real_api() -> None:
+    """In the table of real runs; not where the trial itself was halted."""
+    stated = {"sandbox": True, "results": "sqlite:///trial.db", "batch": "spring", "config": None}
+    with noting():
+        with suppress(SettingsError):
+            settings_of(manifest="a.csv", **stated)
+        live = command("generate", MANIFEST, "--limit", "5", live=True)
+    assert live == "reelbatch generate a.csv --batch spring --limit 5"
+    report = run_of({RowState.QUEUED: 5}, sent=5)
+    (line,) = after_trial(report, live)
+    assert f"`{live}` makes the real videos" in line
+    assert after_trial(report, None) == []
+    assert after_trial(run_of({}, exit_reason=ExitReason.INTERRUPTED), live) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "base_url"),
+    [
+        ("postgresql://me:marked-4711@db/reel", None),
+        ("postgresql://me@db/reel?sslpassword=marked-4711", None),
+        (None, "https://me:marked-4711@api.example.com"),
+    ],
+)
+def test_an_address_with_a_secret_is_not_repeated(results: str | None, base_url: str | None) -> None:
+    """Better a command that has to be completed than a password on the screen."""
+    assert typed("settle", results=results, base_url=base_url, batch="a b") == "reelbatch settle --batch 'a b'"
+
+
+def order_of(**states: int) -> OpenOrder:
+    """An order of `generate --regenerate all`, with lines in these states."""
+    lines = {RowState(name): rows for name, rows in states.items()}
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    stated = {"order_id": 1, "batch": Batch("spring"), "placed_at": at, "placed_by": "anna"}
+    return OpenOrder(selection='{"regenerate": "all", "rows": null}', rows=3, states=lines, **stated)
+
+
+def test_an_order_names_what_ends_it() -> None:
+    """Rows in doubt are no affair of the same command, nor of a cancel: only `reconcile` closes an order of those."""
+    (doubt,) = order_of(queued=2, in_doubt=1).next_steps
+    assert doubt.startswith("`reelbatch reconcile --batch spring` ")
+    go_on, drop = order_of(queued=1, pending=2).next_steps
+    assert go_on == "`reelbatch generate MANIFEST --batch spring --regenerate all` goes on with it"
+    assert drop == "`reelbatch generate MANIFEST --batch spring --regenerate cancel` drops what it has not sent"
+    rejected, _ = order_of(queued=1, rejected=1).next_steps
+    assert rejected.startswith("`reelbatch rerun --batch spring` ")

@@ -63,6 +63,7 @@ def run_of(
         (run_of({RowState.CANCELED: 1}), S.WITH_FAILURES, 1),
         (run_of({RowState.IN_DOUBT: 1}, sent=1), S.WITH_FAILURES, 1),
         (run_of({RowState.PENDING: 1}, held_rows=1), S.WITH_FAILURES, 1),
+        (run_of({RowState.COMPLETE: 2}, changed_invalid=1), S.WITH_FAILURES, 1),
         (run_of({RowState.PENDING: 1}, held_rows=1, repeats=RepeatPolicy.SKIP), S.NOTHING_TO_DO, 0),
         (run_of(QUEUED | {RowState.PENDING: 1}, sent=2, unsent={"upload": 1}), S.WITH_FAILURES, 1),
         (run_of(QUEUED, sent=2, settled=SettleStats(polled=9, answers=9, unsettled=1)), S.WITH_FAILURES, 1),

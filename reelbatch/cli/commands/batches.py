@@ -9,6 +9,7 @@ import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
+from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.history import BatchEntry
@@ -36,9 +37,8 @@ def batches(  # noqa: PLR0913, PLR0917 - options of a command
 
     settings = opt.settings_of(config, sandbox=sandbox, results=results)
     _archive(settings, archive, unarchive)
-    repeats = opt.for_batch(config=config, results=results, sandbox=sandbox)
     with looked_at(settings, render.warn) as ledger:
-        found = list_batches(ledger, repeats, archived=True)
+        found = list_batches(ledger, settings.budget, archived=True)
     shown = [entry for entry in found if show_all or entry.known.archived_at is None]
     if as_json:
         print_json({"batches": [entry.as_json() for entry in shown], "archived": len(found) - _current(found)})
@@ -68,9 +68,8 @@ def _archive(settings: Settings, archive: str | None, unarchive: str | None) -> 
             render.note(f"{archive} is archived already.")
         left = batch_status(ledger, Batch(archive)).count(*UNSETTLED, RowState.IN_DOUBT)
     if left:
-        render.warn(
-            f"{left:,} of its rows are not finished or in doubt. Name it with --batch to settle or reconcile them."
-        )
+        ways = " and ".join(f"`{command(name, batch=archive)}`" for name in ("settle", "reconcile"))
+        render.warn(f"{left:,} of its rows are not finished or in doubt. {ways} still mean it.")
 
 
 def _print(found: Sequence[BatchEntry], hidden: int) -> None:
@@ -93,9 +92,7 @@ def _print_one(entry: BatchEntry) -> None:
     render.out.print(f"[bold]{render.cell(entry.known.batch)}[/]{mark}  {states or 'no rows'}")
     doubt = f" · in doubt {money.in_doubt:,}" if money.in_doubt else ""
     render.out.print(f"  cost {money.charged - money.refunded:,} credits{doubt} · worst case {money.worst_case:,}")
-    if (run := entry.last_run) is not None:
-        why = "at work" if run.ended_at is None else (run.exit_reason or "ended").replace("_", " ")
-        who = render.cell(f"{run.command} by {run.user_name}")
-        render.out.print(f"  [dim]last run {run.started_at:%Y-%m-%d %H:%M} UTC, {who}: {render.cell(why)}[/]")
+    if status.last_run is not None:
+        render.out.print(f"  [dim]last run {render.cell(str(status.last_run))}[/]")
     if entry.next_step:
         render.out.print(f"  → {render.cell(entry.next_step)}")

@@ -65,7 +65,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
 
     _check(path, format_, excel=excel, as_json=as_json)
     states = states_named(opt.words(state))
-    with looked_at(opt.settings_of(config, sandbox=sandbox, results=results), render.warn) as ledger:
+    with looked_at(opt.settings_of(config, sandbox=sandbox, batch=batch, results=results), render.warn) as ledger:
         names = batches_named(ledger, batch)
         wanted = Wanted(names[0] if batch else None, all_videos, states, winners)
         if path == STANDARD_OUTPUT:

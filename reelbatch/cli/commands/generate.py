@@ -12,6 +12,7 @@ from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
     from reelbatch.cli.confirm import Spending
+    from reelbatch.cli.runner import Ahead
     from reelbatch.domain import Batch
     from reelbatch.orchestration.prefect_server import TemporaryServer
     from reelbatch.pipeline.plan import GenerateOptions
@@ -46,7 +47,7 @@ def generate(  # noqa: PLR0913, PLR0917 - options of a command
     given = locals()
     run = opt.RunOptions.of(given)
     refuse_in_parameters({"manifest": manifest})
-    settings = run.settings(repeats=repeats)
+    settings = run.settings(manifest=manifest, repeats=repeats)
     from reelbatch.cli.server_ahead import server_for_new
 
     with server_for_new(settings.results) as server:  # before more is imported here
@@ -60,6 +61,7 @@ def _generate(
     from reelbatch.cli.confirm import Spending, drop_order
     from reelbatch.cli.key import check_before_sending
     from reelbatch.cli.row_keys import keys_of
+    from reelbatch.cli.runner import Ahead
     from reelbatch.ledger.selection import Regenerate
     from reelbatch.pipeline.generate import assignment
     from reelbatch.pipeline.plan import GenerateOptions, send_options
@@ -80,9 +82,12 @@ def _generate(
     if not run.sandbox:
         check_before_sending(settings, named, as_json=as_json)
     again = {"--regenerate": None if regenerate == "none" else regenerate, "--rows": given["rows"]}
-    rest = run.command(manifest, {**again, "--repeats": repeats, "--strict": given["strict"] or None})
+    again |= {"--repeats": repeats, "--strict": given["strict"] or None}
+    size = {"--limit": run.limit, "--pilot": given["pilot"], "--settle": run.settle or None}
+    live = run.command(manifest, {**size, **again}, live=True) if run.sandbox else None
+    ahead = Ahead(rest=run.command(manifest, again), live=live)
     asked = Spending(given=given["yes"], as_json=as_json, sandbox=run.sandbox)
-    _send(run, options, settings, asked, _Launch({**own, "rows": chosen}, named, rest, server, given["verbose"]))
+    _send(run, options, settings, asked, _Launch({**own, "rows": chosen}, named, ahead, server, given["verbose"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class _Launch:
 
     parameters: Mapping[str, Any]  # of the flow alone
     batch: Batch
-    rest: str  # the command that sends what a pilot leaves
+    ahead: Ahead
     server: TemporaryServer | None
     verbose: bool
 
@@ -116,7 +121,7 @@ def _send(
         settings=settings,
         sandbox=run.sandbox,
         idle=question is None and seems_idle(options, payer, launch.batch, settles=settles),
-        rest=launch.rest,
+        ahead=launch.ahead,
         server=launch.server,
     )
-    run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=launch.verbose)
+    run_to_end(work, question, as_json=spending.as_json, verbose=launch.verbose)

@@ -58,7 +58,9 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.resources import sandboxed
 
     refuse_in_parameters({"manifest": manifest})
-    settings = (replace(run, base_url=_NOWHERE) if sandbox and not account else run).settings(repeats=repeats)
+    settings = (replace(run, base_url=_NOWHERE) if sandbox and not account else run).settings(
+        manifest=manifest, repeats=repeats
+    )
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)

@@ -60,7 +60,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
     """List rows in doubt with what to look for, and clear them up."""
     from reelbatch.cli.decisions import ReconcileOptions, run
 
-    settings = opt.settings_of(config, sandbox=sandbox, results=results, base_url=base_url)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results, base_url=base_url)
     options = ReconcileOptions(
         batch=batch,
         rows=tuple(row or ()),
@@ -73,7 +73,5 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options of a command
         wait=wait,
         by_balance=by_balance,
         sandbox=sandbox,
-        repeated=opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox),
-        repeated_by_all=opt.repeated(config=config, results=results, batch=None, base_url=base_url, sandbox=sandbox),
     )
     raise typer.Exit(run(options, settings, as_json=as_json))

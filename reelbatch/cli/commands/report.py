@@ -25,7 +25,7 @@ def report(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.resources import looked_at, the_batch
 
     require("review", "`reelbatch report`")
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     from reelbatch.review import ReportOptions, write_report
 
     options = ReportOptions(embed=embed, dollars_per_credit=settings.dollars_per_credit)

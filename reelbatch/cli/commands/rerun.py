@@ -84,7 +84,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         from reelbatch.cli.dismissing import Dismissing, decide
 
         keys = Dismissing(batch, opt.words(dismiss) or (), opt.words(undismiss) or ())
-        decide(keys, settings, run.repeated(), as_json=as_json)
+        decide(keys, settings, as_json=as_json)
         return
     chosen = _chosen(options, settings, limit)  # what can't be carried out is said at once, before Prefect starts
     if dry_run:
@@ -151,4 +151,4 @@ def _send(
         must_exist=True,
         idle=idle,
     )
-    run_to_end(work, question, run.repeated(), as_json=spending.as_json, verbose=verbose)
+    run_to_end(work, question, as_json=spending.as_json, verbose=verbose)

@@ -31,7 +31,7 @@ def review(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.resources import opened_ledger, the_batch
 
     require("review", "`reelbatch review`")
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     from reelbatch.review import ReviewOptions, serve
 
     options = ReviewOptions(port=port, remote_images=remote_images, dollars_per_credit=settings.dollars_per_credit)

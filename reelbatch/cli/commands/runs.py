@@ -28,10 +28,9 @@ def runs(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.history import list_runs
     from reelbatch.pipeline.resources import looked_at
 
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
-    repeats = opt.for_batch(config=config, results=results, sandbox=sandbox)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     with looked_at(settings, render.warn) as ledger:
-        found = list_runs(ledger, batch, last, repeats)
+        found = list_runs(ledger, batch, last, settings.budget)
     if as_json:
         print_json({"runs": [entry.as_json() for entry in found]})
     else:
@@ -57,7 +56,7 @@ def _print(found: Sequence[RunEntry]) -> None:
         figures("cost", [f"{spent.charged - spent.refunded:,}" for spent in costs]),
         figures("in doubt", [f"{spent.in_doubt:,}" for spent in costs]),
         figures("cap", ["" if cap is None else f"{cap:,}" for cap in caps]),
-        words("ended", [entry.why for entry in found]),
+        words("ended", [entry.run.why for entry in found]),
     ]
     print_lines(columns)
     for entry in found:

@@ -36,8 +36,8 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.settings import api_of
 
     refuse_in_parameters({"downloads": download})
-    stated = {"results": results, "base_url": base_url, "downloads": download, "history": history}
-    settings = opt.settings_of(config, sandbox=sandbox, **stated)
+    stated: dict[str, Any] = {"results": results, "base_url": base_url, "downloads": download, "history": history}
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, **stated)
     with opened_ledger(settings, must_exist=True) as ledger:  # that there is none is said before Prefect starts
         api = "local" if sandbox else api_of(settings.base_url)
         left, waits = left_elsewhere(ledger, api), ledger.read(partial(unfinished, payer=Payer(api)))
@@ -54,8 +54,7 @@ def settle(  # noqa: PLR0913, PLR0917 - options of a command
         must_exist=True,
         idle=not waits,
     )
-    options = opt.repeated(config=config, results=results, batch=batch, base_url=base_url, sandbox=sandbox)
-    settle_to_end(work, options, as_json=as_json, verbose=verbose)
+    settle_to_end(work, as_json=as_json, verbose=verbose)
 
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
 
     if to == "-" and as_json:
         raise SettingsError("--json and --csv - would both write to standard output; leave one of them out")
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     with looked_at(settings, render.warn) as ledger:
         asked = SpendOptions(
             by=by,

@@ -40,9 +40,9 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     sandbox: opt.SandboxTable = False,
     as_json: opt.Json = False,
 ) -> None:
-    """Counts by state, and credits."""
+    """Counts by state, credits, the last run and the next step."""
     asked = _Asked(batch=batch, failed=failed, rows=rows, by_model=credits_)
-    settings = opt.settings_of(config, sandbox=sandbox, results=results)
+    settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     if watch:
         _check_watch(as_json=as_json)
         _watch(lambda: _print(_found(settings, asked), asked), interval)
@@ -77,26 +77,32 @@ class _Found:
     first_rows: Mapping[Batch, list[dict[str, Any]]] = field(default_factory=dict)
     failures: Mapping[Batch, BatchFailures] = field(default_factory=dict)
     budgets: Sequence[BudgetLeft] = ()  # of the accounts that paid for them
+    next_steps: Mapping[Batch, str | None] = field(default_factory=dict)
 
     def as_json(self, each: BatchStatus) -> dict[str, Any]:
         """One batch for `--json`."""
         failures = self.failures.get(each.batch)
-        return each.as_json() if failures is None else {**each.as_json(), **failures.as_json()}
+        known = {**each.as_json(), "next_step": self.next_steps[each.batch]}
+        return known if failures is None else {**known, **failures.as_json()}
 
 
 def _found(settings: Settings, asked: _Asked) -> _Found:
+    from reelbatch.pipeline.next_step import needs_a_look, next_step
     from reelbatch.pipeline.status import statuses_at_a_glance
 
     glance = (
         None if asked.more or settings.budget is not None else statuses_at_a_glance(settings.results, asked.batch)
     )
-    return _looked_into(settings, asked) if glance is None else _Found(glance)
+    if glance is None or any(map(needs_a_look, glance)):
+        return _looked_into(settings, asked)
+    return _Found(glance, next_steps={each.batch: next_step(each) for each in glance})
 
 
 def _looked_into(settings: Settings, asked: _Asked) -> _Found:
     """From the table that is opened for it."""
     from reelbatch.cli import render
     from reelbatch.ledger import queries
+    from reelbatch.pipeline.next_step import next_step_of
     from reelbatch.pipeline.resources import batches_named, looked_at
     from reelbatch.pipeline.status import batch_failures, batch_status, budgets_of
 
@@ -110,7 +116,8 @@ def _looked_into(settings: Settings, asked: _Asked) -> _Found:
         }
         failures = {name: batch_failures(ledger, name) for name in names if asked.failed}
         left = budgets_of(ledger, settings, names)
-    return _Found(statuses, first, failures, left)
+        steps = {each.batch: next_step_of(ledger, each, settings.budget) for each in statuses}
+    return _Found(statuses, first, failures, left, steps)
 
 
 def _print(found: _Found, asked: _Asked) -> None:
@@ -122,6 +129,7 @@ def _print(found: _Found, asked: _Asked) -> None:
         render.print_status(each)
         if asked.more:
             _print_more(found, each, asked)
+        render.print_course(each, found.next_steps[each.batch])
     for left in found.budgets:
         money.print_budget(left)
 

@@ -17,6 +17,7 @@ from reelbatch.pipeline.checkup.checks import Check, ok, problem, warning
 from reelbatch.pipeline.resources import any_rescued
 from reelbatch.settings import Settings
 from reelbatch.storage.files import check, redact_url, scheme_of
+from reelbatch.typed_options import command
 
 _MIB = 1 << 20
 _ROOM, _TOO_LITTLE = 1024 * _MIB, 64 * _MIB
@@ -47,7 +48,7 @@ def results_table(settings: Settings) -> Iterator[Check]:
     yield from _file_system(facts.path)
     if any_rescued(facts.path):
         what = "answers that a table would not take lie in a rescue file"
-        yield warning("results table", what, "Run `reelbatch status`: it brings them in.")
+        yield warning("results table", what, f"Run `{command('status')}`: it brings them in.")
 
 
 def _standing(facts: TableFacts) -> Check:

@@ -34,6 +34,26 @@ def test_a_limit_counts_only_rows_that_will_be_sent(sandbox: RunningSandbox, tmp
     assert (new["row"], new["credits"]) == ("later-2", plans[0].credits_estimated)
 
 
+def test_a_plan_says_what_a_pilot_costs(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """To the credit what it is charged, over all kinds; what was sent of it costs nothing more."""
+    customer = Customer(tmp_path, sandbox)
+    resolution = ["480p", "1080p", "480p", "720p", "480p", "480p"]
+    spring = customer.manifest("spring", *(f"pan {number}" for number in range(6)), resolution=resolution)
+    for size in (4, 4, 5):
+        before = len(customer.charges())
+        options = ("plan", spring, "--pilot", str(size))
+        cost = customer.asked(*options)["pilot_cost"]
+        said = f"estimated cost of {cost['rows']:,}: {cost['credits']:,} credits."
+        assert said in customer.run(*options).out
+        customer.generate(spring, pilot=size)
+        new = customer.charges()[before:]
+        assert cost == {"rows": len(new), "credits": sum(charge["credits"] for charge in new), "unknown": 0}
+    customer.generate(spring, settle=True)
+    again = customer.asked("plan", spring, "--pilot", "6", "--regenerate", "all")["pilot_cost"]
+    assert again["rows"] == len(resolution)
+    assert customer.asked("plan", spring)["pilot_cost"] is None
+
+
 def test_lines_of_an_open_order_are_not_subtracted_from_a_plain_plan(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """They ask for what the rows have, so another batch may have paid for the same; a plan without them is 0."""
     customer = Customer(tmp_path, sandbox)
@@ -47,3 +67,18 @@ def test_lines_of_an_open_order_are_not_subtracted_from_a_plain_plan(sandbox: Ru
     assert (made.send, made.credits_estimated) == (0, 0)
     customer.generate(both)
     assert customer.generate(both, regenerate="all", repeats="send").sent == 2
+
+
+def test_a_finished_row_whose_new_request_is_invalid_counts_as_one(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Plan and run end with 1: a row of the manifest is invalid. Its video stays, and the report says what to do."""
+    customer = Customer(tmp_path, sandbox)
+    customer.generate(customer.manifest("spring", "one", "two"), settle=True)
+    spring = customer.manifest("spring", "one", "two", end_seconds=[2, 999])
+    assert customer.run("plan", spring).code == 1
+    ran = customer.run("generate", spring)
+    assert ran.code == 1
+    assert "→ The manifest asks for something invalid for 1 row with a video" in ran.out
+    assert (customer.asked("generate", spring)["changed_invalid"], customer.generate(spring).exit_code) == (1, 1)
+    assert [each["states"]["complete"] for each in customer.asked("status")["batches"]] == [2]
+    spring = customer.manifest("spring", "one", "changed")
+    assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (0, 0)

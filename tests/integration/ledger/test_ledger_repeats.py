@@ -27,6 +27,9 @@ def named(key: str, like: str, number: int = 1, **stated: str) -> Row:
     return same._replace(row_key=key)
 
 
+HELD_BY = 'its request is paid for as row {} of batch "spring"; --repeats send sends it all the same'
+
+
 def pay(ledger: Ledger, *wanted: str, batch: Batch = SPRING) -> None:
     """These rows get their ids."""
     worker = begin(ledger, f"pays-{batch}", batch=batch)
@@ -50,7 +53,7 @@ def test_a_key_that_was_rewritten_is_held(ledger: Ledger) -> None:
     assert [(held.row_key, held.paid.batch, held.paid.row_key) for held in found.held] == [("7", SPRING, "007")]
     assert begin(ledger, "night-2").claim() == []
     assert (entry(ledger, "7")["state"], entry(ledger, "7")["error_code"]) == ("pending", "held")
-    assert "007" in entry(ledger, "7")["error_message"]
+    assert entry(ledger, "7")["error_message"] == HELD_BY.format("007")
     assert ledger.read(lambda connection: queries.held(connection, SPRING, 10))[0] == 1
 
 
@@ -167,6 +170,7 @@ def test_a_row_that_waits_already_is_held_too(ledger: Ledger) -> None:
     load(ledger, rows_of("a"))
     pay(ledger, "a")
     assert counts(ledger, *rows_of("a"), batch=AUTUMN) == {Action.HELD: 1}
+    assert entry(ledger, "a", AUTUMN)["error_message"] == HELD_BY.format("a")
     assert begin(ledger, batch=AUTUMN).claim() == []
 
 
@@ -199,6 +203,7 @@ def test_the_intent_looks_once_more(ledger: Ledger) -> None:
     assert second.admit(second.intent(theirs)) is Admission.HELD
     held = entry(ledger, "a", AUTUMN)
     assert (held["state"], held["error_code"], held["attempts"]) == ("pending", "held", 0)
+    assert held["error_message"] == HELD_BY.format("a")
     assert begin(ledger, "three", batch=AUTUMN).claim() == []
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from acting import HERE, SPRING, load, row, rows_of, set_row
 
-from reelbatch.domain import Request, Row
-from reelbatch.ledger import Ledger, StagedManifest, utc_now
+from reelbatch.domain import Request, Row, RunId
+from reelbatch.ledger import Ledger, StagedManifest, samples, utc_now
 from reelbatch.ledger.render_times import render_times
-from reelbatch.ledger.selection import SendOptions
+from reelbatch.ledger.selection import Scope, SendOptions
 
 PRICES = (48, 48, 240, None, 48)
 
@@ -54,6 +55,24 @@ def test_rows_that_wait_and_rows_that_are_new_are_one_order(ledger: Ledger) -> N
     with staged(ledger, manifest()) as opened:
         assert list(opened.prices(SPRING)) == [(48, 1), (240, 1), (48, 1)]
         assert sent_first(opened) == ["a", "c", "e"]
+
+
+def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
+    """Before and after the manifest is in the table, it is the sample that a run draws; `unknown` has no price."""
+    scope = Scope(SPRING, RunId(""))
+    for _ in ("a new batch", "rows that the table has already"):
+        with ledger.staged([manifest()], SPRING, SendOptions(pilot=5), HERE) as opened:
+            opened.compare(SPRING)
+            assert opened.sample(SPRING) == (5, 384, 1)
+        load(ledger, manifest())
+    drawn = ledger.read(partial(samples.sample, scope=scope, rows=2))
+    first, second = ("abcde"[number - 1] for number in drawn)
+    set_row(ledger, first, state="complete", video_id="v")
+    price = PRICES["abcde".index(second)]
+    with ledger.staged([manifest()], SPRING, SendOptions(pilot=2), HERE) as opened:
+        opened.compare(SPRING)
+        assert opened.sample(SPRING) == (1, price or 0, int(price is None))
+    assert ledger.read(partial(samples.sample, scope=scope, rows=2)) == drawn
 
 
 def test_a_row_that_turns_out_to_be_paid_for_is_not_among_them(ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from bench import GOOD, Bench, scripted
 from watching import unfinished_watched
 
@@ -44,6 +45,27 @@ def test_every_video_of_a_run_that_settles_is_downloaded(tmp_path: Path) -> None
         )
     assert report.submitted == 2 * ROWS
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 2 * ROWS
+
+
+@pytest.mark.parametrize("failed", [0.0, 1.0])
+def test_the_videos_of_the_whole_run_are_counted(tmp_path: Path, failed: float) -> None:
+    """Also those that were seen to finish while the window had rows wait, with their credits and refunds."""
+    with start(render_seconds=0.05, queue_seconds=0.0, render_video=False, render_error_share=failed) as api:
+        report = reelbatch.generate(
+            _manifest(tmp_path, 2 * ROWS),
+            results=f"sqlite:///{tmp_path}/r.db",
+            base_url=api.url,
+            api_key=api.key,
+            render_window=2,
+            poll_interval_s=0.05,
+            settle=True,
+        )
+    stats, money = report.settled, report.status.credits
+    assert stats is not None
+    assert (stats.complete, stats.error) == ((2 * ROWS, 0) if not failed else (0, 2 * ROWS))
+    assert (stats.outstanding, stats.unsettled) == (2 * ROWS, 0)
+    assert (stats.credits_charged, stats.credits_final) == (report.credits_charged, money.final)
+    assert stats.credits_refunded == money.refunded
 
 
 def test_the_window_is_the_account_s(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_an_order_whose_run_was_killed_before_it_sent_goes_on(bench: Bench, api:
     with Ledger(bench.results) as ledger:
         for _ in range(2):
             ledger.change(partial(rejected.place, which=which, run_id=RunId("killed"), estimate=lambda _: PRICE))
-    with pytest.raises(OrderOpen, match=f"reelbatch rerun --verdict rejected --prompt-suffix '{SUFFIX}'"):
+    with pytest.raises(OrderOpen, match=f"`rerun --verdict rejected --prompt-suffix '{SUFFIX}'"):
         again(bench)
     with pytest.raises(OrderOpen, match="another order is open"):
         bench.generate(bench.rows(3), regenerate="all")
@@ -242,4 +242,4 @@ def test_the_command_line_shows_them_first(bench: Bench) -> None:
     again(bench, limit=1)
     other = run_here(bench.folder, "rerun", "--verdict", "rejected", "--model", OTHER, "--dry-run", *table)
     assert other.code == 2
-    assert "reelbatch rerun --verdict rejected" in other.err
+    assert f"`reelbatch rerun --results {bench.results} --batch {bench.batch} --verdict rejected`" in other.err

@@ -1,0 +1,74 @@
+"""The options that a command was typed with: the commands that it prints repeat them, to be typed as they stand."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+MANIFEST = "MANIFEST"
+"""The word of a printed command in whose place the typed manifest stands, where one was."""
+
+Typed = Callable[[], Mapping[str, object]]
+"""What was typed, by the option's name; None and False: it was not. Asked for only when a command is printed."""
+
+_SENDS = frozenset({"plan", "generate", "rerun"})
+_ASKS_THE_API = _SENDS | {"settle", "reconcile", "doctor"}
+_OF_NO_BATCH = frozenset({"models", "doctor"})
+_OF_A_TRIAL = frozenset({"--results", "--base-url", "--sandbox"})
+_ORDER = ("--config", "--results", "--batch", "--base-url", "--max-credits", "--rate", "--sandbox")
+
+_typed: ContextVar[list[Typed] | None] = ContextVar("typed", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[None]:
+    """Within it the options of one command are kept. Elsewhere, as in Python and in Prefect, none were typed."""
+    token = _typed.set([])
+    try:
+        yield
+    finally:
+        _typed.reset(token)
+
+
+def note(typed: Typed) -> None:
+    """Keep what was typed."""
+    if (known := _typed.get()) is not None:
+        known[:] = [typed]
+
+
+def command(name: str, *words: str, batch: str | None = None, live: bool = False) -> str:
+    """`reelbatch NAME` with them, as a shell takes it: it means the same table and the same API.
+
+    Args:
+        name: of the command.
+        words: the manifest, and options of its own, which come last.
+        batch: the one that it is about; None: the one that was typed, if any.
+        live: at the vendor's API, in the table of such runs, whatever was typed.
+    """
+    known = _typed.get()
+    stated = dict(known[0]() if known else {})
+    if batch is not None:
+        stated["--batch"] = batch
+    if live:
+        stated = {option: value for option, value in stated.items() if option not in _OF_A_TRIAL}
+    repeated: list[str] = []
+    for option in _ORDER:
+        value = stated.get(option)
+        if value is not None and value is not False and _takes(name, option) and option not in words:
+            repeated += [option] if value is True else [option, str(value)]
+    own = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    first = [str(stated.get(MANIFEST) or word) if word == MANIFEST else word for word in words[:own]]
+    return " ".join(["reelbatch", name, *map(shlex.quote, [*first, *repeated, *words[own:]])])
+
+
+def _takes(name: str, option: str) -> bool:
+    match option:
+        case "--base-url":
+            return name in _ASKS_THE_API
+        case "--max-credits" | "--rate":
+            return name in _SENDS
+        case "--batch":
+            return name not in _OF_NO_BATCH
+    return True
