@@ -17,7 +17,6 @@ from benchmarks.figures import RESULTS, Bench, choose, say, show_figures, write
 PARTS: Mapping[str, str] = {
     "start": "help, status, plan, nothing to send, one row, the first run ever",
     "throughput": "generate and its peers, at 200 ms and at 0 ms",
-    "transports": "own connections, the same behind httpx.AsyncClient, httpx in small pools",
     "loading": "manifests of a million rows, and of ten million",
     "damage": "ten thousand damaged tables",
     "rerun": "rerun, status and export on a table of a million rows",
