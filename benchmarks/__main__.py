@@ -26,7 +26,6 @@ PARTS: Mapping[str, str] = {
     "window": "the render window: share in use, questions, beside peers",
     "workers": "two workers on Postgres",
     "headline": "faults, kills and restarts of Postgres; twenty small workers",
-    "kills": "rows in doubt after ten kills, beside those in flight",
     "double_charge": "what lost answers cost, with peers",
 }
 

@@ -16,7 +16,6 @@ import resource
 import sys
 import time
 from array import array
-from bisect import bisect_right
 from typing import Any
 
 _LENGTH = b"content-length:"
@@ -57,10 +56,6 @@ class Account:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         return len(self.arrived)
-
-    def unanswered(self, at: float) -> int:
-        """Creates that have come in and had no answer at a time in the past (unix seconds)."""
-        return len(self.arrived) - bisect_right(self.answered, at)
 
     def books(self) -> dict[str, Any]:
         """Everything in numbers. `rate`: creates in a second between the first arrival and the last answer."""
@@ -151,8 +146,6 @@ class Connection(asyncio.Protocol):
         elif path == "/bench/reset":
             Connection.account = Account(**json.loads(content))
             self._answer(b"{}")
-        elif path == "/bench/unanswered":
-            self._answer(json.dumps({"creates": account.unanswered(json.loads(content)["at"])}).encode())
         else:
             self._answer(json.dumps(account.books()).encode())
 

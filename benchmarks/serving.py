@@ -39,10 +39,6 @@ class Server:
         """What came in since the last reset."""
         return _call(f"{self.url}/bench/books")
 
-    def in_flight(self, at: float) -> int:
-        """Creates that it had got and not answered when nothing more could come, at `at` (unix seconds)."""
-        return int(_call(f"{self.url}/bench/unanswered", {"at": at})["creates"])
-
 
 @dataclass(frozen=True, slots=True)
 class Prefect:
