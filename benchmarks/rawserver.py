@@ -3,7 +3,7 @@
 python -m benchmarks.rawserver    prints its URL and serves on loopback until its standard input ends
 
 It checks nothing and forgets nothing: `/bench/books` tells what came in and when. The product's sandbox does the same
-and much more at a higher cost for each create; the part `throughput` measures both.
+and much more at a higher cost for each create.
 """
 
 from __future__ import annotations
@@ -12,38 +12,33 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from array import array
 from typing import Any
 
+from benchmarks.rows import CREDITS
+
 _LENGTH = b"content-length:"
-_MIDDLE = (0.1, 0.9)
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+_CREATED = b'{"id":"v%%024d","credits_charged":%d,"estimated_frame_cost":%d}' % (CREDITS, CREDITS)
+_VIDEO: dict[str, Any] = {"name": "bench", "status": "rendering", "credits_charged": CREDITS, "fps": 24.0}
+_VIDEO |= {"width": 640, "height": 480, "error": None, "downloads": []}
 
 
 class Account:
     """What came in since the last reset. Times are unix seconds."""
 
-    def __init__(self, latency_ms: float = 0.0, status: str = "rendering") -> None:
+    def __init__(self, latency_ms: float = 0.0) -> None:
         self.latency_s = latency_ms / 1000
-        self.status = status
         self.arrived, self.answered = array("d"), array("d")
         self.rows: set[str] = set()
-        self.again = self.in_flight = self.most_in_flight = 0
-        self.times: dict[str, list[float]] = {}  # what: count, first, last
-        self.put_bytes = 0
-        self._cpu_s = _cpu_s()
+        self.again = 0
+        self.calls: dict[str, list[float]] = {}  # what: count, first, last
 
     def note(self, what: str) -> None:
         """One more call of this sort."""
         now = time.time()
-        seen = self.times.setdefault(what, [0, now, now])
+        seen = self.calls.setdefault(what, [0, now, now])
         seen[0] += 1
         seen[2] = now
 
@@ -53,34 +48,26 @@ class Account:
         row = str(json.loads(content).get("name", "")).partition(" rb_")[0]
         self.again += row in self.rows
         self.rows.add(row)
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         return len(self.arrived)
 
     def books(self) -> dict[str, Any]:
         """Everything in numbers. `rate`: creates in a second between the first arrival and the last answer."""
-        creates, cpu_s = len(self.arrived), _cpu_s() - self._cpu_s
-        names = ("count", "first", "last")
-        first, last = (self.arrived[0], max(self.answered)) if self.answered else (None, None)
+        creates = len(self.arrived)
+        first, last = (self.arrived[0], max(self.answered)) if self.answered else (0.0, 0.0)
         return {
             "creates": creates,
-            "rows": len(self.rows),
             "charged_again": self.again,
-            "max_in_flight": self.most_in_flight,
             "first_at": first,
             "last_at": last,
-            "rate": creates / (last - first) if first and last and last > first else None,
+            "rate": creates / (last - first) if last > first else 0.0,
             "middle_rate": self._middle_rate(),
-            "calls": {what: dict(zip(names, seen, strict=True)) for what, seen in self.times.items()},
-            "put_bytes": self.put_bytes,
-            "cpu_s": cpu_s,
+            "calls": self.calls,
         }
 
-    def _middle_rate(self) -> float | None:
+    def _middle_rate(self) -> float:
         """Creates in a second, without the first and the last tenth: the rate once all workers are at work."""
-        low, high = (int(part * len(self.arrived)) for part in _MIDDLE)
-        seconds = self.arrived[high] - self.arrived[low] if high > low else 0.0
-        return (high - low) / seconds if seconds > 0 else None
+        low, high = (len(self.arrived) * tenths // 10 for tenths in (1, 9))
+        return (high - low) / (self.arrived[high] - self.arrived[low]) if high > low else 0.0
 
 
 class Connection(asyncio.Protocol):
@@ -91,9 +78,8 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._left = 0  # bytes of an upload that are still to come
-        self._transport: Any = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """Keep the other end."""
         self._transport = transport
 
@@ -117,17 +103,15 @@ class Connection(asyncio.Protocol):
                 return
             content = bytes(self._buffer[start : start + length])
             del self._buffer[: start + length]
-            self._handle(method, path.decode(), content)
+            self._handle(path.decode(), content)
 
     def _take_upload(self, size: int) -> None:
         self._left -= size
-        Connection.account.put_bytes += size
         if self._left <= 0:
-            self._left = 0
             Connection.account.note("put")
             self._answer(b"")
 
-    def _handle(self, method: bytes, path: str, content: bytes) -> None:
+    def _handle(self, path: str, content: bytes) -> None:
         account = Connection.account
         if path == "/v1/image-to-video":
             number = account.create(content)
@@ -135,9 +119,9 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(account.latency_s, self._created, account, number)
             else:
                 self._created(account, number)
-        elif method == b"GET" and path.startswith("/v1/video-projects/"):
+        elif path.startswith("/v1/video-projects/"):
             account.note("get")
-            self._answer(json.dumps(_video(path.rpartition("/")[2], account.status)).encode())
+            self._answer(json.dumps({"id": path.rpartition("/")[2], **_VIDEO}).encode())
         elif path == "/v1/account":  # a run asks for seconds, again and again, where nothing is named
             self._answer(b'{"id":"bench"}')
         elif path == "/v1/files/upload-urls":
@@ -150,9 +134,8 @@ class Connection(asyncio.Protocol):
             self._answer(json.dumps(account.books()).encode())
 
     def _created(self, account: Account, number: int) -> None:
-        account.in_flight -= 1
         account.answered.append(time.time())
-        self._answer(b'{"id":"v%024d","credits_charged":120,"estimated_frame_cost":120}' % number)
+        self._answer(_CREATED % number)
 
     def _slot(self, item: dict[str, str]) -> dict[str, str]:
         host, port = self._transport.get_extra_info("sockname")[:2]
@@ -166,24 +149,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + content)
 
 
-def _video(video_id: str, status: str) -> dict[str, Any]:
-    return {
-        "id": video_id,
-        "name": "bench",
-        "status": status,
-        "credits_charged": 120,
-        "fps": 24.0,
-        "width": 640,
-        "height": 480,
-        "error": None,
-        "downloads": [],
-    }
-
-
 def _length(head: bytes) -> int:
-    low = head.lower()
-    at = low.find(_LENGTH)
-    return int(low[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+    _, _, rest = head.lower().partition(_LENGTH)
+    return int(rest.split(b"\r\n", 1)[0] or 0)
 
 
 async def _serve() -> None:
