@@ -14,24 +14,22 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Bench, Figure, Found, at_most, plain, say
-from benchmarks.processes import Process, Usage, command, start_script
+from benchmarks.processes import Process, start_script
 from benchmarks.rows import CREDITS, write_csv
+from benchmarks.serving import webhook_receiver
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.sandbox.faults import CREATE_KINDS, FAULTS, Ending
 from tests.proof.accounts import audit
 from tests.proof.histories import judge_by_parts
 from tests.support.own_postgres import OwnPostgres
-from tests.support.ports import free_port
 
 SEED = 20
-_SECRET = "whsec-headline"  # noqa: S105 - of the sandbox's events
 _POLL_S, _STALLED_S, _LAST_RUNS, _MOST_STARTS = 0.1, 240.0, 5, 200
 _JUDGED_AT_ONCE = 100_000  # rows whose history the judge has in memory
 _LOSSY = 0.9  # of the events are never sent: what no event clears up stays in doubt, and `settle` has work
@@ -85,14 +83,15 @@ def _measured(bench: Bench, name: str, size: Size) -> dict[str, Any]:
     say(f"  {name}: {size}")
     folder = bench.place(f"headline-{name.replace(' ', '-')}")
     write_csv(folder / "rows.csv", size.rows)
-    port = free_port()
-    with OwnPostgres(folder / "postgres") as postgres, _sandbox(size, port) as sandbox:
+    with ExitStack() as stack:
+        postgres = stack.enter_context(OwnPostgres(folder / "postgres"))
         postgres.allow(connections=400)
+        events = stack.enter_context(webhook_receiver(postgres.url))
+        sandbox = stack.enter_context(start(**_account(size), **events))
         crew = Crew(size, folder, postgres, sandbox)
-        with _receiver(postgres, port) as events:
-            data = {"size": asdict(size), **crew.work(), "webhook": _all_events(sandbox)}
+        data = {"size": asdict(size), **crew.work(), "webhook": _all_events(sandbox)}
         books = sandbox.books()
-        data |= audit(postgres.query(_ROWS), books) | crew.doubts() | {"receiver": events}
+        data |= audit(postgres.query(_ROWS), books) | crew.doubts()
     histories, parts = sorted(folder.glob("history-*.jsonl")), 1 + len(books["charges"]) // _JUDGED_AT_ONCE
     found = judge_by_parts(histories, books["charges"], parts).contradictions
     for contradiction in found[:20]:
@@ -221,7 +220,14 @@ class Crew:
         """Why it ended, in a word."""
         used = worker.wait(codes=None)
         self._peak_mb = max(self._peak_mb, used.peak_mb)
-        why = _reason(used)
+        if used.code == -signal.SIGKILL:
+            why = "killed"
+        elif used.code:
+            why = ["?", *used.err.strip().splitlines()][-1].partition(":")[0]
+        else:
+            why = str(used.answer["answer"]["exit_reason"])
+        if why not in {"done", "killed"}:
+            say(f"  a worker ended with {used.code}, {why}: {used.err[-200:]}")
         self._ends[why] += 1
         return why
 
@@ -235,17 +241,14 @@ class Crew:
         return time.monotonic() - self._since > _STALLED_S
 
 
-def _reason(used: Usage) -> str:
-    if used.code == -signal.SIGKILL:
-        return "killed"
-    if used.code:
-        (*_, last) = ["?", *used.err.strip().splitlines()]
-        say(f"  a worker ended with {used.code}: {last[:200]}")
-        return last.partition(":")[0]
-    answer = used.answer["answer"]
-    if answer["exit_reason"] != "done":
-        say(f"  a worker ended: {answer['exit_reason']}: {str(answer.get('message'))[:160]}")
-    return str(answer["exit_reason"])
+def _account(size: Size) -> dict[str, Any]:
+    """An API that fails as the size says, and sends some events."""
+    faults = {"share": {**dict.fromkeys(KINDS, size.faults / size.rows / len(KINDS)), **_OF_QUESTIONS}, "seed": SEED}
+    faults |= {"charge_anyway": _MAY_CHARGE, "retry_after": "none", "stall_seconds": 5, "slow_seconds": 0.2}
+    events = {"lost": _LOSSY, "duplicate": 0.01, "shuffle": 0.01, "seed": SEED}
+    account = {"faults": faults, "webhook_faults": events, "webhook_tries": 12, "balance": 4 * CREDITS * size.rows}
+    account |= {"latency_ms": size.latency_ms, "queue_seconds": 1, "render_seconds": 2, "render_error_share": 0.01}
+    return {**account, "render_video": False, "seed": SEED}
 
 
 def _all_events(sandbox: RunningSandbox) -> dict[str, int]:
@@ -254,35 +257,6 @@ def _all_events(sandbox: RunningSandbox) -> dict[str, int]:
     while (counts := sandbox.events())["pending"] and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     return counts
-
-
-@contextmanager
-def _sandbox(size: Size, port: int) -> Iterator[RunningSandbox]:
-    """An API that fails as the size says, and tells `port` of every video."""
-    shares = {**dict.fromkeys(KINDS, size.faults / size.rows / len(KINDS)), **_OF_QUESTIONS}
-    faults = {"share": shares, "seed": SEED, "charge_anyway": _MAY_CHARGE, "retry_after": "none"}
-    faults |= {"stall_seconds": 5, "slow_seconds": 0.2}
-    events = {"webhook_url": f"http://127.0.0.1:{port}/", "webhook_secret": _SECRET, "webhook_tries": 12}
-    events |= {"webhook_faults": {"lost": _LOSSY, "duplicate": 0.01, "shuffle": 0.01, "seed": SEED}}
-    account = {"latency_ms": size.latency_ms, "queue_seconds": 1, "render_seconds": 2, "render_error_share": 0.01}
-    balance = 4 * CREDITS * size.rows
-    with start(faults=faults, render_video=False, balance=balance, seed=SEED, **events, **account) as running:
-        yield running
-
-
-@contextmanager
-def _receiver(postgres: OwnPostgres, port: int) -> Iterator[dict[str, Any]]:
-    """`reelbatch webhook`, ended as by Ctrl-C; its last line and exit code are in what it yields, afterwards."""
-    told: dict[str, Any] = {}
-    listening = command("webhook", "--port", str(port), "--results", postgres.url)
-    process = Process(listening, REELBATCH_WEBHOOK_SECRET=_SECRET)
-    try:
-        yield told
-    finally:
-        os.kill(process.pid, signal.SIGINT)
-        used = process.wait(codes=None)
-        told |= {"code": used.code, "said": (used.out.strip().splitlines() or ["nothing"])[-1]}
-        told |= {"peak_mb": round(used.peak_mb), "tracebacks": used.err.count("Traceback")}
 
 
 def _figures(data: dict[str, Any]) -> list[Figure]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
-from benchmarks.processes import environment
+from benchmarks.processes import Process, command, environment
 from tests.support.ports import free_port
 
 _START_S = 90.0
+_SECRET = "benchmark"  # noqa: S105 - signs the sandbox's events
 _local = build_opener(ProxyHandler({}))  # loopback is never behind a proxy
 
 
@@ -62,6 +65,19 @@ def prefect_server(folder: Path) -> Iterator[Mapping[str, str]]:
         url = f"http://127.0.0.1:{port}/api"
         _await_answer(f"{url}/health")
         yield {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
+
+
+@contextmanager
+def webhook_receiver(table: str) -> Iterator[Mapping[str, str]]:
+    """`reelbatch webhook` on a table, ended as by Ctrl-C; the settings of a sandbox that tells it."""
+    port = free_port()
+    listening = command("webhook", "--port", str(port), "--results", table)
+    process = Process(listening, REELBATCH_WEBHOOK_SECRET=_SECRET)
+    try:
+        yield {"webhook_url": f"http://127.0.0.1:{port}/", "webhook_secret": _SECRET}
+    finally:
+        os.kill(process.pid, signal.SIGINT)
+        process.wait()
 
 
 def _await_answer(url: str) -> None:

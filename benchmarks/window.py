@@ -7,22 +7,19 @@ does not count. Each contender has a sandbox of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime
 from itertools import count
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.figures import Bench, Figure, Found, at_least, at_most, middle, plain
-from benchmarks.processes import Process, command, run_peer, run_script, table_url
+from benchmarks.processes import run_peer, run_script, table_url
 from benchmarks.rows import body, write_csv
+from benchmarks.serving import webhook_receiver
 from reelbatch.sandbox import RunningSandbox, start
-from tests.support.ports import free_port
 
 WINDOW = 3  # of the tier creator
-_SECRET = "benchmark"  # noqa: S105 - signs the sandbox's events
 _POLLS, _EVENTS = "reelbatch, polls", "reelbatch, webhooks"
 _SDK, _PREFECT = "vendor's SDK, generate in 3 threads", "Prefect, concurrency limit of 3, over it"
 _PEERS = {_SDK: "sdk_generate", _PREFECT: "prefect_limit"}
@@ -59,7 +56,7 @@ def _once(bench: Bench, who: str, scene: Scene) -> dict[str, float]:
     """All videos of a scene; what the sandbox's books say of them."""
     folder = bench.place(f"window-{next(_places)}")
     with ExitStack() as stack:
-        events = stack.enter_context(_listening(folder)) if who == _EVENTS else {}
+        events = stack.enter_context(webhook_receiver(table_url(folder))) if who == _EVENTS else {}
         timing = {"queue_seconds": 0.0, "render_seconds": scene.render_s, "render_video": False}
         sandbox = stack.enter_context(start(**timing, **events, plan="creator"))
         before = _warmed_up(sandbox, scene)
@@ -71,19 +68,6 @@ def _once(bench: Bench, who: str, scene: Scene) -> dict[str, float]:
             options = {"base_url": sandbox.url, "results": table_url(folder), "poll_interval_s": scene.poll_s}
             run_script("generate", manifest, **options, render_window=WINDOW)
         return _occupancy(sandbox.books(), before, scene)
-
-
-@contextmanager
-def _listening(folder: Path) -> Iterator[dict[str, str]]:
-    """`reelbatch webhook` on the table in `folder`; gives the settings of a sandbox that tells it."""
-    port = free_port()
-    listening = command("webhook", "--port", str(port), "--results", table_url(folder))
-    process = Process(listening, REELBATCH_WEBHOOK_SECRET=_SECRET)
-    try:
-        yield {"webhook_url": f"http://127.0.0.1:{port}/", "webhook_secret": _SECRET}
-    finally:
-        process.kill()
-        process.wait(codes=None)
 
 
 def _warmed_up(sandbox: RunningSandbox, scene: Scene) -> dict[str, Any]:
