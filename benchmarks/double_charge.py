@@ -62,7 +62,8 @@ def _measured(bench: Bench, tool: str, sandbox: RunningSandbox, rows: int) -> di
     if tool == REELBATCH:
         ids, in_doubt = _reelbatch(bench, sandbox, rows)
     else:
-        ids, in_doubt = _peer(bench, _PEERS[tool], sandbox, rows), 0
+        used = run_peer(_PEERS[tool], bench.prefect, url=sandbox.url, rows=rows, in_flight=IN_FLIGHT)
+        ids, in_doubt = used.answer, 0
     charges = sandbox.books()["charges"]
     times = Counter(charge["row"] for charge in charges)
     return {
@@ -85,8 +86,3 @@ def _reelbatch(bench: Bench, sandbox: RunningSandbox, rows: int) -> tuple[list[s
     with closing(sqlite3.connect(folder / "results.db")) as table:
         ids = [video_id for (video_id,) in table.execute("SELECT video_id FROM results WHERE video_id IS NOT NULL")]
     return ids, used.answer["answer"]["in_doubt"]
-
-
-def _peer(bench: Bench, name: str, sandbox: RunningSandbox, rows: int) -> list[str]:
-    used = run_peer(name, bench.prefect, url=sandbox.url, rows=rows, in_flight=IN_FLIGHT)
-    return list(used.answer)

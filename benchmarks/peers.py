@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from benchmarks.rows import body
 
@@ -66,33 +65,26 @@ async def _in_flight(job: Job, send: Callable[[int], Awaitable[Any]]) -> None:
     await asyncio.gather(*(work() for _ in range(job.in_flight)))
 
 
-async def _httpx(job: Job, each: int) -> None:
-    """Clients of `each` connections, in turn."""
+def httpx_small_pools(job: Job) -> None:
+    """Clients of httpx with eight connections each, in turn."""
     import httpx
 
-    limits = httpx.Limits(max_connections=each, max_keepalive_connections=each)
-    options: dict[str, Any] = {"limits": limits, "timeout": 60, "headers": _HEADERS, "trust_env": False}
-    context = httpx.create_ssl_context()
-    turn = cycle([httpx.AsyncClient(**options, verify=context) for _ in range(ceil(job.in_flight / each))])
+    async def main() -> None:
+        limits = httpx.Limits(max_connections=_SMALL, max_keepalive_connections=_SMALL)
+        options: dict[str, Any] = {"limits": limits, "timeout": 60, "headers": _HEADERS, "trust_env": False}
+        context = httpx.create_ssl_context()
+        turn = cycle([httpx.AsyncClient(**options, verify=context) for _ in range(ceil(job.in_flight / _SMALL))])
 
-    async def send(number: int) -> None:
-        method, address, content = job.request(number)
-        answer = await next(turn).request(method, address, **content)
-        answer.raise_for_status()
-        if not job.uploads:
-            answer.json()
+        async def send(number: int) -> None:
+            method, address, content = job.request(number)
+            answer = await next(turn).request(method, address, **content)
+            answer.raise_for_status()
+            if not job.uploads:
+                answer.json()
 
-    await _in_flight(job, send)
+        await _in_flight(job, send)
 
-
-def httpx_one_pool(job: Job) -> None:
-    """One httpx client with as many connections as there are requests in flight."""
-    asyncio.run(_httpx(job, job.in_flight))
-
-
-def httpx_small_pools(job: Job) -> None:
-    """As many clients of eight connections each."""
-    asyncio.run(_httpx(job, _SMALL))
+    asyncio.run(main())
 
 
 def aiohttp_bare(job: Job) -> None:
@@ -110,43 +102,6 @@ def aiohttp_bare(job: Job) -> None:
                     await answer.json()
 
             await _in_flight(job, send)
-
-    asyncio.run(main())
-
-
-class _Asker(asyncio.Protocol):
-    """Asks over one connection until there is nothing left; takes for granted that an answer comes in one piece."""
-
-    def __init__(self, numbers: Iterator[int], left: asyncio.Semaphore) -> None:
-        self._numbers = numbers
-        self._left = left
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._ask()
-
-    def data_received(self, data: bytes) -> None:
-        json.loads(data.partition(b"\r\n\r\n")[2])
-        self._ask()
-
-    def _ask(self) -> None:
-        if (number := next(self._numbers, None)) is None:
-            self._left.release()
-            return
-        head = f"GET /v1/video-projects/v{number:024} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {_KEY}\r\n\r\n"
-        self._transport.write(head.encode())
-
-
-def protocol_bare(job: Job) -> None:
-    """Questions of a bare asyncio protocol, without any HTTP: as fast as asyncio can be."""
-
-    async def main() -> None:
-        numbers, left, where = iter(range(1, job.rows + 1)), asyncio.Semaphore(0), urlsplit(job.url)
-        for _ in range(job.in_flight):
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: _Asker(numbers, left), where.hostname, where.port)
-        for _ in range(job.in_flight):
-            await left.acquire()
 
     asyncio.run(main())
 
@@ -239,11 +194,9 @@ def prefect_limit(job: Job) -> list[str]:
     return _in_prefect(job._replace(in_flight=_PENDING), within_limit)
 
 
-_OF_CREATES = (httpx_one_pool, httpx_small_pools, aiohttp_bare, sdk_threads, prefect_map)
-_OF_RETRIES, _OF_WINDOWS = (prefect_retries, tenacity_retries), (sdk_generate, prefect_limit)
-PEERS: dict[str, Callable[[Job], list[str] | None]] = {
-    peer.__name__: peer for peer in (*_OF_CREATES, protocol_bare, *_OF_RETRIES, *_OF_WINDOWS)
-}
+_BARE = (httpx_small_pools, aiohttp_bare)
+_KNOWING = (sdk_threads, prefect_map, prefect_retries, tenacity_retries, sdk_generate, prefect_limit)
+PEERS: dict[str, Callable[[Job], list[str] | None]] = {peer.__name__: peer for peer in (*_BARE, *_KNOWING)}
 
 if __name__ == "__main__":
     print(json.dumps(PEERS[sys.argv[1]](Job(**json.loads(sys.argv[2])))))

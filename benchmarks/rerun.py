@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.figures import PEAK, Bench, Found, at_most, middle, plain
+from benchmarks.figures import PEAK, Bench, Found, at_most, middle
 from benchmarks.processes import Usage, command, run_command, run_script, table_url
 from benchmarks.tables import finished_table
 
@@ -18,10 +18,8 @@ def run(bench: Bench) -> Found:
     table = ("--results", table_url(folder), "--json")
     plans = [run_script("rerun_plan", None, results=table_url(folder)) for _ in range(times)]
     statuses = [run_command(command("status", *table)) for _ in range(times)]
-    again = command("rerun", *table, "--base-url", "http://127.0.0.1:9", "--limit", "0")
     export = command("export", folder / "out.parquet", *table)
     plan = {"what": "rerun's plan, called", **middle([{"seconds": used.answer["seconds"]} for used in plans])}
-    whole = _line("reelbatch rerun --limit 0", [run_command(again, **bench.prefect)])
     status = _line("reelbatch status", statuses)
     exported = _line("reelbatch export", [run_command(export) for _ in range(bench.repeats)])
     figures = [
@@ -29,10 +27,9 @@ def run(bench: Bench) -> Found:
         at_most("reelbatch status", status["wall s"], 0.3, "s", "the whole command, start of Python included"),
         at_most("reelbatch export to Parquet", exported["wall s"], 5.0, "s", "the whole command"),
         at_most("export: peak memory", exported[PEAK], _EXPORT_MB, "MiB"),
-        plain("reelbatch rerun --limit 0, the whole command", whole["wall s"], "s", "with report and export"),
     ]
     failed = plans[0].answer["answer"]["send"]
-    return Found(figures, {"rows": rows, "failed": failed, "commands": [plan, status, exported, whole]})
+    return Found(figures, {"rows": rows, "failed": failed, "commands": [plan, status, exported]})
 
 
 def _line(name: str, runs: list[Usage]) -> dict[str, Any]:

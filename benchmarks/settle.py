@@ -11,7 +11,7 @@ from benchmarks.tables import rendering_table
 
 INTERVAL_S = 5.0  # the default, and the vendor's advice
 AT_ONCE = 16  # the default
-_PEERS = {"httpx_small_pools": 10, "aiohttp_bare": 1, "protocol_bare": 1}  # the slow one a tenth of the questions
+_PEERS = {"httpx_small_pools": 10, "aiohttp_bare": 1}  # the slow one a tenth of the questions
 _ONCE = {"REELBATCH_POLL_INTERVAL_S": "3600"}  # for the measurement: nothing comes due a second time in one pass
 
 

@@ -32,7 +32,7 @@ SELECT token, batch, row_key, 'bench', submitted_at, submitted_at, 'submitted', 
   {CREDITS}, {CREDITS}, credits_final FROM results
 """  # noqa: S608 - constants
 _COMMITTED = """
-UPDATE batches SET key_hash = NULL, (worst_case, estimated, charged, final, refunded) = (
+UPDATE batches SET (worst_case, estimated, charged, final, refunded) = (
   SELECT sum(coalesce(credits_final, credits_charged)), sum(credits_reserved), sum(credits_charged),
     coalesce(sum(credits_final), 0), sum(credits_charged - coalesce(credits_final, credits_charged)) FROM attempts)
 """

@@ -19,9 +19,13 @@ LATENCY_MS = 200
 IN_FLIGHT = 100
 BOUND = IN_FLIGHT * 1000 / LATENCY_MS
 COMMAND, LIBRARY = "reelbatch generate", "reelbatch.generate"
-AIOHTTP, SMALL_POOLS, ONE_POOL = "aiohttp, bare", "httpx, small pools", "httpx, one pool"
-_PEERS = {AIOHTTP: "aiohttp_bare", SMALL_POOLS: "httpx_small_pools", ONE_POOL: "httpx_one_pool"}
-_PEERS |= {"vendor's SDK, threads": "sdk_threads", "Prefect .map over the SDK": "prefect_map"}
+AIOHTTP, SMALL_POOLS, SDK, PREFECT = (
+    "aiohttp, bare",
+    "httpx, small pools",
+    "vendor's SDK, threads",
+    "Prefect .map over the SDK",
+)
+_PEERS = {AIOHTTP: "aiohttp_bare", SMALL_POOLS: "httpx_small_pools", SDK: "sdk_threads", PREFECT: "prefect_map"}
 _WARM_UP = 200
 _places = count()
 
@@ -36,14 +40,11 @@ class Contender(NamedTuple):
 
 def run(bench: Bench) -> Found:
     """Both latencies."""
-    some, few = bench.size(6000, 500), bench.size(600, 200)  # the last answers alone take 0.2 s
-    late = [Contender(name, IN_FLIGHT, some) for name in (COMMAND, LIBRARY, AIOHTTP, SMALL_POOLS)]
-    late += [Contender("vendor's SDK, threads", IN_FLIGHT, bench.size(1500, 300))]
-    late += [Contender("Prefect .map over the SDK", IN_FLIGHT, few)]
-    swift = [Contender(ONE_POOL, 8, bench.size(5000, 800))]
-    swift += [
-        Contender(name, at_once, bench.size(5000, 800)) for at_once in (16, 64) for name in (LIBRARY, SMALL_POOLS)
-    ]
+    some, fewer, few = bench.size(6000, 500), bench.size(1500, 300), bench.size(600, 200)
+    rows = {COMMAND: some, LIBRARY: some, AIOHTTP: some, SMALL_POOLS: some, SDK: fewer, PREFECT: few}
+    late = [Contender(name, IN_FLIGHT, sent) for name, sent in rows.items()]
+    at_once = [(SMALL_POOLS, 8), (LIBRARY, 16), (SMALL_POOLS, 16), (LIBRARY, 64), (SMALL_POOLS, 64)]
+    swift = [Contender(name, in_flight, bench.size(5000, 800)) for name, in_flight in at_once]
     with raw_server() as server:
         slow, fast = _measure(bench, server, late, LATENCY_MS), _measure(bench, server, swift, 0)
     for line in slow:
@@ -62,9 +63,8 @@ def _measure(
         for contender, found in runs.items():
             server.reset(latency_ms)
             used = _send(bench, server, contender)
-            found.append(
-                {"rows/s": server.books()["rate"], "CPU ms/row": 1000 * used.cpu_s / contender.rows, **used.spent}
-            )
+            cost_ms = 1000 * used.cpu_s / contender.rows
+            found.append({"rows/s": server.books()["rate"], "CPU ms/row": cost_ms, **used.spent})
     names = ("sender", "in flight", "rows")
     return [dict(zip(names, contender, strict=True)) | middle(found) for contender, found in runs.items()]
 
