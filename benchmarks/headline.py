@@ -30,7 +30,7 @@ from tests.proof.histories import judge_by_parts
 from tests.support.own_postgres import OwnPostgres
 
 SEED = 20
-_POLL_S, _STALLED_S, _LAST_RUNS, _MOST_STARTS = 0.1, 240.0, 5, 200
+_POLL_S, _STALLED_S, _LAST_RUNS = 0.1, 240.0, 5
 _JUDGED_AT_ONCE = 100_000  # rows whose history the judge has in memory
 _LOSSY = 0.9  # of the events are never sent: what no event clears up stays in doubt, and `settle` has work
 _HALTING = {kind for kind in CREATE_KINDS if FAULTS[kind].status in {401, 402}}
@@ -132,10 +132,10 @@ class Crew:
         try:
             self._workers = {slot: self._start(slot) for slot in range(self._size.workers)}
             while not self._charges() and not self._is_stalled():  # until then there may be no table to ask
-                self._tend(again=True)
+                self._tend()
             self._trouble(time.monotonic())
             while self._workers and not self._is_stalled():
-                self._tend(again=False)
+                self._tend()
             hung = len(self._workers)
         finally:
             for worker in self._workers.values():
@@ -158,26 +158,25 @@ class Crew:
 
     def _trouble(self, started: float) -> None:
         """Kill and restart until there were enough, or all rows are sent."""
-        size = self._size
+        size, draw = self._size, self._draw
         whole = size.kills * size.kill_every_s if size.kill_every_s else size.rows
-        kills = [
-            (whole * (n - self._draw.random() / 2) / (size.kills + 1), self._kill) for n in range(1, size.kills + 1)
-        ]
-        stops = [(whole * (n - 0.5) / (size.restarts + 1), self._restart) for n in range(1, size.restarts + 1)]
-        for due, happen in sorted([*kills, *stops], key=lambda moment: moment[0]):
-            while (time.monotonic() - started if size.kill_every_s else self._charges()) < due:
+        kills = [((n - draw.random() / 2) / (size.kills + 1), self._kill) for n in range(1, size.kills + 1)]
+        stops = [((n - 0.5) / (size.restarts + 1), self._restart) for n in range(1, size.restarts + 1)]
+        for part, happen in sorted([*kills, *stops], key=lambda moment: moment[0]):
+            while (time.monotonic() - started if size.kill_every_s else self._charges()) < part * whole:
+                self._tend()
                 if self._idle or self._is_stalled():
                     return
-                self._tend(again=True)
             happen()
 
-    def _tend(self, *, again: bool) -> None:
-        """Start again what has ended, since the table was away, say; what found nothing to send only with `again`."""
+    def _tend(self) -> None:
+        """Start again what has ended, since the table was away, say; but not what found nothing more to send."""
         for slot, worker in list(self._workers.items()):
             if worker.has_ended:
-                is_done = self._end(self._workers.pop(slot)) == "done"
-                self._idle |= is_done
-                if again or (not is_done and self._starts < _MOST_STARTS * self._size.workers):
+                del self._workers[slot]
+                if self._end(worker) == "done":
+                    self._idle = True
+                else:
                     self._workers[slot] = self._start(slot)
         time.sleep(_POLL_S)
 
