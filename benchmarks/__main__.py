@@ -14,7 +14,7 @@ from benchmarks.plot import draw
 from benchmarks.processes import RunFailed
 
 PARTS = ("start", "throughput", "loading", "damage", "rerun", "flat", "uploads", "settle", "window", "workers")
-PARTS += ("headline", "double_charge")
+PARTS += ("review", "headline", "double_charge")
 
 
 def main() -> None:

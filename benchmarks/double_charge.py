@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from importlib.metadata import version
-from itertools import count
 from typing import Any
 
 from benchmarks.figures import Bench, Found, at_most
@@ -32,7 +31,6 @@ SCENARIOS: Mapping[str, dict[str, Any]] = {
     },
     "if the deprecated field `estimated_frame_cost` goes; every answer arrives": {},
 }
-_places = count()
 
 
 def run(bench: Bench) -> Found:
@@ -79,7 +77,7 @@ def _measured(bench: Bench, tool: str, sandbox: RunningSandbox, rows: int) -> di
 
 def _reelbatch(bench: Bench, sandbox: RunningSandbox, rows: int) -> tuple[list[str], int]:
     """Ids in the table, and how many rows in doubt the library reports to the script that calls it."""
-    folder = bench.place(f"double-charge-{next(_places)}")
+    folder = bench.place("double-charge")
     options = {"base_url": sandbox.url, "results": table_url(folder), "concurrency": IN_FLIGHT}
     options["retry_wait_s"] = RETRY_WAIT_S
     used = run_script("generate", write_csv(folder / "rows.csv", rows), **options)

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -73,9 +74,7 @@ class Bench:
 
     def place(self, name: str) -> Path:
         """A new folder."""
-        folder = self.folder / name
-        folder.mkdir(parents=True)
-        return folder
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
     @cached_property
     def prefect(self) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ def run(bench: Bench) -> Found:
 
 
 def _once(bench: Bench, server: Server, rows: int) -> dict[str, float]:
-    folder = bench.place(f"flat-{rows}")
+    folder = bench.place("flat")
     manifest = write_csv(folder / "rows.csv", rows)
     server.reset()
     used = run_script("generate", manifest, base_url=server.url, results=table_url(folder), concurrency=IN_FLIGHT)

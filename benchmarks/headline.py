@@ -81,7 +81,7 @@ def run(bench: Bench) -> Found:
 def _measured(bench: Bench, name: str, size: Size) -> dict[str, Any]:
     """One scenario."""
     say(f"  {name}: {size}")
-    folder = bench.place(f"headline-{name.replace(' ', '-')}")
+    folder = bench.place("headline")
     write_csv(folder / "rows.csv", size.rows)
     with ExitStack() as stack:
         postgres = stack.enter_context(OwnPostgres(folder / "postgres"))

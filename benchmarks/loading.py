@@ -21,12 +21,12 @@ def run(bench: Bench) -> Found:
     """CSV and Parquet by turns with the bare loop; then, once, ten times as many rows: whether memory stays."""
     rows, folder, runs = bench.size(1_000_000, 20_000), bench.place("loading"), defaultdict[str, Any](list)
     manifests = {"CSV": write_csv(folder / "rows.csv", rows), "Parquet": write_parquet(folder / "rows.parquet", rows)}
-    for turn in range(bench.repeats):
+    for _ in range(bench.repeats):
         for kind, manifest in manifests.items():
-            _load_twice(manifest, bench.place(f"loading/{kind}-{turn}"), kind, runs)
-        runs[_BARE].append(_load("bare_load", manifests["CSV"], bench.place(f"loading/bare-{turn}")))
+            _load_twice(manifest, bench.place("loading"), kind, runs)
+        runs[_BARE].append(_load("bare_load", manifests["CSV"], bench.place("loading")))
     large, once = write_csv(folder / "large.csv", 10 * rows), defaultdict[str, Any](list)
-    _load_twice(large, bench.place("loading/large"), "CSV", once)
+    _load_twice(large, bench.place("loading"), "CSV", once)
     lines, larger = _lines(rows, runs), _lines(10 * rows, once)
     return Found(_figures([*lines, *larger]), {"loading": lines, "large": larger})
 

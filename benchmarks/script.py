@@ -69,13 +69,32 @@ def rerun_plan(_: str, options: Stated) -> Stated:
         return {"send": preview(ledger, selection(RerunOptions(), ledger), settings).send}
 
 
+def review_page(_: str, options: Stated) -> Stated:
+    """What a browser asks for as it opens a review: page, side bar, first rows; `page_s` is of these alone."""
+    from starlette.testclient import TestClient
+
+    from reelbatch.domain import Batch
+    from reelbatch.ledger import Ledger
+    from reelbatch.review.access import Session
+    from reelbatch.review.app import Reviewing, review_app
+
+    session = Session()
+    with Ledger(options["results"]) as ledger:
+        app = review_app(Reviewing(ledger=ledger, batch=Batch("rows")), session)
+        cookie = {"Cookie": session.cookie.partition(";")[0]}
+        browser = TestClient(app, base_url="http://127.0.0.1", headers=cookie)
+        began = time.perf_counter()
+        answers = [browser.get(f"{session.path}/{address}") for address in ("", "summary", "cards")]
+        return {"rows": answers[-1].json()["rows"], "page_s": time.perf_counter() - began}
+
+
 def _timed(work: Callable[[str, Stated], Stated], stated: Stated) -> Stated:
     started, cpu = time.perf_counter(), time.process_time()
     answer = work(stated["manifest"], stated["options"])
     return {"seconds": time.perf_counter() - started, "cpu_s": time.process_time() - cpu, "answer": answer}
 
 
-WORKS = {work.__name__: work for work in (generate, load, bare_load, rerun_plan)}
+WORKS = {work.__name__: work for work in (generate, load, bare_load, rerun_plan, review_page)}
 
 if __name__ == "__main__":
     print(json.dumps(_timed(WORKS[sys.argv[1]], json.loads(sys.argv[2])), default=str))

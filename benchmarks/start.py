@@ -35,7 +35,7 @@ def run(bench: Bench) -> Found:
     write_csv(folder / "rows.csv", 1)
     write_csv(folder / "many.csv", ROWS)
     with raw_server() as server:
-        turns = [_turn(bench, folder, server, turn) for turn in range(1 + bench.size(5, 1))][1:]
+        turns = [_turn(bench, folder, server) for _ in range(1 + bench.size(5, 1))][1:]
     medians = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
     lines = [
         {"what": name, "median s": round(seconds, 2), "bare starts": round(seconds / medians[BARE], 2)}
@@ -45,7 +45,7 @@ def run(bench: Bench) -> Found:
     return Found([at_most(name, ratios[name], goal, "bare starts") for name, goal in GOALS.items()], {"start": lines})
 
 
-def _turn(bench: Bench, folder: Path, server: Server, turn: int) -> dict[str, float]:
+def _turn(bench: Bench, folder: Path, server: Server) -> dict[str, float]:
     """Seconds of each: with a batch that is complete and a folder that Prefect has used; one row in new tables."""
     used, many = {"PREFECT_HOME": str(folder / "home")}, str(folder / "many.csv")
     table = ("--results", table_url(folder))
@@ -59,10 +59,10 @@ def _turn(bench: Bench, folder: Path, server: Server, turn: int) -> dict[str, fl
     for name, env in (
         ("one row beside a running server", bench.prefect),
         ("one row with the temporary server", used),
-        ("the first run ever", {"PREFECT_HOME": str(folder / f"home-{turn}")}),
+        ("the first run ever", {"PREFECT_HOME": str(bench.place("home"))}),
     ):
         server.reset()
-        ran = run_command(_generate(folder, bench.place(f"start/{turn} {name}"), server), **env)
+        ran = run_command(_generate(folder, bench.place("start"), server), **env)
         seconds[f"{name}, {CREATE}"] = server.books()["first_at"] - ran.started_at
         seconds[f"{name}, {PROMPT}"] = ran.seconds
     return seconds

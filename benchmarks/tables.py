@@ -49,7 +49,7 @@ def rendering_table(bench: Bench, rows: int) -> Path:
 
 
 def _marked(bench: Bench, rows: int, *statements: str) -> Path:
-    folder = bench.place(f"table-{rows}")
+    folder = bench.place("table")
     manifest = write_csv(folder / "rows.csv", rows)
     run_script("load", manifest, base_url="http://127.0.0.1:9", results=table_url(folder))
     with closing(sqlite3.connect(folder / "results.db")) as connection:

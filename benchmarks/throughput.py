@@ -7,7 +7,6 @@ count; its wall time stands beside it. Everybody sends the same bodies to the sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 from benchmarks.figures import Bench, Figure, Found, at_least, middle, plain
@@ -19,15 +18,10 @@ LATENCY_MS = 200
 IN_FLIGHT = 100
 BOUND = IN_FLIGHT * 1000 / LATENCY_MS
 COMMAND, LIBRARY = "reelbatch generate", "reelbatch.generate"
-AIOHTTP, SMALL_POOLS, SDK, PREFECT = (
-    "aiohttp, bare",
-    "httpx, small pools",
-    "vendor's SDK, threads",
-    "Prefect .map over the SDK",
-)
+AIOHTTP, SMALL_POOLS = "aiohttp, bare", "httpx, small pools"
+SDK, PREFECT = "vendor's SDK, threads", "Prefect .map over the SDK"
 _PEERS = {AIOHTTP: "aiohttp_bare", SMALL_POOLS: "httpx_small_pools", SDK: "sdk_threads", PREFECT: "prefect_map"}
 _WARM_UP = 200
-_places = count()
 
 
 class Contender(NamedTuple):
@@ -74,7 +68,7 @@ def _send(bench: Bench, server: Server, contender: Contender) -> Usage:
     name, in_flight, rows = contender
     if name in _PEERS:
         return run_peer(_PEERS[name], bench.prefect, url=server.url, rows=rows, in_flight=in_flight)
-    folder = bench.place(f"throughput-{next(_places)}")
+    folder = bench.place("throughput")
     manifest = write_csv(folder / "rows.csv", rows)
     if name == COMMAND:
         return run_command(generate_command(manifest, server.url, table_url(folder), in_flight), **bench.prefect)

@@ -20,9 +20,9 @@ def run(bench: Bench) -> Found:
     manifest = write_csv(folder / "rows.csv", rows, lambda number: f"images/{number}.jpg")
     ours, theirs = [], []
     with raw_server() as server:
-        for turn in range(1 + bench.size(_TURNS, 1)):
+        for _ in range(1 + bench.size(_TURNS, 1)):
             server.reset()
-            ours.append(_told(server, _generate(server, manifest, bench.place(f"uploads/{turn}"))))
+            ours.append(_told(server, _generate(server, manifest, bench.place("uploads"))))
             server.reset()
             job = {"rows": rows, "in_flight": IN_FLIGHT, "uploads": str(folder / "images")}
             theirs.append(_told(server, run_peer("httpx_small_pools", url=server.url, **job)))

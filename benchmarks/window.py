@@ -10,7 +10,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
-from itertools import count
 from typing import Any, NamedTuple
 
 from benchmarks.figures import Bench, Figure, Found, at_least, at_most, middle, plain
@@ -24,7 +23,6 @@ _POLLS, _EVENTS = "reelbatch, polls", "reelbatch, webhooks"
 _SDK, _PREFECT = "vendor's SDK, generate in 3 threads", "Prefect, concurrency limit of 3, over it"
 _PEERS = {_SDK: "sdk_generate", _PREFECT: "prefect_limit"}
 _WHO = (_POLLS, _EVENTS, _SDK, _PREFECT)
-_places = count()
 
 
 class Scene(NamedTuple):
@@ -54,7 +52,7 @@ def run(bench: Bench) -> Found:
 
 def _once(bench: Bench, who: str, scene: Scene) -> dict[str, float]:
     """All videos of a scene; what the sandbox's books say of them."""
-    folder = bench.place(f"window-{next(_places)}")
+    folder = bench.place("window")
     with ExitStack() as stack:
         events = stack.enter_context(webhook_receiver(table_url(folder))) if who == _EVENTS else {}
         timing = {"queue_seconds": 0.0, "render_seconds": scene.render_s, "render_video": False}
