@@ -1,65 +1,59 @@
-"""`make bench`: every part, or those that are named.
-
-python -m benchmarks [NAME…] [--quick]
-"""
+"""`make bench`: every part, or those that are named."""
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.figures import RESULTS, Bench, choose, say, show_figures, write
+from benchmarks.figures import RESULTS, Bench, Figure, say
+from benchmarks.plot import draw
+from benchmarks.processes import RunFailed
 
-PARTS: Mapping[str, str] = {
-    "start": "help, status, plan, nothing to send, one row, the first run ever",
-    "throughput": "generate and its peers, at 200 ms and at 0 ms",
-    "transports": "own connections, the same behind httpx.AsyncClient, httpx in small pools",
-    "loading": "manifests of a million rows, and of ten million",
-    "damage": "ten thousand damaged tables",
-    "rerun": "rerun, status and export on a table of a million rows",
-    "flat": "cost per row from a thousand to a million rows",
-    "uploads": "a thousand images of 1 MB",
-    "settle": "a hundred thousand videos polled",
-    "window": "the render window: share in use, questions, beside peers",
-    "workers": "two workers on Postgres",
-    "headline": "faults, kills and restarts of Postgres; twenty small workers",
-    "kills": "rows in doubt after ten kills, beside those in flight",
-    "double_charge": "what lost answers cost, with peers",
-}
+PARTS = ("start", "throughput", "loading", "damage", "rerun", "flat", "uploads", "settle", "window", "workers")
+PARTS += ("review", "headline", "double_charge")
 
 
 def main() -> None:
     """Run the parts, one after the other; what one finds is written before the next one starts."""
-    names, quick = choose(PARTS, __doc__, "small sizes; results.json stays as it is")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="small sizes; results.json stays as it is")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(PARTS):
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
-        results = Path(tempfile.gettempdir()) / "reelbatch-bench-quick" / RESULTS.name if quick else RESULTS
+        results = Path(tempfile.gettempdir()) / "reelbatch-bench-quick" / RESULTS.name if options.quick else RESULTS
         results.parent.mkdir(exist_ok=True)
-        bench = Bench(quick, folder, results, stack)
-        for name in names:
-            _run(bench, name)
-    _plot(results)
+        bench = Bench(options.quick, folder, results, stack)
+        failed = [name for name in options.names or PARTS if not _is_measured(bench, name)]
+    draw(bench.known(), results.with_suffix(".png"))
+    if failed:
+        parser.exit(1, f"not measured: {', '.join(failed)}\n")
 
 
-def _run(bench: Bench, name: str) -> None:
-    say(f"\n=== {name}: {PARTS[name]}{' (quick)' if bench.quick else ''}")
-    started = time.monotonic()
-    found = import_module(f"benchmarks.{name}").run(bench)
-    took_s = time.monotonic() - started
-    show_figures(found.figures)
-    write(bench, name, found, took_s)
-    say(f"({took_s:.0f} s; written to {bench.results.name})")
+def _is_measured(bench: Bench, name: str) -> bool:
+    part = import_module(f"benchmarks.{name}")
+    say(f"\n{name}: {part.__doc__.splitlines()[0]}")
+    began = time.monotonic()
+    try:
+        found = part.run(bench)
+    except RunFailed as error:
+        say(f"  failed: {error}")
+        return False
+    for figure in found.figures:
+        say(f"  {_line(figure)}")
+    bench.write(name, found, time.monotonic() - began)
+    return True
 
 
-def _plot(results: Path) -> None:
-    from benchmarks.plot import draw
-
-    if target := draw(results):
-        say(f"\nPlot: {target}")
+def _line(figure: Figure) -> str:
+    goal = f" ({figure['goal']}: {'met' if figure['met'] else 'MISSED'})" if "goal" in figure else ""
+    return f"{figure['name']}: {figure['value']:g} {figure['unit']}{goal}"
 
 
 if __name__ == "__main__":

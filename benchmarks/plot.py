@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,23 @@ _OURS, _THEIRS, _LINE, _THIRD = "#0072B2", "#777777", "#D55E00", "#009E73"  # Ok
 _LONG_NAME = 24
 
 
-def draw(results: Path) -> Path | None:
-    """Draw what there is into a PNG beside `results`; None where there is nothing to draw."""
-    found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
-    parts = [(draw_one, found[name]["data"]) for name, draw_one in _PANELS if name in found]
-    if not parts:
-        return None
+def draw(found: Mapping[str, Any], target: Path) -> None:
+    """Draw what there is."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
+    parts = [name for name in _PANELS if name in found]
     figure, axes = plt.subplots(len(parts), 1, figsize=(7.5, 3.7 * len(parts)), squeeze=False, layout="constrained")
-    for axis, (draw_one, data) in zip(axes[:, 0], parts, strict=True):
-        draw_one(axis, data)
-    target = results.with_suffix(".png")
+    for axis, name in zip(axes[:, 0], parts, strict=True):
+        _PANELS[name](axis, found[name]["data"])
     figure.savefig(target, dpi=120)
-    plt.close(figure)
-    return target
 
 
 def _throughput(axis: Any, data: dict[str, Any]) -> None:
-    _bars(axis, {line["sender"]: line["rows/s"] for line in data["late"] if line["rows/s"]}, data["bound"])
+    _bars(axis, {line["sender"]: line["rows/s"] for line in data["late"]}, data["bound"])
     axis.set_xlabel("rows per second")
     axis.set_title("API answers in 200 ms, 100 in flight", loc="left", pad=14)
 
@@ -47,37 +41,30 @@ def _bars(axis: Any, found: dict[str, float], bound: float) -> None:
     rates = sorted(found.items(), key=lambda each: each[1])
     names = [name if len(name) < _LONG_NAME else name.replace(", ", ",\n", 1) for name, _ in rates]
     colors = [_OURS if name.startswith("reelbatch") else _THEIRS for name in names]
-    axis.barh(names, [rate for _, rate in rates], color=colors)
-    for place, (_, rate) in enumerate(rates):
-        style = {"color": "white", "ha": "right"} if rate > bound / 4 else {"color": "black", "ha": "left"}
-        axis.text(rate, place, f" {rate:.0f} ", va="center", **style)
+    bars = axis.barh(names, [rate for _, rate in rates], color=colors)
+    axis.bar_label(bars, fmt="%.0f", label_type="center", color="white")
     axis.axvline(bound, color=_LINE, linestyle="--", linewidth=1.5)
     axis.text(bound, len(names) - 0.4, "bound ", color=_LINE, ha="right", va="bottom")
     axis.set_xlim(0, bound * 1.12)
 
 
 def _flat(axis: Any, data: dict[str, Any]) -> None:
-    curve = data["curve"]
-    rows = [point["rows"] for point in curve]
-    for name, label, color, mark in (
-        ("ms/row, whole call", "whole call, ms", _OURS, "o"),
-        ("CPU ms/row", "processor time, ms", _THIRD, "^"),
-    ):
-        axis.plot(rows, [point[name] for point in curve], color=color, marker=mark, label=label)
-    axis.set_xscale("log")
-    axis.set_ylim(bottom=0)
-    axis.set_xlabel("rows in the manifest")
-    axis.set_ylabel("for each row")
+    rows = [point["rows"] for point in data["curve"]]
     memory = axis.twinx()
-    memory.plot(
-        rows, [point["peak MiB"] for point in curve], color=_LINE, marker="s", linestyle=":", label="peak memory, MiB"
-    )
-    memory.set_ylim(0, 2 * max(point["peak MiB"] for point in curve))
+    for on, name, label, style in (
+        (axis, "ms/row, whole call", "whole call, ms", {"color": _OURS, "marker": "o"}),
+        (axis, "CPU ms/row", "processor time, ms", {"color": _THIRD, "marker": "^"}),
+        (memory, "peak MiB", "peak memory, MiB", {"color": _LINE, "marker": "s", "linestyle": ":"}),
+    ):
+        on.plot(rows, [point[name] for point in data["curve"]], label=label, **style)
+    axis.set(xscale="log", xlabel="rows in the manifest", ylabel="for each row")
+    axis.set_ylim(bottom=0)
     memory.set_ylabel("MiB")
+    memory.set_ylim(0, 2 * max(point["peak MiB"] for point in data["curve"]))
     memory.spines["right"].set_visible(True)
     handles = [*axis.get_lines(), *memory.get_lines()]
     axis.legend(handles, [line.get_label() for line in handles], frameon=False, loc="lower left")
     axis.set_title("Cost of a row, API answers at once", loc="left", pad=14)
 
 
-_PANELS = (("throughput", _throughput), ("window", _window), ("flat", _flat))
+_PANELS = {"throughput": _throughput, "window": _window, "flat": _flat}

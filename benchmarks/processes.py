@@ -1,27 +1,27 @@
-"""Processes under measurement: wall time, processor time of the whole tree, peak memory of the whole tree."""
+"""Processes under measurement: Reelbatch's command line, its library in a script, and peers."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from benchmarks.figures import PEAK
 
-_SAMPLE_S = 0.2
-_FIRST_SAMPLES, _FIRST_SAMPLES_S = 10, 0.03  # short processes end early
-_MB = 1 << 20
+_SAMPLE_S = 0.1
 _OURS = ("REELBATCH_", "PREFECT_", "MAGIC_HOUR_")
+_DONE = (0, 1)  # of a command: everything that could be sent was sent
 
 
 class RunFailed(Exception):  # noqa: N818 - what happened
@@ -30,49 +30,40 @@ class RunFailed(Exception):  # noqa: N818 - what happened
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A process that has ended. Times in seconds, `peak_mb` in MiB."""
+    """A process that has ended. Times in seconds, `peak_mb` in MiB, `started_at` in unix seconds."""
 
-    seconds: float
-    cpu_s: float
-    peak_mb: float
     code: int
     out: str
     err: str
-    started_at: float  # unix seconds
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    started_at: float
 
     @property
-    def answer(self) -> dict[str, Any]:
-        """The JSON object that it printed last.
+    def answer(self) -> Any:
+        """The JSON that it printed last."""
+        return json.loads(self.out.strip().splitlines()[-1])
 
-        Raises:
-            RunFailed: there is none.
-        """
-        try:
-            found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
-        except (IndexError, ValueError) as error:
-            raise RunFailed(f"exit code {self.code}, no JSON: {self.err[-2000:]}") from error
-        return found
+    @property
+    def spent(self) -> dict[str, float]:
+        """What it took."""
+        return {"wall s": self.seconds, "CPU s": self.cpu_s, PEAK: self.peak_mb}
 
 
 class Process:
-    """A started process, sampled until `wait` returns; without `tree` its own memory alone, which costs less."""
+    """A started process: what it and its children take of the processor, and the most memory that it has itself."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], *, tree: bool = True) -> None:
+    def __init__(self, arguments: Sequence[str], **env: str) -> None:
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed in `wait`
-        self._peak = 0.0
-        self._bytes = _tree_bytes if tree else _high_water
-        self._ended = threading.Event()
         self.started_at, self._started = time.time(), time.perf_counter()
         self._popen = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, env=dict(env)
+            arguments, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, env=environment(**env)
         )
+        self.pid = self._popen.pid
+        self._peak_mb, self._ended = 0.0, threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
         self._sampler.start()
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._popen.pid
 
     @property
     def has_ended(self) -> bool:
@@ -83,40 +74,35 @@ class Process:
         """`kill -9`, of this process alone; Popen's own takes away the end of one that has ended by itself."""
         os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self, timeout_s: float, *, codes: Sequence[int] | None = (0,)) -> Usage:
-        """Its end; one that takes longer than `timeout_s` is killed.
+    def wait(self, codes: Container[int] | None = (0,)) -> Usage:
+        """Its end.
 
         Raises:
             RunFailed: its exit code is none of `codes` (None: each is allowed).
         """
-        watchdog = threading.Timer(timeout_s, self.kill)
-        watchdog.daemon = True
-        watchdog.start()
         _, status, used = os.wait4(self.pid, 0)
         seconds = time.perf_counter() - self._started
-        watchdog.cancel()
-        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        code = self._popen.returncode = os.waitstatus_to_exitcode(status)
         self._ended.set()
         self._sampler.join()
         out, err = _read(self._out), _read(self._err)
-        if codes is not None and self._popen.returncode not in codes:
-            raise RunFailed(f"exit code {self._popen.returncode} after {seconds:.0f} s: {err[-2000:]}")
-        cpu_s = used.ru_utime + used.ru_stime
-        return Usage(seconds, cpu_s, self._peak / _MB, self._popen.returncode, out, err, self.started_at)
+        if codes is not None and code not in codes:
+            raise RunFailed(f"exit code {code} after {seconds:.0f} s: {err[-2000:]}")
+        return Usage(code, out, err, seconds, used.ru_utime + used.ru_stime, self._peak_mb, self.started_at)
 
     def _sample(self) -> None:
-        count = 0
-        while not self._ended.wait(_SAMPLE_S if count > _FIRST_SAMPLES else _FIRST_SAMPLES_S):
-            count += 1
+        """The kernel's high-water mark; what `wait4` says of memory begins with that of the process that forked."""
+        while not self._ended.wait(_SAMPLE_S):
             with suppress(OSError):
-                self._peak = max(self._peak, self._bytes(self.pid))
+                status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+                if mark := re.search(r"VmHWM:\s+(\d+) kB", status):
+                    self._peak_mb = int(mark[1]) / 1024
 
 
-def run_process(
-    command: Sequence[str], env: Mapping[str, str], timeout_s: float, codes: Sequence[int] | None = (0,)
-) -> Usage:
-    """Run a process to its end."""
-    return Process(command, env).wait(timeout_s, codes=codes)
+def _read(file: Any) -> str:
+    with file:
+        file.seek(0)
+        return str(file.read().decode("utf-8", "replace"))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -126,33 +112,38 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **quiet, "MAGIC_HOUR_API_KEY": "sandbox", "PYTHONWARNINGS": "ignore", **more}
 
 
-def module(name: str, *arguments: str) -> list[str]:
-    """A module of ours as a process of its own."""
-    return [sys.executable, "-m", name, *arguments]
+def table_url(folder: Path) -> str:
+    """A results table in `folder`."""
+    return f"sqlite:///{folder / 'results.db'}"
 
 
-def _tree_bytes(pid: int) -> float:
-    """Memory of a process and of those that it has started, now; of the first one its own high-water mark."""
-    total = 0.0
-    with suppress(psutil.Error, OSError):
-        process = psutil.Process(pid)
-        total = _high_water(pid) or process.memory_info().rss
-        for child in process.children(recursive=True):
-            with suppress(psutil.Error):
-                total += child.memory_info().rss
-    return total
+def command(*arguments: str | Path) -> list[str]:
+    """The command line as it is installed."""
+    return [str(Path(sys.executable).with_name("reelbatch")), *map(str, arguments)]
 
 
-def _high_water(pid: int) -> float:
-    """What the kernel remembers as the most since the program started; 0 where it does not tell."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return float(line.split()[1]) * 1024
-    return 0.0
+def generate_command(manifest: Path, url: str, table: str, concurrency: int) -> list[str]:
+    """`reelbatch generate`, told everything."""
+    where = ("--base-url", url, "--results", table, "--concurrency", str(concurrency))
+    return command("generate", manifest, *where, "--json")
 
 
-def _read(file: Any) -> str:
-    file.seek(0)
-    text = file.read().decode("utf-8", "replace")
-    file.close()
-    return str(text)
+def run_command(arguments: Sequence[str], **env: str) -> Usage:
+    """Run the command line to its end."""
+    return Process(arguments, **env).wait(_DONE)
+
+
+def start_script(work: str, manifest: Path | None, options: Mapping[str, Any], **env: str) -> Process:
+    """Start one work of benchmarks.script."""
+    stated = json.dumps({"manifest": str(manifest), "options": dict(options)})
+    return Process([sys.executable, "-m", "benchmarks.script", work, stated], **env)
+
+
+def run_script(work: str, manifest: Path | None, **options: Any) -> Usage:
+    """The same, to its end."""
+    return start_script(work, manifest, options).wait()
+
+
+def run_peer(name: str, env: Mapping[str, str] | None = None, **job: Any) -> Usage:
+    """Run a peer of benchmarks.peers to its end."""
+    return Process([sys.executable, "-m", "benchmarks.peers", name, json.dumps(job)], **(env or {})).wait()

@@ -1,9 +1,9 @@
-"""A lean server that answers as the API does: a bare asyncio protocol, so that it is not what is measured.
+"""A lean server that answers as the API does: an asyncio protocol over httptools, so that it is not what is measured.
 
 python -m benchmarks.rawserver    prints its URL and serves on loopback until its standard input ends
 
 It checks nothing and forgets nothing: `/bench/books` tells what came in and when. The product's sandbox does the same
-and much more at a higher cost for each create; the part `throughput` measures both.
+and much more at a higher cost for each create.
 """
 
 from __future__ import annotations
@@ -12,39 +12,35 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from array import array
-from bisect import bisect_right
 from typing import Any
 
-_LENGTH = b"content-length:"
-_MIDDLE = (0.1, 0.9)
+from httptools import HttpRequestParser
 
+from benchmarks.rows import CREDITS
 
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+_UPLOADS = "/storage/"
+_CREATED = b'{"id":"v%%024d","credits_charged":%d,"estimated_frame_cost":%d}' % (CREDITS, CREDITS)
+_VIDEO: dict[str, Any] = {"name": "bench", "status": "rendering", "credits_charged": CREDITS, "fps": 24.0}
+_VIDEO |= {"width": 640, "height": 480, "error": None, "downloads": []}
 
 
 class Account:
     """What came in since the last reset. Times are unix seconds."""
 
-    def __init__(self, latency_ms: float = 0.0, status: str = "rendering") -> None:
+    def __init__(self, latency_ms: float = 0.0) -> None:
         self.latency_s = latency_ms / 1000
-        self.status = status
         self.arrived, self.answered = array("d"), array("d")
         self.rows: set[str] = set()
-        self.again = self.in_flight = self.most_in_flight = 0
-        self.times: dict[str, list[float]] = {}  # what: count, first, last
-        self.put_bytes = 0
-        self._cpu_s = _cpu_s()
+        self.again = 0
+        self.calls: dict[str, list[float]] = {}  # what: count, first, last
 
     def note(self, what: str) -> None:
         """One more call of this sort."""
         now = time.time()
-        seen = self.times.setdefault(what, [0, now, now])
+        seen = self.calls.setdefault(what, [0, now, now])
         seen[0] += 1
         seen[2] = now
 
@@ -54,85 +50,55 @@ class Account:
         row = str(json.loads(content).get("name", "")).partition(" rb_")[0]
         self.again += row in self.rows
         self.rows.add(row)
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         return len(self.arrived)
-
-    def unanswered(self, at: float) -> int:
-        """Creates that have come in and had no answer at a time in the past (unix seconds)."""
-        return len(self.arrived) - bisect_right(self.answered, at)
 
     def books(self) -> dict[str, Any]:
         """Everything in numbers. `rate`: creates in a second between the first arrival and the last answer."""
-        creates, cpu_s = len(self.arrived), _cpu_s() - self._cpu_s
-        names = ("count", "first", "last")
-        first, last = (self.arrived[0], max(self.answered)) if self.answered else (None, None)
+        creates = len(self.arrived)
+        first, last = (self.arrived[0], max(self.answered)) if self.answered else (0.0, 0.0)
         return {
             "creates": creates,
-            "rows": len(self.rows),
             "charged_again": self.again,
-            "max_in_flight": self.most_in_flight,
             "first_at": first,
             "last_at": last,
-            "rate": creates / (last - first) if first and last and last > first else None,
+            "rate": creates / (last - first) if last > first else 0.0,
             "middle_rate": self._middle_rate(),
-            "calls": {what: dict(zip(names, seen, strict=True)) for what, seen in self.times.items()},
-            "put_bytes": self.put_bytes,
-            "cpu_s": cpu_s,
+            "calls": self.calls,
         }
 
-    def _middle_rate(self) -> float | None:
+    def _middle_rate(self) -> float:
         """Creates in a second, without the first and the last tenth: the rate once all workers are at work."""
-        low, high = (int(part * len(self.arrived)) for part in _MIDDLE)
-        seconds = self.arrived[high] - self.arrived[low] if high > low else 0.0
-        return (high - low) / seconds if seconds > 0 else None
+        low, high = (len(self.arrived) * tenths // 10 for tenths in (1, 9))
+        return (high - low) / (self.arrived[high] - self.arrived[low]) if high > low else 0.0
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests one after the other. Bodies of uploads are counted and dropped."""
+    """One connection: requests one after the other, as httptools reads them. Bodies of uploads are dropped."""
 
     account = Account()
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._left = 0  # bytes of an upload that are still to come
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """Keep the other end."""
-        self._transport = transport
+        self._transport, self._parser = transport, HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what is whole."""
-        if self._left:
-            self._take_upload(len(data))
-            return
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head, start = bytes(self._buffer[:end]), end + 4
-            method, path, _ = head.split(b" ", 2)
-            length = _length(head)
-            if method == b"PUT":
-                self._left = length
-                here = len(self._buffer) - start
-                self._buffer.clear()
-                self._take_upload(here)
-                return
-            if len(self._buffer) < start + length:
-                return
-            content = bytes(self._buffer[start : start + length])
-            del self._buffer[: start + length]
-            self._handle(method, path.decode(), content)
+        """Read on."""
+        self._parser.feed_data(data)
 
-    def _take_upload(self, size: int) -> None:
-        self._left -= size
-        Connection.account.put_bytes += size
-        if self._left <= 0:
-            self._left = 0
-            Connection.account.note("put")
-            self._answer(b"")
+    def on_url(self, path: bytes) -> None:
+        """A request begins; none of ours has so long a path that it comes in two pieces."""
+        self._path, self._content = path.decode(), b""
 
-    def _handle(self, method: bytes, path: str, content: bytes) -> None:
+    def on_body(self, content: bytes) -> None:
+        """A piece of its body."""
+        if not self._path.startswith(_UPLOADS):
+            self._content += content
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        self._handle(self._path, self._content)
+
+    def _handle(self, path: str, content: bytes) -> None:
         account = Connection.account
         if path == "/v1/image-to-video":
             number = account.create(content)
@@ -140,9 +106,12 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(account.latency_s, self._created, account, number)
             else:
                 self._created(account, number)
-        elif method == b"GET" and path.startswith("/v1/video-projects/"):
+        elif path.startswith(_UPLOADS):
+            account.note("put")
+            self._answer(b"")
+        elif path.startswith("/v1/video-projects/"):
             account.note("get")
-            self._answer(json.dumps(_video(path.rpartition("/")[2], account.status)).encode())
+            self._answer(json.dumps({"id": path.rpartition("/")[2], **_VIDEO}).encode())
         elif path == "/v1/account":  # a run asks for seconds, again and again, where nothing is named
             self._answer(b'{"id":"bench"}')
         elif path == "/v1/files/upload-urls":
@@ -151,46 +120,23 @@ class Connection(asyncio.Protocol):
         elif path == "/bench/reset":
             Connection.account = Account(**json.loads(content))
             self._answer(b"{}")
-        elif path == "/bench/unanswered":
-            self._answer(json.dumps({"creates": account.unanswered(json.loads(content)["at"])}).encode())
         else:
             self._answer(json.dumps(account.books()).encode())
 
     def _created(self, account: Account, number: int) -> None:
-        account.in_flight -= 1
         account.answered.append(time.time())
-        self._answer(b'{"id":"v%024d","credits_charged":120,"estimated_frame_cost":120}' % number)
+        self._answer(_CREATED % number)
 
     def _slot(self, item: dict[str, str]) -> dict[str, str]:
         host, port = self._transport.get_extra_info("sockname")[:2]
         file = f"api-assets/bench/{os.urandom(12).hex()}.{item['extension']}"
-        url = f"http://{host}:{port}/storage/{file}"
+        url = f"http://{host}:{port}{_UPLOADS}{file}"
         return {"upload_url": url, "expires_at": "2100-01-01T00:00:00.000Z", "file_path": file}
 
     def _answer(self, content: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(content)
         if not self._transport.is_closing():
             self._transport.write(head + content)
-
-
-def _video(video_id: str, status: str) -> dict[str, Any]:
-    return {
-        "id": video_id,
-        "name": "bench",
-        "status": status,
-        "credits_charged": 120,
-        "fps": 24.0,
-        "width": 640,
-        "height": 480,
-        "error": None,
-        "downloads": [],
-    }
-
-
-def _length(head: bytes) -> int:
-    low = head.lower()
-    at = low.find(_LENGTH)
-    return int(low[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
 
 
 async def _serve() -> None:

@@ -1,9 +1,10 @@
-"""The servers that the benchmarks run against, each a process of its own on loopback."""
+"""The servers that the benchmarks run against, each a process of its own on loopback, which ends with this one."""
 
 from __future__ import annotations
 
 import json
-import socket
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,15 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-import psutil
-
-from benchmarks.processes import environment
+from benchmarks.processes import Process, command, environment
+from tests.support.ports import free_port
 
 _START_S = 90.0
-_STOP_S = 10.0
+_SECRET = "benchmark"  # noqa: S105 - signs the sandbox's events
 _local = build_opener(ProxyHandler({}))  # loopback is never behind a proxy
 
 
@@ -29,109 +28,66 @@ class Server:
     """The lean server of `benchmarks.rawserver`."""
 
     url: str
-    pid: int
 
-    def reset(self, *, latency_ms: float = 0.0, status: str = "rendering") -> None:
-        """Forget everything; answer creates so late, and say this of videos."""
-        _call(f"{self.url}/bench/reset", {"latency_ms": latency_ms, "status": status})
+    def reset(self, latency_ms: float = 0.0) -> None:
+        """Forget everything, and answer creates so late."""
+        self._call("/bench/reset", {"latency_ms": latency_ms})
 
     def books(self) -> dict[str, Any]:
         """What came in since the last reset."""
-        return _call(f"{self.url}/bench/books")
+        return self._call("/bench/books", {})
 
-    def in_flight(self, at: float) -> int:
-        """Creates that it had got and not answered when nothing more could come, at `at` (unix seconds)."""
-        return int(_call(f"{self.url}/bench/unanswered", {"at": at})["creates"])
-
-
-@dataclass(frozen=True, slots=True)
-class Prefect:
-    """A Prefect server that already runs."""
-
-    env: Mapping[str, str]
-    pid: int
-
-    def cpu_s(self) -> float:
-        """Processor time that it has used so far."""
-        return cpu_s(self.pid)
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time that a running process has used so far."""
-    used = psutil.Process(pid).cpu_times()
-    return float(used.user + used.system)
+    def _call(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        request = Request(self.url + path, json.dumps(content).encode())  # noqa: S310 - our own URL
+        with _local.open(request, timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
 
 @contextmanager
 def raw_server() -> Iterator[Server]:
-    """A lean server until the end of the block; it ends by itself when this process dies."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.rawserver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout  # noqa: S101 - it was asked for
-    try:
-        if not (url := process.stdout.readline().strip()):
-            raise RuntimeError("the server did not start")
-        yield Server(url, process.pid)
-    finally:
-        _end(process)
+    """A lean server until the end of the block, which closes its standard input."""
+    arguments = [sys.executable, "-m", "benchmarks.rawserver"]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout  # noqa: S101 - it was asked for
+        yield Server(process.stdout.readline().strip())
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[Prefect]:
-    """The application that `prefect server start` serves, with a database of its own in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def prefect_server(folder: Path) -> Iterator[Mapping[str, str]]:
+    """The application that `prefect server start` serves, in `folder`; the environment of its clients."""
+    folder.mkdir(parents=True)
     port = free_port()
-    env = environment(PREFECT_HOME=str(folder))
-    quiet = {**env, "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_UI_ENABLED": "false"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=quiet,
-    )
-    url = f"http://127.0.0.1:{port}/api"
+    arguments = [sys.executable, "-m", "reelbatch.orchestration.prefect_server", str(port)]
+    quiet = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_UI_ENABLED": "false"}
+    env = environment(PREFECT_HOME=str(folder), **quiet)
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env):
+        url = f"http://127.0.0.1:{port}/api"
+        _await_answer(f"{url}/health")
+        yield {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
+
+
+@contextmanager
+def webhook_receiver(table: str) -> Iterator[Mapping[str, str]]:
+    """`reelbatch webhook` on a table, ended as by Ctrl-C; the settings of a sandbox that tells it."""
+    port = free_port()
+    listening = command("webhook", "--port", str(port), "--results", table)
+    process = Process(listening, REELBATCH_WEBHOOK_SECRET=_SECRET)
     try:
-        _wait_for(f"{url}/health", process)
-        yield Prefect({**env, "PREFECT_API_URL": url}, process.pid)
+        yield {"webhook_url": f"http://127.0.0.1:{port}/", "webhook_secret": _SECRET}
     finally:
-        _end(process)
+        os.kill(process.pid, signal.SIGINT)
+        process.wait()
 
 
-def _wait_for(url: str, process: subprocess.Popen[Any]) -> None:
+def _await_answer(url: str) -> None:
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and process.poll() is None:
+    while True:
         try:
-            with _local.open(url, timeout=5):
-                return
-        except (URLError, OSError):
+            _local.open(url, timeout=5).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.1)
-    raise RuntimeError("Prefect's server did not start")
-
-
-def _end(process: subprocess.Popen[Any]) -> None:
-    """Both servers end with their standard input; one that does not is killed."""
-    assert process.stdin  # noqa: S101 - it was asked for
-    process.stdin.close()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(_STOP_S)
-    if process.stdout:
-        process.stdout.close()
-
-
-def free_port() -> int:
-    """One of loopback that no one uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _call(url: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    data = None if content is None else json.dumps(content).encode()
-    with _local.open(Request(url, data), timeout=60) as answer:  # noqa: S310 - our own URL
-        found: dict[str, Any] = json.load(answer)
-    return found
+        else:
+            return

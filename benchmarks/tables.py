@@ -5,25 +5,25 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from benchmarks.figures import Bench
-from benchmarks.product import run_script, table_url
+from benchmarks.processes import run_script, table_url
 from benchmarks.rows import CREDITS, write_csv
 
 _NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 _SENT = f"""
-UPDATE generations SET state = :state, attempts = 1, run_id = 'bench', submitted_at = {_NOW}, due_at = {_NOW},
+UPDATE generations SET state = 'rendering', attempts = 1, run_id = 'bench', submitted_at = {_NOW}, due_at = {_NOW},
   token = printf('rb_%020x', row_number), video_id = printf('v%024d', row_number),
   credits_charged = {CREDITS}, estimated_frame_cost = {CREDITS}
 """  # noqa: S608 - constants
 _FINISHED = f"""
-UPDATE generations SET settled_at = {_NOW}, fps = 24.0, width = 640, height = 480, credits_final = {CREDITS}
+UPDATE generations SET state = 'complete', settled_at = {_NOW}, fps = 24.0, width = 640, height = 480,
+  credits_final = {CREDITS}
 """  # noqa: S608 - constants
 _FAILED = """
 UPDATE generations
 SET state = 'error', credits_final = 0, error_code = 'processing_timeout', error_message = 'too slow'
-WHERE row_number % :each = 0
+WHERE row_number % {each} = 0
 """
 _ATTEMPTS = f"""
 INSERT INTO attempts (token, batch, row_key, run_id, started_at, ended_at, outcome, http_status, video_id,
@@ -39,37 +39,22 @@ UPDATE batches SET (worst_case, estimated, charged, final, refunded) = (
 
 
 def finished_table(bench: Bench, rows: int, *, failed_each: int) -> Path:
-    """A folder with `rows.csv` and `results.db`: every row complete but each so-manieth, which is in error."""
-    folder = _loaded(bench, rows)
-    _execute(folder, (_SENT, {"state": "complete"}), (_FINISHED, {}), (_FAILED, {"each": failed_each}))
-    _execute(folder, (_ATTEMPTS, {}), (_COMMITTED, {}))
-    return folder
+    """A folder with `results.db`: every row complete but each so-manieth, which is in error."""
+    return _marked(bench, rows, _SENT, _FINISHED, _FAILED.format(each=failed_each), _ATTEMPTS, _COMMITTED)
 
 
 def rendering_table(bench: Bench, rows: int) -> Path:
     """The same with every video still rendering, and due to be asked about."""
-    folder = _loaded(bench, rows)
-    _execute(folder, (_SENT, {"state": "rendering"}), (_ATTEMPTS, {}), (_COMMITTED, {}))
-    return folder
+    return _marked(bench, rows, _SENT, _ATTEMPTS, _COMMITTED)
 
 
-def query(path: Path, question: str, *values: Any) -> list[sqlite3.Row]:
-    """Ask a table, past the program."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as connection:
-        connection.row_factory = sqlite3.Row
-        return connection.execute(question, values).fetchall()
-
-
-def _loaded(bench: Bench, rows: int) -> Path:
-    folder = bench.place(f"table-{rows}")
+def _marked(bench: Bench, rows: int, *statements: str) -> Path:
+    folder = bench.place("table")
     manifest = write_csv(folder / "rows.csv", rows)
     run_script("load", manifest, base_url="http://127.0.0.1:9", results=table_url(folder))
-    return folder
-
-
-def _execute(folder: Path, *statements: tuple[str, dict[str, Any]]) -> None:
-    with closing(sqlite3.connect(folder / "results.db", timeout=60)) as connection:
-        for statement, values in statements:
-            connection.execute(statement, values)
+    with closing(sqlite3.connect(folder / "results.db")) as connection:
+        for statement in statements:
+            connection.execute(statement)
         connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder

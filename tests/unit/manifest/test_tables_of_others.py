@@ -10,10 +10,10 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
+from damaged_tables import read as read_damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.damage import read as read_damaged
 from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.readers.csv import DelimitedSource
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.accounts import audit
+from proof.accounts import audit
 
 Line = dict[str, Any]
 
