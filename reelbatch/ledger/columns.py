@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 from reelbatch.domain import REQUEST_FIELDS
 
-VERSION = 6
+VERSION = 7
 """Of the schema. A table of an older version is migrated, one of a newer version refused."""
 
 

@@ -1,4 +1,4 @@
-"""A row whose last attempt surely made no video accepts the one that an earlier attempt of the same run made."""
+"""A row whose last attempt surely made no video accepts the one that an earlier attempt at the same request made."""
 
 from __future__ import annotations
 
@@ -41,15 +41,21 @@ _ACCEPT_ONE = _ACCEPT.update(*THIS_ROW, _g.token == bindparam("b_last")).values(
 def accept(connection: Connection, lines: Mapping[Line, datetime]) -> set[Token]:
     """Rows among `lines` that go by an earlier attempt from now on; returns those attempts. `lines` says since when.
 
-    Within a run a row asks for one thing; another run may have read a manifest that asks for something else.
+    The id came after the last attempt had begun, and both asked for the same, whatever the manifest said in between.
     """
     if not lines:
         return set()
     last = attempts.alias("last")
     a = attempts.c
-    same_row = and_(a.batch == _g.batch, a.row_key == _g.row_key, a.generation == _g.generation)
     earlier = and_(
-        same_row, a.run_id == last.c.run_id, a.token != _g.token, a.video_id.is_not(None), a.same_as.is_(None)
+        a.batch == _g.batch,
+        a.row_key == _g.row_key,
+        a.generation == _g.generation,
+        a.token != _g.token,
+        a.request_sha256 == last.c.request_sha256,
+        a.video_id.is_not(None),
+        a.same_as.is_(None),
+        a.ended_at >= last.c.started_at,  # one that was known before was the row's own, and came to nothing
     )
     query = (
         select(_g.batch, _g.row_key, _g.generation, _g.token.label("last"), a.token, a.video_id, a.credits_charged)

@@ -197,6 +197,7 @@ def _attempt_values(item: Intent, reserved: int) -> dict[str, Any]:
         "started_at": item.at,
         "credits_reserved": reserved,
         "unrated": item.is_unrated,
+        "request_sha256": item.asked.request_sha256,
         "generation": item.row.generation,
     }
 

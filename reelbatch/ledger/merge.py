@@ -213,7 +213,6 @@ def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None
     line = dict(zip(_LINE, _fresh_line(merge.base), strict=True))
     request = {name: staged.c[name] for name in (*REQUEST_COLUMNS, "fingerprint", "credits_estimated")}
     unsent = in_states({RowState.PENDING, RowState.INVALID})
-    still = false() if merge.choice.open_order is None else g.order_id == merge.choice.open_order
     connection.execute(
         transitions.update_fresh(
             _good(),
@@ -221,7 +220,7 @@ def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None
             g.generation > literal_column("1"),
             g.row_key == staged.c.row_key,
             staged.c.row_number.between(*span),
-            or_(and_(unsent, not_(g.rerun_wanted)), and_(in_states(FAILED), changed())),
+            or_(unsent, and_(in_states(FAILED), changed())),
             last(),
             not_(of_open_rerun()),
         ).values(
@@ -232,7 +231,8 @@ def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None
                 **line,
                 "error_code": code,
                 "error_message": message,
-                "order_id": case((still, g.order_id), else_=None),
+                "order_id": case((merge.choice.of_open_order(), g.order_id), else_=None),
+                "rerun_wanted": and_(g.rerun_wanted, g.fingerprint == staged.c.fingerprint),
             }
         )
     )

@@ -159,6 +159,11 @@ def _version_6(connection: Connection) -> None:
     _add_missing(connection, runs.c.account, runs.c.balance, runs.c.balance_at, runs.c.period_end)
 
 
+def _version_7(connection: Connection) -> None:
+    """Attempts know what they asked for; of those that there are, no one does."""
+    _add_missing(connection, attempts.c.request_sha256)
+
+
 def _add_missing(connection: Connection, *columns: Column[Any]) -> None:
     """Those that their tables do not have yet: an earlier step may have made a table anew."""
     known = {table: _columns_of(connection, table) for table in {column.table.name for column in columns}}
@@ -187,7 +192,14 @@ def _new_identity() -> str:
     return secrets.token_hex(16)
 
 
-MIGRATIONS: Mapping[int, Step] = {1: _shared_by_workers, 2: _summed_up, 3: _generations, 4: _renamed, 5: _version_6}
+MIGRATIONS: Mapping[int, Step] = {
+    1: _shared_by_workers,
+    2: _summed_up,
+    3: _generations,
+    4: _renamed,
+    5: _version_6,
+    6: _version_7,
+}
 """From version n to n + 1. A version that only has further columns in columns.py, or further tables, needs none."""
 
 

@@ -17,7 +17,7 @@ from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.schema import attempts, generations, orders
 from reelbatch.ledger.selection import OrderId
-from reelbatch.ledger.transitions import NOT_CREATED_UNDONE, in_states
+from reelbatch.ledger.transitions import CHECKED_AGAIN, NOT_CREATED_UNDONE, RERUN, in_states
 from reelbatch.typed_options import MANIFEST, command
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
@@ -198,6 +198,18 @@ def close(connection: Connection, batch: Batch, at: datetime) -> bool:
     return True
 
 
+def _doubt_again(connection: Connection, lines: ColumnElement[bool]) -> None:
+    """Of unsent `lines`, those of which an earlier request is in doubt: only what was asked for since is dropped."""
+    g, a = generations.c, attempts.c
+    own = (a.batch == g.batch, a.row_key == g.row_key, a.generation == g.generation)
+    doubtful = select(a.token).where(*own, a.outcome == Ending.IN_DOUBT, a.video_id.is_(None))
+    last = doubtful.order_by(a.started_at.desc()).limit(1).scalar_subquery()
+    for move in (RERUN, CHECKED_AGAIN):
+        connection.execute(move.update(lines, doubtful.exists()))
+    again = {"token": last, "error_code": "in_doubt", "error_message": _DOUBTFUL, "rerun_wanted": False}
+    connection.execute(NOT_CREATED_UNDONE.update(lines, doubtful.exists()).values(again))
+
+
 def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrder, int] | None:
     """Drop what the open order has not sent; returns the order as it was, and how many rows were dropped.
 
@@ -207,11 +219,9 @@ def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrde
     if found is None:
         return None
     g = generations.c
-    # Asked for again while an earlier request is in doubt: only the asking is dropped.
-    doubtful = select(attempts.c.token).where(attempts.c.token == g.token, attempts.c.outcome == Ending.IN_DOUBT)
-    again = NOT_CREATED_UNDONE.update(g.order_id == found.order_id, doubtful.exists())
-    connection.execute(again.values(error_code="in_doubt", error_message=_DOUBTFUL, rerun_wanted=False))
-    unsent = and_(g.order_id == found.order_id, in_states(_UNSENT), g.video_id.is_(None), not_(g.generation == 1))
+    further = and_(g.order_id == found.order_id, g.video_id.is_(None), not_(g.generation == 1))
+    _doubt_again(connection, further)
+    unsent = and_(further, in_states(_UNSENT))
     dropped = connection.execute(delete(generations).where(unsent)).rowcount
     own = orders.c.order_id == found.order_id
     connection.execute(update(orders).where(own).values(dropped=orders.c.dropped + dropped))

@@ -15,7 +15,7 @@ from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
 from reelbatch.ledger.paid_requests import is_paid_elsewhere
-from reelbatch.ledger.schema import generations
+from reelbatch.ledger.schema import generations, orders
 from reelbatch.ledger.selection import RepeatPolicy, last
 from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
 from reelbatch.model_table import DEFAULT_MODEL
@@ -138,7 +138,9 @@ def request(
     again = Move(selection.states, RowState.PENDING)
     # What was refused, or may have been taken: an event may still name its video, and it is not sent again then.
     kept = case((in_states({RowState.REJECTED, RowState.IN_DOUBT}), _g.token), else_=None)
-    values = {**dict.fromkeys(CLEARED), "token": kept, "rerun_wanted": True}
+    is_open = select(orders.c.order_id).where(orders.c.order_id == _g.order_id, orders.c.closed_at.is_(None)).exists()
+    order = case((is_open, _g.order_id), else_=None)  # of a closed one there is nothing to go on with
+    values = {**dict.fromkeys(CLEARED), "token": kept, "rerun_wanted": True, "order_id": order}
     moved = 0
     for part in _conditions(selection):
         moved += connection.execute(again.update(part, ~_left_over(selection.repeats)).values(values)).rowcount

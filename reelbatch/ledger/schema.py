@@ -118,7 +118,8 @@ _BEATEN = """
 """
 SHOWN = f"NOT EXISTS (SELECT 1 FROM generations AS other WHERE {_BEATEN})"  # noqa: S608 - our own words
 """Of `generations`: the row's last generation that has an id, else its last."""
-_PLAIN = "({0}.video_id IS NOT NULL OR {0}.order_id IS NULL)"
+_CLOSED = "EXISTS (SELECT 1 FROM orders WHERE orders.order_id = {0}.order_id AND orders.closed_at IS NOT NULL)"
+_PLAIN = f"({{0}}.video_id IS NOT NULL OR {{0}}.order_id IS NULL OR {_CLOSED})"
 _OTHER, _OWN = _PLAIN.format("other"), _PLAIN.format("generations")
 COMPARED = f"""NOT EXISTS (
     SELECT 1 FROM generations AS other
@@ -192,6 +193,7 @@ attempts = Table(
     Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
     Column("odd_figure", Text),  # why a figure of the API was not believed
     Column("settled_at", UtcDateTime),  # when `credits_final` was written last: the final figure, or a later refund
+    Column("request_sha256", String),  # of what was asked for, as its row had it then
 )
 Index("attempts_row", attempts.c.batch, attempts.c.row_key)
 _partial_index("attempts_video", "video_id IS NOT NULL", attempts.c.video_id)

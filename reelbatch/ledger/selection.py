@@ -108,6 +108,10 @@ class Choice:
             return true()
         return compared() if self.order is None else last()
 
+    def of_open_order(self) -> ColumnElement[bool]:
+        """Lines of the order that is open, whether the options go on with it or not."""
+        return false() if self.open_order is None else generations.c.order_id == self.open_order
+
     def of_order(self) -> ColumnElement[bool]:
         """Lines of the order that goes on."""
         return false() if self.order is None else generations.c.order_id == self.order

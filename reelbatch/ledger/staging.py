@@ -254,14 +254,14 @@ def action(choice: Choice) -> ColumnElement[str]:
         else_=literal(Action.SEND.value),
     )
     unordered = literal(Action.NOT_CHOSEN.value) if choice.only_order else sendable
-    of_another = and_(g.order_id.is_not(None), not_(choice.of_order()))
+    of_another = and_(choice.of_open_order(), not_(choice.of_order()))
     unsent = in_states({RowState.PENDING, RowState.INVALID})
     is_history = not_(last()) if choice.further else false()
-    left = or_(not_(changed()), is_history, and_(of_another, g.order_id == choice.open_order))
+    left = or_(not_(changed()), is_history, of_another)
     return case(
         (g.state.is_(None), unordered),
-        (and_(unsent, g.order_id.is_(None)), unordered),
         (and_(unsent, of_another), literal(Action.FAILED.value)),
+        (and_(unsent, not_(choice.of_order())), unordered),
         (and_(unsent, not_(settled_before())), literal(Action.LATER.value)),
         (unsent, sendable),
         (in_states(HELD), literal(Action.AT_WORK.value)),

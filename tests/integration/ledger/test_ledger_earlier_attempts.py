@@ -99,6 +99,36 @@ def test_a_row_that_asks_for_something_else_since_does_not_accept_it(ledger: Led
     assert (entry(ledger, "a")["state"], committed(ledger)) == ("rejected", ESTIMATE)
 
 
+@pytest.mark.parametrize("ending", [Ending.HALTED, Ending.REJECTED])
+def test_another_run_in_between_changes_nothing(ledger: Ledger, worker: Worker, ending: Ending) -> None:
+    """The account was dry, say, and nothing was made; the first run's video becomes known after that."""
+    (taken,) = worker.claim()
+    first = worker.intend(taken)
+    tell(ledger, first, Ending.RETRY, **REFUSED)
+    worker.release(taken, code="http_500", message="no")
+    end(worker)
+    other = begin(ledger, "run-2")
+    other.send(other.claim()[0], ending, **REFUSED)
+    end(other)
+    assert tell(ledger, first)
+    assert_has_the_video_of(ledger, first)
+
+
+def test_a_video_that_failed_is_not_accepted_again(ledger: Ledger, worker: Worker) -> None:
+    """It was the row's own, and a rerun asks for another one: a refusal of that leaves the row to be sent."""
+    first = worker.send(worker.claim()[0])
+    end(worker)
+    set_row(ledger, "a", state="error")
+    assert ledger.change(partial(reruns.request, selection=Selection(batch=SPRING))) == 1
+    later = begin(ledger, "run-2", rerun=True)
+    later.send(later.claim()[0], Ending.HALTED, **REFUSED)
+    end(later)
+    assert (entry(ledger, "a")["state"], attempt(ledger, first.token)["video_id"]) == (
+        "pending",
+        f"vid-{first.token}",
+    )
+
+
 def test_an_id_that_another_row_has_is_not_accepted(ledger: Ledger) -> None:
     """It is one video, and it is that row's."""
     load(ledger, rows_of("a", "b"))
@@ -112,8 +142,12 @@ def test_an_id_that_another_row_has_is_not_accepted(ledger: Ledger) -> None:
     assert entry(ledger, "a")["state"] == "rejected"
 
 
-def test_a_canceled_order_keeps_what_may_have_been_charged(ledger: Ledger, worker: Worker) -> None:
-    """Also where a rerun had asked for it again and has not sent it: it can be cleared up as before."""
+@pytest.mark.parametrize("again_ended", [None, Ending.HALTED, Ending.REJECTED])
+@pytest.mark.parametrize("is_invalid", [False, True])
+def test_a_canceled_order_keeps_what_may_have_been_charged(
+    ledger: Ledger, worker: Worker, again_ended: Ending | None, is_invalid: bool
+) -> None:
+    """Also where a rerun had asked for it again, and sent it or not: it can be cleared up as before."""
     worker.send(worker.claim()[0])
     set_row(ledger, "a", state="complete")
     end(worker)
@@ -124,6 +158,12 @@ def test_a_canceled_order_keeps_what_may_have_been_charged(ledger: Ledger, worke
     end(again)
     asked = Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
     assert ledger.change(partial(reruns.request, selection=asked)) == 1
+    if again_ended is not None:
+        rerun = begin(ledger, "run-3", rerun=True)
+        rerun.send(rerun.claim()[0], again_ended, **REFUSED)
+        end(rerun)
+    if is_invalid:
+        load(ledger, [row("a", 1, problem="no prompt")], Regenerate.ALL)
     _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
     (doubt,) = ledger.read(in_doubt.doubts)
     assert (dropped, doubt.token) == (0, doubtful.token)

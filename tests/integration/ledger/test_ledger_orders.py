@@ -329,3 +329,46 @@ def test_a_corrected_video_of_a_closed_order_is_announced_until_it_is_sent(finis
     last.send(taken)
     assert (taken.row_key, taken.generation) == ("a", 2)
     assert counts(finished, *rows_of(*KEYS)) == {Action.SKIP: 3}
+
+
+@pytest.mark.parametrize("ending", [Ending.REJECTED, Ending.HALTED])
+def test_what_a_rerun_left_of_a_closed_order_is_announced(finished: Ledger, ending: Ending) -> None:
+    """The order is over: what fails after it is a row like any other, which a corrected manifest sends."""
+    load(finished, rows_of(*KEYS), ALL)
+    worker = again(finished)
+    for taken in worker.claim():
+        settle(finished, worker.send(taken).token, RowState.ERROR if taken.row_key == "a" else RowState.COMPLETE)
+    assert close(finished)
+    finished.change(partial(reruns.request, selection=Selection(batch=SPRING)))
+    rerun = begin(finished, "rerun", rerun=True)
+    rerun.send(rerun.claim()[0], ending, status=422, code="http_422", message="no")
+    unchanged = {Action.FAILED: 1} if ending is Ending.REJECTED else {Action.SEND: 1}
+    assert counts(finished, *rows_of(*KEYS)) == {**unchanged, Action.SKIP: 2}
+    corrected = [row("a", 1, "Corrected"), *rows_of(*KEYS)[1:]]
+    assert counts(finished, *corrected) == {Action.SEND: 1, Action.SKIP: 2}
+    last = begin(finished, "last")
+    assert [(taken.row_key, taken.request.prompt) for taken in last.claim()] == [("a", "Corrected")]
+
+
+@pytest.mark.parametrize("problem", [None, "no prompt"])
+@pytest.mark.parametrize("is_open", [True, False])
+def test_what_a_rerun_asked_for_is_sent_as_the_manifest_says_now(
+    finished: Ledger, problem: str | None, is_open: bool
+) -> None:
+    """The plan says what the row asks for by now, and so does the request; what fails its checks is not sent."""
+    load(finished, rows_of(*KEYS), ALL)
+    worker = again(finished)
+    for taken in worker.claim():
+        refused = is_open and taken.row_key == "a"
+        ending = Ending.REJECTED if refused else Ending.SUBMITTED
+        token = worker.send(taken, ending, **({"code": "http_422", "message": "no"} if refused else {})).token
+        if not refused:
+            settle(finished, token, RowState.ERROR if taken.row_key == "a" else RowState.COMPLETE)
+    assert close(finished) is not is_open
+    finished.change(partial(reruns.request, selection=Selection(batch=SPRING)))
+    manifest = [row("a", 1, "Corrected", problem=problem), *rows_of(*KEYS)[1:]]
+    action = Action.SEND if problem is None else Action.INVALID
+    found = load(finished, manifest, ALL if is_open else NONE).counts
+    assert {count.action: count.rows for count in found} == {action: 1, Action.SKIP: 2}
+    run = again(finished, "last") if is_open else begin(finished, "last")
+    assert [taken.request.prompt for taken in run.claim()] == (["Corrected"] if problem is None else [])

@@ -66,7 +66,7 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
             assert opened.sample(SPRING) == (5, 384, 1)
         load(ledger, manifest())
     drawn = ledger.read(partial(samples.sample, scope=scope, rows=2))
-    first, second = ("abcde"[number - 1] for number in drawn)
+    first, second = drawn
     set_row(ledger, first, state="complete", video_id="v")
     price = PRICES["abcde".index(second)]
     with ledger.staged([manifest()], SPRING, SendOptions(pilot=2), HERE) as opened:
