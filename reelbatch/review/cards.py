@@ -71,7 +71,8 @@ def card_of(row: Mapping[str, Any], media: Media) -> Card:
         "error": _error(row),
         "code": row["error_code"],
         "attempts": row["attempts"],
-        "videos": row["videos"],
+        "videos": max(1, len(row["lines"])),
+        "also": _also(row),
         "id": row["video_id"],
         "verdict": row["verdict"],
         "note": printable(row["verdict_note"] or ""),
@@ -79,6 +80,21 @@ def card_of(row: Mapping[str, Any], media: Media) -> Card:
         "changed_at": _time(row["settled_at"] or row["submitted_at"]),
         **_picture(row, media),
         **_video(row, media),
+    }
+
+
+def _also(row: Mapping[str, Any]) -> Card | None:
+    """By what a filter finds a row with several lines, and the state of a further video that is not there yet."""
+    lines = row["lines"]
+    if not lines:
+        return None
+    newest = max((line.generation for line in lines if line.video_id is not None), default=0)
+    current = [line for line in lines if line.generation >= newest]
+    return {
+        "states": [line.state for line in current],
+        "codes": [line.error_code for line in current],
+        "models": [line.model for line in lines],
+        "further": current[-1].state if newest and len(current) > 1 else None,
     }
 
 

@@ -72,6 +72,23 @@ def test_a_report_is_searched_filtered_and_sorted(page: Page, spring: Shown) -> 
     assert page.said.errors == []
 
 
+def test_a_further_video_that_is_in_doubt_is_found(page: Page, spring: Shown) -> None:
+    """By the bar that counts it and the error that it has; its row's card says why it is there."""
+    more = {"state": "in_doubt", "error_code": "lost", "model": "wan-2.2"}
+    spring.add("TEA-001", row_number=1, generation=2, **more)
+    path = spring.folder / "spring.html"
+    write_report(spring.ledger, SPRING, path)
+    opened(page, path)
+    page.locator("#states button").filter(has_text="in doubt").click()
+    expect(page.locator(".card h3")).to_have_text(["TEA-001", "DBT-006"])
+    expect(page.locator(".card .facts").first).to_contain_text("a further video is in doubt · 2 videos")
+    page.select_option("#error", "lost")
+    expect(page.locator(".card h3")).to_have_text(["TEA-001"])
+    page.select_option("#model", "wan-2.2")
+    expect(page.locator(".card h3")).to_have_text(["TEA-001"])
+    assert page.said.errors == []
+
+
 def test_a_report_says_where_the_rest_of_a_long_list_is(page: Page, table: Shown) -> None:
     """It lists the first two hundred failed rows, says of how many, and the filter shows the others."""
     table.add_all([{"row_key": f"BAD-{number}", "state": "rejected"} for number in range(1_200)])

@@ -34,8 +34,9 @@ function inside(data) {
     async summary() { return data.summary; },
     async cards(wanted, first, limit) {
       const sought = wanted.search.trim().toLowerCase();
-      const found = data.cards.filter((card) => (!wanted.state || card.state === wanted.state) && (!wanted.verdict || said[wanted.verdict](card))
-        && (!wanted.model || card.model === wanted.model) && (!wanted.error || card.code === wanted.error)
+      const is = (card, all, own, value) => !value || (card.also ? card.also[all].includes(value) : card[own] === value);
+      const found = data.cards.filter((card) => is(card, "states", "state", wanted.state) && (!wanted.verdict || said[wanted.verdict](card))
+        && is(card, "models", "model", wanted.model) && is(card, "codes", "code", wanted.error)
         && (!sought || card.key.toLowerCase().includes(sought) || card.prompt.toLowerCase().includes(sought)));
       found.sort(orders[wanted.sort]);
       return { rows: found.length, shown: found.length, first, cards: found.slice(first, first + limit) };
@@ -201,7 +202,7 @@ function fill(node, card, index) {
 
 function facts(target, card) {
   const cost = card.credits === null ? "cost unknown" : `${card.settled ? "" : "about "}${number(card.credits)} credits`;
-  const many = [card.videos > 1 ? `${card.videos} videos` : "", card.attempts > 1 ? `${card.attempts} requests` : "", card.gone ? "not in the manifest" : ""];
+  const many = [card.also?.further ? `a further video is ${words(card.also.further)}` : "", card.videos > 1 ? `${card.videos} videos` : "", card.attempts > 1 ? `${card.attempts} requests` : "", card.gone ? "not in the manifest" : ""];
   target.replaceChildren(make("b", cost), ` · ${[card.model, card.resolution, ...many].filter(Boolean).join(" · ")}`);
   target.title = target.textContent;
 }
