@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState, product_of
+from reelbatch.domain import NEVER_CHARGED, Batch, ReviewVerdict, RowKey, RowState, product_of
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import attempts, generations, runs
@@ -157,7 +157,8 @@ _REVIEWED = {
     Reviewed.NONE: and_(_g.verdict.is_(None), in_states({RowState.COMPLETE})),
     Reviewed.NOTED: _g.verdict_note.is_not(None),
 }
-_COST = func.coalesce(_g.credits_final, _g.credits_charged, _g.credits_estimated, -1)
+_EXPECTED = case((in_states(NEVER_CHARGED), 0), else_=_g.credits_estimated)
+_COST = func.coalesce(_g.credits_final, _g.credits_charged, _EXPECTED, -1)
 _CHANGED = func.coalesce(_g.settled_at, _g.submitted_at)
 _ORDERS: dict[CardOrder, tuple[Any, ...]] = {
     CardOrder.ROW: (),
@@ -268,6 +269,8 @@ def spending(connection: Connection, batch: Batch, points: int) -> list[Spent]:
     sums = {int(number): int(credits_ or 0) for number, credits_ in connection.execute(query)}
     curve, total = [Spent(first, 0)], 0
     for number in sorted(sums):
+        if number and number - 1 not in sums:  # nothing was sent meanwhile: the curve is level until then
+            curve.append(Spent(first + step * number, total))
         total += sums[number]
         curve.append(Spent(min(first + step * (number + 1), last), total))
     return curve

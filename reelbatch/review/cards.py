@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.domain import NEVER_CHARGED, Batch, RowKey, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.ledger import review, verdicts
 from reelbatch.ledger.review import DEFAULT_MODEL
@@ -52,7 +52,7 @@ class Media(Protocol):
 
 def card_of(row: Mapping[str, Any], media: Media) -> Card:
     """What one card shows. All texts may hold anything, and are shown as text."""
-    cost, settled = _cost(row)
+    cost, in_words = _cost(row)
     return {
         "key": row["row_key"],
         "generation": row["generation"],
@@ -67,7 +67,7 @@ def card_of(row: Mapping[str, Any], media: Media) -> Card:
         "size": f"{row['width']} x {row['height']}" if row["width"] and row["height"] else None,
         "state": row["state"],
         "credits": cost,
-        "settled": settled,
+        "cost": in_words,
         "error": _error(row),
         "code": row["error_code"],
         "attempts": row["attempts"],
@@ -148,12 +148,17 @@ def _said(line: Mapping[str, Any]) -> Card:
     }
 
 
-def _cost(row: Mapping[str, Any]) -> tuple[int | None, bool]:
-    """Credits, and whether they are the final figure or at least the API's own."""
+def _cost(row: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Credits, and the same in words: the final figure, else the API's own, else what is expected."""
     for name in ("credits_final", "credits_charged"):
         if row[name] is not None:
-            return int(row[name]), True
-    return row["credits_estimated"], False
+            return int(row[name]), f"{row[name]:,} credits"
+    if row["state"] in NEVER_CHARGED:
+        return 0, "not charged"
+    expected = row["credits_estimated"]
+    if expected is None:
+        return None, "cost unknown"
+    return expected, f"{'perhaps' if row['state'] == RowState.IN_DOUBT else 'about'} {expected:,} credits"
 
 
 def _error(row: Mapping[str, Any]) -> str | None:
@@ -175,7 +180,8 @@ def _picture(row: Mapping[str, Any], media: Media) -> Card:
     if image_kind(stated) is ImageKind.URL and (address := media.remote_picture(stated)):
         return {"image": address, "image_path": shown, "no_image": None}
     if local_image(row) is not None or local_video(row) is not None:
-        return {"image": media.picture(row), "image_path": shown, "no_image": None}
+        picture = media.picture(row)
+        return {"image": picture, "image_path": shown, "no_image": None if picture else "There is no picture of it"}
     why = {
         ImageKind.URL: "The image is on the web and is not loaded here",
         ImageKind.CLOUD: "The image is in a storage and is not loaded here",
