@@ -25,7 +25,7 @@ from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
 from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
-from reelbatch.pipeline.resources import table_is_new, table_shown
+from reelbatch.pipeline.resources import refuse_places, table_is_new, table_shown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
@@ -208,6 +208,7 @@ def plan(
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
+    refuse_places(settings)
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
         who = ask(ledger, settings) if asks_account else None

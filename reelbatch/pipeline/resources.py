@@ -32,11 +32,13 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
 
     Raises:
         LedgerUnusable: it can't be opened, or does not exist although it must.
+        SettingsError: the history can't be written.
     """
-    from reelbatch.ledger import Ledger
+    from reelbatch.ledger import Ledger, run_history
 
     if must_exist:
         _check_exists(settings)
+    run_history.refuse_unusable(settings.history)
     with unwinding(), Ledger(settings.results, settings.lease_s, settings.history) as ledger:
         _clear_up(ledger, settings)
         yield ledger
@@ -273,6 +275,17 @@ def any_rescued(path: Path | None) -> bool:
     """
     folders = [Path(tempfile.gettempdir()), *([path.resolve().parent] if path else [])]
     return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
+
+
+def refuse_places(settings: Settings) -> None:
+    """Places that a run could not write to, for a plan, which makes nothing there.
+
+    Raises:
+        SettingsError: the history can't be written.
+    """
+    from reelbatch.ledger import run_history
+
+    run_history.refuse_unusable(settings.history, makes=False)
 
 
 def _check_exists(settings: Settings) -> None:
