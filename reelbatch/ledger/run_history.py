@@ -97,7 +97,7 @@ def refuse_unusable(path: Path | None, *, makes: bool = True) -> None:
 
 
 def _try_appending(path: Path, *, makes: bool) -> None:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK  # a pipe that no one reads is said, and not waited for
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)  # a pipe without a reader is said
     try:
         os.close(owner_only(str(path), flags | os.O_CREAT if makes else flags))
     except FileNotFoundError:

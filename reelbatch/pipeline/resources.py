@@ -36,7 +36,7 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
     """
     from reelbatch.ledger import Ledger, run_history
 
-    if must_exist:
+    if not Ledger.exists(settings.results) and must_exist:
         _check_exists(settings)
     run_history.refuse_unusable(settings.history)
     with unwinding(), Ledger(settings.results, settings.lease_s, settings.history) as ledger:
@@ -282,10 +282,15 @@ def refuse_places(settings: Settings) -> None:
 
     Raises:
         SettingsError: the history can't be written.
+        LedgerUnusable: the results table could not be made.
     """
     from reelbatch.ledger import run_history
+    from reelbatch.ledger.inspection import cannot_be_made
 
     run_history.refuse_unusable(settings.history, makes=False)
+    path = file_of(settings.results)
+    if path and table_is_new(settings) and (why := cannot_be_made(path)):
+        raise LedgerUnusable(f"--results {path}: can't be made: {why}. Choose another place.")
 
 
 def _check_exists(settings: Settings) -> None:

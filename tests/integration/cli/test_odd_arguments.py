@@ -83,6 +83,32 @@ def test_a_results_table_that_can_be_no_file(command: str, results: str, why: st
     assert why in f"{ran.out}{ran.err}".lower()
 
 
+@pytest.mark.parametrize(
+    "command", ["status", "settle", "export x.csv", "reconcile", "plan spring.csv", "rerun --yes"]
+)
+@pytest.mark.parametrize(
+    "results", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
+)
+def test_a_results_table_in_memory_is_refused(command: str, results: str, folder: Path) -> None:
+    """It would be gone with the command; what to write in its place is said."""
+    ran = run_here(folder, *command.split(), "--results", results, MAGIC_HOUR_API_KEY="k")
+    assert ran.code == 2
+    assert "names no file" in ran.err
+    assert "sqlite:///results/reelbatch.db" in ran.err
+
+
+@pytest.mark.parametrize("place", ["spring.csv/r.db", "/proc/r.db", "/proc/none/r.db"])
+def test_a_plan_says_where_no_results_table_can_be_made(place: str, folder: Path) -> None:
+    """And so does doctor; neither leaves anything behind."""
+    before = sorted(folder.iterdir())
+    ran = run_here(folder, "plan", "spring.csv", "--results", f"sqlite:///{place}")
+    assert (ran.code, f"--results {place}: can't be made" in ran.err) == (2, True)
+    doctor = json.loads(run_here(folder, "doctor", "--json", "--results", f"sqlite:///{place}").out)
+    (said,) = (check for check in doctor["checks"] if check["name"] == "results table")
+    assert said["health"] == "problem"
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_json_is_json_whatever_letters_standard_output_has(encoding: str, tmp_path: Path) -> None:
     """And text for people ends in no error; with a process, since it is its start that reads the encoding."""
