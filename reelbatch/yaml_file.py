@@ -41,9 +41,23 @@ def load_yaml(path: Path, content: bytes, *, what: str) -> Any:
         SettingsError: it is no YAML in UTF-8, or has a value that is none.
     """
     try:
-        return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
+        return _loaded(path, content.decode("utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         first, *more = str(error).splitlines()
         raise SettingsError(f"{path}: {what} can't be read: {first}", *more) from error
     except RecursionError:
         raise SettingsError(f"{path}: {what} can't be read: it is nested too deeply") from None
+
+
+def _loaded(path: Path, text: str) -> Any:
+    """As `yaml.load`, which would call the file "<unicode string>" where it says at which place it goes wrong."""
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        error.name = str(path)
+        raise
+    loader.name = str(path)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()

@@ -53,6 +53,16 @@ def test_what_is_no_value_is_said_with_its_place(text: bytes, why: str) -> None:
         load_yaml(PATH, text, what="it")
 
 
+@pytest.mark.parametrize(
+    "text", [b"a: 1\nn: {", b"n: !!int x", b"n: [1\nb: 2", b"a: \x01", b"n: @", b"a: b: c", b"&a *b"]
+)
+def test_the_place_is_one_in_the_file(text: bytes) -> None:
+    """By its own name, and not by what PyYAML calls a text."""
+    with pytest.raises(SettingsError, match=r'in "a\.yaml", (?:line \d+, column|position) \d+') as raised:
+        load_yaml(PATH, text, what="it")
+    assert "unicode string" not in str(raised.value)
+
+
 @pytest.mark.parametrize("read", [load_settings, load_config, load_models])
 def test_every_reader_of_yaml_says_so(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """The settings', the sandbox's and that of the table of models."""
