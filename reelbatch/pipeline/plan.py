@@ -208,7 +208,7 @@ def plan(
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    refuse_places(settings)
+    refuse_places(settings, options.source)
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
         who = ask(ledger, settings) if asks_account else None

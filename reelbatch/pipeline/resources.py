@@ -277,12 +277,11 @@ def any_rescued(path: Path | None) -> bool:
     return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
 
 
-def refuse_places(settings: Settings) -> None:
-    """Places that a run could not write to, for a plan, which makes nothing there.
+def refuse_places(settings: Settings, source: object) -> None:
+    """Places that a run from `source` could not write to, for a plan, which makes nothing there.
 
     Raises:
-        SettingsError: the history can't be written.
-        LedgerUnusable: the results table could not be made.
+        UsageError: the results table, the history or the export can't be written there, or would replace `source`.
     """
     from reelbatch.ledger import run_history
     from reelbatch.ledger.inspection import cannot_be_made
@@ -291,6 +290,10 @@ def refuse_places(settings: Settings) -> None:
     path = file_of(settings.results)
     if path and table_is_new(settings) and (why := cannot_be_made(path)):
         raise LedgerUnusable(f"--results {path}: can't be made: {why}. Choose another place.")
+    if settings.export:
+        from reelbatch.pipeline.export import refuse_export
+
+        refuse_export(settings.export, source)
 
 
 def _check_exists(settings: Settings) -> None:

@@ -172,4 +172,4 @@ def write_csv(found: Spend, target: str) -> None:
         with replacing(Path(at_home(target))) as file:
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:
-        raise UsageError(f"--csv {target}: can't be written: {error}") from error
+        raise UsageError(f"--csv {target}: can't be written: {error.strerror or error}") from error

@@ -97,6 +97,20 @@ def test_a_results_table_in_memory_is_refused(command: str, results: str, folder
     assert "sqlite:///results/reelbatch.db" in ran.err
 
 
+@pytest.mark.parametrize("path", ["spring.csv", "./spring.csv"])
+def test_a_manifest_is_not_replaced_by_its_own_export(path: str, folder: Path) -> None:
+    """By plan and generate alike, before anything is sent; so is a name whose ending says no format."""
+    before = (folder / "spring.csv").read_text()
+    for command in (["plan", "spring.csv"], ["generate", "spring.csv", "--yes"]):
+        for export, why in (
+            (path, "is the manifest, which would be replaced"),
+            ("x.txt", "the ending says the format"),
+        ):
+            ran = run_here(folder, *command, "--export", export, MAGIC_HOUR_API_KEY="k", REELBATCH_RESULTS="x.db")
+            assert (ran.code, why in ran.err) == (2, True)
+    assert (folder / "spring.csv").read_text() == before
+
+
 @pytest.mark.parametrize("place", ["spring.csv/r.db", "/proc/r.db", "/proc/none/r.db"])
 def test_a_plan_says_where_no_results_table_can_be_made(place: str, folder: Path) -> None:
     """And so does doctor; neither leaves anything behind."""

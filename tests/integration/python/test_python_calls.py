@@ -149,6 +149,16 @@ def test_a_limit_that_is_none_is_refused(at: dict[str, Any], limit: Any) -> None
             call(*source, limit=limit, **at)
 
 
+def test_videos_that_have_nowhere_to_go_are_said_before_anything_is_sent(at: dict[str, Any], tmp_path: Path) -> None:
+    """A run that settles is refused for a folder that can't be made, and has paid for nothing."""
+    (tmp_path / "file").touch()
+    where = {**at, "batch": "nowhere", "downloads": str(tmp_path / "file")}
+    with pytest.raises(SettingsError, match="The videos can't be put into"):
+        reelbatch.generate(_frame("Pan"), settle=True, **where)
+    assert len(reelbatch.status(results=at["results"])) == 0
+    assert reelbatch.generate(_frame("Pan"), **where).submitted == 1
+
+
 def test_one_row_may_be_named_without_a_list(at: dict[str, Any]) -> None:
     """A text is one key, and never the keys of its letters."""
     reelbatch.generate(_frame("Pan", "Orbit"), batch="named", **at)
