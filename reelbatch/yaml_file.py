@@ -20,9 +20,14 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        names = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 key.tag = _TEXT
+                if key.value in names:
+                    why = f'"{key.value}" is stated twice; keep one of them'
+                    raise yaml.composer.ComposerError(None, None, why, key.start_mark)
+                names.add(key.value)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:

@@ -45,6 +45,8 @@ def test_a_merge_key_still_merges() -> None:
         (b"n: " + b"[" * 5000, "nested too deeply"),
         (b"n: \xff", "can't decode byte"),
         (b"n: {", "expected the node content"),
+        (b"on: 1\nn: 2\non: 3", r'"on" is stated twice; keep one of them\n  in "a\.yaml", line 3, column 1'),
+        (b"n: {1: a, '1': b}", '"1" is stated twice'),
     ],
 )
 def test_what_is_no_value_is_said_with_its_place(text: bytes, why: str) -> None:
