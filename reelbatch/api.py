@@ -327,13 +327,13 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
     chosen = states_named(None if states is None else _words(states), "states")
     with looked_at(stated, _log.warning) as ledger:
-        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos, chosen, winners)
+        wanted = Wanted(batches_named(ledger, batch)[0] if batch is not None else None, all_videos, chosen, winners)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
     return Exported(os.fspath(path), rows)
 
 
 async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait: bool) -> SettleReport:
-    chosen = the_batch(ledger, batch) if batch else None
+    chosen = the_batch(ledger, batch) if batch is not None else None
     async with open_settler(ledger, settings, chosen, wait=wait) as settler:
         return SettleReport.of(await settler.run())
 

@@ -72,7 +72,7 @@ async def settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait:
         SettingsError: there is no key, or no such batch.
         LedgerUnusable: the batch belongs to another API.
     """
-    chosen = the_batch(ledger, batch) if batch else None
+    chosen = the_batch(ledger, batch) if batch is not None else None
     since = utc_now()
     async with open_settler(ledger, settings, chosen, wait=wait) as settler:
         with stopping_gently(settler.stop):

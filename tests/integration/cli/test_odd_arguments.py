@@ -97,6 +97,26 @@ def test_a_results_table_in_memory_is_refused(command: str, results: str, folder
     assert "sqlite:///results/reelbatch.db" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        *(
+            (f"{command} --batch=", '--batch "": the results table has no such batch')
+            for command in ("settle", "spend", "reconcile", "status", "runs", "export x.csv", "rerun --dry-run")
+        ),
+        ("spend --since 2026-02-01 --until 2026-01-31", "--since 2026-02-01 is after --until 2026-01-31"),
+        ("batches --archive a --unarchive a", "name the same batch"),
+        ("init spring.csv --key=", "--key names no column"),
+    ],
+)
+def test_what_names_nothing_or_contradicts_itself_is_refused(command: str, why: str, folder: Path) -> None:
+    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all batches."""
+    ran = run_here(folder, *command.split(), REELBATCH_RESULTS="x.db", MAGIC_HOUR_API_KEY="k")
+    if command.startswith("init"):
+        ran = run_here(folder, *command.split())
+    assert (ran.code, why in ran.err) == (2, True), ran.err
+
+
 @pytest.mark.parametrize("path", ["spring.csv", "./spring.csv"])
 def test_a_manifest_is_not_replaced_by_its_own_export(path: str, folder: Path) -> None:
     """By plan and generate alike, before anything is sent; so is a name whose ending says no format."""
