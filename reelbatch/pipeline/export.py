@@ -268,10 +268,10 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
     Args:
         url: of the table, for example `sqlite:///results/reelbatch.db`.
-        batch: only this batch; None: all.
+        batch: only this batch; None: all. Of a batch that the table does not have: a frame without rows.
 
     Raises:
-        LedgerUnusable: there is no such table.
+        LedgerUnusable: there is no such table, or it can't be opened.
     """
     import pandas as pd
 
