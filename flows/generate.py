@@ -21,6 +21,7 @@ from reelbatch.pipeline.generate import assignment, cancel_order, submit_all
 from reelbatch.pipeline.plan import GenerateOptions, send_options
 from reelbatch.pipeline.run_context import open_run
 from reelbatch.pipeline.run_summary import finish_order
+from reelbatch.pipeline.settle import try_downloads
 from reelbatch.printable import one_line
 from reelbatch.signals import stopping_gently
 from reelbatch.storage.files import redact_url
@@ -90,6 +91,8 @@ async def generate(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form
             return nothing_to_do(cancel_order(at.ledger, work.batch))
         async with open_run(at.ledger, at.settings, work) as context:
             target = export_target(context)  # one that can't be used is said before anything is spent
+            if settle or pilot is not None:
+                await try_downloads(context.settings)
             with stopping_gently(context.interrupt):
                 await load_manifest(manifest, strict=strict, send=which)
                 async with progress_artifact(context):

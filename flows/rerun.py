@@ -21,6 +21,7 @@ from reelbatch.pipeline.generate import submit_all
 from reelbatch.pipeline.rerun import RerunOptions, rerun_assignment, selection
 from reelbatch.pipeline.run_context import open_run
 from reelbatch.pipeline.run_summary import finish_order
+from reelbatch.pipeline.settle import try_downloads
 from reelbatch.printable import one_line
 from reelbatch.signals import stopping_gently
 from tasks.export import export_results
@@ -99,6 +100,8 @@ async def rerun(  # noqa: PLR0913, PLR0917 - a flow's parameters are its form in
         chosen = selection(replace(options, repeats=at.settings.repeats), at.ledger)
         async with open_run(at.ledger, at.settings, rerun_assignment(at.ledger, chosen)) as context:
             target = export_target(context)  # one that can't be used is said before anything is spent
+            if settle:
+                await try_downloads(context.settings)
             with stopping_gently(context.interrupt):
                 await choose_failed_rows(chosen, limit)
                 async with progress_artifact(context):

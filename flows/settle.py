@@ -70,7 +70,7 @@ async def _settle(at: Opened, batch: str | None, *, wait: bool) -> State[Any]:
     ledger, settings = at.ledger, at.settings
     if not ledger.read(batch_names):
         return nothing_to_do("nothing to settle: the results table has no batch yet")
-    chosen = the_batch(ledger, batch) if batch else None
+    chosen = the_batch(ledger, batch) if batch is not None else None
     if not chosen and (left := left_elsewhere(ledger, api_of(settings.base_url))):
         get_run_logger().warning("%s", left)
     since = utc_now()

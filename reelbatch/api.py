@@ -1,4 +1,7 @@
-"""For scripts and notebooks: the commands of the command line as calls, synchronous, and without Prefect."""
+"""For scripts and notebooks: the commands of the command line as calls, synchronous, and without Prefect.
+
+A table that fails while it is in use (disk full, connection lost) is a LedgerError, from each call that has a table.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.export import export as write_table
 from reelbatch.pipeline.generate import RunSteps
 from reelbatch.pipeline.notebook import run
-from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, send_options
+from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, checked_limit, send_options
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
 from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
@@ -59,7 +62,7 @@ def create(
 
     Raises:
         CreateError: refused, or in doubt: `error.outcome` says which.
-        UploadError: the image could not be uploaded; nothing was charged.
+        UploadError: no such image, or it could not be uploaded, also where the API is not there; nothing was charged.
         SettingsError: there is no key, or the address can't be used.
     """
     settings = load_settings(options={"api_key": api_key, "base_url": base_url}, told=log_config)
@@ -183,6 +186,7 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: an option, a setting or the results table can't be used.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    checked_limit(limit)
     options = RerunOptions(
         batch=batch,
         states=_words(state),
@@ -281,14 +285,9 @@ def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
     Raises:
         UsageError: what is said contradicts itself, or a setting or the results table can't be used.
     """
+    path = None if file is None else Path(file)
     said = Decisions(
-        batch=batch,
-        rows=_words(row),
-        video_id=video_id,
-        not_created=not_created,
-        now=now,
-        undo=undo,
-        file=None if file is None else Path(file),
+        batch=batch, rows=_words(row), video_id=video_id, not_created=not_created, now=now, undo=undo, file=path
     )
     refuse_contradictions(said)
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
@@ -328,13 +327,13 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
     chosen = states_named(None if states is None else _words(states), "states")
     with looked_at(stated, _log.warning) as ledger:
-        wanted = Wanted(batches_named(ledger, batch)[0] if batch else None, all_videos, chosen, winners)
+        wanted = Wanted(batches_named(ledger, batch)[0] if batch is not None else None, all_videos, chosen, winners)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
     return Exported(os.fspath(path), rows)
 
 
 async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait: bool) -> SettleReport:
-    chosen = the_batch(ledger, batch) if batch else None
+    chosen = the_batch(ledger, batch) if batch is not None else None
     async with open_settler(ledger, settings, chosen, wait=wait) as settler:
         return SettleReport.of(await settler.run())
 

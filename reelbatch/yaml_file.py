@@ -20,9 +20,14 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        names = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 key.tag = _TEXT
+                if key.value in names:
+                    why = f'"{key.value}" is stated twice; keep one of them'
+                    raise yaml.composer.ComposerError(None, None, why, key.start_mark)
+                names.add(key.value)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -41,9 +46,23 @@ def load_yaml(path: Path, content: bytes, *, what: str) -> Any:
         SettingsError: it is no YAML in UTF-8, or has a value that is none.
     """
     try:
-        return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
+        return _loaded(path, content.decode("utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         first, *more = str(error).splitlines()
         raise SettingsError(f"{path}: {what} can't be read: {first}", *more) from error
     except RecursionError:
         raise SettingsError(f"{path}: {what} can't be read: it is nested too deeply") from None
+
+
+def _loaded(path: Path, text: str) -> Any:
+    """As `yaml.load`, which would call the file "<unicode string>" where it says at which place it goes wrong."""
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        error.name = str(path)
+        raise
+    loader.name = str(path)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()

@@ -32,13 +32,15 @@ def _print_sum(sheet: BalanceSheet) -> None:
     if sheet.flows is not None:
         videos = f"{sheet.flows.videos:,} videos of this table since then"
         lines.append(("charged", -sheet.flows.charged, videos))
-        lines.append(("refunded", sheet.flows.charged - sheet.flows.final, "of these"))
+        back = sheet.flows.charged - sheet.flows.final
+        what = ("refunded", "of these") if back >= 0 else ("charged later", "of these, once they were finished")
+        lines.append((what[0], back, what[1]))
     if sheet.balance is not None:
         lines.append(("balance now", sheet.balance, ""))
     if (left := sheet.left_over) is not None:
         lines.append(("left over", left, "gone, and nothing of this table explains it" if left > 0 else ""))
     for label, figure, note in lines:
-        render.out.print(f"  {label:<12}{figure:>12,}  [dim]{render.cell(note)}[/]".rstrip())
+        render.out.print(f"  {label:<14}{figure:>10,}  [dim]{render.cell(note)}[/]".rstrip())
 
 
 def _print_doubts(sheet: BalanceSheet) -> None:

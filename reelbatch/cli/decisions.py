@@ -91,7 +91,7 @@ def run(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
         return _by_balance(options, stated, as_json=as_json)
     found = findings_asked(options)
     with sandboxed(stated, enabled=options.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
-        one = options.batch or options.undo or any(finding.batch is None for finding in found.findings)
+        one = options.batch is not None or options.undo or any(finding.batch is None for finding in found.findings)
         chosen = the_batch(ledger, options.batch) if one else None
         resolutions = _carried_out(ledger, settings, options, found, chosen)
         if options.wait:
@@ -118,7 +118,7 @@ def _by_balance(options: ReconcileOptions, stated: Settings, *, as_json: bool) -
     if any(decides) or options.to is not None or options.wait:
         raise SettingsError("--by-balance decides nothing: leave out what does, and --csv and --wait")
     with sandboxed(stated, enabled=options.sandbox) as settings, opened_ledger(settings, must_exist=True) as ledger:
-        chosen = the_batch(ledger, options.batch) if options.batch else None
+        chosen = the_batch(ledger, options.batch) if options.batch is not None else None
         sheet = asyncio.run(_asked(ledger, settings, chosen))
     if as_json:
         print_json(sheet.as_json())

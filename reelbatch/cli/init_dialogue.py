@@ -142,10 +142,18 @@ def _print_rows(report: InitReport) -> None:
         render.out.print(f"  [bold]{render.cell(request.row_key)}[/]  {render.cell(_body(request))}")
     if found.repeated:
         render.warn(f"{found.repeated:,} rows have a key that another row has. Name better columns: --key COLUMN,…")
-    if found.problem_count:
-        render.warn(f"{found.problem_count:,} problems; `reelbatch plan` lists them. The first:")
-        for problem in found.problems[:3]:
-            render.err.print(f"  {render.cell(problem)}")
+    for kind, count, first in (
+        ("warning", found.warning_count, found.warnings),
+        ("problem", found.problem_count, found.problems),
+    ):
+        if count:
+            _print_first(first, f"{count:,} {kind}{'s' if count > 1 else ''} in {report.manifest}")
+
+
+def _print_first(listed: Sequence[str], what: str) -> None:
+    render.warn(f"{what}; `reelbatch plan` lists all. The first:")
+    for each in listed[:3]:
+        render.err.print(f"  {render.cell(each)}")
 
 
 def _body(request: FirstRequest) -> str:

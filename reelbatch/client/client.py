@@ -141,7 +141,7 @@ class Client:
 
         Raises:
             CreateError: it was refused, or it is in doubt; `error.outcome` says which.
-            UploadError: an image could not be uploaded; nothing was charged.
+            UploadError: an image is not there or could not be uploaded; nothing was charged.
         """
         name = options.pop("name", None)
         request = Request(str(image_path), prompt, end_seconds, **options)
@@ -231,7 +231,10 @@ class Client:
             return path
         if not await asyncio.to_thread(os.path.isfile, path):
             raise UploadError(f"{path}: no such image file")
-        (slot,) = await self.upload_urls([await asyncio.to_thread(_extension, path)])
+        try:
+            (slot,) = await self.upload_urls([await asyncio.to_thread(_extension, path)])
+        except ApiError as error:
+            raise UploadError(f"{path}: there is no address to upload it to: {error}", status=error.status) from error
         await self.put_file(slot, path)
         return slot.file_path
 

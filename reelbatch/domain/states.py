@@ -30,6 +30,8 @@ UNSETTLED = frozenset({_S.QUEUED, _S.RENDERING})
 """States that settle has to follow."""
 FAILED = frozenset({_S.REJECTED, _S.ERROR, _S.CANCELED})
 """States that rerun sends again by default."""
+NEVER_CHARGED = frozenset({_S.INVALID, _S.REJECTED})
+"""States of requests that cost nothing: they did not leave, or were refused."""
 REFUNDED = frozenset({_S.ERROR, _S.CANCELED})
 """States of videos whose figure has the refund in it: what was charged at first it does not say."""
 HAS_ID = frozenset({_S.QUEUED, _S.RENDERING, _S.COMPLETE, _S.ERROR, _S.CANCELED})

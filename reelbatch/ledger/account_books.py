@@ -79,8 +79,8 @@ def balance_points(connection: Connection, payer: Payer) -> list[BalancePoint]:
 
 
 def flows_since(connection: Connection, of: Sequence[Batch], since: datetime) -> Flows:
-    """What videos of requests that left since have cost."""
-    answered = func.coalesce(_a.credits_charged, 0)
+    """What videos of requests that left since have cost; one without the first figure was charged the final one."""
+    answered = func.coalesce(_a.credits_charged, _a.credits_final, 0)
     sums = (func.coalesce(func.sum(each), 0) for each in (answered, func.coalesce(_a.credits_final, answered)))
     missing = func.count().filter(or_(_a.credits_charged.is_(None), _a.odd_figure.is_not(None)))
     query = select(func.count(), *sums, missing).where(_a.batch.in_(of), _HAS_ID, _a.started_at >= since)

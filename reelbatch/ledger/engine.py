@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from reelbatch import extras
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.failpoints import point
+from reelbatch.ledger.sqlite_file import refuse_foreign
 from reelbatch.ledger.urls import file_to_open, shown
 from reelbatch.machine import utc_now
 from reelbatch.storage import private_files
@@ -40,6 +41,7 @@ def open_engine(url: URL, lease_s: float = LEASE_S) -> Engine:
     """
     try:
         if path := file_to_open(url):
+            refuse_foreign(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             if url.query.get("mode", "rwc") == "rwc":
                 private_files.make(path)  # what SQLite keeps beside it gets the file's mode

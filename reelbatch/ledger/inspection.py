@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger.engine import open_engine
 from reelbatch.ledger.schema import generations, schema_version
-from reelbatch.ledger.urls import file_to_open, parse_url, shown
+from reelbatch.ledger.urls import file_to_open, parse_url, refuse_memory, shown
+from reelbatch.storage.private_files import try_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +35,25 @@ def look_at(url: str) -> TableFacts:
         LedgerUnusable: it can't be reached or read, or is no results table.
     """
     parsed = parse_url(url)
+    refuse_memory(parsed)
     path = file_to_open(parsed)
     if path is None:
         return _look_at_server(url)
     version = _version_in(path) if path.exists() else None
-    places = (path, path.parent) if path.exists() else (nearest(path.parent),)
-    return TableFacts(
-        where=str(path.absolute()),
-        path=path,
-        version=version,
-        may_write=all(os.access(place, os.W_OK) for place in places),
-    )
+    if path.exists():
+        may_write = all(os.access(place, os.W_OK) for place in (path, path.parent))
+    else:
+        may_write = cannot_be_made(path) is None
+    return TableFacts(where=str(path.absolute()), path=path, version=version, may_write=may_write)
+
+
+def cannot_be_made(path: Path) -> str | None:
+    """Why a run could not make this file; None: it could. Nothing is left of the try."""
+    try:
+        try_folder(nearest(path.parent))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def nearest(folder: Path) -> Path:

@@ -37,7 +37,7 @@ from reelbatch.ledger.selection import SendOptions
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
 from reelbatch.ledger.transactions import PATIENCE_S, POLL_S, GroupWriter, Item, Result, Transactor, Work
 from reelbatch.ledger.unchanged_rows import Kept
-from reelbatch.ledger.urls import parse_url, shown, sqlite_path, unchanging, written
+from reelbatch.ledger.urls import parse_url, refuse_memory, shown, sqlite_path, unchanging, written
 from reelbatch.memory import memory_given_back, no_collection
 from reelbatch.row_batch import RowColumns
 
@@ -104,8 +104,14 @@ class Ledger:
 
     @staticmethod
     def exists(url: str) -> bool:
-        """Whether there is a table to read; a SQLite file is not made by looking for it."""
-        path = sqlite_path(parse_url(url))
+        """Whether there is a table to read; a SQLite file is not made by looking for it.
+
+        Raises:
+            LedgerUnusable: it can't be looked for, or would be in memory.
+        """
+        parsed = parse_url(url)
+        refuse_memory(parsed)
+        path = sqlite_path(parsed)
         try:
             return path is None or path.exists()
         except OSError as error:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
-from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState, product_of
+from reelbatch.domain import NEVER_CHARGED, Batch, ReviewVerdict, RowKey, RowState, product_of
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import attempts, generations, runs
 from reelbatch.ledger.selection import further, shown
-from reelbatch.ledger.transitions import in_states
+from reelbatch.ledger.transitions import in_states, in_states_of
 
 _g, _a = generations.c, attempts.c
 DEFAULT_MODEL = "default"
@@ -56,6 +70,22 @@ class CardOrder(StrEnum):
     TIME = "time"  # what changed last first
 
 
+class Line(NamedTuple):
+    """What a filter knows of one of a row's lines."""
+
+    generation: int
+    state: str
+    error_code: str | None
+    model: str
+    video_id: str | None
+
+    @classmethod
+    def of(cls, line: RowMapping) -> Self:
+        """As the table has it."""
+        model = line["model"] or DEFAULT_MODEL
+        return cls(line["generation"], line["state"], line["error_code"], model, line["video_id"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFilter:
     """Which rows of a batch are shown. None: all."""
@@ -69,33 +99,66 @@ class CardFilter:
 
     def select(self, connection: Connection, *columns: Any) -> Select[Any]:
         """`columns` of these rows: of each the last line with an id, else its last."""
-        query = select(*columns).select_from(generations).where(_g.batch == self.batch, *self._conditions())
-        return query.where(shown()) if further(connection, self.batch) else query
+        query = select(*columns).select_from(generations).where(_g.batch == self.batch)
+        if further(connection, self.batch):
+            return query.where(shown(), *self._conditions(_any_line, _any_current))
+        return query.where(*self._conditions(_one_line, _one_line))
 
-    def _conditions(self) -> list[ColumnElement[bool]]:
+    def _conditions(self, ever: _Row, today: _Row) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
-        if self.state is not None:
-            found.append(in_states({self.state}))
+        state, model, error = self.state, self.model, self.error
+        if state is not None:
+            found.append(today(lambda lines: in_states_of(lines, {state})))
         if self.reviewed is not None:
             found.append(_REVIEWED[self.reviewed])
-        if self.model is not None:
-            found.append(literal(self.model) == _MODEL)
-        if self.error is not None:
-            found.append(_g.error_code == self.error)
+        if model is not None:
+            found.append(ever(lambda lines: literal(model) == _model(lines)))  # what earlier videos cost is shown too
+        if error is not None:
+            found.append(today(lambda lines: lines.c.error_code == error))
         if self.search:
             sought = (column.icontains(self.search, autoescape=True) for column in (_g.row_key, _g.prompt))
             found.append(or_(*sought))
         return found
 
 
-_MODEL = func.coalesce(_g.model, DEFAULT_MODEL)
+_Condition = Callable[[FromClause], ColumnElement[bool]]
+_Row = Callable[[_Condition], ColumnElement[bool]]
+
+
+def _one_line(condition: _Condition) -> ColumnElement[bool]:
+    """Of a row that has one line only."""
+    return condition(generations)
+
+
+def _any_line(condition: _Condition) -> ColumnElement[bool]:
+    """Whether it holds of some line of a row."""
+    line = generations.alias("line")
+    return exists().where(line.c.batch == _g.batch, line.c.row_key == _g.row_key, condition(line))
+
+
+def _any_current(condition: _Condition) -> ColumnElement[bool]:
+    """The same without history: the further video that is in doubt counts, the one that has a successor does not."""
+    return _any_line(lambda line: and_(condition(line), _is_current(line)))
+
+
+def _is_current(lines: FromClause) -> ColumnElement[bool]:
+    newer = generations.alias("newer")
+    of_row = (newer.c.batch == lines.c.batch, newer.c.row_key == lines.c.row_key)
+    return ~exists().where(*of_row, newer.c.generation > lines.c.generation, newer.c.video_id.is_not(None))
+
+
+def _model(lines: FromClause) -> ColumnElement[str]:
+    return func.coalesce(lines.c.model, DEFAULT_MODEL)
+
+
 _REVIEWED = {
     Reviewed.APPROVED: _g.verdict == ReviewVerdict.APPROVED.value,
     Reviewed.REJECTED: _g.verdict == ReviewVerdict.REJECTED.value,
     Reviewed.NONE: and_(_g.verdict.is_(None), in_states({RowState.COMPLETE})),
     Reviewed.NOTED: _g.verdict_note.is_not(None),
 }
-_COST = func.coalesce(_g.credits_final, _g.credits_charged, _g.credits_estimated, -1)
+_EXPECTED = case((in_states(NEVER_CHARGED), 0), else_=_g.credits_estimated)
+_COST = func.coalesce(_g.credits_final, _g.credits_charged, _EXPECTED, -1)
 _CHANGED = func.coalesce(_g.settled_at, _g.submitted_at)
 _ORDERS: dict[CardOrder, tuple[Any, ...]] = {
     CardOrder.ROW: (),
@@ -112,26 +175,25 @@ def count(connection: Connection, wanted: CardFilter) -> int:
 def cards(
     connection: Connection, wanted: CardFilter, order: CardOrder, first: int, limit: int
 ) -> list[dict[str, Any]]:
-    """A window of these rows; `videos`: how many lines each has in `generations`."""
+    """A window of these rows; `lines`: all that each has in `generations`, first to last, where there are several."""
     columns = [_g[name] for name in _COLUMNS]
     query = wanted.select(connection, *columns).order_by(*_ORDERS[order], _g.row_number, _g.row_key)
     found = connection.execute(query.offset(first).limit(limit)).mappings()
-    return _counted(connection, wanted.batch, [dict(row) for row in found])
+    return _with_lines(connection, wanted.batch, [dict(row) for row in found])
 
 
-def _counted(connection: Connection, batch: Batch, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    several = _several(connection, batch, [row["row_key"] for row in rows])
-    return [{**row, "videos": several.get(row["row_key"], 1)} for row in rows]
+def _with_lines(connection: Connection, batch: Batch, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, list[Line]] = {}
+    if further(connection, batch):
+        own = (_g.batch == batch, _g.row_key.in_([row["row_key"] for row in rows]))
+        query = select(_g.row_key, _g.generation, _g.state, _g.error_code, _g.model, _g.video_id).where(*own)
+        for line in connection.execute(query.order_by(_g.row_key, _g.generation)).mappings():
+            found.setdefault(line["row_key"], []).append(Line.of(line))
+    several = {key: lines for key, lines in found.items() if len(lines) > 1}
+    return [{**row, "lines": several.get(row["row_key"], [])} for row in rows]
 
 
-def _several(connection: Connection, batch: Batch, keys: Collection[str]) -> dict[str, int]:
-    if not further(connection, batch):
-        return {}
-    query = select(_g.row_key, func.count()).where(_g.batch == batch, _g.row_key.in_(keys)).group_by(_g.row_key)
-    return _pairs(connection, query)
-
-
-def _pairs(connection: Connection, query: Select[Any]) -> dict[str, int]:
+def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
     return {name: rows for name, rows in connection.execute(query)}  # noqa: C416 - rows are no tuples to mypy
 
 
@@ -139,7 +201,8 @@ def videos(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[s
     """Every line of a row, first to last."""
     query = select(*(_g[name] for name in _COLUMNS)).where(_g.batch == batch, _g.row_key == row_key)
     found = connection.execute(query.order_by(_g.generation)).mappings().all()
-    return [{**line, "videos": len(found)} for line in found]
+    lines = [Line.of(line) for line in found] if len(found) > 1 else []
+    return [{**line, "lines": lines} for line in found]
 
 
 def variants(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
@@ -152,7 +215,7 @@ def variants(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict
     alike = query.where(_g.row_key.startswith(f"{product}#", autoescape=True), _g.row_key != row_key)
     found = connection.execute(alike.limit(_MOST_VARIANTS)).mappings()
     own = [dict(row) for row in found if product_of(row["row_key"]) == product]
-    return _counted(connection, batch, own)
+    return _with_lines(connection, batch, own)
 
 
 def row_attempts(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:
@@ -172,12 +235,14 @@ class Facets:
 
 def facets(connection: Connection, batch: Batch) -> Facets:
     """Of a whole batch, whatever is filtered by now."""
-    whole = CardFilter(batch=batch)
-    models = whole.select(connection, _MODEL.label("model"), func.count()).group_by(literal_column("model"))
-    errors = whole.select(connection, _g.error_code, func.count()).where(_g.error_code.is_not(None))
+    rows = func.count(_g.row_key.distinct())
+    models = select(_model(generations).label("model"), rows).where(_g.batch == batch)
+    errors = select(_g.error_code, rows).where(_g.batch == batch, _g.error_code.is_not(None))
+    if further(connection, batch):
+        errors = errors.where(_is_current(generations))
     reviewed = {each: count(connection, CardFilter(batch=batch, reviewed=each)) for each in Reviewed}
     return Facets(
-        _pairs(connection, models.order_by(literal_column("model"))),
+        _pairs(connection, models.group_by(literal_column("model")).order_by(literal_column("model"))),
         _pairs(connection, errors.group_by(_g.error_code).order_by(_g.error_code)),
         reviewed,
     )
@@ -204,6 +269,8 @@ def spending(connection: Connection, batch: Batch, points: int) -> list[Spent]:
     sums = {int(number): int(credits_ or 0) for number, credits_ in connection.execute(query)}
     curve, total = [Spent(first, 0)], 0
     for number in sorted(sums):
+        if number and number - 1 not in sums:  # nothing was sent meanwhile: the curve is level until then
+            curve.append(Spent(first + step * number, total))
         total += sums[number]
         curve.append(Spent(min(first + step * (number + 1), last), total))
     return curve

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from reelbatch.domain import ClaimedRow, RunId, Token
+from reelbatch.errors import SettingsError
 from reelbatch.ledger.transactions import Done
 from reelbatch.machine import utc_now
-from reelbatch.storage.private_files import owner_only
+from reelbatch.storage.private_files import owner_only, try_folder
 
 _log = logging.getLogger("reelbatch")
 Line = dict[str, Any]
+_START = b'{"at": '
+"""Of each line."""
 
 
 class RunHistory:
@@ -74,6 +77,39 @@ class RunHistory:
             why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             _log.warning("The history %s can't be written any more (%s); the run goes on.", self._path, why)
             self.close()
+
+
+def refuse_unusable(path: Path | None, *, makes: bool = True) -> None:
+    """Before anything is sent. Without `makes`, a file that is not there is not made; that it could be is tried.
+
+    Raises:
+        SettingsError: no line can be appended to it, or it is a file of another kind, which lines would spoil.
+    """
+    if path is None:
+        return
+    try:
+        if path.is_file() and not _is_history(path):
+            raise SettingsError(f"--history {path}: is a file of another kind. Name a history, or a new file.")
+        _try_appending(path, makes=makes)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file has
+        why = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"--history {path}: can't be written: {why}. Name a file in another folder.") from error
+
+
+def _try_appending(path: Path, *, makes: bool) -> None:
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)  # a pipe without a reader is said
+    try:
+        os.close(owner_only(str(path), flags | os.O_CREAT if makes else flags))
+    except FileNotFoundError:
+        if makes:
+            raise
+        try_folder(path.parent)
+
+
+def _is_history(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(len(_START))
+    return not start or start == _START
 
 
 def _of_row(row: ClaimedRow) -> Line:

@@ -125,6 +125,19 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(unquote(url.database.removeprefix("file:"))) if "uri" in url.query else Path(url.database)
 
 
+def refuse_memory(url: URL) -> None:
+    """A table in memory ends with the command, and what was paid for would be sent again.
+
+    Raises:
+        LedgerUnusable: that is what the URL means.
+    """
+    if url.get_backend_name() == "sqlite" and (sqlite_path(url) is None or url.query.get("mode") == "memory"):
+        remedy = "Name a file: sqlite:///results/reelbatch.db (three slashes, then the path)."
+        raise LedgerUnusable(
+            f"--results {shown(url)}: names no file, and a table in memory keeps no paid id. {remedy}"
+        )
+
+
 def file_to_open(url: URL) -> Path | None:
     """The same file, there or not.
 

@@ -35,6 +35,7 @@ ERROR_VALUES = frozenset(
     {"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#NV", "#BEZUG!"}
 )
 """What a spreadsheet writes where a formula has no value (the last two in German)."""
+_UNSAVED = "#UNSAVED FORMULA! "
 NOTHINGS = frozenset(word for name in ("nan", "none", "null") for word in (name, name.upper(), name.title(), "NaN"))
 """What scripts write where there is nothing."""
 _INVISIBLE_CLASS = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
@@ -135,7 +136,7 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
     if not set(map(type, texts)) <= {str} or max(map(len, texts), default=0) > limit:
         return False
     joined = "".join(texts)
-    if "#" in joined and not ERROR_VALUES.isdisjoint(map(str.strip, texts)):
+    if "#" in joined and (_UNSAVED in joined or not ERROR_VALUES.isdisjoint(map(str.strip, texts))):
         return False
     if joined.isascii():
         return "\0" not in joined
@@ -144,13 +145,34 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
 
 def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> RequestIssue | None:
     """Why `text` can't be sent or stored as it stands."""
-    fault = _kind_fault(text) or _sign_fault(column, text)
+    fault = kind_fault(text) or _sign_fault(column, text)
     if len(text) > limit and not isinstance(text, Nested):
         fault = CellError(f"{len(text):,} characters long, more than {limit:,}", "Shorten it.")
     return finding(column, text, fault) if fault else None
 
 
-def _kind_fault(text: str) -> CellError | None:
+def unsaved_formula(sheet: str, row: int, column: int) -> str:
+    """What stands for a formula whose value is not known: no text that is sent."""
+    letters = ""
+    while column:
+        column, place = divmod(column - 1, 26)
+        letters = chr(ord("A") + place) + letters
+    return f'{_UNSAVED}{letters}{row} of sheet "{sheet}"'
+
+
+def unsaved_fault(text: str) -> CellError | None:
+    """Of a formula whose value the workbook does not have."""
+    _, marked, place = text.partition(_UNSAVED)
+    if not marked:
+        return None
+    remedy = "Open the workbook in Excel and save it there, or paste the values in place of the formulas."
+    return CellError(f"a formula whose value is not saved in the workbook, in {place.strip()}", remedy)
+
+
+def kind_fault(text: str) -> CellError | None:
+    """Why `text` is no value that could be meant, in whatever column."""
+    if fault := unsaved_fault(text):
+        return fault
     if isinstance(text, Nested):
         return CellError("not one plain value", "Write text or a number.")
     if isinstance(text, Rounded):
@@ -171,7 +193,8 @@ def _sign_fault(column: str, text: str) -> CellError | None:
 
 def finding(column: str, value: str, fault: CellError) -> RequestIssue:
     """`fault` as a finding on `column`."""
-    return RequestIssue(column, storable(visible(value), MAX_SHOWN), fault.what, fault.remedy)
+    shown = "" if _UNSAVED in value else storable(visible(value), MAX_SHOWN)
+    return RequestIssue(column, shown, fault.what, fault.remedy)
 
 
 def seconds(text: str) -> float:

@@ -11,8 +11,8 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from reelbatch.manifest.html_text import text_of
-from reelbatch.manifest.parsing import plain
-from reelbatch.manifest.readers.base import RawRows
+from reelbatch.manifest.parsing import plain, unsaved_fault
+from reelbatch.manifest.readers.base import BrokenRow, RawRows
 
 EMPTY, NOT_EMPTY = "empty", "not empty"
 _SAID: Mapping[bool, frozenset[str]] = {
@@ -81,12 +81,24 @@ class RowShaper:
             columns[column] = list(map(text_of, columns[column]))
         if self._fill:
             self._fill.fill(raw.numbers, columns, [broken.number for broken in raw.broken])
+        unknown = self._unknown(raw.numbers, columns)
         kept = self._kept(columns)
-        if kept is None or all(kept):
+        if kept is None or (all(kept) and not unknown):
             return RawRows(raw.numbers, columns, raw.broken)
-        self.left_out += kept.count(False)
+        open_ = {broken.number for broken in unknown}
+        self.left_out += sum(not keep and number not in open_ for number, keep in zip(raw.numbers, kept, strict=True))
+        kept = [keep and number not in open_ for number, keep in zip(raw.numbers, kept, strict=True)]
         fewer = {column: list(compress(cells, kept)) for column, cells in columns.items()}
-        return RawRows(list(compress(raw.numbers, kept)), fewer, raw.broken)
+        return RawRows(list(compress(raw.numbers, kept)), fewer, [*raw.broken, *unknown])
+
+    def _unknown(self, numbers: Sequence[int], columns: Mapping[str, list[str]]) -> list[BrokenRow]:
+        """Rows of which no one can say whether `where` lets them through."""
+        found: dict[int, BrokenRow] = {}
+        for column in self._shaping.where:
+            for number, cell in zip(numbers, columns[column], strict=True):
+                if fault := unsaved_fault(cell):
+                    found[number] = BrokenRow(number, "", f'column "{column}": {fault.what}', fault.remedy)
+        return list(found.values())
 
     def _kept(self, columns: Mapping[str, list[str]]) -> list[bool] | None:
         where = self._shaping.where

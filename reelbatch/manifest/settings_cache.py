@@ -116,6 +116,8 @@ class _Parser:
         if not text:
             return None
         try:
+            if fault := parsing.kind_fault(text):
+                raise fault
             return parse(text)
         except parsing.CellError as error:
             self.faults.append(parsing.finding(column, text, error))

@@ -157,7 +157,8 @@ def _reasons(
     if now_ends != start.period_end:
         yield "the subscription's period is another one by now, and credits come with each"
     if flows.without_figure:
-        yield f"of {flows.without_figure:,} videos the API named no figure that is believed"
+        of = f"of {flows.without_figure:,} of the videos since then"
+        yield f"{of} the API named no figure that is believed: `reelbatch status --json` names them"
     yield from _open_ends(books, start)
     yield from _prices(books, doubts)
 

@@ -65,7 +65,7 @@ async def decide(ledger: Ledger, settings: Settings, said: Decisions) -> Reconci
         SettingsError: there is no such batch or row, or an id is to be checked and there is no key.
     """
     resolved = await _resolved(ledger, settings, said)
-    batch = the_batch(ledger, said.batch) if said.batch or said.rows or said.undo else None
+    batch = the_batch(ledger, said.batch) if said.batch is not None or said.rows or said.undo else None
     return ReconcileReport(in_doubt=tuple(open_doubts(ledger, batch)), resolved=tuple(resolved))
 
 

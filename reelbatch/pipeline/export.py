@@ -92,7 +92,7 @@ def export(ledger: Ledger, target: str, wanted: Wanted = ALL, *, excel: bool = F
     except CloudProblem as problem:
         raise UsageError(f"{redact_url(target)}: can't be written: {problem}") from problem
     except OSError as error:
-        raise UsageError(f"{redact_url(target)}: can't be written: {error}") from error
+        raise UsageError(f"{redact_url(target)}: can't be written: {error.strerror or error}") from error
 
 
 def export_to(ledger: Ledger, stream: BinaryIO, suffix: str, wanted: Wanted) -> int:
@@ -142,6 +142,21 @@ def export_target(context: RunContext) -> str:
         format_of(context.settings.export)
         return context.settings.export
     return beside_table(context.ledger, context.batch)
+
+
+def refuse_export(stated: str | None, source: object) -> None:
+    """Before anything is sent: a file that a run could not export to, or that is its manifest. None: there is none.
+
+    Raises:
+        UsageError: the ending says no format, or what the run is made from would be replaced.
+    """
+    if not stated:
+        return
+    format_of(stated)
+    if scheme_of(stated) is None and isinstance(source, str | os.PathLike) and scheme_of(os.fspath(source)) is None:
+        paths = [Path(at_home(os.fspath(path))) for path in (stated, source)]
+        if all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
+            raise UsageError(f"--export {stated}: is the manifest, which would be replaced; choose another name")
 
 
 def export_results(context: RunContext, target: str) -> Exported:
@@ -253,10 +268,10 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
     Args:
         url: of the table, for example `sqlite:///results/reelbatch.db`.
-        batch: only this batch; None: all.
+        batch: only this batch; None: all. Of a batch that the table does not have: a frame without rows.
 
     Raises:
-        LedgerUnusable: there is no such table.
+        LedgerUnusable: there is no such table, or it can't be opened.
     """
     import pandas as pd
 

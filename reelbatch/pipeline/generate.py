@@ -13,12 +13,12 @@ from reelbatch.domain import Batch, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.ledger import Ledger, claims, orders, queries, utc_now
 from reelbatch.memory import old_objects_spared
-from reelbatch.pipeline.export import export_results, export_target
+from reelbatch.pipeline.export import export_results, export_target, refuse_export
 from reelbatch.pipeline.load_manifest import load_manifest
 from reelbatch.pipeline.plan import GenerateOptions, batch_name, manifest_of
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_summary import finish_order, report
-from reelbatch.pipeline.settle import settle_videos
+from reelbatch.pipeline.settle import settle_videos, try_downloads
 from reelbatch.settings import Settings
 from reelbatch.signals import stopping_gently
 from reelbatch.submit import AgreedCost, ExitReason
@@ -45,7 +45,9 @@ def assignment(options: GenerateOptions, settings: Settings) -> Assignment:
 
     Raises:
         ManifestError: there is no such manifest, or it can't be opened.
+        UsageError: the file to export to can't be used, or is the manifest.
     """
+    refuse_export(settings.export, options.source)
     manifest = manifest_of(options, settings)
     return Assignment(batch=batch_name(options.batch, manifest), command="generate", base=manifest.base)
 
@@ -63,6 +65,8 @@ async def generate(ledger: Ledger, settings: Settings, options: GenerateOptions,
 async def carry_out(context: RunContext, load: Callable[[], Awaitable[object]], steps: RunSteps) -> None:
     """The steps of a run, as the flows have them: load, submit, settle, report, export."""
     target = export_target(context)  # one that can't be used is said before anything is spent
+    if steps.settle:
+        await try_downloads(context.settings)
     with stopping_gently(context.interrupt):
         await load()
         await submit_all(context, limit=steps.limit)

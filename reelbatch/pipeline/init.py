@@ -57,6 +57,8 @@ class InitReport:
             "left_out": found.left_out,
             "problem_count": found.problem_count,
             "problems": found.problems,
+            "warning_count": found.warning_count,
+            "warnings": found.warnings,
             "repeated_keys": found.repeated,
             "columns": [asdict(column) for column in self.columns],
             "settings": self.settings,
@@ -113,7 +115,7 @@ def write_for_catalogue(guess: Guess, config: Path, *, force: bool) -> InitRepor
         columns=guess.columns,
         settings={"manifest": guess.manifest},
         questions=guess.questions,
-        preview=guess.preview,
+        preview=preview(guess.table.source, guess.manifest, images=True),
         export=guess.export.shop.name if guess.export else None,
     )
 

@@ -15,6 +15,8 @@ from reelbatch.pipeline.init_names import AVOID, DESCRIPTIONS, NAMES, POSITIONS,
 
 _EXACT, _WITHIN, _GLUED, _AVOIDED, _CONTENT = 10.0, 6.0, 4.0, 7.0, 10.0
 """What a name is worth: the whole of it, some of its words, the end of one word; and what all cells are worth."""
+_MOST = 0.5
+"""Of a column whose name says what it is: the others are said, and do not hide these."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORDS = re.compile(r"[^\W_]+")
 _LONGEST_GLUED = 4  # letters of a name that may stand at the end of another word
@@ -139,10 +141,10 @@ ROLES: Mapping[str, Role] = {
     "end_image_path": _role("end_image_path", is_image, "look like images", needs=0.5),
     "prompt": _role("prompt", _speaks_of_a_camera, "say how the camera moves", alone=0.5),
     "row_key": _role("row_key"),
-    "end_seconds": _role("end_seconds", _is_seconds, "are seconds from 1 to 60", needs=0.95),
-    "resolution": _role("resolution", _is_resolution, "are resolutions of the API", needs=0.95, alone=0.95),
+    "end_seconds": _role("end_seconds", _is_seconds, "are seconds from 1 to 60", needs=_MOST),
+    "resolution": _role("resolution", _is_resolution, "are resolutions of the API", needs=_MOST, alone=0.95),
     "model": _role("model", _is_model, "are models of the API", needs=0.5, alone=0.95),
-    "audio": _role("audio", _is_flag, "are yes or no", needs=0.95),
+    "audio": _role("audio", _is_flag, "are yes or no", needs=_MOST),
     "width": _role("width", _is_pixels, "are pixels", needs=1.0),
     "height": _role("height", _is_pixels, "are pixels", needs=1.0),
     "name": _role("name", _is_words, "are words", needs=0.5),

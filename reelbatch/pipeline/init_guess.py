@@ -172,9 +172,8 @@ def _images(draft: _Draft, found: list[Candidate]) -> list[Candidate]:
         )
     close = tuple(each.column for each in found if each.score >= found[0].score - _CLOSE)
     if len(close) > 1:
-        draft.questions.append(
-            Question(about="image", text="Which column is the image?", taken=found[0].column, choices=close)
-        )
+        text = "Which column is the image?"
+        draft.questions.append(Question(about="image", text=text, taken=found[0].column, choices=close))
     return found
 
 
@@ -298,7 +297,8 @@ def _set_columns(draft: _Draft) -> None:
 
 
 def _key_stated(draft: _Draft) -> tuple[str, ...] | None:
-    stated = draft.stated.key
+    if (stated := draft.stated.key) == ():
+        raise ManifestError("--key names no column. Leave it out, and a key is looked for.")
     return None if stated is None else tuple(_column(draft.table, column) for column in stated)
 
 

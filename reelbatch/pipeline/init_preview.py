@@ -1,4 +1,4 @@
-"""What guessed settings make of a catalogue: read and checked as a plan does, but for the images."""
+"""What guessed settings make of a catalogue: read and checked as a plan does."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Preview:
     left_out: int = 0
     problem_count: int = 0
     problems: list[str] = field(default_factory=list)
+    warning_count: int = 0
+    warnings: list[str] = field(default_factory=list)
     key_faults: int = 0
     repeated: int = 0
     requests: list[FirstRequest] = field(default_factory=list)
@@ -32,8 +34,8 @@ class Preview:
         return not self.key_faults and not self.repeated
 
 
-def preview(source: str, manifest: Mapping[str, Any]) -> Preview:
-    """Read `source` with the settings `manifest`; images are not looked at.
+def preview(source: str, manifest: Mapping[str, Any], *, images: bool = False) -> Preview:
+    """Read `source` with the settings `manifest`; with `images` those on this machine are looked at too.
 
     Raises:
         ManifestError: it can't be read with them.
@@ -41,7 +43,7 @@ def preview(source: str, manifest: Mapping[str, Any]) -> Preview:
     settings = ManifestSettings(**manifest)
     options = ManifestOptions(**settings.model_dump())
     made, seen = Preview(), set[int]()
-    for checked in open_manifest(source, options, Checks(models=load_models(), images=False)).batches():
+    for checked in open_manifest(source, options, Checks(models=load_models(), images=images)).batches():
         _add(made, checked, {"row_key", *settings.row_key}, seen)
     return made
 
@@ -51,6 +53,8 @@ def _add(made: Preview, checked: CheckedRows, key: set[str], seen: set[int]) -> 
     made.left_out += checked.left_out
     made.problem_count += len(checked.problems)
     made.problems += map(str, checked.problems[: _PROBLEMS_KEPT - len(made.problems)])
+    made.warning_count += len(checked.warnings)
+    made.warnings += map(str, checked.warnings[: _PROBLEMS_KEPT - len(made.warnings)])
     made.key_faults += sum(problem.column in key for problem in checked.problems)
     made.requests += first_requests(checked.rows, SHOWN - len(made.requests))
     keys: Sequence[int] = [hash(row.row_key) for row in checked.rows]

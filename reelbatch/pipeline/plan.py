@@ -26,7 +26,7 @@ from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
 from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
-from reelbatch.pipeline.resources import table_is_new, table_shown
+from reelbatch.pipeline.resources import refuse_places, table_is_new, table_shown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
@@ -64,7 +64,7 @@ def send_options(
     """Which rows are sent, by the words of the command line.
 
     Raises:
-        SettingsError: no such word, or rows are named although none are made again.
+        SettingsError: no such word or limit, or rows are named although none are made again.
     """
     if regenerate not in set(Regenerate):
         raise SettingsError(f'--regenerate "{regenerate}": use none, changed or all; cancel drops an order')
@@ -72,15 +72,26 @@ def send_options(
         raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
     options = SendOptions(
         regenerate=Regenerate(regenerate),
-        row_keys=None if rows is None else tuple(RowKey(key) for key in rows),
+        row_keys=None if rows is None else tuple(map(RowKey, [rows] if isinstance(rows, str) else rows)),
         repeats=RepeatPolicy(repeats),
-        limit=limit,
+        limit=checked_limit(limit),
         pilot=pilot,
     )
     _check_pilot(pilot, limit)
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
+
+
+def checked_limit(limit: int | None) -> int | None:
+    """How many rows are sent at most.
+
+    Raises:
+        SettingsError: it is no number of rows.
+    """
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise SettingsError(f'--limit "{limit}": rows are counted from 0 on; leave it out for all of them')
+    return limit
 
 
 def _check_pilot(pilot: int | None, limit: int | None) -> None:
@@ -203,6 +214,7 @@ def plan(
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
+    refuse_places(settings, options.source)
     table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
     with table as ledger:
         who = ask(ledger, settings) if asks_account else None

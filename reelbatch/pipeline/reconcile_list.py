@@ -74,7 +74,7 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
     except FileExistsError as error:
         raise SettingsError(f"--csv {file}: exists already, and may be filled in. Choose another name.") from error
     except OSError as error:
-        raise SettingsError(f"--csv {file}: can't be written: {error}") from error
+        raise SettingsError(f"--csv {file}: can't be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -84,7 +84,7 @@ class SettleReport(ReportView):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ReconcileReport(ReportView):
-    """Rows in doubt as they are now, and what was decided about rows."""
+    """Rows in doubt as they are now, and what became of rows that were named: `problem` None: it is cleared up."""
 
     in_doubt: tuple[Doubt, ...]
     resolved: tuple[Resolution, ...]
@@ -108,6 +108,6 @@ class ReconcileReport(ReportView):
             for each in self.in_doubt
         ]
         said = [f"{each.row_key}: {each.problem or each.verdict.value.replace('_', ' ')}" for each in self.resolved]
-        return Facts(
-            "rows in doubt", {"in_doubt": len(self.in_doubt), "resolved": len(self.resolved)}, [*said, *open_]
-        )
+        problems = sum(each.problem is not None for each in self.resolved)
+        figures = {"in_doubt": len(self.in_doubt), "resolved": len(self.resolved) - problems, "problems": problems}
+        return Facts("rows in doubt", figures, [*said, *open_])

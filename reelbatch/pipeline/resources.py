@@ -33,11 +33,13 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
 
     Raises:
         LedgerUnusable: it can't be opened, or does not exist although it must.
+        SettingsError: the history can't be written.
     """
-    from reelbatch.ledger import Ledger
+    from reelbatch.ledger import Ledger, run_history
 
-    if must_exist:
+    if not Ledger.exists(settings.results) and must_exist:
         _check_exists(settings)
+    run_history.refuse_unusable(settings.history)
     with unwinding(), Ledger(settings.results, settings.lease_s, settings.history) as ledger:
         _clear_up(ledger, settings)
         yield ledger
@@ -274,6 +276,25 @@ def any_rescued(path: Path | None) -> bool:
     """
     folders = [Path(tempfile.gettempdir()), *([path.resolve().parent] if path else [])]
     return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
+
+
+def refuse_places(settings: Settings, source: object) -> None:
+    """Places that a run from `source` could not write to, for a plan, which makes nothing there.
+
+    Raises:
+        UsageError: the results table, the history or the export can't be written there, or would replace `source`.
+    """
+    from reelbatch.ledger import run_history
+    from reelbatch.ledger.inspection import cannot_be_made
+
+    run_history.refuse_unusable(settings.history, makes=False)
+    path = file_of(settings.results)
+    if path and table_is_new(settings) and (why := cannot_be_made(path)):
+        raise LedgerUnusable(f"--results {path}: can't be made: {why}. Choose another place.")
+    if settings.export:
+        from reelbatch.pipeline.export import refuse_export
+
+        refuse_export(settings.export, source)
 
 
 def _check_exists(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from reelbatch.pipeline.settle_report import Settled, SettleReport, settle_repor
 from reelbatch.settings import Settings
 from reelbatch.settle import SettleOptions, Settler, SettleReason
 from reelbatch.signals import stopping_gently
+from reelbatch.storage.target import open_target
 from reelbatch.submit import ExitReason
 from reelbatch.submit.confirmation import ask_about_noted_ids
 
@@ -35,6 +36,20 @@ _ENDED = {
     SettleReason.LEDGER_FAILED: ExitReason.LEDGER_FAILED,
 }
 _NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
+
+
+async def try_downloads(settings: Settings) -> None:
+    """Before a run that settles spends anything: its videos have somewhere to go.
+
+    Raises:
+        SettingsError: the folder can't be used.
+    """
+    if settings.downloads:
+        folder = await asyncio.to_thread(open_target, settings.downloads)
+        try:
+            await asyncio.to_thread(folder.prepare)
+        finally:
+            folder.close()
 
 
 async def settle_videos(context: RunContext) -> None:
@@ -58,7 +73,7 @@ async def settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait:
         SettingsError: there is no key, or no such batch.
         LedgerUnusable: the batch belongs to another API.
     """
-    chosen = the_batch(ledger, batch) if batch else None
+    chosen = the_batch(ledger, batch) if batch is not None else None
     since = utc_now()
     async with open_settler(ledger, settings, chosen, wait=wait) as settler:
         with stopping_gently(settler.stop):

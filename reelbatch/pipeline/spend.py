@@ -91,8 +91,10 @@ def spend(ledger: Ledger, options: SpendOptions, settings: Settings) -> Spend:
     """All batches of the table, archived ones too, or one; every generation counts.
 
     Raises:
-        SettingsError: there is no such time zone.
+        SettingsError: there is no such time zone, or no day is asked for.
     """
+    if options.since and options.until and options.since > options.until:
+        raise SettingsError(f"--since {options.since} is after --until {options.until}: there is no day between them")
     zone = zone_of(options.timezone)
     wanted = Wanted(options.batch, _midnight(options.since, zone), _midnight(_day_after(options.until), zone))
     return Spend(
@@ -172,4 +174,4 @@ def write_csv(found: Spend, target: str) -> None:
         with replacing(Path(at_home(target))) as file:
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:
-        raise UsageError(f"--csv {target}: can't be written: {error}") from error
+        raise UsageError(f"--csv {target}: can't be written: {error.strerror or error}") from error

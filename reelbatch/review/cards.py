@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from reelbatch.domain import Batch, RowKey, RowState
+from reelbatch.domain import NEVER_CHARGED, Batch, RowKey, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.ledger import review, verdicts
 from reelbatch.ledger.review import DEFAULT_MODEL
@@ -52,7 +52,7 @@ class Media(Protocol):
 
 def card_of(row: Mapping[str, Any], media: Media) -> Card:
     """What one card shows. All texts may hold anything, and are shown as text."""
-    cost, settled = _cost(row)
+    cost, in_words = _cost(row)
     return {
         "key": row["row_key"],
         "generation": row["generation"],
@@ -67,11 +67,12 @@ def card_of(row: Mapping[str, Any], media: Media) -> Card:
         "size": f"{row['width']} x {row['height']}" if row["width"] and row["height"] else None,
         "state": row["state"],
         "credits": cost,
-        "settled": settled,
+        "cost": in_words,
         "error": _error(row),
         "code": row["error_code"],
         "attempts": row["attempts"],
-        "videos": row["videos"],
+        "videos": max(1, len(row["lines"])),
+        "also": _also(row),
         "id": row["video_id"],
         "verdict": row["verdict"],
         "note": printable(row["verdict_note"] or ""),
@@ -79,6 +80,21 @@ def card_of(row: Mapping[str, Any], media: Media) -> Card:
         "changed_at": _time(row["settled_at"] or row["submitted_at"]),
         **_picture(row, media),
         **_video(row, media),
+    }
+
+
+def _also(row: Mapping[str, Any]) -> Card | None:
+    """By what a filter finds a row with several lines, and the state of a further video that is not there yet."""
+    lines = row["lines"]
+    if not lines:
+        return None
+    newest = max((line.generation for line in lines if line.video_id is not None), default=0)
+    current = [line for line in lines if line.generation >= newest]
+    return {
+        "states": [line.state for line in current],
+        "codes": [line.error_code for line in current],
+        "models": [line.model for line in lines],
+        "further": current[-1].state if newest and len(current) > 1 else None,
     }
 
 
@@ -132,12 +148,17 @@ def _said(line: Mapping[str, Any]) -> Card:
     }
 
 
-def _cost(row: Mapping[str, Any]) -> tuple[int | None, bool]:
-    """Credits, and whether they are the final figure or at least the API's own."""
+def _cost(row: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Credits, and the same in words: the final figure, else the API's own, else what is expected."""
     for name in ("credits_final", "credits_charged"):
         if row[name] is not None:
-            return int(row[name]), True
-    return row["credits_estimated"], False
+            return int(row[name]), f"{row[name]:,} credits"
+    if row["state"] in NEVER_CHARGED:
+        return 0, "not charged"
+    expected = row["credits_estimated"]
+    if expected is None:
+        return None, "cost unknown"
+    return expected, f"{'perhaps' if row['state'] == RowState.IN_DOUBT else 'about'} {expected:,} credits"
 
 
 def _error(row: Mapping[str, Any]) -> str | None:
@@ -159,7 +180,8 @@ def _picture(row: Mapping[str, Any], media: Media) -> Card:
     if image_kind(stated) is ImageKind.URL and (address := media.remote_picture(stated)):
         return {"image": address, "image_path": shown, "no_image": None}
     if local_image(row) is not None or local_video(row) is not None:
-        return {"image": media.picture(row), "image_path": shown, "no_image": None}
+        picture = media.picture(row)
+        return {"image": picture, "image_path": shown, "no_image": None if picture else "There is no picture of it"}
     why = {
         ImageKind.URL: "The image is on the web and is not loaded here",
         ImageKind.CLOUD: "The image is in a storage and is not loaded here",

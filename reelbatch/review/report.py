@@ -116,7 +116,7 @@ def _read(connection: Connection, batch: Batch, dollars_per_credit: float | None
 
 def _has_more(row: Mapping[str, Any]) -> bool:
     """Whether there is more to say of a row than its card does."""
-    return row["videos"] > 1 or row["attempts"] > 1 or row["reviewed_at"] is not None
+    return row["lines"] or row["attempts"] > 1 or row["reviewed_at"] is not None
 
 
 def _data(read: _Read, media: _Inside) -> dict[str, Any]:

@@ -39,6 +39,7 @@ _NO_CONNECTION = frozenset(
 _TIMED_OUT = frozenset({"TimeoutError", "ReadTimeoutError", "ConnectTimeoutError", "ServiceResponseTimeoutError"})
 _REFUSED = frozenset({"PermissionError", "ClientAuthenticationError"})
 _BAD_ADDRESS = frozenset({"ParamValidationError", "InvalidURL", "InvalidEndpoint", "ValueError"})
+_GONE, _SERVERS_FAULT = frozenset({404, 410}), 500
 _NO_BUCKET = re.compile(r"(?:bucket|container) does not exist|NoSuchBucket|ContainerNotFound", re.IGNORECASE)
 _HOST = re.compile(r"https?://(?:[^/\s\"'@]*@)?([^/\s\"'?]+)")
 _SECRETS = (
@@ -99,7 +100,25 @@ def explain(error: Exception, address: str, shown: str) -> Trouble:
         bucket = shown.rpartition("://")[2].partition("/")[0]
         remedy = "Check its name, and whose endpoint and credentials are in use."
         return Trouble(f'there is no bucket "{bucket}"', remedy)
+    if scheme in {"http", "https"} and (trouble := _of_web(error, shown)):
+        return trouble
     return _of_file(names, said) or _of_access(names, said, scheme) or _of_network(names, said)
+
+
+def _of_web(error: Exception, shown: str) -> Trouble | None:
+    """Of a web address, fsspec calls whatever goes wrong a file that is not there; its cause says what it was."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or cause is None:
+        return None
+    status: int | None = getattr(cause, "status", None)
+    if status in _GONE:
+        return None
+    if status is None:
+        return _of_network({kind.__name__ for kind in type(cause).__mro__}, shown)
+    if status >= _SERVERS_FAULT:
+        return Trouble(f"not reachable now: the server returned status {status}", _LATER, may_pass=True)
+    remedy = "Check the address, and whether it can be opened without a login."
+    return Trouble(f"the server refuses it (status {status})", remedy)
 
 
 def _of_file(names: set[str], said: str) -> Trouble | None:

@@ -35,6 +35,15 @@ def owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, _OWNER)
 
 
+def try_folder(folder: Path) -> None:
+    """Make a file without a name in `folder`, which is gone at once.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    tempfile.TemporaryFile(dir=folder).close()
+
+
 @contextlib.contextmanager
 def replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path`, with its mode, when it is whole; else nothing is changed.

@@ -72,6 +72,49 @@ def test_a_report_is_searched_filtered_and_sorted(page: Page, spring: Shown) -> 
     assert page.said.errors == []
 
 
+def test_a_card_says_what_its_row_cost(page: Page, table: Shown) -> None:
+    """Final, expected, perhaps, or nothing: the same in the card, beside the video and in the order by cost."""
+    rows = [
+        ("REJ", "not charged", {"state": "rejected", "credits_estimated": 900}),
+        ("INV", "not charged", {"state": "invalid", "credits_estimated": None, "image_path": "none.png"}),
+        ("DBT", "perhaps 1,060 credits", {"state": "in_doubt", "credits_estimated": 1_060}),
+        ("DEF", "cost unknown", {"state": "in_doubt", "credits_estimated": None}),
+        ("RUN", "about 70 credits", {"state": "pending", "credits_estimated": 70}),
+        ("TEA", "48 credits", {}),
+    ]
+    table.add_all([{"row_key": key, **stated} for key, _, stated in rows])
+    path = table.folder / "spring.html"
+    write_report(table.ledger, SPRING, path)
+    opened(page, path)
+    expect(page.locator(".card .facts b")).to_have_text([cost for _, cost, _ in rows])
+    expect(page.locator(".card .no-picture").nth(1)).to_have_text("There is no picture of it")
+    assert page.locator("#curve .stroke").get_attribute("d") == "M0.00,60.00L0.00,4.00L240,4.00"
+    expect(page.locator("#curve-ends span").nth(1)).to_have_text("")
+    page.select_option("#sort", "cost")
+    expect(page.locator(".card h3")).to_have_text(["DBT", "RUN", "TEA", "REJ", "INV", "DEF"])
+    page.keyboard.press("ArrowRight")
+    page.locator(".card").first.locator(".more").click()
+    expect(page.locator(".version .pairs")).to_contain_text("perhaps 1,060 credits")
+    assert page.said.errors == []
+
+
+def test_a_further_video_that_is_in_doubt_is_found(page: Page, spring: Shown) -> None:
+    """By the bar that counts it and the error that it has; its row's card says why it is there."""
+    more = {"state": "in_doubt", "error_code": "lost", "model": "wan-2.2"}
+    spring.add("TEA-001", row_number=1, generation=2, **more)
+    path = spring.folder / "spring.html"
+    write_report(spring.ledger, SPRING, path)
+    opened(page, path)
+    page.locator("#states button").filter(has_text="in doubt").click()
+    expect(page.locator(".card h3")).to_have_text(["TEA-001", "DBT-006"])
+    expect(page.locator(".card .trouble").first).to_have_text("A further video is in doubt.")
+    page.select_option("#error", "lost")
+    expect(page.locator(".card h3")).to_have_text(["TEA-001"])
+    page.select_option("#model", "wan-2.2")
+    expect(page.locator(".card h3")).to_have_text(["TEA-001"])
+    assert page.said.errors == []
+
+
 def test_a_report_says_where_the_rest_of_a_long_list_is(page: Page, table: Shown) -> None:
     """It lists the first two hundred failed rows, says of how many, and the filter shows the others."""
     table.add_all([{"row_key": f"BAD-{number}", "state": "rejected"} for number in range(1_200)])

@@ -45,12 +45,24 @@ def test_a_merge_key_still_merges() -> None:
         (b"n: " + b"[" * 5000, "nested too deeply"),
         (b"n: \xff", "can't decode byte"),
         (b"n: {", "expected the node content"),
+        (b"on: 1\nn: 2\non: 3", r'"on" is stated twice; keep one of them\n  in "a\.yaml", line 3, column 1'),
+        (b"n: {1: a, '1': b}", '"1" is stated twice'),
     ],
 )
 def test_what_is_no_value_is_said_with_its_place(text: bytes, why: str) -> None:
     """An impossible date is a slip of the pen, not an error of the program's."""
     with pytest.raises(SettingsError, match=rf"^a\.yaml: it can't be read: (?s:.*){why}"):
         load_yaml(PATH, text, what="it")
+
+
+@pytest.mark.parametrize(
+    "text", [b"a: 1\nn: {", b"n: !!int x", b"n: [1\nb: 2", b"a: \x01", b"n: @", b"a: b: c", b"&a *b"]
+)
+def test_the_place_is_one_in_the_file(text: bytes) -> None:
+    """By its own name, and not by what PyYAML calls a text."""
+    with pytest.raises(SettingsError, match=r'in "a\.yaml", (?:line \d+, column|position) \d+') as raised:
+        load_yaml(PATH, text, what="it")
+    assert "unicode string" not in str(raised.value)
 
 
 @pytest.mark.parametrize("read", [load_settings, load_config, load_models])

@@ -53,12 +53,15 @@ def _current(found: Sequence[BatchEntry]) -> int:
 def _archive(settings: Settings, archive: str | None, unarchive: str | None) -> None:
     from reelbatch.cli import render
     from reelbatch.domain import UNSETTLED, Batch, RowState
+    from reelbatch.errors import SettingsError
     from reelbatch.pipeline import history
     from reelbatch.pipeline.resources import opened_ledger
     from reelbatch.pipeline.status import batch_status
 
     if archive is None and unarchive is None:
         return
+    if archive == unarchive:
+        raise SettingsError("--archive and --unarchive name the same batch: leave one of them out")
     with opened_ledger(settings, must_exist=True) as ledger:
         if unarchive is not None and not history.archive(ledger, unarchive, back=True):
             render.note(f"{unarchive} is not archived.")

@@ -53,7 +53,7 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
     with looked_at(settings, render.warn) as ledger:
         asked = SpendOptions(
             by=by,
-            batch=batches_named(ledger, batch)[0] if batch else None,
+            batch=batches_named(ledger, batch)[0] if batch is not None else None,
             since=since.date() if since else None,
             until=until.date() if until else None,
             timezone=timezone or ("UTC" if settings.budget is None else settings.budget.timezone),

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from reelbatch.domain import Issue
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.parsing import plain
+from reelbatch.manifest.parsing import plain, unsaved_formula
 from reelbatch.manifest.readers.base import BATCH_ROWS, RawRows, bare_name, unique_names
 from reelbatch.manifest.text_file import damaged, open_file
 
@@ -26,6 +26,8 @@ _RELATIONS = "_rels/.rels"  # begins every workbook
 _STRICT = b"http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument"
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 """How a cell's text states a character that XML does not take as it is, such as `_x000D_` for a carriage return."""
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_LONGEST_TAG = 100
 _Cells = tuple[Any, ...]
 
 
@@ -79,8 +81,50 @@ def _header(sheet: Any) -> tuple[int, list[str]]:
 
 def _rows(sheet: Any) -> Iterator[_Cells]:
     sheet.reset_dimensions()  # what a sheet says of its size is often wrong
-    for row in sheet.iter_rows(values_only=True):
-        yield tuple(_unescaped(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row)
+    formulas = _unsaved(sheet)
+    formula = next(formulas, None)
+    for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+        row = [_unescaped(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in values]
+        while formula and formula[0] <= number:
+            row[formula[1] - 1] = unsaved_formula(sheet.title, *formula)
+            formula = next(formulas, None)
+        yield tuple(row)
+
+
+def _unsaved(sheet: Any) -> Iterator[tuple[int, int]]:
+    """Row and column, from 1 on, of each formula whose value the workbook does not have: openpyxl shows it as empty.
+
+    A program that wrote it has not calculated it. An empty text that was calculated says that it is a text.
+    """
+    from openpyxl.utils.cell import coordinate_to_tuple
+    from openpyxl.xml.constants import SHEET_MAIN_NS as NS
+    from openpyxl.xml.functions import iterparse
+
+    with sheet._get_source() as part:  # noqa: SLF001 - it has no public way to a sheet's XML
+        if not _has_formula(part):
+            return
+    row = 0
+    with sheet._get_source() as part:  # noqa: SLF001 - as above
+        for _, element in iterparse(part):
+            if element.tag != f"{{{NS}}}row":
+                continue
+            row = int(float(element.get("r") or row + 1))
+            column = 0
+            for cell in element:
+                column = coordinate_to_tuple(cell.get("r"))[1] if cell.get("r") else column + 1
+                is_open = not cell.findtext(f"{{{NS}}}v") and cell.get("t") != "str"
+                if is_open and cell.find(f"{{{NS}}}f") is not None:
+                    yield row, column
+            element.clear()
+
+
+def _has_formula(part: IO[bytes]) -> bool:
+    end = b""
+    while chunk := part.read(1 << 20):
+        if _FORMULA.search(end + chunk):
+            return True
+        end = chunk[-_LONGEST_TAG:]
+    return False
 
 
 def _unescaped(text: str) -> str:

@@ -62,4 +62,5 @@ def _opened(path: str) -> Iterator[pq.ParquetFile]:
             raise ManifestError(f"{path}: the name of a column is not UTF-8. Rename it, or export again.") from error
         except (pa.ArrowException, OSError) as error:
             remedy = "It may be cut off or damaged: fetch or export it again."
-            raise ManifestError(f"{path}: can't be read as Parquet: {error}. {remedy}") from error
+            what = str(error).rstrip(".")
+            raise ManifestError(f"{path}: can't be read as Parquet: {what}. {remedy}") from error

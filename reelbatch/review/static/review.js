@@ -34,8 +34,9 @@ function inside(data) {
     async summary() { return data.summary; },
     async cards(wanted, first, limit) {
       const sought = wanted.search.trim().toLowerCase();
-      const found = data.cards.filter((card) => (!wanted.state || card.state === wanted.state) && (!wanted.verdict || said[wanted.verdict](card))
-        && (!wanted.model || card.model === wanted.model) && (!wanted.error || card.code === wanted.error)
+      const is = (card, all, own, value) => !value || (card.also ? card.also[all].includes(value) : card[own] === value);
+      const found = data.cards.filter((card) => is(card, "states", "state", wanted.state) && (!wanted.verdict || said[wanted.verdict](card))
+        && is(card, "models", "model", wanted.model) && is(card, "codes", "code", wanted.error)
         && (!sought || card.key.toLowerCase().includes(sought) || card.prompt.toLowerCase().includes(sought)));
       found.sort(orders[wanted.sort]);
       return { rows: found.length, shown: found.length, first, cards: found.slice(first, first + limit) };
@@ -187,9 +188,10 @@ function fill(node, card, index) {
   part(".state").textContent = words(card.state);
   part(".prompt").textContent = card.prompt;
   part(".prompt").title = card.prompt;
-  part(".trouble").textContent = card.error ?? "";
-  part(".trouble").title = card.error ?? "";
-  node.classList.toggle("troubled", Boolean(card.error));
+  const trouble = [card.also?.further ? `A further video is ${words(card.also.further)}.` : "", card.error].filter(Boolean).join(" ");
+  part(".trouble").textContent = trouble;
+  part(".trouble").title = trouble;
+  node.classList.toggle("troubled", trouble !== "");
   facts(part(".facts"), card);
   part(".length").textContent = card.seconds ? `${card.seconds} s` : "";
   part(".stamp").textContent = card.verdict ? VERDICTS[card.verdict] : "";
@@ -200,9 +202,8 @@ function fill(node, card, index) {
 }
 
 function facts(target, card) {
-  const cost = card.credits === null ? "cost unknown" : `${card.settled ? "" : "about "}${number(card.credits)} credits`;
   const many = [card.videos > 1 ? `${card.videos} videos` : "", card.attempts > 1 ? `${card.attempts} requests` : "", card.gone ? "not in the manifest" : ""];
-  target.replaceChildren(make("b", cost), ` · ${[card.model, card.resolution, ...many].filter(Boolean).join(" · ")}`);
+  target.replaceChildren(make("b", card.cost), ` · ${[card.model, card.resolution, ...many].filter(Boolean).join(" · ")}`);
   target.title = target.textContent;
 }
 
@@ -386,7 +387,7 @@ function version(node, card, videos) {
   if (card.video && video.getAttribute("src") !== card.video) { video.src = card.video; video.classList.add("plays"); if (card.image) video.poster = card.image; }
   if (card.video) part(".picture").hidden = true; else picture(node, card);
   if (card.video) part(".no-picture").textContent = "";
-  pairs(part(".pairs"), [["Cost", card.credits === null ? "unknown" : `${number(card.credits)} credits${card.settled ? "" : " (estimate)"}`], ["Model", card.model],
+  pairs(part(".pairs"), [["Cost", card.cost], ["Model", card.model],
     ["Asked for", [card.seconds ? `${card.seconds} s` : "", card.resolution].filter(Boolean).join(", ")], ["Size", card.size], ["Video id", card.id],
     ["Image", card.image_path], ["File", card.no_video], ["Finished", when(card.changed_at)], ["Judged", when(card.reviewed_at)]]);
   judgeable(node, card);
@@ -609,15 +610,17 @@ function curve(points) {
   if (points.length < 2) return [];
   const [from] = points[0], [to, total] = points.at(-1), wide = Math.max(to - from, 1e-3), high = Math.max(total, 1);
   const at = points.map(([time, paid]) => `${(((time - from) / wide) * 240).toFixed(2)},${(60 - (paid / high) * 56).toFixed(2)}`);
+  at.push(`240,${at.at(-1).split(",")[1]}`); // of one request, and of all in one moment, too
   const draw_ = (className, d) => {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("class", className);
     path.setAttribute("d", d);
     return path;
   };
-  const day = to - from > 86400 ? { dateStyle: "medium" } : { timeStyle: "short" };
-  ends[0].textContent = new Date(from * 1000).toLocaleString([], day);
-  ends[1].textContent = new Date(to * 1000).toLocaleString([], day);
+  const day = to - from > 86400 ? { dateStyle: "medium" } : { timeStyle: to - from > 120 ? "short" : "medium" };
+  const [began, ended] = [from, to].map((time) => new Date(time * 1000).toLocaleString([], day));
+  ends[0].textContent = began;
+  ends[1].textContent = ended === began ? "" : ended;
   $("curve").setAttribute("aria-label", `Credits over time: ${number(total)} at the end`);
   return [draw_("area", `M${at.join("L")}L240,64L0,64Z`), draw_("stroke", `M${at.join("L")}`)];
 }

@@ -155,6 +155,29 @@ def test_a_price_that_rose_unseen_is_no_rows(customer: Customer) -> None:
     assert "no set of these rows costs that" in sheet["shown"]
 
 
+def test_a_figure_that_is_not_believed_is_no_refund(customer: Customer) -> None:
+    """A create that names no figure cost what its video came to; no sum is drawn, and it is said why."""
+    doubtful(customer, "lost_after", "charge_null")
+    sheet = sums(customer)
+    assert sheet["known"] == {"videos": 2, "charged": 2 * PRICE, "final": 2 * PRICE, "without_figure": 1}
+    assert (sheet["left_over"], sheet["readings"]) == (None, [])
+    (reason,) = sheet["silent"]
+    assert (
+        "of 1 of the videos since then the API named no figure that is believed: `reelbatch status --json`" in reason
+    )
+    assert customer.asked("status")["batches"][0]["odd_figures"] == [{"row_key": "spring-2", "why": "no figure"}]
+    assert "refunded               0  of these" in sheet["shown"]
+
+
+def test_what_a_finished_video_is_charged_more_is_no_refund(customer: Customer) -> None:
+    """The create was charged nothing, its video 48: that is in the sum, and is not called a refund of -48."""
+    doubtful(customer, "lost_after", "charge_zero")
+    sheet = sums(customer)
+    assert (sheet["silent"], sheet["left_over"]) == ([], PRICE)
+    assert "charged later        -48  of these, once they were finished" in sheet["shown"]
+    assert "refunded" not in sheet["shown"].partition("What the sum allows")[0]
+
+
 def test_it_is_silent_while_a_refund_may_be_on_its_way(customer: Customer) -> None:
     """A video that is not settled, or failed and was not refunded when it was looked at."""
     customer.api.set_faults(script=["lost_after"], match=[{"text": "breaks", "kind": "render_error"}])

@@ -246,6 +246,45 @@ def test_what_it_writes_is_its_owners_and_no_manifest_is_replaced(shop: Path, in
     assert not (shop / "reelbatch.yaml").exists()
 
 
+def test_images_that_are_not_there_or_are_none_are_said(shop: Path, init: Init) -> None:
+    """Each is a problem with row, column and remedy and exit code 1, wherever images are said to be."""
+    lines = [
+        "SKU;Foto;Titel",
+        *(f"A{number};{name};Cup" for number, name in enumerate(("teapot.jpg", "none.jpg", "README.md"))),
+    ]
+    (shop / "data" / "images" / "README.md").write_text("no image", encoding="utf-8")
+    (shop / "spring.csv").write_text("\n".join(lines), encoding="utf-8")
+    ran = init("spring.csv", "--image-prefix", "data/images")
+    assert ran.code == 1
+    assert 'row 2, column "Foto" (value "data/images/none.jpg"): no such file.' in ran.err
+    assert 'row 3, column "Foto" (value "data/images/README.md"): no image, or a damaged one' in ran.err
+    assert "2 problems" in ran.err
+    told = json.loads(init("spring.csv", "--image-prefix", "nowhere", "--force", "--json").out)
+    assert (told["problem_count"], told["rows"]) == (3, 3)
+    assert init("data/catalogue.csv", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("cells", "becomes", "told"),
+    [
+        (("Sekunden", "4", "8", "lang"), "end_seconds", 'problem in spring.csv 3, column "Sekunden" (value "lang")'),
+        (("Qualität", "720p", "1x", "480p"), "resolution", 'warning in spring.csv 2, column "Qualität" (value "1x")'),
+        (("Ton", "yes", "no", "leise"), "audio", 'problem in spring.csv 3, column "Ton" (value "leise")'),
+    ],
+)
+def test_one_odd_cell_takes_no_column_away(
+    cells: tuple[str, ...], becomes: str, told: str, tmp_path: Path, init: Init
+) -> None:
+    """The other cells count, and the odd one is said as a plan says it: file, row, column, remedy."""
+    rows = [f"A{n};https://x.test/{n}.jpg;Cup {n};{cell}" for n, cell in enumerate(cells[1:])]
+    (tmp_path / "spring.csv").write_text("\n".join([f"SKU;Foto;Titel;{cells[0]}", *rows]), encoding="utf-8")
+    ran = init("spring.csv")
+    assert _settings(tmp_path)["manifest"]["columns"][becomes] == cells[0]
+    assert ran.code == told.startswith("problem")
+    what, _, cell = told.partition(" in spring.csv ")
+    assert f"1 {what} in spring.csv; `reelbatch plan` lists all. The first:\n  row {cell}" in ran.err
+
+
 def test_a_catalogue_that_needs_no_settings_is_planned_with_what_was_written(shop: Path, init: Init) -> None:
     """All columns have our names, so the file has only comments."""
     assert init("data/catalogue.csv").code == 0

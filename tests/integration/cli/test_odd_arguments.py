@@ -83,6 +83,66 @@ def test_a_results_table_that_can_be_no_file(command: str, results: str, why: st
     assert why in f"{ran.out}{ran.err}".lower()
 
 
+@pytest.mark.parametrize(
+    "command", ["status", "settle", "export x.csv", "reconcile", "plan spring.csv", "rerun --yes"]
+)
+@pytest.mark.parametrize(
+    "results", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
+)
+def test_a_results_table_in_memory_is_refused(command: str, results: str, folder: Path) -> None:
+    """It would be gone with the command; what to write in its place is said."""
+    ran = run_here(folder, *command.split(), "--results", results, MAGIC_HOUR_API_KEY="k")
+    assert ran.code == 2
+    assert "names no file" in ran.err
+    assert "sqlite:///results/reelbatch.db" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        *(
+            (f"{command} --batch=", '--batch "": the results table has no such batch')
+            for command in ("settle", "spend", "reconcile", "status", "runs", "export x.csv", "rerun --dry-run")
+        ),
+        ("spend --since 2026-02-01 --until 2026-01-31", "--since 2026-02-01 is after --until 2026-01-31"),
+        ("batches --archive a --unarchive a", "name the same batch"),
+        ("init spring.csv --key=", "--key names no column"),
+    ],
+)
+def test_what_names_nothing_or_contradicts_itself_is_refused(command: str, why: str, folder: Path) -> None:
+    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all batches."""
+    ran = run_here(folder, *command.split(), REELBATCH_RESULTS="x.db", MAGIC_HOUR_API_KEY="k")
+    if command.startswith("init"):
+        ran = run_here(folder, *command.split())
+    assert (ran.code, why in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.parametrize("path", ["spring.csv", "./spring.csv"])
+def test_a_manifest_is_not_replaced_by_its_own_export(path: str, folder: Path) -> None:
+    """By plan and generate alike, before anything is sent; so is a name whose ending says no format."""
+    before = (folder / "spring.csv").read_text()
+    for command in (["plan", "spring.csv"], ["generate", "spring.csv", "--yes"]):
+        for export, why in (
+            (path, "is the manifest, which would be replaced"),
+            ("x.txt", "the ending says the format"),
+        ):
+            ran = run_here(folder, *command, "--export", export, MAGIC_HOUR_API_KEY="k", REELBATCH_RESULTS="x.db")
+            assert (ran.code, why in ran.err) == (2, True)
+    assert (folder / "spring.csv").read_text() == before
+
+
+@pytest.mark.parametrize("place", ["spring.csv/r.db", "/proc/r.db", "/proc/none/r.db"])
+def test_a_plan_says_where_no_results_table_can_be_made(place: str, folder: Path) -> None:
+    """And so does doctor; neither leaves anything behind."""
+    before = sorted(folder.iterdir())
+    ran = run_here(folder, "plan", "spring.csv", "--results", f"sqlite:///{place}")
+    assert (ran.code, f"--results {place}: can't be made" in ran.err) == (2, True)
+    doctor = json.loads(run_here(folder, "doctor", "--json", "--results", f"sqlite:///{place}").out)
+    (said,) = (check for check in doctor["checks"] if check["name"] == "results table")
+    assert said["health"] == "problem"
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_json_is_json_whatever_letters_standard_output_has(encoding: str, tmp_path: Path) -> None:
     """And text for people ends in no error; with a process, since it is its start that reads the encoding."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,18 @@ async def test_an_image_that_is_not_there_costs_nothing(sandbox: RunningSandbox,
         with pytest.raises(UploadError, match=r"gone\.png"):
             await client.create(image_path=tmp_path / "gone.png", end_seconds=5)
     assert sandbox.books()["requests"] == before
+
+
+async def test_an_image_for_which_there_is_no_address_was_not_uploaded(sandbox: RunningSandbox, image: Path) -> None:
+    """Whether the API is not there or refuses the key: an UploadError, as when the storage fails."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+        for url, key, status in ((nowhere, sandbox.key, None), (sandbox.url, "another", 401)):
+            async with connect(url, key) as client:
+                with pytest.raises(UploadError, match="no address to upload it to") as raised:
+                    await client.create(image_path=image, end_seconds=5)
+            assert raised.value.status == status
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from reelbatch.domain import ReviewVerdict, RowKey, RowState
 from reelbatch.ledger import Ledger, queries, review, verdicts
-from reelbatch.ledger.review import CardFilter, CardOrder, Reviewed
+from reelbatch.ledger.review import CardFilter, CardOrder, Reviewed, Spent
 from reelbatch.ledger.verdicts import Said
 
 APPROVED, REJECTED = ReviewVerdict.APPROVED, ReviewVerdict.REJECTED
@@ -144,6 +144,31 @@ def test_the_curve_ends_at_what_was_paid(table: Shown) -> None:
         assert curve[0].at >= NOON
         assert curve[-1].at <= NOON + timedelta(minutes=1)
     assert table.ledger.read(partial(review.spending, batch="none", points=5)) == []
+
+
+def test_the_curve_is_level_while_nothing_is_sent(table: Shown) -> None:
+    """Two requests at the beginning and one an hour later: between them it is level, and of one it is no slope."""
+    table.add("first", row_number=0)
+    curve = table.ledger.read(partial(review.spending, batch=SPRING, points=24))
+    assert curve == [Spent(NOON, 0), Spent(NOON, 48)]
+    table.add("second", row_number=60)
+    table.add("last", row_number=3600)
+    curve = table.ledger.read(partial(review.spending, batch=SPRING, points=24))
+    step = timedelta(hours=1) / 24
+    assert curve == [
+        Spent(NOON, 0),
+        Spent(NOON + step, 96),
+        Spent(NOON + 23 * step, 96),
+        Spent(NOON + timedelta(hours=1), 144),
+    ]
+
+
+def test_what_was_never_charged_is_no_dear_row(table: Shown) -> None:
+    """Whatever it was estimated at; a row in doubt counts as its estimate."""
+    for key, state, estimate in (("INV", "invalid", 900), ("REJ", "rejected", 800), ("DBT", "in_doubt", 60)):
+        table.add(key, state=state, credits_estimated=estimate)
+    table.add("TEA")
+    assert keys(table, CardOrder.COST) == ["DBT", "TEA", "INV", "REJ"]
 
 
 def test_a_table_of_the_version_before_gets_its_verdicts(table: Shown, ledger_url: str) -> None:

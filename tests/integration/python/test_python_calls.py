@@ -114,7 +114,10 @@ def test_failed_and_doubtful_rows(at: dict[str, Any]) -> None:
         doubt = reelbatch.reconcile(**there).in_doubt[0]
         young = reelbatch.reconcile(row=doubt.row_key, not_created=True, **there)
         assert "look again after 300 s" in str(young.resolved[0].problem)
-        assert reelbatch.reconcile(row=[doubt.row_key], not_created=True, now=True, **there).exit_code == 0
+        assert repr(young).endswith("in_doubt=1, resolved=0, problems=1>")
+        decided = reelbatch.reconcile(row=[doubt.row_key], not_created=True, now=True, **there)
+        assert decided.exit_code == 0
+        assert repr(decided).endswith("in_doubt=0, resolved=1, problems=0>")
         assert len(reelbatch.reconcile("failed", undo=True, **there).in_doubt) == 1
         assert reelbatch.settle(**there).error == 1
         assert reelbatch.rerun(dry_run=True, **there).send == 1
@@ -135,6 +138,32 @@ def test_what_contradicts_itself_is_refused(at: dict[str, Any]) -> None:
     for call in (reelbatch.rerun, reelbatch.settle, reelbatch.reconcile, reelbatch.status):
         with pytest.raises(LedgerUnusable, match="there is no results table yet"):
             call(**at)
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, "2", True])
+def test_a_limit_that_is_none_is_refused(at: dict[str, Any], limit: Any) -> None:
+    """By each call that takes one, alike, and before anything is opened."""
+    rows = [_frame("Pan")]
+    for call, source in ((reelbatch.plan, rows), (reelbatch.generate, rows), (reelbatch.rerun, [])):
+        with pytest.raises(SettingsError, match="rows are counted from 0 on"):
+            call(*source, limit=limit, **at)
+
+
+def test_videos_that_have_nowhere_to_go_are_said_before_anything_is_sent(at: dict[str, Any], tmp_path: Path) -> None:
+    """A run that settles is refused for a folder that can't be made, and has paid for nothing."""
+    (tmp_path / "file").touch()
+    where = {**at, "batch": "nowhere", "downloads": str(tmp_path / "file")}
+    with pytest.raises(SettingsError, match="The videos can't be put into"):
+        reelbatch.generate(_frame("Pan"), settle=True, **where)
+    assert len(reelbatch.status(results=at["results"])) == 0
+    assert reelbatch.generate(_frame("Pan"), **where).submitted == 1
+
+
+def test_one_row_may_be_named_without_a_list(at: dict[str, Any]) -> None:
+    """A text is one key, and never the keys of its letters."""
+    reelbatch.generate(_frame("Pan", "Orbit"), batch="named", **at)
+    assert reelbatch.settle("named", **at).complete == 2
+    assert reelbatch.plan(_frame("Pan", "Orbit"), batch="named", regenerate="all", rows="K1", **at).send == 1
 
 
 def test_reports_are_frozen_and_show_text_as_text(at: dict[str, Any]) -> None:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from PIL import Image
 from review_tables import SPRING, shown_table
+from sqlalchemy import Connection
 
-from reelbatch.domain import RowKey
+from reelbatch.domain import RowKey, RowState
 from reelbatch.ledger import Ledger, review
+from reelbatch.ledger.review import CardOrder
+from reelbatch.review.app import filter_of
 from reelbatch.review.pictures import Pictures
-from reelbatch.review.summary import open_questions
+from reelbatch.review.summary import open_questions, summary_of
 
 
 def test_a_variant_says_how_many_videos_it_has(tmp_path: Path) -> None:
@@ -20,8 +23,46 @@ def test_a_variant_says_how_many_videos_it_has(tmp_path: Path) -> None:
         shown.add_all([{"row_key": key} for key in ("CUP#a", "CUP#b", "CUP#c", "CUP#1#a")])
         shown.add("CUP#b", row_number=shown.read("CUP#b")["row_number"], generation=2)
         others = ledger.read(lambda connection: review.variants(connection, SPRING, RowKey("CUP#a")))
-    found = [(row["row_key"], row["generation"], row["videos"]) for row in others]
+    found = [(row["row_key"], row["generation"], max(1, len(row["lines"]))) for row in others]
     assert found == [("CUP#b", 2, 2), ("CUP#c", 1, 1)]
+
+
+def test_a_further_video_without_an_id_is_found_by_its_state_and_error(tmp_path: Path) -> None:
+    """What the bars count, their filters find, also of a row whose first video is shown; history is not."""
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        shown = shown_table(ledger, tmp_path / "files")
+        shown.add_all([{"row_key": key} for key in ("CUP", "PAN", "ONE")])
+        shown.add("OLD", state="error", error_code="render_failed", video_id="v4")
+        lines = {"CUP": ("in_doubt", "timeout"), "PAN": ("rejected", "http_422"), "OLD": ("complete", None)}
+        for key, (state, code) in lines.items():
+            more = {"state": state, "error_code": code, "model": "kling-3.0"}
+            shown.add(key, row_number=shown.read(key)["row_number"], generation=2, **more)
+        found = ledger.read(_found)
+        summary = ledger.read(lambda connection: summary_of(connection, SPRING))
+    assert found["state"] == {"complete": ["CUP", "PAN", "ONE", "OLD"], "in_doubt": ["CUP"], "rejected": ["PAN"]}
+    assert summary["states"].keys() == found["state"].keys()
+    assert found["error"] == {"timeout": ["CUP"], "http_422": ["PAN"]}
+    assert summary["errors"] == {"timeout": 1, "http_422": 1}
+    assert found["model"] == {"ltx-2.3": ["CUP", "PAN", "ONE", "OLD"], "kling-3.0": ["CUP", "PAN", "OLD"]}
+    assert summary["models"] == {"ltx-2.3": 4, "kling-3.0": 3}
+
+
+def _found(connection: Connection) -> dict[str, dict[str, list[str]]]:
+    """By each filter and its values, the rows that it finds."""
+    words: dict[str, list[str]] = {
+        "state": list(RowState),
+        "error": ["timeout", "http_422", "render_failed"],
+        "model": ["ltx-2.3", "kling-3.0", "default"],
+    }
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, values in words.items():
+        for value in values:
+            wanted = filter_of(SPRING, {name: value})
+            rows = review.cards(connection, wanted, CardOrder.ROW, 0, 10)
+            assert review.count(connection, wanted) == len(rows)
+            if rows:
+                found.setdefault(name, {})[value] = [row["row_key"] for row in rows]
+    return found
 
 
 def test_a_report_counts_what_it_does_not_list(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from bench import Bench
 
+import reelbatch
+from reelbatch.errors import SettingsError
+
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """Its lines."""
@@ -38,14 +41,37 @@ def test_a_history_has_no_prompt_address_or_key(bench: Bench, tmp_path: Path) ->
     assert not [said for said in ("secret launch", "images.example.com", bench.url, "Bearer") if said in text]
 
 
-@pytest.mark.parametrize(("name", "why"), [("no/such/folder.jsonl", "No such file"), ("a\0b", "null byte")])
-def test_a_history_that_can_not_be_written_stops_nothing(
-    bench: Bench, caplog: pytest.LogCaptureFixture, name: str, why: str
+def test_a_history_that_can_no_longer_be_written_stops_nothing(
+    bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said once, and all rows are sent, whatever kind of error it is."""
+    """A disk that is full is said once, and all rows are sent."""
     with caplog.at_level(logging.WARNING, "reelbatch"):
-        report = bench.generate(bench.rows(5), history=bench.folder / name)
+        report = bench.generate(bench.rows(5), history="/dev/full")
     assert report.submitted == 5
     said = [record.getMessage() for record in caplog.records if "history" in record.getMessage()]
     assert len(said) == 1
-    assert why in said[0]
+    assert "No space left" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("no/such/folder.jsonl", "No such file"),
+        ("a\0b", "null byte"),
+        ("", "Is a directory"),
+        ("rows.csv", "is a file of another kind"),
+    ],
+)
+def test_a_history_that_can_not_be_written_is_refused_before_anything_is_sent(
+    bench: Bench, name: str, why: str
+) -> None:
+    """By the plan too, which makes no file; what stands in a file of another kind stays as it is."""
+    (bench.folder / "rows.csv").write_text("row_key,prompt\n", encoding="utf-8")
+    before = sorted(bench.folder.iterdir())
+    for call in (reelbatch.plan, reelbatch.generate):
+        with pytest.raises(SettingsError, match=why):
+            call(bench.rows(2), **bench.settings(history=bench.folder / name))
+    assert (bench.folder / "rows.csv").read_text("utf-8") == "row_key,prompt\n"
+    assert sorted(bench.folder.iterdir()) == before
+    reelbatch.plan(bench.rows(2), **bench.settings(history=bench.folder / "new.jsonl"))
+    assert sorted(bench.folder.iterdir()) == before

@@ -118,6 +118,55 @@ def test_signs_that_a_workbook_states_by_number_are_themselves(read: Any, tmp_pa
     assert (row.row_key, row.request.prompt) == ("aA", "Pan\r\nslowly \U0001f600 _x1_")
 
 
+def test_a_formula_without_its_value_is_no_empty_cell(read: Any, tmp_path: Path) -> None:
+    """Wherever it counts: sheet, cell, row, column and remedy; what is not used, or was calculated, is no matter."""
+    head = [*HEAD, "end_seconds", "Notes", "Titel"]
+    rows = [
+        ["a", URL, "Pan", 5, "=1+1", "Cup"],
+        ["b", '="https://x.test/"&A3&".png"', "Pan", 5, None, "Cup"],
+        ["c", URL, "=A4", 5, None, "Cup"],
+        ["d", URL, "Pan", "=2+3", None, "Cup"],
+        ["=1+5", URL, "Pan", 5, None, "Cup"],
+        ["f", URL, None, 5, None, "=A7"],
+    ]
+    path = workbook(tmp_path / "c.xlsx", Notes=[["about"]], Shots=[head, *rows])
+    outcome = read(path, prompt_template="Orbit of {Titel}", strip_html=["Titel"])
+    what = 'a formula whose value is not saved in the workbook, in {} of sheet "Shots"'
+    assert [(each.row_number, each.column, each.what) for each in outcome.problems] == [
+        (2, "image_path", what.format("B3")),
+        (3, "prompt", what.format("C4")),
+        (4, "end_seconds", what.format("D5")),
+        (5, "row_key", what.format("A6")),
+        (6, "Titel", what.format("F7")),
+    ]
+    assert {each.remedy for each in outcome.problems} == {
+        "Open the workbook in Excel and save it there, or paste the values in place of the formulas."
+    }
+    path = rewritten(path, "xl/worksheets/", ("<f>[^<]*</f><v ?/>", "<f>A1</f><v>7</v>"))
+    (problem,) = read(path, prompt_template="Orbit of {Titel}").problems
+    assert (problem.column, problem.value, problem.what) == ("image_path", "7", "no such file")
+
+
+def test_a_formula_that_came_to_an_empty_text_is_an_empty_cell(read: Any, tmp_path: Path) -> None:
+    """Excel says so by the kind of the cell."""
+    rows = [["a", URL, "=A1"], ["b", URL, "=A1"]]
+    path = workbook(tmp_path / "c.xlsx", A=[HEAD, *rows])
+    path = rewritten(path, "xl/worksheets/", ('<c r="C([0-9])"[^>]*><f>', r'<c r="C\1" t="str"><f>'))
+    outcome = read(path, defaults={"prompt": "Pan", "end_seconds": 5})
+    assert [row.request.prompt for row in outcome.rows] == ["Pan", "Pan"]
+    assert outcome.problems == []
+
+
+def test_a_row_whose_condition_is_not_known_is_not_left_out(read: Any, tmp_path: Path) -> None:
+    """It is a problem of its own, and neither sent nor forgotten."""
+    rows = [["a", URL, "Pan", "active"], ["b", URL, "Pan", "=D2"], ["c", URL, "Pan", "draft"]]
+    path = workbook(tmp_path / "c.xlsx", A=[[*HEAD, "Status"], *rows])
+    outcome = read(path, where={"Status": "active"}, defaults={"end_seconds": 5})
+    (problem,) = outcome.problems
+    assert (problem.row_number, problem.what.partition(":")[0]) == (2, 'column "Status"')
+    assert [row.problem is None for row in outcome.rows] == [True, False]
+
+
 def test_what_a_workbook_has_for_excel_alone_is_not_complained_about(read: Any, tmp_path: Path) -> None:
     """Rules for cells and styles that openpyxl does not know reach no terminal; here a warning would be an error."""
     rule = '<extLst><ext uri="{CCE6A557-97BC-4b89-ADB6-D9C93CAAB3DF}"/></extLst></worksheet>'
