@@ -66,10 +66,15 @@ class OpenOrder:
         return command(*_words(self.selection), batch=self.batch)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a run with the same options brings it further."""
+        return self.is_done or self.count(*_SENT_AGAIN) > 0
+
+    @property
     def next_steps(self) -> list[str]:
         """What brings it to its end, by the rows that are left."""
         steps = []
-        if self.is_done or self.count(*_SENT_AGAIN):
+        if self.goes_on:
             steps.append(f"`{self.command}` goes on with it")
         if self.count(RowState.REJECTED):
             steps.append(f"`{command('rerun', batch=self.batch)}` sends its rejected rows again")

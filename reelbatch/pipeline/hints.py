@@ -39,7 +39,8 @@ def prefect_hints(report: RunReport) -> list[str]:
     if (waiting := status.to_send - report.held_rows) > 0:
         lines.append(f"Rows still to be sent: {waiting:,}. {_run('generate')}, with this run's parameters.")
     if status.order is not None and not status.order.is_done:
-        lines.append(f"An order is open: {status.order}. The same parameters go on with it.")
+        goes_on = " The same parameters go on with it." if status.order.goes_on else ""
+        lines.append(f"An order is open: {status.order}.{goes_on}")
     if status.failures(RowState.INVALID):
         lines.append("Invalid rows: correct them in the manifest; the next run sends them.")
     if status.failures(RowState.REJECTED, RowState.ERROR, RowState.CANCELED):

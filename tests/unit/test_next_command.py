@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,6 +145,15 @@ def order_of(**states: int) -> OpenOrder:
     return OpenOrder(selection='{"regenerate": "all", "rows": null}', rows=3, states=lines, **stated)
 
 
+def test_in_prefect_an_order_of_doubts_is_not_said_to_go_on() -> None:
+    """Its rows in doubt have a line of their own."""
+    for states, goes_on in (({"in_doubt": 1}, False), ({"pending": 1}, True)):
+        report = run_of({RowState(name): rows for name, rows in states.items()})
+        status = replace(report.status, order=order_of(queued=2, **states))
+        (line,) = [each for each in prefect_hints(replace(report, status=status)) if "An order is open" in each]
+        assert line.endswith("The same parameters go on with it.") is goes_on
+
+
 def test_an_order_names_what_ends_it() -> None:
     """Rows in doubt are no affair of the same command, nor of a cancel: only `reconcile` closes an order of those."""
     (doubt,) = order_of(queued=2, in_doubt=1).next_steps
@@ -151,5 +161,6 @@ def test_an_order_names_what_ends_it() -> None:
     go_on, drop = order_of(queued=1, pending=2).next_steps
     assert go_on == "`reelbatch generate MANIFEST --batch spring --regenerate all` goes on with it"
     assert drop == "`reelbatch generate MANIFEST --batch spring --regenerate cancel` drops what it has not sent"
+    assert (order_of(queued=2, in_doubt=1).goes_on, order_of(queued=1, pending=2).goes_on) == (False, True)
     rejected, _ = order_of(queued=1, rejected=1).next_steps
     assert rejected.startswith("`reelbatch rerun --batch spring` ")
