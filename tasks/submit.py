@@ -46,6 +46,9 @@ def _run_name() -> str:
 
 
 def _key_of(context: RunContext, number: int) -> RowKey | None:
+    """Of a chunk of one row: by its number, or its place in a sample."""
+    if (sample := context.scope.sample) is not None:
+        return sample[number - 1]
     return context.ledger.read(partial(queries.claimable_key, scope=context.scope, row_number=number))
 
 

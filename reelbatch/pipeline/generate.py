@@ -117,7 +117,7 @@ async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | Non
     ledger, state, limiter = context.ledger, context.state, context.submitter.limiter
     context.submitter.allowance = limit
     if (yes := state.agreement) is not None:
-        context.submitter.agreed = AgreedCost(yes.credits_estimated, yes.unknown_rate)
+        context.submitter.sender.agreed = AgreedCost(yes.credits_estimated, yes.unknown_rate)
     claimable = await asyncio.to_thread(_claimable, context)
     state.rows_to_send = claimable if limit is None else min(claimable, limit)
     taken = await _submit_chunks(context, submit, state.rows_to_send, limit)

@@ -19,6 +19,7 @@ from reelbatch.ledger.claims import Release
 from reelbatch.ledger.intents import Admission, Intent, Window, record_intents
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.retry import RetryPolicy, retry
+from reelbatch.submit.agreed_cost import AgreedCost
 from reelbatch.submit.circuit_breaker import CircuitBreaker, DoubtBreaker
 from reelbatch.submit.concurrency import ConcurrencyLimiter, Stopped
 from reelbatch.submit.confirmation import Confirmer, is_cleared_up
@@ -67,6 +68,7 @@ class RowSender:
         self.stats = RunStats()
         self.window = RenderWindow(options.render_window)
         self.repeats = RepeatPolicy.HOLD
+        self.agreed: AgreedCost | None = None  # what rows may cost; None: no one was asked
         self.uploader = uploader
         self.limiter = limiter
         self._ledger = ledger
@@ -104,8 +106,8 @@ class RowSender:
         self.window.stop()
         self.uploader.stop()
 
-    async def handle(self, row: ClaimedRow) -> None:
-        """One row from claim to end; whatever it meets, the other rows go on."""
+    async def handle(self, row: ClaimedRow) -> bool:
+        """One row from claim to end; whatever it meets, the others go on. False: it is left to another machine."""
         try:
             await self._send(row)
         except Withdrawn as why:
@@ -116,6 +118,7 @@ class RowSender:
             await self._give_back(row, why.code, str(why))
         except ImageUnseen as problem:
             await self._unseen(row, problem)
+            return False
         except ImageProblem as problem:
             await self._give_back(row, "image", str(problem), invalid=True)
         except ApiError as error:
@@ -127,10 +130,14 @@ class RowSender:
         except Exception as error:  # noqa: BLE001 - kept and raised when what is in flight has been recorded
             self.stats.crash = self.stats.crash or error
             self.stop(ExitReason.CRASHED, f"{type(error).__name__}: {error}")
+        return True
 
     async def _send(self, row: ClaimedRow) -> None:
         self._prices.check(row)
         assets = await self._assets(row)
+        if self.agreed is not None and not self.agreed.covers(row):
+            self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
+            raise Stopped
         outcome = await self._attempts(row, assets)
         if outcome.code == _ASSET_GONE:
             for asset in assets:

@@ -10,7 +10,6 @@ from reelbatch.errors import ReelbatchError
 from reelbatch.ledger import Ledger, claims
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.selection import Scope
-from reelbatch.submit.agreed_cost import AgreedCost
 from reelbatch.submit.concurrency import ConcurrencyLimiter
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.sender import RowSender, SubmitOptions
@@ -30,7 +29,6 @@ class Submitter:
     ) -> None:
         self.sender = RowSender(ledger, client, uploader, options, limiter)
         self.allowance: int | None = None  # rows that may still be claimed; None: any number
-        self.agreed: AgreedCost | None = None  # what they may cost; None: no one was asked
         self._ledger = ledger
         self._concurrency = options.concurrency
         self._at_work = 0
@@ -60,15 +58,16 @@ class Submitter:
     async def submit(self, scope: Scope, span: tuple[int, int]) -> int:
         """Send the pending rows of `scope` within `span`; returns how many of them this worker took.
 
+        Rows whose images only another machine sees are left to it, and do not count.
         Cancelling it stops the run gently: creates in flight are waited for and recorded first.
         """
         handling: set[asyncio.Task[None]] = set()
-        taken = 0
+        taken, left = 0, list[ClaimedRow]()
         try:
             while self._has_more(span, taken) and (rows := await self._take_rows(scope, span)):
                 taken += len(rows)
                 for row in rows:
-                    task = asyncio.create_task(self._handle(row))
+                    task = asyncio.create_task(self._handle(row, left))
                     handling.add(task)
                     task.add_done_callback(handling.discard)
         except asyncio.CancelledError:
@@ -76,7 +75,7 @@ class Submitter:
             raise
         finally:
             await self._finish(handling)
-        return taken
+        return taken - len(left)
 
     def _has_more(self, span: tuple[int, int], taken: int) -> bool:
         return taken <= span[1] - span[0] and self.allowance != 0 and not self.limiter.closed
@@ -105,8 +104,6 @@ class Submitter:
         if self.allowance is not None:
             self.allowance -= wanted  # before anything is awaited, so that no other chunk counts on the same rows
         rows = await self._claim(scope, span, wanted) if wanted else []
-        if self.agreed is not None and not all(map(self.agreed.covers, rows)):
-            self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
         if self.allowance is not None:
             self.allowance += wanted - len(rows)
         for _ in range(places - len(rows)):
@@ -132,10 +129,13 @@ class Submitter:
             self.stop(ExitReason.LEDGER_FAILED, str(error))
             return []
 
-    async def _handle(self, row: ClaimedRow) -> None:
+    async def _handle(self, row: ClaimedRow, left: list[ClaimedRow]) -> None:
         self._at_work += 1
         try:
-            await self.sender.handle(row)
+            if not await self.sender.handle(row):
+                left.append(row)
+                if self.allowance is not None:
+                    self.allowance += 1
         finally:
             self._at_work -= 1
             self._places.release()

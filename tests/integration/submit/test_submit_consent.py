@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from bench import PRICE, Answer, Arrival, Bench, scripted
+from bench import PRICE, URL, Answer, Arrival, Bench, draw, scripted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -171,6 +171,25 @@ def test_rows_that_cost_more_than_was_said_yes_to_end_the_run(bench: Bench, mode
         assert sum(sent) <= 60 * PRICE
         assert bench.generate(manifest, concurrency=1).exit_reason == "done"
         assert {row["state"] for row in bench.table() if row["row_key"].startswith(SPRING)} == {"queued"}
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_row_that_only_another_machine_can_send_uses_up_no_yes(
+    bench: Bench, tmp_path: Path, limit: int | None
+) -> None:
+    """It waits in the table, dear and first; here the plan counts it as invalid, and no yes or limit is for it."""
+    image = draw(tmp_path / "a.png")
+    manifest = bench.rows(3, end_seconds=[10, 2, 2], prompt=["a", "b", "c"], image_path=[str(image), URL, URL])
+    with Ledger(bench.results) as there:
+        load(GenerateOptions(source=manifest, batch=SPRING), load_settings(options=bench.settings()), there)
+    image.rename(tmp_path / "elsewhere.png")
+    with asking(Agreement.to):
+        report = bench.generate(manifest, limit=limit)
+    assert (report.exit_reason, report.sent) == ("done", 2)
+    assert [row["state"] for row in bench.table()] == ["pending", "queued", "queued"]
+    image = (tmp_path / "elsewhere.png").rename(image)
+    with asking(Agreement.to):
+        assert bench.generate(manifest, limit=limit).sent == 1
 
 
 @pytest.mark.parametrize(
