@@ -42,6 +42,7 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("ledger/staged_manifest.py", "create"): (1, _TEMPORARY),
     ("ledger/staged_manifest.py", "merge"): (1, "reads; what it merges is committed by `_transact`"),
     ("storage/files.py", "_copy"): (1, _PRIVATE),
+    ("storage/private_files.py", "try_folder"): (1, "a file without a name: whether a folder can be written"),
     ("storage/private_files.py", "placing"): (1, "what `reelbatch init` writes, before there is anything to send"),
     ("storage/private_files.py", "give_name"): (
         2,
