@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,7 +43,10 @@ async def keep_count(
 
     Until the window is stopped, or this is cancelled.
     """
-    following = asyncio.create_task(_follow(ledger, client, settings, counted))
+    beside = [
+        asyncio.create_task(_follow(ledger, client, settings, counted)),
+        asyncio.create_task(_recover(ledger, window, settings.lease_s)),
+    ]
     every_s = min(settings.poll_interval_s, _AT_LEAST_EVERY_S)
     count = partial(accounts.occupied, payer=counted.payer, besides=counted.besides)
     try:
@@ -51,8 +55,9 @@ async def keep_count(
                 await _count(ledger, count, window, every_s)
             await asyncio.sleep(0 if window.stopped else every_s)
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 @contextmanager
@@ -82,6 +87,15 @@ async def _follow(ledger: Ledger, client: Client, settings: Settings, counted: C
         with _tried_again():
             await Settler(ledger, client, options).run()
         await asyncio.sleep(min(settings.poll_interval_s, _AT_LEAST_EVERY_S))
+
+
+async def _recover(ledger: Ledger, window: RenderWindow, lease_s: float) -> None:
+    """A create whose worker died holds its place; where all others wait for it, no one else would look for that."""
+    while True:
+        await asyncio.sleep(lease_s)
+        if window.has_waiting:
+            with _tried_again():
+                await asyncio.to_thread(ledger.recover, timedelta(seconds=lease_s))
 
 
 async def _count(

@@ -1,5 +1,6 @@
 """After a crash: what dead workers held comes back, what live workers hold stays."""
 
+import asyncio
 import os
 import signal
 from datetime import timedelta
@@ -26,6 +27,7 @@ from acting import (
     states,
     tell,
 )
+from pydantic import SecretStr
 from waiting import wait_until
 
 from reelbatch.domain import RunId
@@ -33,6 +35,10 @@ from reelbatch.errors import LedgerUnusable, StateConflict
 from reelbatch.ledger import Ledger, runs, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.attempts import Ending
+from reelbatch.pipeline.resources import open_client
+from reelbatch.pipeline.window_count import Counted, keep_count
+from reelbatch.settings import Settings
+from reelbatch.submit import RenderWindow
 
 HOUR = timedelta(hours=1)
 
@@ -246,3 +252,30 @@ def test_a_batch_belongs_to_one_api(ledger: Ledger) -> None:
     ):
         with pytest.raises(LedgerUnusable, match="generated with local"):
             ledger.change(work)
+
+
+async def test_a_dead_workers_create_does_not_keep_the_render_window_full(ledger: Ledger) -> None:
+    """Every other row waits for its place, and no one else is there to notice that it died."""
+    load(ledger, rows_of("a", "b"))
+    dead, alive = begin(ledger, "dead"), begin(ledger, "alive")
+    (taken,) = dead.claim(1)
+    dead.intend(taken)
+    values = {"MAGIC_HOUR_API_KEY": SecretStr("key"), "base_url": "http://127.0.0.1:1", "lease_s": 1}
+    settings, window = Settings.model_validate(values), RenderWindow(1)
+    async with open_client(settings) as client:
+        whose = Counted(Payer("local"), alive.run_id)
+        counting = asyncio.create_task(keep_count(ledger, client, settings, window, whose))
+        window.full()
+        waiting = asyncio.create_task(_enter(window))
+        await asyncio.sleep(0.5)  # it is counted meanwhile
+        assert not waiting.done()
+        await asyncio.to_thread(die, dead)
+        await asyncio.wait_for(waiting, 30)
+        window.stop()
+        await counting
+    assert states(ledger) == {"a": "in_doubt", "b": "pending"}
+
+
+async def _enter(window: RenderWindow) -> None:
+    async with window.place():
+        pass
