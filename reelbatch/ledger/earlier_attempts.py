@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, select
 
 from reelbatch.domain import Batch, RowKey, RowState, Token
 from reelbatch.ledger.schema import attempts, generations
@@ -38,35 +38,44 @@ _ACCEPT_ONE = _ACCEPT.update(*THIS_ROW, _g.token == bindparam("b_last")).values(
 )
 
 
+_last, _a = attempts.alias("last"), attempts.c
+_EARLIER = (
+    select(_g.batch, _g.row_key, _g.generation, _g.token.label("last"), _a.token, _a.video_id, _a.credits_charged)
+    .select_from(
+        generations.join(_last, _last.c.token == _g.token).join(
+            attempts,
+            and_(
+                _a.batch == _g.batch,
+                _a.row_key == _g.row_key,
+                _a.generation == _g.generation,
+                _a.token != _g.token,
+                _a.request_sha256 == _last.c.request_sha256,
+                _a.video_id.is_not(None),
+                _a.same_as.is_(None),
+                _a.ended_at >= _last.c.started_at,  # one that was known before was the row's own, and failed
+            ),
+        )
+    )
+    .where(*THIS_ROW, in_states(_ACCEPT.sources))
+    .order_by(_a.started_at.desc())
+    .limit(1)
+    .with_for_update(of=generations)
+)
+
+
 def accept(connection: Connection, lines: Mapping[Line, datetime]) -> set[Token]:
     """Rows among `lines` that go by an earlier attempt from now on; returns those attempts. `lines` says since when.
 
     The id came after the last attempt had begun, and both asked for the same, whatever the manifest said in between.
+    They are looked up one by one: with a list of them SQLite would read every attempt that has an id.
     """
-    if not lines:
-        return set()
-    last = attempts.alias("last")
-    a = attempts.c
-    earlier = and_(
-        a.batch == _g.batch,
-        a.row_key == _g.row_key,
-        a.generation == _g.generation,
-        a.token != _g.token,
-        a.request_sha256 == last.c.request_sha256,
-        a.video_id.is_not(None),
-        a.same_as.is_(None),
-        a.ended_at >= last.c.started_at,  # one that was known before was the row's own, and came to nothing
-    )
-    query = (
-        select(_g.batch, _g.row_key, _g.generation, _g.token.label("last"), a.token, a.video_id, a.credits_charged)
-        .select_from(generations.join(last, last.c.token == _g.token).join(attempts, earlier))
-        .where(tuple_(_g.batch, _g.row_key, _g.generation).in_(list(lines)), in_states(_ACCEPT.sources))
-        .order_by(_g.batch, _g.row_number, a.started_at)
-        .with_for_update(of=generations)
-    )
-    found = {Line(*row[:3]): row for row in connection.execute(query)}  # the latest of each
-    execute_each(connection, _ACCEPT_ONE, [_values(row, lines[line]) for line, row in found.items()])
-    return {Token(row.token) for row in found.values()}
+    found = {}
+    for line, at in sorted(lines.items()):
+        named = {"b_batch": line.batch, "b_row_key": line.row_key, "b_generation": line.generation}
+        if (row := connection.execute(_EARLIER, named).one_or_none()) is not None:
+            found[Token(row.token)] = _values(row, at)
+    execute_each(connection, _ACCEPT_ONE, list(found.values()))
+    return set(found)
 
 
 def _values(row: Any, at: datetime) -> dict[str, Any]:

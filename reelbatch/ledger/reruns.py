@@ -140,7 +140,8 @@ def request(
     kept = case((in_states({RowState.REJECTED, RowState.IN_DOUBT}), _g.token), else_=None)
     is_open = select(orders.c.order_id).where(orders.c.order_id == _g.order_id, orders.c.closed_at.is_(None)).exists()
     order = case((is_open, _g.order_id), else_=None)  # of a closed one there is nothing to go on with
-    values = {**dict.fromkeys(CLEARED), "token": kept, "rerun_wanted": True, "order_id": order}
+    asked = {"request_sha256": _g.request_sha256}  # by which a plan finds what is paid for elsewhere meanwhile
+    values = {**dict.fromkeys(CLEARED), **asked, "token": kept, "rerun_wanted": True, "order_id": order}
     moved = 0
     for part in _conditions(selection):
         moved += connection.execute(again.update(part, ~_left_over(selection.repeats)).values(values)).rowcount

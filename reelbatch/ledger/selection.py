@@ -110,11 +110,16 @@ class Choice:
 
     def of_open_order(self) -> ColumnElement[bool]:
         """Lines of the order that is open, whether the options go on with it or not."""
-        return false() if self.open_order is None else generations.c.order_id == self.open_order
+        return false() if self.open_order is None else _of(self.open_order)
 
     def of_order(self) -> ColumnElement[bool]:
         """Lines of the order that goes on."""
-        return false() if self.order is None else generations.c.order_id == self.order
+        return false() if self.order is None else _of(self.order)
+
+
+def _of(order: OrderId) -> ColumnElement[bool]:
+    """Never null, so that `not_` of it has the lines of no order too."""
+    return func.coalesce(generations.c.order_id == order, false())
 
 
 class Scope(NamedTuple):

@@ -256,6 +256,20 @@ def test_only_the_rows_that_are_named(finished: Ledger) -> None:
     assert finished.read(lambda connection: queries.claimable(connection, scope)) == 1
 
 
+def test_rows_that_wait_are_not_counted_where_an_order_of_others_goes_on(ledger: Ledger) -> None:
+    """It is for the rows that were named, in each of its runs."""
+    load(ledger, rows_of("a", "b"))
+    worker = begin(ledger, "first")
+    for taken in worker.claim():
+        settle(ledger, worker.send(taken).token)
+    named = {"regenerate": ALL, "row_keys": ("a", "b")}
+    every = rows_of("a", "b", "c", "d")
+    assert counts(ledger, *every, **named) == {Action.SEND: 2, Action.NOT_CHOSEN: 2}
+    run = Worker(ledger, begin(ledger, "second").run_id, order=order_of(ledger).order_id)
+    run.send(run.claim(1)[0])
+    assert counts(ledger, *every, **named)[Action.SEND] == 1
+
+
 def test_rows_that_wait_unchanged_are_not_counted_where_others_are_named(ledger: Ledger) -> None:
     """Neither as sent nor in what it costs: a run takes none of them."""
     load(ledger, rows_of(*KEYS))

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acting import load, rows_of
+from acting import SPRING, load, rows_of
 from sqlalchemy import Connection, event
 
 from reelbatch.domain import RowKey, RowState, RunId
-from reelbatch.ledger import Ledger, claims, due, in_doubt, paid_requests, queries, utc_now
+from reelbatch.ledger import Ledger, claims, due, earlier_attempts, in_doubt, paid_requests, queries, utc_now
 from reelbatch.ledger.claims import Claim
+from reelbatch.ledger.earlier_attempts import Line
 from reelbatch.ledger.selection import Scope
 
 
@@ -57,6 +58,16 @@ def test_the_claim_of_named_rows_reads_only_those(ledger: Ledger) -> None:
     plan = plan_of(ledger, lambda connection: claims.claim(connection, [item]))
     assert "sqlite_autoindex_generations_1 (batch=? AND row_key=?)" in plan
     assert "SCAN generations" not in plan
+
+
+def test_an_earlier_attempts_video_is_looked_up_row_by_row(ledger: Ledger) -> None:
+    """However many videos there are, and however many rows were refused at once."""
+    load(ledger, rows_of("a", "b"))
+    lines = {Line(SPRING, RowKey(key), 1): utc_now() for key in "ab"}
+    plan = plan_of(ledger, lambda connection: earlier_attempts.accept(connection, lines))
+    assert plan.count("attempts USING INDEX attempts_row (batch=? AND row_key=?)") == 2
+    assert "attempts_video" not in plan
+    assert "SCAN" not in plan
 
 
 def test_recovery_reads_only_held_rows(ledger: Ledger) -> None:

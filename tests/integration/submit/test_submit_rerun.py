@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from bench import PRICE, Answer, Bench, ScriptedApi, draw, scripted
 from sqlalchemy import update
 
 import reelbatch
-from reelbatch.ledger import Ledger
+from reelbatch.domain import Batch
+from reelbatch.ledger import Ledger, reruns
+from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
 
 REFUSED = Answer(422, {"message": "no"})
@@ -71,6 +74,9 @@ def test_a_rerun_treats_rows_paid_for_elsewhere_as_the_setting_says(bench: Bench
         assert (shown.send, shown.credits_estimated) == (0, 0)
         assert shown.left_alone == ["1 held are paid for under another name; see --repeats"]
     assert reelbatch.rerun(bench.batch, dry_run=True, **bench.settings(repeats="send")).send == 1
+    with Ledger(bench.results) as ledger:  # a rerun asked for it, and was interrupted
+        ledger.change(partial(reruns.request, selection=Selection(batch=Batch(bench.batch))))
+    assert reelbatch.rerun(bench.batch, dry_run=True, **bench.settings()).send == 0
     held = reelbatch.rerun(bench.batch, **bench.settings())
     assert (held.sent, held.held_rows, held.exit_code) == (0, 1, 1)
     shown = reelbatch.rerun(bench.batch, dry_run=True, **bench.settings())
