@@ -285,11 +285,10 @@ def _move_rows(connection: Connection, items: Sequence[Answer]) -> set[Token]:
 
 def _accept_earlier(connection: Connection, items: Sequence[Answer], moved: Collection[Token]) -> set[Token]:
     """Ids that are not of their rows' last attempts, or that were there before the last one was refused."""
-    settled = {Ending.IN_DOUBT, Ending.SUBMITTED}
     lines = {
         Line(item.batch, item.row_key, item.generation): item.at
         for item in items
-        if item.ending not in settled or (item.ending is Ending.SUBMITTED and item.token not in moved)
+        if item.ending is not Ending.IN_DOUBT and not (item.ending is Ending.SUBMITTED and item.token in moved)
     }
     return earlier_attempts.accept(connection, lines)
 

@@ -37,10 +37,9 @@ _ACCEPT_ONE = _ACCEPT.update(*THIS_ROW, _g.token == bindparam("b_last")).values(
     rerun_wanted=False,
 )
 
-
 _last, _a = attempts.alias("last"), attempts.c
 _EARLIER = (
-    select(_g.batch, _g.row_key, _g.generation, _g.token.label("last"), _a.token, _a.video_id, _a.credits_charged)
+    select(_g.token.label("last"), _a.token, _a.video_id, _a.credits_charged)
     .select_from(
         generations.join(_last, _last.c.token == _g.token).join(
             attempts,
@@ -69,23 +68,11 @@ def accept(connection: Connection, lines: Mapping[Line, datetime]) -> set[Token]
     The id came after the last attempt had begun, and both asked for the same, whatever the manifest said in between.
     They are looked up one by one: with a list of them SQLite would read every attempt that has an id.
     """
-    found = {}
+    found: dict[Token, dict[str, Any]] = {}
     for line, at in sorted(lines.items()):
-        named = {"b_batch": line.batch, "b_row_key": line.row_key, "b_generation": line.generation}
-        if (row := connection.execute(_EARLIER, named).one_or_none()) is not None:
-            found[Token(row.token)] = _values(row, at)
+        own = {"b_batch": line.batch, "b_row_key": line.row_key, "b_generation": line.generation}
+        for last, token, video_id, charged in connection.execute(_EARLIER, own):
+            video = {"b_last": last, "b_token": token, "b_video_id": video_id, "b_charged": charged, "b_at": at}
+            found[Token(token)] = own | video
     execute_each(connection, _ACCEPT_ONE, list(found.values()))
     return set(found)
-
-
-def _values(row: Any, at: datetime) -> dict[str, Any]:
-    return {
-        "b_batch": row.batch,
-        "b_row_key": row.row_key,
-        "b_generation": row.generation,
-        "b_last": row.last,
-        "b_token": row.token,
-        "b_video_id": row.video_id,
-        "b_charged": row.credits_charged,
-        "b_at": at,
-    }

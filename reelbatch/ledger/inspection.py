@@ -39,11 +39,10 @@ def look_at(url: str) -> TableFacts:
     path = file_to_open(parsed)
     if path is None:
         return _look_at_server(url)
-    version = _version_in(path) if path.exists() else None
     if path.exists():
-        may_write = all(os.access(place, os.W_OK) for place in (path, path.parent))
+        version, may_write = _version_in(path), all(os.access(place, os.W_OK) for place in (path, path.parent))
     else:
-        may_write = cannot_be_made(path) is None
+        version, may_write = None, cannot_be_made(path) is None
     return TableFacts(where=str(path.absolute()), path=path, version=version, may_write=may_write)
 
 

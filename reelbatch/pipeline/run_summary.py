@@ -182,9 +182,8 @@ def _report(context: RunContext) -> RunReport:
     ledger, scope, stats, plan = context.ledger, context.scope, context.stats, context.state.plan
     held_rows, held = ledger.read(partial(queries.held, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
     shared_rows, shared = ledger.read(partial(shared_ids, batch=scope.batch, limit=FAILED_ROWS_SHOWN))
-    odd_rows, odd = ledger.read(
-        lambda connection: queries.odd_figures(connection, scope.batch, FAILED_ROWS_SHOWN, scope.run_id)
-    )
+    odd_figures = partial(queries.odd_figures, batch=scope.batch, limit=FAILED_ROWS_SHOWN, run_id=scope.run_id)
+    odd_rows, odd = ledger.read(odd_figures)
     budget = budget_left(ledger, context.settings, context.payer.account)
     dear_rows, dear = _too_dear(ledger, scope, budget)
     made = RunReport(
