@@ -1,14 +1,17 @@
-"""A row whose last attempt surely made no video accepts the one that an earlier attempt at the same request made."""
+"""A row whose last attempt surely made no video accepts the one that an earlier attempt at the same request made.
+
+It does when the id comes, and again before it is sent once more: a manifest may have asked for another in between.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
-from reelbatch.domain import Batch, RowKey, RowState, Token
+from reelbatch.domain import Batch, Fingerprint, RowKey, RowState, RunId, Token
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.transitions import SUBMITTED, THIS_ROW, Move, execute_each, in_states
 
@@ -24,20 +27,31 @@ class Line(NamedTuple):
     generation: int
 
 
-_g = generations.c
-_ACCEPT_ONE = _ACCEPT.update(*THIS_ROW, _g.token == bindparam("b_last")).values(
-    token=bindparam("b_token"),
-    video_id=bindparam("b_video_id"),
-    credits_charged=bindparam("b_charged"),
-    estimated_frame_cost=None,
-    submitted_at=bindparam("b_at"),
-    due_at=bindparam("b_at"),
-    error_code=None,
-    error_message=None,
-    rerun_wanted=False,
-)
+class Claimed(NamedTuple):
+    """A row that a run is about to send, and what it asks for."""
 
-_last, _a = attempts.alias("last"), attempts.c
+    line: Line
+    run_id: RunId
+    fingerprint: Fingerprint
+    request_sha256: str
+    at: datetime
+
+
+_g, _a = generations.c, attempts.c
+_AS_ITS_OWN: Mapping[str, Any] = {
+    "token": bindparam("b_token"),
+    "video_id": bindparam("b_video_id"),
+    "credits_charged": bindparam("b_charged"),
+    "estimated_frame_cost": None,
+    "submitted_at": bindparam("b_at"),
+    "due_at": bindparam("b_at"),
+    "error_code": None,
+    "error_message": None,
+    "rerun_wanted": False,
+}
+_ACCEPT_ONE = _ACCEPT.update(*THIS_ROW, _g.token == bindparam("b_last")).values(_AS_ITS_OWN)
+
+_last = attempts.alias("last")
 _EARLIER = (
     select(_g.token.label("last"), _a.token, _a.video_id, _a.credits_charged)
     .select_from(
@@ -75,4 +89,36 @@ def accept(connection: Connection, lines: Mapping[Line, datetime]) -> set[Token]
             video = {"b_last": last, "b_token": token, "b_video_id": video_id, "b_charged": charged, "b_at": at}
             found[Token(token)] = own | video
     execute_each(connection, _ACCEPT_ONE, list(found.values()))
+    return set(found)
+
+
+_CLAIM = (*THIS_ROW, _g.run_id == bindparam("b_run_id"), _g.fingerprint == bindparam("b_fingerprint"))
+_ACCEPT_CLAIMED = Move(frozenset({RowState.CLAIMED}), RowState.QUEUED).update(*_CLAIM).values(_AS_ITS_OWN)
+_as_charged = _a.credits_final >= func.coalesce(_a.credits_charged, 1)
+_did_not_fail = and_(_a.refund_until.is_(None), or_(_a.credits_final.is_(None), _as_charged))
+"""Of a video that failed, a refund is waited for or has come."""
+_MADE = (
+    select(_a.token, _a.video_id, _a.credits_charged)
+    .where(_a.batch == bindparam("b_batch"), _a.row_key == bindparam("b_row_key"))
+    .where(_a.generation == bindparam("b_generation"), _a.request_sha256 == bindparam("b_request_sha256"))
+    .where(_a.video_id.is_not(None), _a.same_as.is_(None), _did_not_fail)
+    .order_by(_a.started_at.desc())
+    .limit(1)
+)
+
+
+def accept_before_sending(connection: Connection, rows: Iterable[Claimed]) -> set[Line]:
+    """Rows whose very request has made a video that did not fail: it is theirs; returns these rows.
+
+    Raises:
+        StateConflict: one of them was no longer claimed by its run.
+    """
+    found: dict[Line, dict[str, Any]] = {}
+    for row in sorted(rows):
+        own = {"b_batch": row.line.batch, "b_row_key": row.line.row_key, "b_generation": row.line.generation}
+        asked = own | {"b_request_sha256": row.request_sha256}
+        for token, video_id, charged in connection.execute(_MADE, asked):
+            video = {"b_token": token, "b_video_id": video_id, "b_charged": charged, "b_at": row.at}
+            found[row.line] = {**own, **video, "b_run_id": row.run_id, "b_fingerprint": row.fingerprint}
+    execute_each(connection, _ACCEPT_CLAIMED, list(found.values()))
     return set(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from reelbatch.ledger import attempts, claims, in_doubt, intents, reruns, runs, settlements
+from reelbatch.ledger import admission, attempts, claims, in_doubt, intents, reruns, runs, settlements
 from reelbatch.ledger.run_history import Line
 from reelbatch.ledger.transactions import Done
 
@@ -31,8 +31,8 @@ def _ended(end: runs.End, _: Any) -> Line:
     return {"run_id": end.run_id, "reason": end.reason}
 
 
-def _intent(intent: intents.Intent, ruling: intents.Ruling) -> Line | None:
-    if ruling.admission is not intents.Admission.ADMITTED:
+def _intent(intent: admission.Intent, ruling: admission.Ruling) -> Line | None:
+    if ruling.admission is not admission.Admission.ADMITTED:
         return None
     return {
         "run_id": intent.run_id,

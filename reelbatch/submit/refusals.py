@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from reelbatch.domain import Budget, ClaimedRow
-from reelbatch.ledger.intents import Admission, Ruling
+from reelbatch.ledger.admission import Admission, Ruling
 from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.submit.concurrency import Stopped
 from reelbatch.submit.prices import NoPrice, SeenPrices
@@ -100,6 +100,8 @@ class Refusals:
                 raise WindowFull
             case Admission.HELD:
                 raise Held
+            case Admission.MADE:
+                raise Withdrawn
         raise AssertionError(ruling)
 
     def _no_room(self, ruling: Ruling) -> NoReturn:

@@ -14,9 +14,10 @@ from reelbatch.errors import ApiError, ReelbatchError, StateConflict, UploadErro
 from reelbatch.images.inspect import ImageProblem, ImageUnseen
 from reelbatch.ledger import Ledger, utc_now
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.admission import Admission, Intent, Window
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Release
-from reelbatch.ledger.intents import Admission, Intent, Window, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.retry import RetryPolicy, retry
 from reelbatch.submit.agreed_cost import AgreedCost

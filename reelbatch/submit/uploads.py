@@ -32,7 +32,7 @@ from reelbatch.images.inspect import (
     resolve_image,
 )
 from reelbatch.ledger import Ledger, uploads, utc_now
-from reelbatch.ledger.intents import Asked
+from reelbatch.ledger.admission import Asked
 from reelbatch.ledger.paid_requests import joined_marks
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.storage.errors import Bound

@@ -11,9 +11,10 @@ from sqlalchemy import select, update
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger import Ledger, attempts, claims, due, queries, runs, schema, settlements, utc_now
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.due import Postponement, Rendered, TakeDue
-from reelbatch.ledger.intents import Intent, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settlements import Filed, Final, FinishedPage
 

@@ -20,9 +20,10 @@ from terminal import WAIT_S, environment, typed
 
 from reelbatch.domain import Batch, RunId, Token
 from reelbatch.ledger import Ledger, attempts, claims, utc_now
+from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim
-from reelbatch.ledger.intents import Intent, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope
 from reelbatch.pipeline.load_manifest import load

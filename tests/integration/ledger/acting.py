@@ -16,9 +16,10 @@ from sqlalchemy import select, update
 
 from reelbatch.domain import Batch, ClaimedRow, Request, Row, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger import Comparison, Ledger, Origin, attempts, claims, queries, runs, schema, utc_now
+from reelbatch.ledger.admission import Admission, Asked, Intent
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim, Release
-from reelbatch.ledger.intents import Admission, Asked, Intent, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.schema import batches, generations, results
 from reelbatch.ledger.schema import runs as runs_table
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions

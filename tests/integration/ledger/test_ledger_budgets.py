@@ -17,10 +17,10 @@ from reelbatch.domain import Batch, Budget, ClaimedRow, RowState
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, Origin, accounts, budget_counters, budgets, runs, settlements, utc_now
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.due import Rendered
-from reelbatch.ledger.intents import Admission, Intent
 from reelbatch.ledger.schema import attempts, prices
 from reelbatch.ledger.settlements import Final
 

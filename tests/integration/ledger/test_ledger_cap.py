@@ -12,9 +12,10 @@ from sqlalchemy import delete, select
 from reelbatch.domain import ClaimedRow, Credits, RowState
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, accounting, claims, queries, schema, settlements, utc_now
+from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered
-from reelbatch.ledger.intents import Admission, Intent, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.schema import batches, prices
 from reelbatch.ledger.settlements import Final
 

@@ -27,10 +27,10 @@ from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
 from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, settlements, utc_now
+from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.in_doubt import Decision, Undo, Verdict
-from reelbatch.ledger.intents import Intent
 from reelbatch.ledger.schema import decisions
 from reelbatch.ledger.settlements import Final
 

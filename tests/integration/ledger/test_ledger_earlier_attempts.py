@@ -8,12 +8,14 @@ import pytest
 from acting import ESTIMATE, SPRING, Worker, attempt, begin, committed, end, entry, load, row, rows_of, set_row, tell
 
 from reelbatch.domain import RowState, VideoId
-from reelbatch.ledger import Ledger, in_doubt, orders, reruns, utc_now
+from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, utc_now
+from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
+from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.in_doubt import Decision, Verdict
-from reelbatch.ledger.intents import Intent
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
+from reelbatch.ledger.settlements import Final
 
 REFUSED = {"status": 500, "code": "http_500", "message": "no"}
 
@@ -31,6 +33,17 @@ def tried_again(worker: Worker) -> tuple[Intent, Intent]:
     first = worker.intend(taken)
     tell(worker.ledger, first, Ending.RETRY, **REFUSED)
     return first, worker.intend(taken)
+
+
+def fail(ledger: Ledger, sent: Intent, refunded: int) -> None:
+    """The video of that attempt came to nothing, and some of its credits come back later."""
+    video = Rendered(SPRING, sent.row.row_key, VideoId(f"vid-{sent.token}"), sent.token, RowState.QUEUED)
+    finals = [
+        Final(row=video, state=RowState.ERROR, at=utc_now(), credits_final=left)
+        for left in (ESTIMATE, ESTIMATE - refunded)
+    ]
+    for final in finals:
+        ledger.change(partial(settlements.record_finals, items=[final]))
 
 
 def not_created(ledger: Ledger) -> bool:
@@ -114,11 +127,12 @@ def test_another_run_in_between_changes_nothing(ledger: Ledger, worker: Worker, 
     assert_has_the_video_of(ledger, first)
 
 
-def test_a_video_that_failed_is_not_accepted_again(ledger: Ledger, worker: Worker) -> None:
+@pytest.mark.parametrize("refunded", [0, ESTIMATE // 2, ESTIMATE])
+def test_a_video_that_failed_is_not_accepted_again(ledger: Ledger, worker: Worker, refunded: int) -> None:
     """It was the row's own, and a rerun asks for another one: a refusal of that leaves the row to be sent."""
     first = worker.send(worker.claim()[0])
     end(worker)
-    set_row(ledger, "a", state="error")
+    fail(ledger, first, refunded)
     assert ledger.change(partial(reruns.request, selection=Selection(batch=SPRING))) == 1
     later = begin(ledger, "run-2", rerun=True)
     later.send(later.claim()[0], Ending.HALTED, **REFUSED)
@@ -171,3 +185,38 @@ def test_a_canceled_order_keeps_what_may_have_been_charged(
     assert not_created(ledger)
     _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
     assert (dropped, entry(ledger, "a")["generation"]) == (1, 1)
+
+
+@pytest.mark.parametrize("ending", [Ending.RETRY, Ending.REJECTED])
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_request_that_a_manifest_states_anew_goes_by_the_video_that_it_made(
+    ledger: Ledger, worker: Worker, ending: Ending, is_early: bool
+) -> None:
+    """The manifest had another prompt in between, and the row forgot its request; the id came late."""
+    (taken,) = worker.claim()
+    first = worker.intend(taken)
+    tell(ledger, first, ending, **REFUSED)
+    if ending is Ending.RETRY:
+        worker.release(taken, code="http_500", message="no")
+    end(worker)
+    load(ledger, [row("a", 1, "Another prompt")])
+    if is_early:
+        assert not tell(ledger, first)
+    load(ledger, rows_of("a"))
+    if not is_early:
+        assert not tell(ledger, first)
+    later = begin(ledger, "run-2")
+    assert later.admit(later.intent(later.claim()[0])) is Admission.MADE
+    end(later)
+    assert_has_the_video_of(ledger, first)
+
+
+def test_another_request_does_not_go_by_it(ledger: Ledger, worker: Worker) -> None:
+    """The manifest asks for something else for good."""
+    first = worker.send(worker.claim()[0], Ending.REJECTED, **REFUSED)
+    end(worker)
+    load(ledger, [row("a", 1, "Another prompt")])
+    assert not tell(ledger, first)
+    later = begin(ledger, "run-2")
+    second = later.send(later.claim()[0])
+    assert (entry(ledger, "a")["token"], committed(ledger)) == (second.token, 2 * ESTIMATE)

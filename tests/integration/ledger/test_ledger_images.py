@@ -10,8 +10,8 @@ from acting import SPRING, begin, end, entry, keys, load, row, set_row, tell
 
 from reelbatch.domain import Row, RowState
 from reelbatch.ledger import Ledger, Origin, orders, utc_now
+from reelbatch.ledger.admission import Asked
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.intents import Asked
 from reelbatch.ledger.selection import Action, Regenerate
 
 

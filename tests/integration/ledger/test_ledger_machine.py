@@ -20,10 +20,10 @@ from sqlalchemy import event, select
 from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import OrderOpen, StateConflict
 from reelbatch.ledger import Ledger, attempts, in_doubt, orders, quick_status, reruns, schema, settlements, utc_now
+from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
-from reelbatch.ledger.intents import Admission, Intent
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import runs
 from reelbatch.ledger.selection import Regenerate

@@ -21,9 +21,10 @@ from waiting import WAIT_S, wait_until
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, claims, runs, schema
+from reelbatch.ledger.admission import Admission
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.columns import VERSION
-from reelbatch.ledger.intents import Admission, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.schema import generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.transactions import PATIENCE_S

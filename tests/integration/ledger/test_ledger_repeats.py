@@ -12,8 +12,8 @@ from acting import HERE, SPRING, begin, entry, keys, lines, load, row, rows_of, 
 from reelbatch.domain import Batch, Row, RowState
 from reelbatch.ledger import Ledger, Origin, queries
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.admission import Admission
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.intents import Admission
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy
 

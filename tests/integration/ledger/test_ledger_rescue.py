@@ -34,8 +34,8 @@ from acting import (
 from waiting import until
 
 from reelbatch.ledger import Ledger, utc_now
+from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Answer, Ending
-from reelbatch.ledger.intents import Intent
 from reelbatch.ledger.rescue_files import RescueFile, lying, objection, replay, unverified
 from reelbatch.pipeline.reconcile import Placed, Rules, reconcile
 from reelbatch.pipeline.reconcile_list import ListEntry

@@ -27,8 +27,9 @@ from sqlalchemy import update
 from reelbatch.domain import RowState, Token, VideoId
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.ledger import Ledger, attempts, queries, reruns, schema
+from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.intents import Admission, Intent, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.reruns import Selection
 
 AFTER = {

@@ -20,9 +20,10 @@ from reelbatch.domain import SUMS
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, migrations, queries
 from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.admission import Admission
 from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.engine import open_engine
-from reelbatch.ledger.intents import Admission, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.schema import metadata
 from reelbatch.ledger.urls import parse_url, shown

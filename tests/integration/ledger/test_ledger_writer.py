@@ -12,7 +12,8 @@ from sqlalchemy import Connection, event, insert, select
 from reelbatch.errors import LedgerError, StateConflict
 from reelbatch.ledger import Ledger, uploads, utc_now
 from reelbatch.ledger import schema as tables
-from reelbatch.ledger.intents import Admission, record_intents
+from reelbatch.ledger.admission import Admission
+from reelbatch.ledger.intents import record_intents
 
 KEYS = [f"key-{number:03}" for number in range(200)]
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from bench import PRICE, Answer, Bench, ScriptedApi, draw, scripted
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 import reelbatch
-from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, reruns
+from reelbatch.domain import Batch, RowState
+from reelbatch.ledger import Ledger, reruns, settlements, utc_now
+from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
+from reelbatch.ledger.settlements import Final
 
 REFUSED = Answer(422, {"message": "no"})
 RATE = 30
@@ -41,9 +43,12 @@ def accept(api: ScriptedApi) -> None:
 
 def end_videos(bench: Bench, state: str) -> None:
     """All videos are rendered, or fail."""
-    done = update(generations).where(generations.c.state == "queued").values(state=state)
+    g = generations.c
+    query = select(g.batch, g.row_key, g.video_id, g.token, g.state, g.generation).where(g.state == RowState.QUEUED)
     with Ledger(bench.results) as ledger:
-        ledger.change(lambda connection: connection.execute(done))
+        waiting = ledger.read(lambda connection: connection.execute(query).all())
+        ended = [Final(row=Rendered(*row), state=RowState(state), at=utc_now()) for row in waiting]
+        ledger.change(partial(settlements.record_finals, items=ended))
 
 
 @pytest.mark.parametrize("which", [{}, {"limit": 1}, {"rows": ["spring-001"]}], ids=str)

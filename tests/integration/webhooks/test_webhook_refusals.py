@@ -19,7 +19,7 @@ from webhook_stories import ESTIMATE, SECRET, Receiving, entry, event, everythin
 
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
-from reelbatch.ledger.intents import Intent
+from reelbatch.ledger.admission import Intent
 from reelbatch.webhooks import webhook_app
 from reelbatch.webhooks.signature import Seal
 

@@ -15,8 +15,8 @@ from waiting import wait_until
 from webhook_stories import Receiving, intend, tell
 
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.intents import Intent
 
 TOKENS = {"a": "rb_0123456789abcdef000a", "b": "rb_0123456789abcdef000b"}
 

@@ -16,9 +16,10 @@ from starlette.applications import Starlette
 from reelbatch.domain import Batch, Request, Row, RowKey, RunId, Token, VideoId
 from reelbatch.ledger import Ledger, attempts, claims, orders, queries, runs, schema, utc_now
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Answer, Ending
 from reelbatch.ledger.claims import Claim
-from reelbatch.ledger.intents import Intent, record_intents
+from reelbatch.ledger.intents import record_intents
 from reelbatch.ledger.schema import results
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.webhooks import Counts
