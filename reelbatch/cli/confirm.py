@@ -48,8 +48,9 @@ class Question:
         agreed = Agreement.to(self.shown)
         if agreed.covers(made):
             return agreed
+        wanted = Agreement.to(made)
         more = (
-            f"{made.send:,} rows for {made.credits_estimated:,} credits are to be sent by now, more than the "
+            f"{wanted.rows:,} rows for {wanted.credits_estimated:,} credits are to be sent by now, more than the "
             f"{agreed.rows:,} rows for {agreed.credits_estimated:,} credits that were said yes to"
         )
         if not sys.stdin.isatty():
@@ -58,7 +59,7 @@ class Question:
         render.print_any_plan(made)
         if not typer.confirm(self.text):
             raise NotAgreed("more was to be sent than was said yes to", asked=True)
-        return Agreement.to(made)
+        return wanted
 
 
 def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spending) -> Question | None:

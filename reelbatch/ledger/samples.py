@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_,
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Scope
+from reelbatch.ledger.selection import Choice, Scope, further
 from reelbatch.ledger.transitions import in_states
 
 
@@ -77,7 +77,9 @@ def sample(connection: Connection, scope: Scope, rows: int) -> tuple[RowKey, ...
     It is the same each time, also once some or all of it is sent: rows are ordered by their fingerprints, which say
     nothing of what a row is like. A larger sample has the smaller one within it, as far as the kinds' shares let it.
     """
-    drawn = _drawn(connection, select(*(_g[name] for name in (*DRAWN_BY, "row_key"))).where(_ever(scope)), rows)
+    drawn = _drawn(
+        connection, select(*(_g[name] for name in (*DRAWN_BY, "row_key"))).where(_ever(connection, scope)), rows
+    )
     found = sorted((row.row_number, RowKey(row.row_key)) for row in drawn)
     return tuple(dict.fromkeys(key for _, key in found))
 
@@ -107,13 +109,17 @@ def _drawn(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
     return found
 
 
-def _ever(scope: Scope) -> ColumnElement[bool]:
+def _ever(connection: Connection, scope: Scope) -> ColumnElement[bool]:
     """Lines that a run of this scope may take, and those that one has taken."""
-    taken = not_(in_states({RowState.PENDING, RowState.INVALID}))
-    own = _g.generation == 1 if scope.order is None else _g.order_id == scope.order
-    return or_(
-        scope._replace(run_id=RunId("")).condition(), and_(_g.batch == scope.batch, _g.in_manifest, taken, own)
-    )
+    choice = Choice(order=scope.order, further=further(connection, scope.batch))
+    own = (_g.batch == scope.batch, _g.in_manifest, taken_as(choice))
+    return or_(scope._replace(run_id=RunId("")).condition(), and_(*own))
+
+
+def taken_as(choice: Choice) -> ColumnElement[bool]:
+    """Lines that runs of this choice have taken, in their first attempt or a later one."""
+    own = choice.line() if choice.order is None else choice.of_order()
+    return and_(not_(in_states({RowState.PENDING, RowState.INVALID})), own)
 
 
 def shares(sizes: Sequence[int], rows: int) -> list[int]:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     and_,
     false,
     func,
-    not_,
     or_,
     select,
     true,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
-from reelbatch.ledger.samples import DRAWN_BY, SampleCost, cost
+from reelbatch.ledger.samples import DRAWN_BY, SampleCost, cost, taken_as
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, staged
@@ -72,11 +71,10 @@ class SendingOrder:
         parts: list[Select[Any]] = [select(to_send, true().label("unsent"))]
         choice, g = self.choice, generations.c
         if choice.order is not None or not choice.options.makes_again:  # of a new order none was sent
-            own = g.generation == 1 if choice.order is None else g.order_id == choice.order
             again = select(staged.c.row_key).select_from(joined(self.batch, choice))
             sent_now = again.where(action(choice) == Action.SEND.value)
             listed = or_(self.kept, and_(g.row_key.in_(select(staged.c.row_key)), g.row_key.not_in(sent_now)))
-            taken = (g.batch == self.batch, own, not_(in_states({RowState.PENDING, RowState.INVALID})))
+            taken = (g.batch == self.batch, taken_as(choice))
             parts.append(select(*(g[name] for name in DRAWN_BY), false().label("unsent")).where(*taken, listed))
         ever = union_all(*parts).subquery()
         return cost(connection, select(ever), rows)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError
 from reelbatch.home_folder import at_home
-from reelbatch.ledger import Ledger, manifest_lock, orders, runs, samples, utc_now
+from reelbatch.ledger import Ledger, manifest_lock, orders, queries, runs, samples, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import SendOptions
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
@@ -66,7 +67,6 @@ async def load_manifest(context: RunContext, options: GenerateOptions) -> None:
     except NotAgreed as refusal:
         context.decline(refusal)
         return
-    await asyncio.to_thread(_choose, context, options.send)
     if plan is not None:
         await asyncio.to_thread(context.planned, plan, options.send.limit)
 
@@ -81,10 +81,13 @@ async def _join_or_read(context: RunContext, options: GenerateOptions) -> Plan |
         match await ledger.write(manifest_lock.begin, wanted):
             case manifest_lock.Joined(found):
                 plan = replace(plan_from_json(found), max_credits=settings.max_credits, joined=True)
+                await asyncio.to_thread(_choose, context, options.send)
+                plan = await asyncio.to_thread(_own, context, options.send, plan)
                 await asyncio.to_thread(context.agree, plan)
                 return plan
             case manifest_lock.Mine():
                 if (read := await _read(context, options, wanted)) is not None:
+                    await asyncio.to_thread(_choose, context, options.send)
                     return read
             case manifest_lock.Wait():
                 if not told:
@@ -181,6 +184,18 @@ def _choose(context: RunContext, options: SendOptions) -> None:
     read_from = context.ledger.read(partial(runs.base_of, batch=batch))
     if read_from is not None:
         context.submitter.sender.uploader.bases[read_from] = context.assignment.base
+
+
+def _own(context: RunContext, options: SendOptions, plan: Plan) -> Plan:
+    """The plan of the worker that read the manifest, with what this run sends of it: the other has another limit."""
+    plan = replace(plan, pilot=options.pilot, pilot_cost=None)
+    if options.limit is None and options.pilot is None:
+        return plan
+    costs = context.ledger.read(partial(queries.costs, scope=context.scope, limit=options.limit))
+    share = SampleCost(len(costs), sum(credits_ or 0 for credits_ in costs), costs.count(None))
+    if options.pilot is not None:
+        return replace(plan, pilot_cost=share)
+    return replace(plan, send=share.rows, credits_estimated=share.credits, unknown_rate=share.unknown)
 
 
 def digest_of(options: GenerateOptions, settings: Settings) -> str:

@@ -156,6 +156,11 @@ class Plan(ReportView):
     pilot_cost: SampleCost | None = None  # of the sample's rows that were not sent yet
 
     @property
+    def announced(self) -> SampleCost:
+        """What a run sends, and what that costs: of a pilot, its sample."""
+        return self.pilot_cost or SampleCost(self.send, self.credits_estimated, self.unknown_rate)
+
+    @property
     def observed(self) -> str:
         """What is known of rows of unknown rate all the same, in words; nothing where nothing is."""
         if not self.observed_rows:

@@ -12,6 +12,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, orders, queries, reruns, runs
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline import rejected
@@ -53,6 +54,11 @@ class RerunPlan(ReportView):
     verdict: str | None = None  # rows are made again since reviewers said so of their videos
     order: str | None = None  # the open order that it goes on with
     of_decided: int = 0  # variants of products of which another one is approved
+
+    @property
+    def announced(self) -> SampleCost:
+        """What a run sends, and what that costs."""
+        return SampleCost(self.send, self.credits_estimated, self.unknown_rate)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

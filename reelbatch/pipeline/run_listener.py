@@ -28,15 +28,17 @@ class Agreement:
 
     @classmethod
     def to(cls, plan: Plan | RerunPlan) -> Self:
-        """What `plan` shows."""
-        return cls(rows=plan.send, credits_estimated=plan.credits_estimated, unknown_rate=plan.unknown_rate)
+        """What `plan` announces."""
+        rows, credits_, unknown = plan.announced
+        return cls(rows=rows, credits_estimated=credits_, unknown_rate=unknown)
 
     def covers(self, plan: Plan | RerunPlan) -> bool:
         """Whether `plan` sends no more, and costs no more."""
+        wanted = self.to(plan)
         return (
-            plan.send <= self.rows
-            and plan.credits_estimated <= self.credits_estimated
-            and plan.unknown_rate <= self.unknown_rate
+            wanted.rows <= self.rows
+            and wanted.credits_estimated <= self.credits_estimated
+            and wanted.unknown_rate <= self.unknown_rate
         )
 
 

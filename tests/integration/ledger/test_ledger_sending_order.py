@@ -8,12 +8,15 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from acting import HERE, SPRING, load, row, rows_of, set_row
+from acting import ESTIMATE, HERE, SPRING, begin, load, row, rows_of, set_row
 
-from reelbatch.domain import Request, Row, RunId
-from reelbatch.ledger import Ledger, StagedManifest, samples, utc_now
+from reelbatch.domain import Request, Row, RowState, RunId, VideoId
+from reelbatch.ledger import Ledger, StagedManifest, orders, queries, reruns, samples, settlements, utc_now
+from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.render_times import render_times
-from reelbatch.ledger.selection import Scope, SendOptions
+from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
+from reelbatch.ledger.settlements import Final
 
 PRICES = (48, 48, 240, None, 48)
 
@@ -73,6 +76,37 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
         opened.compare(SPRING)
         assert opened.sample(SPRING) == (1, price or 0, int(price is None))
     assert ledger.read(partial(samples.sample, scope=scope, rows=2)) == drawn
+
+
+@pytest.mark.parametrize("changed", [0, 4, 8])
+def test_a_sample_is_drawn_of_the_videos_that_a_manifest_is_compared_with(ledger: Ledger, changed: int) -> None:
+    """Rows have a second video of an order that was closed: a rerun asked for it again and was interrupted."""
+    rows = rows_of(*"abcdefgh")
+    load(ledger, rows)
+    for key in "abcdefgh":
+        set_row(ledger, key, state="complete", video_id=f"v-{key}")
+    load(ledger, rows, Regenerate.ALL)
+    order = ledger.read(partial(orders.open_order, batch=SPRING))
+    again = begin(ledger, order=order.order_id)
+    for taken in again.claim():
+        sent = again.send(taken)
+        video = Rendered(SPRING, taken.row_key, VideoId(f"vid-{sent.token}"), sent.token, RowState.QUEUED, 2)
+        failed = Final(row=video, state=RowState.ERROR, at=utc_now(), credits_final=0)
+        ledger.change(partial(settlements.record_finals, items=[failed]))
+    assert ledger.change(partial(orders.close, batch=SPRING, at=utc_now()))
+    assert ledger.change(partial(reruns.request, selection=Selection(batch=SPRING))) == 8
+    stated = [
+        row(key, number, "New" if number <= changed else "Slow pan") for number, key in enumerate("abcdefgh", 1)
+    ]
+    for pilot in range(1, 9):
+        with ledger.staged([stated], SPRING, SendOptions(pilot=pilot), HERE) as opened:
+            opened.compare(SPRING)
+            announced = opened.sample(SPRING)
+            opened.merge(SPRING)
+        scope = Scope(SPRING, RunId(""))
+        drawn = ledger.read(partial(samples.sample, scope=scope, rows=pilot))
+        costs = ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None))
+        assert announced == (len(costs), sum(costs), 0) == (pilot, pilot * ESTIMATE, 0)
 
 
 def test_a_row_that_turns_out_to_be_paid_for_is_not_among_them(ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from reelbatch.pipeline.load_manifest import load
 from reelbatch.pipeline.plan import GenerateOptions, Plan, plan, send_options
 from reelbatch.pipeline.rerun import RerunPlan
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
+from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.settings import load_settings
 
 SPRING = "spring"
@@ -149,6 +151,54 @@ def test_a_pilot_sends_its_sample_wherever_the_rows_move(bench: Bench) -> None:
         bench.url = api.url
         report = bench.generate(manifest, pilot=3, concurrency=1)
         assert report.sent == len(api.arrivals) == 3
+
+
+def test_a_yes_to_a_pilot_is_one_to_its_sample(bench: Bench) -> None:
+    """Not to what all rows cost; nothing of it is left where the sample was sent."""
+    manifest = bench.rows(8, prompt=[f"Pan {number}" for number in range(8)])
+    agreed: list[Agreement] = []
+
+    def agree(made: Plan | RerunPlan) -> Agreement:
+        agreed.append(Agreement.to(made))
+        return agreed[-1]
+
+    with asking(agree):
+        assert bench.generate(manifest, pilot=3).sent == 3
+        assert bench.generate(manifest, pilot=4).sent == 1
+        assert bench.generate(manifest, pilot=4).sent == 0
+    assert [(yes.rows, yes.credits_estimated) for yes in agreed] == [(3, 3 * PRICE), (1, PRICE), (0, 0)]
+
+
+@pytest.mark.parametrize("which", [{"limit": 2}, {"pilot": 2}])
+def test_a_yes_to_fewer_rows_holds_where_another_worker_sends_the_whole_manifest(
+    bench: Bench, which: dict[str, int]
+) -> None:
+    """It has read the same file without a limit and is at work: its plan is not what this run sends."""
+    file = bench.folder / "spring.csv"
+    bench.rows(12, prompt=[f"Pan {number}" for number in range(12)]).to_csv(file, index=False)
+    joined: list[RunReport] = []
+
+    def agree(made: Plan | RerunPlan) -> Agreement:
+        if not Agreement(rows=2, credits_estimated=2 * PRICE, unknown_rate=0).covers(made):
+            raise NotAgreed(f"{made.send} rows", asked=False)
+        return Agreement.to(made)  # one row of a sample may be under way
+
+    def join() -> None:
+        with asking(agree):
+            joined.append(bench.generate(file, **which))
+
+    other = threading.Thread(target=join)
+
+    def script(arrival: Arrival) -> Answer:
+        if arrival.number == 1:
+            other.start()
+        return Answer(delay_s=0 if joined else 0.3)
+
+    with scripted(script) as api:
+        bench.url = api.url
+        sent = bench.generate(file, concurrency=1).sent
+        other.join()
+    assert (joined[0].exit_reason, sent + joined[0].sent) == ("done", 12)
 
 
 @pytest.mark.parametrize("model", ["ltx-2.3", "brand-new"])
