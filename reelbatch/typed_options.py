@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 MANIFEST = "MANIFEST"
-"""The word of a printed command in whose place the typed manifest stands, where one was."""
+"""The word of a printed command in whose place the typed manifest stands, or the one that the batch was read from."""
 
 Typed = Callable[[], Mapping[str, object]]
 """What was typed, by the option's name; None and False: it was not. Asked for only when a command is printed."""
@@ -19,23 +21,36 @@ _OF_NO_BATCH = frozenset({"models", "doctor"})
 _OF_A_TRIAL = frozenset({"--results", "--base-url", "--sandbox"})
 _ORDER = ("--config", "--results", "--batch", "--base-url", "--max-credits", "--rate", "--sandbox")
 
-_typed: ContextVar[list[Typed] | None] = ContextVar("typed", default=None)
+
+@dataclass(slots=True)
+class _Noted:
+    typed: Typed = dict
+    manifests: dict[str, str] = field(default_factory=dict)
+
+
+_noted: ContextVar[_Noted | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
 def noting() -> Iterator[None]:
     """Within it the options of one command are kept. Elsewhere, as in Python and in Prefect, none were typed."""
-    token = _typed.set([])
+    token = _noted.set(_Noted())
     try:
         yield
     finally:
-        _typed.reset(token)
+        _noted.reset(token)
 
 
 def note(typed: Typed) -> None:
     """Keep what was typed."""
-    if (known := _typed.get()) is not None:
-        known[:] = [typed]
+    if (noted := _noted.get()) is not None:
+        noted.typed = typed
+
+
+def note_manifests(names: Mapping[str, str]) -> None:
+    """Keep from which manifest each batch was read last, as someone typed it then."""
+    if (noted := _noted.get()) is not None:
+        noted.manifests.update(names)
 
 
 def command(name: str, *words: str, batch: str | None = None, live: bool = False) -> str:
@@ -47,10 +62,11 @@ def command(name: str, *words: str, batch: str | None = None, live: bool = False
         batch: the one that it is about; None: the one that was typed, if any.
         live: at the vendor's API, in the table of such runs, whatever was typed.
     """
-    known = _typed.get()
-    stated = dict(known[0]() if known else {})
+    noted = _noted.get() or _Noted()
+    stated = dict(noted.typed())
     if batch is not None:
         stated["--batch"] = batch
+    read = noted.manifests.get(str(stated.get("--batch")))
     if live:
         stated = {option: value for option, value in stated.items() if option not in _OF_A_TRIAL}
     repeated: list[str] = []
@@ -59,7 +75,9 @@ def command(name: str, *words: str, batch: str | None = None, live: bool = False
         if value is not None and value is not False and _takes(name, option) and option not in words:
             repeated += [option] if value is True else [option, str(value)]
     own = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
-    first = [str(stated.get(MANIFEST) or word) if word == MANIFEST else word for word in words[:own]]
+    is_there = read is not None and os.path.isfile(read)  # noqa: PTH113 - Path's raises where a name is too long
+    manifest = str(stated.get(MANIFEST) or (read if is_there else MANIFEST))
+    first = [manifest if word == MANIFEST else word for word in words[:own]]
     return " ".join(["reelbatch", name, *map(shlex.quote, [*first, *repeated, *words[own:]])])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import JSON, Connection, cast, delete, select, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import Batch, RunId
@@ -100,6 +100,14 @@ def last_read(connection: Connection, batch: Batch) -> str | None:
     """The digest of the manifest that was read last, to its end."""
     query = select(loads.c.digest).where(loads.c.batch == batch, loads.c.ended_at.is_not(None))
     return connection.scalar(query)
+
+
+def manifests(connection: Connection) -> dict[str, str]:
+    """The manifest that each batch was read from last, as it was named."""
+    as_json = type_coerce if connection.dialect.name == "sqlite" else cast  # SQLite has no type of that name
+    name = as_json(loads.c.plan, JSON)["manifest"].as_string()
+    found = connection.execute(select(loads.c.batch, name).where(loads.c.plan.is_not(None)))
+    return {batch: manifest for batch, manifest in found if manifest is not None}
 
 
 def give_up(connection: Connection, items: Sequence[Load]) -> list[None]:

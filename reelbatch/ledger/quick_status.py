@@ -27,6 +27,7 @@ class Standing(NamedTuple):
     states: dict[RowState, int]
     credits: Credits
     last_run: PastRun | None
+    manifest: str | None  # that it was read from last, as it was named
 
 
 _SPECIAL = (
@@ -80,8 +81,12 @@ def _standings(connection: sqlite3.Connection, batch: str | None) -> dict[Batch,
         f"SELECT batch, {', '.join(SUMS)} FROM batches WHERE {meant} ORDER BY batch",  # noqa: S608 - our columns
         {"batch": batch},
     )
+    named = "SELECT batch, json_extract(plan, '$.manifest') FROM loads WHERE plan IS NOT NULL"
+    read = dict(connection.execute(named).fetchall())
     return {
-        Batch(name): Standing(_counts(connection, name), Credits.of(sums), _last_run(connection, name))
+        Batch(name): Standing(
+            _counts(connection, name), Credits.of(sums), _last_run(connection, name), read.get(name)
+        )
         for name, *sums in found.fetchall()
     }
 

@@ -14,7 +14,7 @@ from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsEr
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
-from reelbatch.typed_options import MANIFEST, command
+from reelbatch.typed_options import MANIFEST, command, note_manifests
 
 if TYPE_CHECKING:
     from reelbatch.client import Client
@@ -35,13 +35,14 @@ def opened_ledger(settings: Settings, *, must_exist: bool = False) -> Iterator[L
         LedgerUnusable: it can't be opened, or does not exist although it must.
         SettingsError: the history can't be written.
     """
-    from reelbatch.ledger import Ledger, run_history
+    from reelbatch.ledger import Ledger, manifest_lock, run_history
 
     if not Ledger.exists(settings.results) and must_exist:
         _check_exists(settings)
     run_history.refuse_unusable(settings.history)
     with unwinding(), Ledger(settings.results, settings.lease_s, settings.history) as ledger:
         _clear_up(ledger, settings)
+        note_manifests(ledger.read(manifest_lock.manifests))
         yield ledger
 
 
@@ -54,7 +55,7 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
     Raises:
         LedgerUnusable: it can't be opened, or does not exist.
     """
-    from reelbatch.ledger import Ledger
+    from reelbatch.ledger import Ledger, manifest_lock
     from reelbatch.ledger.engine import is_unwritable
 
     _check_exists(settings)
@@ -65,6 +66,7 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
             if isinstance(error, LedgerError) and not is_unwritable(error):
                 raise
             _tell_what_is_left(ledger, settings, warn)
+        note_manifests(ledger.read(manifest_lock.manifests))
         yield ledger
 
 

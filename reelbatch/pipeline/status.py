@@ -9,6 +9,7 @@ from reelbatch.domain import NEEDS_ATTENTION, Batch, Credits, RowState
 from reelbatch.ledger.quick_status import glance, plain_path
 from reelbatch.pipeline.resources import any_rescued
 from reelbatch.report_view import Facts, ReportView
+from reelbatch.typed_options import note_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,9 +134,10 @@ def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus
     found = glance(path, batch)
     if found is None or (batch is not None and not found):
         return None
+    note_manifests({name: standing.manifest for name, standing in found.items() if standing.manifest})
     return [
         BatchStatus(batch=name, rows=sum(states.values()), states=states, credits=money, by_model={}, last_run=run)
-        for name, (states, money, run) in found.items()
+        for name, (states, money, run, _) in found.items()
     ]
 
 

@@ -70,7 +70,7 @@ def test_held_rows_are_looked_at_and_sent_by_what_is_printed(customer: Customer)
     assert customer.generate(later).held_rows == 1
     for shown in (customer.run("runs"), customer.run("batches")):
         (command,) = printed(shown.out)
-        said = typed(customer, command.replace("MANIFEST", str(later)))
+        said = typed(customer, command)
         assert "paid for as first-1 of batch first" in said.out
         assert "--repeats send sends them" in shown.out
     assert customer.generate(later, repeats="send").sent == 1
@@ -99,7 +99,7 @@ def test_what_an_order_has_not_sent_is_the_next_step(customer: Customer) -> None
     customer.generate(spring, regenerate="all", limit=1, settle=True)
     (command,) = printed(customer.run("batches").out)
     assert "--batch spring --regenerate all" in command
-    planned = typed(customer, command.replace("generate MANIFEST", f"plan {spring}"))
+    planned = typed(customer, command.replace("generate", "plan", 1))
     assert "to send             1" in planned.out
 
 
@@ -110,8 +110,8 @@ def test_a_rerun_leaves_rows_of_an_order_to_that_order(customer: Customer) -> No
     customer.generate(spring, regenerate="all", rows=["spring-1", "spring-2"], limit=1, settle=True)
     left = [line for line in customer.run("rerun", "--dry-run").out.splitlines() if "left alone" in line]
     table = f"--results {customer.results} --batch spring"
-    assert f"  left alone: 1 pending were not sent yet: `reelbatch generate MANIFEST {table}` sends them" in left
-    order = f"reelbatch generate MANIFEST {table} --regenerate all --rows spring-1,spring-2"
+    assert f"  left alone: 1 pending were not sent yet: `reelbatch generate {spring} {table}` sends them" in left
+    order = f"reelbatch generate {spring} {table} --regenerate all --rows spring-1,spring-2"
     assert f"  left alone: 1 pending belong to an order: `{order}` sends them" in left
 
 
@@ -138,7 +138,7 @@ def test_status_says_the_last_run_and_the_next_step(customer: Customer) -> None:
         shown = customer.run("status", *more).out
         assert re.search(r"  last run    \d{4}-\d\d-\d\d \d\d:\d\d UTC · generate by \w+ · cap\n", shown)
         table = f"--results {customer.results} --batch spring"
-        assert f"\n→ reelbatch generate MANIFEST {table} --max-credits N   # 1 to send" in shown
+        assert f"\n→ reelbatch generate {spring} {table} --max-credits N   # 1 to send" in shown
     customer.generate(spring)
     (command,) = printed(customer.run("status").out)
     assert command.startswith("reelbatch settle ")
@@ -161,3 +161,14 @@ def test_a_run_that_waited_for_its_videos_says_how_to_get_them(customer: Custome
     assert customer.run(*shlex.split(command)[1:]).code == 0
     assert len(list((customer.folder / "videos").glob("*.mp4"))) == 2
     assert advice(customer.generate(spring, settle=True)) == []
+
+
+def test_a_manifest_that_is_no_longer_there_is_not_named(customer: Customer) -> None:
+    """The command says where one belongs; it was a DataFrame, was moved, or was named as seen from elsewhere."""
+    spring = customer.manifest("spring", "pan", "zoom")
+    customer.generate(spring, limit=1)
+    for more in ([], ["--rows", "1"]):
+        assert f"→ reelbatch generate {spring} " in customer.run("status", *more).out
+    spring.rename(spring.with_name("moved.csv"))
+    for more in ([], ["--rows", "1"]):
+        assert "→ reelbatch generate MANIFEST " in customer.run("status", *more).out
