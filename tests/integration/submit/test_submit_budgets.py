@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from bench import PRICE, Bench, assert_books_agree, scripted
 from sqlalchemy import select, update
@@ -19,6 +20,7 @@ from reelbatch.ledger.schema import attempts, batches, runs
 from reelbatch.pipeline.asking_once import asking_once
 from reelbatch.pipeline.key_check import check_key
 from reelbatch.pipeline.plan import GenerateOptions, plan
+from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import load_settings
 
@@ -188,18 +190,22 @@ def test_a_command_asks_once_whose_key_it_is(bench: Bench, sandbox: RunningSandb
 @pytest.mark.parametrize("again", [{}, {"regenerate": "all"}], ids=["first", "made again"])
 def test_a_pilot_that_was_stopped_goes_on_with_its_rows(bench: Bench, again: dict[str, Any]) -> None:
     """The same command finishes the sample, also where a row has left the manifest; a larger one adds rows."""
+
+    def pilot(rows: pd.DataFrame, size: int, **options: Any) -> RunReport:
+        return bench.generate(rows, pilot=size, poll_interval_s=0.05, **options, **again)
+
     with start(port=0, data=str(bench.folder / "api"), queue_seconds=0, render_seconds=0) as quick:
         bench.url, bench.key = quick.url, quick.key
         manifest = bench.rows(40, prompt=[f"Pan {number}" for number in range(40)])
         if again:
             bench.generate(manifest, settle=True, poll_interval_s=0.05)
-        stopped = bench.generate(manifest, pilot=8, max_credits=paid(bench, quick) + 3 * PRICE, **again)
+        stopped = pilot(manifest, 8, max_credits=paid(bench, quick) + 3 * PRICE)
         assert (stopped.sent, stopped.pilot.rows if stopped.pilot else 0) == (3, 8)
         waiting = [row["row_number"] for row in bench.table() if row["state"] == "pending"]
         left = manifest if again else manifest.drop(index=waiting[0] - 1)
-        assert bench.generate(left, pilot=8, **again).sent in {5, 6}
-        assert bench.generate(left, pilot=8, **again).sent == 0
-        assert 1 <= bench.generate(left, pilot=11, **again).sent <= 3
+        assert pilot(left, 8).sent in {5, 6}
+        assert pilot(left, 8).sent == 0
+        assert 1 <= pilot(left, 11).sent <= 3
 
 
 def test_a_pilot_says_what_the_rest_would_cost(bench: Bench) -> None:

@@ -27,10 +27,16 @@ from reelbatch.settings import load_settings
 SPRING = "spring"
 
 
+def rendered(video_id: str) -> Answer:
+    """What the API knows of a video that is finished: a pilot waits for those of its sample."""
+    return Answer(200, {"id": video_id, "status": "complete", "credits_charged": PRICE})
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """An API that takes everything."""
     with scripted(lambda _: Answer()) as api:
+        api.known = rendered
         yield Bench(tmp_path, api.url, batch=SPRING)
 
 
@@ -148,8 +154,8 @@ def test_a_pilot_sends_its_sample_wherever_the_rows_move(bench: Bench) -> None:
         return Answer()
 
     with scripted(script) as api:
-        bench.url = api.url
-        report = bench.generate(manifest, pilot=3, concurrency=1)
+        bench.url, api.known = api.url, rendered
+        report = bench.generate(manifest, pilot=3, concurrency=1, poll_interval_s=0.05)
         assert report.sent == len(api.arrivals) == 3
 
 
@@ -163,9 +169,9 @@ def test_a_yes_to_a_pilot_is_one_to_its_sample(bench: Bench) -> None:
         return agreed[-1]
 
     with asking(agree):
-        assert bench.generate(manifest, pilot=3).sent == 3
-        assert bench.generate(manifest, pilot=4).sent == 1
-        assert bench.generate(manifest, pilot=4).sent == 0
+        assert bench.generate(manifest, poll_interval_s=0.05, pilot=3).sent == 3
+        assert bench.generate(manifest, poll_interval_s=0.05, pilot=4).sent == 1
+        assert bench.generate(manifest, poll_interval_s=0.05, pilot=4).sent == 0
     assert [(yes.rows, yes.credits_estimated) for yes in agreed] == [(3, 3 * PRICE), (1, PRICE), (0, 0)]
 
 
@@ -185,7 +191,7 @@ def test_a_yes_to_fewer_rows_holds_where_another_worker_sends_the_whole_manifest
 
     def join() -> None:
         with asking(agree):
-            joined.append(bench.generate(file, **which))
+            joined.append(bench.generate(file, poll_interval_s=0.05, **which))
 
     other = threading.Thread(target=join)
 
@@ -195,7 +201,7 @@ def test_a_yes_to_fewer_rows_holds_where_another_worker_sends_the_whole_manifest
         return Answer(delay_s=0 if joined else 0.3)
 
     with scripted(script) as api:
-        bench.url = api.url
+        bench.url, api.known = api.url, rendered
         sent = bench.generate(file, concurrency=1).sent
         other.join()
     assert (joined[0].exit_reason, sent + joined[0].sent) == ("done", 12)
