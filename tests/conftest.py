@@ -21,6 +21,7 @@ import certifi
 import forked
 import httpx
 import pytest
+import statements
 
 from reelbatch.sandbox import RunningSandbox
 from reelbatch.sandbox import process as sandbox_process
@@ -158,6 +159,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SERVER] = _Server()
     os.environ["TMPDIR"] = tempfile.mkdtemp(dir=os.environ[FOLDER])
     tempfile.tempdir = None
+    statements.share()
     sandbox_process.subprocess = forked  # type: ignore[attr-defined]  # test_sandbox_process.py starts it as users do
 
 

@@ -232,7 +232,7 @@ def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) ->
             raise LedgerUnusable(
                 f"{where}: has a table `{foreign[0]}` that is not Reelbatch's; choose another with --results"
             )
-        metadata.create_all(connection)
+        metadata.create_all(connection, checkfirst=False)  # none of them is there
         connection.exec_driver_sql(VIEW)
         connection.execute(schema_version.insert().values(version=version, identity=_new_identity()))
         return
