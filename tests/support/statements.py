@@ -16,7 +16,7 @@ def share() -> None:
 
 
 def _share(connection: Connection) -> None:
-    """A statement is known by its dialect too, so the first one of its kind, which is set up by now, stands for all."""
+    """A statement is known by its dialect too: the first one of its kind, which is set up by now, stands for all."""
     if not connection.dialect.is_async:  # those are Prefect's
         connection.dialect, kept = _shared.setdefault(type(connection.dialect), (connection.dialect, {}))
         connection.execution_options(compiled_cache=kept)
