@@ -48,7 +48,7 @@ class Attempted(NamedTuple):
     video_id: VideoId | None = None
     charged: int | None = None
     final: int | None = None
-    refund_until: datetime | None = None  # set while a failed video's refund may still come
+    refund_until: datetime | None = None  # of a failed video: how long its refund is waited for, at most
     unrated: bool = False  # no one knew what it costs when it was sent, so nothing is reserved
     at: datetime | None = None  # when it was started: the budget's period that it counts in
 
@@ -103,16 +103,16 @@ class Attempted(NamedTuple):
     def ended(self, final: int | None, refund_until: datetime | None) -> Self:
         """With the `final` figure; the first one counts, and after it only a failed video's refund.
 
-        `refund_until`: of a failed video, how long a refund is waited for. A lower figure is one; a higher one is an
-        older answer that came late.
+        `refund_until`: of a failed video, how long a refund is waited for. It stays, as the mark of a failure.
+        A lower figure is a refund; a higher one is an older answer that came late.
         """
         if self.final is None:
             if final is None and self.refund_until is not None:
                 return self
-            return self._replace(final=final, refund_until=None if final == 0 else self.refund_until or refund_until)
+            return self._replace(final=final, refund_until=self.refund_until or refund_until)
         if final is None or None in {self.refund_until, refund_until} or final >= self.final:
             return self
-        return self._replace(final=final, refund_until=None)
+        return self._replace(final=final)
 
 
 def known_attempts(connection: Connection, tokens: Iterable[Token]) -> dict[Token, Attempted]:

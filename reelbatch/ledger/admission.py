@@ -62,6 +62,11 @@ class Asked(NamedTuple):
     image_stat: str | None = None
     image_bytes: int | None = None
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """For a statement's parameters."""
+        return {f"b_{name}": value for name, value in self._asdict().items()}
+
 
 _NOTHING_KNOWN = Asked()
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, func, or_, select
 
 from reelbatch.domain import Batch, Fingerprint, RowKey, RowState, RunId, Token
+from reelbatch.ledger.admission import Asked
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.transitions import SUBMITTED, THIS_ROW, Move, execute_each, in_states
 
@@ -33,7 +34,7 @@ class Claimed(NamedTuple):
     line: Line
     run_id: RunId
     fingerprint: Fingerprint
-    request_sha256: str
+    asked: Asked
     at: datetime
 
 
@@ -49,6 +50,14 @@ _AS_ITS_OWN: Mapping[str, Any] = {
     "error_message": None,
     "rerun_wanted": False,
 }
+AS_ASKED: Mapping[str, Any] = {
+    "paid_as": None,
+    "request_sha256": bindparam("b_request_sha256"),
+    "image_sha256": bindparam("b_image_sha256"),
+    "image_stat": func.coalesce(bindparam("b_image_stat", type_=Text), _g.image_stat),
+    "image_bytes": func.coalesce(bindparam("b_image_bytes", type_=BigInteger), _g.image_bytes),
+}
+"""What a line keeps of what it asked for, by `Asked.values`."""
 _ACCEPT_ONE = _ACCEPT.update(*THIS_ROW, _g.token == bindparam("b_last")).values(_AS_ITS_OWN)
 
 _last = attempts.alias("last")
@@ -93,10 +102,11 @@ def accept(connection: Connection, lines: Mapping[Line, datetime]) -> set[Token]
 
 
 _CLAIM = (*THIS_ROW, _g.run_id == bindparam("b_run_id"), _g.fingerprint == bindparam("b_fingerprint"))
-_ACCEPT_CLAIMED = Move(frozenset({RowState.CLAIMED}), RowState.QUEUED).update(*_CLAIM).values(_AS_ITS_OWN)
-_as_charged = _a.credits_final >= func.coalesce(_a.credits_charged, 1)
-_did_not_fail = and_(_a.refund_until.is_(None), or_(_a.credits_final.is_(None), _as_charged))
-"""Of a video that failed, a refund is waited for or has come."""
+_ACCEPT_CLAIMED = (
+    Move(frozenset({RowState.CLAIMED}), RowState.QUEUED).update(*_CLAIM).values({**_AS_ITS_OWN, **AS_ASKED})
+)
+_did_not_fail = and_(_a.refund_until.is_(None), or_(_a.credits_final.is_(None), _a.credits_final > 0))
+"""Tables of before kept no mark of a failure whose credits had come back."""
 _MADE = (
     select(_a.token, _a.video_id, _a.credits_charged)
     .where(_a.batch == bindparam("b_batch"), _a.row_key == bindparam("b_row_key"))
@@ -116,8 +126,8 @@ def accept_before_sending(connection: Connection, rows: Iterable[Claimed]) -> se
     found: dict[Line, dict[str, Any]] = {}
     for row in sorted(rows):
         own = {"b_batch": row.line.batch, "b_row_key": row.line.row_key, "b_generation": row.line.generation}
-        asked = own | {"b_request_sha256": row.request_sha256}
-        for token, video_id, charged in connection.execute(_MADE, asked):
+        own |= row.asked.values
+        for token, video_id, charged in connection.execute(_MADE, own):
             video = {"b_token": token, "b_video_id": video_id, "b_charged": charged, "b_at": row.at}
             found[row.line] = {**own, **video, "b_run_id": row.run_id, "b_fingerprint": row.fingerprint}
     execute_each(connection, _ACCEPT_CLAIMED, list(found.values()))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Text, bindparam, func, insert, not_, select
+from sqlalchemy import Connection, bindparam, insert, not_, select
 
 from reelbatch.domain import Batch, ClaimedRow, Token
 from reelbatch.failpoints import point
@@ -52,11 +52,12 @@ def _made(connection: Connection, items: Sequence[Intent]) -> list[Token]:
             earlier_attempts.Line(item.row.batch, item.row.row_key, item.row.generation),
             item.run_id,
             item.row.fingerprint,
-            item.asked.request_sha256,
+            item.asked,
             item.at,
         ): item.token
         for item in items
-        if item.row.attempts and item.asked.request_sha256 is not None
+        # A further line may have one of its number before it, of an order that was dropped.
+        if (item.row.attempts or item.row.generation > 1) and item.asked.request_sha256 is not None
     }
     made = earlier_attempts.accept_before_sending(connection, tried)
     return [token for claimed, token in tried.items() if claimed.line in made]
@@ -104,11 +105,7 @@ _SAME_REQUEST = generations.c.fingerprint == bindparam("b_fingerprint")
 _SEND = SEND.update(*_OWN_CLAIM, _SAME_REQUEST).values(
     token=bindparam("b_token"),
     attempts=generations.c.attempts + 1,
-    paid_as=None,
-    request_sha256=bindparam("b_request_sha256"),
-    image_sha256=bindparam("b_image_sha256"),
-    image_stat=func.coalesce(bindparam("b_image_stat", type_=Text), generations.c.image_stat),
-    image_bytes=func.coalesce(bindparam("b_image_bytes", type_=BigInteger), generations.c.image_bytes),
+    **earlier_attempts.AS_ASKED,
 )
 _HOLD = RELEASE.update(*_OWN_CLAIM).values(
     paid_as=bindparam("b_mark"),
@@ -120,8 +117,7 @@ _HOLD = RELEASE.update(*_OWN_CLAIM).values(
 def _send_values(item: Intent) -> dict[str, Any]:
     row = item.row
     own = {"b_run_id": item.run_id, "b_token": item.token, "b_fingerprint": row.fingerprint}
-    asked = {f"b_{name}": value for name, value in item.asked._asdict().items()}
-    return {**_key_values(row), **own, **asked}
+    return {**_key_values(row), **own, **item.asked.values}
 
 
 def _attempt_values(item: Intent, reserved: int) -> dict[str, Any]:

@@ -189,7 +189,7 @@ attempts = Table(
     Column("same_as", String),  # token of an attempt that had this video's id before
     # Of a video that failed and is not refunded yet. Here and not on the row, which may have been sent again.
     Column("refund_due_at", UtcDateTime),  # when settle should look at it next; null: no more
-    Column("refund_until", UtcDateTime),  # when it stops looking; null: there is nothing to wait for
+    Column("refund_until", UtcDateTime),  # when it stops looking; null: the video has not failed
     Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved
     Column("odd_figure", Text),  # why a figure of the API was not believed
     Column("settled_at", UtcDateTime),  # when `credits_final` was written last: the final figure, or a later refund

@@ -137,9 +137,9 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: BalanceCha
     if after != before:
         known[token] = after
         sums.add(item.row.batch, _NO_RUN, before, after)
-        until = after.refund_until
-        due_at = None if until is None else item.at
-        ends[token] = {"b_final": after.final, "b_until": until, "b_due_at": due_at, "b_at": item.at}
+        waits = after.refund_until is not None and before.final is None and after.final != 0
+        due_at = item.at if waits else None  # a refund that has come is not waited for
+        ends[token] = {"b_final": after.final, "b_until": after.refund_until, "b_due_at": due_at, "b_at": item.at}
     return Settlement(before.reserved, after.money.charged, final)
 
 

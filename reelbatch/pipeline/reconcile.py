@@ -11,9 +11,10 @@ from functools import partial
 from reelbatch.client import Client, Video
 from reelbatch.domain import REFUNDED, Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, utc_now
-from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
+from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, undone_decisions, utc_now
+from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
 from reelbatch.ledger.runs import user_name
+from reelbatch.ledger.undone_decisions import Undo
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
 
@@ -194,11 +195,13 @@ def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Reso
         SettingsError: there is nothing to take back; nothing was changed.
     """
     asked: Sequence[RowKey | None] = keys or [None]
-    parts = [(key, ledger.read(partial(in_doubt.last_made, batch=batch, row_key=key))) for key in asked]
+    parts = [(key, ledger.read(partial(undone_decisions.last_made, batch=batch, row_key=key))) for key in asked]
     if nothing := [key or f'batch "{batch}"' for key, made in parts if not made]:
         raise SettingsError(f"--undo: no decision about {', '.join(nothing)} is left to take back")
     made = [each for _, some in parts for each in some]
-    problems = ledger.change(partial(in_doubt.undo, items=[Undo(each, user_name(), utc_now()) for each in made]))
+    problems = ledger.change(
+        partial(undone_decisions.undo, items=[Undo(each, user_name(), utc_now()) for each in made])
+    )
     return [
         Resolution(each.row_key, Verdict.UNDONE, each.video_id, problem)
         for each, problem in zip(made, problems, strict=True)

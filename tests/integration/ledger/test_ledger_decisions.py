@@ -26,13 +26,15 @@ from acting import (
 from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, settlements, utc_now
+from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, settlements, undone_decisions, utc_now
 from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered
-from reelbatch.ledger.in_doubt import Decision, Undo, Verdict
+from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.schema import decisions
+from reelbatch.ledger.selection import Action, Regenerate
 from reelbatch.ledger.settlements import Final
+from reelbatch.ledger.undone_decisions import Undo
 
 
 @pytest.fixture
@@ -59,9 +61,11 @@ def decide(ledger: Ledger, key: str, video_id: str | None = None, command: str =
 
 def undo(ledger: Ledger, key: str | None = None) -> list[str | None]:
     """Take the last decision back; what stood in the way of each row, None where nothing did."""
-    made = ledger.read(lambda connection: in_doubt.last_made(connection, SPRING, RowKey(key) if key else None))
+    made = ledger.read(
+        lambda connection: undone_decisions.last_made(connection, SPRING, RowKey(key) if key else None)
+    )
     items = [Undo(each, "someone", utc_now()) for each in made]
-    return ledger.change(partial(in_doubt.undo, items=items))
+    return ledger.change(partial(undone_decisions.undo, items=items))
 
 
 def standing(worker: Worker, intent: Intent) -> tuple[Any, ...]:
@@ -154,8 +158,19 @@ def test_a_row_that_waits_as_the_manifest_states_it_now_is_in_doubt_again(worker
     assert entry(worker.ledger, "a")["token"] is None
     assert undo(worker.ledger) == [None]
     found = entry(worker.ledger, "a")
-    assert (found["state"], found["token"]) == ("in_doubt", intent.token)
+    assert (found["state"], found["token"], found["prompt"]) == ("in_doubt", intent.token, "Slow pan")
     assert committed(worker.ledger) == ESTIMATE
+    tell(worker.ledger, intent)
+    counted = load(worker.ledger, [row("a", 1, "Another prompt"), *rows_of("x", "b", "c")[1:]])
+    assert Action.CHANGED in {count.action for count in counted.counts}  # the video is that of the first prompt
+
+
+def test_an_id_is_not_taken_back_once_a_further_video_was_ordered(worker: Worker) -> None:
+    """The row would be in doubt beside it, and said to have made nothing it would be sent once more."""
+    doubted(worker)
+    decide(worker.ledger, "a", VideoId("found"))
+    load(worker.ledger, rows_of("a", "b", "c"), Regenerate.ALL)
+    assert undo(worker.ledger) == ["another video of it was ordered since"]
 
 
 def test_what_the_api_said_since_stands(worker: Worker) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from acting import ESTIMATE, SPRING, Worker, attempt, begin, committed, end, entry, load, row, rows_of, set_row, tell
 
-from reelbatch.domain import RowState, VideoId
+from reelbatch.domain import Batch, RowState, VideoId
 from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, utc_now
 from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
@@ -35,14 +35,11 @@ def tried_again(worker: Worker) -> tuple[Intent, Intent]:
     return first, worker.intend(taken)
 
 
-def fail(ledger: Ledger, sent: Intent, refunded: int) -> None:
-    """The video of that attempt came to nothing, and some of its credits come back later."""
+def ended(ledger: Ledger, sent: Intent, state: RowState, *credits_left: int) -> None:
+    """That attempt's video is looked at, once for each figure."""
     video = Rendered(SPRING, sent.row.row_key, VideoId(f"vid-{sent.token}"), sent.token, RowState.QUEUED)
-    finals = [
-        Final(row=video, state=RowState.ERROR, at=utc_now(), credits_final=left)
-        for left in (ESTIMATE, ESTIMATE - refunded)
-    ]
-    for final in finals:
+    for left in credits_left:
+        final = Final(row=video, state=state, at=utc_now(), credits_final=left)
         ledger.change(partial(settlements.record_finals, items=[final]))
 
 
@@ -127,12 +124,15 @@ def test_another_run_in_between_changes_nothing(ledger: Ledger, worker: Worker, 
     assert_has_the_video_of(ledger, first)
 
 
+@pytest.mark.parametrize("charged", [0, None, ESTIMATE])
 @pytest.mark.parametrize("refunded", [0, ESTIMATE // 2, ESTIMATE])
-def test_a_video_that_failed_is_not_accepted_again(ledger: Ledger, worker: Worker, refunded: int) -> None:
+def test_a_video_that_failed_is_not_accepted_again(
+    ledger: Ledger, worker: Worker, charged: int | None, refunded: int
+) -> None:
     """It was the row's own, and a rerun asks for another one: a refusal of that leaves the row to be sent."""
-    first = worker.send(worker.claim()[0])
+    first = worker.send(worker.claim()[0], credits_charged=charged)
     end(worker)
-    fail(ledger, first, refunded)
+    ended(ledger, first, RowState.ERROR, *dict.fromkeys([charged or 0, max(0, (charged or 0) - refunded)]))
     assert ledger.change(partial(reruns.request, selection=Selection(batch=SPRING))) == 1
     later = begin(ledger, "run-2", rerun=True)
     later.send(later.claim()[0], Ending.HALTED, **REFUSED)
@@ -206,9 +206,49 @@ def test_a_request_that_a_manifest_states_anew_goes_by_the_video_that_it_made(
     if not is_early:
         assert not tell(ledger, first)
     later = begin(ledger, "run-2")
-    assert later.admit(later.intent(later.claim()[0])) is Admission.MADE
+    intent = later.intent(later.claim()[0])
+    assert later.admit(intent) is Admission.MADE
     end(later)
     assert_has_the_video_of(ledger, first)
+    # Under another name it is known to be paid for, as any other row's is.
+    assert entry(ledger, "a")["request_sha256"] == intent.asked.request_sha256
+    assert len(load(ledger, rows_of("a"), batch=Batch("summer")).held) == 1
+
+
+def test_a_finished_video_that_came_cheaper_is_accepted(ledger: Ledger, worker: Worker) -> None:
+    """Some models are charged by the frame, and settle lower than they begin."""
+    first = worker.send(worker.claim()[0], Ending.REJECTED, **REFUSED)
+    end(worker)
+    load(ledger, [row("a", 1, "Another prompt")])
+    tell(ledger, first)
+    ended(ledger, first, RowState.COMPLETE, ESTIMATE - 10)
+    load(ledger, rows_of("a"))
+    later = begin(ledger, "run-2")
+    assert later.admit(later.intent(later.claim()[0])) is Admission.MADE
+
+
+def test_an_order_that_is_placed_anew_goes_by_a_video_of_the_one_that_was_dropped(
+    ledger: Ledger, worker: Worker
+) -> None:
+    """Its request had made one after all, and both have one number."""
+    worker.send(worker.claim()[0])
+    set_row(ledger, "a", state="complete")
+    end(worker)
+
+    def ordered(name: str) -> Worker:
+        load(ledger, rows_of("a"), Regenerate.ALL)
+        return begin(ledger, name, order=ledger.read(partial(orders.open_order, batch=SPRING)).order_id)
+
+    again = ordered("run-2")
+    (taken,) = again.claim()
+    refused = again.send(taken, Ending.RETRY, **REFUSED)
+    again.release(taken, code="http_500", message="no")
+    end(again)
+    ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
+    assert not tell(ledger, refused)
+    anew = ordered("run-3")
+    assert anew.admit(anew.intent(anew.claim()[0])) is Admission.MADE
+    assert committed(ledger) == 2 * ESTIMATE
 
 
 def test_another_request_does_not_go_by_it(ledger: Ledger, worker: Worker) -> None:

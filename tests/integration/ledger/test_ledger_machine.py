@@ -19,15 +19,27 @@ from sqlalchemy import event, select
 
 from reelbatch.domain import FAILED, HAS_ID, TRANSITIONS, RowState, Token, VideoId
 from reelbatch.errors import OrderOpen, StateConflict
-from reelbatch.ledger import Ledger, attempts, in_doubt, orders, quick_status, reruns, schema, settlements, utc_now
+from reelbatch.ledger import (
+    Ledger,
+    attempts,
+    in_doubt,
+    orders,
+    quick_status,
+    reruns,
+    schema,
+    settlements,
+    undone_decisions,
+    utc_now,
+)
 from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered
-from reelbatch.ledger.in_doubt import Decision, Doubt, Undo, Verdict
+from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import runs
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.ledger.settlements import Final
+from reelbatch.ledger.undone_decisions import Undo
 from reelbatch.pipeline.status import batch_status
 
 KEYS = tuple("abcd")
@@ -227,9 +239,9 @@ class Books(RuleBasedStateMachine):
     @rule()
     def think_again(self) -> None:
         """The last word is taken back; every credit is where it was, and nothing that was told is forgotten."""
-        made = self.ledger.read(lambda connection: in_doubt.last_made(connection, SPRING))
+        made = self.ledger.read(lambda connection: undone_decisions.last_made(connection, SPRING))
         items = [Undo(each, "someone", utc_now()) for each in made]
-        self.ledger.change(lambda connection: in_doubt.undo(connection, items))
+        self.ledger.change(lambda connection: undone_decisions.undo(connection, items))
 
     def states(self) -> dict[tuple[str, int], RowState]:
         """Where each generation of the rows stands."""

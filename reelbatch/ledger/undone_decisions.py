@@ -1,0 +1,168 @@
+"""A decision about a row in doubt is taken back: the row is in doubt again, as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, DateTime, Table, and_, insert, not_, or_, select, update
+
+from reelbatch.domain import Batch, RowKey, RunId, Token, VideoId
+from reelbatch.ledger.accounting import BalanceChanges, known_attempts
+from reelbatch.ledger.earlier_attempts import Line
+from reelbatch.ledger.in_doubt import Verdict, is_line
+from reelbatch.ledger.schema import attempts, decisions, generations, orders
+from reelbatch.ledger.selection import last
+from reelbatch.ledger.transitions import FOUND_UNDONE, NOT_CREATED_UNDONE, Move
+
+
+class Made(NamedTuple):
+    """A decision that its row accepted, and the attempt that it was about."""
+
+    decision: int
+    batch: Batch
+    row_key: RowKey
+    token: Token
+    verdict: str
+    video_id: VideoId | None
+    before: str
+    decided_at: datetime
+    run_id: RunId
+    generation: int
+
+    @property
+    def line(self) -> Line:
+        """Of the table."""
+        return Line(self.batch, self.row_key, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Someone takes a decision back."""
+
+    made: Made
+    who: str
+    at: datetime
+
+
+def _read(of: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of `snapshot` for the columns of one table."""
+    return {
+        name: datetime.fromisoformat(value) if value and isinstance(_kind(of, name), DateTime) else value
+        for name, value in values.items()
+    }
+
+
+def _kind(of: Table, name: str) -> Any:
+    kind: Any = of.c[name].type
+    return getattr(kind, "impl", kind)
+
+
+def last_made(connection: Connection, batch: Batch, row_key: RowKey | None = None) -> list[Made]:
+    """The last decision that was not taken back yet: of a row, or of the batch all that one command decided."""
+    d, a, later = decisions.c, attempts.c, decisions.alias("later")
+    said = (d.decision, d.batch, d.row_key, d.token, d.verdict, d.video_id, d.before, d.decided_at)
+    stands = not_(select(later.c.decision).where(later.c.undoes == d.decision).exists())
+    query = (
+        select(*said, a.run_id, a.generation, d.command)
+        .join_from(decisions, attempts, a.token == d.token)
+        .where(d.batch == batch, d.before.is_not(None), stands)
+        .order_by(d.decision.desc())
+    )
+    if row_key is not None:
+        query = query.where(d.row_key == row_key).limit(1)
+    found = connection.execute(query).all()
+    return [Made(*made[:-1]) for made in found if made.command == found[0].command]
+
+
+def undo(connection: Connection, items: Sequence[Undo]) -> list[str | None]:
+    """Put rows in doubt again as they were, with their attempts and money; returns what stood in the way."""
+    return [_undo(connection, item) for item in items]
+
+
+def _undo(connection: Connection, item: Undo) -> str | None:
+    made, before = item.made, json.loads(item.made.before)
+    known = known_attempts(connection, [made.token])[made.token]
+    way = _WAYS[made.verdict]
+    if _answered_since(connection, made):
+        return f"its attempt was answered since ({known.outcome}); what the API said stands"
+    fresh = {"token": made.token, "video_id": None, "paid_as": None}
+    back = way.move.update(is_line(made.line), way.unsent(made))
+    if connection.execute(back.values({**_read(generations, before["row"]), **fresh})).rowcount != 1:
+        return _why_not(connection, made)
+    attempt = _read(attempts, before["attempt"])
+    connection.execute(update(attempts).where(attempts.c.token == made.token).values(attempt))
+    was = known._replace(outcome=attempt["outcome"], video_id=attempt["video_id"], charged=attempt["credits_charged"])
+    sums = BalanceChanges()
+    sums.add(made.batch, made.run_id, known, was)
+    sums.write(connection)
+    connection.execute(insert(decisions).values(_entry_of_undo(item)))
+    return None
+
+
+def _answered_since(connection: Connection, made: Made) -> bool:
+    """Whether the attempt is not as the decision left it: what the API said by itself is not taken back."""
+    return connection.scalar(select(attempts.c.ended_at).where(attempts.c.token == made.token)) != made.decided_at
+
+
+def _entry_of_undo(item: Undo) -> dict[str, Any]:
+    made = item.made
+    about = {"batch": made.batch, "row_key": made.row_key, "token": made.token, "video_id": made.video_id}
+    return {
+        **about,
+        "decided_at": item.at,
+        "decided_by": item.who,
+        "verdict": Verdict.UNDONE.value,
+        "undoes": made.decision,
+    }
+
+
+def _not_sent_again(made: Made) -> ColumnElement[bool]:
+    """The row's last attempt is the one decided about; a line replaced by the manifest has forgotten its token."""
+    own, other = attempts.alias("own"), attempts.alias("other")
+    later = select(other.c.token).where(
+        own.c.token == made.token,
+        other.c.batch == made.batch,
+        other.c.row_key == made.row_key,
+        other.c.generation == made.generation,
+        other.c.started_at > own.c.started_at,
+    )
+    g = generations.c
+    return or_(g.token == made.token, and_(g.token.is_(None), not_(later.exists())))
+
+
+def _still_that_video(made: Made) -> ColumnElement[bool]:
+    """The id is the row's, no further video was ordered, and its order is open: no one would send what is closed."""
+    g = generations.c
+    is_open = select(orders.c.order_id).where(orders.c.order_id == g.order_id, orders.c.closed_at.is_(None))
+    own = and_(g.token == made.token, g.video_id == made.video_id)
+    return and_(own, last(), or_(g.order_id.is_(None), is_open.exists()))
+
+
+class _Way(NamedTuple):
+    """How a decision is taken back."""
+
+    move: Move
+    unsent: Callable[[Made], ColumnElement[bool]]
+
+
+_WAYS: Mapping[str, _Way] = {
+    "not_created": _Way(NOT_CREATED_UNDONE, _not_sent_again),
+    "found": _Way(FOUND_UNDONE, _still_that_video),
+}
+
+
+def _why_not(connection: Connection, made: Made) -> str:
+    g = generations.c
+    query = select(g.state, g.token, last().label("is_last")).where(is_line(made.line))
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        return "what was to be made anew was dropped since"
+    if found.token not in {made.token, None}:
+        return f"it goes by another attempt since, and is {found.state} by now"
+    if found.state not in _WAYS[made.verdict].move.sources:
+        return f"it is {found.state} by now"
+    return "the order that it belongs to is closed" if found.is_last else "another video of it was ordered since"
