@@ -90,9 +90,15 @@ def known_columns(options: ManifestOptions) -> frozenset[str]:
     return frozenset([*COLUMNS, *stated])
 
 
+_OF_AN_EXPORT, _OF_THE_VIDEO = {"state", "video_id", "token"}, {"width", "height"}
+"""An export that is handed back as a manifest has two of our columns that say what was made, not what to make."""
+
+
 def _sources(columns: FoundColumns, options: ManifestOptions) -> tuple[dict[str, str], tuple[str, ...]]:
     """The manifest's column for each of ours, and those that make the key."""
     sources = {column: theirs for column in COLUMNS if (theirs := columns.named(column)) is not None}
+    if {*columns.found} >= _OF_AN_EXPORT:
+        sources = {column: theirs for column, theirs in sources.items() if column not in _OF_THE_VIDEO}
     for column, stated in options.columns.items():
         theirs = None if stated is None else columns.named(stated.strip())
         if stated is not None and theirs is None:

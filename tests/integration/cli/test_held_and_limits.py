@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from accounts import Customer
 
@@ -82,3 +83,18 @@ def test_a_finished_row_whose_new_request_is_invalid_counts_as_one(sandbox: Runn
     assert [each["states"]["complete"] for each in customer.asked("status")["batches"]] == [2]
     spring = customer.manifest("spring", "one", "changed")
     assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (0, 0)
+
+
+def test_an_export_that_is_handed_back_asks_for_nothing_new(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """It says how wide a finished video is, not how wide the manifest wants it; what is mapped is meant."""
+    customer = Customer(tmp_path, sandbox)
+    customer.generate(customer.manifest("spring", "one", "two"), settle=True)
+    for name in ("back.csv", "back.parquet", "back.jsonl"):
+        back = tmp_path / name
+        assert customer.run("export", back).code == 0
+        read = pd.read_csv(back) if name.endswith("csv") else None
+        assert read is None or read["width"].notna().all()
+        made = customer.asked("plan", back, "--batch", "spring", "--regenerate", "changed")
+        assert (made["skip"], made["changed"], made["send"], made["warnings"]) == (2, 0, 0, [])
+    meant = {"REELBATCH_MANIFEST": '{"columns": {"width": "width"}}'}
+    assert customer.asked("plan", tmp_path / "back.csv", "--batch", "spring", **meant)["changed"] == 2
