@@ -288,7 +288,8 @@ def is_unwritable(error: BaseException | None) -> bool:
     if error is None:
         return False
     if isinstance(error.orig, sqlite3.Error):
-        return error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
+        # On a file system that is read-only, SQLite can't open what it would write beside the file.
+        return error.orig.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
     orig = _of_postgres(error)
     return orig is not None and orig.sqlstate in {"42501", "25006"}  # lacks a right, read-only
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -84,9 +87,16 @@ class Pictures:
 
 
 def folder_of(ledger: Ledger) -> Path:
-    """Where a table's thumbnails lie: beside its file, or in `results` for a database elsewhere."""
+    """Where a table's thumbnails lie: beside its file, or in `results` for a database elsewhere.
+
+    Of a table that can only be read, in a folder for temporary files, until this process ends.
+    """
     if ledger.path is None:
         return Path("results") / f"{ledger.label}.thumbnails"
+    if not os.access(ledger.path.parent, os.W_OK):
+        folder = Path(tempfile.mkdtemp(prefix="reelbatch-thumbnails-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
     return ledger.path.with_name(f"{ledger.path.name}.thumbnails")
 
 

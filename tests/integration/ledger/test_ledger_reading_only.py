@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
-from acting import answer, begin, die, load, rows_of, states
+from acting import answer, begin, die, load, row, rows_of, states
 from databases import postgres_url
+from PIL import Image
 from typer.testing import CliRunner
 
 from reelbatch.cli.app import app
@@ -145,6 +146,23 @@ def test_a_file_without_write_permission_is_looked_at(path: Path, folder_mode: i
     said = without_rights("export", str(tmp_path / "x.jsonl"), "--results", url)
     assert (said.code, said.err.count(LEFT)) == (0, 1), said.err
     assert len((tmp_path / "x.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_report_of_a_table_that_can_only_be_read_has_pictures(tmp_path: Path) -> None:
+    """Thumbnails are kept beside the table, where that takes files."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    url = f"sqlite:///{folder / 'spring.db'}"
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with Ledger(url) as ledger:
+        load(ledger, [row(str(tmp_path / "a"), 1)])
+    folder.chmod(0o555)
+    try:
+        said = without_rights("report", str(tmp_path / "spring.html"), "--results", url, "--json")
+    finally:
+        folder.chmod(0o755)
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["pictures"] == 1
 
 
 def test_answers_in_a_rescue_file_are_missed_and_that_is_said(path: Path) -> None:
