@@ -113,6 +113,7 @@ def _record_answers(connection: Connection, items: Sequence[Answer]) -> list[boo
     told = [item for item, new in zip(items, news, strict=True) if new]
     moved = _move_rows(connection, told)
     moved |= _accept_earlier(connection, told, moved)
+    _follow_beside(connection, [item for item in told if item.token not in moved])
     sums.write(connection)
     charged = {item.token: item.credits_charged for item in items if item.ending is Ending.SUBMITTED}
     accounts.see_charged(connection, {token: said for token, said in charged.items() if said is not None})
@@ -291,6 +292,24 @@ def _accept_earlier(connection: Connection, items: Sequence[Answer], moved: Coll
         if item.ending is not Ending.IN_DOUBT and not (item.ending is Ending.SUBMITTED and item.token in moved)
     }
     return earlier_attempts.accept(connection, lines)
+
+
+_FOLLOW = (
+    update(attempts)
+    .where(
+        attempts.c.token == bindparam("b_token"),
+        attempts.c.credits_final.is_(None),
+        attempts.c.refund_due_at.is_(None),
+    )
+    .values(refund_due_at=bindparam("b_at"))
+)
+
+
+def _follow_beside(connection: Connection, items: Sequence[Answer]) -> None:
+    """Videos that no row accepted are looked at for what they cost: where a refund is looked for."""
+    paid = [{"b_token": item.token, "b_at": item.at} for item in items if item.ending is Ending.SUBMITTED]
+    if paid:
+        connection.execute(_FOLLOW, paid)
 
 
 def _change(item: Answer, state: RowState, video_id: str | None) -> Any:

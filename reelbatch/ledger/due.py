@@ -1,4 +1,4 @@
-"""Which videos are looked at when: those that render, and failed ones whose refund is still to come."""
+"""Which videos are looked at when: those that render, failed ones whose refund is still to come, and no row's."""
 
 from __future__ import annotations
 
@@ -268,7 +268,10 @@ def rarer(now: datetime, since: datetime, shortest: timedelta) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class TakeUnrefunded:
-    """Up to `limit` failed videos whose refund is looked for by `now`; two looks are at least `shortest` apart."""
+    """Up to `limit` failed videos whose refund is looked for by `now`; two looks are at least `shortest` apart.
+
+    So are videos that no row accepted, for their final figure.
+    """
 
     batches: tuple[Batch, ...]
     now: datetime
@@ -290,7 +293,7 @@ def _take_refunds(connection: Connection, item: TakeUnrefunded) -> list[Rendered
     found: list[Rendered] = []
     for batch in item.batches:
         query = (
-            select(_a.row_key, _a.generation, _a.video_id, _a.token, _a.refund_until)
+            select(_a.row_key, _a.generation, _a.video_id, _a.token, _a.refund_until, _a.ended_at)
             .where(_a.batch == batch, _a.refund_due_at <= item.now)
             .order_by(_a.refund_due_at)
             .limit(item.limit - len(found))
@@ -298,7 +301,7 @@ def _take_refunds(connection: Connection, item: TakeUnrefunded) -> list[Rendered
         )
         taken = connection.execute(query).all()
         if taken:
-            values = [{"b_token": each.token, "b_due_at": _next_look(item, each.refund_until)} for each in taken]
+            values = [{"b_token": each.token, "b_due_at": _next_look(item, each)} for each in taken]
             connection.execute(_TAKEN, values)
         found += [Rendered(batch, row[0], row[2], row[3], RowState.ERROR, row[1]) for row in taken]
         if len(found) >= item.limit:
@@ -306,8 +309,9 @@ def _take_refunds(connection: Connection, item: TakeUnrefunded) -> list[Rendered
     return found
 
 
-def _next_look(item: TakeUnrefunded, until: datetime) -> datetime:
-    return item.now + rarer(item.now, until - REFUND_WITHIN, item.shortest)
+def _next_look(item: TakeUnrefunded, video: Any) -> datetime:
+    since = video.ended_at if video.refund_until is None else video.refund_until - REFUND_WITHIN
+    return item.now + rarer(item.now, since or item.now, item.shortest)
 
 
 class RefundLook(NamedTuple):

@@ -207,7 +207,7 @@ def _kept(stated: Any) -> dict[str, ColumnElement[Any]]:
 
 
 def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
-    """What is to be made again and was not sent yet: as the manifest states it now."""
+    """What is to be made again and was not sent yet: as the manifest states it now. What is fine elsewhere stays."""
     g = generations.c
     code, message = _fresh_error()
     line = dict(zip(_LINE, _fresh_line(merge.base), strict=True))
@@ -223,6 +223,7 @@ def _revise(connection: Connection, merge: Merge, span: tuple[int, int]) -> None
             or_(unsent, and_(in_states(FAILED), changed())),
             last(),
             not_(of_open_rerun()),
+            not_(and_(staged.c.unseen, in_states({RowState.PENDING}), g.fingerprint == staged.c.fingerprint)),
         ).values(
             {
                 **dict.fromkeys(CLEARED),

@@ -15,8 +15,9 @@ from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.estimates import Estimate, rate_unsent
 from reelbatch.ledger.orders import Placing
+from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import OrderId, RepeatPolicy, Scope, last
+from reelbatch.ledger.selection import OrderId, RepeatPolicy, Scope, keys, last
 from reelbatch.ledger.transitions import in_states
 
 _KEYS_AT_ONCE = 500
@@ -89,13 +90,33 @@ def decided_products(connection: Connection, batch: Batch) -> frozenset[str]:
 def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:
     """What an open order has still to send, in the manifest's order."""
     scope = Scope(which.batch, RunId(""), order=order, only_order=True, repeats=which.repeats)
-    return _lines(connection, or_(scope.condition(), _unreadable(order)))[:limit]
+    freed = and_(scope._replace(repeats=RepeatPolicy.SEND).condition(), _freed(connection, order))
+    return _lines(connection, or_(scope.condition(), _unreadable(order), freed))[:limit]
 
 
 def _unreadable(order: OrderId) -> ColumnElement[bool]:
     """Lines of an order whose images could not be read. No manifest states them, so the order tries them again."""
     g = generations.c
     return and_(g.order_id == order, in_states({RowState.INVALID}), g.in_manifest)
+
+
+def _held(order: OrderId) -> ColumnElement[bool]:
+    g = generations.c
+    return and_(g.order_id == order, in_states({RowState.PENDING}), g.paid_as.is_not(None))
+
+
+def _freed(connection: Connection, order: OrderId) -> ColumnElement[bool]:
+    """Lines of an order that are held by rows which have paid for nothing any more. No manifest frees them either."""
+    g = generations.c
+    held = connection.execute(select(g.row_key, g.paid_as).where(_held(order))).all()
+    holders = {row.row_key: tuple(json.loads(row.paid_as)) for row in held}
+    paying: set[tuple[str, str]] = set()
+    for batch in {of for of, _ in holders.values()}:
+        names = [RowKey(key) for of, key in holders.values() if of == batch]
+        still = select(g.row_key).where(g.batch == batch, g.row_key.in_(keys("holders", names)), in_states(PAID))
+        paying.update((batch, key) for key in connection.scalars(still))
+    freed = [row_key for row_key, holder in holders.items() if holder not in paying]
+    return and_(_held(order), g.row_key.in_(keys("freed", freed)))
 
 
 def _lines(connection: Connection, where: ColumnElement[bool]) -> list[Line]:
@@ -140,6 +161,7 @@ def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate
 def _try_again(connection: Connection, order: OrderId, estimate: Estimate) -> None:
     unspoiled = dict.fromkeys(("run_id", "error_code", "error_message"))
     connection.execute(transitions.CHECKED_AGAIN.update(_unreadable(order)).values(unspoiled))
+    connection.execute(update(generations).where(_freed(connection, order)).values({**unspoiled, "paid_as": None}))
     rate_unsent(connection, generations.c.order_id == order, estimate)
 
 

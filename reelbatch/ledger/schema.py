@@ -187,7 +187,7 @@ attempts = Table(
     Column("credits_final", Integer),
     Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("same_as", String),  # token of an attempt that had this video's id before
-    # Of a video that failed and is not refunded yet. Here and not on the row, which may have been sent again.
+    # Of a video that failed and is not refunded yet, or that no row accepted: the row may have another one by now.
     Column("refund_due_at", UtcDateTime),  # when settle should look at it next; null: no more
     Column("refund_until", UtcDateTime),  # when it stops looking; null: the video has not failed
     Column("unrated", Boolean, nullable=False, server_default=text("false")),  # of unknown rate: nothing is reserved

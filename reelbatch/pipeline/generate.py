@@ -120,22 +120,26 @@ async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | Non
         context.submitter.sender.agreed = AgreedCost(yes.credits_estimated, yes.unknown_rate)
     claimable = await asyncio.to_thread(_claimable, context)
     state.rows_to_send = claimable if limit is None else min(claimable, limit)
-    taken = await _submit_chunks(context, submit, state.rows_to_send, limit)
+    taken = await _submit_chunks(context, submit, _rows_each(state.rows_to_send), limit)
     while not limiter.closed and (limit is None or taken < limit):
         await asyncio.to_thread(ledger.recover, timedelta(seconds=context.settings.lease_s))
         more = await asyncio.to_thread(_claimable, context)
         if more:
-            state.rows_to_send += more
-            taken += await _submit_chunks(context, submit, more, None if limit is None else limit - taken)
+            state.rows_to_send += more if limit is None else min(more, limit - taken)
+            rows_each = _rows_each(more) if limit is None else more  # it is not known which of them can be sent
+            taken += await _submit_chunks(context, submit, rows_each, None)
         elif await asyncio.to_thread(_held_by_others, context):
             await limiter.sleep(_OTHERS_POLL_S)
         else:
             return
 
 
-async def _submit_chunks(context: RunContext, submit: SubmitChunk, rows: int, limit: int | None) -> int:
+def _rows_each(rows: int) -> int:
+    return max(1, ceil(rows / MOST_CHUNKS))
+
+
+async def _submit_chunks(context: RunContext, submit: SubmitChunk, rows_each: int, limit: int | None) -> int:
     """One range of rows after the other, with as many at once as keep every place busy."""
-    rows_each = max(1, ceil(rows / MOST_CHUNKS))
     spans = await asyncio.to_thread(
         context.ledger.read, partial(claims.chunks, scope=context.scope, rows_each=rows_each, limit=limit)
     )

@@ -94,7 +94,7 @@ class SettleStats:
 
     def refunded(self, refund: Refund, *, is_settled_here: bool) -> None:
         """A look at a video that had failed before, perhaps in this settle, has brought this."""
-        self.refunds += 1
+        self.refunds += refund.credits > 0  # else it is the first figure of a video that no row accepted
         self.credits_refunded += refund.credits
         self.credits_final += refund.final if is_settled_here else 0
 

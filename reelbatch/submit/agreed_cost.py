@@ -22,3 +22,8 @@ class AgreedCost:
         self.credits -= cost
         self.unknown -= unknown
         return True
+
+    def give_back(self, row: ClaimedRow) -> None:
+        """`row` was covered, and is not sent after all."""
+        self.credits += row.credits_estimated or 0
+        self.unknown += row.credits_estimated is None

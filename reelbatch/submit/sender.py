@@ -27,7 +27,7 @@ from reelbatch.submit.confirmation import Confirmer, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token
-from reelbatch.submit.refusals import Refusals, Wait, WindowFull, Withdrawn
+from reelbatch.submit.refusals import NoRoom, Refusals, Wait, WindowFull, Withdrawn
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.uploads import Asset, Uploader, asked_of
@@ -108,15 +108,20 @@ class RowSender:
         self.uploader.stop()
 
     async def handle(self, row: ClaimedRow) -> bool:
-        """One row from claim to end; whatever it meets, the others go on. False: it is left to another machine."""
+        """One row from claim to end; whatever it meets, the others go on.
+
+        False: it counts as none of those that the run may send. This run can't send it; another row may go.
+        """
         try:
             await self._send(row)
         except Withdrawn as why:
             self.stats.gave_back(code=why.code)
-        except Stopped:
+        except Stopped as why:
             await self._give_back(row)
+            return not isinstance(why, NoRoom)
         except NoPrice as why:
             await self._give_back(row, why.code, str(why))
+            return False
         except ImageUnseen as problem:
             await self._unseen(row, problem)
             return False
@@ -139,13 +144,22 @@ class RowSender:
         if self.agreed is not None and not self.agreed.covers(row):
             self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
             raise Stopped
+        try:
+            outcome = await self._answer(row, assets)
+        except (NoPrice, NoRoom):
+            if self.agreed is not None:
+                self.agreed.give_back(row)
+            raise
+        await self._conclude(row, outcome)
+
+    async def _answer(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
         outcome = await self._attempts(row, assets)
         if outcome.code == _ASSET_GONE:
             for asset in assets:
                 await self.uploader.forget(asset)
             fresh = [replace(asset, from_cache=False) for asset in await self._assets(row)]
             outcome = await self._attempts(row, fresh)
-        await self._conclude(row, outcome)
+        return outcome
 
     async def _assets(self, row: ClaimedRow) -> list[Asset]:
         """The row's image, and its end image where it has one."""

@@ -58,7 +58,8 @@ class Submitter:
     async def submit(self, scope: Scope, span: tuple[int, int]) -> int:
         """Send the pending rows of `scope` within `span`; returns how many of them this worker took.
 
-        Rows whose images only another machine sees are left to it, and do not count.
+        Rows that it can't send are left and do not count: cap or budget refuses them, or only another machine sees
+        their images. Others may go in their place.
         Cancelling it stops the run gently: creates in flight are waited for and recorded first.
         """
         handling: set[asyncio.Task[None]] = set()
@@ -70,6 +71,8 @@ class Submitter:
                     task = asyncio.create_task(self._handle(row, left))
                     handling.add(task)
                     task.add_done_callback(handling.discard)
+                if self.allowance == 0:  # until it is known which of them go
+                    await self._ended(handling)
         except asyncio.CancelledError:
             self.stop(ExitReason.INTERRUPTED)
             raise
@@ -93,7 +96,7 @@ class Submitter:
         """Until all are handled. Where nothing more fits, ids that came with a refusal are left to the next run."""
         refusals = self.sender.refusals
         while handling:
-            if refusals.is_full and self.sender.confirming == self._at_work:
+            if refusals.is_full and 0 < self.sender.confirming == self._at_work:
                 self.limiter.close()
             await asyncio.wait(set(handling), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -9,9 +10,10 @@ from acting import ESTIMATE, SPRING, Worker, attempt, begin, committed, end, ent
 
 from reelbatch.domain import Batch, RowState, VideoId
 from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, utc_now
+from reelbatch.ledger.account_books import open_ends
 from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.due import Rendered, TakeUnrefunded, take_unrefunded
 from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
@@ -96,6 +98,35 @@ def test_a_row_that_has_a_video_keeps_it(ledger: Ledger, worker: Worker) -> None
     assert not tell(ledger, first)
     assert (entry(ledger, "a")["video_id"], committed(ledger)) == (f"vid-{second.token}", 2 * ESTIMATE)
     assert attempt(ledger, first.token)["video_id"] == f"vid-{first.token}"
+
+
+def looked_for(ledger: Ledger, after: timedelta = timedelta()) -> list[Rendered]:
+    """Videos whose cost settle looks for, beside those that rows wait for."""
+    item = TakeUnrefunded((SPRING,), utc_now() + after, 10, timedelta(seconds=5))
+    return ledger.change(partial(take_unrefunded, items=[item]))[0]
+
+
+@pytest.mark.parametrize(("state", "figure"), [(RowState.COMPLETE, ESTIMATE), (RowState.ERROR, 0)])
+def test_a_video_beside_its_row_is_followed_to_its_final_figure(
+    ledger: Ledger, worker: Worker, state: RowState, figure: int
+) -> None:
+    """Its refund counts, and nothing stays unsettled for good."""
+    first, second = tried_again(worker)
+    tell(ledger, second)
+    assert looked_for(ledger) == []
+    tell(ledger, first)
+    (video,) = looked_for(ledger)
+    assert (video.video_id, video.token, looked_for(ledger)) == (f"vid-{first.token}", first.token, [])
+    (video,) = looked_for(ledger, timedelta(hours=1))  # it renders still
+    own = Rendered(SPRING, second.row.row_key, VideoId(f"vid-{second.token}"), second.token, RowState.QUEUED)
+    done = Final(row=own, state=RowState.COMPLETE, at=utc_now(), credits_final=ESTIMATE)
+    ledger.change(partial(settlements.record_finals, items=[done]))
+    final = Final(row=video, state=state, at=utc_now(), credits_final=figure)
+    (refund,) = ledger.change(partial(settlements.record_refunds, items=[final]))
+    assert refund == (ESTIMATE - figure, figure)
+    assert (entry(ledger, "a")["video_id"], committed(ledger)) == (own.video_id, ESTIMATE + figure)
+    assert ledger.read(lambda connection: open_ends(connection, [SPRING])) == (0, 0)
+    assert looked_for(ledger, timedelta(days=2)) == []
 
 
 def test_a_row_that_asks_for_something_else_since_does_not_accept_it(ledger: Ledger, worker: Worker) -> None:

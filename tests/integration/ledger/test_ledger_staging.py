@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
-from acting import SPRING, answer, begin, entries, entry, keys, lines, load, row, rows_of, set_row, states
+from acting import SPRING, answer, begin, entries, entry, every_line, keys, lines, load, row, rows_of, set_row, states
 
 from reelbatch.domain import FAILED, HELD, Batch, Row, RowState
 from reelbatch.ledger import Comparison, Ledger, attempts, merge, orders, queries
@@ -309,6 +309,24 @@ def test_an_image_that_only_another_machine_sees(ledger: Ledger, before: str, pr
     set_row(ledger, "a", state=before)
     load(ledger, [row("a", 1, prompt, problem="no such file")._replace(unseen=True)])
     assert states(ledger) == {"a": after}
+
+
+def test_what_is_made_again_waits_for_a_machine_that_sees_its_image(ledger: Ledger) -> None:
+    """A line of an order too: what it asks for was seen by the machine that placed the order."""
+    load(ledger, rows_of("a", "b"))
+    worker = begin(ledger)
+    for taken in worker.claim():
+        worker.send(taken)
+    set_row(ledger, "a", state="complete")
+    set_row(ledger, "b", state="complete")
+    load(ledger, rows_of("a", "b"), Regenerate.ALL)
+    blind = [each._replace(problem="no such file", unseen=True) for each in (row("a", 1), row("b", 2, "Another"))]
+    for regenerate in (Regenerate.ALL, Regenerate.NONE):
+        load(ledger, blind, regenerate)
+        assert {key: line["state"] for (key, number), line in every_line(ledger).items() if number == 2} == {
+            "a": "pending",
+            "b": "invalid",  # what it asks for now was never seen by anyone
+        }
 
 
 def test_an_image_that_is_no_image_is_invalid_everywhere(ledger: Ledger) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select, update
 from waiting import until
 
 from reelbatch.client import Client, ClientOptions
-from reelbatch.domain import Batch, Request, Row, RowKey
-from reelbatch.ledger import Ledger, queries, runs
+from reelbatch.domain import Batch, Request, Row, RowKey, RunId
+from reelbatch.ledger import Ledger, queries, runs, utc_now
 from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.attempts import Answer, Ending, record_answers
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.pipeline.run_context import Assignment, open_run
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import Settings
@@ -118,6 +121,31 @@ async def test_the_credits_are_those_of_the_accounts_books(
     money = ledger.read(lambda connection: queries.credits_of(connection, BATCH))
     assert money.final == books["net"] == money.worst_case
     assert books["net"] == ledger.read(lambda connection: queries.worst_case(connection, BATCH))
+
+
+async def test_a_video_that_no_row_has_is_settled_too(ledger: Ledger) -> None:
+    """Its id came when the row had another already; it counts as no refund, and the books match."""
+    with start(queue_seconds=0, render_seconds=0, render_video=False) as api:
+        await submit(ledger, api, "a", "b")
+        a = attempts.c
+        lost = select(a.token, a.video_id, a.credits_charged, a.credits_reserved).where(a.row_key == "b")
+        (token, video_id, charged, reserved) = ledger.read(lambda connection: connection.execute(lost).one())
+        other = {"token": "rb_other", "video_id": "vid-other", "state": "complete"}
+        row = update(generations).where(generations.c.row_key == "b").values(other)
+        ledger.change(lambda connection: connection.execute(row))
+        forget = update(attempts).where(a.token == token).values(video_id=None, outcome=None)
+        ledger.change(lambda connection: connection.execute(forget))
+        late = {"batch": BATCH, "row_key": RowKey("b"), "run_id": RunId("r"), "token": token, "at": utc_now()}
+        answer = Answer(
+            **late, ending=Ending.SUBMITTED, reserved=reserved, video_id=video_id, credits_charged=charged
+        )
+        assert ledger.change(lambda connection: record_answers(connection, [answer])) == [False]
+        async with Client(api.key, ClientOptions(base_url=api.url)) as its_client:
+            stats = await settle(ledger, its_client)
+        final = select(a.credits_final).where(a.token == token)
+        assert ledger.read(lambda connection: connection.scalar(final)) == 48
+        assert (stats.complete, stats.refunds) == (1, 0)
+        assert ledger.read(lambda connection: queries.worst_case(connection, BATCH)) == api.books()["net"]
 
 
 async def test_a_video_canceled_by_its_owner_is_settled(ledger: Ledger) -> None:

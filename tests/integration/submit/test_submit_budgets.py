@@ -87,6 +87,38 @@ def test_smaller_rows_are_tried_under_a_cap_too(bench: Bench, sandbox: RunningSa
     assert (report.exit_reason, report.exit_code, paid(bench, sandbox)) == ("cap", 3, 6 * PRICE)
 
 
+_MYSTERY = {"model": ["mystery", "ltx-2.3", "ltx-2.3"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "bound", "ends"),
+    [
+        (_MYSTERY, {"max_credits": 1000}, [("done", 1), ("done", 1), ("none_sent", 3)]),
+        (_MYSTERY, {"budget": a_day(20)}, [("done", 1), ("done", 1), ("none_sent", 3)]),
+        ({"end_seconds": [10, 2, 2]}, {"max_credits": 2 * PRICE}, [("cap", 3)] * 3),
+        ({"end_seconds": [2, 8, 2]}, {"budget": a_day(4)}, [("done", 0), ("budget", 0), ("budget", 0)]),
+    ],
+    ids=["rate and cap", "rate and budget", "cap", "budget"],
+)
+def test_a_row_that_is_refused_uses_up_no_limit(
+    bench: Bench, columns: dict[str, Any], bound: dict[str, Any], ends: list[tuple[str, int]]
+) -> None:
+    """It is tried first every time; another goes in its place until there is none, and then the run ends."""
+    manifest = bench.rows(3, prompt=["a", "b", "c"], **columns)
+    reports = [bench.generate(manifest, limit=1, **bound) for _ in range(3)]
+    assert [report.sent for report in reports] == [1, 1, 0]
+    assert [(report.exit_reason, report.exit_code) for report in reports] == ends
+    assert bench.states() == {"queued": 2, "pending": 1}
+
+
+def test_many_rows_that_are_refused_are_passed_over_within_a_limit(bench: Bench) -> None:
+    """No more rows go than the limit says."""
+    models = ["mystery"] * 30 + ["ltx-2.3"] * 10
+    manifest = bench.rows(40, prompt=[f"Pan {number}" for number in range(40)], model=models)
+    report = bench.generate(manifest, limit=4, max_credits=10_000)
+    assert (report.sent, bench.states()) == (4, {"pending": 36, "queued": 4})
+
+
 def test_all_batches_of_the_account_share_the_budget(bench: Bench, sandbox: RunningSandbox) -> None:
     """With refusals, lost answers and refused rows; what the books say is never above it."""
     other = Bench(bench.folder, bench.url, bench.key)

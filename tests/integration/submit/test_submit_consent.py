@@ -248,6 +248,14 @@ def test_a_row_that_only_another_machine_can_send_uses_up_no_yes(
         assert bench.generate(manifest, limit=limit).sent == 1
 
 
+def test_a_dear_row_that_has_no_room_uses_up_no_yes(bench: Bench) -> None:
+    """The yes was to one row of this cost: a cheaper one may go in its place."""
+    manifest = bench.rows(2, end_seconds=[10, 2], prompt=["a", "b"])
+    with asking(Agreement.to):
+        report = bench.generate(manifest, limit=1, max_credits=PRICE)
+    assert (report.sent, report.exit_reason) == (1, "cap")
+
+
 @pytest.mark.parametrize(
     ("rows", "credits_", "unknown", "covered"),
     [(2, 96, 0, True), (1, 48, 0, True), (3, 96, 0, False), (2, 97, 0, False), (2, 96, 1, False)],

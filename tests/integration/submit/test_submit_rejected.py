@@ -152,6 +152,24 @@ def test_a_row_in_doubt_is_not_sent_again_by_the_same_command(bench: Bench, api:
 
 
 @BOTH
+def test_a_row_that_is_held_goes_once_its_holder_has_failed(bench: Bench, api: ScriptedApi) -> None:
+    """Another batch asked for the same first; while that may be paid for, the row waits, and then it is sent."""
+    other = Bench(bench.folder, api.url, batch="autumn", database=bench.database)
+    other.generate(other.rows(1, prompt=f"Slow pan {SUFFIX}"))
+    asked = {"batch": bench.batch, "prompt_suffix": SUFFIX, "rows": [FIRST]}
+
+    def planned() -> int:
+        return reelbatch.rerun(dry_run=True, verdict="rejected", **asked, **bench.settings()).send
+
+    assert [again(bench, **asked).sent for _ in range(2)] == [0, 0]
+    assert (lines(bench, FIRST)[1]["error_code"], planned()) == ("held", 0)
+    finish(bench, "error")
+    assert (planned(), again(bench, **asked).sent) == (1, 1)
+    assert lines(bench, FIRST)[1]["error_code"] is None
+    assert len(api.arrivals) == 3 + 1 + 1
+
+
+@BOTH
 def test_what_a_rerun_adds_is_kept_with_the_new_video(bench: Bench, api: ScriptedApi) -> None:
     """Suffix and model are sent, estimated and kept; the fingerprint is the manifest's, which changes nothing."""
     added = {"prompt_suffix": SUFFIX, "model": OTHER, "rate": RATE}  # 2 seconds each
