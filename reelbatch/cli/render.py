@@ -154,7 +154,7 @@ def _model_table(plan: Plan) -> Table:
     return table
 
 
-def _money(plan: Plan) -> str:
+def _money(plan: Plan | RerunPlan) -> str:
     dollars = "" if plan.dollars is None else f" (about ${plan.dollars:,.2f})"
     return f"{plan.credits_estimated:,} credits{dollars}"
 
@@ -213,7 +213,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
         out.print(f"  {plan.of_decided:>9,}  variants of products that have an approved one; --rows chooses others")
     for line in plan.left_alone:
         out.print(f"  [dim]left alone: {cell(line)}[/]")
-    out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")
+    out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
