@@ -230,6 +230,7 @@ def print_settled(stats: SettleStats) -> None:
     out.print(
         f"Videos: [bold]{stats.complete:,} complete[/], {stats.error:,} failed, {stats.canceled:,} canceled, "
         f"{stats.unsettled:,} not finished, {stats.downloaded:,} downloaded"
+        + (f", [red]{stats.downloads_failed:,} not downloaded[/]" if stats.downloads_failed else "")
         + "".join(f", [yellow]{count:,} {mark}[/]" for mark, count in sorted(stats.marked_videos.items()))
     )
     names = ("estimated", "charged", "final", "refunded")
@@ -237,6 +238,8 @@ def print_settled(stats: SettleStats) -> None:
     _print_cleared_up(stats.cleared_up)
     if stats.odd_figure_rows:
         _print_odd_figures("charged in the end", "they count as before", stats.odd_figure_rows, stats.odd_figures)
+    for key, message in stats.refused.items():
+        err.print(f"[yellow]{cell(key)}: not finished:[/] {cell(message)}")
     for key, message in stats.download_failures:
         err.print(f"[red]{cell(key)}: not downloaded:[/] {cell(message)}")
 
