@@ -154,7 +154,7 @@ def _model_table(plan: Plan) -> Table:
     return table
 
 
-def _money(plan: Plan) -> str:
+def _money(plan: Plan | RerunPlan) -> str:
     dollars = "" if plan.dollars is None else f" (about ${plan.dollars:,.2f})"
     return f"{plan.credits_estimated:,} credits{dollars}"
 
@@ -213,7 +213,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
         out.print(f"  {plan.of_decided:>9,}  variants of products that have an approved one; --rows chooses others")
     for line in plan.left_alone:
         out.print(f"  [dim]left alone: {cell(line)}[/]")
-    out.print(f"Estimated cost: [bold]{plan.credits_estimated:,} credits[/]")
+    out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
         out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
@@ -230,6 +230,7 @@ def print_settled(stats: SettleStats) -> None:
     out.print(
         f"Videos: [bold]{stats.complete:,} complete[/], {stats.error:,} failed, {stats.canceled:,} canceled, "
         f"{stats.unsettled:,} not finished, {stats.downloaded:,} downloaded"
+        + (f", [red]{stats.downloads_failed:,} not downloaded[/]" if stats.downloads_failed else "")
         + "".join(f", [yellow]{count:,} {mark}[/]" for mark, count in sorted(stats.marked_videos.items()))
     )
     names = ("estimated", "charged", "final", "refunded")
@@ -237,6 +238,8 @@ def print_settled(stats: SettleStats) -> None:
     _print_cleared_up(stats.cleared_up)
     if stats.odd_figure_rows:
         _print_odd_figures("charged in the end", "they count as before", stats.odd_figure_rows, stats.odd_figures)
+    for key, message in stats.refused.items():
+        err.print(f"[yellow]{cell(key)}: not finished:[/] {cell(message)}")
     for key, message in stats.download_failures:
         err.print(f"[red]{cell(key)}: not downloaded:[/] {cell(message)}")
 

@@ -116,8 +116,11 @@ def resolve_image(stated: str, base: str | Path) -> str:
 def _as_on_disk(path: str) -> str:
     if path.isascii() or os.path.lexists(path):
         return path
-    forms = (normalize(form, path) for form in ("NFC", "NFD"))
-    return next((form for form in forms if os.path.lexists(form)), path)
+    found = ""
+    for name in Path(path).parts:  # each has a form of its own: a folder from Linux with files from a Mac
+        forms = (os.path.join(found, form) for form in (name, normalize("NFC", name), normalize("NFD", name)))  # noqa: PTH118 - as above
+        found = next((form for form in forms if os.path.lexists(form)), os.path.join(found, name))  # noqa: PTH118 - as above
+    return found
 
 
 def content_mark(stated: str, base: str | Path) -> str | None:

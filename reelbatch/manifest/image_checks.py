@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+from unicodedata import normalize
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from reelbatch.images.bounds import ImageBounds, upload_bound
@@ -140,18 +141,22 @@ class ImageChecks:
 
 
 def _near(path: str) -> str | None:
-    """A file beside a missing one whose name is the same but for case, or for %20 and alike."""
+    """A file beside a missing one whose name is the same but for case, Unicode's forms, or for %20 and alike."""
     folder, name = os.path.split(unquote(path))
     try:
         beside = _names(folder)
     except OSError:
         return None
-    return beside.get(name.casefold())
+    return beside.get(_alike(name))
 
 
 @lru_cache(8)
 def _names(folder: str) -> dict[str, str]:
-    return {name.casefold(): name for name in os.listdir(folder)}  # noqa: PTH208 - a large folder, and names only
+    return {_alike(name): name for name in os.listdir(folder)}  # noqa: PTH208 - a large folder, and names only
+
+
+def _alike(name: str) -> str:
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def _stat(path: str) -> tuple[int, int] | None:

@@ -58,9 +58,10 @@ class RowChecker:
                 own = key and KEY not in {fault.column for fault in found}  # a key that can't be taken is none
                 row_key = RowKey(key if own else self._own_key(hashed, row.row_number))
                 row = row._replace(row_key=row_key, fingerprint=hashed)
+            once = self._told_once(found)
             unseen = all(fault.unseen for fault in found)
-            rows[index] = row._replace(credits_estimated=None, problem=self._listed(found), unseen=unseen)
-            problems += [self._problem(self._in_file(row.row_number), fault) for fault in found]
+            rows[index] = row._replace(credits_estimated=None, problem=self._listed(once), unseen=unseen)
+            problems += [self._problem(self._in_file(row.row_number), fault) for fault in once]
         for broken in raw.broken:
             rows.append(self._broken_row(broken))
             problems.append(_broken_problem(broken, self._in_file(broken.number)))
@@ -70,6 +71,10 @@ class RowChecker:
         if self._variants:  # what is wrong with a row is wrong with each of its variants
             problems = list(dict.fromkeys(problems))
         return CheckedRows(rows, problems, [])
+
+    def _told_once(self, found: Sequence[RequestIssue]) -> list[RequestIssue]:
+        """Without what was found again in the same cell, which is both name and part of the prompt."""
+        return list({fault._replace(column=self._layout.shown(fault.column)): fault for fault in found}.values())
 
     def _in_file(self, number: int) -> int:
         return self._variants.row_in_file(number) if self._variants else number

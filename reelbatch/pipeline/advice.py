@@ -57,7 +57,7 @@ def _failed(report: RunReport) -> list[str]:
     """What to do about rows that failed, before or after they were sent."""
     status, batch, lines = report.status, report.batch, []
     if status.failures(RowState.INVALID):
-        lines.append("Correct the invalid rows in the manifest and run the same command again.")
+        lines.append(f"Correct the invalid rows in the manifest and run {_sends_the_rest(report)}.")
     if report.changed_invalid:
         rows = f"{report.changed_invalid:,} row{'s' if report.changed_invalid > 1 else ''} with a video"
         lines.append(f"The manifest asks for something invalid for {rows}, which stay as they are. Correct it.")
@@ -76,9 +76,13 @@ def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
         return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
     if waiting <= 0 or set(report.unsent) == {UNKNOWN_RATE_CODE} or report.exit_reason is ExitReason.BUDGET:
         return []
+    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {_sends_the_rest(report)}."]
+
+
+def _sends_the_rest(report: RunReport) -> str:
+    """What sends rows that wait, also those that are corrected: not a run that takes chosen rows only."""
     generate = f"`{command('generate', MANIFEST, batch=report.batch)}`"
-    again = generate if report.is_rerun else "the same command again"
-    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {again}."]
+    return generate if report.chosen_only else "the same command again"
 
 
 def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:

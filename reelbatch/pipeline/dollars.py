@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reelbatch.model_table import load_models
+
 if TYPE_CHECKING:
     from reelbatch.settings import Settings
 
@@ -31,3 +33,11 @@ def rate_of(settings: Settings) -> DollarRate | None:
     if (paid := settings.subscription) is not None:
         return DollarRate(paid.price / paid.credits, f"${paid.price:g} for {paid.credits:,} credits")
     return None
+
+
+def estimated_dollars(credits_: int, settings: Settings) -> float | None:
+    """What a plan's credits are, with the volume bands of usage-based billing; None where no rate is stated."""
+    if settings.dollars_per_credit is not None:
+        return round(load_models(settings.models).dollars(credits_, per_credit=settings.dollars_per_credit), 2)
+    rate = rate_of(settings)
+    return None if rate is None else rate.of(credits_)

@@ -31,6 +31,7 @@ from reelbatch.ledger.csv_stream import ALL, Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back, one_ahead
 from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, check_rows
+from reelbatch.pipeline.resources import batches_named
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
 
@@ -268,16 +269,19 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
     Args:
         url: of the table, for example `sqlite:///results/reelbatch.db`.
-        batch: only this batch; None: all. Of a batch that the table does not have: a frame without rows.
+        batch: only this batch; None: all. Of a table that has no batch yet: a frame without rows.
 
     Raises:
         LedgerUnusable: there is no such table, or it can't be opened.
+        SettingsError: the table has batches, and none of this name.
     """
     import pandas as pd
 
     if not Ledger.exists(url):
         raise LedgerUnusable(f"{url}: there is no results table here")
     with Ledger.to_read(url) as ledger:
+        if batch is not None and ledger.read(queries.batch_names):
+            batches_named(ledger, batch)
         found = list(record_batches(ledger, Wanted(Batch(batch) if batch is not None else None)))
     types = {
         pa.int64(): pd.Int64Dtype(),

@@ -37,7 +37,8 @@ def prefect_hints(report: RunReport) -> list[str]:
     if report.held_rows and report.repeats is RepeatPolicy.HOLD:
         lines.append("Held rows are paid for under another name: the parameter repeats says what becomes of them.")
     if (waiting := status.to_send - report.held_rows) > 0:
-        lines.append(f"Rows still to be sent: {waiting:,}. {_run('generate')}, with this run's parameters.")
+        with_ = "the manifest and the batch" if report.chosen_only else "this run's parameters"
+        lines.append(f"Rows still to be sent: {waiting:,}. {_run('generate')}, with {with_}.")
     if status.order is not None and not status.order.is_done:
         goes_on = " The same parameters go on with it." if status.order.goes_on else ""
         lines.append(f"An order is open: {status.order}.{goes_on}")

@@ -15,10 +15,11 @@ from reelbatch.printable import one_line
 from reelbatch.storage.private_files import placing, replacing
 
 _WIDE = 1 << 20  # no line is broken
-_MORE = """\
-  # A model and a resolution for all rows, where the API's own are not meant (docs/models.md):
-  # defaults: {model: ltx-2.5, resolution: 720p}
-"""
+_MORE_DEFAULTS = (
+    "    # model: ltx-2.5     # where the API's own is not meant: docs/models.md",
+    "    # resolution: 720p",
+)
+"""Lines in the mapping `defaults`: a second one would be refused as stated twice."""
 
 
 def config_text(guess: Guess, manifest: str) -> str:
@@ -31,7 +32,7 @@ def config_text(guess: Guess, manifest: str) -> str:
     if guess.export is not None:
         shop = guess.export.shop
         lines.append(f"# It looks like an export of {shop.name}: docs/shops/{shop.page}.md.")
-    return "\n".join([*lines, "manifest:", *_settings(guess), _MORE])
+    return "\n".join([*lines, "manifest:", *_settings(guess), ""])
 
 
 def _settings(guess: Guess) -> Iterator[str]:
@@ -43,6 +44,10 @@ def _settings(guess: Guess) -> Iterator[str]:
         yield _line(f"  {name}:", why)
         for key, each in value.items():
             yield _line(f"    {_yaml(key)}: {_yaml(each)}", guess.reasons.get(f"{name}.{key}", ""))
+        if name == "defaults":
+            yield from _MORE_DEFAULTS
+    if "defaults" not in guess.manifest:
+        yield from ("  # defaults:", *_MORE_DEFAULTS)
     if any(question.about == "image_prefix" for question in guess.questions):
         yield _line("  # image_prefix: https://shop.example/media", "say where the images are; none is near the file")
 
@@ -70,8 +75,7 @@ def photos_text(manifest: str, seconds: float) -> str:
         "manifest:",
         "  defaults:",
         f"    end_seconds: {_yaml(seconds)}  # seconds of each video",
-        "    # model: ltx-2.5     # where the API's own is not meant: docs/models.md",
-        "    # resolution: 720p",
+        *_MORE_DEFAULTS,
     )
     return "\n".join([*lines, ""])
 

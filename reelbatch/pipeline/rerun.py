@@ -17,6 +17,7 @@ from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline import rejected
 from reelbatch.pipeline.account import ask
+from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.funds import Funds, ToSend, by_price, funds_of
 from reelbatch.pipeline.generate import RunSteps, carry_out
 from reelbatch.pipeline.model_estimates import estimate_of
@@ -40,12 +41,13 @@ _LEFT_ALONE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RerunPlan(ReportView):
-    """What a rerun would do. Credits are integers."""
+    """What a rerun would do. Credits are integers; dollars None where no rate is set."""
 
     batch: Batch
     send: int
     credits_estimated: int
     unknown_rate: int
+    dollars: float | None = None
     by_failure: list[RerunCount]
     left_alone: list[str]
     credits_assumed: int = 0  # of the estimate: rows without a model
@@ -68,7 +70,7 @@ class RerunPlan(ReportView):
 
     def facts(self) -> Facts:
         """For a notebook."""
-        money = {"credits_estimated": self.credits_estimated, "unknown_rate": self.unknown_rate}
+        money = {name: getattr(self, name) for name in ("credits_estimated", "unknown_rate", "dollars")}
         return Facts(f"rerun of batch {self.batch}", {"send": self.send, **money}, self.left_alone)
 
 
@@ -207,9 +209,11 @@ def _preview_rejected(ledger: Ledger, which: RejectedVideos, settings: Settings,
 def _sums(counts: list[RerunCount], assumed: list[tuple[Request, int]], settings: Settings) -> dict[str, Any]:
     """What these rows come to; `assumed`: those without a model, which does not count where a profile is set."""
     models, assumed = load_models(settings.models), [] if settings.model_profile is not None else assumed
+    estimated = sum(count.credits_estimated for count in counts)
     return {
         "send": sum(count.rows for count in counts),
-        "credits_estimated": sum(count.credits_estimated for count in counts),
+        "credits_estimated": estimated,
+        "dollars": estimated_dollars(estimated, settings),
         "unknown_rate": sum(count.unknown for count in counts),
         "credits_assumed": sum(credits_ for _, credits_ in assumed),
         "assumed_models": sorted({models.resolve(request, tier=settings.tier).name for request, _ in assumed}),

@@ -64,7 +64,7 @@ class RunReport(ReportView):
     left_out: int = 0  # rows of the manifest that `where` did not let through
     changed_invalid: int = 0  # rows with an id of which the manifest asks for something that fails its checks
     dearer: list[str] = field(default_factory=list)  # kinds of video that cost more than the table of models says
-    is_rerun: bool = False
+    chosen_only: bool = False  # it takes rows that it was told to, and leaves those that wait to `generate`
     settled: SettleStats | None = None  # where the run waited for its videos
     not_downloaded: int = 0  # finished videos of the batch that are in no file
     drifted: list[str] = field(default_factory=list)  # kinds whose finished videos cost more or less than that
@@ -210,7 +210,7 @@ def _report(context: RunContext) -> RunReport:
         dearer=context.submitter.sender.dearer,
         drifted=drifted_in(ledger, context.settings, scope.batch, context.payer),
         cleared_up=context.cleared_up,
-        is_rerun=scope.rerun,
+        chosen_only=scope.rerun or scope.only_order,
         settled=None if context.state.settler is None else context.state.settler.stats,
         credits_assumed=0 if plan is None else plan.credits_assumed,
         assumed_models=[] if plan is None else plan.assumed_models,

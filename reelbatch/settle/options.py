@@ -43,6 +43,7 @@ class SettleStats:
     downloads_failed: int = 0
     marked_videos: dict[str, int] = field(default_factory=dict)  # downloaded ones: black, frozen, unreadable
     download_failures: list[tuple[RowKey, str]] = field(default_factory=list)  # the first hundred
+    refused: dict[RowKey, str] = field(default_factory=dict)  # why no more is known of videos; the first hundred
     credits_estimated: int = 0
     credits_charged: int = 0
     credits_final: int = 0
@@ -103,6 +104,11 @@ class SettleStats:
         self.odd_figure_rows += 1
         if len(self.odd_figures) < ODD_FIGURES_KEPT:
             self.odd_figures.append(OddFigure(row_key, why))
+
+    def asked_in_vain(self, row_key: RowKey, message: str) -> None:
+        """The API has an answer about a video, and it says nothing of how the video stands."""
+        if row_key in self.refused or len(self.refused) < FAILURES_KEPT:
+            self.refused[row_key] = message
 
     def download_failed(self, row_key: RowKey, message: str) -> None:
         """A video could not be downloaded; its row stays complete."""

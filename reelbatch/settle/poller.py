@@ -103,6 +103,7 @@ class Poller:
         self.backoff.on_success()
         self._failures.pop(row.id, None)
         self.given_up.discard(row.id)
+        self._stats.refused.pop(row.row_key, None)
         return await self._record(row, video)
 
     async def look_for_refund(self, row: Rendered) -> None:
@@ -179,6 +180,7 @@ class Poller:
         code = _refusal(error)
         if code is not None:
             self.backoff.on_success()
+            self._stats.asked_in_vain(row.row_key, _text(str(error)) or code)
             if failures >= TRIES:
                 self.given_up.add(row.id)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -286,6 +287,16 @@ def test_the_file_means_what_was_guessed(name: str, value: str) -> None:
         _of_the_catalogue(), manifest=stated, reasons={"where": f"{name}\n{value}", "columns.image_path": value}
     )
     assert yaml.safe_load(config_text(made, f"{name}.csv"))["manifest"] == stated
+
+
+@pytest.mark.parametrize("stated", [{}, {"defaults": {"end_seconds": 5}}, {"defaults": {}, "split": ";"}])
+def test_hints_in_the_file_are_settings_once_their_mark_is_taken_away(stated: dict[str, Any]) -> None:
+    """They stand where they belong: a second `defaults` would be refused."""
+    text = config_text(replace(_of_the_catalogue(), manifest=stated, reasons={}), "x.csv")
+    assert text.count("defaults:") == 1
+    hinted = yaml.safe_load(re.sub(r"^( *)# (?=(defaults|model|resolution):)", r"\1", text, flags=re.MULTILINE))
+    known = {**stated.get("defaults", {}), "model": "ltx-2.5", "resolution": "720p"}
+    assert hinted["manifest"] == {**stated, "defaults": known}
 
 
 def test_marks_around_cells_are_never_taken_for_text(tmp_path: Path) -> None:

@@ -21,12 +21,20 @@ from reelbatch.submit import ExitReason
 from reelbatch.typed_options import MANIFEST, command, noting
 
 
-def test_after_a_rerun_the_rows_that_it_never_takes_are_sent_by_generate() -> None:
-    """The same command again would leave them once more."""
-    states = {RowState.PENDING: 3}
-    assert advice(run_of(states)) == ["3 rows are still to be sent: the same command again."]
-    (line,) = advice(run_of(states, is_rerun=True))
-    assert line == "3 rows are still to be sent: `reelbatch generate MANIFEST --batch spring`."
+def test_after_a_run_of_chosen_rows_the_others_are_sent_by_generate() -> None:
+    """The same command again would leave them once more, and a rerun reads no manifest that was corrected."""
+    states = {RowState.PENDING: 3, RowState.INVALID: 1}
+    assert advice(run_of(states)) == [
+        "3 rows are still to be sent: the same command again.",
+        "Correct the invalid rows in the manifest and run the same command again.",
+    ]
+    generate = "`reelbatch generate MANIFEST --batch spring`"
+    assert advice(run_of(states, chosen_only=True)) == [
+        f"3 rows are still to be sent: {generate}.",
+        f"Correct the invalid rows in the manifest and run {generate}.",
+    ]
+    assert prefect_hints(run_of(states))[0].endswith(", with this run's parameters.")
+    assert prefect_hints(run_of(states, chosen_only=True))[0].endswith(", with the manifest and the batch.")
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:

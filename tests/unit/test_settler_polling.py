@@ -160,6 +160,7 @@ async def test_a_video_that_the_api_does_not_know_is_given_up_for_this_run(ledge
     lost = row_of(ledger, "lost")
     assert (lost["state"], lost["error_code"]) == ("queued", "http_404")
     assert "said 404" in lost["error_message"]
+    assert stats.refused == {"lost": lost["error_message"]}
 
 
 async def test_an_answer_about_another_video_settles_nothing(ledger: Ledger) -> None:

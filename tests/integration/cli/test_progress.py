@@ -15,6 +15,7 @@ from reelbatch.cli.confirm import Question
 from reelbatch.cli.progress import ProgressLine
 from reelbatch.cli.render import print_settled
 from reelbatch.client import Client
+from reelbatch.domain import RowKey
 from reelbatch.ledger import Ledger
 from reelbatch.pipeline.load_manifest import load
 from reelbatch.pipeline.plan import GenerateOptions, Plan, plan
@@ -107,3 +108,14 @@ def test_nothing_to_wait_for_is_said_in_words(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "No videos are outstanding.\n"
     print_settled(SettleStats(outstanding=1, unsettled=1))
     assert "1 not finished" in capsys.readouterr().out
+
+
+def test_what_did_not_work_is_counted_with_the_rest_and_said_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """A video that the API does not know, and one that could not be downloaded: not `0 downloaded` and no more."""
+    stats = SettleStats(outstanding=2, complete=1, unsettled=1)
+    stats.asked_in_vain(RowKey("TEA-001"), "status 404: Not Found")
+    stats.download_failed(RowKey("MUG-002"), "the disk is full")
+    print_settled(stats)
+    said = capsys.readouterr()
+    assert "1 not finished, 0 downloaded, 1 not downloaded\n" in said.out
+    assert said.err == "TEA-001: not finished: status 404: Not Found\nMUG-002: not downloaded: the disk is full\n"

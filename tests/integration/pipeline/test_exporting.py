@@ -23,7 +23,7 @@ from sqlalchemy import update
 import reelbatch
 from reelbatch import failpoints
 from reelbatch.domain import Batch, Request, Row, RowKey, RowState
-from reelbatch.errors import LedgerUnusable, UsageError
+from reelbatch.errors import LedgerUnusable, SettingsError, UsageError
 from reelbatch.ledger import Ledger, runs
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.columns import RESULT_COLUMNS
@@ -232,6 +232,15 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnusable, match="no results table"):
         reelbatch.results(f"sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_mistyped_batch_is_refused_with_those_that_there_are(ledger: Ledger, tmp_path: Path) -> None:
+    """A frame without rows would pass for one; a table that has no batch yet has nothing to mistype."""
+    with pytest.raises(SettingsError, match=f'"sprig": the results table has no such batch. It has: {BATCH}'):
+        reelbatch.results(str(ledger.url), "sprig")
+    url = f"sqlite:///{tmp_path}/new.db"
+    Ledger(url).close()
+    assert reelbatch.results(url, "sprig").empty
 
 
 _LIVE = (

@@ -21,6 +21,7 @@ from reelbatch.ledger import Ledger, orders, rejected, utc_now, verdicts
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.verdicts import Said
+from reelbatch.pipeline.advice import advice
 from reelbatch.pipeline.run_summary import RunReport
 
 SUFFIX, OTHER, RATE = "soft light", "ltx-2", 30
@@ -113,6 +114,23 @@ def test_rejected_variants_beside_an_approved_one_are_counted_before_anyone_is_a
     assert plan["of_decided"] == 1
     assert "1  variants of products that have an approved one; --rows" in run_here(tmp_path, *asked).out
     assert json.loads(run_here(tmp_path, *asked, "--rows", "OAK#a,OAK#b", "--json").out)["of_decided"] == 0
+
+
+def test_what_is_made_again_is_shown_in_dollars_where_a_rate_is_stated(bench: Bench) -> None:
+    """As `plan` does: for a person before anything is sent, and in the JSON."""
+    (bench.folder / "rate.yaml").write_text("dollars_per_credit: 0.5\n")
+    asked = ("rerun", "--verdict", "rejected", "--dry-run", "--results", bench.results, "--config", "rate.yaml")
+    cost = f"Estimated cost: {2 * PRICE} credits (about ${PRICE:,.2f})"
+    assert cost in run_here(bench.folder, *asked).out
+    assert json.loads(run_here(bench.folder, *asked, "--json").out)["dollars"] == PRICE
+
+
+def test_rows_that_were_never_sent_are_left_to_generate(bench: Bench) -> None:
+    """`rerun --verdict rejected` again makes videos of rejected ones, never those; nor does `generate --rows`."""
+    bench.generate(bench.rows(5), limit=0)
+    for report in (again(bench), bench.generate(bench.rows(5), regenerate="all", rows=[THIRD])):
+        (line,) = [each for each in advice(report) if "still to be sent" in each]
+        assert line == "2 rows are still to be sent: `reelbatch generate MANIFEST --batch spring`."
 
 
 def test_an_order_of_rejected_videos_goes_on_in_pieces(bench: Bench, api: ScriptedApi) -> None:

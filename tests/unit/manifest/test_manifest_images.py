@@ -227,6 +227,17 @@ def test_both_unicode_forms_of_a_name_find_the_file(image: Any, tmp_path: Path, 
     assert inspect_image(where).extension == "png"
 
 
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_each_folder_has_a_unicode_form_of_its_own(image: Any, tmp_path: Path, beside: Any, written: str) -> None:
+    """A folder from Linux has files from a Mac in it; a name that differs in case too is what may be meant."""
+    image(f"{normalize('NFC', 'Frühjahr')}/{normalize('NFD', 'Grün')}.png")
+    stated = normalize(written, "Frühjahr/Grün.png")
+    assert inspect_image(resolve_image(stated, tmp_path)).extension == "png"
+    (problem,) = beside(stated, normalize(written, "Frühjahr/grün.PNG")).problems
+    assert "Did you mean" in problem.remedy
+    assert "Grün.png" in normalize("NFC", problem.remedy)
+
+
 def _frame(*images: str, **columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"image_path": images, "prompt": "Pan", **columns}, dtype=object)
 

@@ -46,6 +46,14 @@ def test_a_column_of_an_optional_part_may_be_needed_elsewhere(read: Any) -> None
     assert outcome.whats == [(1, "title", "empty, and the prompt template needs it")]
 
 
+def test_a_cell_that_is_name_and_part_of_the_prompt_is_one_problem(read: Any) -> None:
+    """What is wrong with it is counted once, and said once of its row."""
+    frame = pd.DataFrame({"image_path": [URL] * 2, "Titel": ["#N/A", "Vase"]})
+    outcome = read(frame, columns={"name": "Titel"}, prompt_template="Pan over {Titel}")
+    assert outcome.whats == [(1, "Titel", "an error value of a spreadsheet")]
+    assert outcome.rows[0].problem.count("an error value of a spreadsheet") == 1
+
+
 @pytest.mark.parametrize(
     ("column", "template"),
     [
