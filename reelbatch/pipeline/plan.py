@@ -26,7 +26,7 @@ from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
 from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
-from reelbatch.pipeline.resources import refuse_places, table_is_new, table_shown
+from reelbatch.pipeline.resources import cleared_up, refuse_places, table_is_new, table_shown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
@@ -207,7 +207,9 @@ def plan(
     *,
     asks_account: bool = False,
 ) -> Plan:
-    """Check the manifest and compare it with the results table; spends nothing and changes no row.
+    """Check the manifest and compare it with the results table; spends nothing.
+
+    No row changes but those that dead workers held, where the table can be written: a run takes them as well.
 
     With `asks_account` the API is asked how far the balance reaches, and by which tier rows are checked.
 
@@ -220,8 +222,10 @@ def plan(
         OrderOpen: videos are to be made again, and another order is open.
     """
     refuse_places(settings, options.source)
-    table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
-    with table as ledger:
+    is_new = table_is_new(settings)
+    with in_memory() if is_new else Ledger(settings.results, settings.lease_s) as ledger:
+        if not is_new:
+            cleared_up(ledger, settings)
         who = ask(ledger, settings) if asks_account else None
         stated = settings if who is None else who.applied_to(settings)
         manifest = manifest_of(options, stated)
