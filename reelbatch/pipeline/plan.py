@@ -17,7 +17,7 @@ from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
-from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
+from reelbatch.model_table import DEFAULT_MODEL, either, load_models
 from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.duration import Duration
@@ -332,7 +332,7 @@ def make_plan(
         unknown_rate=sum(model.unknown for model in models),
         credits_assumed=assumed,
         assumed_models=findings.assumed if assumed else [],
-        dollars=_dollars(credits_, settings, load_models(settings.models)),
+        dollars=dollars(credits_, settings),
         max_credits=settings.max_credits,
         by_model=models,
         problems=[str(problem) for problem in findings.problems],
@@ -358,8 +358,9 @@ def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings
     return replace(made, **{each.name: getattr(ahead, each.name) for each in fields(ahead)})
 
 
-def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:
+def dollars(credits_: int, settings: Settings) -> float | None:
+    """What credits come to; None where no rate is set."""
     if settings.dollars_per_credit is not None:
-        return round(models.dollars(credits_, per_credit=settings.dollars_per_credit), 2)
+        return round(load_models(settings.models).dollars(credits_, per_credit=settings.dollars_per_credit), 2)
     rate = rate_of(settings)
     return None if rate is None else rate.of(credits_)
