@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
@@ -54,6 +54,11 @@ class SampleCost(NamedTuple):
     credits: int
     unknown: int
 
+    @classmethod
+    def of(cls, prices: Sequence[int | None]) -> Self:
+        """Of rows at these prices; None: it is not known."""
+        return cls(len(prices), sum(price or 0 for price in prices), prices.count(None))
+
 
 _g = generations.c
 _KIND = (_g.model, _g.resolution, _g.audio, _g.end_seconds)
@@ -84,13 +89,13 @@ def sample(connection: Connection, scope: Scope, rows: int) -> tuple[RowKey, ...
     return tuple(dict.fromkeys(key for _, key in found))
 
 
-def cost(connection: Connection, ever: Select[Any], rows: int) -> SampleCost:
-    """The same before a manifest is in the table.
+def unsent(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
+    """Rows of the same sample that are to be sent, in their order, before a manifest is in the table.
 
     `ever`: rows that a run may take or that one took, by `DRAWN_BY`; `unsent`: whether they are to be sent.
     """
-    prices = [row.credits_estimated for row in _drawn(connection, ever, rows) if row.unsent]
-    return SampleCost(len(prices), sum(price or 0 for price in prices), prices.count(None))
+    drawn = (row for row in _drawn(connection, ever, rows) if row.unsent)
+    return sorted(drawn, key=lambda row: row.row_number)
 
 
 def _drawn(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:

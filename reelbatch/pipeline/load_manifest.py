@@ -197,8 +197,7 @@ def _own(context: RunContext, options: SendOptions, plan: Plan) -> Plan:
     if options.pilot is None:
         return plan
     costs = context.ledger.read(partial(queries.costs, scope=context.scope, limit=None))
-    share = SampleCost(len(costs), sum(credits_ or 0 for credits_ in costs), costs.count(None))
-    return replace(plan, pilot_cost=share)
+    return replace(plan, pilot_cost=SampleCost.of(costs))
 
 
 def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:

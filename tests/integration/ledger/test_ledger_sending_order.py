@@ -15,6 +15,7 @@ from reelbatch.ledger import Ledger, StagedManifest, orders, queries, reruns, sa
 from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
 from reelbatch.ledger.settlements import Final
 
@@ -38,6 +39,13 @@ def staged(ledger: Ledger, rows: list[Row], limit: int | None = None) -> Iterato
 def sent_first(opened: StagedManifest) -> list[str]:
     """The keys of the first three."""
     return [key for key, _ in opened.first_to_send(SPRING, 3)]
+
+
+def sample_cost(opened: StagedManifest) -> SampleCost:
+    """What is announced of a pilot."""
+    sample = opened.sample(SPRING)
+    assert sample is not None
+    return SampleCost.of([count.price for count in sample])
 
 
 def test_prices_come_in_the_order_in_which_rows_are_sent(ledger: Ledger) -> None:
@@ -66,7 +74,8 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
     for _ in ("a new batch", "rows that the table has already"):
         with ledger.staged([manifest()], SPRING, SendOptions(pilot=5), HERE) as opened:
             opened.compare(SPRING)
-            assert opened.sample(SPRING) == (5, 384, 1)
+            assert sample_cost(opened) == (5, 384, 1)
+            assert list(opened.prices(SPRING)) == [(48, 1), (48, 1), (240, 1), (None, 1), (48, 1)]
         load(ledger, manifest())
     drawn = ledger.read(partial(samples.sample, scope=scope, rows=2))
     first, second = drawn
@@ -74,7 +83,8 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
     price = PRICES["abcde".index(second)]
     with ledger.staged([manifest()], SPRING, SendOptions(pilot=2), HERE) as opened:
         opened.compare(SPRING)
-        assert opened.sample(SPRING) == (1, price or 0, int(price is None))
+        assert sample_cost(opened) == (1, price or 0, int(price is None))
+        assert list(opened.prices(SPRING)) == [(price, 1)]
     assert ledger.read(partial(samples.sample, scope=scope, rows=2)) == drawn
 
 
@@ -101,7 +111,7 @@ def test_a_sample_is_drawn_of_the_videos_that_a_manifest_is_compared_with(ledger
     for pilot in range(1, 9):
         with ledger.staged([stated], SPRING, SendOptions(pilot=pilot), HERE) as opened:
             opened.compare(SPRING)
-            announced = opened.sample(SPRING)
+            announced = sample_cost(opened)
             opened.merge(SPRING)
         scope = Scope(SPRING, RunId(""))
         drawn = ledger.read(partial(samples.sample, scope=scope, rows=pilot))

@@ -176,6 +176,17 @@ def test_a_yes_to_a_pilot_is_one_to_its_sample(bench: Bench) -> None:
     assert [(yes.rows, yes.credits_estimated) for yes in agreed] == [(3, 3 * PRICE), (1, PRICE), (0, 0)]
 
 
+def test_the_question_of_a_pilot_is_about_the_funds_for_its_sample(bench: Bench) -> None:
+    """As the run has it: what it costs at most, and how far cap and balance reach."""
+    manifest = bench.rows(8, prompt=[f"Pan {number}" for number in range(8)])
+    options = GenerateOptions(source=manifest, batch=SPRING, send=send_options(pilot=3))
+    for cap, covered in ((200, 3), (100, 2)):
+        funds = plan(options, load_settings(options=bench.settings(max_credits=cap)), asks_account=True).funds
+        assert funds is not None
+        assert funds.cap_reach is not None
+        assert (funds.at_most, funds.cap_reach.rows, funds.cap_reach.of) == (covered * PRICE, covered, 3)
+
+
 @pytest.mark.parametrize("which", [{"limit": 2}, {"pilot": 2}])
 def test_a_yes_to_fewer_rows_holds_where_another_worker_sends_the_whole_manifest(
     bench: Bench, which: dict[str, int]
