@@ -62,7 +62,7 @@ class SampleCost(NamedTuple):
 
 _g = generations.c
 _KIND = (_g.model, _g.resolution, _g.audio, _g.end_seconds)
-DRAWN_BY = (*VideoKind._fields, "fingerprint", "row_number", "credits_estimated")
+DRAWN_BY = (*VideoKind._fields, "fingerprint", "row_key", "row_number", "credits_estimated")
 """Columns by which a sample is drawn."""
 
 
@@ -82,9 +82,8 @@ def sample(connection: Connection, scope: Scope, rows: int) -> tuple[RowKey, ...
     It is the same each time, also once some or all of it is sent: rows are ordered by their fingerprints, which say
     nothing of what a row is like. A larger sample has the smaller one within it, as far as the kinds' shares let it.
     """
-    drawn = _drawn(
-        connection, select(*(_g[name] for name in (*DRAWN_BY, "row_key"))).where(_ever(connection, scope)), rows
-    )
+    ever = select(*(_g[name] for name in DRAWN_BY)).where(_ever(connection, scope))
+    drawn = _drawn(connection, ever, rows)
     found = sorted((row.row_number, RowKey(row.row_key)) for row in drawn)
     return tuple(dict.fromkeys(key for _, key in found))
 
@@ -109,7 +108,7 @@ def _drawn(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
     found: list[Any] = []
     for (key, _), wanted in zip(counts, shares([size for _, size in counts], rows), strict=True):
         same = (each.is_not_distinct_from(value) for each, value in zip(kind, key, strict=True))
-        query = select(*c).where(*same).order_by(c.fingerprint, c.row_number)
+        query = select(*c).where(*same).order_by(c.fingerprint, c.row_key)
         found += connection.execute(query.limit(wanted))
     return found
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     false,
     func,
+    literal_column,
     or_,
     select,
     true,
@@ -26,7 +27,7 @@ from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, numbers
-from reelbatch.ledger.staging import ActionCount, action, joined, staged
+from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
 
 _AT_ONCE = 10_000
@@ -70,7 +71,7 @@ class SendingOrder:
         to_send = self._rows(None, *DRAWN_BY).order_by(None).subquery()
         parts: list[Select[Any]] = [select(to_send, true().label("unsent"))]
         choice, g = self.choice, generations.c
-        if choice.order is not None or not choice.options.makes_again:  # of a new order none was sent
+        if not self._is_new_order(connection):  # of which none was sent
             again = select(staged.c.row_key).select_from(joined(self.batch, choice))
             sent_now = again.where(action(choice) == Action.SEND.value)
             listed = or_(self.kept, and_(g.row_key.in_(select(staged.c.row_key)), g.row_key.not_in(sent_now)))
@@ -79,6 +80,13 @@ class SendingOrder:
         ever = union_all(*parts).subquery()
         drawn = unsent(connection, select(ever), rows)
         return [ActionCount.of(Action.SEND, row.model, row.credits_estimated, 1) for row in drawn]
+
+    def _is_new_order(self, connection: Connection) -> bool:
+        """Whether an order will be placed: there are rows to make again."""
+        if self.choice.order is not None or not self.choice.options.makes_again:
+            return False
+        again: Select[Any] = select(literal_column("1")).select_from(joined(self.batch, self.choice))
+        return connection.execute(again.where(made_again(self.choice)).limit(1)).first() is not None
 
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:
         """These columns of the first rows, in order; of a batch that has them already, unchanged, rows that wait.

@@ -16,7 +16,7 @@ from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
+from reelbatch.ledger.selection import Regenerate, RepeatPolicy, Scope, SendOptions
 from reelbatch.ledger.settlements import Final
 
 PRICES = (48, 48, 240, None, 48)
@@ -117,6 +117,49 @@ def test_a_sample_is_drawn_of_the_videos_that_a_manifest_is_compared_with(ledger
         drawn = ledger.read(partial(samples.sample, scope=scope, rows=pilot))
         costs = ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None))
         assert announced == (len(costs), sum(costs), 0) == (pilot, pilot * ESTIMATE, 0)
+
+
+def announced_and_drawn(ledger: Ledger, stated: list[Row], options: SendOptions) -> tuple[int, int]:
+    """Rows of a pilot as its plan has them, and as its run does once the manifest is in the table."""
+    with ledger.staged([stated], SPRING, options, HERE) as opened:
+        opened.compare(SPRING)
+        announced = sample_cost(opened).rows
+        opened.merge(SPRING)
+    order = ledger.read(partial(orders.going_on, batch=SPRING, options=options))
+    scope = Scope(SPRING, RunId(""), order=None if order is None else order.order_id)
+    drawn = ledger.read(partial(samples.sample, scope=scope, rows=options.pilot))
+    return announced, len(ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None)))
+
+
+@pytest.mark.parametrize("pilot", range(1, 9))
+def test_a_sample_is_the_same_where_videos_were_to_be_made_again_and_there_are_none(
+    ledger: Ledger, pilot: int
+) -> None:
+    """No order is placed then: rows that were sent are a part of it, as of any pilot."""
+    rows = rows_of(*"abcdefgh")
+    load(ledger, rows)
+    for key in "abcd":
+        set_row(ledger, key, state="rejected")
+    options = SendOptions(regenerate=Regenerate.ALL, pilot=pilot)
+    announced, drawn = announced_and_drawn(ledger, rows, options)
+    assert announced == drawn
+
+
+@pytest.mark.parametrize(("sent", "left"), [("a", 0), ("b", 1)])
+@pytest.mark.parametrize(("before", "after"), [((5, 6), (1, 4)), ((1, 2), (5, 3)), ((2, 1), (3, 4))])
+def test_a_sample_of_rows_that_ask_for_the_same_is_the_same_wherever_they_move(
+    ledger: Ledger, sent: str, left: int, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    """Which of them is in it goes by their keys, not by their numbers."""
+
+    def twins(numbers: tuple[int, int]) -> list[Row]:
+        a, b = row("a", numbers[0]), row("b", numbers[1])
+        return [a, b._replace(request=a.request, fingerprint=a.fingerprint)]
+
+    load(ledger, twins(before), repeats=RepeatPolicy.SEND)
+    set_row(ledger, sent, state="complete", video_id="v")
+    options = SendOptions(pilot=1, repeats=RepeatPolicy.SEND)
+    assert announced_and_drawn(ledger, twins(after), options) == (left, left)
 
 
 def test_a_row_that_turns_out_to_be_paid_for_is_not_among_them(ledger: Ledger) -> None:
