@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
-from reelbatch.domain import Batch, RowKey, RowState, RunId
-from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Choice, Scope, further
+from reelbatch.domain import HELD, Batch, RowKey, RowState, RunId
+from reelbatch.ledger.schema import attempts, generations, orders
+from reelbatch.ledger.selection import Choice, OrderId, Scope, further
 from reelbatch.ledger.transitions import in_states
 
 
@@ -122,8 +122,18 @@ def _ever(connection: Connection, scope: Scope) -> ColumnElement[bool]:
 
 def taken_as(choice: Choice) -> ColumnElement[bool]:
     """Lines that runs of this choice have taken, in their first attempt or a later one."""
-    own = choice.line() if choice.order is None else choice.of_order()
+    own = choice.line()
+    if choice.order is not None:
+        own = or_(choice.of_order(), and_(_g.order_id.is_(None), own, _taken_since(choice.order)))
     return and_(not_(in_states({RowState.PENDING, RowState.INVALID})), own)
+
+
+def _taken_since(order: OrderId) -> ColumnElement[bool]:
+    """Lines that are held now, or of which a request has left since the order was placed: new rows beside it."""
+    a, o = attempts.c, orders.c
+    placed_at = select(o.placed_at).where(o.order_id == order).scalar_subquery()
+    own = (a.batch == _g.batch, a.row_key == _g.row_key, a.generation == _g.generation)
+    return or_(in_states(HELD), select(a.token).where(*own, a.started_at >= placed_at).exists())
 
 
 def shares(sizes: Sequence[int], rows: int) -> list[int]:

@@ -145,6 +145,25 @@ def test_a_sample_is_the_same_where_videos_were_to_be_made_again_and_there_are_n
     assert announced == drawn
 
 
+@pytest.mark.parametrize("pilot", [1, 4, 7])
+def test_a_pilot_of_an_order_sends_nothing_more_once_its_sample_was_sent(ledger: Ledger, pilot: int) -> None:
+    """New rows beside the order are a part of the sample, also once they are sent."""
+    load(ledger, rows_of(*"abcd"))
+    for key in "abcd":
+        set_row(ledger, key, state="complete", video_id=f"v-{key}")
+    rows, options = rows_of(*"abcdefghij"), SendOptions(regenerate=Regenerate.ALL, pilot=pilot)
+    assert announced_and_drawn(ledger, rows, options) == (pilot, pilot)
+    order = ledger.read(partial(orders.open_order, batch=SPRING))
+    assert order is not None
+    run = begin(ledger, order=order.order_id)
+    sample = ledger.read(partial(samples.sample, scope=run.scope, rows=pilot))
+    for left, key in zip(reversed(range(pilot)), sample, strict=True):
+        number = "abcdefghij".index(key) + 1
+        (taken,) = run.claim(1, (number, number))
+        run.send(taken)
+        assert announced_and_drawn(ledger, rows, options) == (left, left)
+
+
 @pytest.mark.parametrize(("sent", "left"), [("a", 0), ("b", 1)])
 @pytest.mark.parametrize(("before", "after"), [((5, 6), (1, 4)), ((1, 2), (5, 3)), ((2, 1), (3, 4))])
 def test_a_sample_of_rows_that_ask_for_the_same_is_the_same_wherever_they_move(
