@@ -87,7 +87,7 @@ def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     rows: Sequence[str] | None = None,
     **settings: Any,
 ) -> Plan:
-    """Check the manifest, compare it with the results table, estimate the cost. Spends nothing and changes nothing.
+    """Check the manifest, compare it with the results table, estimate the cost. Spends nothing.
 
     Takes what `generate` takes.
 

@@ -34,10 +34,15 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked at a terminal, and what the yes to it covers."""
+    """What was asked at a terminal, or is where there are rows by then, and what the yes to it covers."""
 
     text: str
     shown: Plan | RerunPlan
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no one had to be asked yet, since nothing was to be sent."""
+        return not self.shown.send
 
     def bind(self, made: Plan | RerunPlan) -> Agreement:
         """What binds the run: the yes that was given, or another one if there is more to send by now.
@@ -49,10 +54,12 @@ class Question:
         if agreed.covers(made):
             return agreed
         wanted = Agreement.to(made)
-        more = (
-            f"{wanted.rows:,} rows for {wanted.credits_estimated:,} credits are to be sent by now, more than the "
-            f"{agreed.rows:,} rows for {agreed.credits_estimated:,} credits that were said yes to"
-        )
+        more = f"{wanted.rows:,} rows for {wanted.credits_estimated:,} credits are to be sent by now"
+        if self.is_open:
+            more = f"{more}; there were none before"
+        else:
+            before = f"{agreed.rows:,} rows for {agreed.credits_estimated:,} credits"
+            more = f"{more}, more than the {before} that were said yes to"
         if not sys.stdin.isatty():
             raise NotAgreed(more, asked=False)
         render.warn(f"{more}.")
@@ -66,7 +73,8 @@ def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spe
     """Someone at a terminal is asked before the live API is used; a script or a schedule is not.
 
     Returns:
-        The question that the user answered yes to, which binds the run; None where nothing had to be asked.
+        The question that the user answered yes to, or need not answer yet, which binds the run; None where no
+        one is asked.
 
     Raises:
         ManifestError: the manifest can't be used.
@@ -84,7 +92,7 @@ def confirm_generate(options: GenerateOptions, settings: Settings, spending: Spe
         refuse_key(refusal)
     print_findings(made)
     print_whole_plan(made)
-    return _ask("Send these rows?", made) if made.send else None
+    return _ask("Send these rows?", made)
 
 
 def confirm_rerun(
@@ -104,7 +112,7 @@ def confirm_rerun(
         except KeyRefused as refusal:
             refuse_key(refusal)
     render.print_rerun_plan(made)
-    return _ask("Send these rows again?", made) if made.send else None
+    return _ask("Send these rows again?", made)
 
 
 def show_rerun(options: RerunOptions, settings: Settings, limit: int | None, *, as_json: bool) -> None:
@@ -128,9 +136,10 @@ def drop_order(settings: Settings, batch: Batch, *, as_json: bool) -> None:
 
 
 def _ask(text: str, made: Plan | RerunPlan) -> Question:
-    if not typer.confirm(text):
+    question = Question(text, made)
+    if not question.is_open and not typer.confirm(text):
         raise typer.Exit(0)
-    return Question(text, made)
+    return question
 
 
 def says_the_same(made: Plan | RerunPlan, shown: Plan | RerunPlan | None) -> bool:

@@ -165,6 +165,16 @@ def costs(connection: Connection, scope: Scope, limit: int | None) -> list[int |
     return list(connection.scalars(query.limit(limit)))
 
 
+def prices(connection: Connection, scope: Scope, limit: int | None) -> list[tuple[str | None, int | None, int]]:
+    """The same by model and price: how many rows of each."""
+    g = generations.c
+    first = (
+        select(g.model, g.credits_estimated).where(scope.condition()).order_by(g.row_number).limit(limit).subquery()
+    )
+    query = select(*first.c, func.count()).group_by(*first.c).order_by(*first.c)
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
 def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:
     """Rows that wait although no period's budget of `credits_` will ever pay for one: how many, and the first keys.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
-from reelbatch.domain import Batch, RowKey, RowState, RunId
-from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Choice, Scope, further
+from reelbatch.domain import HELD, Batch, RowKey, RowState, RunId
+from reelbatch.ledger.schema import attempts, generations, orders
+from reelbatch.ledger.selection import Choice, OrderId, Scope, further
 from reelbatch.ledger.transitions import in_states
 
 
@@ -54,10 +54,15 @@ class SampleCost(NamedTuple):
     credits: int
     unknown: int
 
+    @classmethod
+    def of(cls, prices: Sequence[int | None]) -> Self:
+        """Of rows at these prices; None: it is not known."""
+        return cls(len(prices), sum(price or 0 for price in prices), prices.count(None))
+
 
 _g = generations.c
 _KIND = (_g.model, _g.resolution, _g.audio, _g.end_seconds)
-DRAWN_BY = (*VideoKind._fields, "fingerprint", "row_number", "credits_estimated")
+DRAWN_BY = (*VideoKind._fields, "fingerprint", "row_key", "row_number", "credits_estimated")
 """Columns by which a sample is drawn."""
 
 
@@ -77,20 +82,19 @@ def sample(connection: Connection, scope: Scope, rows: int) -> tuple[RowKey, ...
     It is the same each time, also once some or all of it is sent: rows are ordered by their fingerprints, which say
     nothing of what a row is like. A larger sample has the smaller one within it, as far as the kinds' shares let it.
     """
-    drawn = _drawn(
-        connection, select(*(_g[name] for name in (*DRAWN_BY, "row_key"))).where(_ever(connection, scope)), rows
-    )
+    ever = select(*(_g[name] for name in DRAWN_BY)).where(_ever(connection, scope))
+    drawn = _drawn(connection, ever, rows)
     found = sorted((row.row_number, RowKey(row.row_key)) for row in drawn)
     return tuple(dict.fromkeys(key for _, key in found))
 
 
-def cost(connection: Connection, ever: Select[Any], rows: int) -> SampleCost:
-    """The same before a manifest is in the table.
+def unsent(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
+    """Rows of the same sample that are to be sent, in their order, before a manifest is in the table.
 
     `ever`: rows that a run may take or that one took, by `DRAWN_BY`; `unsent`: whether they are to be sent.
     """
-    prices = [row.credits_estimated for row in _drawn(connection, ever, rows) if row.unsent]
-    return SampleCost(len(prices), sum(price or 0 for price in prices), prices.count(None))
+    drawn = (row for row in _drawn(connection, ever, rows) if row.unsent)
+    return sorted(drawn, key=lambda row: row.row_number)
 
 
 def _drawn(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
@@ -104,7 +108,7 @@ def _drawn(connection: Connection, ever: Select[Any], rows: int) -> list[Any]:
     found: list[Any] = []
     for (key, _), wanted in zip(counts, shares([size for _, size in counts], rows), strict=True):
         same = (each.is_not_distinct_from(value) for each, value in zip(kind, key, strict=True))
-        query = select(*c).where(*same).order_by(c.fingerprint, c.row_number)
+        query = select(*c).where(*same).order_by(c.fingerprint, c.row_key)
         found += connection.execute(query.limit(wanted))
     return found
 
@@ -118,8 +122,18 @@ def _ever(connection: Connection, scope: Scope) -> ColumnElement[bool]:
 
 def taken_as(choice: Choice) -> ColumnElement[bool]:
     """Lines that runs of this choice have taken, in their first attempt or a later one."""
-    own = choice.line() if choice.order is None else choice.of_order()
+    own = choice.line()
+    if choice.order is not None:
+        own = or_(choice.of_order(), and_(_g.order_id.is_(None), own, _taken_since(choice.order)))
     return and_(not_(in_states({RowState.PENDING, RowState.INVALID})), own)
+
+
+def _taken_since(order: OrderId) -> ColumnElement[bool]:
+    """Lines that are held now, or of which a request has left since the order was placed: new rows beside it."""
+    a, o = attempts.c, orders.c
+    placed_at = select(o.placed_at).where(o.order_id == order).scalar_subquery()
+    own = (a.batch == _g.batch, a.row_key == _g.row_key, a.generation == _g.generation)
+    return or_(in_states(HELD), select(a.token).where(*own, a.started_at >= placed_at).exists())
 
 
 def shares(sizes: Sequence[int], rows: int) -> list[int]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     false,
     func,
+    literal_column,
     or_,
     select,
     true,
@@ -23,10 +24,10 @@ from sqlalchemy import (
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
-from reelbatch.ledger.samples import DRAWN_BY, SampleCost, cost, taken_as
+from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, numbers
-from reelbatch.ledger.staging import ActionCount, action, joined, staged
+from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
 
 _AT_ONCE = 10_000
@@ -65,19 +66,27 @@ class SendingOrder:
         for price, same in groupby(price for _, price in found):
             yield price, sum(1 for _ in same)
 
-    def sample(self, connection: Connection, rows: int) -> SampleCost:
-        """What a sample of that size costs, those of its rows that were sent aside."""
+    def sample(self, connection: Connection, rows: int) -> list[ActionCount]:
+        """The rows of a sample of that size, those that were sent aside; each by itself, in order."""
         to_send = self._rows(None, *DRAWN_BY).order_by(None).subquery()
         parts: list[Select[Any]] = [select(to_send, true().label("unsent"))]
         choice, g = self.choice, generations.c
-        if choice.order is not None or not choice.options.makes_again:  # of a new order none was sent
+        if not self._is_new_order(connection):  # of which none was sent
             again = select(staged.c.row_key).select_from(joined(self.batch, choice))
             sent_now = again.where(action(choice) == Action.SEND.value)
             listed = or_(self.kept, and_(g.row_key.in_(select(staged.c.row_key)), g.row_key.not_in(sent_now)))
             taken = (g.batch == self.batch, taken_as(choice))
             parts.append(select(*(g[name] for name in DRAWN_BY), false().label("unsent")).where(*taken, listed))
         ever = union_all(*parts).subquery()
-        return cost(connection, select(ever), rows)
+        drawn = unsent(connection, select(ever), rows)
+        return [ActionCount.of(Action.SEND, row.model, row.credits_estimated, 1) for row in drawn]
+
+    def _is_new_order(self, connection: Connection) -> bool:
+        """Whether an order will be placed: there are rows to make again."""
+        if self.choice.order is not None or not self.choice.options.makes_again:
+            return False
+        again: Select[Any] = select(literal_column("1")).select_from(joined(self.batch, self.choice))
+        return connection.execute(again.where(made_again(self.choice)).limit(1)).first() is not None
 
     def _rows(self, limit: int | None, *names: str) -> Select[Any]:
         """These columns of the first rows, in order; of a batch that has them already, unchanged, rows that wait.
@@ -90,8 +99,8 @@ class SendingOrder:
         parts: list[Select[Any]] = [send.order_by(staged.c.row_number)]
         if not self.choice.only_order:
             waiting = select(*(g[name] for name in names)).order_by(g.row_number)
-            unsent = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
-            parts.append(waiting.where(self.kept, *unsent, g.row_number.not_in(numbers("held", sorted(self.held)))))
+            free = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
+            parts.append(waiting.where(self.kept, *free, g.row_number.not_in(numbers("held", sorted(self.held)))))
         if limit is None:
             parts = [part.order_by(None) for part in parts]
         rows = union_all(*(select(part.limit(limit).subquery()) for part in parts)).subquery()

@@ -24,7 +24,6 @@ from reelbatch.ledger.merge import Merge
 from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
-from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -214,13 +213,19 @@ class StagedManifest:
         """The first `rows` that would be sent, as they were compared."""
         return self.ask(lambda connection: self._order(batch).first(connection, rows))
 
-    def sample(self, batch: Batch) -> SampleCost | None:
-        """What the sample that the options ask for costs; None where they ask for none."""
+    def sample(self, batch: Batch) -> list[ActionCount] | None:
+        """Rows to send of the sample that the options ask for; None where they ask for none."""
         rows = self._options.pilot
         return None if rows is None else self.ask(lambda connection: self._order(batch).sample(connection, rows))
 
     def prices(self, batch: Batch) -> Iterator[tuple[int | None, int]]:
-        """Estimated credits of the rows that would be sent, in their order, each with how many share them."""
+        """Estimated credits of the rows that would be sent, in their order, each with how many share them.
+
+        Of a pilot, those of its sample.
+        """
+        if (sample := self.sample(batch)) is not None:
+            yield from ((count.price, count.rows) for count in sample)
+            return
         with self._connection.begin():
             yield from self._order(batch).prices(self._connection)
 

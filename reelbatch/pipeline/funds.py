@@ -46,7 +46,8 @@ class ToSend:
     @classmethod
     def of(cls, plan: Plan | RerunPlan, prices: Callable[[], Iterable[Price]]) -> Self:
         """The rows that `plan` sends."""
-        return cls(rows=plan.send, credits=plan.credits_estimated, unknown=plan.unknown_rate, prices=cache(prices))
+        rows, credits_, unknown = plan.announced
+        return cls(rows=rows, credits=credits_, unknown=unknown, prices=cache(prices))
 
     @classmethod
     def those(cls, costs: Sequence[int | None]) -> Self:

@@ -22,14 +22,17 @@ from reelbatch.ledger import Ledger, manifest_lock, orders, queries, runs, sampl
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.selection import SendOptions
-from reelbatch.model_table import load_models
+from reelbatch.ledger.selection import Action, SendOptions
+from reelbatch.ledger.staging import ActionCount
+from reelbatch.model_table import DEFAULT_MODEL, load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.findings import Findings
+from reelbatch.pipeline.model_estimates import by_model
 from reelbatch.pipeline.plan import (
     GenerateOptions,
     Plan,
     batch_name,
+    dollars,
     foresee,
     make_plan,
     manifest_of,
@@ -187,15 +190,40 @@ def _choose(context: RunContext, options: SendOptions) -> None:
 
 
 def _own(context: RunContext, options: SendOptions, plan: Plan) -> Plan:
-    """The plan of the worker that read the manifest, with what this run sends of it: the other has another limit."""
-    plan = replace(plan, pilot=options.pilot, pilot_cost=None)
-    if options.limit is None and options.pilot is None:
+    """The plan of the worker that read the manifest, with what this run sends of it: the other has its own limits."""
+    plan = replace(plan, pilot=options.pilot, pilot_cost=None, cap=None, cap_left=None)
+    if options.limit is not None or plan.beyond_limit:
+        plan = _counted_again(context, options.limit, plan)
+    if options.pilot is None:
         return plan
-    costs = context.ledger.read(partial(queries.costs, scope=context.scope, limit=options.limit))
-    share = SampleCost(len(costs), sum(credits_ or 0 for credits_ in costs), costs.count(None))
-    if options.pilot is not None:
-        return replace(plan, pilot_cost=share)
-    return replace(plan, send=share.rows, credits_estimated=share.credits, unknown_rate=share.unknown)
+    costs = context.ledger.read(partial(queries.costs, scope=context.scope, limit=None))
+    return replace(plan, pilot_cost=SampleCost.of(costs))
+
+
+def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:
+    """The plan with the rows that wait in the table, up to the limit; without what only a manifest's reader knows."""
+    scope = context.scope._replace(sample=None)
+    found = context.ledger.read(partial(queries.prices, scope=scope, limit=limit))
+    waiting = found if limit is None else context.ledger.read(partial(queries.prices, scope=scope, limit=None))
+    models = by_model(ActionCount.of(Action.SEND, *each) for each in found)
+    credits_ = sum(model.credits or 0 for model in models)
+    rows = sum(model.rows for model in models)
+    assumed = sum(model.credits or 0 for model in models if plan.assumed_models and model.model == DEFAULT_MODEL)
+    return replace(
+        plan,
+        send=rows,
+        beyond_limit=sum(count for *_, count in waiting) - rows,
+        credits_estimated=credits_,
+        unknown_rate=sum(model.unknown for model in models),
+        credits_assumed=assumed,
+        dollars=dollars(credits_, context.settings),
+        by_model=models,
+        observed_rows=0,
+        credits_observed=0,
+        observed_models=[],
+        requests=plan.requests[:rows],
+        duration=None,
+    )
 
 
 def digest_of(options: GenerateOptions, settings: Settings) -> str:

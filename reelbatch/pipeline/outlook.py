@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """Of the rows to send.
+    """Of the rows to send; of a pilot, those of its sample, but for `requests`.
 
     Attributes:
         requests: the bodies of the first creates; an image that is uploaded before is `<upload of PATH>`, and the
@@ -49,6 +49,9 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
     first = staged.first_to_send(batch, SHOWN)
     window = render_window(settings)
     tier = settings.tier if settings.render_window is None else None
+    sample = staged.sample(batch)
+    if sample is not None:
+        comparison = replace(comparison, sends=sample)
     left = None if settings.max_credits is None else _left(staged, batch, settings.max_credits)
     budget = staged.ask(partial(_budget, batch=batch, settings=settings))
     return Outlook(
@@ -58,7 +61,7 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
         cap_left=left,
         budget=budget,
         budget_reach=None if budget is None else _reach(staged, comparison, batch, budget.left),
-        pilot_cost=staged.sample(batch),
+        pilot_cost=None if sample is None else SampleCost.of([count.price for count in sample]),
     )
 
 

@@ -17,7 +17,7 @@ from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
-from reelbatch.model_table import DEFAULT_MODEL, ModelTable, either, load_models
+from reelbatch.model_table import DEFAULT_MODEL, either, load_models
 from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import rate_of
 from reelbatch.pipeline.duration import Duration
@@ -26,7 +26,7 @@ from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
 from reelbatch.pipeline.outlook import outlook
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
-from reelbatch.pipeline.resources import refuse_places, table_is_new, table_shown
+from reelbatch.pipeline.resources import cleared_up, refuse_places, table_is_new, table_shown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 
@@ -207,7 +207,9 @@ def plan(
     *,
     asks_account: bool = False,
 ) -> Plan:
-    """Check the manifest and compare it with the results table; spends nothing and changes no row.
+    """Check the manifest and compare it with the results table; spends nothing.
+
+    No row changes but those that dead workers held, where the table can be written: a run takes them as well.
 
     With `asks_account` the API is asked how far the balance reaches, and by which tier rows are checked.
 
@@ -220,8 +222,10 @@ def plan(
         OrderOpen: videos are to be made again, and another order is open.
     """
     refuse_places(settings, options.source)
-    table = Ledger(settings.results) if Ledger.exists(settings.results) else in_memory()
-    with table as ledger:
+    is_new = table_is_new(settings)
+    with in_memory() if is_new else Ledger(settings.results, settings.lease_s) as ledger:
+        if not is_new:
+            cleared_up(ledger, settings)
         who = ask(ledger, settings) if asks_account else None
         stated = settings if who is None else who.applied_to(settings)
         manifest = manifest_of(options, stated)
@@ -328,7 +332,7 @@ def make_plan(
         unknown_rate=sum(model.unknown for model in models),
         credits_assumed=assumed,
         assumed_models=findings.assumed if assumed else [],
-        dollars=_dollars(credits_, settings, load_models(settings.models)),
+        dollars=dollars(credits_, settings),
         max_credits=settings.max_credits,
         by_model=models,
         problems=[str(problem) for problem in findings.problems],
@@ -354,8 +358,9 @@ def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings
     return replace(made, **{each.name: getattr(ahead, each.name) for each in fields(ahead)})
 
 
-def _dollars(credits_: int, settings: Settings, models: ModelTable) -> float | None:
+def dollars(credits_: int, settings: Settings) -> float | None:
+    """What credits come to; None where no rate is set."""
     if settings.dollars_per_credit is not None:
-        return round(models.dollars(credits_, per_credit=settings.dollars_per_credit), 2)
+        return round(load_models(settings.models).dollars(credits_, per_credit=settings.dollars_per_credit), 2)
     rate = rate_of(settings)
     return None if rate is None else rate.of(credits_)

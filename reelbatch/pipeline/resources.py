@@ -56,15 +56,10 @@ def looked_at(settings: Settings, warn: Callable[[str], None]) -> Iterator[Ledge
         LedgerUnusable: it can't be opened, or does not exist.
     """
     from reelbatch.ledger import Ledger, manifest_lock
-    from reelbatch.ledger.engine import is_unwritable
 
     _check_exists(settings)
     with unwinding(), Ledger.to_read(settings.results, settings.lease_s) as ledger:
-        try:
-            _clear_up(ledger, settings)
-        except (LedgerError, PermissionError) as error:
-            if isinstance(error, LedgerError) and not is_unwritable(error):
-                raise
+        if not cleared_up(ledger, settings):
             _tell_what_is_left(ledger, settings, warn)
         note_manifests(ledger.read(manifest_lock.manifests))
         yield ledger
@@ -306,6 +301,19 @@ def _check_exists(settings: Settings) -> None:
         trial = file_of(sandbox_table(settings.results))
         hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
         raise NoTableYet(f"{text}{hint}")
+
+
+def cleared_up(ledger: Ledger, settings: Settings) -> bool:
+    """Clear up what dead workers left behind; False where the table can't be written."""
+    from reelbatch.ledger.engine import is_unwritable
+
+    try:
+        _clear_up(ledger, settings)
+    except (LedgerError, PermissionError) as error:
+        if isinstance(error, LedgerError) and not is_unwritable(error):
+            raise
+        return False
+    return True
 
 
 def _clear_up(ledger: Ledger, settings: Settings) -> None:

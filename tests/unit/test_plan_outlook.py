@@ -88,6 +88,13 @@ def test_how_far_the_cap_reaches(tmp_path: Path, cap: int, said: str) -> None:
     assert (made["cap"]["left"], covers["of"], covers["credits"]) == (cap, 6, covers["rows"] * 120)
 
 
+def test_a_pilots_cap_and_time_are_those_of_its_sample(tmp_path: Path) -> None:
+    """Not of the rows that it leaves."""
+    said = planned(tmp_path, "render_window: 1", "--pilot", "3", "--max-credits", "360", row_key=list("abcdefgh")).out
+    assert "  what is left of it covers all 3 rows\n" in said
+    assert "Time: window 1: about 4 min (assumed 1 min 14 s a video)\n" in said
+
+
 def test_how_far_a_budget_reaches_is_said_without_asking_the_api(tmp_path: Path) -> None:
     """From the table alone, which has nothing yet; what was spent counts, once one account has paid for it."""
     config = "budget: {credits: 250, per: day, timezone: UTC}"

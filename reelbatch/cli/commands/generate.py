@@ -120,7 +120,7 @@ def _send(
         steps=partial(send, options=options, steps=RunSteps(limit=run.limit, settle=settles)),
         settings=settings,
         sandbox=run.sandbox,
-        idle=question is None and seems_idle(options, payer, launch.batch, settles=settles),
+        idle=(question is None or question.is_open) and seems_idle(options, payer, launch.batch, settles=settles),
         ahead=launch.ahead,
         server=launch.server,
     )

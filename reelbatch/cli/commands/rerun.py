@@ -139,7 +139,9 @@ def _send(
     from reelbatch.pipeline.rerun import rerun as send
 
     question = confirm_rerun(options, settings, spending, run.limit)
-    idle = question is None and rerun_seems_idle(options, settings, limit=run.limit, settles=run.settles)
+    idle = (question is None or question.is_open) and rerun_seems_idle(
+        options, settings, limit=run.limit, settles=run.settles
+    )
     which = {"states": list(options.states) or None, "error_codes": options.error_codes, "rows": options.row_keys}
     added = {name: getattr(options, name) for name in ("verdict", "prompt_suffix", "model", "repeats")}
     work = Work(

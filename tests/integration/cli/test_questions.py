@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 from terminal import environment, typed
 
+from reelbatch.cli.confirm import Spending, confirm_generate
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import generations
 from reelbatch.pipeline.load_manifest import load
-from reelbatch.pipeline.plan import GenerateOptions
+from reelbatch.pipeline.plan import GenerateOptions, plan, send_options
+from reelbatch.pipeline.run_listener import Agreement, NotAgreed
 from reelbatch.settings import load_settings
 
 API = "https://api.example.invalid"
@@ -79,3 +83,38 @@ def test_videos_that_are_made_again_are_asked_about(manifest: Path, tmp_path: Pa
     assert (code, sent_line(shown)) == (0, str(ROWS))
     code, shown = at_terminal(tmp_path, *command, "--rows", "K1,K2")
     assert (code, sent_line(shown)) == (0, "2")
+
+
+class _Terminal(io.StringIO):
+    """Someone who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_where_nothing_was_to_be_sent_no_one_has_said_yes(
+    manifest: Path, finished: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All videos that are to be made again render, and finish between the plan and the run, which asks then."""
+    settings = load_settings(options={"results": finished, "base_url": API, "api_key": "of-no-one"})
+    options = GenerateOptions(source=str(manifest), send=send_options(regenerate="all"))
+    _set_states(finished, "rendering")
+    monkeypatch.setattr(sys, "stdin", _Terminal())  # no line is typed: there is no question
+    question = confirm_generate(options, settings, Spending(given=False, as_json=False, sandbox=False))
+    assert question is not None
+    assert question.bind(plan(options, settings)) == Agreement(rows=0, credits_estimated=0, unknown_rate=0)
+    _set_states(finished, "complete")
+    found = plan(options, settings)
+    monkeypatch.setattr(sys, "stdin", _Terminal("y\n"))
+    assert question.bind(found) == Agreement(rows=ROWS, credits_estimated=576, unknown_rate=0)
+    monkeypatch.setattr(sys, "stdin", _Terminal("n\n"))
+    with pytest.raises(NotAgreed, match="more was to be sent"):
+        question.bind(found)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(NotAgreed, match="12 rows for 576 credits are to be sent by now; there were none before"):
+        question.bind(found)
+
+
+def _set_states(url: str, state: str) -> None:
+    with Ledger(url) as ledger:
+        ledger.change(lambda connection: connection.execute(update(generations).values(state=state)))

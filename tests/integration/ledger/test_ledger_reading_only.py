@@ -116,6 +116,22 @@ def test_a_role_that_may_only_select_exports(ledger: Ledger, onlooker: str, tmp_
     assert len((tmp_path / "x.csv").read_text().splitlines()) == 3
 
 
+def test_a_plan_counts_what_a_dead_worker_held_as_a_run_would(ledger: Ledger, onlooker: str, tmp_path: Path) -> None:
+    """It is to be sent, or in doubt; where the table can't be written, it is at work as the table has it."""
+    leave_rows_behind(ledger)
+    rows = (f"{key},https://img.example/{key}.png,Slow pan,2,ltx-2.3" for key in "abc")
+    (tmp_path / "spring.csv").write_text("\n".join(["row_key,image_path,prompt,end_seconds,model", *rows]))
+
+    def planned(url: str) -> tuple[int, int, int]:
+        said = in_process("plan", str(tmp_path / "spring.csv"), "--results", url, "--json")
+        assert said.code == 0, said.err
+        made = json.loads(said.out)
+        return made["send"], made["in_doubt"], made["at_work"]
+
+    assert planned(onlooker) == (1, 0, 2)
+    assert planned(ledger.url.render_as_string(hide_password=False)) == (2, 1, 0)
+
+
 def test_a_read_only_session_is_enough(ledger: Ledger) -> None:
     """As on a replica: whatever the role may do, the session writes nothing."""
     leave_rows_behind(ledger)

@@ -15,7 +15,8 @@ from reelbatch.ledger import Ledger, StagedManifest, orders, queries, reruns, sa
 from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.selection import Regenerate, Scope, SendOptions
+from reelbatch.ledger.samples import SampleCost
+from reelbatch.ledger.selection import Regenerate, RepeatPolicy, Scope, SendOptions
 from reelbatch.ledger.settlements import Final
 
 PRICES = (48, 48, 240, None, 48)
@@ -38,6 +39,13 @@ def staged(ledger: Ledger, rows: list[Row], limit: int | None = None) -> Iterato
 def sent_first(opened: StagedManifest) -> list[str]:
     """The keys of the first three."""
     return [key for key, _ in opened.first_to_send(SPRING, 3)]
+
+
+def sample_cost(opened: StagedManifest) -> SampleCost:
+    """What is announced of a pilot."""
+    sample = opened.sample(SPRING)
+    assert sample is not None
+    return SampleCost.of([count.price for count in sample])
 
 
 def test_prices_come_in_the_order_in_which_rows_are_sent(ledger: Ledger) -> None:
@@ -66,7 +74,8 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
     for _ in ("a new batch", "rows that the table has already"):
         with ledger.staged([manifest()], SPRING, SendOptions(pilot=5), HERE) as opened:
             opened.compare(SPRING)
-            assert opened.sample(SPRING) == (5, 384, 1)
+            assert sample_cost(opened) == (5, 384, 1)
+            assert list(opened.prices(SPRING)) == [(48, 1), (48, 1), (240, 1), (None, 1), (48, 1)]
         load(ledger, manifest())
     drawn = ledger.read(partial(samples.sample, scope=scope, rows=2))
     first, second = drawn
@@ -74,7 +83,8 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
     price = PRICES["abcde".index(second)]
     with ledger.staged([manifest()], SPRING, SendOptions(pilot=2), HERE) as opened:
         opened.compare(SPRING)
-        assert opened.sample(SPRING) == (1, price or 0, int(price is None))
+        assert sample_cost(opened) == (1, price or 0, int(price is None))
+        assert list(opened.prices(SPRING)) == [(price, 1)]
     assert ledger.read(partial(samples.sample, scope=scope, rows=2)) == drawn
 
 
@@ -101,12 +111,74 @@ def test_a_sample_is_drawn_of_the_videos_that_a_manifest_is_compared_with(ledger
     for pilot in range(1, 9):
         with ledger.staged([stated], SPRING, SendOptions(pilot=pilot), HERE) as opened:
             opened.compare(SPRING)
-            announced = opened.sample(SPRING)
+            announced = sample_cost(opened)
             opened.merge(SPRING)
         scope = Scope(SPRING, RunId(""))
         drawn = ledger.read(partial(samples.sample, scope=scope, rows=pilot))
         costs = ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None))
         assert announced == (len(costs), sum(costs), 0) == (pilot, pilot * ESTIMATE, 0)
+
+
+def announced_and_drawn(ledger: Ledger, stated: list[Row], options: SendOptions) -> tuple[int, int]:
+    """Rows of a pilot as its plan has them, and as its run does once the manifest is in the table."""
+    with ledger.staged([stated], SPRING, options, HERE) as opened:
+        opened.compare(SPRING)
+        announced = sample_cost(opened).rows
+        opened.merge(SPRING)
+    order = ledger.read(partial(orders.going_on, batch=SPRING, options=options))
+    scope = Scope(SPRING, RunId(""), order=None if order is None else order.order_id)
+    drawn = ledger.read(partial(samples.sample, scope=scope, rows=options.pilot))
+    return announced, len(ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None)))
+
+
+@pytest.mark.parametrize("pilot", range(1, 9))
+def test_a_sample_is_the_same_where_videos_were_to_be_made_again_and_there_are_none(
+    ledger: Ledger, pilot: int
+) -> None:
+    """No order is placed then: rows that were sent are a part of it, as of any pilot."""
+    rows = rows_of(*"abcdefgh")
+    load(ledger, rows)
+    for key in "abcd":
+        set_row(ledger, key, state="rejected")
+    options = SendOptions(regenerate=Regenerate.ALL, pilot=pilot)
+    announced, drawn = announced_and_drawn(ledger, rows, options)
+    assert announced == drawn
+
+
+@pytest.mark.parametrize("pilot", [1, 4, 7])
+def test_a_pilot_of_an_order_sends_nothing_more_once_its_sample_was_sent(ledger: Ledger, pilot: int) -> None:
+    """New rows beside the order are a part of the sample, also once they are sent."""
+    load(ledger, rows_of(*"abcd"))
+    for key in "abcd":
+        set_row(ledger, key, state="complete", video_id=f"v-{key}")
+    rows, options = rows_of(*"abcdefghij"), SendOptions(regenerate=Regenerate.ALL, pilot=pilot)
+    assert announced_and_drawn(ledger, rows, options) == (pilot, pilot)
+    order = ledger.read(partial(orders.open_order, batch=SPRING))
+    assert order is not None
+    run = begin(ledger, order=order.order_id)
+    sample = ledger.read(partial(samples.sample, scope=run.scope, rows=pilot))
+    for left, key in zip(reversed(range(pilot)), sample, strict=True):
+        number = "abcdefghij".index(key) + 1
+        (taken,) = run.claim(1, (number, number))
+        run.send(taken)
+        assert announced_and_drawn(ledger, rows, options) == (left, left)
+
+
+@pytest.mark.parametrize(("sent", "left"), [("a", 0), ("b", 1)])
+@pytest.mark.parametrize(("before", "after"), [((5, 6), (1, 4)), ((1, 2), (5, 3)), ((2, 1), (3, 4))])
+def test_a_sample_of_rows_that_ask_for_the_same_is_the_same_wherever_they_move(
+    ledger: Ledger, sent: str, left: int, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    """Which of them is in it goes by their keys, not by their numbers."""
+
+    def twins(numbers: tuple[int, int]) -> list[Row]:
+        a, b = row("a", numbers[0]), row("b", numbers[1])
+        return [a, b._replace(request=a.request, fingerprint=a.fingerprint)]
+
+    load(ledger, twins(before), repeats=RepeatPolicy.SEND)
+    set_row(ledger, sent, state="complete", video_id="v")
+    options = SendOptions(pilot=1, repeats=RepeatPolicy.SEND)
+    assert announced_and_drawn(ledger, twins(after), options) == (left, left)
 
 
 def test_a_row_that_turns_out_to_be_paid_for_is_not_among_them(ledger: Ledger) -> None:

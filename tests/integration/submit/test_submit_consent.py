@@ -13,6 +13,7 @@ import pytest
 from bench import PRICE, URL, Answer, Arrival, Bench, draw, scripted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import wait_until
 
 import reelbatch
 from reelbatch.domain import Batch
@@ -175,6 +176,17 @@ def test_a_yes_to_a_pilot_is_one_to_its_sample(bench: Bench) -> None:
     assert [(yes.rows, yes.credits_estimated) for yes in agreed] == [(3, 3 * PRICE), (1, PRICE), (0, 0)]
 
 
+def test_the_question_of_a_pilot_is_about_the_funds_for_its_sample(bench: Bench) -> None:
+    """As the run has it: what it costs at most, and how far cap and balance reach."""
+    manifest = bench.rows(8, prompt=[f"Pan {number}" for number in range(8)])
+    options = GenerateOptions(source=manifest, batch=SPRING, send=send_options(pilot=3))
+    for cap, covered in ((200, 3), (100, 2)):
+        funds = plan(options, load_settings(options=bench.settings(max_credits=cap)), asks_account=True).funds
+        assert funds is not None
+        assert funds.cap_reach is not None
+        assert (funds.at_most, funds.cap_reach.rows, funds.cap_reach.of) == (covered * PRICE, covered, 3)
+
+
 @pytest.mark.parametrize("which", [{"limit": 2}, {"pilot": 2}])
 def test_a_yes_to_fewer_rows_holds_where_another_worker_sends_the_whole_manifest(
     bench: Bench, which: dict[str, int]
@@ -205,6 +217,44 @@ def test_a_yes_to_fewer_rows_holds_where_another_worker_sends_the_whole_manifest
         sent = bench.generate(file, concurrency=1).sent
         other.join()
     assert (joined[0].exit_reason, sent + joined[0].sent) == ("done", 12)
+
+
+@pytest.mark.parametrize(("which", "rows", "beyond"), [({}, 11, 0), ({"limit": 4}, 4, 7), ({"pilot": 3}, 3, 0)])
+def test_a_run_that_joins_one_with_a_limit_announces_what_it_sends_itself(
+    bench: Bench, which: dict[str, int], rows: int, beyond: int
+) -> None:
+    """The other has read the same file and sends its one row; its plan is of that."""
+    file = bench.folder / "spring.csv"
+    bench.rows(12, prompt=[f"Pan {number}" for number in range(12)]).to_csv(file, index=False)
+    plans: list[Plan] = []
+    reports: list[RunReport] = []
+
+    def agree(made: Plan | RerunPlan) -> Agreement:
+        assert isinstance(made, Plan)
+        plans.append(made)
+        return Agreement.to(made)
+
+    def join() -> None:
+        with asking(agree):
+            reports.append(bench.generate(file, poll_interval_s=0.05, dollars_per_credit=0.01, **which))
+
+    other = threading.Thread(target=join)
+
+    def script(arrival: Arrival) -> Answer:
+        if arrival.number == 1:
+            other.start()
+            wait_until(lambda: plans, "the other run has a plan")
+        return Answer()
+
+    with scripted(script) as api:
+        bench.url, api.known = api.url, rendered
+        assert bench.generate(file, concurrency=1, limit=1).sent == 1
+        other.join()
+    (made,) = plans
+    assert (made.joined, made.announced.rows, made.announced.credits) == (True, rows, rows * PRICE)
+    assert (reports[0].sent, made.beyond_limit) == (rows, beyond)
+    assert [(model.rows, model.credits) for model in made.by_model] == [(made.send, made.send * PRICE)]
+    assert made.dollars == round(made.send * PRICE / 100, 2)
 
 
 @pytest.mark.parametrize("model", ["ltx-2.3", "brand-new"])
