@@ -26,13 +26,13 @@ from reelbatch.ledger.selection import Action, SendOptions
 from reelbatch.ledger.staging import ActionCount
 from reelbatch.model_table import DEFAULT_MODEL, load_models
 from reelbatch.pipeline.account import payer
+from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.findings import Findings
 from reelbatch.pipeline.model_estimates import by_model
 from reelbatch.pipeline.plan import (
     GenerateOptions,
     Plan,
     batch_name,
-    dollars,
     foresee,
     make_plan,
     manifest_of,
@@ -216,7 +216,7 @@ def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:
         credits_estimated=credits_,
         unknown_rate=sum(model.unknown for model in models),
         credits_assumed=assumed,
-        dollars=dollars(credits_, context.settings),
+        dollars=estimated_dollars(credits_, context.settings),
         by_model=models,
         observed_rows=0,
         credits_observed=0,

@@ -19,7 +19,7 @@ from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOpt
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, either, load_models
 from reelbatch.pipeline.account import ask, payer
-from reelbatch.pipeline.dollars import rate_of
+from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.duration import Duration
 from reelbatch.pipeline.findings import Findings, same_request
 from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
@@ -332,7 +332,7 @@ def make_plan(
         unknown_rate=sum(model.unknown for model in models),
         credits_assumed=assumed,
         assumed_models=findings.assumed if assumed else [],
-        dollars=dollars(credits_, settings),
+        dollars=estimated_dollars(credits_, settings),
         max_credits=settings.max_credits,
         by_model=models,
         problems=[str(problem) for problem in findings.problems],
@@ -356,11 +356,3 @@ def foresee(made: Plan, staged: StagedManifest, comparison: Comparison, settings
     """The plan with what is to be expected of the run; asked for while the manifest is staged."""
     ahead = outlook(staged, comparison, made.batch, settings)
     return replace(made, **{each.name: getattr(ahead, each.name) for each in fields(ahead)})
-
-
-def dollars(credits_: int, settings: Settings) -> float | None:
-    """What credits come to; None where no rate is set."""
-    if settings.dollars_per_credit is not None:
-        return round(load_models(settings.models).dollars(credits_, per_credit=settings.dollars_per_credit), 2)
-    rate = rate_of(settings)
-    return None if rate is None else rate.of(credits_)
