@@ -4,23 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
-from typing import TypeVar
-
-Item = TypeVar("Item")
-
-
-def one_ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """The items, the next of which is fetched by another thread meanwhile."""
-    source = iter(items)
-    closes = closing(source) if isinstance(source, Generator) else nullcontext()
-    with closes, ThreadPoolExecutor(1, "reelbatch-ahead") as thread:  # closed when the thread has ended
-        coming = thread.submit(next, source, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, source, None)
-            yield item
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from reelbatch.domain import Batch, Row, RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import accounts, claims, runs, staging
 from reelbatch.ledger.change_watch import ChangeWatch, watching
-from reelbatch.ledger.duplicate_filter import Repeats
 from reelbatch.ledger.engine import (
     LEASE_S,
     is_away,
@@ -213,12 +212,12 @@ class Ledger:
         With a `batch`, rows that it has already, unchanged, are counted and not staged, which takes a fraction of the
         time.
         """
-        with memory_given_back(), session(self._engine) as connection, Repeats() as keys, Repeats() as requests:
-            staged = StagedManifest(connection, Kept(batch), (keys, requests), (options, origin))
+        with memory_given_back(), session(self._engine) as connection:
+            staged = StagedManifest(connection, Kept(batch), (options, origin))
             try:
                 staged.create()
-                with no_collection(), closing(staged.arriving(batches)) as arriving:
-                    for rows in arriving:
+                with no_collection():
+                    for rows in batches:
                         staged.add(RowColumns.of(rows))
                 staged.complete()
                 yield staged

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import compress
 from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from reelbatch.domain import Batch, Request, Row, RowKey, RunId
+from reelbatch.domain import Batch, Request, RowKey, RunId
 from reelbatch.failpoints import point
 from reelbatch.ledger import merge, orders, paid_requests, runs, staging
 from reelbatch.ledger.accounts import Payer, payer_of
-from reelbatch.ledger.duplicate_filter import Repeats
 from reelbatch.ledger.engine import (
     is_collision,
     now,
@@ -29,7 +27,6 @@ from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
 from reelbatch.ledger.transactions import MOST_COLLISIONS
 from reelbatch.ledger.unchanged_rows import Kept
-from reelbatch.memory import one_ahead
 from reelbatch.row_batch import RowColumns
 
 Answer = TypeVar("Answer")
@@ -83,12 +80,10 @@ class StagedManifest:
         self,
         connection: Connection,
         kept: Kept,
-        repeats: tuple[Repeats, Repeats],
         wanted: tuple[SendOptions, Origin],
     ) -> None:
         self._connection = connection
         self._kept = kept
-        self._keys, self._requests = repeats
         self._options, self._origin = wanted
         self._choice = Choice(options=self._options)
 
@@ -111,20 +106,8 @@ class StagedManifest:
         everything = options.regenerate is Regenerate.ALL or (options.makes_again and self._kept.further)
         return not everything and base == self._origin.base
 
-    def arriving(self, batches: Iterable[Sequence[Row]]) -> Generator[Sequence[Row], None, None]:
-        """The manifest's batches, each prepared while the database compares the one before it with what it has.
-
-        Staging leaves another thread no room, so new rows come one batch after the other.
-        """
-        return (rows for rows in batches) if self._kept.new else one_ahead(batches)
-
     def add(self, rows: RowColumns) -> None:
         """Add the manifest's next rows."""
-        self._keys.add(rows.column("row_key"))
-        problems = rows.column("problem")
-        fingerprints = rows.column("fingerprint")
-        sound = problems.count(None) == len(rows)
-        self._requests.add(fingerprints if sound else compress(fingerprints, [one is None for one in problems]))
         with self._connection.begin():
             if some := self._kept.sift(self._connection, rows):
                 staging.fill(self._connection, some)
@@ -162,12 +145,8 @@ class StagedManifest:
         counts = kept.added_to([] if counted else staging.compare(connection, batch, choice), choice, staged=counted)
         first = None if options.limit is None else self._order(batch).counts(connection)
         limited = counts if first is None else _limited(counts, first)
-        duplicate_keys, duplicates = (
-            staging.duplicate_keys(connection, kept.condition()) if self._keys.likely() else (0, [])
-        )
-        same, same_requests = (
-            staging.same_requests(connection, kept.condition()) if self._requests.likely() else (0, [])
-        )
+        duplicate_keys, duplicates = staging.duplicate_keys(connection, kept.condition())
+        same, same_requests = staging.same_requests(connection, kept.condition())
         return Comparison(
             observed=self._observed(batch, counts if first is None else first),
             counts=staging.summed(limited),

@@ -183,7 +183,7 @@ def duplicate_keys(
     connection: Connection, kept: ColumnElement[bool], limit: int = 100
 ) -> tuple[int, list[Duplicate]]:
     """Keys that stand in more than one row: how many, and the first `limit` of them in the manifest's order."""
-    rows = _manifest(kept).cte()
+    rows = _manifest(and_(kept, generations.c.row_key.in_(select(staged.c.row_key)))).cte()  # kept keys are unique
     doubled = (
         select(rows.c.row_key, func.min(rows.c.row_number).label("first"), func.count().over().label("whole"))
         .group_by(rows.c.row_key)

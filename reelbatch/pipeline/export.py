@@ -29,7 +29,7 @@ from reelbatch.ledger import Ledger, csv_stream, queries
 from reelbatch.ledger.columns import EXPORTED, ColumnKind
 from reelbatch.ledger.csv_stream import ALL, Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
-from reelbatch.memory import memory_given_back, one_ahead
+from reelbatch.memory import memory_given_back
 from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, check_rows
 from reelbatch.pipeline.resources import batches_named
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
@@ -216,10 +216,7 @@ def record_batches(ledger: Ledger, wanted: Wanted = ALL) -> Generator[pa.RecordB
     Raises:
         LedgerUnusable: something in the table is not what its column should hold.
     """
-    with (
-        ledger.connection() as connection,
-        closing(one_ahead(csv_stream.lines(connection, wanted, ROWS_AT_ONCE))) as found,
-    ):
+    with ledger.connection() as connection, closing(csv_stream.lines(connection, wanted, ROWS_AT_ONCE)) as found:
         for lines in found:
             try:
                 yield _record_batch(lines)

@@ -31,7 +31,6 @@ WITHOUT: dict[tuple[str, str], tuple[int, str]] = {
     ("failpoints.py", "__init__"): (1, "the record of the points"),
     ("failpoints.py", "passed"): (1, "the record of the points"),
     ("ledger/engine.py", "_on_connect"): (1, "ends the settings of a connection; nothing is written"),
-    ("ledger/duplicate_filter.py", "__init__"): (1, _PRIVATE),
     ("ledger/ledger.py", "_drop_staged"): (1, _TEMPORARY),
     ("ledger/run_history.py", "_append"): (1, "for support; a run goes on without it"),
     ("ledger/staged_manifest.py", "ask"): (1, "reads"),
