@@ -112,7 +112,7 @@ def print_plan(plan: Plan) -> None:
     print_sample(plan)
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
-        if plan.cap is not None and plan.send:
+        if plan.cap is not None and plan.announced.rows:
             out.print(f"  what is left of it {plan.cap}")
     if plan.funds is None and plan.budget is not None and plan.budget_reach is not None:
         out.print(f"Budget of {cell(plan.budget.words)}: {plan.budget_reach}")
