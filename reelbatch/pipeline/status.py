@@ -143,7 +143,7 @@ def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus
 
 @dataclass(frozen=True, slots=True)
 class BatchFailures:
-    """Why rows of a batch failed or were given back; `kinds` are the newest."""
+    """Why rows of a batch failed, were given back or are not finished; `kinds` are the newest."""
 
     kinds_in_all: int
     kinds: list[Failure]

@@ -135,7 +135,7 @@ def test_in_the_sandbox_every_command_that_is_printed_stays_there(customer: Cust
 
 @pytest.mark.parametrize("table", ["results/sandbox/reelbatch.db", "r.db"])
 def test_a_table_of_the_sandbox_is_known_without_the_option(customer: Customer, table: str) -> None:
-    """Whoever names the table is told `--sandbox`; not where a local API is stated, or of another table."""
+    """A user who names the table is told `--sandbox`; not where a local API is stated, or of another table."""
     spring, words = customer.manifest("spring", "pan"), ("status", "--results", table)
     customer.generate(spring, results=f"sqlite:///{customer.folder}/{table}", limit=0)
     (customer.folder / table).parent.joinpath("sandbox").mkdir(exist_ok=True)
