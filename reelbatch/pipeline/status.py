@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from reelbatch.ledger.queries import OddFigure
     from reelbatch.settings import Settings
 
+NO_ROWS = "no rows in the results table yet"
+"""Of a batch whose manifest was not read so far, as where a run was halted before it was."""
 ODD_FIGURES_SHOWN = 100
 FAILURES_SHOWN = 20
 KEYS_KEPT = 100
