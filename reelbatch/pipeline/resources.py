@@ -135,7 +135,7 @@ def table_shown(settings: Settings) -> str:
 
 
 def table_is_new(settings: Settings) -> bool:
-    """Whether the results table is a file that does not exist yet, so that a run would make it."""
+    """Whether the results table is a file that is empty or does not exist yet, so that a run would make it."""
     from reelbatch.ledger import Ledger
 
     return not Ledger.exists(settings.results)
@@ -296,8 +296,10 @@ def refuse_places(settings: Settings, source: object) -> None:
 
 def _check_exists(settings: Settings) -> None:
     if table_is_new(settings):
-        makes = command("generate", MANIFEST)
+        path, makes = file_of(settings.results), command("generate", MANIFEST)
         text = f"{table_shown(settings)}: there is no results table yet. `{makes}` makes one."
+        if path and path.exists():
+            text = f"{table_shown(settings)}: is empty. `{makes}` makes the table."
         trial = file_of(sandbox_table(settings.results))
         hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
         raise NoTableYet(f"{text}{hint}")

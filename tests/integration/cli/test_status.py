@@ -104,6 +104,22 @@ def test_a_video_of_which_the_api_does_not_speak_is_listed_with_why(tmp_path: Pa
     assert f"http_404: {why}" in shown
 
 
+@pytest.mark.parametrize("command", ["status", "runs", "export a.csv", "rerun --dry-run", "settle", "reconcile"])
+def test_an_empty_file_is_no_table_and_stays_empty(command: str, tmp_path: Path) -> None:
+    """As `touch` makes one before the first run, so that its mode is stated; only a run makes a table of it."""
+    table = tmp_path / "r.db"
+    table.touch()
+    ran = run_here(tmp_path, *command.split(), "--results", "r.db", MAGIC_HOUR_API_KEY="of-no-one")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{table}: is empty. `reelbatch generate MANIFEST --results sqlite:///r.db` makes the table" in ran.err
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("r.db", 0)]
+    (tmp_path / "spring.csv").write_text(f"{HEADER}\nA,https://img.example/A.jpg,Pan,2,ltx-2.3,480p\n")
+    assert run_here(tmp_path, "plan", "spring.csv", "--results", "r.db").code == 0
+    assert table.stat().st_size == 0
+    run(tmp_path, ["A,https://img.example/A.jpg,Pan,2,ltx-2.3,480p"], base_url=NOWHERE, api_key="of-no-one")
+    assert run_here(tmp_path, "status", "--results", "r.db").code == 0
+
+
 @pytest.mark.parametrize("columns", [60, 80])
 def test_reasons_fit_a_narrow_screen(failed: tuple[Path, ProgressLine], columns: int) -> None:
     """Long ones go on below where they began."""
