@@ -333,3 +333,17 @@ def _note_typed(typed: Mapping[str, Any], settings: Settings | None = None) -> N
 def words(stated: str | None) -> tuple[str, ...] | None:
     """`a,b` as ("a", "b"); None where nothing was stated."""
     return tuple(part.strip() for part in stated.split(",") if part.strip()) if stated is not None else None
+
+
+def some_words(stated: str | None, option: str, example: str) -> tuple[str, ...] | None:
+    """The same for an option that chooses rows.
+
+    Raises:
+        SettingsError: it names nothing, which would choose none, or all.
+    """
+    from reelbatch.errors import SettingsError
+
+    found = words(stated)
+    if found is not None and not found:
+        raise SettingsError(f"{option} names nothing; for example: {example}")
+    return found

@@ -104,13 +104,23 @@ def test_a_results_table_in_memory_is_refused(command: str, results: str, folder
             (f"{command} --batch=", '--batch "": the results table has no such batch')
             for command in ("settle", "spend", "reconcile", "status", "runs", "export x.csv", "rerun --dry-run")
         ),
+        *((f"{name} spring.csv --yes --batch=", '--batch "": a batch') for name in ("plan", "generate")),
+        *(
+            (f"{command} --yes --rows={keys}", "--rows names no row")
+            for command in ("plan spring.csv --regenerate=all", "generate spring.csv --regenerate=all", "rerun")
+            for keys in ("", ",")
+        ),
+        ("rerun --yes --rows-from empty.txt", "--rows-from empty.txt: names no row"),
+        ("rerun --yes --state=", "--state names nothing"),
+        ("rerun --yes --error-code=,", "--error-code names nothing"),
         ("spend --since 2026-02-01 --until 2026-01-31", "--since 2026-02-01 is after --until 2026-01-31"),
         ("batches --archive a --unarchive a", "name the same batch"),
         ("init spring.csv --key=", "--key names no column"),
     ],
 )
 def test_what_names_nothing_or_contradicts_itself_is_refused(command: str, why: str, folder: Path) -> None:
-    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all batches."""
+    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all, nor no row."""
+    (folder / "empty.txt").touch()
     ran = run_here(folder, *command.split(), REELBATCH_RESULTS="x.db", MAGIC_HOUR_API_KEY="k")
     if command.startswith("init"):
         ran = run_here(folder, *command.split())
