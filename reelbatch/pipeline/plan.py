@@ -221,7 +221,7 @@ def plan(
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    refuse_places(settings, options.source)
+    refuse_places(settings, options.source, options.batch)
     is_new = table_is_new(settings)
     with in_memory() if is_new else Ledger(settings.results, settings.lease_s) as ledger:
         if not is_new:

@@ -6,10 +6,15 @@ import codecs
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reelbatch.errors import UsageError
 from reelbatch.home_folder import at_home
+from reelbatch.settings.table_urls import file_of
 from reelbatch.storage.files import scheme_of
+
+if TYPE_CHECKING:
+    from reelbatch.settings import Settings
 
 _START = 4096
 """Bytes that tell a kind."""
@@ -35,6 +40,26 @@ def refuse_to_replace(stated: str, path: Path, manifests: Callable[[], Mapping[s
     if found is not None:
         raise UsageError(
             f"{stated}: is {found}, which would be replaced. Choose another name, or move that file away first."
+        )
+
+
+def refuse_manifest_as_export(settings: Settings, source: object, batch: str | None) -> None:
+    """Before anything is sent: a manifest that lies where a run exports to by itself, beside the table.
+
+    `batch`: None: the manifest's stem.
+
+    Raises:
+        UsageError: it does, and no other file is stated.
+    """
+    if settings.export or not isinstance(source, str | os.PathLike) or scheme_of(os.fspath(source)) is not None:
+        return
+    table = file_of(settings.results)
+    manifest = at_home(os.fspath(source))
+    export = (table.parent if table else Path("results")) / f"{batch or Path(manifest).stem}.parquet"
+    if os.path.isfile(manifest) and export.is_file() and export.samefile(manifest):  # noqa: PTH113 - as below
+        raise UsageError(
+            f"{source}: is the manifest, and also where the results of this batch are written after the run, which "
+            "would replace it. State another file with --export."
         )
 
 

@@ -275,7 +275,7 @@ def any_rescued(path: Path | None) -> bool:
     return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
 
 
-def refuse_places(settings: Settings, source: object) -> None:
+def refuse_places(settings: Settings, source: object, batch: str | None) -> None:
     """Places that a run from `source` could not write to, for a plan, which makes nothing there.
 
     Raises:
@@ -283,8 +283,10 @@ def refuse_places(settings: Settings, source: object) -> None:
     """
     from reelbatch.ledger import run_history
     from reelbatch.ledger.inspection import cannot_be_made
+    from reelbatch.pipeline.replaced_files import refuse_manifest_as_export
 
     run_history.refuse_unusable(settings.history, makes=False)
+    refuse_manifest_as_export(settings, source, batch)
     path = file_of(settings.results)
     if path and table_is_new(settings) and (why := cannot_be_made(path)):
         raise LedgerUnusable(f"--results {path}: can't be made: {why}. Choose another place.")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import forked
+import pandas as pd
 import pytest
 from commands import run_here
 
@@ -139,6 +140,19 @@ def test_a_manifest_is_not_replaced_by_its_own_export(path: str, folder: Path) -
             ran = run_here(folder, *command, "--export", export, MAGIC_HOUR_API_KEY="k", REELBATCH_RESULTS="x.db")
             assert (ran.code, why in ran.err) == (2, True)
     assert (folder / "spring.csv").read_text() == before
+
+
+def test_a_manifest_that_lies_where_its_results_go_is_refused(folder: Path) -> None:
+    """Beside the table, under the batch's name: before anything is sent, and not where another file is stated."""
+    pd.read_csv(folder / "spring.csv").to_parquet(folder / "spring.parquet")
+    before = (folder / "spring.parquet").read_bytes()
+    env = {"MAGIC_HOUR_API_KEY": "k", "REELBATCH_RESULTS": "x.db"}
+    for command in ("plan", "generate"):
+        ran = run_here(folder, command, "spring.parquet", "--yes", **env)
+        assert (ran.code, "State another file with --export" in ran.err) == (2, True), ran.err
+    for more in (["--export", "out.parquet"], ["--batch", "other"]):
+        assert run_here(folder, "plan", "spring.parquet", *more, **env).code == 0
+    assert (folder / "spring.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize("place", ["spring.csv/r.db", "/proc/r.db", "/proc/none/r.db"])
