@@ -41,6 +41,10 @@ def _ending_well() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         leave_closed_pipe()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # of Typer's own screen for `--help`, by rich's exit code
+            leave_closed_pipe()
+        raise
     except Exception as error:
         # Typer's own class for them is not public, and has moved between its versions.
         if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):

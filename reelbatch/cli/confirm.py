@@ -42,7 +42,7 @@ class Question:
     @property
     def is_open(self) -> bool:
         """Whether no one had to be asked yet, since nothing was to be sent."""
-        return not self.shown.send
+        return not self.shown.announced.rows
 
     def bind(self, made: Plan | RerunPlan) -> Agreement:
         """What binds the run: the yes that was given, or another one if there is more to send by now.

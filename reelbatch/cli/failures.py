@@ -1,4 +1,4 @@
-"""Why rows failed or were given back, as people see it."""
+"""Why rows failed, were given back or are not finished, as people see it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from reelbatch.cli.render import cell, out
+from reelbatch.domain import UNSETTLED
 from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _INDENT = " " * 10
 def print_failures(found: BatchFailures) -> None:
     """`status --failed`: each reason with its count and first keys, the newest first."""
     if not found.kinds:
-        out.print("  no rows failed or were given back")
+        out.print("  no rows failed, were given back, or have a video that the API does not speak of")
     for failure in found.kinds:
         when = "" if failure.last_at is None else f"  [dim]{failure.last_at:%Y-%m-%d %H:%M} UTC[/]"
         out.print(f"  {failure.rows:>7,} {what(failure)}{when}")
@@ -44,6 +45,8 @@ def what(failure: Failure) -> str:
     """What became of the rows."""
     if failure.is_given_back:
         return "given back unsent"
+    if failure.state in UNSETTLED:
+        return "not finished"
     return failure.state.value.replace("_", " ")
 
 

@@ -122,6 +122,8 @@ def print_report(report: InitReport, *, asked: bool) -> None:
     _print_rows(report)
     if report.skipped:
         render.note(report.skipped)
+    if report.copies:
+        render.warn(f"{report.copies}.")
     made = f"{render.cell(report.manifest)} and " if not report.columns else ""
     render.out.print(f"Written: {made}{render.cell(str(report.config))}")
     file = shlex.quote(report.manifest)

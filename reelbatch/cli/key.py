@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import partial
 from typing import Any, NoReturn
 
 import typer
 
 from reelbatch.cli import render
 from reelbatch.cli.json_output import print_json
-from reelbatch.domain import Batch, RowState
-from reelbatch.ledger import Ledger
+from reelbatch.domain import Batch, RunId
+from reelbatch.ledger import Ledger, in_memory, queries
 from reelbatch.pipeline.account import KeyRefused
 from reelbatch.pipeline.key_check import check_key
 from reelbatch.pipeline.resources import table_is_new
+from reelbatch.pipeline.run_summary import FAILED_ROWS_SHOWN, RunReport
+from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.pipeline.situations import EXIT_CODES, Situation
 from reelbatch.pipeline.status import batch_status
 from reelbatch.settings import Settings
@@ -46,9 +48,8 @@ def check_before_settling(settings: Settings, *, as_json: bool) -> None:
     try:
         check_key(settings, None)
     except KeyRefused as refusal:
-        refuse_key(
-            refusal, asdict(SettleStats(reason=SettleReason.BAD_KEY, message=str(refusal))) if as_json else None
-        )
+        stats = SettleStats(reason=SettleReason.BAD_KEY, message=str(refusal))
+        refuse_key(refusal, SettleReport(stats=stats, batches=()).as_json() if as_json else None)
 
 
 def refuse_key(refusal: KeyRefused, report: dict[str, Any] | None = None) -> NoReturn:
@@ -64,12 +65,24 @@ def refuse_key(refusal: KeyRefused, report: dict[str, Any] | None = None) -> NoR
 
 
 def _nothing_sent(settings: Settings, batch: Batch, message: str) -> dict[str, Any]:
-    """The report of a run that never began, with the batch as the table has it."""
-    states: dict[RowState, int] = {}
-    if not table_is_new(settings):
-        with Ledger.to_read(settings.results) as ledger:
-            states = batch_status(ledger, batch).states
-    counts = {state.value: states.get(state, 0) for state in RowState}
-    sent = {"sent": 0, "submitted": 0, "credits_charged": 0, "submit_seconds": 0.0, "rows_per_second": 0.0}
-    end = {"exit_reason": ExitReason.BAD_KEY.value, "message": message}
-    return {"batch": batch, "run_id": None, "rows": sum(states.values()), **counts, **sent, **end}
+    """What `--json` says of a run that never began: the keys of any other, and the batch as the table has it."""
+    with in_memory() if table_is_new(settings) else Ledger.to_read(settings.results) as ledger:
+        held_rows, held = ledger.read(partial(queries.held, batch=batch, limit=FAILED_ROWS_SHOWN))
+        report = RunReport(
+            batch=batch,
+            run_id=RunId(""),
+            sent=0,
+            submitted=0,
+            retries=0,
+            credits_charged=0,
+            submit_seconds=0.0,
+            rows_per_second=0.0,
+            exit_reason=ExitReason.BAD_KEY,
+            message=message,
+            unsent={},
+            status=batch_status(ledger, batch),
+            max_credits=settings.max_credits,
+            held_rows=held_rows,
+            held=held,
+        )
+    return {**report.as_json(), "run_id": None, "export": None, "export_problem": None, "settled": None}

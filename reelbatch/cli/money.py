@@ -37,6 +37,9 @@ def print_sample(plan: Plan) -> None:
     if plan.pilot is not None:
         size = min(plan.pilot, plan.rows)
         sample = f"a sample of {size:,} row{'' if size == 1 else 's'}"
+        if not plan.announced.rows:
+            out.print(f"Pilot: none of {sample} is left to send{_sample_cost(plan.pilot_cost)}.")
+            return
         begun = plan.skip + plan.changed + plan.failed + plan.in_doubt
         which = f"of {sample}, those not sent yet are" if begun else f"{sample} is"
         out.print(f"Pilot: {which} sent now, and no others{_sample_cost(plan.pilot_cost)}.")

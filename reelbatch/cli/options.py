@@ -270,11 +270,26 @@ def settings_of(
     from reelbatch.pipeline.resources import log_config, refuse_live_rows
     from reelbatch.settings import load_settings
 
-    _note_typed({**options, "config": config, "sandbox": sandbox, "batch": batch, "manifest": manifest})
+    typed = {**options, "config": config, "sandbox": sandbox, "batch": batch, "manifest": manifest}
+    _note_typed(typed)
     settings = load_settings(config, options, sandbox=sandbox, told=log_config)
     if sandbox:
         refuse_live_rows(settings)
+    elif manifest is None:  # with one it is the live API that is meant, whatever the table has so far
+        _note_typed(typed, settings)
     return settings
+
+
+def _is_of_trials(settings: Settings) -> bool:
+    """Whether the results table is one of `--sandbox`, though that was not typed: its videos are kept beside it."""
+    from reelbatch.ledger.quick_status import apis, plain_path
+    from reelbatch.settings import api_of
+    from reelbatch.settings.table_urls import sandbox_data
+
+    path = plain_path(settings.results)
+    if path is None or api_of(settings.base_url) == "local" or not sandbox_data(path).is_dir():
+        return False
+    return apis(path) == {"local"}
 
 
 def as_parameter(results: str | None) -> str | None:
@@ -291,14 +306,15 @@ def as_parameter(results: str | None) -> str | None:
     return None
 
 
-def _note_typed(typed: Mapping[str, Any]) -> None:
-    """Keep what a printed command repeats, but nothing that holds a secret."""
+def _note_typed(typed: Mapping[str, Any], settings: Settings | None = None) -> None:
+    """Keep what a printed command repeats, but no secret; with `settings` also `--sandbox` of a table of it."""
 
     def words() -> dict[str, object]:
         from reelbatch.ledger.urls import has_secret
         from reelbatch.storage.files import redact_url
 
-        results, base_url, sandbox = (typed.get(name) for name in ("results", "base_url", "sandbox"))
+        results, base_url = typed.get("results"), typed.get("base_url")
+        sandbox = typed["sandbox"] or (settings is not None and _is_of_trials(settings))
         is_open = base_url is not None and not sandbox and redact_url(base_url) == base_url
         return {
             "--config": typed["config"],
@@ -317,3 +333,17 @@ def _note_typed(typed: Mapping[str, Any]) -> None:
 def words(stated: str | None) -> tuple[str, ...] | None:
     """`a,b` as ("a", "b"); None where nothing was stated."""
     return tuple(part.strip() for part in stated.split(",") if part.strip()) if stated is not None else None
+
+
+def some_words(stated: str | None, option: str, example: str) -> tuple[str, ...] | None:
+    """The same for an option that chooses rows.
+
+    Raises:
+        SettingsError: it names nothing, which would choose none, or all.
+    """
+    from reelbatch.errors import SettingsError
+
+    found = words(stated)
+    if found is not None and not found:
+        raise SettingsError(f"{option} names nothing; for example: {example}")
+    return found

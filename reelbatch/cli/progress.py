@@ -25,14 +25,13 @@ from reelbatch.pipeline.run_summary import RunSummary
 from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.pipeline.status import batch_failures
 from reelbatch.settle import Settler
-from reelbatch.submit import ExitReason
 
 _REFRESH_S = 0.2
 _PLAIN_EVERY_S = 10.0
 
 
 class RowsToSend(ReelbatchError):  # noqa: N818 - a signal within a run
-    """A run that was to find nothing to do has rows to send. Nothing was changed and nothing was sent."""
+    """A run that was to find nothing to do has rows to send: it changed and sent nothing, and one of its own does."""
 
 
 class ProgressLine(RunListener):
@@ -86,9 +85,9 @@ class ProgressLine(RunListener):
 
     def asked(self, plan: Plan | RerunPlan) -> Agreement | None:
         """What was said yes to before the run binds it. A run that is to find nothing to do ends where it does."""
-        if self.expects_nothing and plan.send:
+        if self.expects_nothing and plan.announced.rows:
             if self.context is not None:
-                self.context.submitter.stop(ExitReason.NOT_AGREED, "rows are to be sent: a run of its own does that")
+                self.context.stats.withdrawn = True
             raise RowsToSend("there are rows to send")
         if self._question is None:
             return None

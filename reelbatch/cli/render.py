@@ -14,6 +14,7 @@ from rich.text import Text
 
 from reelbatch.cli.commands_group import leave_closed_pipe
 from reelbatch.pipeline.resources import new_table
+from reelbatch.pipeline.status import NO_ROWS
 from reelbatch.printable import one_line, printable
 from reelbatch.typed_options import command
 
@@ -112,7 +113,7 @@ def print_plan(plan: Plan) -> None:
     print_sample(plan)
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
-        if plan.cap is not None and plan.send:
+        if plan.cap is not None and plan.announced.rows:
             out.print(f"  what is left of it {plan.cap}")
     if plan.funds is None and plan.budget is not None and plan.budget_reach is not None:
         out.print(f"Budget of {cell(plan.budget.words)}: {plan.budget_reach}")
@@ -246,7 +247,7 @@ def print_settled(stats: SettleStats) -> None:
 
 def print_status(status: BatchStatus) -> None:
     """A batch as the table has it."""
-    out.print(f"[bold]{cell(status.batch)}[/]: {_count(status.rows, 'row')}")
+    out.print(f"[bold]{cell(status.batch)}[/]: {_count(status.rows, 'row') if status.rows else NO_ROWS}")
     for state, count in status.states.items():
         out.print(f"  {state:<12}{count:>9,}")
     every = command("export", "PATH", "--all-videos", batch=status.batch)

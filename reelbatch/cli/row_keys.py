@@ -11,7 +11,7 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
     """The keys that `--rows` and `--rows-from` name; None where neither was given.
 
     Raises:
-        SettingsError: the file can't be read.
+        SettingsError: the file can't be read, or no key is named.
     """
     if stated is None and file is None:
         return None
@@ -23,4 +23,8 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
             raise SettingsError(
                 f"--rows-from {file}: can't be read: {error}. Give a UTF-8 text with one key a line."
             ) from error
+    if not any(keys):
+        raise SettingsError(
+            "--rows names no row; for example: A-1,A-2" if file is None else f"--rows-from {file}: names no row"
+        )
     return tuple(dict.fromkeys(key for key in keys if key))

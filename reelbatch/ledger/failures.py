@@ -1,4 +1,4 @@
-"""Why rows failed or were given back: each reason once, with how often, when last, and whose it is."""
+"""Why rows failed, were given back or are not finished: each reason once, with how often, when last, and whose."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select
 
-from reelbatch.domain import NEEDS_ATTENTION, Batch, RowKey, RowState
+from reelbatch.domain import NEEDS_ATTENTION, UNSETTLED, Batch, RowKey, RowState
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.schema import attempts, generations, runs
 from reelbatch.ledger.selection import last
@@ -21,7 +21,7 @@ class Failure:
     """Rows in one state for one reason.
 
     Args:
-        last_at: when it was met last; None: by the checks of the manifest, which keep no time.
+        last_at: when it was met last; None: by the checks of the manifest, or a look at a video, which keep no time.
         row_keys: of the first rows, in the manifest's order.
     """
 
@@ -46,7 +46,8 @@ def failures(connection: Connection, batch: Batch, kinds: int, keys: int) -> tup
     """How many reasons there are, and the newest of them, each with its first keys."""
     g, a, r = generations.c, attempts.c, runs.c
     reason = (g.state, g.error_code, g.error_message)
-    met_at = func.max(func.coalesce(g.settled_at, a.ended_at, a.started_at, r.ended_at, r.started_at))
+    sent_at = func.coalesce(a.ended_at, a.started_at, r.ended_at, r.started_at)
+    met_at = func.max(case((not_(in_states(UNSETTLED)), func.coalesce(g.settled_at, sent_at))))
     found = (
         select(*reason, func.count(), met_at.label("met_at"))
         .select_from(generations.outerjoin(attempts, a.token == g.token).outerjoin(runs, r.run_id == g.run_id))
@@ -65,12 +66,12 @@ def failures(connection: Connection, batch: Batch, kinds: int, keys: int) -> tup
 
 
 def _failed(batch: Batch) -> Sequence[ColumnElement[bool]]:
-    """Rows of the manifest that need attention, dismissed ones aside, and those given back with a reason."""
+    """Rows of the manifest that need attention, or that wait or are unfinished for a reason; dismissed ones aside."""
     g = generations.c
     given_back = and_(in_states({RowState.PENDING}), or_(g.error_code.is_not(None), g.error_message.is_not(None)))
     return (
         g.batch == batch,
-        or_(in_states(NEEDS_ATTENTION), given_back),
+        or_(in_states(NEEDS_ATTENTION), given_back, and_(in_states(UNSETTLED), g.error_code.is_not(None))),
         g.in_manifest,
         last(),
         not_(is_dismissed()),

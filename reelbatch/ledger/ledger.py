@@ -103,7 +103,7 @@ class Ledger:
 
     @staticmethod
     def exists(url: str) -> bool:
-        """Whether there is a table to read; a SQLite file is not made by looking for it.
+        """Whether there is a table to read; an empty SQLite file is none, and is not made one by looking for it.
 
         Raises:
             LedgerUnusable: it can't be looked for, or would be in memory.
@@ -112,7 +112,7 @@ class Ledger:
         refuse_memory(parsed)
         path = sqlite_path(parsed)
         try:
-            return path is None or path.exists()
+            return path is None or (path.exists() and (not path.is_file() or path.stat().st_size > 0))
         except OSError as error:
             raise LedgerUnusable(f"{path}: the results table can't be looked for: {error.strerror}") from error
 

@@ -56,6 +56,15 @@ def glance(path: Path, batch: str | None = None) -> dict[Batch, Standing] | None
         return None
 
 
+def apis(path: Path) -> set[str]:
+    """Whose batches the table has; empty where it can't be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
+            return {api for (api,) in connection.execute("SELECT DISTINCT api FROM batches")}
+    except sqlite3.Error:
+        return set()
+
+
 def _is_in_order(connection: sqlite3.Connection) -> bool:
     """Whether it is of this version, each row has one line and is in its manifest, and no worker died."""
     if connection.execute("SELECT version FROM reelbatch_schema").fetchall() != [(VERSION,)]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, func, insert, select, update
+from sqlalchemy import URL, ColumnElement, Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import HELD, Batch, RunId
@@ -118,6 +118,12 @@ def end(connection: Connection, items: Sequence[End]) -> list[None]:
     for item in items:
         ended = {"ended_at": item.at, "heartbeat_at": item.at, "exit_reason": item.reason}
         connection.execute(update(runs).where(runs.c.run_id == item.run_id).values(ended))
+    return [None] * len(items)
+
+
+def withdraw(connection: Connection, items: Sequence[End]) -> list[None]:
+    """Forget runs that changed nothing and sent nothing, since another one does their work from its start."""
+    connection.execute(delete(runs).where(runs.c.run_id.in_([item.run_id for item in items])))
     return [None] * len(items)
 
 

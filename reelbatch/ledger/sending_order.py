@@ -55,8 +55,15 @@ class SendingOrder:
         return [ActionCount.of(Action.SEND, *counted) for counted in connection.execute(grouped)]
 
     def first(self, connection: Connection, rows: int) -> list[tuple[RowKey, Request]]:
-        """The first `rows` of them."""
-        query = self._rows(rows, "row_number", "row_key", *REQUEST_COLUMNS)
+        """The first `rows` of them; of a pilot, of its sample."""
+        pilot, limit = self.choice.options.pilot, self.choice.options.limit
+        names = ("row_number", "row_key", *REQUEST_COLUMNS)
+        if pilot is None:
+            query = self._rows(rows if limit is None else min(rows, limit), *names)
+        else:
+            to_send = self._rows(None, *names).order_by(None).subquery()
+            drawn = [row.row_key for row in self._drawn(connection, pilot)[:rows]]
+            query = select(to_send).where(to_send.c.row_key.in_(drawn)).order_by(to_send.c.row_number)
         return [(RowKey(key), Request(*request)) for _, key, *request in connection.execute(query)]
 
     def prices(self, connection: Connection) -> Iterator[tuple[int | None, int]]:
@@ -68,6 +75,10 @@ class SendingOrder:
 
     def sample(self, connection: Connection, rows: int) -> list[ActionCount]:
         """The rows of a sample of that size, those that were sent aside; each by itself, in order."""
+        drawn = self._drawn(connection, rows)
+        return [ActionCount.of(Action.SEND, row.model, row.credits_estimated, 1) for row in drawn]
+
+    def _drawn(self, connection: Connection, rows: int) -> list[Any]:
         to_send = self._rows(None, *DRAWN_BY).order_by(None).subquery()
         parts: list[Select[Any]] = [select(to_send, true().label("unsent"))]
         choice, g = self.choice, generations.c
@@ -78,8 +89,7 @@ class SendingOrder:
             taken = (g.batch == self.batch, taken_as(choice))
             parts.append(select(*(g[name] for name in DRAWN_BY), false().label("unsent")).where(*taken, listed))
         ever = union_all(*parts).subquery()
-        drawn = unsent(connection, select(ever), rows)
-        return [ActionCount.of(Action.SEND, row.model, row.credits_estimated, 1) for row in drawn]
+        return unsent(connection, select(ever), rows)
 
     def _is_new_order(self, connection: Connection) -> bool:
         """Whether an order will be placed: there are rows to make again."""

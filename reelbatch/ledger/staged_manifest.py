@@ -189,7 +189,7 @@ class StagedManifest:
         return search.found
 
     def first_to_send(self, batch: Batch, rows: int) -> list[tuple[RowKey, Request]]:
-        """The first `rows` that would be sent, as they were compared."""
+        """The first `rows` that this run would send, as they were compared."""
         return self.ask(lambda connection: self._order(batch).first(connection, rows))
 
     def sample(self, batch: Batch) -> list[ActionCount] | None:

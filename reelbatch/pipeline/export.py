@@ -25,12 +25,13 @@ from reelbatch.errors import LedgerUnusable, ReelbatchError, UsageError
 from reelbatch.extras import require
 from reelbatch.failpoints import point
 from reelbatch.home_folder import at_home
-from reelbatch.ledger import Ledger, csv_stream, queries
+from reelbatch.ledger import Ledger, csv_stream, manifest_lock, queries
 from reelbatch.ledger.columns import EXPORTED, ColumnKind
 from reelbatch.ledger.csv_stream import ALL, Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back
 from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, check_rows
+from reelbatch.pipeline.replaced_files import refuse_to_replace
 from reelbatch.pipeline.resources import batches_named
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
@@ -77,10 +78,12 @@ def export(ledger: Ledger, target: str, wanted: Wanted = ALL, *, excel: bool = F
         Rows written.
 
     Raises:
-        UsageError: the extension is none of the four (`excel`: not .csv), a worksheet can't hold the rows, or the
-            file can't be written.
+        UsageError: the extension is none of the four (`excel`: not .csv), a worksheet can't hold the rows, the file
+            can't be written, or what would be replaced is no earlier export.
     """
     suffix = format_of(target)
+    if (path := _local(target)) is not None:
+        refuse_to_replace(target, path, partial(ledger.read, manifest_lock.manifests))
     if excel and suffix != ".csv":
         raise UsageError(
             f"{redact_url(target)}: --excel writes a CSV for spreadsheets; give it a name that ends in .csv"
@@ -149,11 +152,13 @@ def refuse_export(stated: str | None, source: object) -> None:
     """Before anything is sent: a file that a run could not export to, or that is its manifest. None: there is none.
 
     Raises:
-        UsageError: the ending says no format, or what the run is made from would be replaced.
+        UsageError: the ending says no format, or what would be replaced is no earlier export.
     """
     if not stated:
         return
     format_of(stated)
+    if (path := _local(stated)) is not None:
+        refuse_to_replace(f"--export {stated}", path)
     if scheme_of(stated) is None and isinstance(source, str | os.PathLike) and scheme_of(os.fspath(source)) is None:
         paths = [Path(at_home(os.fspath(path))) for path in (stated, source)]
         if all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
@@ -292,18 +297,25 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
 
 @contextmanager
 def _file(target: str) -> Iterator[Any]:
-    scheme = scheme_of(target)
-    if scheme is not None and scheme not in {"file", "local"}:
+    path = _local(target)
+    if path is None:
         with tempfile.TemporaryDirectory(prefix="reelbatch-export-") as folder:
             whole = Path(folder) / PurePosixPath(file_part(target)).name
             with whole.open("wb") as file:
                 yield file
             put(whole, target)
         return
-    path = Path(at_home(target) if scheme is None else target.partition("://")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, _mark(path)) as file:
         yield file
+
+
+def _local(target: str) -> Path | None:
+    """The file of this machine; None where it is behind a URL."""
+    scheme = scheme_of(target)
+    if scheme is None:
+        return Path(at_home(target))
+    return Path(target.partition("://")[2]) if scheme in {"file", "local"} else None
 
 
 def _mark(path: Path) -> str:

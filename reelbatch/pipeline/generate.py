@@ -16,6 +16,7 @@ from reelbatch.memory import old_objects_spared
 from reelbatch.pipeline.export import export_results, export_target, refuse_export
 from reelbatch.pipeline.load_manifest import load_manifest
 from reelbatch.pipeline.plan import GenerateOptions, batch_name, manifest_of
+from reelbatch.pipeline.replaced_files import refuse_manifest_as_export
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_summary import finish_order, report
 from reelbatch.pipeline.settle import settle_videos, try_downloads
@@ -48,6 +49,7 @@ def assignment(options: GenerateOptions, settings: Settings) -> Assignment:
         UsageError: the file to export to can't be used, or is the manifest.
     """
     refuse_export(settings.export, options.source)
+    refuse_manifest_as_export(settings, options.source, options.batch)
     manifest = manifest_of(options, settings)
     return Assignment(batch=batch_name(options.batch, manifest), command="generate", base=manifest.base)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.situations import Situation, situation_of
+from reelbatch.pipeline.status import NO_ROWS
 from reelbatch.submit import ExitReason
 
 
@@ -48,4 +49,4 @@ def _counts(report: RunReport) -> str:
     left = report.settled
     if left is not None and left.downloads_failed:
         counts.append(f"{left.downloads_failed:,} not downloaded")
-    return f"{report.batch}: {', '.join(counts) or 'no rows'}"
+    return f"{report.batch}: {', '.join(counts) or NO_ROWS}"

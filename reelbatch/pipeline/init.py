@@ -13,7 +13,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.home_folder import at_home
 from reelbatch.pipeline.init_config import config_text, photos_text, refuse_existing, write
 from reelbatch.pipeline.init_guess import SECONDS, ColumnGuess, Guess, Question, Stated
-from reelbatch.pipeline.init_photos import Photos, manifest_of_photos, skipped_words
+from reelbatch.pipeline.init_photos import Photos, manifest_of_photos, same_words, skipped_words
 from reelbatch.pipeline.init_preview import Preview, preview
 from reelbatch.settings.config_file import NAME
 from reelbatch.storage.files import scheme_of
@@ -34,6 +34,7 @@ class InitReport:
     preview: Preview
     export: str | None = None  # of which shop it is an export
     skipped: str = ""  # of a folder: what is no image
+    copies: str = ""  # of a folder: which photos are the same
 
     @property
     def missing(self) -> list[Question]:
@@ -65,6 +66,7 @@ class InitReport:
             "unsure": [asdict(question) for question in self.questions],
             "requests": [asdict(request) for request in found.requests],
             "skipped": self.skipped,
+            "copies": self.copies,
         }
 
 
@@ -151,4 +153,5 @@ def write_for_photos(photos: Photos, stated: Stated, config: Path, *, force: boo
         questions=(),
         preview=preview(str(manifest), settings),
         skipped=skipped_words(photos),
+        copies=same_words(photos),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from reelbatch.home_folder import at_home
@@ -27,6 +28,9 @@ _FOLDERS = (
 )
 _LOOKED_AT = 50
 _MOST = 0.5
+_LEVELS = 2
+_MOST_FOLDERS = 200
+"""Of a level: a catalogue may lie in a folder that has everything."""
 
 
 def separator(cells: Sequence[str]) -> str | None:
@@ -49,12 +53,27 @@ def paths_among(cells: Sequence[str], sign: str | None) -> list[str]:
 
 def folder_of_images(paths: Sequence[str], folder: Path) -> str | None:
     """The folder, as seen from `folder`, that has most of `paths`; "": they are right there; None: nowhere near."""
-    for prefix in ("", *_FOLDERS):
+    for prefix in chain(("", *_FOLDERS), _folders_in(folder)):
         near = folder / prefix
         places = (near / (path.lstrip("/") if prefix else at_home(path, near)) for path in paths)
         if sum(map(_is_there, places)) >= max(1, _MOST * len(paths)):
             return prefix
     return None
+
+
+def _folders_in(folder: Path) -> Iterator[str]:
+    """Whatever they are called, the folders in it, and then those in these; but for hidden ones."""
+    level = [folder]
+    for _ in range(_LEVELS):
+        level = list(islice(chain.from_iterable(map(_subfolders, level)), _MOST_FOLDERS))
+        yield from (each.relative_to(folder).as_posix() for each in level)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError:  # one that may not be looked into
+        return []
 
 
 def _is_there(path: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from reelbatch.errors import ManifestError
 from reelbatch.images.bounds import can_be_animated
-from reelbatch.images.inspect import ImageKind, ImageProblem, image_kind, inspect_image
+from reelbatch.images.inspect import ImageKind, ImageProblem, content_mark, image_kind, inspect_image
 from reelbatch.pipeline.init_guess import PROMPT
 
 _ENDINGS = frozenset(
@@ -113,6 +113,23 @@ def thing_in(stem: str) -> str:
     while len(words) > 1 and words[0].isdigit():
         words.pop(0)
     return " ".join(words)
+
+
+def same_words(photos: Photos) -> str:
+    """Which files are copies of each other, of which each has a row; "": none."""
+    sizes = {path: (photos.folder / path).stat().st_size for path in photos.found}
+    often = Counter(sizes.values())
+    first: dict[str, PurePosixPath] = {}
+    copies: list[str] = []
+    for path in (path for path, size in sizes.items() if often[size] > 1):
+        mark = content_mark(str(path), photos.folder)
+        if mark is not None and (original := first.setdefault(mark, path)) is not path:
+            copies.append(f"{path} of {original}")
+    if not copies:
+        return ""
+    some = ", ".join(copies[:_SKIPPED_SHOWN]) + (", …" if len(copies) > _SKIPPED_SHOWN else "")
+    what = "1 photo is a copy" if len(copies) == 1 else f"{len(copies):,} photos are copies"
+    return f"{what}: {some}. Each has a row, and is paid for; take out the rows that you do not want"
 
 
 def skipped_words(photos: Photos) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """Of the rows to send; of a pilot, those of its sample, but for `requests`.
+    """Of the rows to send; of a pilot, those of its sample.
 
     Attributes:
         requests: the bodies of the first creates; an image that is uploaded before is `<upload of PATH>`, and the

@@ -221,7 +221,7 @@ def plan(
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
     """
-    refuse_places(settings, options.source)
+    refuse_places(settings, options.source, options.batch)
     is_new = table_is_new(settings)
     with in_memory() if is_new else Ledger(settings.results, settings.lease_s) as ledger:
         if not is_new:
@@ -260,7 +260,7 @@ def batch_name(batch: str | None, manifest: Manifest) -> Batch:
     Raises:
         SettingsError: it could not be a file name, which the export needs.
     """
-    name = (batch or manifest.stem).strip()
+    name = (manifest.stem if batch is None else batch).strip()
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
     if any("\ud800" <= char <= "\udfff" for char in name):  # as Python holds bytes of a file's name that are no UTF-8

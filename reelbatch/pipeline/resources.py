@@ -135,7 +135,7 @@ def table_shown(settings: Settings) -> str:
 
 
 def table_is_new(settings: Settings) -> bool:
-    """Whether the results table is a file that does not exist yet, so that a run would make it."""
+    """Whether the results table is a file that is empty or does not exist yet, so that a run would make it."""
     from reelbatch.ledger import Ledger
 
     return not Ledger.exists(settings.results)
@@ -275,7 +275,7 @@ def any_rescued(path: Path | None) -> bool:
     return any(found.suffix != _TAKEN for folder in folders for found in folder.glob(_RESCUED))
 
 
-def refuse_places(settings: Settings, source: object) -> None:
+def refuse_places(settings: Settings, source: object, batch: str | None) -> None:
     """Places that a run from `source` could not write to, for a plan, which makes nothing there.
 
     Raises:
@@ -283,8 +283,10 @@ def refuse_places(settings: Settings, source: object) -> None:
     """
     from reelbatch.ledger import run_history
     from reelbatch.ledger.inspection import cannot_be_made
+    from reelbatch.pipeline.replaced_files import refuse_manifest_as_export
 
     run_history.refuse_unusable(settings.history, makes=False)
+    refuse_manifest_as_export(settings, source, batch)
     path = file_of(settings.results)
     if path and table_is_new(settings) and (why := cannot_be_made(path)):
         raise LedgerUnusable(f"--results {path}: can't be made: {why}. Choose another place.")
@@ -296,8 +298,10 @@ def refuse_places(settings: Settings, source: object) -> None:
 
 def _check_exists(settings: Settings) -> None:
     if table_is_new(settings):
-        makes = command("generate", MANIFEST)
+        path, makes = file_of(settings.results), command("generate", MANIFEST)
         text = f"{table_shown(settings)}: there is no results table yet. `{makes}` makes one."
+        if path and path.exists():
+            text = f"{table_shown(settings)}: is empty. `{makes}` makes the table."
         trial = file_of(sandbox_table(settings.results))
         hint = " What --sandbox made is seen with --sandbox." if trial and trial.exists() else ""
         raise NoTableYet(f"{text}{hint}")

@@ -346,4 +346,5 @@ async def _end(ledger: Ledger, run_id: RunId, stats: RunStats) -> None:
     """The run's last entries; where the table fails, the next run finds a run whose process is gone."""
     with contextlib.suppress(LedgerError):
         await ledger.write(claims.release_all, run_id)
-        await ledger.write(runs.end, runs.End(run_id, utc_now(), stats.reason.value))
+        last = runs.End(run_id, utc_now(), stats.reason.value)
+        await ledger.write(runs.withdraw if stats.withdrawn else runs.end, last)

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 from reelbatch.domain import Credits
 from reelbatch.errors import SettingsError, UsageError
 from reelbatch.home_folder import at_home
-from reelbatch.ledger import spending
+from reelbatch.ledger import manifest_lock, spending
 from reelbatch.ledger.spending import Wanted
 from reelbatch.pipeline.dollars import DollarRate, rate_of
+from reelbatch.pipeline.replaced_files import refuse_to_replace
 from reelbatch.pipeline.spend_options import By, SpendOptions
 from reelbatch.pipeline.spreadsheets import inert
 from reelbatch.storage.private_files import replacing
@@ -164,14 +165,16 @@ def _midnight(day: date | None, zone: tzinfo) -> datetime | None:
         return None
 
 
-def write_csv(found: Spend, target: str) -> None:
+def write_csv(ledger: Ledger, found: Spend, target: str) -> None:
     """To a file, whole or not at all, its owner's alone where it is new.
 
     Raises:
-        UsageError: it can't be written.
+        UsageError: it can't be written, or what would be replaced is no earlier CSV.
     """
+    path = Path(at_home(target))
+    refuse_to_replace(f"--csv {target}", path, partial(ledger.read, manifest_lock.manifests))
     try:
-        with replacing(Path(at_home(target))) as file:
+        with replacing(path) as file:
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:
         raise UsageError(f"--csv {target}: can't be written: {error.strerror or error}") from error

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from reelbatch.ledger.queries import OddFigure
     from reelbatch.settings import Settings
 
+NO_ROWS = "no rows in the results table yet"
+"""Of a batch whose manifest was not read so far, as where a run was halted before it was."""
 ODD_FIGURES_SHOWN = 100
 FAILURES_SHOWN = 20
 KEYS_KEPT = 100
@@ -143,7 +145,7 @@ def statuses_at_a_glance(url: str, batch: str | None = None) -> list[BatchStatus
 
 @dataclass(frozen=True, slots=True)
 class BatchFailures:
-    """Why rows of a batch failed or were given back; `kinds` are the newest."""
+    """Why rows of a batch failed, were given back or are not finished; `kinds` are the newest."""
 
     kinds_in_all: int
     kinds: list[Failure]

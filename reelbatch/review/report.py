@@ -20,6 +20,7 @@ from reelbatch.errors import UsageError
 from reelbatch.home_folder import at_home
 from reelbatch.ledger import Ledger, review, utc_now
 from reelbatch.ledger.review import CardFilter, CardOrder
+from reelbatch.pipeline.replaced_files import refuse_to_replace
 from reelbatch.review.cards import RowLines, card_of, row_lines, row_of
 from reelbatch.review.page import render, static_text
 from reelbatch.review.pictures import Pictures, shrunk
@@ -69,12 +70,13 @@ def write_report(
     """Write a batch to `target`, an HTML file. It appears whole or not at all.
 
     Raises:
-        UsageError: the name does not end in .html, or the file can't be written.
+        UsageError: the name does not end in .html, the file can't be written, or it is no earlier report.
     """
     path = Path(at_home(str(target)))
     if scheme_of(str(target)) is not None or path.suffix.lower() not in _SUFFIXES:
         stated = redact_url(str(target))
         raise UsageError(f"{stated}: a report is a file on this machine; give it a name that ends in .html")
+    refuse_to_replace(str(target), path)
     read = ledger.read(partial(_read, batch=batch, dollars_per_credit=options.dollars_per_credit))
     media = _Inside(ledger, path, embed=options.embed, side=_SIDE if len(read.rows) <= _MANY else _SMALL_SIDE)
     try:

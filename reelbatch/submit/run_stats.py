@@ -52,6 +52,7 @@ class RunStats:
     reason: ExitReason = ExitReason.DONE
     message: str | None = None
     crash: Exception | None = None
+    withdrawn: bool = False  # another run does its work from the start; nothing is told of this one
 
     @property
     def done(self) -> int:

@@ -35,26 +35,23 @@ _GRACE_S = 10  # for requests under way: the API waits no longer for its answer
 def serve(
     ledger: Ledger,
     secret: SecretStr,
-    port: int,
+    listener: socket.socket,
     on_ready: Callable[[str], None] | None = None,
-    *,
-    host: str = "127.0.0.1",
 ) -> Counts:
     """Receive events until SIGINT or SIGTERM; what is under way is finished. Gives the counts.
 
     Args:
         ledger: the results table; it stays the caller's to close.
         secret: of the webhook.
-        port: 0 for a free one.
+        listener: of `listening`.
         on_ready: is given the URL once it is being listened to.
-        host: the address to listen on.
 
     Raises:
-        SettingsError: the secret is empty, or the port can't be listened to.
+        SettingsError: the secret is empty.
     """
     app = webhook_app(ledger, secret)
     _show_log()
-    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         serve_app(app, listener, on_ready)
     counts: Counts = app.state.counts
     return counts
@@ -130,7 +127,12 @@ def _url(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that is bound; port 0: a free one.
+
+    Raises:
+        SettingsError: the address can't be listened to.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Without the protocol's number asyncio leaves Nagle's delay on, and each answer takes 40 ms.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

@@ -229,6 +229,17 @@ def test_images_are_looked_for_near_the_file(table: Callable[..., Path], tmp_pat
     assert "image_prefix" not in _guessed(path).manifest
 
 
+@pytest.mark.parametrize("folder", ["Produktaufnahmen 2026", "shop/hero shots"])
+def test_images_are_found_in_folders_of_any_name(folder: str, table: Callable[..., Path], tmp_path: Path) -> None:
+    """Beside the file and one level below, whatever they are called; not in hidden ones."""
+    path = table({"SKU": ["a", "b"], "Bild": ["a.jpg", "b.jpg"], "Titel": ["x", "y"]})
+    for where in (".thumbnails", folder):
+        (tmp_path / where).mkdir(parents=True)
+        for name in ("a.jpg", "b.jpg"):
+            (tmp_path / where / name).touch()
+    assert _guessed(path).manifest["image_prefix"] == folder
+
+
 @pytest.mark.parametrize(
     ("content", "reading"),
     [

@@ -59,6 +59,17 @@ def test_the_first_requests_are_shown_as_they_would_be_sent(tmp_path: Path) -> N
     assert "hush" not in text + said.out
 
 
+def test_only_requests_that_the_run_sends_are_shown(tmp_path: Path) -> None:
+    """With a limit no more than it, and of a pilot its sample; in text and in JSON."""
+    images = [f"https://x.test/{number}.png" for number in range(40)]
+    columns = {"row_key": range(40), "image_path": images}
+    said = planned(tmp_path, "concurrency: 1", "--limit", "1", **columns).out
+    assert "The first request, as sent" in said
+    assert said.count("end_seconds") == 1
+    pilot = json.loads(planned(tmp_path, "concurrency: 1", "--pilot", "2", "--json", **columns).out)
+    assert len(pilot["requests"]) == pilot["pilot_cost"]["rows"] == 2
+
+
 def test_what_a_request_holds_does_not_act_on_the_terminal(tmp_path: Path) -> None:
     """Marks, colours and control signs of a prompt are text."""
     said = planned(tmp_path, "concurrency: 1", row_key=["a"], prompt="[bold]x[/] \x1b[31m \x9b1m").out

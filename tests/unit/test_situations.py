@@ -143,3 +143,9 @@ def test_a_headline_has_what_happened_the_counts_and_the_reason() -> None:
         "same_failure (status 422: no): 2 of 13 rows got their id in this run; "
         "spring: 2 queued, 10 pending, 1 rejected, given back: 4 http_503"
     )
+
+
+def test_a_run_that_was_halted_before_its_manifest_was_read_says_nothing_of_the_manifest() -> None:
+    """The manifest has rows: only the results table has none of them yet."""
+    report = run_of({}, exit_reason=ExitReason.BAD_KEY, message="status 401")
+    assert headline(report) == "bad_key (status 401): nothing was sent; spring: no rows in the results table yet"

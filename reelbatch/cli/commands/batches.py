@@ -88,11 +88,12 @@ def _print(found: Sequence[BatchEntry], hidden: int) -> None:
 
 def _print_one(entry: BatchEntry) -> None:
     from reelbatch.cli import render
+    from reelbatch.pipeline.status import NO_ROWS
 
     status, money = entry.status, entry.status.credits
     states = " · ".join(f"{rows:,} {state.replace('_', ' ')}" for state, rows in status.states.items())
     mark = " [dim](archived)[/]" if entry.known.archived_at is not None else ""
-    render.out.print(f"[bold]{render.cell(entry.known.batch)}[/]{mark}  {states or 'no rows'}")
+    render.out.print(f"[bold]{render.cell(entry.known.batch)}[/]{mark}  {states or NO_ROWS}")
     doubt = f" · in doubt {money.in_doubt:,}" if money.in_doubt else ""
     render.out.print(f"  cost {money.charged - money.refunded:,} credits{doubt} · worst case {money.worst_case:,}")
     if status.last_run is not None:

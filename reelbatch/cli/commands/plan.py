@@ -53,6 +53,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     del yes, verbose  # they change nothing of what is sent
     from reelbatch.cli.plan_text import reading_line
     from reelbatch.cli.row_keys import keys_of
+    from reelbatch.ledger.selection import RepeatPolicy
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
     from reelbatch.pipeline.resources import sandboxed
@@ -67,7 +68,8 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     with sandboxed(settings, enabled=sandbox and account) as stated, reading_line() as told:
         made = make_plan(options, stated, told, asks_account=account)
     _print(made, as_json=as_json)
-    raise typer.Exit(1 if made.problem_count else 0)
+    held = made.held_rows and which.repeats is RepeatPolicy.HOLD
+    raise typer.Exit(1 if made.problem_count or held else 0)
 
 
 def _print(made: Plan, *, as_json: bool) -> None:

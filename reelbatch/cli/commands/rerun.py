@@ -102,8 +102,8 @@ def _options(given: Mapping[str, Any], settings: Settings) -> RerunOptions:
 
     return RerunOptions(
         batch=given["batch"],
-        states=opt.words(given["state"]) or (),
-        error_codes=opt.words(given["error_code"]),
+        states=opt.some_words(given["state"], "--state", "rejected,error") or (),
+        error_codes=opt.some_words(given["error_code"], "--error-code", "http_422"),
         row_keys=keys_of(given["rows"], given["rows_from"]),
         accept_double_charge=given["accept_double_charge"],
         verdict=given["verdict"],

@@ -59,10 +59,10 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
             timezone=timezone or ("UTC" if settings.budget is None else settings.budget.timezone),
         )
         found = add_up(ledger, asked, settings)
+        if to is not None and to != "-":
+            write_csv(ledger, found, to)
     if to == "-":
         sys.stdout.buffer.write(found.as_csv().encode())  # as the file is, whatever a terminal's letters are
-    elif to is not None:
-        write_csv(found, to)
     if as_json:
         print_json(found.as_json())
     elif to is None:

@@ -27,7 +27,8 @@ def status(  # noqa: PLR0913, PLR0917 - options of a command
     results: opt.Results = None,
     batch: opt.AnyBatch = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Show why rows failed or were given back, how often, and their keys.")
+        bool,
+        typer.Option("--failed", help="Show why rows failed, were given back or are not finished, and their keys."),
     ] = False,
     rows: Annotated[
         int, typer.Option(help="Show N rows of each batch as well.", metavar="N", min=0, max=MOST_ROWS)

@@ -29,19 +29,20 @@ def webhook(
     from reelbatch.pipeline.resources import opened_ledger, table_notice
 
     extras.require("webhooks", "The webhook address")
-    from reelbatch.webhooks import serve
+    from reelbatch.webhooks import listening, serve
 
     settings = opt.settings_of(config, sandbox=sandbox, results=results)
     if settings.webhook_secret is None:
         raise SettingsError("There is no webhook secret. Set the environment variable REELBATCH_WEBHOOK_SECRET.")
-    if notice := table_notice(settings):
-        render.note(notice)
-    with opened_ledger(settings) as ledger:
-        counts = serve(ledger, settings.webhook_secret, port, _listening, host=host)
+    with listening(host, port) as listener:  # first: where no one can listen, no table is made
+        if notice := table_notice(settings):
+            render.note(notice)
+        with opened_ledger(settings) as ledger:
+            counts = serve(ledger, settings.webhook_secret, listener, _ready)
     render.out.print("Events: " + ", ".join(f"{count:,} {name}" for name, count in asdict(counts).items()))
 
 
-def _listening(url: str) -> None:
+def _ready(url: str) -> None:
     from reelbatch.cli import render
 
     render.err.print(f"Listening for events on {url}")

@@ -35,6 +35,19 @@ def test_a_limit_counts_only_rows_that_will_be_sent(sandbox: RunningSandbox, tmp
     assert (new["row"], new["credits"]) == ("later-2", plans[0].credits_estimated)
 
 
+@pytest.mark.parametrize(("repeats", "code"), [("hold", 1), ("skip", 0), ("send", 0)])
+def test_a_plan_ends_as_its_run_does_where_rows_are_held(
+    sandbox: RunningSandbox, tmp_path: Path, repeats: str, code: int
+) -> None:
+    """Held rows need someone, and skipped ones no one."""
+    customer = Customer(tmp_path, sandbox)
+    same = "https://img.example/same.png"
+    customer.generate(customer.manifest("first", "pan", image_path=same))
+    later = customer.manifest("later", "pan", image_path=same)
+    assert customer.run("plan", later, "--repeats", repeats).code == code
+    assert customer.generate(later, repeats=repeats).exit_code == code
+
+
 def test_a_plan_says_what_a_pilot_costs(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """To the credit what it is charged, over all kinds; what was sent of it costs nothing more."""
     customer = Customer(tmp_path, sandbox)

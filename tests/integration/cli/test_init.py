@@ -234,6 +234,21 @@ def test_a_folder_of_photos_becomes_a_manifest(shop: Path, init: Init) -> None:
     assert _settings(shop)["manifest"]["defaults"]["end_seconds"] == 4
 
 
+def test_copies_among_photos_are_named(shop: Path, init: Init) -> None:
+    """Each has a row and would be paid for; no one sees two videos of one photo coming."""
+    photos = shop / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "b.jpg", "c.png"):
+        shutil.copy(shop / "data" / "images" / "teapot.jpg", photos / name)
+    shutil.copy(shop / "data" / "images" / "planter.jpg", photos)
+    ran = init("photos")
+    assert ran.code == 0
+    assert "Warning: 2 photos are copies: b.jpg of a.jpg, c.png of a.jpg. Each has a row, and is paid for" in ran.err
+    (photos / "b.jpg").unlink()
+    (photos / "c.png").unlink()
+    assert json.loads(init("photos", "--force", "--json").out)["copies"] == ""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="there are no such modes")
 def test_what_it_writes_is_its_owners_and_no_manifest_is_replaced(shop: Path, init: Init) -> None:
     """A manifest that is there may have been edited: it stays, and no settings are written without it."""

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from accounts import PRICE, Customer
 from commands import Ran, run_here
+from sqlalchemy import update
 
+from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import batches
 from reelbatch.pipeline.advice import advice
 from reelbatch.sandbox import RunningSandbox, start
 
@@ -128,6 +131,23 @@ def test_in_the_sandbox_every_command_that_is_printed_stays_there(customer: Cust
     (customer.folder / "new").mkdir()
     none = run_here(customer.folder / "new", "rerun", "--dry-run", "--sandbox")
     assert (none.code, printed(none.err)) == (UNUSABLE, ["reelbatch generate MANIFEST --sandbox"])
+
+
+@pytest.mark.parametrize("table", ["results/sandbox/reelbatch.db", "r.db"])
+def test_a_table_of_the_sandbox_is_known_without_the_option(customer: Customer, table: str) -> None:
+    """A user who names the table is told `--sandbox`; not where a local API is stated, or of another table."""
+    spring, words = customer.manifest("spring", "pan"), ("status", "--results", table)
+    customer.generate(spring, results=f"sqlite:///{customer.folder}/{table}", limit=0)
+    (customer.folder / table).parent.joinpath("sandbox").mkdir(exist_ok=True)
+    known = run_here(customer.folder, *words)
+    stated = f"--results sqlite:///{table} --batch spring --sandbox"
+    assert printed(known.out) == [f"reelbatch generate {spring} {stated}   "]
+    own = run_here(customer.folder, *words, REELBATCH_BASE_URL=customer.api.url)
+    assert "--sandbox" not in own.out
+    with Ledger(f"sqlite:///{customer.folder}/{table}") as ledger:
+        live = update(batches).values(api="api.magichour.ai")
+        ledger.change(lambda connection: connection.execute(live))
+    assert "--sandbox" not in run_here(customer.folder, *words).out
 
 
 def test_status_says_the_last_run_and_the_next_step(customer: Customer) -> None:

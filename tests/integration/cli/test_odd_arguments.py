@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import forked
+import pandas as pd
 import pytest
 from commands import run_here
 
@@ -104,13 +105,23 @@ def test_a_results_table_in_memory_is_refused(command: str, results: str, folder
             (f"{command} --batch=", '--batch "": the results table has no such batch')
             for command in ("settle", "spend", "reconcile", "status", "runs", "export x.csv", "rerun --dry-run")
         ),
+        *((f"{name} spring.csv --yes --batch=", '--batch "": a batch') for name in ("plan", "generate")),
+        *(
+            (f"{command} --yes --rows={keys}", "--rows names no row")
+            for command in ("plan spring.csv --regenerate=all", "generate spring.csv --regenerate=all", "rerun")
+            for keys in ("", ",")
+        ),
+        ("rerun --yes --rows-from empty.txt", "--rows-from empty.txt: names no row"),
+        ("rerun --yes --state=", "--state names nothing"),
+        ("rerun --yes --error-code=,", "--error-code names nothing"),
         ("spend --since 2026-02-01 --until 2026-01-31", "--since 2026-02-01 is after --until 2026-01-31"),
         ("batches --archive a --unarchive a", "name the same batch"),
         ("init spring.csv --key=", "--key names no column"),
     ],
 )
 def test_what_names_nothing_or_contradicts_itself_is_refused(command: str, why: str, folder: Path) -> None:
-    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all batches."""
+    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all, nor no row."""
+    (folder / "empty.txt").touch()
     ran = run_here(folder, *command.split(), REELBATCH_RESULTS="x.db", MAGIC_HOUR_API_KEY="k")
     if command.startswith("init"):
         ran = run_here(folder, *command.split())
@@ -129,6 +140,19 @@ def test_a_manifest_is_not_replaced_by_its_own_export(path: str, folder: Path) -
             ran = run_here(folder, *command, "--export", export, MAGIC_HOUR_API_KEY="k", REELBATCH_RESULTS="x.db")
             assert (ran.code, why in ran.err) == (2, True)
     assert (folder / "spring.csv").read_text() == before
+
+
+def test_a_manifest_that_lies_where_its_results_go_is_refused(folder: Path) -> None:
+    """Beside the table, under the batch's name: before anything is sent, and not where another file is stated."""
+    pd.read_csv(folder / "spring.csv").to_parquet(folder / "spring.parquet")
+    before = (folder / "spring.parquet").read_bytes()
+    env = {"MAGIC_HOUR_API_KEY": "k", "REELBATCH_RESULTS": "x.db"}
+    for command in ("plan", "generate"):
+        ran = run_here(folder, command, "spring.parquet", "--yes", **env)
+        assert (ran.code, "State another file with --export" in ran.err) == (2, True), ran.err
+    for more in (["--export", "out.parquet"], ["--batch", "other"]):
+        assert run_here(folder, "plan", "spring.parquet", *more, **env).code == 0
+    assert (folder / "spring.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize("place", ["spring.csv/r.db", "/proc/r.db", "/proc/none/r.db"])

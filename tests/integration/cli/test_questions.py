@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from sqlalchemy import update
 from terminal import environment, typed
 
 from reelbatch.cli.confirm import Spending, confirm_generate
-from reelbatch.ledger import Ledger
+from reelbatch.domain import Batch, RunId
+from reelbatch.ledger import Ledger, samples
 from reelbatch.ledger.schema import generations
+from reelbatch.ledger.selection import Scope
 from reelbatch.pipeline.load_manifest import load
 from reelbatch.pipeline.plan import GenerateOptions, plan, send_options
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed
@@ -83,6 +86,24 @@ def test_videos_that_are_made_again_are_asked_about(manifest: Path, tmp_path: Pa
     assert (code, sent_line(shown)) == (0, str(ROWS))
     code, shown = at_terminal(tmp_path, *command, "--rows", "K1,K2")
     assert (code, sent_line(shown)) == (0, "2")
+
+
+def test_a_pilot_whose_sample_was_sent_asks_nothing(manifest: Path, tmp_path: Path) -> None:
+    """Other rows wait, and this command sends none of them."""
+    url = f"sqlite:///{tmp_path}/r.db"
+    settings = load_settings(options={"results": url, "base_url": API})
+    options = GenerateOptions(source=str(manifest), send=send_options(pilot=2))
+    scope = Scope(Batch("spring"), RunId(""))
+    with Ledger(url) as ledger:
+        load(options, settings, ledger)
+        drawn = ledger.read(partial(samples.sample, scope=scope, rows=2))
+        done = update(generations).values(state="complete", video_id="v").where(generations.c.row_key.in_(drawn))
+        ledger.change(lambda connection: connection.execute(done))
+    where = ["--base-url", API, "--results", url, "--pilot"]
+    assert "Send these rows?" in at_terminal(tmp_path, "generate", str(manifest), *where, "3")[1]
+    shown = at_terminal(tmp_path, "generate", str(manifest), *where, "2")[1]
+    assert "Pilot: none of a sample of 2 rows is left to send" in shown
+    assert "Send these rows?" not in shown
 
 
 class _Terminal(io.StringIO):

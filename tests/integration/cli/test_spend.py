@@ -18,6 +18,8 @@ from reelbatch.ledger import Ledger, queries
 from reelbatch.ledger.schema import attempts
 from reelbatch.sandbox import RunningSandbox, start
 
+UNUSABLE = 2
+
 SUMS = ("estimated", "charged", "refunded", "final", "reserved", "in_doubt", "worst_case")
 
 
@@ -148,6 +150,28 @@ def test_the_csv_has_a_line_for_each_and_no_formula(customer: Customer) -> None:
     assert (line["batch"], line["charged"], line["cost"]) == ("'=1+1", "96", "96")
     assert customer.run("spend", "--by", "batch", "--csv", "-").out == text
     assert (customer.folder / "spend.csv").stat().st_mode & 0o077 == 0
+
+
+def test_only_an_earlier_export_is_replaced(customer: Customer) -> None:
+    """Not what a batch is made from, nor a table, a picture or settings; a second export is as good as the first."""
+    spring = customer.manifest("spring", "pan")
+    customer.generate(spring)
+    folder = customer.folder
+    picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+    for name in ("photo.csv", "photo.png", "a.parquet", "report.html"):
+        (folder / name).write_bytes(picture)
+    (folder / "my.yaml").write_text("concurrency: 4\n")
+    (folder / "table.csv").write_bytes((folder / "r.db").read_bytes())
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file() and "r.db" not in path.name}
+    refused = [["export", name] for name in ("spring.csv", "photo.csv", "a.parquet", "table.csv")]
+    refused += [["spend", "--csv", name] for name in ("spring.csv", "photo.png", "r.db", "my.yaml")]
+    refused += [["report", "report.html"], ["generate", spring, "--export", "photo.csv"]]
+    for command in refused:
+        ran = customer.run(*command)
+        assert (ran.code, "would be replaced" in ran.err) == (UNUSABLE, True), (command, ran)
+    assert {path: path.read_bytes() for path in before} == before
+    for command in (["export", "new.parquet"], ["export", "new.csv"], ["spend", "--csv", "spend.csv"]):
+        assert [customer.run(*command).code for _ in range(2)] == [0, 0]
 
 
 def test_what_can_not_be_meant_is_said_in_one_line(customer: Customer) -> None:

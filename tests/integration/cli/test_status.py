@@ -13,10 +13,12 @@ from pathlib import Path
 import forked
 import pytest
 from commands import run_here
+from sqlalchemy import update
 
 from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.progress import ProgressLine
 from reelbatch.ledger import Ledger
+from reelbatch.ledger.schema import generations
 from reelbatch.pipeline.generate import RunSteps, generate
 from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.pipeline.run_listener import listening
@@ -84,6 +86,38 @@ def test_a_run_that_sent_nothing_says_why(failed: tuple[Path, ProgressLine]) -> 
     assert report.sent == 0
     reasons = why_nothing_was_sent(report, line.given_back)
     assert report.message or reasons[0].startswith("2 given back unsent: not_connected: ")
+
+
+def test_a_video_of_which_the_api_does_not_speak_is_listed_with_why(tmp_path: Path) -> None:
+    """As `settle` says it: the row stays queued, which alone would be no reason."""
+    with pytest.MonkeyPatch.context() as patch, start() as api:
+        patch.setenv("MAGIC_HOUR_API_KEY", api.key)
+        run(tmp_path, ["A,https://img.example/A.jpg,Pan,2,ltx-2.3,480p"], base_url=api.url)
+        with Ledger(f"sqlite:///{tmp_path}/r.db") as ledger:
+            lost = update(generations).values(video_id="vid-lost")
+            ledger.change(lambda connection: connection.execute(lost))
+        stated = {"REELBATCH_POLL_INTERVAL_S": "0.05", "MAGIC_HOUR_API_KEY": api.key, "REELBATCH_BASE_URL": api.url}
+        settled = run_here(tmp_path, "settle", "--results", "r.db", "--json", **stated)
+    (why,) = json.loads(settled.out)["refused"].values()
+    shown = run_here(tmp_path, "status", "--results", "r.db", "--failed", COLUMNS="200").out
+    assert "1 not finished\n" in shown
+    assert f"http_404: {why}" in shown
+
+
+@pytest.mark.parametrize("command", ["status", "runs", "export a.csv", "rerun --dry-run", "settle", "reconcile"])
+def test_an_empty_file_is_no_table_and_stays_empty(command: str, tmp_path: Path) -> None:
+    """As `touch` makes one before the first run, so that its mode is stated; only a run makes a table of it."""
+    table = tmp_path / "r.db"
+    table.touch()
+    ran = run_here(tmp_path, *command.split(), "--results", "r.db", MAGIC_HOUR_API_KEY="of-no-one")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{table}: is empty. `reelbatch generate MANIFEST --results sqlite:///r.db` makes the table" in ran.err
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("r.db", 0)]
+    (tmp_path / "spring.csv").write_text(f"{HEADER}\nA,https://img.example/A.jpg,Pan,2,ltx-2.3,480p\n")
+    assert run_here(tmp_path, "plan", "spring.csv", "--results", "r.db").code == 0
+    assert table.stat().st_size == 0
+    run(tmp_path, ["A,https://img.example/A.jpg,Pan,2,ltx-2.3,480p"], base_url=NOWHERE, api_key="of-no-one")
+    assert run_here(tmp_path, "status", "--results", "r.db").code == 0
 
 
 @pytest.mark.parametrize("columns", [60, 80])

@@ -108,7 +108,15 @@ def test_options_that_standard_output_has_no_place_for(options: list[str], table
 
 @pytest.mark.parametrize(
     "arguments",
-    [["status", "--rows", "3"], ["status", "--json"], ["export", "-"], ["plan", "spring.csv"]],
+    [
+        ["status", "--rows", "3"],
+        ["status", "--json"],
+        ["export", "-"],
+        ["plan", "spring.csv"],
+        ["--help"],
+        ["plan", "--help"],
+        [],
+    ],
     ids=" ".join,
 )
 def test_a_pipe_that_no_one_reads_ends_as_other_tools_do(arguments: list[str], table: Path) -> None:

@@ -68,6 +68,30 @@ def test_rows_that_wait_and_rows_that_are_new_are_one_order(ledger: Ledger) -> N
         assert sent_first(opened) == ["a", "c", "e"]
 
 
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_the_first_requests_of_a_run_with_a_limit_end_at_it(ledger: Ledger, limit: int) -> None:
+    """What the run leaves to the next one is none of its requests."""
+    for _ in ("a new batch", "rows that the table has already"):
+        with staged(ledger, manifest(), limit) as opened:
+            assert sent_first(opened) == list("abcde")[:limit]
+        load(ledger, manifest())
+
+
+@pytest.mark.parametrize("pilot", range(1, 6))
+def test_the_first_requests_of_a_pilot_are_those_of_its_sample(ledger: Ledger, pilot: int) -> None:
+    """In their order, without those that were sent; before and after the manifest is in the table."""
+    with ledger.staged([manifest()], SPRING, SendOptions(pilot=pilot), HERE) as opened:
+        opened.compare(SPRING)
+        announced = sent_first(opened)
+    load(ledger, manifest())
+    drawn = ledger.read(partial(samples.sample, scope=Scope(SPRING, RunId("")), rows=pilot))
+    assert announced == list(drawn[:3])
+    set_row(ledger, drawn[0], state="complete", video_id="v")
+    with ledger.staged([manifest()], SPRING, SendOptions(pilot=pilot), HERE) as opened:
+        opened.compare(SPRING)
+        assert sent_first(opened) == list(drawn[1:4])
+
+
 def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
     """Before and after the manifest is in the table, it is the sample that a run draws; `unknown` has no price."""
     scope = Scope(SPRING, RunId(""))

@@ -29,11 +29,11 @@ from pydantic import SecretStr
 from reelbatch.ledger import Ledger
 from reelbatch.webhooks import webhook_app
 from reelbatch.webhooks.guard import Limits
-from reelbatch.webhooks.server import _listening, _show_log, serve_app
+from reelbatch.webhooks.server import _show_log, listening, serve_app
 _show_log()
 if files := json.loads(sys.argv[4]):
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-with Ledger(sys.argv[1]) as ledger, _listening("127.0.0.1", 0) as listener:
+with Ledger(sys.argv[1]) as ledger, listening("127.0.0.1", 0) as listener:
     app = webhook_app(ledger, SecretStr(sys.argv[2]))
     serve_app(app, listener, lambda url: print(url, flush=True), Limits(**json.loads(sys.argv[3])))
 """

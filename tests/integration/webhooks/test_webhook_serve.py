@@ -4,17 +4,18 @@ import json
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import forked
 import httpx
 import pytest
-from pydantic import SecretStr
+from commands import run_here
 from webhook_stories import SECRET, entry, event, signed, submit
 
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
-from reelbatch.webhooks import serve
+from reelbatch.webhooks import listening
 
 _CODE = """
 import sys
@@ -22,9 +23,9 @@ from typing import Any
 from dataclasses import asdict
 from pydantic import SecretStr
 from reelbatch.ledger import Ledger
-from reelbatch.webhooks import serve
-with Ledger(sys.argv[1]) as ledger:
-    print(asdict(serve(ledger, SecretStr(sys.argv[2]), 0, lambda url: print(url, flush=True))))
+from reelbatch.webhooks import listening, serve
+with Ledger(sys.argv[1]) as ledger, listening("127.0.0.1", 0) as listener:
+    print(asdict(serve(ledger, SecretStr(sys.argv[2]), listener, lambda url: print(url, flush=True))))
 """
 
 
@@ -54,16 +55,20 @@ def test_a_signal_ends_it_cleanly(http: httpx.Client, ledger: Ledger) -> None:
     assert entry(ledger)["state"] == "complete"
 
 
-def test_a_busy_port_is_one_clear_line(ledger: Ledger) -> None:
-    """A port that is taken is named, and what to do about it."""
+def test_a_busy_port_is_one_clear_line_and_makes_no_table(tmp_path: Path) -> None:
+    """A port that is taken is named, and what to do about it, before anything is made."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"127.0.0.1:{port} can't be listened to: .*--port"):
-            serve(ledger, SecretStr(SECRET), port)
+        command = ("webhook", "--port", str(port), "--results", "r.db")
+        ran = run_here(tmp_path, *command, REELBATCH_WEBHOOK_SECRET=SECRET)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"Error: 127.0.0.1:{port} can't be listened to: ")
+    assert ran.err.endswith("Choose another --port or --host.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("no.such.host.invalid", 0)])
-def test_an_address_that_cannot_be_is_refused(ledger: Ledger, host: str, port: int) -> None:
+def test_an_address_that_cannot_be_is_refused(host: str, port: int) -> None:
     """A port beyond all ports, a host that is not this one: told before anything is served."""
-    with pytest.raises(SettingsError, match="can't be listened to"):
-        serve(ledger, SecretStr(SECRET), port, host=host)
+    with pytest.raises(SettingsError, match="can't be listened to"), listening(host, port):
+        pass
