@@ -174,13 +174,13 @@ def refuse_live_rows(settings: Settings) -> None:
 
 @contextmanager
 def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]:
-    """Settings that point to a sandbox of its own process, which ends with this block.
+    """Settings that point to a sandbox in a process of its own, which ends with the last of those who use it.
 
     What it stores lies beside the results table, so that a later command finds its videos again.
 
     Raises:
         LedgerUnusable: the results table holds rows of the live API.
-        UsageError: the extra `sandbox` is not installed.
+        UsageError: the extra `sandbox` is not installed, or the sandbox can't be started or joined.
     """
     if not enabled:
         yield settings
@@ -189,15 +189,15 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
 
     from reelbatch import extras
     from reelbatch.ledger.urls import parse_url, sqlite_path
-    from reelbatch.sandbox import start
     from reelbatch.sandbox.config import build_config
+    from reelbatch.sandbox.process import shared
 
     extras.require("sandbox", "The sandbox")
     refuse_live_rows(settings)
     stated = dict(settings.sandbox)
     if "data" not in stated and (path := sqlite_path(parse_url(settings.results))):
         stated["data"] = str(sandbox_data(path))
-    with unwinding(), start(build_config({**stated, "port": stated.get("port", 0)})) as sandbox:
+    with unwinding(), shared(build_config({**stated, "port": stated.get("port", 0)})) as sandbox:
         yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
 
 
