@@ -59,7 +59,8 @@ class Truncated(Response):
 async def _cut(scope: Scope, receive: Receive, *, reset: bool = False) -> None:
     transport = cast("Transport", scope["state"]["transport"])
     if reset:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+        with suppress(OSError):  # the client was gone before
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         transport.abort()
     else:
         transport.close()

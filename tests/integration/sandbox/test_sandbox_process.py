@@ -65,6 +65,24 @@ def test_a_signal_ends_it_cleanly(http: httpx.Client, launch: Launch, number: si
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("kind", ["reset_before", "lost_before", "truncated_json"])
+def test_a_cut_of_a_connection_that_is_gone_is_no_error(http: httpx.Client, launch: Launch, kind: str) -> None:
+    """A client that gave up before its fault comes leaves no traceback."""
+    process, ready = launch("--fault", f"{kind}=1", "--latency-ms", "800")
+    body = {"assets": {"image_file_path": "https://a.example/a.png"}, "end_seconds": 5}
+    # When the second ends, so has the first.
+    for patience, broken in ((0.1, httpx.ReadTimeout), (20, httpx.TransportError)):
+        with pytest.raises(broken):
+            http.post(
+                f"{ready['url']}/v1/image-to-video",
+                json=body,
+                headers={"Authorization": "Bearer sandbox"},
+                timeout=httpx.Timeout(20, read=patience),
+            )
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("", "")
+
+
 def test_it_ends_with_its_standard_input(http: httpx.Client, launch: Launch) -> None:
     """With --stop-with-stdin the end of its parent's pipe ends it, so a killed parent leaves no orphan."""
     process, ready = launch("--stop-with-stdin")
