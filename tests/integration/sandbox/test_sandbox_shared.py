@@ -57,7 +57,7 @@ def is_gone(sandbox: psutil.Process) -> None:
 
 
 def test_those_who_come_at_once_have_one_sandbox(begin: Begin) -> None:
-    """Whoever is first starts it; the others find it, with its key, although they have stated another."""
+    """The first of them starts it; the others find it, with its key, although they have stated another."""
     users = [begin(f"key {number}") for number in range(3)]
     found = {user.stdout.readline() for user in users}
     assert len(found) == 1
@@ -109,7 +109,7 @@ def test_what_a_killed_sandbox_left_misleads_no_one(begin: Begin, tmp_path: Path
 
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_an_address_of_something_else_is_not_used(tmp_path: Path, *, elsewhere: bool) -> None:
-    """Another sandbox that has the port now; and no place beyond this machine, whoever wrote the file."""
+    """Another sandbox that has the port now; and no place beyond this machine."""
     with shared(SandboxConfig(data=tmp_path / "another")) as another:
         url = "http://images.example.com" if elsewhere else another.url
         address = {"url": url, "key": "stale", "word": "stale"}
