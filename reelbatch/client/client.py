@@ -33,7 +33,15 @@ from reelbatch.client.payloads import (
 )
 from reelbatch.client.transport import Evidence, Timeouts, TransportFactory, always, send
 from reelbatch.domain import Request
-from reelbatch.errors import ApiError, CreateError, OtherVideo, SettingsError, UnreadableAnswer, UploadError
+from reelbatch.errors import (
+    ApiError,
+    CreateError,
+    OtherVideo,
+    SettingsError,
+    UnreadableAnswer,
+    UnusableKey,
+    UploadError,
+)
 from reelbatch.failpoints import point
 from reelbatch.images.inspect import ImageProblem, inspect_image
 from reelbatch.settings import LIVE_URL, is_loopback
@@ -333,7 +341,7 @@ def _words(error: Exception) -> str:
 def _check_key(key: SecretStr) -> None:
     value = key.get_secret_value()
     if not value.strip() or not value.isascii() or not value.isprintable() or value != value.strip():
-        raise SettingsError("the API key is empty or has characters that no key has; check MAGIC_HOUR_API_KEY")
+        raise UnusableKey("The API key is empty or has characters that no key has")
 
 
 def _check_address(base_url: str) -> None:

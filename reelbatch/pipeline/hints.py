@@ -10,14 +10,15 @@ from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.submit import ExitReason
 
+PUT_THE_KEY = (
+    "Set MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`, to one that the API accepts."
+)
+
 _HALTED = {
     ExitReason.NOT_AGREED: "Look at the plan again, then start another run.",
     ExitReason.DECLINED: "Nothing was sent.",
     ExitReason.INTERRUPTED: "Stopped. Another run goes on where this one left off.",
-    ExitReason.BAD_KEY: (
-        "The API refused the key. Set MAGIC_HOUR_API_KEY for the worker, or the Secret block magic-hour-api-key, to "
-        "one that it accepts; the next run sends the rows."
-    ),
+    ExitReason.BAD_KEY: f"The API refused the key. {PUT_THE_KEY} The next run sends the rows.",
     ExitReason.NO_ACCOUNT: "Nothing was sent. Start another run when the API answers.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up; the next run sends the rows.",
     ExitReason.CAP: "The cap was reached. Raise max_credits; the next run sends the rows.",

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsError
+from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsError, UnusableKey
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
@@ -215,14 +215,12 @@ def open_client(settings: Settings) -> Client:
     """The API's client.
 
     Raises:
-        SettingsError: there is no key.
+        UnusableKey: there is none, or it can't be one.
     """
     from reelbatch.client import Client, ClientOptions
 
     if settings.api_key is None:
-        raise SettingsError(
-            "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
-        )
+        raise UnusableKey("There is no API key")
     connection = ClientOptions(
         base_url=settings.base_url,
         concurrency=settings.concurrency,
