@@ -16,6 +16,7 @@ from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.pipeline.situations import EXIT_CODES, Situation, situation_of
 from reelbatch.printable import one_line
+from reelbatch.typed_options import as_parameters
 
 Parameters = ParamSpec("Parameters")
 
@@ -89,7 +90,7 @@ def ends_in_a_state(
 
 def _words(error: UsageError) -> str:
     """As someone needs it who looks at the run in Prefect's UI."""
-    return f"{error.what}. {PUT_THE_KEY}" if isinstance(error, UnusableKey) else str(error)
+    return f"{error.what}. {PUT_THE_KEY}" if isinstance(error, UnusableKey) else as_parameters(str(error))
 
 
 def exit_code_of(state: State[Any]) -> int:

@@ -17,6 +17,7 @@ from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undone_decisions import Undo
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
+from reelbatch.typed_options import as_stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class _Case:
             return problem
         age_s = (utc_now() - doubt.since).total_seconds()
         if age_s < self.rules.min_age_s and not self.rules.now:
-            return (
+            return as_stated(
                 f"the request left {max(age_s, 0):.0f} s ago, and its video may still appear: look again after "
                 f"{self.rules.min_age_s:.0f} s (doubt_min_age_s), or say so all the same with --now"
             )

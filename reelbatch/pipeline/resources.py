@@ -14,7 +14,7 @@ from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsEr
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
-from reelbatch.typed_options import MANIFEST, command, note_manifests
+from reelbatch.typed_options import MANIFEST, as_stated, command, note_manifests
 
 if TYPE_CHECKING:
     from reelbatch.client import Client
@@ -239,7 +239,7 @@ def describe_config(file: ConfigFile) -> str:
     if file.path is not None:
         parts = ", ".join(_shown_parts(file))
         lines.append(f"Settings from {file.path}{f' ({parts})' if parts else ''}")
-    return "\n".join(map(one_line, lines))
+    return "\n".join(map(one_line, map(as_stated, lines)))
 
 
 def _shown_parts(file: ConfigFile) -> Iterator[str]:
