@@ -182,7 +182,8 @@ async def _check(ledger: Ledger, client: Client | None, doubt: Doubt, video_id: 
     try:
         video: Video = await client.get_video(video_id)
     except ApiError as error:
-        return f"the API does not confirm {video_id}: {error}"
+        remedy = ". Check MAGIC_HOUR_API_KEY." if error.status == 401 else ""  # noqa: PLR2004 - the key is refused
+        return f"the API does not confirm {video_id}: {error}{remedy}"
     mark = (video.name or "").split()[-1:]
     if not mark or Token(mark[0]) not in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
         return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {doubt.token}'
