@@ -72,7 +72,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         except KeyRefused as refusal:
             raise SettingsError(f"{refusal}. Check MAGIC_HOUR_API_KEY, or leave --account out.") from refusal
     _print(made, as_json=as_json)
-    raise typer.Exit(1 if made.problem_count else 0)
+    raise typer.Exit(1 if made.to_correct else 0)
 
 
 def _print(made: Plan, *, as_json: bool) -> None:
