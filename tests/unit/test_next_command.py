@@ -180,6 +180,8 @@ def test_in_prefect_an_order_of_doubts_is_not_said_to_go_on() -> None:
 
 def test_an_order_names_what_ends_it() -> None:
     """Rows in doubt are no affair of the same command, nor of a cancel: only `reconcile` closes an order of those."""
+    (done,) = order_of(queued=3).next_steps
+    assert done == "`reelbatch generate MANIFEST --batch spring --regenerate all` sends nothing more and closes it"
     (doubt,) = order_of(queued=2, in_doubt=1).next_steps
     assert doubt.startswith("`reelbatch reconcile --batch spring` ")
     go_on, drop = order_of(queued=1, pending=2).next_steps
