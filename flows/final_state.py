@@ -8,13 +8,15 @@ from typing import Any, NamedTuple, ParamSpec
 
 from prefect.client.schemas.objects import State, StateType
 
-from reelbatch.errors import ReelbatchError, UsageError
+from reelbatch.errors import ReelbatchError, UnusableKey, UsageError
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.headline import headline
+from reelbatch.pipeline.hints import PUT_THE_KEY
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.settle_report import SettleReport
 from reelbatch.pipeline.situations import EXIT_CODES, Situation, situation_of
 from reelbatch.printable import one_line
+from reelbatch.typed_options import as_parameters
 
 Parameters = ParamSpec("Parameters")
 
@@ -81,9 +83,14 @@ def ends_in_a_state(
         try:
             return await work(*args, **kwargs)
         except UsageError as error:
-            return State(type=StateType.FAILED, message=one_line(str(error)), data=error)
+            return State(type=StateType.FAILED, message=one_line(_words(error)), data=error)
 
     return flow
+
+
+def _words(error: UsageError) -> str:
+    """As someone needs it who looks at the run in Prefect's UI."""
+    return f"{error.what}. {PUT_THE_KEY}" if isinstance(error, UnusableKey) else as_parameters(str(error))
 
 
 def exit_code_of(state: State[Any]) -> int:

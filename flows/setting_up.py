@@ -16,6 +16,7 @@ from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingContextError, ParameterBindError
 from prefect.logging import get_run_logger
+from prefect.logging.handlers import PrefectConsoleHandler
 from pydantic import SecretStr
 
 from flows.final_state import exit_code_of
@@ -35,14 +36,26 @@ from reelbatch.storage.addresses import refuse_in_parameters
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
+_TOLD = "is_in_run_log"
+
+
+def _is_not_told(record: logging.LogRecord) -> bool:
+    return not hasattr(record, _TOLD)
 
 
 class _ToRunLog(logging.Handler):
-    """Passes what the core logs to the log of the run that it works for, if there is one."""
+    """Passes what the core logs to the log of the run that it works for, if there is one.
+
+    Prefect shows that log on its console, to which the root logger would bring the same a second time.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(MissingContextError):
             get_run_logger().log(record.levelno, "%s", record.getMessage())
+            setattr(record, _TOLD, True)
+            for handler in logging.getLogger().handlers:
+                if isinstance(handler, PrefectConsoleHandler):
+                    handler.addFilter(_is_not_told)
 
 
 # What Prefect writes of a run, its own lines and tracebacks included, holds names, paths and answers from outside.

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from reelbatch.client import Client, ClientOptions, Created
+from reelbatch.client import Created
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.csv_stream import Wanted
 from reelbatch.ledger.selection import Regenerate
-from reelbatch.pipeline import python_runs
+from reelbatch.pipeline import python_runs, python_words
 from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.export import export as write_table
@@ -30,6 +30,7 @@ from reelbatch.pipeline.resources import (
     batches_named,
     log_config,
     looked_at,
+    open_client,
     opened_ledger,
     sandboxed,
     states_named,
@@ -43,6 +44,7 @@ from reelbatch.settings import Settings, load_settings
 _log = logging.getLogger("reelbatch")
 
 
+@python_words.in_errors()
 def create(
     *,
     image_path: str | Path,
@@ -65,16 +67,16 @@ def create(
         UploadError: no such image, or it could not be uploaded, also where the API is not there; nothing was charged.
         SettingsError: there is no key, or the address can't be used.
     """
-    settings = load_settings(options={"api_key": api_key, "base_url": base_url}, told=log_config)
+    settings = load_settings(options={"api_key": api_key, "base_url": base_url, "concurrency": 1}, told=log_config)
 
     async def work() -> Created:
-        reaching = ClientOptions(base_url=settings.base_url, concurrency=1, timeout_s=settings.request_timeout_s)
-        async with Client(_key(settings), reaching) as client:
+        async with open_client(settings) as client:
             return await client.create(image_path=image_path, end_seconds=end_seconds, **options)
 
     return run(work())
 
 
+@python_words.in_errors()
 def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     source: Source,
     *,
@@ -101,6 +103,7 @@ def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     return make_plan(GenerateOptions(source=source, batch=batch, strict=strict, send=send), stated)
 
 
+@python_words.in_errors()
 def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     source: Source,
     *,
@@ -147,6 +150,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
 def rerun(batch: str | None = None, *, dry_run: Literal[True], **options: Any) -> RerunPlan: ...
 @overload
 def rerun(batch: str | None = None, *, dry_run: Literal[False] = False, **options: Any) -> RunReport: ...
+@python_words.in_errors()
 def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
     batch: str | None = None,
     *,
@@ -205,6 +209,7 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         return run(python_runs.rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
 
 
+@python_words.in_errors()
 def settle(
     batch: str | None = None,
     *,
@@ -234,6 +239,7 @@ def settle(
         return run(_settle(ledger, ready, batch, wait=wait))
 
 
+@python_words.in_errors()
 def status(
     batch: str | None = None,
     *,
@@ -255,6 +261,7 @@ def status(
     return TableStatus(tuple(found))
 
 
+@python_words.in_errors()
 def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
     batch: str | None = None,
     *,
@@ -296,6 +303,7 @@ def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
         return run(decide(ledger, ready, said))
 
 
+@python_words.in_errors(state="states")
 def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     path: str | Path,
     batch: str | None = None,
@@ -340,9 +348,3 @@ async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait
 
 def _words(stated: str | Sequence[str]) -> tuple[str, ...]:
     return (stated,) if isinstance(stated, str) else tuple(stated)
-
-
-def _key(settings: Settings) -> str:
-    if settings.api_key is None:
-        raise SettingsError("There is no API key: pass api_key, or set the environment variable MAGIC_HOUR_API_KEY.")
-    return settings.api_key.get_secret_value()

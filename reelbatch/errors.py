@@ -3,6 +3,8 @@
 ReelbatchError
 ├── UsageError             the command, the settings or the input can't be used; exit code 2, nothing was sent
 │   ├── SettingsError      a setting is missing, malformed or contradicts another
+│   │   ├── UnusableKey    there is no API key, or one that can't be one
+│   │   └── SandboxInUse   a sandbox can't have its folder or port: another process has it
 │   ├── ManifestError      the manifest can't be read, or (strict) has rows that failed their checks
 │   ├── LedgerUnusable     the results table can't be opened: not ours, newer, read-only, locked
 │   │   └── NoTableYet     there is none, and the command does not make one
@@ -38,6 +40,20 @@ class UsageError(ReelbatchError):
 
 class SettingsError(UsageError):
     """A setting is missing, malformed or contradicts another."""
+
+
+class UnusableKey(SettingsError):  # noqa: N818 - what it is
+    """There is no API key, or one that can't be one; `what` without the remedy, which is another one in a flow."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
+        )
+        self.what = what
+
+
+class SandboxInUse(SettingsError):  # noqa: N818 - it is the state of things
+    """Another process has the sandbox's folder or port; perhaps it is just starting, or ending."""
 
 
 class ManifestError(UsageError):

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from reelbatch.printable import one_line
+from reelbatch.typed_options import as_parameters
 
 _LINES_SHOWN = 20
 _LONGEST = 500
@@ -40,7 +41,7 @@ class ReportView:
             f"<tr><th>{_html(name.replace('_', ' '))}</th><td>{_html(_plain(value))}</td></tr>"
             for name, value in said.figures.items()
         )
-        lines = "".join(f"<li>{_html(line)}</li>" for line in said.lines[:_LINES_SHOWN])
+        lines = "".join(f"<li>{_html(as_parameters(line))}</li>" for line in said.lines[:_LINES_SHOWN])
         more = len(said.lines) - _LINES_SHOWN
         lines += f"<li>and {more:,} more</li>" if more > 0 else ""
         return f"<table><caption>{_html(said.title)}</caption>{rows}</table>{f'<ul>{lines}</ul>' if lines else ''}"

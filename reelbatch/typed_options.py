@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,23 @@ _ASKS_THE_API = _SENDS | {"settle", "reconcile", "doctor"}
 _OF_NO_BATCH = frozenset({"models", "doctor"})
 _OF_A_TRIAL = frozenset({"--results", "--base-url", "--sandbox"})
 _ORDER = ("--config", "--results", "--batch", "--base-url", "--max-credits", "--rate", "--sandbox")
+
+_OPTION = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])")
+"""Of a message; what stands in backquotes is a whole command."""
+PARAMETERS = {
+    **{
+        name: name.replace("-", "_")
+        for name in (
+            *("accept-double-charge", "all-videos", "base-url", "batch", "concurrency", "config", "dry-run"),
+            *("error-code", "excel", "export", "history", "limit", "max-credits", "model", "not-created", "now"),
+            *("pilot", "prompt-suffix", "rate", "regenerate", "repeats", "results", "row", "rows", "sandbox"),
+            *("settle", "state", "strict", "undo", "verdict", "video-id", "winners"),
+        )
+    },
+    "download": "downloads",
+    "from": "file",
+}
+"""What Python and Prefect call the options of the command line that they have too."""
 
 
 @dataclass(slots=True)
@@ -51,6 +69,21 @@ def note_manifests(names: Mapping[str, str]) -> None:
     """Keep from which manifest each batch was read last, as someone typed it then."""
     if (noted := _noted.get()) is not None:
         noted.manifests.update(names)
+
+
+def as_parameters(text: str, names: Mapping[str, str] = PARAMETERS) -> str:
+    """A message in which options are called as the parameters of Python and Prefect."""
+
+    def called(found: re.Match[str]) -> str:
+        name = names.get(found[1] or "")
+        return f"`{name}`" if name else found[0]
+
+    return _OPTION.sub(called, text)
+
+
+def as_stated(text: str) -> str:
+    """A message with the options of the command line, where this is one; elsewhere with parameters."""
+    return text if _noted.get() is not None else as_parameters(text)
 
 
 def command(name: str, *words: str, batch: str | None = None, live: bool = False) -> str:

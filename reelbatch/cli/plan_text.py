@@ -79,7 +79,10 @@ def print_findings(plan: Plan) -> None:
         listed = "them" if plan.warning_count == len(warnings) else f"the first {len(warnings):,}"
         err.print(f"  and {more:,} more; `{_listing(plan)}` lists {listed}", markup=False)
     causes = [Cause(**cause) for cause in plan.causes]
-    _list(list(map(str, causes)), f"{_count(plan.problem_count, 'problem')} in the manifest", "red")
+    where, colour = "the manifest", "red"
+    if not plan.to_correct:
+        where, colour = "rows that have their video, of which nothing is asked any more", "yellow"
+    _list(list(map(str, causes)), f"{_count(plan.problem_count, 'problem')} in {where}", colour)
     if more := plan.unlisted + sum(cause.rows for cause in islice(causes, _CAUSES_SHOWN, None)):
         listed = f"the first {len(causes):,} kinds" if plan.unlisted else "them"
         err.print(f"  and {more:,} more of other kinds; `{_listing(plan)}` lists {listed}", markup=False)

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from reelbatch.client.downloads import streamed
 from reelbatch.client.file_chunks import one_piece, open_pieces
-from reelbatch.client.masking import KeyMask
+from reelbatch.client.masking import KeyMask, check_key
 from reelbatch.client.outcome import Exchange, Kind, classify
 from reelbatch.client.payloads import (
     Account,
@@ -81,7 +81,7 @@ class Client:
 
     def __init__(self, api_key: str | SecretStr, options: ClientOptions = ClientOptions()) -> None:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
-        _check_key(self._key)
+        check_key(self._key)
         self._mask = KeyMask(self._key)
         _check_address(options.base_url)
         guard_logs()
@@ -234,6 +234,8 @@ class Client:
         try:
             (slot,) = await self.upload_urls([await asyncio.to_thread(_extension, path)])
         except ApiError as error:
+            if error.status == 401:  # noqa: PLR2004 - the key, of which the create would say the same
+                raise CreateError(f"halt: {error}", status=error.status, outcome=Kind.HALT.value) from error
             raise UploadError(f"{path}: there is no address to upload it to: {error}", status=error.status) from error
         await self.put_file(slot, path)
         return slot.file_path
@@ -328,12 +330,6 @@ def _extension(path: str) -> str:
 def _words(error: Exception) -> str:
     """An error's kind and words, without a signed address in them."""
     return f"{type(error).__name__}: {without_secrets(str(error))}"
-
-
-def _check_key(key: SecretStr) -> None:
-    value = key.get_secret_value()
-    if not value.strip() or not value.isascii() or not value.isprintable() or value != value.strip():
-        raise SettingsError("the API key is empty or has characters that no key has; check MAGIC_HOUR_API_KEY")
 
 
 def _check_address(base_url: str) -> None:

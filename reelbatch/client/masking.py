@@ -7,9 +7,18 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
+from reelbatch.errors import UnusableKey
+
 _MASK = "[the API key]"
 _SECRET_LENGTH = 12
 _MAY_BE_SPELT_OTHERWISE = (b"\\", b"%", b"\x00")
+
+
+def check_key(key: SecretStr) -> None:
+    """UnusableKey: it is none that an API could have given."""
+    value = key.get_secret_value()
+    if not value.strip() or not value.isascii() or not value.isprintable() or value != value.strip():
+        raise UnusableKey("The API key is empty or has characters that no key has")
 
 
 class KeyMask:

@@ -73,6 +73,8 @@ class OpenOrder:
     @property
     def next_steps(self) -> list[str]:
         """What brings it to its end, by the rows that are left."""
+        if self.is_done:  # its last run ended before, or a doubt was cleared up since
+            return [f"`{self.command}` sends nothing more and closes it"]
         steps = []
         if self.goes_on:
             steps.append(f"`{self.command}` goes on with it")
@@ -90,7 +92,7 @@ class OpenOrder:
     def __str__(self) -> str:
         """What someone has to know who meets it."""
         left = {state: rows for state, rows in self.states.items() if state not in HAS_ID}
-        open_ = ", ".join(f"{rows:,} {state.value}" for state, rows in sorted(left.items())) or "none is left"
+        open_ = ", ".join(f"{rows:,} {state.value}" for state, rows in sorted(left.items())) or "it is done"
         placed = f"placed {self.placed_at:%Y-%m-%d %H:%M} UTC by {self.placed_by}"
         return f"`{self.words}`, {placed}: {self.done:,} of {sum(self.states.values()):,} rows have a new id, {open_}"
 

@@ -64,9 +64,9 @@ class PaidAs(NamedTuple):
 
     @property
     def explanation(self) -> str:
-        """Why a row is held, in words."""
+        """Why a row is held, in words; the table keeps them for all who read it."""
         same = f'its request is paid for as row {self.row_key} of batch "{self.batch}"'
-        return f"{same}; --repeats send sends it all the same"
+        return f"{same}; `--repeats send` (setting `repeats`) sends it all the same"
 
 
 class Held(NamedTuple):

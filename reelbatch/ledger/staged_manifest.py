@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -48,7 +48,7 @@ class Comparison:
     unknown_keys: list[RowKey] = field(default_factory=list)  # that were named, and that the manifest does not have
     order: OpenOrder | None = None  # that is open, whether or not it goes on
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
-    changed_invalid: int = 0  # of the changed ones: what the manifest asks for now fails its checks
+    invalid: Mapping[Action, int] = field(default_factory=dict)  # of `counts`: rows that fail their checks
     pilot: int | None = None  # rows of a sample, which are all that is sent now
 
 
@@ -155,7 +155,7 @@ class StagedManifest:
             held=held,
             unknown_keys=unknown,
             order=open_,
-            changed_invalid=self._changed_invalid(batch, counts),
+            invalid=self._invalid(batch, counts),
             pilot=options.pilot,
             gone=staging.gone(connection, batch, kept.rows),
             duplicate_keys=duplicate_keys,
@@ -164,9 +164,10 @@ class StagedManifest:
             same_requests=same_requests,
         )
 
-    def _changed_invalid(self, batch: Batch, counts: Iterable[ActionCount]) -> int:
-        some = any(count.action is Action.CHANGED for count in counts)
-        return staging.changed_invalid(self._connection, batch, self._choice) if some else 0
+    def _invalid(self, batch: Batch, counts: Iterable[ActionCount]) -> Mapping[Action, int]:
+        if not self._kept.new:
+            return staging.invalid(self._connection, batch, self._choice)
+        return {Action.INVALID: sum(count.rows for count in counts if count.action is Action.INVALID)}
 
     def _observed(self, batch: Batch, counts: Iterable[ActionCount]) -> ObservedCost:
         """Where there is anything of unknown rate to send."""

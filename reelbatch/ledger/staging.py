@@ -307,11 +307,16 @@ def compare(connection: Connection, batch: Batch, choice: Choice) -> list[Action
     return [ActionCount.of(Action(name), *counted) for name, *counted in connection.execute(query)]
 
 
-def changed_invalid(connection: Connection, batch: Batch, choice: Choice) -> int:
-    """Rows that have an id, and of which the manifest asks for something else now that fails its checks."""
-    changed_ = and_(action(choice) == Action.CHANGED.value, staged.c.problem.is_not(None))
-    query = select(func.count()).select_from(joined(batch, choice)).where(changed_)
-    return connection.scalar(query) or 0
+def invalid(connection: Connection, batch: Batch, choice: Choice) -> dict[Action, int]:
+    """Rows that fail their checks, by what `generate` would do with them: some have their video all the same."""
+    named = action(choice).label("action")
+    query = (
+        select(named, func.count())
+        .select_from(joined(batch, choice))
+        .where(staged.c.problem.is_not(None))
+        .group_by(literal_column("1"))
+    )
+    return {Action(name): rows for name, rows in connection.execute(query)}
 
 
 def gone(connection: Connection, batch: Batch, kept: int) -> int:

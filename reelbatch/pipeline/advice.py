@@ -90,12 +90,17 @@ def _about_budget(report: RunReport, left: BudgetLeft) -> list[str]:
     if report.exit_reason is ExitReason.BUDGET:
         lines.append(f"{report.message}: the same command sends them then, or at once with a larger `budget`.")
     if report.too_dear:
-        named = ", ".join(report.too_dear[:_NAMED]) + (", …" if report.too_dear_rows > _NAMED else "")
-        lines.append(
-            f"{report.too_dear_rows:,} cost more than the budget of a whole {left.budget.per} "
-            f"({left.budget.credits:,} credits) and are never sent with it: {named}."
-        )
+        lines.append(too_dear(report, left))
     return lines
+
+
+def too_dear(report: RunReport, left: BudgetLeft) -> str:
+    """Which rows no period of the budget has room for."""
+    named = ", ".join(report.too_dear[:_NAMED]) + (", …" if report.too_dear_rows > _NAMED else "")
+    return (
+        f"{report.too_dear_rows:,} cost more than the budget of a whole {left.budget.per} "
+        f"({left.budget.credits:,} credits) and are never sent with it: {named}."
+    )
 
 
 def _open_ends(report: RunReport) -> list[str]:

@@ -31,6 +31,7 @@ from reelbatch.ledger.csv_stream import ALL, Lines, Wanted
 from reelbatch.ledger.process_liveness import this_machine
 from reelbatch.memory import memory_given_back
 from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, check_rows
+from reelbatch.pipeline.python_words import in_errors
 from reelbatch.pipeline.replaced_files import refuse_to_replace
 from reelbatch.pipeline.resources import batches_named
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
@@ -266,6 +267,7 @@ def _zoneless(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
 
 
+@in_errors(results="url")
 def results(url: str, batch: str | None = None) -> pd.DataFrame:
     """The results table as a DataFrame with nullable dtypes: Int64, Float64, boolean, string, UTC times.
 

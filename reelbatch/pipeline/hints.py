@@ -7,17 +7,20 @@ import shlex
 
 from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.pipeline.advice import too_dear
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.submit import ExitReason
+from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
+
+PUT_THE_KEY = (
+    "Set MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`, to one that the API accepts."
+)
 
 _HALTED = {
     ExitReason.NOT_AGREED: "Look at the plan again, then start another run.",
     ExitReason.DECLINED: "Nothing was sent.",
     ExitReason.INTERRUPTED: "Stopped. Another run goes on where this one left off.",
-    ExitReason.BAD_KEY: (
-        "The API refused the key. Set MAGIC_HOUR_API_KEY for the worker, or the Secret block magic-hour-api-key, to "
-        "one that it accepts; the next run sends the rows."
-    ),
+    ExitReason.BAD_KEY: f"The API refused the key. {PUT_THE_KEY} The next run sends the rows.",
     ExitReason.NO_ACCOUNT: "Nothing was sent. Start another run when the API answers.",
     ExitReason.NO_CREDITS: "The account is out of credits. Top it up; the next run sends the rows.",
     ExitReason.CAP: "The cap was reached. Raise max_credits; the next run sends the rows.",
@@ -36,9 +39,7 @@ def prefect_hints(report: RunReport) -> list[str]:
         lines.append(text)
     if report.held_rows and report.repeats is RepeatPolicy.HOLD:
         lines.append("Held rows are paid for under another name: the parameter repeats says what becomes of them.")
-    if (waiting := status.to_send - report.held_rows) > 0:
-        with_ = "the manifest and the batch" if report.chosen_only else "this run's parameters"
-        lines.append(f"Rows still to be sent: {waiting:,}. {_run('generate')}, with {with_}.")
+    lines += _about_the_rest(report)
     if status.order is not None and not status.order.is_done:
         goes_on = " The same parameters go on with it." if status.order.goes_on else ""
         lines.append(f"An order is open: {status.order}.{goes_on}")
@@ -50,6 +51,21 @@ def prefect_hints(report: RunReport) -> list[str]:
         lines.append(f"Rows in doubt, on the worker's machine: reelbatch reconcile --batch {shlex.quote(batch)}")
     if status.count(RowState.QUEUED, RowState.RENDERING):
         lines.append(f"Videos to their end: {_run('settle', batch=batch)}")
+    return lines
+
+
+def _about_the_rest(report: RunReport) -> list[str]:
+    """How what was not sent is sent; another run now sends none of what waits for a budget or a rate."""
+    lines = []
+    if UNKNOWN_RATE_CODE in report.unsent:
+        lines.append("Rows of unknown rate are not sent under a cap or budget: state `rate` among the overrides.")
+    if report.budget is not None and report.too_dear:
+        lines.append(too_dear(report, report.budget))
+    if report.exit_reason is ExitReason.BUDGET:
+        lines.append(f"{report.message}: a run sends them then, or at once with a larger `budget`.")
+    elif report.waiting > 0 and set(report.unsent) != {UNKNOWN_RATE_CODE}:
+        with_ = "the manifest and the batch" if report.chosen_only else "this run's parameters"
+        lines.append(f"Rows still to be sent: {report.waiting:,}. {_run('generate')}, with {with_}.")
     return lines
 
 

@@ -146,6 +146,8 @@ class Plan(ReportView):
     observed_models: list[str] = field(default_factory=list)
     causes: list[dict[str, Any]] = field(default_factory=list)  # of the problems, with how many rows have each
     changed_invalid: int = 0  # of the changed rows: what the manifest asks for now fails its checks
+    finished_invalid: int = 0  # unchanged rows with their video that fail their checks now: nothing is asked of them
+    to_correct: bool = False  # some other row fails its checks
     unlisted: int = 0  # problems of which no cause is listed
     requests: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as they would be sent
     duration: Duration | None = None
@@ -348,7 +350,9 @@ def make_plan(
         causes=[cause.as_json() for cause in findings.problems],
         unlisted=findings.problems.unlisted,
         pilot=comparison.pilot,
-        changed_invalid=comparison.changed_invalid,
+        changed_invalid=comparison.invalid.get(Action.CHANGED, 0),
+        finished_invalid=comparison.invalid.get(Action.SKIP, 0),
+        to_correct=any(rows for action, rows in comparison.invalid.items() if action is not Action.SKIP),
     )
 
 

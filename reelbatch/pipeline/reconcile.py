@@ -17,6 +17,7 @@ from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undone_decisions import Undo
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
+from reelbatch.typed_options import as_stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class _Case:
             return problem
         age_s = (utc_now() - doubt.since).total_seconds()
         if age_s < self.rules.min_age_s and not self.rules.now:
-            return (
+            return as_stated(
                 f"the request left {max(age_s, 0):.0f} s ago, and its video may still appear: look again after "
                 f"{self.rules.min_age_s:.0f} s (doubt_min_age_s), or say so all the same with --now"
             )
@@ -181,7 +182,8 @@ async def _check(ledger: Ledger, client: Client | None, doubt: Doubt, video_id: 
     try:
         video: Video = await client.get_video(video_id)
     except ApiError as error:
-        return f"the API does not confirm {video_id}: {error}"
+        remedy = ". Check MAGIC_HOUR_API_KEY." if error.status == 401 else ""  # noqa: PLR2004 - the key is refused
+        return f"the API does not confirm {video_id}: {error}{remedy}"
     mark = (video.name or "").split()[-1:]
     if not mark or Token(mark[0]) not in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
         return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {doubt.token}'

@@ -26,7 +26,7 @@ from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
-from reelbatch.typed_options import MANIFEST, command
+from reelbatch.typed_options import MANIFEST, as_stated, command
 
 Chosen: TypeAlias = Selection | RejectedVideos
 
@@ -167,7 +167,7 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
         held, _ = ledger.read(partial(queries.held, batch=chosen.batch, limit=1))
         rest[RowState.PENDING] = rest.get(RowState.PENDING, 0) - held
         if held := held + sum(some.rows for some in found if some.paid_elsewhere):
-            left.append(f"{held:,} held are paid for under another name; see --repeats")
+            left.append(as_stated(f"{held:,} held are paid for under another name; see --repeats"))
     order = ledger.read(partial(orders.open_order, batch=chosen.batch))
     if order is not None and (ordered := min(order.count(RowState.PENDING), rest.get(RowState.PENDING, 0))):
         rest[RowState.PENDING] -= ordered
@@ -190,7 +190,7 @@ def _why_left(state: RowState, batch: Batch) -> str:
             return f"failed their checks: correct the manifest, then `{again}`"
         case RowState.IN_DOUBT:
             clears = command("reconcile", batch=batch)
-            return f"may have been charged: `{clears}`, or --state in_doubt --accept-double-charge"
+            return as_stated(f"may have been charged: `{clears}`, or --state in_doubt --accept-double-charge")
     return _LEFT_ALONE.get(state, "were not chosen")
 
 

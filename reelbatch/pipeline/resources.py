@@ -10,11 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsError
+from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsError, UnusableKey
 from reelbatch.printable import one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
-from reelbatch.typed_options import MANIFEST, command, note_manifests
+from reelbatch.typed_options import MANIFEST, as_stated, command, note_manifests
 
 if TYPE_CHECKING:
     from reelbatch.client import Client
@@ -174,13 +174,13 @@ def refuse_live_rows(settings: Settings) -> None:
 
 @contextmanager
 def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]:
-    """Settings that point to a sandbox of its own process, which ends with this block.
+    """Settings that point to a sandbox in a process of its own, which ends with the last of those who use it.
 
     What it stores lies beside the results table, so that a later command finds its videos again.
 
     Raises:
         LedgerUnusable: the results table holds rows of the live API.
-        UsageError: the extra `sandbox` is not installed.
+        UsageError: the extra `sandbox` is not installed, or the sandbox can't be started or joined.
     """
     if not enabled:
         yield settings
@@ -189,15 +189,15 @@ def sandboxed(settings: Settings, *, enabled: bool = True) -> Iterator[Settings]
 
     from reelbatch import extras
     from reelbatch.ledger.urls import parse_url, sqlite_path
-    from reelbatch.sandbox import start
     from reelbatch.sandbox.config import build_config
+    from reelbatch.sandbox.process import shared
 
     extras.require("sandbox", "The sandbox")
     refuse_live_rows(settings)
     stated = dict(settings.sandbox)
     if "data" not in stated and (path := sqlite_path(parse_url(settings.results))):
         stated["data"] = str(sandbox_data(path))
-    with unwinding(), start(build_config({**stated, "port": stated.get("port", 0)})) as sandbox:
+    with unwinding(), shared(build_config({**stated, "port": stated.get("port", 0)})) as sandbox:
         yield settings.model_copy(update={"base_url": sandbox.url, "api_key": SecretStr(sandbox.key)})
 
 
@@ -215,14 +215,12 @@ def open_client(settings: Settings) -> Client:
     """The API's client.
 
     Raises:
-        SettingsError: there is no key.
+        UnusableKey: there is none, or it can't be one.
     """
     from reelbatch.client import Client, ClientOptions
 
     if settings.api_key is None:
-        raise SettingsError(
-            "There is no API key. Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
-        )
+        raise UnusableKey("There is no API key")
     connection = ClientOptions(
         base_url=settings.base_url,
         concurrency=settings.concurrency,
@@ -241,7 +239,7 @@ def describe_config(file: ConfigFile) -> str:
     if file.path is not None:
         parts = ", ".join(_shown_parts(file))
         lines.append(f"Settings from {file.path}{f' ({parts})' if parts else ''}")
-    return "\n".join(map(one_line, lines))
+    return "\n".join(map(one_line, map(as_stated, lines)))
 
 
 def _shown_parts(file: ConfigFile) -> Iterator[str]:

@@ -24,6 +24,7 @@ from reelbatch.signals import stopping_gently
 from reelbatch.storage.target import open_target
 from reelbatch.submit import ExitReason
 from reelbatch.submit.confirmation import ask_about_noted_ids
+from reelbatch.typed_options import as_stated
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunContext
@@ -154,7 +155,7 @@ def left_elsewhere(ledger: Ledger, api: str) -> str | None:
         f"{count:,} of {other} (use {local if other == 'local' else f'--base-url https://{other}, no --sandbox'})"
         for other, count in others.items()
     ]
-    return f"Left alone: unfinished videos that belong to another API than {api}: {', '.join(found)}"
+    return as_stated(f"Left alone: unfinished videos that belong to another API than {api}: {', '.join(found)}")
 
 
 def settle_options(settings: Settings, batch: Batch | None) -> SettleOptions:

@@ -77,7 +77,10 @@ class SettleReport:
 
 
 _WHY = {
-    SettleReason.BAD_KEY: "the API refused the key; set MAGIC_HOUR_API_KEY to one that it accepts",
+    SettleReason.BAD_KEY: (
+        "the API refused the key; set MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`, "
+        "to one that it accepts"
+    ),
     SettleReason.UNREACHABLE: "the API did not answer",
     SettleReason.TIMED_OUT: "the API did not answer",
     SettleReason.LEDGER_FAILED: "the results table could not be read or written",

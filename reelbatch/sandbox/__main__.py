@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reelbatch.errors import SettingsError
+from reelbatch.errors import SandboxInUse, SettingsError
 from reelbatch.printable import printable
 from reelbatch.sandbox.config import SandboxConfig, build_config, load_config
 
@@ -24,13 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _serve(_config(options), stop_with_stdin=options.stop_with_stdin)
     except SettingsError as error:
-        print(printable(f"sandbox: {error}"), file=sys.stderr)  # noqa: T201 - the command's own output
+        _tell(error, to_starter=options.stop_with_stdin)
         return 2
     except KeyboardInterrupt:  # before the server took the signal over
         return 0
     finally:
         os.umask(before)
     return 0
+
+
+def _tell(error: SettingsError, *, to_starter: bool) -> None:
+    if to_starter:  # in place of the line that it waits for; it knows what to do about it
+        print(json.dumps({"error": str(error), "in_use": isinstance(error, SandboxInUse)}))  # noqa: T201 - as above
+    else:
+        print(printable(f"sandbox: {error}"), file=sys.stderr)  # noqa: T201 - the command's own output
 
 
 def _serve(config: SandboxConfig, *, stop_with_stdin: bool) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reelbatch.errors import SettingsError
+from reelbatch.errors import SandboxInUse, SettingsError
 from reelbatch.sandbox.faults import Call
 from reelbatch.sandbox.validation import Create
 
@@ -238,8 +238,10 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = OFF")  # a killed process loses nothing; a power cut may
         db.executescript(_SCHEMA)
     except sqlite3.Error as error:
-        message = f"{path}: the books can't be opened ({error}); is another sandbox using this folder?"
-        raise SettingsError(message) from error
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            message = f"{path}: another sandbox uses these books. End it, or state another `data`."
+            raise SandboxInUse(message) from error
+        raise SettingsError(f"{path}: the books can't be opened: {error}. State another `data`.") from error
     return db
 
 

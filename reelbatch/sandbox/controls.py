@@ -13,6 +13,7 @@ from reelbatch.sandbox.answers import answer
 from reelbatch.sandbox.books import Status, Video, iso
 from reelbatch.sandbox.config import FaultSettings, PricingSettings, TopUp, UploadAge, explain
 from reelbatch.sandbox.service import Service
+from reelbatch.sandbox.users import Held
 from reelbatch.sandbox.validation import Refused, read_json
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
@@ -31,6 +32,7 @@ def control_routes(service: Service) -> list[Route]:
         Route("/sandbox/uploads/age", controls.age_uploads, methods=["POST"]),
         Route("/sandbox/top-up", controls.top_up, methods=["POST"]),
         Route("/sandbox/webhooks", controls.webhooks, methods=["GET"]),
+        Route("/sandbox/users/{word}", controls.hold, methods=["GET"]),
         Route("/sandbox/videos/{id}/cancel", controls.cancel, methods=["POST"]),
     ]
 
@@ -87,6 +89,13 @@ class Controls:
         """How many webhook events were sent; `pending` videos still have some to come."""
         announcer = self._service.announcer
         return answer(dict(announcer.counts) if announcer else {})
+
+    async def hold(self, request: Request) -> Response:
+        """Use the sandbox as long as the connection lasts."""
+        users = self._service.users
+        if users.over or request.path_params["word"] != users.word:
+            raise Refused(404, "Not Found")
+        return Held(users)
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a video, as its owner could do in the web app."""

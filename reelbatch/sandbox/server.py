@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import uvicorn
 
-from reelbatch.errors import SettingsError
+from reelbatch.errors import SandboxInUse, SettingsError
+from reelbatch.sandbox.address import Address
 from reelbatch.sandbox.app import build_app
 from reelbatch.sandbox.config import SandboxConfig
 from reelbatch.sandbox.service import Service
+from reelbatch.sandbox.users import Users
 from reelbatch.sandbox.wire import ConnectionProtocol
 
 
@@ -29,12 +32,12 @@ def serve(
     *,
     stop_with_stdin: bool = False,
 ) -> None:
-    """Serve until SIGINT, SIGTERM or (`stop_with_stdin`) the end of standard input.
+    """Serve until SIGINT, SIGTERM or (`stop_with_stdin`) the end of standard input and of the last other user.
 
     `on_ready` is given the URL once it is being listened to.
 
     Raises:
-        SettingsError: the port is taken.
+        SettingsError: the port or the folder can't be used; SandboxInUse, where another process has it.
     """
     with _listening(config) as listener, _data_folder(config) as data:
         host, port = listener.getsockname()[:2]
@@ -54,9 +57,9 @@ class _Hooks:
 class _Server(uvicorn.Server):
     """Uvicorn, quiet, and with the signals left to us: it would end by the signal and not with exit 0."""
 
-    def __init__(self, config: uvicorn.Config, hooks: _Hooks) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._hooks = hooks
+        self._on_ready = on_ready
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,8 +69,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
         await super().startup(sockets)
-        if self._hooks.on_ready:
-            self._hooks.on_ready(self._hooks.url)
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Cut what still stalls without a word about it."""
@@ -81,6 +83,12 @@ class _Server(uvicorn.Server):
 
 async def _serve(config: SandboxConfig, data: Path, listener: socket.socket, hooks: _Hooks) -> None:
     service = Service(config, data, hooks.url)
+
+    def on_ready() -> None:
+        Address(hooks.url, config.key, service.users.word).write(data)
+        if hooks.on_ready:
+            hooks.on_ready(hooks.url)
+
     if service.announcer:
         service.announcer.start()
     server = _Server(
@@ -94,17 +102,18 @@ async def _serve(config: SandboxConfig, data: Path, listener: socket.socket, hoo
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         ),
-        hooks,
+        on_ready,
     )
     _stop_on_signals(server.stop)
     if hooks.stop_with_stdin:
-        _stop_with_stdin(server.stop)
+        _stop_with_stdin(service.users, server.stop)
     try:
         await server.serve(sockets=[listener])
     finally:
         if service.announcer:
             await service.announcer.close()
         await service.studio.close()
+        Address.remove(data)  # while the books are still held: it may not be another's
         service.books.close()
 
 
@@ -119,7 +128,8 @@ def _listening(config: SandboxConfig) -> Iterator[socket.socket]:
             listener.bind((config.host, config.port))
         except OSError as error:
             message = f"{config.host}:{config.port} can't be listened to: {error.strerror or error}"
-            raise SettingsError(f"{message}. Choose another port, or 0 for a free one.") from error
+            kind = SandboxInUse if error.errno == errno.EADDRINUSE else SettingsError
+            raise kind(f"{message}. Choose another port, or 0 for a free one.") from error
         yield listener
 
 
@@ -144,14 +154,29 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
             loop.add_signal_handler(number, stop)
 
 
-def _stop_with_stdin(stop: Callable[[], None]) -> None:
+def _stop_with_stdin(users: Users, stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
+
+    def starter_left() -> None:
+        users.starter_left(stop)
+        if not users.over:
+            _let_go()
 
     def watch() -> None:
         with suppress(OSError):
             while os.read(0, 1024):  # not sys.stdin: a thread inside its buffer upsets the interpreter's end
                 pass
         with suppress(RuntimeError):  # the loop has ended before
-            loop.call_soon_threadsafe(stop)
+            loop.call_soon_threadsafe(starter_left)
 
     threading.Thread(target=watch, name="stdin", daemon=True).start()
+
+
+def _let_go() -> None:
+    """It stays for others: neither the one who started it nor who reads that one's outputs waits for its end."""
+    with suppress(OSError):
+        os.write(1, b"{}\n")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

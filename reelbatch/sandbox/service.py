@@ -14,6 +14,7 @@ from reelbatch.sandbox.fault_plan import FaultPlan
 from reelbatch.sandbox.prices import PriceList
 from reelbatch.sandbox.storage import DAY_S, SignedUrl, Storage
 from reelbatch.sandbox.studio import Studio
+from reelbatch.sandbox.users import Users
 from reelbatch.sandbox.validation import Checker
 from reelbatch.sandbox.webhooks import Announcer
 
@@ -34,6 +35,7 @@ class Service:
         self.pricing: PricingSettings = config
         self.faults = FaultPlan(config.faults)
         self.creates_in_flight = 0
+        self.users = Users()
         self.announcer = Announcer(config, self.books, self.studio, self._described) if config.webhook_url else None
         self._url = url
         self._jitter = random.Random(config.seed)

@@ -37,7 +37,7 @@ class Severed(Response):
         """Wait `after` seconds, or less if the client goes first, and cut the connection."""
         if self.after:
             with suppress(TimeoutError):
-                await asyncio.wait_for(_gone(receive), self.after)
+                await asyncio.wait_for(gone(receive), self.after)
         await _cut(scope, receive, reset=self.reset)
 
 
@@ -59,13 +59,15 @@ class Truncated(Response):
 async def _cut(scope: Scope, receive: Receive, *, reset: bool = False) -> None:
     transport = cast("Transport", scope["state"]["transport"])
     if reset:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+        with suppress(OSError):  # the client was gone before
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         transport.abort()
     else:
         transport.close()
-    await _gone(receive)  # else the server would still write its own 500
+    await gone(receive)  # else the server would still write its own 500
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Return when the client has gone, or the connection is closed."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -11,7 +11,7 @@ from reelbatch.ledger.paid_requests import HELD_CODE
 from reelbatch.submit.concurrency import Stopped
 from reelbatch.submit.prices import NoPrice, SeenPrices
 from reelbatch.submit.run_stats import ExitReason, RunStats
-from reelbatch.typed_options import command
+from reelbatch.typed_options import as_stated, command
 
 TOO_DEAR_CODE = "over_whole_budget"
 """Of rows that cost more than the budget of a whole period, as the table keeps it."""
@@ -94,7 +94,7 @@ class Refusals:
                 self._end(ExitReason.CAP, _unknown_cost())
                 raise Stopped
             case Admission.UNKNOWN_RATE:
-                why = "what it costs is not known, and a cap or budget is set; state a --rate"
+                why = "its cost is not known, and a cap or budget is set; state a rate (`--rate`, the setting `rate`)"
                 raise NoPrice(UNKNOWN_RATE_CODE, why)
             case Admission.DRIFTED:
                 raise self._prices.drifted(row, ruling.reserved)
@@ -119,7 +119,7 @@ class Refusals:
 
 
 def _unknown_cost() -> str:
-    return (
+    return as_stated(
         "a cap or budget is set, and what was spent of it is not known: requests of unknown rate may have been "
         f"charged. State a --rate to count them, or clear them up: `{command('reconcile')}`, `{command('settle')}`"
     )

@@ -66,3 +66,29 @@ def test_a_parameter_that_does_not_fit_is_named(
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+CORE_SPEAKS = """
+import logging
+from prefect import flow
+import flows.setting_up
+core = logging.getLogger("reelbatch")
+@flow
+def speaks():
+    core.warning("said in a run")
+if __name__ == "__main__":
+    speaks()
+    core.warning("said outside of it")
+"""
+
+
+def test_what_the_core_says_stands_once_in_a_worker_s_log(tmp_path: Path, prefect_server: str) -> None:
+    """As a line of the run where there is one, and not a second time as one of the logger's own."""
+    script = tmp_path / "speaks.py"
+    script.write_text(CORE_SPEAKS, encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env = {**kept, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server}
+    run = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=True)
+    (line,) = [line for line in run.stderr.splitlines() if "said in a run" in line]
+    assert "Flow run" in line
+    assert run.stderr.count("said outside of it") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -167,6 +168,25 @@ async def test_the_key_can_come_from_a_secret_block(
     state = await generate(**_parameters(api, tmp_path, limit=1), return_state=True)
     assert state.is_completed(), state.message
     await Secret.adelete("magic-hour-api-key")
+
+
+@pytest.mark.parametrize("key", [None, "with a\nline"])
+async def test_a_run_without_a_key_names_both_places(
+    api: RunningSandbox, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    """The message that Prefect shows says where a worker gets it from: its environment, or the Secret block."""
+    from prefect.blocks.system import Secret
+
+    from flows.generate import generate
+
+    monkeypatch.delenv("MAGIC_HOUR_API_KEY", raising=False)
+    if key is not None:
+        await Secret(value=key).save("magic-hour-api-key", overwrite=True)
+    state = await generate(**_parameters(api, tmp_path), return_state=True)
+    if key is not None:
+        await Secret.adelete("magic-hour-api-key")
+    assert state.is_failed()
+    assert re.search(r"API key.*MAGIC_HOUR_API_KEY.*Secret block `magic-hour-api-key`", str(state.message))
 
 
 async def test_parameters_have_a_schema_that_is_enforced(prefect_server: str) -> None:

@@ -12,12 +12,15 @@ from test_situations import run_of
 
 from reelbatch.cli.options import settings_of
 from reelbatch.domain import Batch, RowState
+from reelbatch.domain.budget import Budget
 from reelbatch.errors import SettingsError
+from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.pipeline.advice import advice, after_trial
 from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.next_step import Waiting, next_step
 from reelbatch.submit import ExitReason
+from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
 from reelbatch.typed_options import MANIFEST, command, noting
 
 
@@ -35,6 +38,19 @@ def test_after_a_run_of_chosen_rows_the_others_are_sent_by_generate() -> None:
     ]
     assert prefect_hints(run_of(states))[0].endswith(", with this run's parameters.")
     assert prefect_hints(run_of(states, chosen_only=True))[0].endswith(", with the manifest and the batch.")
+
+
+def test_no_run_is_advised_that_would_send_nothing() -> None:
+    """Rows dearer than a whole budget, of unknown rate, or that wait for the next month: not now."""
+    states = {RowState.PENDING: 2}
+    budget = Budget(100, "month")
+    left = BudgetLeft(budget, "acc", budget.period(datetime(2026, 11, 27, tzinfo=UTC)), 0)
+    dear = prefect_hints(run_of(states, too_dear_rows=2, too_dear=["a", "b"], budget=left, unsent={"too_dear": 2}))
+    assert dear == ["2 cost more than the budget of a whole month (100 credits) and are never sent with it: a, b."]
+    (unknown,) = prefect_hints(run_of(states, unsent={UNKNOWN_RATE_CODE: 2}))
+    assert "`rate`" in unknown
+    (waits,) = prefect_hints(run_of(states, exit_reason=ExitReason.BUDGET, message="2 wait until 1 December"))
+    assert waits.startswith("2 wait until 1 December: ")
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:
@@ -164,6 +180,8 @@ def test_in_prefect_an_order_of_doubts_is_not_said_to_go_on() -> None:
 
 def test_an_order_names_what_ends_it() -> None:
     """Rows in doubt are no affair of the same command, nor of a cancel: only `reconcile` closes an order of those."""
+    (done,) = order_of(queued=3).next_steps
+    assert done == "`reelbatch generate MANIFEST --batch spring --regenerate all` sends nothing more and closes it"
     (doubt,) = order_of(queued=2, in_doubt=1).next_steps
     assert doubt.startswith("`reelbatch reconcile --batch spring` ")
     go_on, drop = order_of(queued=1, pending=2).next_steps

@@ -9,6 +9,7 @@ import typer
 
 from reelbatch.cli import options as opt
 from reelbatch.cli.json_output import print_json
+from reelbatch.errors import SettingsError
 from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.cli.plan_text import reading_line
     from reelbatch.cli.row_keys import keys_of
     from reelbatch.ledger.selection import RepeatPolicy
+    from reelbatch.pipeline.account import KeyRefused
     from reelbatch.pipeline.plan import GenerateOptions, send_options
     from reelbatch.pipeline.plan import plan as make_plan
     from reelbatch.pipeline.resources import sandboxed
@@ -66,10 +68,13 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
     with sandboxed(settings, enabled=sandbox and account) as stated, reading_line() as told:
-        made = make_plan(options, stated, told, asks_account=account)
+        try:
+            made = make_plan(options, stated, told, asks_account=account)
+        except KeyRefused as refusal:
+            raise SettingsError(f"{refusal}. Check MAGIC_HOUR_API_KEY, or leave --account out.") from refusal
     _print(made, as_json=as_json)
     held = made.held_rows and which.repeats is RepeatPolicy.HOLD
-    raise typer.Exit(1 if made.problem_count or held else 0)
+    raise typer.Exit(1 if made.to_correct or held else 0)
 
 
 def _print(made: Plan, *, as_json: bool) -> None:

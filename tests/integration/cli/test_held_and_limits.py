@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from accounts import Customer
+from pictures import landscape
 
 import reelbatch
 from reelbatch.sandbox import RunningSandbox, start
@@ -96,6 +97,22 @@ def test_a_finished_row_whose_new_request_is_invalid_counts_as_one(sandbox: Runn
     assert [each["states"]["complete"] for each in customer.asked("status")["batches"]] == [2]
     spring = customer.manifest("spring", "one", "changed")
     assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (0, 0)
+
+
+def test_a_finished_row_may_lose_its_image(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Nothing is asked of it any more: plan and run end with 0, and the plan says what is missing."""
+    customer = Customer(tmp_path, sandbox)
+    image = landscape(tmp_path / "one.png")
+    spring = customer.manifest("spring", "one", image_path=image.name)
+    customer.generate(spring, settle=True)
+    image.unlink()
+    planned = customer.run("plan", spring)
+    assert (planned.code, customer.run("generate", spring).code) == (0, 0)
+    assert "1 problem in rows that have their video" in planned.err
+    made = customer.asked("plan", spring)
+    assert (made["problem_count"], made["finished_invalid"], made["to_correct"]) == (1, 1, False)
+    spring = customer.manifest("spring", "one", "two", image_path=image.name)
+    assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (1, 1)
 
 
 def test_an_export_that_is_handed_back_asks_for_nothing_new(sandbox: RunningSandbox, tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def test_machines_are_told_of_a_bad_key_before_there_is_a_table(api: RunningSand
     assert not (tmp_path / "r.db").exists()
 
 
+def test_a_plan_that_asks_about_the_account_says_what_to_do_about_a_bad_key(
+    api: RunningSandbox, tmp_path: Path
+) -> None:
+    """Exit code 2: this plan can't be made, one without the question can."""
+    made(tmp_path)
+    where = ("--base-url", api.url, "--results", "r.db")
+    ran = run_here(tmp_path, "plan", "m.csv", "--account", *where, MAGIC_HOUR_API_KEY="wrong")
+    assert (ran.code, "Check MAGIC_HOUR_API_KEY, or leave --account out" in ran.err) == (2, True), ran.err
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 def test_no_key_is_said_before_anything_begins(command: list[str], api: RunningSandbox, tmp_path: Path) -> None:
     """Exit code 2, and the API is not asked."""

@@ -38,12 +38,12 @@ class Table:
         where = {"results": self.url, "base_url": self.api.url, "api_key": self.api.key}
         return reelbatch.generate(self.manifest, **where, **{"concurrency": 1, **settings})
 
-    def reconcile(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+    def reconcile(self, *arguments: str, key: str | None = None) -> tuple[int, dict[str, Any]]:
         """The command in this process; its exit code and JSON."""
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", ["reelbatch", *self._stated(arguments)])
-            patch.setenv("MAGIC_HOUR_API_KEY", self.api.key)
+            patch.setenv("MAGIC_HOUR_API_KEY", key or self.api.key)
             with pytest.raises(SystemExit) as left:
                 main()
         return int(left.value.code or 0), _answer(out.getvalue(), err.getvalue())
@@ -151,6 +151,13 @@ def test_an_id_is_believed_only_under_the_row_s_own_token(table: Table) -> None:
         assert code == 1
         assert why in answer["resolved"][0]["problem"]
     assert key in table.doubtful()
+
+
+def test_a_bad_key_has_its_remedy(table: Table) -> None:
+    """The id may be right: the API was not asked about it."""
+    row = min(table.doubtful())
+    code, answer = table.reconcile("--row", row, "--video-id", "c1", key="wrong")
+    assert (code, "Check MAGIC_HOUR_API_KEY" in answer["resolved"][0]["problem"]) == (1, True)
 
 
 def test_many_at_once_from_a_file(table: Table, tmp_path: Path) -> None:

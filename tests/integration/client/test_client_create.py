@@ -103,15 +103,22 @@ async def test_an_image_that_is_not_there_costs_nothing(sandbox: RunningSandbox,
 
 
 async def test_an_image_for_which_there_is_no_address_was_not_uploaded(sandbox: RunningSandbox, image: Path) -> None:
-    """Whether the API is not there or refuses the key: an UploadError, as when the storage fails."""
+    """The API is not there: an UploadError, as when the storage fails."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
-        for url, key, status in ((nowhere, sandbox.key, None), (sandbox.url, "another", 401)):
-            async with connect(url, key) as client:
-                with pytest.raises(UploadError, match="no address to upload it to") as raised:
-                    await client.create(image_path=image, end_seconds=5)
-            assert raised.value.status == status
+        async with connect(f"http://127.0.0.1:{free.getsockname()[1]}", sandbox.key) as client:
+            with pytest.raises(UploadError, match="no address to upload it to") as raised:
+                await client.create(image_path=image, end_seconds=5)
+    assert raised.value.status is None
+
+
+async def test_a_key_that_is_refused_is_the_same_error_for_every_image(sandbox: RunningSandbox, image: Path) -> None:
+    """Whether the API says so of the create, or of the upload that comes before it."""
+    async with connect(sandbox.url, "another") as client:
+        for path in ("https://images.example.com/a.png", image):
+            with pytest.raises(CreateError, match="Unauthorized") as raised:
+                await client.create(image_path=path, end_seconds=5)
+            assert (raised.value.status, raised.value.outcome) == (401, "halt")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ def named(key: str, like: str, number: int = 1, **stated: str) -> Row:
     return same._replace(row_key=key)
 
 
-HELD_BY = 'its request is paid for as row {} of batch "spring"; --repeats send sends it all the same'
+HELD_BY = (
+    'its request is paid for as row {} of batch "spring"; `--repeats send` (setting `repeats`) sends it all the same'
+)
 
 
 def pay(ledger: Ledger, *wanted: str, batch: Batch = SPRING) -> None:

@@ -252,10 +252,10 @@ def test_the_approved_video_of_a_row_is_the_one_that_is_taken(bench: Bench) -> N
     ("options", "said"),
     [
         ({"verdict": "approved"}, "only videos that were rejected"),
-        ({"verdict": None, "model": OTHER}, "add --verdict rejected"),
+        ({"verdict": None, "model": OTHER}, "add `verdict` rejected"),
         ({"model": "ltx-3.2"}, "not in the table of models"),
-        ({"state": "error"}, "leave out --state"),
-        ({"prompt_suffix": " "}, "--prompt-suffix is empty"),
+        ({"state": "error"}, "leave out `state`"),
+        ({"prompt_suffix": " "}, "`prompt_suffix` is empty"),
         ({"rows": ["no one"]}, "no row with the key no one"),
         ({"prompt_suffix": "a" * 200_000}, "characters long"),
     ],

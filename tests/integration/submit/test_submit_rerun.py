@@ -77,7 +77,7 @@ def test_a_rerun_treats_rows_paid_for_elsewhere_as_the_setting_says(bench: Bench
     for which in ({}, {"limit": 1}, {"rows": ["spring-001"]}):  # before it is held: the plan looks for itself
         shown = reelbatch.rerun(bench.batch, dry_run=True, **which, **bench.settings())
         assert (shown.send, shown.credits_estimated) == (0, 0)
-        assert shown.left_alone == ["1 held are paid for under another name; see --repeats"]
+        assert shown.left_alone == ["1 held are paid for under another name; see `repeats`"]
     assert reelbatch.rerun(bench.batch, dry_run=True, **bench.settings(repeats="send")).send == 1
     with Ledger(bench.results) as ledger:  # a rerun asked for it, and was interrupted
         ledger.change(partial(reruns.request, selection=Selection(batch=Batch(bench.batch))))
@@ -85,7 +85,7 @@ def test_a_rerun_treats_rows_paid_for_elsewhere_as_the_setting_says(bench: Bench
     held = reelbatch.rerun(bench.batch, **bench.settings())
     assert (held.sent, held.held_rows, held.exit_code) == (0, 1, 1)
     shown = reelbatch.rerun(bench.batch, dry_run=True, **bench.settings())
-    assert (shown.send, shown.left_alone) == (0, ["1 held are paid for under another name; see --repeats"])
+    assert (shown.send, shown.left_alone) == (0, ["1 held are paid for under another name; see `repeats`"])
     assert reelbatch.rerun(bench.batch, **bench.settings(repeats="skip")).exit_code == 0
     stated = bench.settings(repeats="send")
     assert reelbatch.rerun(bench.batch, dry_run=True, **stated).send == 1

@@ -1,0 +1,22 @@
+"""Errors of the calls from Python: where the command line has options, these have parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reelbatch.errors import ReelbatchError, UnusableKey
+from reelbatch.typed_options import PARAMETERS, as_parameters
+
+
+@contextmanager
+def in_errors(**renamed: str) -> Iterator[None]:
+    """Within it, or in a function that it decorates, errors name parameters; `renamed`: of that function alone."""
+    try:
+        yield
+    except UnusableKey as error:
+        error.args = (f"{error.what}. Pass api_key, or set the environment variable MAGIC_HOUR_API_KEY.",)
+        raise
+    except ReelbatchError as error:
+        error.args = tuple(as_parameters(str(line), {**PARAMETERS, **renamed}) for line in error.args)
+        raise
