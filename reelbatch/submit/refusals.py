@@ -25,10 +25,6 @@ class Withdrawn(Stopped):
     code: str | None = None
 
 
-class NoRoom(Stopped):
-    """Cap or budget has no room for the row; smaller ones may fit."""
-
-
 class Held(Withdrawn):
     """The request is paid for under another name, and the row says so."""
 
@@ -115,7 +111,7 @@ class Refusals:
         self.most = ruling.room if self.most is None else min(self.most, ruling.room)
         if ruling.admission is Admission.OVER_CAP or self._full is None:
             self._full = ExitReason.CAP if ruling.admission is Admission.OVER_CAP else ExitReason.BUDGET
-        raise NoRoom
+        raise Stopped
 
 
 def _unknown_cost() -> str:
