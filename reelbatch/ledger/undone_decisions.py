@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Table, and_, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, not_, or_, select, update
 
 from reelbatch.domain import Batch, RowKey, RunId, Token, VideoId
 from reelbatch.ledger.accounting import BalanceChanges, known_attempts
 from reelbatch.ledger.earlier_attempts import Line
-from reelbatch.ledger.in_doubt import Verdict, is_line
+from reelbatch.ledger.in_doubt import Verdict, is_line, read_snapshot
 from reelbatch.ledger.schema import attempts, decisions, generations, orders
 from reelbatch.ledger.selection import last
 from reelbatch.ledger.transitions import FOUND_UNDONE, NOT_CREATED_UNDONE, Move
@@ -48,19 +48,6 @@ class Undo:
     at: datetime
 
 
-def _read(of: Table, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse of `snapshot` for the columns of one table."""
-    return {
-        name: datetime.fromisoformat(value) if value and isinstance(_kind(of, name), DateTime) else value
-        for name, value in values.items()
-    }
-
-
-def _kind(of: Table, name: str) -> Any:
-    kind: Any = of.c[name].type
-    return getattr(kind, "impl", kind)
-
-
 def last_made(connection: Connection, batch: Batch, row_key: RowKey | None = None) -> list[Made]:
     """The last decision that was not taken back yet: of a row, or of the batch all that one command decided."""
     d, a, later = decisions.c, attempts.c, decisions.alias("later")
@@ -69,7 +56,7 @@ def last_made(connection: Connection, batch: Batch, row_key: RowKey | None = Non
     query = (
         select(*said, a.run_id, a.generation, d.command)
         .join_from(decisions, attempts, a.token == d.token)
-        .where(d.batch == batch, d.before.is_not(None), stands)
+        .where(d.batch == batch, d.verdict.in_(list(_WAYS)), d.before.is_not(None), stands)
         .order_by(d.decision.desc())
     )
     if row_key is not None:
@@ -91,9 +78,9 @@ def _undo(connection: Connection, item: Undo) -> str | None:
         return f"its attempt was answered since ({known.outcome}); what the API said stands"
     fresh = {"token": made.token, "video_id": None, "paid_as": None}
     back = way.move.update(is_line(made.line), way.unsent(made))
-    if connection.execute(back.values({**_read(generations, before["row"]), **fresh})).rowcount != 1:
+    if connection.execute(back.values({**read_snapshot(generations, before["row"]), **fresh})).rowcount != 1:
         return _why_not(connection, made)
-    attempt = _read(attempts, before["attempt"])
+    attempt = read_snapshot(attempts, before["attempt"])
     connection.execute(update(attempts).where(attempts.c.token == made.token).values(attempt))
     was = known._replace(outcome=attempt["outcome"], video_id=attempt["video_id"], charged=attempt["credits_charged"])
     sums = BalanceChanges()

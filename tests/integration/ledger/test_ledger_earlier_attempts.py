@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
-from acting import ESTIMATE, SPRING, Worker, attempt, begin, committed, end, entry, load, row, rows_of, set_row, tell
+from acting import (
+    ESTIMATE,
+    SPRING,
+    Worker,
+    attempt,
+    begin,
+    committed,
+    end,
+    entry,
+    lines,
+    load,
+    row,
+    rows_of,
+    set_row,
+    tell,
+)
 
 from reelbatch.domain import Batch, RowState, VideoId
 from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, utc_now
@@ -188,11 +204,14 @@ def test_an_id_that_another_row_has_is_not_accepted(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("again_ended", [None, Ending.HALTED, Ending.REJECTED])
-@pytest.mark.parametrize("is_invalid", [False, True])
+@pytest.mark.parametrize("since", [{}, {"prompt": "Corrected", "credits_estimated": 9}, {"problem": "no prompt"}])
 def test_a_canceled_order_keeps_what_may_have_been_charged(
-    ledger: Ledger, worker: Worker, again_ended: Ending | None, is_invalid: bool
+    ledger: Ledger, worker: Worker, again_ended: Ending | None, since: dict[str, Any]
 ) -> None:
-    """Also where a rerun had asked for it again, and sent it or not: it can be cleared up as before."""
+    """Also where a rerun had asked for it again, and sent it or not: it can be cleared up as before.
+
+    What a manifest has asked for since is not what is in doubt.
+    """
     worker.send(worker.claim()[0])
     set_row(ledger, "a", state="complete")
     end(worker)
@@ -201,17 +220,21 @@ def test_a_canceled_order_keeps_what_may_have_been_charged(
     again = begin(ledger, "run-2", order=order.order_id)
     doubtful = again.send(again.claim()[0], Ending.IN_DOUBT)
     end(again)
+    known = lines(ledger, "a")[1]
+    del known["attempts"]
     asked = Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
     assert ledger.change(partial(reruns.request, selection=asked)) == 1
     if again_ended is not None:
         rerun = begin(ledger, "run-3", rerun=True)
         rerun.send(rerun.claim()[0], again_ended, **REFUSED)
         end(rerun)
-    if is_invalid:
-        load(ledger, [row("a", 1, problem="no prompt")], Regenerate.ALL)
+    if since:
+        load(ledger, [row("a", 1, **since)], Regenerate.ALL)
     _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
     (doubt,) = ledger.read(in_doubt.doubts)
     assert (dropped, doubt.token) == (0, doubtful.token)
+    (_, line) = lines(ledger, "a")
+    assert {name: line[name] for name in known} == known
     assert ledger.read(partial(orders.open_order, batch=SPRING)) is not None
     assert not_created(ledger)
     _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
