@@ -25,7 +25,7 @@ from acting import (
 )
 
 from reelbatch.domain import Batch, RowState, VideoId
-from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, utc_now
+from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, undone_decisions, utc_now
 from reelbatch.ledger.account_books import open_ends
 from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
@@ -34,6 +34,7 @@ from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.ledger.settlements import Final
+from reelbatch.ledger.undone_decisions import Undo
 
 REFUSED = {"status": 500, "code": "http_500", "message": "no"}
 
@@ -103,6 +104,30 @@ def test_a_row_in_doubt_accepts_it_once_its_last_request_is_cleared_up(ledger: L
     end(worker)
     assert not tell(ledger, first)
     assert (entry(ledger, "a")["state"], committed(ledger)) == ("in_doubt", 2 * ESTIMATE)
+    assert not_created(ledger)
+    assert_has_the_video_of(ledger, first)
+
+
+@pytest.mark.parametrize("state", [RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE])
+def test_a_decision_after_which_the_row_accepted_it_is_taken_back(
+    ledger: Ledger, worker: Worker, state: RowState
+) -> None:
+    """Nothing was sent since, so the row is in doubt as it was; a video that is finished stays, and that is said."""
+    first, second = tried_again(worker)
+    tell(ledger, second, Ending.IN_DOUBT)
+    end(worker)
+    tell(ledger, first)
+    before = entry(ledger, "a")
+    assert not_created(ledger)
+    set_row(ledger, "a", state=state)
+    made = ledger.read(partial(undone_decisions.last_made, batch=SPRING))
+    (problem,) = ledger.change(partial(undone_decisions.undo, items=[Undo(made[0], "someone", utc_now())]))
+    if state is RowState.COMPLETE:
+        assert problem is not None
+        assert "reelbatch reconcile --batch spring --by-balance" in problem
+        return
+    assert (problem, entry(ledger, "a"), committed(ledger)) == (None, before, 2 * ESTIMATE)
+    assert [video.token for video in looked_for(ledger)] == [first.token]
     assert not_created(ledger)
     assert_has_the_video_of(ledger, first)
 
