@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, func, select
 
 from reelbatch.domain import Batch, Fingerprint, RowKey, RowState, RunId, Token
 from reelbatch.ledger.admission import Asked
+from reelbatch.ledger.beside import did_not_fail
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.transitions import SUBMITTED, THIS_ROW, Move, execute_each, in_states
 
@@ -105,13 +106,11 @@ _CLAIM = (*THIS_ROW, _g.run_id == bindparam("b_run_id"), _g.fingerprint == bindp
 _ACCEPT_CLAIMED = (
     Move(frozenset({RowState.CLAIMED}), RowState.QUEUED).update(*_CLAIM).values({**_AS_ITS_OWN, **AS_ASKED})
 )
-_did_not_fail = and_(_a.refund_until.is_(None), or_(_a.credits_final.is_(None), _a.credits_final > 0))
-"""Tables of before kept no mark of a failure whose credits had come back."""
 _MADE = (
     select(_a.token, _a.video_id, _a.credits_charged)
     .where(_a.batch == bindparam("b_batch"), _a.row_key == bindparam("b_row_key"))
     .where(_a.generation == bindparam("b_generation"), _a.request_sha256 == bindparam("b_request_sha256"))
-    .where(_a.video_id.is_not(None), _a.same_as.is_(None), _did_not_fail)
+    .where(_a.video_id.is_not(None), _a.same_as.is_(None), did_not_fail())
     .order_by(_a.started_at.desc())
     .limit(1)
 )
