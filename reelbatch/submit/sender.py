@@ -152,16 +152,21 @@ class RowSender:
     async def _send(self, row: ClaimedRow) -> None:
         self._prices.check(row)
         assets = await self._assets(row)
-        if self.agreed is not None and not self.agreed.covers(row):
-            if not self.agreed.passes_over:
+        is_covered = self.agreed is None or self.agreed.covers(row)
+        if not is_covered and not self._is_refused(row):
+            if self.agreed is not None and not self.agreed.passes_over:
                 self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
             raise Stopped
         try:
             outcome = await self._answer(row, assets)
         finally:
-            if self.agreed is not None and row not in self._left:
+            if self.agreed is not None and is_covered and row not in self._left:
                 self.agreed.give_back(row)
         await self._conclude(row, outcome)
+
+    def _is_refused(self, row: ClaimedRow) -> bool:
+        """Whether its intent surely is: no one was asked about a row of unknown cost that a cap or budget refuses."""
+        return self.refusals.is_bounded and row.credits_estimated is None
 
     async def _answer(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
         outcome = await self._attempts(row, assets)
