@@ -23,6 +23,7 @@ from acting import (
     set_row,
     tell,
 )
+from sqlalchemy import update
 
 from reelbatch.domain import Batch, RowState, VideoId
 from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, undone_decisions, utc_now
@@ -32,6 +33,7 @@ from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered, TakeUnrefunded, take_unrefunded
 from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.schema import attempts, schema_version
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.ledger.settlements import Final
 from reelbatch.ledger.undone_decisions import Undo
@@ -168,6 +170,20 @@ def test_a_video_beside_its_row_is_followed_to_its_final_figure(
     assert (entry(ledger, "a")["video_id"], committed(ledger)) == (own.video_id, ESTIMATE + figure)
     assert ledger.read(lambda connection: open_ends(connection, [SPRING])) == (0, 0)
     assert looked_for(ledger, timedelta(days=2)) == []
+
+
+def test_a_table_of_before_follows_the_videos_beside_its_rows(
+    ledger: Ledger, worker: Worker, ledger_url: str
+) -> None:
+    """Once it is migrated; those that rows have are followed by their rows."""
+    first, second = tried_again(worker)
+    tell(ledger, second)
+    tell(ledger, first)
+    ledger.change(lambda connection: connection.execute(update(attempts).values(refund_due_at=None)))
+    ledger.change(lambda connection: connection.execute(update(schema_version).values(version=6)))
+    assert looked_for(ledger) == []
+    with Ledger(ledger_url) as migrated:
+        assert [video.token for video in looked_for(migrated)] == [first.token]
 
 
 def test_a_row_that_asks_for_something_else_since_does_not_accept_it(ledger: Ledger, worker: Worker) -> None:
