@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, literal, not_, or_, select
 
 from reelbatch.domain import Batch, RowKey
 from reelbatch.ledger.schema import attempts, generations
@@ -29,6 +29,7 @@ def beside(connection: Connection, batch: Batch, row_keys: Sequence[RowKey]) -> 
     own = (_a.video_id.is_not(None), _a.same_as.is_(None), did_not_fail(), not_(has_line.exists()))
     for first in range(0, len(row_keys), _KEYS_AT_ONCE):
         some = row_keys[first : first + _KEYS_AT_ONCE]
-        query = select(*columns, _a.ended_at.label("submitted_at")).where(_a.batch == batch, _a.row_key.in_(some))
+        known = (literal(BESIDE).label("state"), _a.ended_at.label("submitted_at"))
+        query = select(*columns, *known).where(_a.batch == batch, _a.row_key.in_(some))
         found += map(dict, connection.execute(query.where(*own).order_by(_a.started_at)).mappings())
     return found

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or
 
 from reelbatch.domain import HELD, NEEDS_ATTENTION, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
-from reelbatch.ledger.beside import BESIDE, beside
+from reelbatch.ledger.beside import beside
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
@@ -255,7 +255,7 @@ def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[st
     """The batch's first rows, all exported columns; of a row that has more than one video, each of them."""
     found = [dict(row) for row in connection.execute(rows(batch).limit(limit)).mappings()]
     keys = [row["row_key"] for row in found]
-    paid = [dict.fromkeys(RESULT_COLUMNS) | {**video, "state": BESIDE} for video in beside(connection, batch, keys)]
+    paid = [dict.fromkeys(RESULT_COLUMNS) | video for video in beside(connection, batch, keys)]
     if further(connection, batch):
         found = _every_line(connection, batch, keys)
     place = {key: number for number, key in enumerate(keys)}

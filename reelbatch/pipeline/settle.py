@@ -38,7 +38,7 @@ _ENDED = {
     SettleReason.LEDGER_FAILED: ExitReason.LEDGER_FAILED,
 }
 _ASKED_ABOUT = 3
-_REMEDY = "Use its key; where that is gone, another one of its account, and name the batch with --batch."
+_REMEDY = "Use its key. Where that is gone, use another one of its account, and name the batch with --batch."
 _NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
 
 

@@ -233,8 +233,8 @@ class RowSender:
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
-            self.stats.leaving()
             self._left.add(row)
+            self.stats.leaving()
             history, run_id = self._ledger.history, self._options.run_id
             history.sent(row, run_id, intent.token)
             exchange = await self._client.send_create(body, lambda: not self._freshness.is_over(written))
