@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, func, select
 
 from reelbatch.domain import Batch, Fingerprint, RowKey, RowState, RunId, Token
 from reelbatch.ledger.admission import Asked
+from reelbatch.ledger.beside import did_not_fail
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.transitions import SUBMITTED, THIS_ROW, Move, execute_each, in_states
 
@@ -105,16 +106,35 @@ _CLAIM = (*THIS_ROW, _g.run_id == bindparam("b_run_id"), _g.fingerprint == bindp
 _ACCEPT_CLAIMED = (
     Move(frozenset({RowState.CLAIMED}), RowState.QUEUED).update(*_CLAIM).values({**_AS_ITS_OWN, **AS_ASKED})
 )
-_did_not_fail = and_(_a.refund_until.is_(None), or_(_a.credits_final.is_(None), _a.credits_final > 0))
-"""Tables of before kept no mark of a failure whose credits had come back."""
-_MADE = (
+_ASKED_BEFORE = (
     select(_a.token, _a.video_id, _a.credits_charged)
     .where(_a.batch == bindparam("b_batch"), _a.row_key == bindparam("b_row_key"))
     .where(_a.generation == bindparam("b_generation"), _a.request_sha256 == bindparam("b_request_sha256"))
-    .where(_a.video_id.is_not(None), _a.same_as.is_(None), _did_not_fail)
+)
+_MADE = (
+    _ASKED_BEFORE.where(_a.video_id.is_not(None), _a.same_as.is_(None), did_not_fail())
     .order_by(_a.started_at.desc())
     .limit(1)
 )
+_LOCK = (
+    select(_a.token)
+    .where(_a.token.in_(bindparam("b_tokens", expanding=True)))
+    .order_by(_a.token)  # everybody locks in this order, and attempts before rows
+    .with_for_update()
+)
+
+
+def _lock(connection: Connection, rows: Iterable[Claimed]) -> None:
+    """Until the commit no one learns what became of earlier requests for the same; SQLite has one writer anyway."""
+    if connection.dialect.name != "sqlite":
+        found = [token for row in rows for token in connection.scalars(_ASKED_BEFORE, _parameters(row))]
+        if found:
+            connection.execute(_LOCK, {"b_tokens": found})
+
+
+def _parameters(row: Claimed) -> dict[str, Any]:
+    own = {"b_batch": row.line.batch, "b_row_key": row.line.row_key, "b_generation": row.line.generation}
+    return own | row.asked.values
 
 
 def accept_before_sending(connection: Connection, rows: Iterable[Claimed]) -> set[Line]:
@@ -124,9 +144,10 @@ def accept_before_sending(connection: Connection, rows: Iterable[Claimed]) -> se
         StateConflict: one of them was no longer claimed by its run.
     """
     found: dict[Line, dict[str, Any]] = {}
-    for row in sorted(rows):
-        own = {"b_batch": row.line.batch, "b_row_key": row.line.row_key, "b_generation": row.line.generation}
-        own |= row.asked.values
+    in_order = sorted(rows)
+    _lock(connection, in_order)
+    for row in in_order:
+        own = _parameters(row)
         for token, video_id, charged in connection.execute(_MADE, own):
             video = {"b_token": token, "b_video_id": video_id, "b_charged": charged, "b_at": row.at}
             found[row.line] = {**own, **video, "b_run_id": row.run_id, "b_fingerprint": row.fingerprint}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, DateTime, Select, Table, and_, insert, select, update
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token, VideoId
 from reelbatch.ledger import earlier_attempts
@@ -220,3 +220,16 @@ def snapshot(connection: Connection, row: ColumnElement[bool], token: Token) -> 
 
 def _values(connection: Connection, of: Table, where: ColumnElement[bool], names: Sequence[str]) -> dict[str, Any]:
     return dict(connection.execute(select(*(of.c[name] for name in names)).where(where)).mappings().one())
+
+
+def read_snapshot(of: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of `snapshot` for the columns of one table."""
+    return {
+        name: datetime.fromisoformat(value) if value and isinstance(_kind(of, name), DateTime) else value
+        for name, value in values.items()
+    }
+
+
+def _kind(of: Table, name: str) -> Any:
+    kind: Any = of.c[name].type
+    return getattr(kind, "impl", kind)

@@ -92,7 +92,8 @@ def _gone(connection: Connection, batch: Batch, items: Iterable[Intent]) -> set[
 
 
 def _held_values(item: Intent, paid: PaidAs) -> dict[str, Any]:
-    return {"b_run_id": item.run_id, "b_mark": paid.mark, "b_message": paid.explanation}
+    told = {"b_mark": paid.mark, "b_message": paid.explanation}
+    return {**told, "b_run_id": item.run_id, "b_request_sha256": item.asked.request_sha256}
 
 
 def _key_values(row: ClaimedRow) -> dict[str, Any]:
@@ -109,6 +110,7 @@ _SEND = SEND.update(*_OWN_CLAIM, _SAME_REQUEST).values(
 )
 _HOLD = RELEASE.update(*_OWN_CLAIM).values(
     paid_as=bindparam("b_mark"),
+    request_sha256=bindparam("b_request_sha256"),  # by which it is known when no one pays for it any more
     error_code=HELD_CODE,
     error_message=bindparam("b_message"),
 )

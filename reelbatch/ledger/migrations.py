@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, bindparam, func, inspect, select, update
+from sqlalchemy import Column, Connection, Engine, bindparam, func, inspect, not_, select, update
 from sqlalchemy.schema import CreateColumn
 
 from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import queries
 from reelbatch.ledger.columns import VERSION
-from reelbatch.ledger.engine import is_postgres, writing
+from reelbatch.ledger.engine import is_postgres, now, writing
 from reelbatch.ledger.paid_requests import PAID
 from reelbatch.ledger.schema import (
     VIEW,
@@ -160,8 +160,13 @@ def _version_6(connection: Connection) -> None:
 
 
 def _version_7(connection: Connection) -> None:
-    """Attempts know what they asked for; of those that there are, no one does."""
+    """Attempts know what they asked for; of those that there are no one does. Videos that no row has are followed."""
     _add_missing(connection, attempts.c.request_sha256)
+    a, g = attempts.c, generations.c
+    own = (g.batch == a.batch, g.row_key == a.row_key, g.generation == a.generation, g.video_id == a.video_id)
+    beside = (a.video_id.is_not(None), not_(select(g.row_key).where(*own).exists()))
+    open_ = (a.credits_final.is_(None), a.refund_due_at.is_(None), a.refund_until.is_(None))
+    connection.execute(update(attempts).where(*beside, *open_).values(refund_due_at=now(connection)))
 
 
 def _add_missing(connection: Connection, *columns: Column[Any]) -> None:

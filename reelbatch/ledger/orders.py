@@ -13,19 +13,17 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, no
 
 from reelbatch.domain import HAS_ID, HELD, Batch, RowState, RunId
 from reelbatch.errors import OrderOpen
-from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.runs import user_name
-from reelbatch.ledger.schema import attempts, generations, orders
+from reelbatch.ledger.schema import generations, orders
 from reelbatch.ledger.selection import OrderId
-from reelbatch.ledger.transitions import CHECKED_AGAIN, NOT_CREATED_UNDONE, RERUN, in_states
+from reelbatch.ledger.sent_again import doubt_again
+from reelbatch.ledger.transitions import in_states
 from reelbatch.typed_options import MANIFEST, command
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
 """States in which a line costs nothing and holds no id, so that it may be dropped."""
 _SENT_AGAIN = frozenset({RowState.PENDING, RowState.INVALID, *HELD})
 """States of lines that a run of the same order takes, or waits for."""
-
-_DOUBTFUL = "no id is known of its last request, which may have been charged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,18 +203,6 @@ def close(connection: Connection, batch: Batch, at: datetime) -> bool:
     return True
 
 
-def _doubt_again(connection: Connection, lines: ColumnElement[bool]) -> None:
-    """Of unsent `lines`, those of which an earlier request is in doubt: only what was asked for since is dropped."""
-    g, a = generations.c, attempts.c
-    own = (a.batch == g.batch, a.row_key == g.row_key, a.generation == g.generation)
-    doubtful = select(a.token).where(*own, a.outcome == Ending.IN_DOUBT, a.video_id.is_(None))
-    last = doubtful.order_by(a.started_at.desc()).limit(1).scalar_subquery()
-    for move in (RERUN, CHECKED_AGAIN):
-        connection.execute(move.update(lines, doubtful.exists()))
-    again = {"token": last, "error_code": "in_doubt", "error_message": _DOUBTFUL, "rerun_wanted": False}
-    connection.execute(NOT_CREATED_UNDONE.update(lines, doubtful.exists()).values(again))
-
-
 def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrder, int] | None:
     """Drop what the open order has not sent; returns the order as it was, and how many rows were dropped.
 
@@ -227,7 +213,7 @@ def cancel(connection: Connection, batch: Batch, at: datetime) -> tuple[OpenOrde
         return None
     g = generations.c
     further = and_(g.order_id == found.order_id, g.video_id.is_(None), not_(g.generation == 1))
-    _doubt_again(connection, further)
+    doubt_again(connection, further)
     unsent = and_(further, in_states(_UNSENT))
     dropped = connection.execute(delete(generations).where(unsent)).rowcount
     own = orders.c.order_id == found.order_id

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or
 
 from reelbatch.domain import HELD, NEEDS_ATTENTION, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.beside import beside
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
@@ -251,12 +252,18 @@ def rows(batch: Batch | None = None) -> Select[Any]:
 
 
 def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[str, Any]]:
-    """The batch's first rows, all exported columns; of a row that was made again, each of its videos."""
+    """The batch's first rows, all exported columns; of a row that has more than one video, each of them."""
     found = [dict(row) for row in connection.execute(rows(batch).limit(limit)).mappings()]
-    if not further(connection, batch):
-        return found
-    g = generations.c
     keys = [row["row_key"] for row in found]
+    paid = [dict.fromkeys(RESULT_COLUMNS) | video for video in beside(connection, batch, keys)]
+    if further(connection, batch):
+        found = _every_line(connection, batch, keys)
+    place = {key: number for number, key in enumerate(keys)}
+    return sorted([*found, *paid], key=lambda line: place[line["row_key"]])
+
+
+def _every_line(connection: Connection, batch: Batch, keys: list[RowKey]) -> list[dict[str, Any]]:
+    g = generations.c
     query = select(*(g[name] for name in RESULT_COLUMNS)).where(g.batch == batch, g.row_key.in_(keys))
     every = connection.execute(query.order_by(g.row_number, g.row_key, g.generation))
     return [dict(line) for line in every.mappings()]

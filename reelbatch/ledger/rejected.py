@@ -15,9 +15,9 @@ from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.estimates import Estimate, rate_unsent
 from reelbatch.ledger.orders import Placing
-from reelbatch.ledger.paid_requests import PAID
+from reelbatch.ledger.paid_requests import is_paid_elsewhere
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import OrderId, RepeatPolicy, Scope, keys, last
+from reelbatch.ledger.selection import OrderId, RepeatPolicy, Scope, last
 from reelbatch.ledger.transitions import in_states
 
 _KEYS_AT_ONCE = 500
@@ -90,7 +90,7 @@ def decided_products(connection: Connection, batch: Batch) -> frozenset[str]:
 def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:
     """What an open order has still to send, in the manifest's order."""
     scope = Scope(which.batch, RunId(""), order=order, only_order=True, repeats=which.repeats)
-    freed = and_(scope._replace(repeats=RepeatPolicy.SEND).condition(), _freed(connection, order))
+    freed = and_(scope._replace(repeats=RepeatPolicy.SEND).condition(), _freed(connection, which.batch, order))
     return _lines(connection, or_(scope.condition(), _unreadable(order), freed))[:limit]
 
 
@@ -105,18 +105,9 @@ def _held(order: OrderId) -> ColumnElement[bool]:
     return and_(g.order_id == order, in_states({RowState.PENDING}), g.paid_as.is_not(None))
 
 
-def _freed(connection: Connection, order: OrderId) -> ColumnElement[bool]:
-    """Lines of an order that are held by rows which have paid for nothing any more. No manifest frees them either."""
-    g = generations.c
-    held = connection.execute(select(g.row_key, g.paid_as).where(_held(order))).all()
-    holders = {row.row_key: tuple(json.loads(row.paid_as)) for row in held}
-    paying: set[tuple[str, str]] = set()
-    for batch in {of for of, _ in holders.values()}:
-        names = [RowKey(key) for of, key in holders.values() if of == batch]
-        still = select(g.row_key).where(g.batch == batch, g.row_key.in_(keys("holders", names)), in_states(PAID))
-        paying.update((batch, key) for key in connection.scalars(still))
-    freed = [row_key for row_key, holder in holders.items() if holder not in paying]
-    return and_(_held(order), g.row_key.in_(keys("freed", freed)))
+def _freed(connection: Connection, batch: Batch, order: OrderId) -> ColumnElement[bool]:
+    """Lines of an order that are held, and whose request is paid for by no other row now. No manifest frees them."""
+    return and_(_held(order), not_(is_paid_elsewhere(connection, batch)))
 
 
 def _lines(connection: Connection, where: ColumnElement[bool]) -> list[Line]:
@@ -144,7 +135,7 @@ def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate
     """
     runs.lock_batch(connection, which.batch)
     if (found := orders.going_on(connection, which.batch, which)) is not None:
-        _try_again(connection, found.order_id, estimate)
+        _try_again(connection, which.batch, found.order_id, estimate)
         return found.order_id
     lines = to_make_again(connection, which)
     if not lines:
@@ -158,10 +149,11 @@ def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate
     return order
 
 
-def _try_again(connection: Connection, order: OrderId, estimate: Estimate) -> None:
+def _try_again(connection: Connection, batch: Batch, order: OrderId, estimate: Estimate) -> None:
     unspoiled = dict.fromkeys(("run_id", "error_code", "error_message"))
     connection.execute(transitions.CHECKED_AGAIN.update(_unreadable(order)).values(unspoiled))
-    connection.execute(update(generations).where(_freed(connection, order)).values({**unspoiled, "paid_as": None}))
+    freed = update(generations).where(_freed(connection, batch, order))
+    connection.execute(freed.values({**unspoiled, "paid_as": None}))
     rate_unsent(connection, generations.c.order_id == order, estimate)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, literal_column, not_, or_, select, true
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
+from reelbatch.ledger import sent_again
 from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
@@ -144,6 +145,7 @@ def request(
     values = {**dict.fromkeys(CLEARED), **asked, "token": kept, "rerun_wanted": True, "order_id": order}
     moved = 0
     for part in _conditions(selection):
+        sent_again.keep(connection, part)
         moved += connection.execute(again.update(part, ~_left_over(selection.repeats)).values(values)).rowcount
         rate_unsent(connection, part, estimate)
     return moved

@@ -13,14 +13,16 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import URL, ColumnElement, Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from reelbatch.domain import HELD, Batch, RunId
+from reelbatch.domain import HELD, Batch, RunId, Token, VideoId
 from reelbatch.errors import LedgerUnusable
+from reelbatch.ledger import budget_counters
 from reelbatch.ledger.accounts import Payer, bind, is_of_another_key
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.process_liveness import is_dead, this_machine
-from reelbatch.ledger.schema import accounts, batches, generations, runs
+from reelbatch.ledger.schema import accounts, attempts, batches, generations, runs
 from reelbatch.ledger.transitions import in_states
 from reelbatch.machine import machine
+from reelbatch.typed_options import command
 
 DIED = "died"
 """Why a run ended that could not say so itself."""
@@ -255,5 +257,22 @@ def check_batch(connection: Connection, batch: Batch, payer: Payer) -> None:
     if is_of_another_key(connection, batch, payer):
         raise LedgerUnusable(
             f'batch "{batch}" was sent with another key, and the API has not said whose account that is. '
-            f"Use the key that it was sent with. {remedy}"
+            "Use the key that it was sent with; where that is gone, "
+            f"`{command('settle', batch=batch)}` asks about one of its videos by this key. {remedy}"
         )
+
+
+def last_videos(connection: Connection, batch: Batch, limit: int) -> list[tuple[Token, VideoId]]:
+    """Its videos that were made last, each with the mark that its name ends in."""
+    a = attempts.c
+    own = (a.batch == batch, a.video_id.is_not(None), a.same_as.is_(None))
+    query = select(a.token, a.video_id).where(*own).order_by(a.started_at.desc()).limit(limit)
+    return [(Token(token), VideoId(video_id)) for token, video_id in connection.execute(query)]
+
+
+def is_of(connection: Connection, batch: Batch, payer: Payer) -> None:
+    """A batch whose account no one named is this one's: by its key the API knows the batch's videos."""
+    unbound = update(batches).where(batches.c.batch == batch, batches.c.account.is_(None))
+    connection.execute(unbound.values(account=payer.account, key_hash=payer.key_hash))
+    if payer.account is not None:
+        budget_counters.forget(connection, payer.api, payer.account)

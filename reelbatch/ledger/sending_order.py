@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Select,
     and_,
     false,
@@ -40,12 +41,14 @@ class SendingOrder:
     Args:
         kept: of the results table: rows of the manifest that did not have to be staged.
         held: numbers of those rows that turned out to be paid for, which the table does not say yet.
+        room: credits that are left; rows that are dearer or of unknown cost do not go, so they come last.
     """
 
     batch: Batch
     choice: Choice
     kept: ColumnElement[bool]
     held: Collection[int] = ()
+    room: int | None = None
 
     def counts(self, connection: Connection) -> list[ActionCount]:
         """The rows that a run with a limit sends, counted by model and price."""
@@ -106,12 +109,21 @@ class SendingOrder:
         g = generations.c
         send = select(*(type_coerce(staged.c[name], g[name].type).label(name) for name in names))
         send = send.select_from(joined(self.batch, self.choice)).where(action(self.choice) == Action.SEND.value)
-        parts: list[Select[Any]] = [send.order_by(staged.c.row_number)]
+        parts = self._by_room(send.order_by(staged.c.row_number), staged.c.credits_estimated, limit)
         if not self.choice.only_order:
             waiting = select(*(g[name] for name in names)).order_by(g.row_number)
             free = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
-            parts.append(waiting.where(self.kept, *free, g.row_number.not_in(numbers("held", sorted(self.held)))))
+            waiting = waiting.where(self.kept, *free, g.row_number.not_in(numbers("held", sorted(self.held))))
+            parts += self._by_room(waiting, g.credits_estimated, limit)
         if limit is None:
             parts = [part.order_by(None) for part in parts]
         rows = union_all(*(select(part.limit(limit).subquery()) for part in parts)).subquery()
-        return select(rows).order_by(rows.c.row_number).limit(limit)
+        return select(*(rows.c[name] for name in names)).order_by(rows.c.too_dear, rows.c.row_number).limit(limit)
+
+    def _by_room(self, part: Select[Any], price: ColumnElement[Any], limit: int | None) -> list[Select[Any]]:
+        """Where not all of them go: those that fit and those that do not, each in order by itself."""
+        first, later = (literal_column(rank, Integer()).label("too_dear") for rank in ("0", "1"))
+        if self.room is None or limit is None:
+            return [part.add_columns(first)]
+        too_dear = or_(price.is_(None), price > self.room)
+        return [part.where(price <= self.room).add_columns(first), part.where(too_dear).add_columns(later)]

@@ -117,12 +117,13 @@ class StagedManifest:
         with self._connection.begin():
             staging.complete(self._connection, indexed=not self._kept.new)
 
-    def compare(self, batch: Batch) -> Comparison:
-        """What `generate` would do with every row.
+    def compare(self, batch: Batch, room: int | None = None) -> Comparison:
+        """What `generate` would do with every row; `room`: credits that are left for it.
 
         Raises:
             OrderOpen: videos are to be made anew, and another order is open.
         """
+        self._room = room
         with self._connection.begin():
             return self._compare(batch)
 
@@ -216,8 +217,9 @@ class StagedManifest:
 
     def _order(self, batch: Batch) -> SendingOrder:
         held = frozenset(held.row_number for held in self._held_of_kept)
-        return SendingOrder(batch, self._choice, self._kept.condition(), held)
+        return SendingOrder(batch, self._choice, self._kept.condition(), held, self._room)
 
+    _room: int | None = None
     _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
 
     def merge(self, batch: Batch, run_id: RunId = _NO_RUN, check: Callable[[Connection], None] | None = None) -> None:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Table, and_, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, insert, not_, or_, select, update
 
 from reelbatch.domain import Batch, RowKey, RunId, Token, VideoId
 from reelbatch.ledger.accounting import BalanceChanges, known_attempts
 from reelbatch.ledger.earlier_attempts import Line
-from reelbatch.ledger.in_doubt import Verdict, is_line
+from reelbatch.ledger.in_doubt import Verdict, is_line, read_snapshot
 from reelbatch.ledger.schema import attempts, decisions, generations, orders
 from reelbatch.ledger.selection import last
 from reelbatch.ledger.transitions import FOUND_UNDONE, NOT_CREATED_UNDONE, Move
+from reelbatch.typed_options import command
 
 
 class Made(NamedTuple):
@@ -48,19 +49,6 @@ class Undo:
     at: datetime
 
 
-def _read(of: Table, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse of `snapshot` for the columns of one table."""
-    return {
-        name: datetime.fromisoformat(value) if value and isinstance(_kind(of, name), DateTime) else value
-        for name, value in values.items()
-    }
-
-
-def _kind(of: Table, name: str) -> Any:
-    kind: Any = of.c[name].type
-    return getattr(kind, "impl", kind)
-
-
 def last_made(connection: Connection, batch: Batch, row_key: RowKey | None = None) -> list[Made]:
     """The last decision that was not taken back yet: of a row, or of the batch all that one command decided."""
     d, a, later = decisions.c, attempts.c, decisions.alias("later")
@@ -69,7 +57,7 @@ def last_made(connection: Connection, batch: Batch, row_key: RowKey | None = Non
     query = (
         select(*said, a.run_id, a.generation, d.command)
         .join_from(decisions, attempts, a.token == d.token)
-        .where(d.batch == batch, d.before.is_not(None), stands)
+        .where(d.batch == batch, d.verdict.in_(list(_WAYS)), d.before.is_not(None), stands)
         .order_by(d.decision.desc())
     )
     if row_key is not None:
@@ -86,14 +74,14 @@ def undo(connection: Connection, items: Sequence[Undo]) -> list[str | None]:
 def _undo(connection: Connection, item: Undo) -> str | None:
     made, before = item.made, json.loads(item.made.before)
     known = known_attempts(connection, [made.token])[made.token]
-    way = _WAYS[made.verdict]
     if _answered_since(connection, made):
         return f"its attempt was answered since ({known.outcome}); what the API said stands"
     fresh = {"token": made.token, "video_id": None, "paid_as": None}
-    back = way.move.update(is_line(made.line), way.unsent(made))
-    if connection.execute(back.values({**_read(generations, before["row"]), **fresh})).rowcount != 1:
+    values = {**read_snapshot(generations, before["row"]), **fresh}
+    ways = (way.move.update(is_line(made.line), way.unsent(made)).values(values) for way in _WAYS[made.verdict])
+    if not any(connection.execute(back).rowcount for back in ways):
         return _why_not(connection, made)
-    attempt = _read(attempts, before["attempt"])
+    attempt = read_snapshot(attempts, before["attempt"])
     connection.execute(update(attempts).where(attempts.c.token == made.token).values(attempt))
     was = known._replace(outcome=attempt["outcome"], video_id=attempt["video_id"], charged=attempt["credits_charged"])
     sums = BalanceChanges()
@@ -122,24 +110,40 @@ def _entry_of_undo(item: Undo) -> dict[str, Any]:
 
 def _not_sent_again(made: Made) -> ColumnElement[bool]:
     """The row's last attempt is the one decided about; a line replaced by the manifest has forgotten its token."""
+    g = generations.c
+    return or_(g.token == made.token, and_(g.token.is_(None), not_(_other_attempts(made, later=True).exists())))
+
+
+def _goes_by_an_earlier_one(made: Made) -> ColumnElement[bool]:
+    """The row has accepted the video of an attempt before the one decided about; nothing was sent since."""
+    earlier = _other_attempts(made, later=False)
+    unsent = not_(_other_attempts(made, later=True).exists())
+    return and_(generations.c.token.in_(earlier), unsent, _is_open())
+
+
+def _other_attempts(made: Made, *, later: bool) -> Select[Any]:
+    """Tokens of the line's attempts before the one decided about, or after it."""
     own, other = attempts.alias("own"), attempts.alias("other")
-    later = select(other.c.token).where(
+    return select(other.c.token).where(
         own.c.token == made.token,
         other.c.batch == made.batch,
         other.c.row_key == made.row_key,
         other.c.generation == made.generation,
-        other.c.started_at > own.c.started_at,
+        other.c.started_at > own.c.started_at if later else other.c.started_at < own.c.started_at,
     )
-    g = generations.c
-    return or_(g.token == made.token, and_(g.token.is_(None), not_(later.exists())))
 
 
 def _still_that_video(made: Made) -> ColumnElement[bool]:
-    """The id is the row's, no further video was ordered, and its order is open: no one would send what is closed."""
+    """The id is the row's."""
+    g = generations.c
+    return and_(g.token == made.token, g.video_id == made.video_id, _is_open())
+
+
+def _is_open() -> ColumnElement[bool]:
+    """No further video was ordered, and the line's order is open: no one would send what is closed."""
     g = generations.c
     is_open = select(orders.c.order_id).where(orders.c.order_id == g.order_id, orders.c.closed_at.is_(None))
-    own = and_(g.token == made.token, g.video_id == made.video_id)
-    return and_(own, last(), or_(g.order_id.is_(None), is_open.exists()))
+    return and_(last(), or_(g.order_id.is_(None), is_open.exists()))
 
 
 class _Way(NamedTuple):
@@ -149,20 +153,27 @@ class _Way(NamedTuple):
     unsent: Callable[[Made], ColumnElement[bool]]
 
 
-_WAYS: Mapping[str, _Way] = {
-    "not_created": _Way(NOT_CREATED_UNDONE, _not_sent_again),
-    "found": _Way(FOUND_UNDONE, _still_that_video),
+_WAYS: Mapping[str, Sequence[_Way]] = {
+    "not_created": (_Way(NOT_CREATED_UNDONE, _not_sent_again), _Way(FOUND_UNDONE, _goes_by_an_earlier_one)),
+    "found": (_Way(FOUND_UNDONE, _still_that_video),),
 }
 
 
 def _why_not(connection: Connection, made: Made) -> str:
     g = generations.c
-    query = select(g.state, g.token, last().label("is_last")).where(is_line(made.line))
+    earlier = g.token.in_(_other_attempts(made, later=False)).label("is_earlier")
+    query = select(g.state, g.token, last().label("is_last"), earlier).where(is_line(made.line))
     found = connection.execute(query).one_or_none()
     if found is None:
         return "what was to be made anew was dropped since"
-    if found.token not in {made.token, None}:
+    if found.is_earlier and found.state not in FOUND_UNDONE.sources:
+        charges = command("reconcile", "--by-balance", batch=made.batch)
+        return (
+            f"it has the video of an earlier attempt since, which is {found.state} by now, so it is not put in doubt "
+            f"again; should the request in doubt have made one too, `{charges}` shows a charge that no row explains"
+        )
+    if not found.is_earlier and found.token not in {made.token, None}:
         return f"it goes by another attempt since, and is {found.state} by now"
-    if found.state not in _WAYS[made.verdict].move.sources:
+    if not any(found.state in way.move.sources for way in _WAYS[made.verdict]):
         return f"it is {found.state} by now"
     return "the order that it belongs to is closed" if found.is_last else "another video of it was ordered since"

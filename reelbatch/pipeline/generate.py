@@ -15,6 +15,7 @@ from reelbatch.ledger import Ledger, claims, orders, queries, utc_now
 from reelbatch.memory import old_objects_spared
 from reelbatch.pipeline.export import export_results, export_target, refuse_export
 from reelbatch.pipeline.load_manifest import load_manifest
+from reelbatch.pipeline.outlook import left_of
 from reelbatch.pipeline.plan import GenerateOptions, batch_name, manifest_of
 from reelbatch.pipeline.replaced_files import refuse_manifest_as_export
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
@@ -120,6 +121,8 @@ async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | Non
     context.submitter.allowance = limit
     if (yes := state.agreement) is not None:
         context.submitter.sender.agreed = AgreedCost(yes.credits_estimated, yes.unknown_rate)
+        if limit is not None:
+            await asyncio.to_thread(_pass_over_too_dear, context)
     claimable = await asyncio.to_thread(_claimable, context)
     state.rows_to_send = claimable if limit is None else min(claimable, limit)
     taken = await _submit_chunks(context, submit, _rows_each(state.rows_to_send), limit)
@@ -134,6 +137,17 @@ async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | Non
             await limiter.sleep(_OTHERS_POLL_S)
         else:
             return
+
+
+def _pass_over_too_dear(context: RunContext) -> None:
+    """Where not all rows go, those that find no room are not among the ones that someone said yes to."""
+    cap, budget = context.ledger.read(partial(left_of, batch=context.batch, settings=context.settings))
+    room = min((left for left in (cap, budget) if left is not None), default=None)
+    if room is None:
+        return
+    fitting = partial(queries.claimable, scope=context.scope._replace(most=room))
+    if context.ledger.read(fitting) < _claimable(context):
+        context.submitter.sender.refusals.pass_over(room, ExitReason.CAP if room == cap else ExitReason.BUDGET)
 
 
 def _rows_each(rows: int) -> int:

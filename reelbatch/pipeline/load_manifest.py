@@ -29,6 +29,7 @@ from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.findings import Findings
 from reelbatch.pipeline.model_estimates import by_model
+from reelbatch.pipeline.outlook import room_of
 from reelbatch.pipeline.plan import (
     GenerateOptions,
     Plan,
@@ -158,7 +159,8 @@ def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: Load
     findings = Findings()
     payer_ = who.payer or payer(ledger, settings)
     with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
-        comparison = staged.compare(batch)
+        room = staged.ask(partial(room_of, batch=batch, settings=settings))
+        comparison = staged.compare(batch, room)
         refuse_unusable(manifest, findings, comparison)
         if options.strict:
             refuse_problems(manifest, findings)
@@ -203,7 +205,10 @@ def _own(context: RunContext, options: SendOptions, plan: Plan) -> Plan:
 def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:
     """The plan with the rows that wait in the table, up to the limit; without what only a manifest's reader knows."""
     scope = context.scope._replace(sample=None)
-    found = context.ledger.read(partial(queries.prices, scope=scope, limit=limit))
+    room = context.ledger.read(partial(room_of, batch=context.batch, settings=context.settings))
+    found = context.ledger.read(partial(queries.prices, scope=scope._replace(most=room), limit=limit))
+    if sum(count for *_, count in found) < (limit or 0):  # the others do not go, and are named all the same
+        found = context.ledger.read(partial(queries.prices, scope=scope, limit=limit))
     waiting = found if limit is None else context.ledger.read(partial(queries.prices, scope=scope, limit=None))
     models = by_model(ActionCount.of(Action.SEND, *each) for each in found)
     credits_ = sum(model.credits or 0 for model in models)

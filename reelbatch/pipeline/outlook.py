@@ -52,7 +52,7 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
     sample = staged.sample(batch)
     if sample is not None:
         comparison = replace(comparison, sends=sample)
-    left = None if settings.max_credits is None else _left(staged, batch, settings.max_credits)
+    left = None if settings.max_credits is None else staged.ask(partial(_left, batch=batch, cap=settings.max_credits))
     budget = staged.ask(partial(_budget, batch=batch, settings=settings))
     return Outlook(
         requests=[_body(batch, key, request) for key, request in first],
@@ -65,6 +65,18 @@ def outlook(staged: StagedManifest, comparison: Comparison, batch: Batch, settin
     )
 
 
+def left_of(connection: Connection, batch: Batch, settings: Settings) -> tuple[int | None, int | None]:
+    """Credits that the cap leaves, and the budget, by the table alone; None where there is none."""
+    cap = None if settings.max_credits is None else _left(connection, batch, settings.max_credits)
+    budget = _budget(connection, batch, settings)
+    return cap, None if budget is None else budget.left
+
+
+def room_of(connection: Connection, batch: Batch, settings: Settings) -> int | None:
+    """Credits that are left by both; None where nothing bounds them."""
+    return min((left for left in left_of(connection, batch, settings) if left is not None), default=None)
+
+
 def _budget(connection: Connection, batch: Batch, settings: Settings) -> BudgetLeft | None:
     if settings.budget is None:
         return None
@@ -73,8 +85,8 @@ def _budget(connection: Connection, batch: Batch, settings: Settings) -> BudgetL
     return None if account is None else budgets.left(connection, api, account, settings.budget)
 
 
-def _left(staged: StagedManifest, batch: Batch, cap: int) -> int:
-    return max(0, cap - staged.ask(partial(queries.credits_of, batch=batch)).worst_case)
+def _left(connection: Connection, batch: Batch, cap: int) -> int:
+    return max(0, cap - queries.credits_of(connection, batch).worst_case)
 
 
 def _reach(staged: StagedManifest, comparison: Comparison, batch: Batch, left: int) -> Reach:

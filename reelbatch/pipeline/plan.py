@@ -23,7 +23,7 @@ from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.duration import Duration
 from reelbatch.pipeline.findings import Findings, same_request
 from reelbatch.pipeline.model_estimates import ModelEstimate, by_model
-from reelbatch.pipeline.outlook import outlook
+from reelbatch.pipeline.outlook import outlook, room_of
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import cleared_up, refuse_places, table_is_new, table_shown
@@ -235,7 +235,7 @@ def plan(
         findings = Findings(told)
         payer_ = payer(ledger, stated) if who is None else who.payer
         with ledger.staged(findings.gather(manifest), batch, options.send, origin_of(manifest, payer_)) as staged:
-            comparison = staged.compare(batch)
+            comparison = staged.compare(batch, staged.ask(partial(room_of, batch=batch, settings=stated)))
             refuse_unusable(manifest, findings, comparison)
             made = make_plan(manifest, batch, stated, findings, comparison)
             made = foresee(made, staged, comparison, stated)

@@ -17,7 +17,7 @@ from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undone_decisions import Undo
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
-from reelbatch.typed_options import as_stated
+from reelbatch.typed_options import as_stated, command
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,11 @@ async def reconcile(
 
     `client` may be None where nothing names an id that the row does not have yet.
     """
-    open_ = {(doubt.batch, doubt.row_key): doubt for doubt in ledger.read(in_doubt.doubts)}
+    open_: dict[tuple[Batch, RowKey], list[Doubt]] = {}
+    for doubt in ledger.read(in_doubt.doubts):
+        open_.setdefault((doubt.batch, doubt.row_key), []).append(doubt)
     case = _Case(ledger, client, rules, secrets.token_hex(6))
-    return [await case.resolve(each, open_.get((each.batch, each.entry.row_key))) for each in placed]
+    return [await case.resolve(each, open_.get((each.batch, each.entry.row_key), [])) for each in placed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +110,22 @@ class _Case:
     rules: Rules
     command: str
 
-    async def resolve(self, placed: Placed, doubt: Doubt | None) -> Resolution:
+    async def resolve(self, placed: Placed, doubts: Sequence[Doubt]) -> Resolution:
         batch, finding = placed.batch, placed.entry
         verdict = Verdict.NOT_CREATED if finding.video_id is None else Verdict.FOUND
         resolution = Resolution(finding.row_key, verdict, finding.video_id)
         if is_known(self.ledger, batch, finding):
             return replace(resolution, unchanged=True)
-        problem = _not_in_doubt(self.ledger, batch, finding.row_key) if doubt is None else None
-        if doubt is not None:
-            problem = await (self._not_created(doubt) if finding.video_id is None else self._found(doubt, finding))
+        if not doubts:
+            problem: str | None = _not_in_doubt(self.ledger, batch, finding.row_key)
+        elif finding.video_id is None:
+            meant = _meant(doubts, finding)
+            problem = meant if isinstance(meant, str) else self._not_created(meant)
+        else:
+            problem = await self._found(doubts, finding)
         return replace(resolution, problem=None if problem is None else f"{finding.where}{problem}")
 
-    async def _not_created(self, doubt: Doubt) -> str | None:
+    def _not_created(self, doubt: Doubt) -> str | None:
         """Why it may not be said, or None: it was."""
         if problem := rescue_files.objection(self.ledger):
             return problem
@@ -131,16 +137,16 @@ class _Case:
             )
         return self._decide(Decision(doubt, Verdict.NOT_CREATED, user_name(), utc_now(), doubt.token))
 
-    async def _found(self, doubt: Doubt, finding: ListEntry) -> str | None:
+    async def _found(self, doubts: Sequence[Doubt], finding: ListEntry) -> str | None:
         video_id = finding.video_id or VideoId("")
-        checked = await _check(self.ledger, self.client, doubt, video_id)
+        checked = await _check(self.ledger, self.client, doubts, video_id)
         if isinstance(checked, str):
             return checked
         if owners := _owners(self.ledger, video_id):
             other, key = owners[0]
             return f'video {video_id} is that of row {key} of batch "{other}" already; a video belongs to one row'
         return self._decide(
-            Decision(doubt, Verdict.FOUND, user_name(), utc_now(), checked.token, video_id, checked.charged)
+            Decision(checked.doubt, Verdict.FOUND, user_name(), utc_now(), checked.token, video_id, checked.charged)
         )
 
     def _decide(self, decision: Decision) -> str | None:
@@ -167,15 +173,33 @@ def _not_in_doubt(ledger: Ledger, batch: Batch, key: RowKey) -> str:
     return _no_such_row(batch, key) if state is None else f"the row is not in doubt (it is {state})"
 
 
+def _meant(doubts: Sequence[Doubt], finding: ListEntry) -> Doubt | str:
+    """Which of a row's requests in doubt made nothing, or why that can't be told."""
+    marks = ", ".join(f"{doubt.token} of its {doubt.generation}. video" for doubt in doubts)
+    if finding.token is not None:
+        stated = next((doubt for doubt in doubts if doubt.token == finding.token), None)
+        return stated or f"the request {finding.token} is not in doubt; by now it is {marks}"
+    if len(doubts) == 1:
+        return doubts[0]
+    lists = command("reconcile", "--csv", "FILE", batch=doubts[0].batch)
+    return (
+        f"{len(doubts)} of its requests are in doubt: {marks}. Write the list with `{lists}`, fill in the line of "
+        "the one that is meant, and give that file with --from"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Confirmed:
-    """The attempt that made a video, and what it was charged."""
+    """The attempt that made a video, the row in doubt that it is of, and what it was charged."""
 
+    doubt: Doubt
     token: Token
     charged: int | None
 
 
-async def _check(ledger: Ledger, client: Client | None, doubt: Doubt, video_id: VideoId) -> _Confirmed | str:
+async def _check(
+    ledger: Ledger, client: Client | None, doubts: Sequence[Doubt], video_id: VideoId
+) -> _Confirmed | str:
     """What the API confirms, or why the id can't be believed."""
     if client is None:
         return "an id can only be checked with an API key"
@@ -184,10 +208,12 @@ async def _check(ledger: Ledger, client: Client | None, doubt: Doubt, video_id: 
     except ApiError as error:
         remedy = ". Check MAGIC_HOUR_API_KEY." if error.status == 401 else ""  # noqa: PLR2004 - the key is refused
         return f"the API does not confirm {video_id}: {error}{remedy}"
-    mark = (video.name or "").split()[-1:]
-    if not mark or Token(mark[0]) not in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
-        return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {doubt.token}'
-    return _Confirmed(Token(mark[0]), None if video.status in REFUNDED else video.credits_charged)
+    mark = Token(((video.name or "").split() or [""])[-1])
+    for doubt in doubts:
+        if mark in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
+            return _Confirmed(doubt, mark, None if video.status in REFUNDED else video.credits_charged)
+    tokens = " or ".join(doubt.token for doubt in doubts)
+    return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {tokens}'
 
 
 def take_back(ledger: Ledger, batch: Batch, keys: Sequence[RowKey]) -> list[Resolution]:

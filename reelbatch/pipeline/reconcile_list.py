@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelbatch.domain import Batch, RowKey, VideoId
+from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.failpoints import point
 from reelbatch.ledger.in_doubt import Doubt, Verdict
@@ -30,6 +30,8 @@ COLUMNS = (
     "video_id",
 )
 _KEY, _ID = "row_key", "video_id"
+_MARKS = ("name_ends_in", "token")
+"""Columns that say which request is meant: of the list, and of an export."""
 _NOT_TEXT = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1")
 _PROBLEMS_SHOWN = 20
 _REMEDY = f"Write a video's id, {Verdict.NOT_CREATED}, or nothing: then the row stays in doubt."
@@ -43,6 +45,7 @@ class ListEntry:
     video_id: VideoId | None
     where: str = ""  # for messages: the file's line it comes from
     batch: Batch | None = None  # None: the one that is named beside it
+    token: Token | None = None  # of the request in doubt; None: not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def _cells(doubt: Doubt) -> tuple[object, ...]:
 
 
 def findings_of(file: Path) -> FoundFile:
-    """A CSV with the columns `row_key` and `video_id`, perhaps `batch`; others are not looked at.
+    """A CSV with the columns `row_key` and `video_id`, perhaps `batch` and `name_ends_in`; others are not looked at.
 
     Delimiter, encoding and marks are found out as for manifests; what is not UTF-8 is taken as cp1252. Only the word
     `not_created` says that there is no video; an empty cell says nothing.
@@ -165,13 +168,19 @@ def _found(file: Path, lines: Sequence[_Line]) -> FoundFile:
         else:
             video_id = None if said == Verdict.NOT_CREATED else VideoId(said)
             batch = Batch(meant(row["batch"])) if row.get("batch") else None
-            findings.append(ListEntry(RowKey(meant(row[_KEY])), video_id, f"{where}: ", batch))
+            token = next((Token(row[name]) for name in _MARKS if row.get(name)), None)
+            findings.append(ListEntry(RowKey(meant(row[_KEY])), video_id, f"{where}: ", batch, token))
     problems += _contradictions(findings)
     if problems:
         more = [f"and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
         raise SettingsError("--from: nothing was decided.", *problems[:_PROBLEMS_SHOWN], *more)
-    once = {(finding.batch, finding.row_key): finding for finding in reversed(findings)}
+    once = {_about(finding): finding for finding in reversed(findings)}
     return FoundFile([*reversed(once.values())], blank)
+
+
+def _about(finding: ListEntry) -> tuple[Batch | None, RowKey, Token | None]:
+    """A row may have more than one request in doubt."""
+    return finding.batch, finding.row_key, finding.token
 
 
 def _plain(name: str) -> str:
@@ -192,16 +201,16 @@ def _problem(key: str, said: str, too_long: bool) -> str | None:
 
 def _contradictions(findings: Iterable[ListEntry]) -> Iterator[str]:
     """Lines that can't both be meant."""
-    rows: dict[tuple[Batch | None, RowKey], ListEntry] = {}
+    rows: dict[tuple[Batch | None, RowKey, Token | None], ListEntry] = {}
     videos: dict[VideoId, ListEntry] = {}
     for finding in findings:
-        before = rows.setdefault((finding.batch, finding.row_key), finding)
+        before = rows.setdefault(_about(finding), finding)
         if before.video_id != finding.video_id:
             yield f'{finding.where}column "{_KEY}": {before.where}says something else of this row. Keep one of them.'
         if finding.video_id is None:
             continue
         owner = videos.setdefault(finding.video_id, finding)
-        if (owner.batch, owner.row_key) != (finding.batch, finding.row_key):
+        if _about(owner) != _about(finding):
             yield (
                 f'{finding.where}column "{_ID}" (value "{finding.video_id}"): {owner.where}gives this video to row '
                 f"{owner.row_key}. Look for each row's own."

@@ -103,7 +103,7 @@ class RunContext:
     @property
     def scope(self) -> Scope:
         """The rows that the run takes."""
-        return self.state.scope._replace(most=self.submitter.sender.refusals.most)
+        return self.state.scope._replace(most=self.submitter.sender.most)
 
     @property
     def stats(self) -> RunStats:

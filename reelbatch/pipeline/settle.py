@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reelbatch.domain import Batch
+from reelbatch.errors import ApiError, LedgerUnusable
 from reelbatch.ledger import Ledger, accounts, due, runs, utc_now
 from reelbatch.ledger.accounts import Payer
 from reelbatch.pipeline.account import identify, payer
@@ -27,6 +28,7 @@ from reelbatch.submit.confirmation import ask_about_noted_ids
 from reelbatch.typed_options import as_stated
 
 if TYPE_CHECKING:
+    from reelbatch.client import Client
     from reelbatch.pipeline.run_context import RunContext
 
 _log = logging.getLogger("reelbatch")
@@ -36,6 +38,8 @@ _ENDED = {
     SettleReason.UNREACHABLE: ExitReason.UNREACHABLE,
     SettleReason.LEDGER_FAILED: ExitReason.LEDGER_FAILED,
 }
+_ASKED_ABOUT = 3
+_REMEDY = "Use its key. Where that is gone, use another one of its account, and name the batch with --batch."
 _NO_MORE_CALLS = frozenset({ExitReason.INTERRUPTED, ExitReason.BAD_KEY, ExitReason.LEDGER_FAILED, ExitReason.CRASHED})
 
 
@@ -123,6 +127,8 @@ async def open_settler(
             ledger, client, replace(settle_options(settings, batch), wait=wait, payer=who, archived=False)
         )
         if refusal is None:
+            if batch is not None:
+                await _recognise(ledger, client, who, batch)
             _check_whose(ledger, who, batch)
             names = batches_of(ledger, settings, batch)
             settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, who, names)
@@ -130,6 +136,30 @@ async def open_settler(
             settler.refuse_key(refusal)  # whose videos they are, such a key does not tell
         listening.get().settling(settler)
         yield settler
+
+
+async def _recognise(ledger: Ledger, client: Client, who: Payer, batch: Batch) -> None:
+    """A batch that another key has sent, whose account no one named: its videos are known to keys of its account.
+
+    Raises:
+        LedgerUnusable: by this key the API knows none of those that were made last.
+    """
+    bound = ledger.read(partial(accounts.payer_of, batch=batch))
+    if bound is None or bound.api != who.api:
+        return
+    if not ledger.read(partial(accounts.is_of_another_key, batch=batch, payer=who)):
+        return
+    for token, video_id in ledger.read(partial(runs.last_videos, batch=batch, limit=_ASKED_ABOUT)):
+        with suppress(ApiError):
+            video = await client.get_video(video_id)
+            if (video.name or "").split()[-1:] == [token]:
+                ledger.change(partial(runs.is_of, batch=batch, payer=who))
+                _log.info('Batch "%s" was sent with another key of this account: it knows video %s.', batch, video_id)
+                return
+    raise LedgerUnusable(
+        f'batch "{batch}" was sent with another key, the API has not said whose account that is, and by this key it '
+        "knows none of the batch's last videos. Use a key of the account that they were made with."
+    )
 
 
 def _check_whose(ledger: Ledger, who: Payer, batch: Batch | None) -> None:
@@ -142,7 +172,7 @@ def _check_whose(ledger: Ledger, who: Payer, batch: Batch | None) -> None:
         ledger.read(partial(runs.check_batch, batch=batch, payer=who))
     elif others := ledger.read(partial(accounts.unfinished_of_others, payer=who)):
         found = ", ".join(f'{count:,} of "{name}"' for name, count in others.items())
-        _log.warning("Left alone: unfinished videos that another account or key has made: %s. Use its key.", found)
+        _log.warning("Left alone: unfinished videos that another account or key has made: %s. %s", found, _REMEDY)
 
 
 def left_elsewhere(ledger: Ledger, api: str) -> str | None:

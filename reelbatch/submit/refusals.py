@@ -25,10 +25,6 @@ class Withdrawn(Stopped):
     code: str | None = None
 
 
-class NoRoom(Stopped):
-    """Cap or budget has no room for the row; smaller ones may fit."""
-
-
 class Held(Withdrawn):
     """The request is paid for under another name, and the row says so."""
 
@@ -67,6 +63,17 @@ class Refusals:
         self._stats = stats
         self._prices = prices
         self._full: ExitReason | None = None
+        self._passed_over: ExitReason | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a cap or a budget: a row of which no one knows what it costs is refused then."""
+        return self._max_credits is not None or self._budget is not None
+
+    def pass_over(self, room: int, bound: ExitReason) -> None:
+        """Rows that are dearer than the room that is left are not tried."""
+        self.most = room if self.most is None else min(self.most, room)
+        self._passed_over = bound
 
     @property
     def is_full(self) -> bool:
@@ -75,12 +82,11 @@ class Refusals:
 
     def conclude(self) -> None:
         """At the run's end: rows wait for more room, where nothing else ended it."""
-        if self._full is ExitReason.CAP:
-            self._stats.end(
-                self._full, f"the next row would take the batch over its cap of {self._max_credits} credits"
-            )
-        elif self._full is not None:
-            self._stats.end(self._full, None)
+        full = self._full or self._passed_over
+        if full is ExitReason.CAP:
+            self._stats.end(full, f"the next row would take the batch over its cap of {self._max_credits} credits")
+        elif full is not None:
+            self._stats.end(full, None)
 
     def refuse(self, row: ClaimedRow, ruling: Ruling) -> NoReturn:
         """What happens to a row that may not be sent now, as the signal that is raised."""
@@ -115,7 +121,7 @@ class Refusals:
         self.most = ruling.room if self.most is None else min(self.most, ruling.room)
         if ruling.admission is Admission.OVER_CAP or self._full is None:
             self._full = ExitReason.CAP if ruling.admission is Admission.OVER_CAP else ExitReason.BUDGET
-        raise NoRoom
+        raise Stopped
 
 
 def _unknown_cost() -> str:

@@ -27,7 +27,7 @@ from reelbatch.submit.confirmation import Confirmer, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token
-from reelbatch.submit.refusals import NoRoom, Refusals, Wait, WindowFull, Withdrawn
+from reelbatch.submit.refusals import Refusals, Wait, WindowFull, Withdrawn
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.uploads import Asset, Uploader, asked_of
@@ -80,6 +80,7 @@ class RowSender:
         self._shared_window = None if options.render_window is None else Window(options.payer, options.render_window)
         self._breaker = CircuitBreaker(options.identical_rejections)
         self._doubts = DoubtBreaker(limiter, options.doubts_in_a_row, options.doubt_probe_wait_s)
+        self._left: set[ClaimedRow] = set()  # at work, and a request of theirs has left
         self._upload_failures: WeakSet[ApiError] = WeakSet()
         self._prices = SeenPrices()
         self.refusals = Refusals((options.max_credits, options.budget), self.stats, self._prices, self._end)
@@ -92,6 +93,12 @@ class RowSender:
     def dearer(self) -> list[str]:
         """Kinds of video that cost more than estimated, in words."""
         return self._prices.warnings
+
+    @property
+    def most(self) -> int | None:
+        """A row that is estimated above it is not taken: it fits no cap, budget or yes; None: any row may."""
+        bounds = (self.refusals.most, None if self.agreed is None else self.agreed.most)
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     def stop(self, reason: ExitReason, message: str | None = None) -> None:
         """Let no further create leave; those in flight are waited for and recorded."""
@@ -110,21 +117,26 @@ class RowSender:
     async def handle(self, row: ClaimedRow) -> bool:
         """One row from claim to end; whatever it meets, the others go on.
 
-        False: it counts as none of those that the run may send. This run can't send it; another row may go.
+        False: no request of it has left, so it counts as none of those that the run may send; another row may go.
         """
+        await self._try_to_send(row)
+        has_left = row in self._left
+        self._left.discard(row)
+        if self.agreed is not None and not has_left:
+            self.agreed.passes_over = True
+        return has_left
+
+    async def _try_to_send(self, row: ClaimedRow) -> None:
         try:
             await self._send(row)
         except Withdrawn as why:
             self.stats.gave_back(code=why.code)
-        except Stopped as why:
+        except Stopped:
             await self._give_back(row)
-            return not isinstance(why, NoRoom)
         except NoPrice as why:
             await self._give_back(row, why.code, str(why))
-            return False
         except ImageUnseen as problem:
             await self._unseen(row, problem)
-            return False
         except ImageProblem as problem:
             await self._give_back(row, "image", str(problem), invalid=True)
         except ApiError as error:
@@ -136,21 +148,25 @@ class RowSender:
         except Exception as error:  # noqa: BLE001 - kept and raised when what is in flight has been recorded
             self.stats.crash = self.stats.crash or error
             self.stop(ExitReason.CRASHED, f"{type(error).__name__}: {error}")
-        return True
 
     async def _send(self, row: ClaimedRow) -> None:
         self._prices.check(row)
         assets = await self._assets(row)
-        if self.agreed is not None and not self.agreed.covers(row):
-            self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
+        is_covered = self.agreed is None or self.agreed.covers(row)
+        if not is_covered and not self._is_refused(row):
+            if self.agreed is not None and not self.agreed.passes_over:
+                self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
             raise Stopped
         try:
             outcome = await self._answer(row, assets)
-        except (NoPrice, NoRoom):
-            if self.agreed is not None:
+        finally:
+            if self.agreed is not None and is_covered and row not in self._left:
                 self.agreed.give_back(row)
-            raise
         await self._conclude(row, outcome)
+
+    def _is_refused(self, row: ClaimedRow) -> bool:
+        """Whether its intent surely is: no one was asked about a row of unknown cost that a cap or budget refuses."""
+        return self.refusals.is_bounded and row.credits_estimated is None
 
     async def _answer(self, row: ClaimedRow, assets: list[Asset]) -> Outcome:
         outcome = await self._attempts(row, assets)
@@ -217,6 +233,7 @@ class RowSender:
                 raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
+            self._left.add(row)
             self.stats.leaving()
             history, run_id = self._ledger.history, self._options.run_id
             history.sent(row, run_id, intent.token)

@@ -125,7 +125,7 @@ class Submitter:
         return taken
 
     async def _claim(self, scope: Scope, span: tuple[int, int], rows: int) -> list[ClaimedRow]:
-        fitting = scope._replace(most=self.sender.refusals.most)
+        fitting = scope._replace(most=self.sender.most)
         try:
             return await self._ledger.write(claims.claim, Claim(fitting, span, rows))
         except ReelbatchError as error:

@@ -172,6 +172,48 @@ def test_many_at_once_from_a_file(table: Table, tmp_path: Path) -> None:
     assert set(problems.values()) == {None}
 
 
+def test_of_two_requests_in_doubt_the_one_that_is_meant_is_decided(table: Table, tmp_path: Path) -> None:
+    """An id says it by its video's name; that nothing was made is not guessed, and a list says it by the token."""
+    found = {bool(table.video_of(token)): (key, token) for key, token in table.doubtful().items()}
+    (charged, first), (free, second) = found[True], found[False]
+    for key in (charged, free):
+        further(table, key, f"rb_again{key}")
+    assert (
+        table.reconcile("--row", charged, "--video-id", str(table.video_of(first)))[1]["resolved"][0]["problem"]
+        is None
+    )
+    code, answer = table.reconcile("--row", free, "--not-created", "--now")
+    problem = answer["resolved"][0]["problem"]
+    assert (code, len(answer["in_doubt"])) == (1, 3)
+    assert all(said in problem for said in (second, f"rb_again{free}", "--csv FILE"))
+    file = tmp_path / "found.csv"
+    for token, says in ((second, None), (second, "by now it is")):
+        file.write_text(f"row_key,name_ends_in,video_id\n{free},{token},not_created\n")
+        (resolved,) = table.reconcile("--from", str(file), "--now")[1]["resolved"]
+        assert (resolved["problem"] is None) if says is None else (says in resolved["problem"])
+    left = {row["token"] for row in table.reconcile()[1]["in_doubt"]}
+    assert left == {f"rb_again{charged}", f"rb_again{free}"}
+
+
+def further(table: Table, key: str, token: str) -> None:
+    """A further video of the row is in doubt too."""
+    from sqlalchemy import insert, literal, select
+
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.schema import attempts, generations
+
+    other = {"token": literal(token), "generation": literal(2)}
+
+    def copy(connection: Any) -> None:
+        for lines in (generations, attempts):
+            names = list(lines.c.keys())
+            own = select(*(other.get(name, lines.c[name]) for name in names)).where(lines.c.row_key == key)
+            connection.execute(insert(lines).from_select(names, own))
+
+    with Ledger(table.url) as ledger:
+        ledger.change(copy)
+
+
 def test_every_decision_is_kept(table: Table) -> None:
     """With who, when, which attempt and what was decided."""
     from reelbatch.ledger import Ledger

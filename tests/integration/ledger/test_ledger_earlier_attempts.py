@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
-from acting import ESTIMATE, SPRING, Worker, attempt, begin, committed, end, entry, load, row, rows_of, set_row, tell
+from acting import (
+    ESTIMATE,
+    SPRING,
+    Worker,
+    attempt,
+    begin,
+    committed,
+    end,
+    entry,
+    lines,
+    load,
+    row,
+    rows_of,
+    set_row,
+    tell,
+)
+from sqlalchemy import update
 
 from reelbatch.domain import Batch, RowState, VideoId
-from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, utc_now
+from reelbatch.ledger import Ledger, in_doubt, orders, reruns, settlements, undone_decisions, utc_now
 from reelbatch.ledger.account_books import open_ends
 from reelbatch.ledger.admission import Admission, Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered, TakeUnrefunded, take_unrefunded
 from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
+from reelbatch.ledger.schema import attempts, schema_version
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.ledger.settlements import Final
+from reelbatch.ledger.undone_decisions import Undo
 
 REFUSED = {"status": 500, "code": "http_500", "message": "no"}
 
@@ -91,6 +110,30 @@ def test_a_row_in_doubt_accepts_it_once_its_last_request_is_cleared_up(ledger: L
     assert_has_the_video_of(ledger, first)
 
 
+@pytest.mark.parametrize("state", [RowState.QUEUED, RowState.RENDERING, RowState.COMPLETE])
+def test_a_decision_after_which_the_row_accepted_it_is_taken_back(
+    ledger: Ledger, worker: Worker, state: RowState
+) -> None:
+    """Nothing was sent since, so the row is in doubt as it was; a video that is finished stays, and that is said."""
+    first, second = tried_again(worker)
+    tell(ledger, second, Ending.IN_DOUBT)
+    end(worker)
+    tell(ledger, first)
+    before = entry(ledger, "a")
+    assert not_created(ledger)
+    set_row(ledger, "a", state=state)
+    made = ledger.read(partial(undone_decisions.last_made, batch=SPRING))
+    (problem,) = ledger.change(partial(undone_decisions.undo, items=[Undo(made[0], "someone", utc_now())]))
+    if state is RowState.COMPLETE:
+        assert problem is not None
+        assert "reelbatch reconcile --batch spring --by-balance" in problem
+        return
+    assert (problem, entry(ledger, "a"), committed(ledger)) == (None, before, 2 * ESTIMATE)
+    assert [video.token for video in looked_for(ledger)] == [first.token]
+    assert not_created(ledger)
+    assert_has_the_video_of(ledger, first)
+
+
 def test_a_row_that_has_a_video_keeps_it(ledger: Ledger, worker: Worker) -> None:
     """The other id is kept with its attempt, and both charges are in the sums."""
     first, second = tried_again(worker)
@@ -127,6 +170,20 @@ def test_a_video_beside_its_row_is_followed_to_its_final_figure(
     assert (entry(ledger, "a")["video_id"], committed(ledger)) == (own.video_id, ESTIMATE + figure)
     assert ledger.read(lambda connection: open_ends(connection, [SPRING])) == (0, 0)
     assert looked_for(ledger, timedelta(days=2)) == []
+
+
+def test_a_table_of_before_follows_the_videos_beside_its_rows(
+    ledger: Ledger, worker: Worker, ledger_url: str
+) -> None:
+    """Once it is migrated; those that rows have are followed by their rows."""
+    first, second = tried_again(worker)
+    tell(ledger, second)
+    tell(ledger, first)
+    ledger.change(lambda connection: connection.execute(update(attempts).values(refund_due_at=None)))
+    ledger.change(lambda connection: connection.execute(update(schema_version).values(version=6)))
+    assert looked_for(ledger) == []
+    with Ledger(ledger_url) as migrated:
+        assert [video.token for video in looked_for(migrated)] == [first.token]
 
 
 def test_a_row_that_asks_for_something_else_since_does_not_accept_it(ledger: Ledger, worker: Worker) -> None:
@@ -188,11 +245,14 @@ def test_an_id_that_another_row_has_is_not_accepted(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("again_ended", [None, Ending.HALTED, Ending.REJECTED])
-@pytest.mark.parametrize("is_invalid", [False, True])
+@pytest.mark.parametrize("since", [{}, {"prompt": "Corrected", "credits_estimated": 9}, {"problem": "no prompt"}])
 def test_a_canceled_order_keeps_what_may_have_been_charged(
-    ledger: Ledger, worker: Worker, again_ended: Ending | None, is_invalid: bool
+    ledger: Ledger, worker: Worker, again_ended: Ending | None, since: dict[str, Any]
 ) -> None:
-    """Also where a rerun had asked for it again, and sent it or not: it can be cleared up as before."""
+    """Also where a rerun had asked for it again, and sent it or not: it can be cleared up as before.
+
+    What a manifest has asked for since is not what is in doubt.
+    """
     worker.send(worker.claim()[0])
     set_row(ledger, "a", state="complete")
     end(worker)
@@ -201,17 +261,21 @@ def test_a_canceled_order_keeps_what_may_have_been_charged(
     again = begin(ledger, "run-2", order=order.order_id)
     doubtful = again.send(again.claim()[0], Ending.IN_DOUBT)
     end(again)
+    known = lines(ledger, "a")[1]
+    del known["attempts"]
     asked = Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
     assert ledger.change(partial(reruns.request, selection=asked)) == 1
     if again_ended is not None:
         rerun = begin(ledger, "run-3", rerun=True)
         rerun.send(rerun.claim()[0], again_ended, **REFUSED)
         end(rerun)
-    if is_invalid:
-        load(ledger, [row("a", 1, problem="no prompt")], Regenerate.ALL)
+    if since:
+        load(ledger, [row("a", 1, **since)], Regenerate.ALL)
     _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))
     (doubt,) = ledger.read(in_doubt.doubts)
     assert (dropped, doubt.token) == (0, doubtful.token)
+    (_, line) = lines(ledger, "a")
+    assert {name: line[name] for name in known} == known
     assert ledger.read(partial(orders.open_order, batch=SPRING)) is not None
     assert not_created(ledger)
     _, dropped = ledger.change(partial(orders.cancel, batch=SPRING, at=utc_now()))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from acting import (
+    ESTIMATE,
     SPRING,
     Worker,
     begin,
     committed,
+    end,
     entries,
     entry,
     keys,
@@ -28,7 +31,7 @@ from reelbatch.domain import Row, RowState, VideoId
 from reelbatch.errors import OrderOpen
 from reelbatch.ledger import Ledger, orders, queries, reruns, settlements, utc_now
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.due import Rendered, TakeUnrefunded, take_unrefunded
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
@@ -201,6 +204,31 @@ def test_what_was_not_sent_can_be_dropped(finished: Ledger) -> None:
     assert [len(lines(finished, key)) for key in KEYS] == [2, 2, 1]
     assert order_of(finished).count(RowState.IN_DOUBT) == 1
     assert finished.change(lambda connection: orders.cancel(connection, SPRING, utc_now()))[1] == 0
+
+
+def test_the_late_id_of_a_line_that_was_dropped_is_seen_beside_its_row(finished: Ledger) -> None:
+    """It was refused and the order canceled, and its video exists all the same: it counts, is listed and followed."""
+    load(finished, rows_of(*KEYS), ALL)
+    worker = again(finished)
+    refused = worker.send(worker.claim(1)[0], Ending.REJECTED, status=500, code="http_500", message="no")
+    end(worker)
+    finished.change(lambda connection: orders.cancel(connection, SPRING, utc_now()))
+    assert len(lines(finished, "a")) == 1
+    assert not tell(finished, refused)
+    listed = finished.read(partial(queries.first_rows, batch=SPRING, limit=2))
+    assert [(row["row_key"], row["state"]) for row in listed] == [
+        ("a", "complete"),
+        ("a", "beside"),
+        ("b", "complete"),
+    ]
+    assert (listed[1]["video_id"], listed[1]["credits_charged"]) == (f"vid-{refused.token}", ESTIMATE)
+    assert committed(finished) == 4 * ESTIMATE
+    item = TakeUnrefunded((SPRING,), utc_now(), 10, timedelta(seconds=5))
+    (followed,) = finished.change(partial(take_unrefunded, items=[item]))[0]
+    assert (followed.token, followed.generation) == (refused.token, 2)
+    final = Final(row=followed, state=RowState.COMPLETE, at=utc_now(), credits_final=ESTIMATE)
+    finished.change(partial(settlements.record_refunds, items=[final]))
+    assert finished.read(partial(queries.first_rows, batch=SPRING, limit=1))[1]["credits_final"] == ESTIMATE
 
 
 def test_dropping_all_closes_it(finished: Ledger) -> None:

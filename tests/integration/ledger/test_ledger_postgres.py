@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, claims, runs, schema
 from reelbatch.ledger.admission import Admission
+from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.columns import VERSION
 from reelbatch.ledger.intents import record_intents
+from reelbatch.ledger.paid_requests import serialize
 from reelbatch.ledger.schema import generations, schema_version, writers
 from reelbatch.ledger.selection import Scope
 from reelbatch.ledger.transactions import PATIENCE_S
@@ -163,6 +166,45 @@ def test_workers_in_each_others_way_try_again(ledger_url: str) -> None:
         thread.join()
         assert len(tries) == 3
         assert [entry(one, key)["attempts"] for key in ("a", "b")] == [2, 2]
+
+
+def test_an_id_that_is_there_before_the_intent_is_the_rows(ledger_url: str) -> None:
+    """Another process records it between the look for such ids and the intent: it waits, or the row goes by it."""
+    with Ledger(ledger_url) as here, Ledger(ledger_url) as webhook, Ledger(ledger_url) as third:
+        load(here, rows_of("a"))
+        first = begin(here)
+        refused = first.send(first.claim()[0], Ending.REJECTED, status=500, code="http_500", message="no")
+        for prompt in ("Another prompt", "Slow pan"):  # the row forgets its request, and asks for the same again
+            load(here, rows_of("a", prompt=prompt))
+        worker = begin(here, "run-2")
+        intent = worker.intent(worker.claim()[0])
+        may_go_on, is_held = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            serialize(connection, [intent.asked.request_sha256 or ""])  # which the intent comes to after its look
+            is_held.set()
+            may_go_on.wait(WAIT_S)
+
+        with ThreadPoolExecutor() as threads:
+            holding = threads.submit(third.change, hold)
+            is_held.wait(WAIT_S)
+            admitted = threads.submit(worker.admit, intent)
+            wait_until(lambda: waiting_for_locks(ledger_url) == 1, "the intent waits")
+            recorded = threads.submit(tell, webhook, refused)
+            wait_until(lambda: recorded.done() or waiting_for_locks(ledger_url) == 2, "the id is there, or waits")
+            was_first = recorded.done()
+            may_go_on.set()
+            holding.result()
+        assert (admitted.result() is Admission.MADE) is was_first
+        assert attempt(here, refused.token)["video_id"] == f"vid-{refused.token}"
+
+
+def waiting_for_locks(url: str) -> int:
+    """Connections of this test's database that wait for a lock."""
+    with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
+        query = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+        found = connection.execute(query).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def test_a_worker_that_loses_every_deadlock_for_a_while_ends_nothing(ledger_url: str) -> None:

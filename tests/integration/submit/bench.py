@@ -80,6 +80,7 @@ class Bench:
         **stated: Any,
     ) -> RunReport:
         """One run on a table that the test holds; `prepare` is given its run before anything is sent."""
+        limit = stated.pop("limit", None)
         options = self.settings(**stated)
         settings: Settings = load_settings(options={**options, "api_key": SecretStr(options["api_key"])})
         order = GenerateOptions(source=manifest, batch=self.batch)
@@ -87,7 +88,7 @@ class Bench:
             context.planned(load(order, settings, ledger))
             if prepare:
                 prepare(context)
-            await submit_all(context, limit=None)
+            await submit_all(context, limit=limit)
             return report(context).report
 
     def table(self) -> list[Row]:

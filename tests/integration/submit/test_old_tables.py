@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +14,9 @@ from bench import QUICK, Answer, Arrival, Bench, scripted
 
 import reelbatch
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, queries
+from reelbatch.ledger import Ledger, queries, utc_now
 from reelbatch.ledger.columns import VERSION
+from reelbatch.ledger.due import TakeUnrefunded, take_unrefunded
 from reelbatch.submit import ExitReason
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -73,6 +76,19 @@ def test_the_batch_is_finished_and_nothing_is_sent_twice(old: str) -> None:
     assert report.exit_code == 1  # one row is in doubt, one refused
     assert list(states(old).values()).count("queued") == 2
     assert states(old)["doubtful"] == "in_doubt"
+
+
+def test_a_video_beside_its_row_is_followed_from_now_on(old: str, tmp_path: Path) -> None:
+    """Its id came when the row had another one, and no version of before looked at it again."""
+    known = "batch, row_key, run_id, started_at, ended_at, outcome, credits_reserved, credits_charged"
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection, connection:
+        connection.execute(
+            f"INSERT INTO attempts (token, video_id, {known}) SELECT 'rb_beside', 'beside', {known} "  # noqa: S608 - ours
+            "FROM attempts WHERE row_key = 'done-url'"
+        )
+    with Ledger(old) as ledger:
+        item = TakeUnrefunded((SPRING,), utc_now(), 10, timedelta(seconds=5))
+        assert [row.video_id for row in ledger.change(partial(take_unrefunded, items=[item]))[0]] == ["beside"]
 
 
 def test_rows_whose_images_have_addresses_are_known_under_other_names(old: str) -> None:

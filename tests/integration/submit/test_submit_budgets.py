@@ -103,9 +103,19 @@ _MYSTERY = {"model": ["mystery", "ltx-2.3", "ltx-2.3"]}
 def test_a_row_that_is_refused_uses_up_no_limit(
     bench: Bench, columns: dict[str, Any], bound: dict[str, Any], ends: list[tuple[str, int]]
 ) -> None:
-    """It is tried first every time; another goes in its place until there is none, and then the run ends."""
+    """It is tried first every time; another goes in its place until there is none, and then the run ends.
+
+    The plan announces the row that goes.
+    """
     manifest = bench.rows(3, prompt=["a", "b", "c"], **columns)
-    reports = [bench.generate(manifest, limit=1, **bound) for _ in range(3)]
+    reports = []
+    for _ in range(3):
+        shown = reelbatch.plan(manifest, batch=bench.batch, limit=1, **bench.settings(**bound))
+        reports.append(bench.generate(manifest, limit=1, **bound))
+        sent = [row["prompt"] for row in bench.table() if row["run_id"] == reports[-1].run_id and row["video_id"]]
+        if sent:
+            assert (shown.send, shown.credits_estimated, shown.unknown_rate) == (1, PRICE, 0)
+            assert [body["style"]["prompt"] for body in shown.requests[:1]] == sent
     assert [report.sent for report in reports] == [1, 1, 0]
     assert [(report.exit_reason, report.exit_code) for report in reports] == ends
     assert bench.states() == {"queued": 2, "pending": 1}

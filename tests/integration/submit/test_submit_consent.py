@@ -298,12 +298,22 @@ def test_a_row_that_only_another_machine_can_send_uses_up_no_yes(
         assert bench.generate(manifest, limit=limit).sent == 1
 
 
-def test_a_dear_row_that_has_no_room_uses_up_no_yes(bench: Bench) -> None:
-    """The yes was to one row of this cost: a cheaper one may go in its place."""
-    manifest = bench.rows(2, end_seconds=[10, 2], prompt=["a", "b"])
-    with asking(Agreement.to):
+@pytest.mark.parametrize(
+    ("columns", "ends"), [({"end_seconds": [10, 2]}, "cap"), ({"model": ["brand-new", "ltx-2.3"]}, "done")]
+)
+def test_a_row_that_is_refused_uses_up_no_yes(bench: Bench, columns: dict[str, Any], ends: str) -> None:
+    """The yes is to the row that goes in its place, and no more may be spent."""
+    manifest = bench.rows(2, prompt=["a", "b"], **columns)
+    agreed: list[Agreement] = []
+
+    def agree(made: Plan | RerunPlan) -> Agreement:
+        agreed.append(Agreement.to(made))
+        return agreed[0]
+
+    with asking(agree):
         report = bench.generate(manifest, limit=1, max_credits=PRICE)
-    assert (report.sent, report.exit_reason) == (1, "cap")
+    assert agreed == [Agreement(rows=1, credits_estimated=PRICE, unknown_rate=0)]
+    assert (report.sent, report.exit_reason) == (1, ends)
 
 
 @pytest.mark.parametrize(
