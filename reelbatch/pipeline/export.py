@@ -33,6 +33,7 @@ from reelbatch.memory import memory_given_back
 from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, check_rows
 from reelbatch.pipeline.replaced_files import refuse_to_replace
 from reelbatch.pipeline.resources import batches_named
+from reelbatch.settings.table_urls import as_url
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
 
@@ -266,11 +267,11 @@ def _zoneless(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
 
 
-def results(url: str, batch: str | None = None) -> pd.DataFrame:
+def results(url: str | Path, batch: str | None = None) -> pd.DataFrame:
     """The results table as a DataFrame with nullable dtypes: Int64, Float64, boolean, string, UTC times.
 
     Args:
-        url: of the table, for example `sqlite:///results/reelbatch.db`.
+        url: of the table, for example `sqlite:///results/reelbatch.db`; or a SQLite table's file.
         batch: only this batch; None: all. Of a table that has no batch yet: a frame without rows.
 
     Raises:
@@ -279,6 +280,7 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
+    url = as_url(str(url))
     if not Ledger.exists(url):
         raise LedgerUnusable(f"{url}: there is no results table here")
     with Ledger.to_read(url) as ledger:
