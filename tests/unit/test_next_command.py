@@ -17,6 +17,7 @@ from reelbatch.ledger.orders import OpenOrder
 from reelbatch.pipeline.advice import advice, after_trial
 from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.next_step import Waiting, next_step
+from reelbatch.pipeline.pilot import Pilot
 from reelbatch.submit import ExitReason
 from reelbatch.typed_options import MANIFEST, command, noting
 
@@ -35,6 +36,15 @@ def test_after_a_run_of_chosen_rows_the_others_are_sent_by_generate() -> None:
     ]
     assert prefect_hints(run_of(states))[0].endswith(", with this run's parameters.")
     assert prefect_hints(run_of(states, chosen_only=True))[0].endswith(", with the manifest and the batch.")
+
+
+def test_after_a_pilot_corrected_rows_are_sent_by_what_sends_the_rest() -> None:
+    """The same command again goes on with its sample, and sends no other row."""
+    sample = Pilot(rows=2, complete=2, failed=0, open=0, credits_final=9, credits_estimated=9, rest=[])
+    run = replace(run_of({RowState.COMPLETE: 2, RowState.INVALID: 1}), pilot=sample)
+    corrected = "Correct the invalid rows in the manifest and run"
+    assert advice(run, "reelbatch generate a.csv") == [f"{corrected} `reelbatch generate a.csv`."]
+    assert advice(run) == [f"{corrected} the same command without --pilot."]
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:
