@@ -46,6 +46,12 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
     return lines
 
 
+def not_exported(problem: str, *, is_complete: bool) -> str:
+    """That a run's file was not written; `is_complete`: the table, at least, has every answer."""
+    start = "The results table is complete, but was not exported" if is_complete else "The results were not exported"
+    return f"{start}. {problem}"
+
+
 def after_trial(report: RunReport, live: str | None) -> list[str]:
     """What to type after a run in the sandbox, where videos are drawings; `live`: the same with the vendor's API."""
     if live is None or report.exit_reason is not ExitReason.DONE:

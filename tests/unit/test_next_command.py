@@ -14,7 +14,7 @@ from reelbatch.cli.options import settings_of
 from reelbatch.domain import Batch, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger.orders import OpenOrder
-from reelbatch.pipeline.advice import advice, after_trial
+from reelbatch.pipeline.advice import advice, after_trial, not_exported
 from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.next_step import Waiting, next_step
 from reelbatch.pipeline.pilot import Pilot
@@ -45,6 +45,13 @@ def test_after_a_pilot_corrected_rows_are_sent_by_what_sends_the_rest() -> None:
     corrected = "Correct the invalid rows in the manifest and run"
     assert advice(run, "reelbatch generate a.csv") == [f"{corrected} `reelbatch generate a.csv`."]
     assert advice(run) == [f"{corrected} the same command without --pilot."]
+
+
+def test_a_table_that_lacks_answers_is_not_called_complete() -> None:
+    """Where the disk is full neither the table nor its export is written."""
+    whole, lacking = not_exported("No space.", is_complete=True), not_exported("No space.", is_complete=False)
+    assert whole == "The results table is complete, but was not exported. No space."
+    assert lacking == "The results were not exported. No space."
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:
