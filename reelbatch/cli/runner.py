@@ -26,7 +26,7 @@ from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.orchestration.naming import may_name_a_server
 from reelbatch.orchestration.prefect_server import TemporaryServer
-from reelbatch.pipeline.advice import advice, after_trial
+from reelbatch.pipeline.advice import advice, after_trial, not_exported
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.resources import opened_ledger, sandboxed
 from reelbatch.pipeline.run_context import RunContext
@@ -36,6 +36,7 @@ from reelbatch.pipeline.situations import EXIT_CODES, situation_of
 from reelbatch.settings import Settings
 from reelbatch.signals import unwinding
 from reelbatch.storage.files import redact_url
+from reelbatch.submit import ExitReason
 
 _PATIENCE_S = 15.0
 """How long Prefect's server may take to learn of the end; Prefect's client would try for minutes."""
@@ -242,7 +243,8 @@ def _print_run(line: ProgressLine, context: RunContext, summary: RunSummary, ahe
     if context.state.settler is not None:
         render.print_settled(context.state.settler.stats)
     if line.export_problem:
-        render.fail(f"The results table is complete, but was not exported. {line.export_problem}")
+        is_complete = report.exit_reason is not ExitReason.LEDGER_FAILED
+        render.fail(not_exported(line.export_problem, is_complete=is_complete))
     else:
         render.out.print(
             f"Results: {render.cell(redact_url(export_target(context)))}  ({render.cell(context.ledger.shown_url)})"

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import IO, Any, NamedTuple
 
+from reelbatch.images.webp import WebP, is_webp
+
 EXTENSIONS = {
     "PNG": "png",
     "JPEG": "jpg",
@@ -81,6 +83,8 @@ def openers() -> tuple[Opener, ...]:
     for kind in EXTENSIONS:
         if kind == "HEIF":
             found.append(Opener(kind, _is_heif, heif))
+        elif kind == "WEBP":
+            found.append(Opener(kind, is_webp, WebP))
         elif kind in Image.OPEN and kind != "MPO":
             factory, accepts = Image.OPEN[kind]
             found.append(Opener(kind, stricter.get(kind) or accepts or _is_anything, factory))

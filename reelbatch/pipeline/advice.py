@@ -33,7 +33,7 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
         lines += _about_budget(report, report.budget)
     lines += _about_the_rest(report, rest)
     lines += _open_ends(report)
-    lines += _failed(report)
+    lines += _failed(report, rest)
     if status.count(RowState.IN_DOUBT):
         lists = f"`{command('reconcile', batch=batch)}` lists the rows in doubt"
         lines.append(f"{lists}; they are never sent again by themselves.")
@@ -46,6 +46,12 @@ def advice(report: RunReport, rest: str | None = None) -> list[str]:
     return lines
 
 
+def not_exported(problem: str, *, is_complete: bool) -> str:
+    """That a run's file was not written; `is_complete`: the table, at least, has every answer."""
+    start = "The results table is complete, but was not exported" if is_complete else "The results were not exported"
+    return f"{start}. {problem}"
+
+
 def after_trial(report: RunReport, live: str | None) -> list[str]:
     """What to type after a run in the sandbox, where videos are drawings; `live`: the same with the vendor's API."""
     if live is None or report.exit_reason is not ExitReason.DONE:
@@ -53,11 +59,11 @@ def after_trial(report: RunReport, live: str | None) -> list[str]:
     return [f"This was a trial; nothing was paid. With a key in MAGIC_HOUR_API_KEY, `{live}` makes the real videos."]
 
 
-def _failed(report: RunReport) -> list[str]:
+def _failed(report: RunReport, rest: str | None) -> list[str]:
     """What to do about rows that failed, before or after they were sent."""
     status, batch, lines = report.status, report.batch, []
     if status.failures(RowState.INVALID):
-        lines.append(f"Correct the invalid rows in the manifest and run {_sends_the_rest(report)}.")
+        lines.append(f"Correct the invalid rows in the manifest and run {_sends_the_rest(report, rest)}.")
     if report.changed_invalid:
         rows = f"{report.changed_invalid:,} row{'s' if report.changed_invalid > 1 else ''} with a video"
         lines.append(f"The manifest asks for something invalid for {rows}, which stay as they are. Correct it.")
@@ -73,14 +79,16 @@ def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
     """How what was not sent is sent."""
     waiting = report.waiting
     if report.pilot is not None and report.pilot.rest_rows:
-        return [f"`{rest or 'the same command without --pilot'}` sends the rest; nothing is paid for twice."]
+        return [f"{_sends_the_rest(report, rest)} sends the rest; nothing is paid for twice."]
     if waiting <= 0 or set(report.unsent) == {UNKNOWN_RATE_CODE} or report.exit_reason is ExitReason.BUDGET:
         return []
-    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {_sends_the_rest(report)}."]
+    return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {_sends_the_rest(report, rest)}."]
 
 
-def _sends_the_rest(report: RunReport) -> str:
-    """What sends rows that wait, also those that are corrected: not a run that takes chosen rows only."""
+def _sends_the_rest(report: RunReport, rest: str | None) -> str:
+    """What sends rows that wait, also those that are corrected: not a run that takes chosen rows or a sample only."""
+    if report.pilot is not None:
+        return "the same command without --pilot" if rest is None else f"`{rest}`"
     generate = f"`{command('generate', MANIFEST, batch=report.batch)}`"
     return generate if report.chosen_only else "the same command again"
 

@@ -177,16 +177,25 @@ def _open_ends(books: _Books, start: BalancePoint) -> Iterator[str]:
 
 
 def _prices(books: _Books, doubts: Sequence[DoubtfulRequest]) -> Iterator[str]:
+    unrated = [each for each in doubts if each.unrated]
+    if unrated:
+        yield f"no one knows what {_named(unrated)} would cost; state a rate and run again"
+    drifted: dict[tuple[int, tuple[int, ...]], list[DoubtfulRequest]] = {}
     for each in doubts:
-        if each.unrated:
-            yield f"no one knows what {name_of(each)} would cost; state a rate and run again"
-            continue
         price = price_of(books.connection, each.kind)
         seen = {figure for figure in (price.charged, price.settled) if figure is not None}
-        if seen - {each.credits_reserved}:
-            figures = ", ".join(f"{figure:,}" for figure in sorted(seen))
-            reserved = f"{name_of(each)} was estimated at {each.credits_reserved:,}"
-            yield f"the price drifted: {reserved}, and such videos cost {figures}"
+        if not each.unrated and seen - {each.credits_reserved}:
+            drifted.setdefault((each.credits_reserved, tuple(sorted(seen))), []).append(each)
+    for (reserved, costs), those in drifted.items():
+        figures = ", ".join(f"{figure:,}" for figure in costs)
+        was = "was" if len(those) == 1 else "were"
+        yield f"the price drifted: {_named(those)} {was} estimated at {reserved:,}, and such videos cost {figures}"
+
+
+def _named(those: Sequence[DoubtfulRequest]) -> str:
+    """The first, and how many there are besides."""
+    more = f" and {len(those) - 1:,} more" if len(those) > 1 else ""
+    return f"{name_of(those[0])}{more}"
 
 
 def name_of(each: DoubtfulRequest) -> str:

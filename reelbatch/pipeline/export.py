@@ -34,6 +34,7 @@ from reelbatch.pipeline.export_formats import ExcelCsv, JsonLines, Workbook, che
 from reelbatch.pipeline.python_words import in_errors
 from reelbatch.pipeline.replaced_files import refuse_to_replace
 from reelbatch.pipeline.resources import batches_named
+from reelbatch.settings.table_urls import as_url
 from reelbatch.storage.files import CloudProblem, check, file_part, put, redact_url, scheme_of
 from reelbatch.storage.private_files import replacing
 
@@ -268,11 +269,11 @@ def _zoneless(kind: pa.DataType) -> pa.DataType:
 
 
 @in_errors(results="url")
-def results(url: str, batch: str | None = None) -> pd.DataFrame:
+def results(url: str | Path, batch: str | None = None) -> pd.DataFrame:
     """The results table as a DataFrame with nullable dtypes: Int64, Float64, boolean, string, UTC times.
 
     Args:
-        url: of the table, for example `sqlite:///results/reelbatch.db`.
+        url: of the table, for example `sqlite:///results/reelbatch.db`; or a SQLite table's file.
         batch: only this batch; None: all. Of a table that has no batch yet: a frame without rows.
 
     Raises:
@@ -281,6 +282,7 @@ def results(url: str, batch: str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
+    url = as_url(str(url))
     if not Ledger.exists(url):
         raise LedgerUnusable(f"{url}: there is no results table here")
     with Ledger.to_read(url) as ledger:

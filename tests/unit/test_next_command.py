@@ -16,9 +16,10 @@ from reelbatch.domain.budget import Budget
 from reelbatch.errors import SettingsError
 from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.orders import OpenOrder
-from reelbatch.pipeline.advice import advice, after_trial
+from reelbatch.pipeline.advice import advice, after_trial, not_exported
 from reelbatch.pipeline.hints import prefect_hints
 from reelbatch.pipeline.next_step import Waiting, next_step
+from reelbatch.pipeline.pilot import Pilot
 from reelbatch.submit import ExitReason
 from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
 from reelbatch.typed_options import MANIFEST, command, noting
@@ -51,6 +52,22 @@ def test_no_run_is_advised_that_would_send_nothing() -> None:
     assert "`rate`" in unknown
     (waits,) = prefect_hints(run_of(states, exit_reason=ExitReason.BUDGET, message="2 wait until 1 December"))
     assert waits.startswith("2 wait until 1 December: ")
+
+
+def test_after_a_pilot_corrected_rows_are_sent_by_what_sends_the_rest() -> None:
+    """The same command again goes on with its sample, and sends no other row."""
+    sample = Pilot(rows=2, complete=2, failed=0, open=0, credits_final=9, credits_estimated=9, rest=[])
+    run = replace(run_of({RowState.COMPLETE: 2, RowState.INVALID: 1}), pilot=sample)
+    corrected = "Correct the invalid rows in the manifest and run"
+    assert advice(run, "reelbatch generate a.csv") == [f"{corrected} `reelbatch generate a.csv`."]
+    assert advice(run) == [f"{corrected} the same command without --pilot."]
+
+
+def test_a_table_that_lacks_answers_is_not_called_complete() -> None:
+    """Where the disk is full neither the table nor its export is written."""
+    whole, lacking = not_exported("No space.", is_complete=True), not_exported("No space.", is_complete=False)
+    assert whole == "The results table is complete, but was not exported. No space."
+    assert lacking == "The results were not exported. No space."
 
 
 def test_dismissed_rows_are_not_asked_for_again() -> None:

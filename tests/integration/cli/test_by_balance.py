@@ -137,13 +137,13 @@ def test_two_sets_of_rows_that_cost_the_same_are_both_shown(customer: Customer) 
 
 
 def test_it_is_silent_where_a_price_rose(customer: Customer) -> None:
-    """The row in doubt may have cost the old price or the new one."""
+    """The rows in doubt may have cost the old price or the new one: said once for all of a price."""
     customer.api.set_prices(prices={"ltx-2.3": {"480p": 30}})
-    doubtful(customer, "lost_after")
+    doubtful(customer, "lost_after", "lost_after")
     sheet = sums(customer)
     assert (sheet["left_over"], sheet["readings"]) == (None, [])
     assert ["the price drifted" in reason for reason in sheet["silent"]] == [True]
-    assert "such videos cost 60" in sheet["shown"]
+    assert "spring-1 of spring and 1 more were estimated at 48, and such videos cost 60" in sheet["shown"]
 
 
 def test_a_price_that_rose_unseen_is_no_rows(customer: Customer) -> None:

@@ -88,6 +88,8 @@ def test_the_whole_way_from_a_polars_frame_to_an_export(at: dict[str, Any], tmp_
     with pytest.raises(SettingsError, match=r'states "done": rows are in one of'):
         reelbatch.export(tmp_path / "out.csv", states="done", results=at["results"])
     assert list(reelbatch.results(at["results"], "spring")["state"]) == ["complete", "complete"]
+    file = Path(at["results"].removeprefix("sqlite:///"))
+    assert len(reelbatch.results(file, "spring")) == len(reelbatch.results(str(file))) == 2
     assert reelbatch.plan(frame, batch="spring", **at).send == 0
 
 

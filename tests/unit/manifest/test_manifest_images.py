@@ -59,6 +59,29 @@ def test_cut_off_headers_are_found(image: Any, name: str, kind: Any, extension: 
             inspect_image(str(path))
 
 
+@pytest.mark.parametrize(("at", "exif"), [(26, b""), (24, b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")])
+def test_a_webp_of_any_size_is_measured(image: Any, at: Any, exif: Any) -> None:
+    """Its header says how large it is; Pillow refuses to open one of more than 178 million pixels."""
+    path = image("a.webp", exif=exif)
+    data = bytearray(path.read_bytes())
+    stated = struct.pack("<HH", 16_383, 16_000) if at == 26 else struct.pack("<HBHB", 16_382, 0, 15_999, 0)
+    data[at : at + len(stated)] = stated  # a file with metadata states it apart from its pixels
+    path.write_bytes(data)
+    found = inspect_image(str(path))
+    assert (found.width, found.height) == (16_383, 16_000)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_webp_of_many_megabytes_is_an_image(image: Any, lossless: Any) -> None:
+    """More bytes than are read to find an image's size; only its beginning is looked at."""
+    path = image("a.webp", (64, 36), lossless=lossless)
+    data = path.read_bytes() + b"junk" + struct.pack("<I", 20 << 20)
+    path.write_bytes(data[:4] + struct.pack("<I", len(data) - 8 + (20 << 20)) + data[8:])
+    os.truncate(path, len(data) + (20 << 20))
+    info = inspect_image(str(path))
+    assert (info.extension, info.width, info.height) == ("webp", 64, 36)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
 def test_something_after_an_image_is_no_fault(image: Any, name: str) -> None:
     """Phones append videos and notes to their pictures."""
