@@ -175,7 +175,7 @@ async def test_a_bad_key_says_what_to_do(night: Night, monkeypatch: pytest.Monke
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", "wrong")
     settled = await night.settle()
     assert ended(settled) == ("FAILED", "Failed"), settled.message
-    assert "set MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`, to one" in str(settled.message)
+    assert "or the Secret block `magic-hour-api-key`, to one that it accepts" in str(settled.message)
     state = await night.generate()
     page = str((await artifacts_of(state))[f"reelbatch-summary-{night.batch}"].data).replace("\\", "")
     assert "Set MAGIC_HOUR_API_KEY for the worker" in page
