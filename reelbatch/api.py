@@ -35,6 +35,7 @@ from reelbatch.pipeline.resources import (
     sandboxed,
     states_named,
     the_batch,
+    with_key,
 )
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.settle import open_settler
@@ -142,7 +143,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
         raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")
     options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
     steps = RunSteps(limit=limit, settle=settle or pilot is not None)
-    with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(ready) as ledger:
+    with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(with_key(ready)) as ledger:
         return run(python_runs.generate(ledger, ready, options, steps))
 
 

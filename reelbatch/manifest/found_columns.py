@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.readers.base import bare_name, without_place
+from reelbatch.manifest.readers.base import bare_name, title_above, without_place
 
 _NEAR = 0.84
 _NEAR_NAME = 0.6
@@ -85,11 +85,13 @@ class FoundColumns:
         """
         once = list(dict.fromkeys(self.missing))
         listed = f"Found: {', '.join(self.found) or 'none'}."
+        title = filter(None, [title_above(self.found)])
         if len(once) == 1:
             what, hint, remedy = once[0]
-            raise ManifestError(f"{self.name}: {what}.{hint} {listed} {remedy}".rstrip())
+            raise ManifestError(f"{self.name}: {what}.{hint} {listed} {remedy}".rstrip(), *title)
         if once:
-            raise ManifestError(f"{self.name}: {len(once)} columns are missing:", *map("  {}".format, once), listed)
+            lines = [*map("  {}".format, once), listed, *title]
+            raise ManifestError(f"{self.name}: {len(once)} columns are missing:", *lines)
 
 
 def closest(theirs: str, ours: Iterable[str]) -> str | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reelbatch.settings.config_file import ConfigFile
 
 _log = logging.getLogger("reelbatch")
+_NO_KEY = "There is no API key"
 _RESCUED, _TAKEN = "*.rescue.jsonl*", ".taken"
 
 
@@ -211,6 +212,17 @@ def as_sandboxed(settings: Settings) -> Settings:
     return settings.model_copy(update={"base_url": "http://127.0.0.1", "api_key": SecretStr(key)})
 
 
+def with_key(settings: Settings) -> Settings:
+    """The same settings.
+
+    Raises:
+        UnusableKey: there is none.
+    """
+    if settings.api_key is None:
+        raise UnusableKey(_NO_KEY)
+    return settings
+
+
 def open_client(settings: Settings) -> Client:
     """The API's client.
 
@@ -220,7 +232,7 @@ def open_client(settings: Settings) -> Client:
     from reelbatch.client import Client, ClientOptions
 
     if settings.api_key is None:
-        raise UnusableKey("There is no API key")
+        raise UnusableKey(_NO_KEY)
     connection = ClientOptions(
         base_url=settings.base_url,
         concurrency=settings.concurrency,

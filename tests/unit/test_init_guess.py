@@ -205,6 +205,14 @@ def test_the_main_image_is_taken_and_close_ones_are_asked_about(table: Callable[
     assert [question.about for question in close.questions][:1] == ["image"]
 
 
+def test_a_title_above_the_names_is_said_to_be_in_the_way(table: Callable[..., Path]) -> None:
+    """As in workbooks whose first line is one merged cell: stating a column would not help there."""
+    path = table({"Spring 2027": ["SKU", "A"]})
+    with pytest.raises(ManifestError, match=r'If "Spring 2027" is a title, take away what stands above') as caught:
+        _guessed(path)
+    assert "--image" not in str(caught.value)
+
+
 def test_no_images_are_an_error_that_says_what_to_state(table: Callable[..., Path]) -> None:
     """It names the columns that there are."""
     path = table({"SKU": ["a"], "Titel": ["x"]})

@@ -108,3 +108,11 @@ def texts(column: Any) -> list[str]:
 def _scalar(text: str) -> Any:
     buffers = (pack("ii", 0, len(text)), text.encode())
     return pa.Array.from_buffers(pa.string(), 1, [None, *map(pa.py_buffer, buffers)])[0]
+
+
+def title_above(columns: Iterable[str]) -> str:
+    """A remedy where the first line has one name only: catalogues often have a title there; else nothing."""
+    named = [column for column in columns if not column.startswith("(column ")]
+    if len(named) != 1:
+        return ""
+    return f'If "{named[0]}" is a title, take away what stands above the line with the names of the columns.'

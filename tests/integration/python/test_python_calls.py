@@ -93,6 +93,14 @@ def test_the_whole_way_from_a_polars_frame_to_an_export(at: dict[str, Any], tmp_
     assert reelbatch.plan(frame, batch="spring", **at).send == 0
 
 
+def test_without_a_key_no_table_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the command line: what can't be used leaves nothing behind."""
+    monkeypatch.delenv("MAGIC_HOUR_API_KEY", raising=False)
+    with pytest.raises(SettingsError, match="There is no API key"):
+        reelbatch.generate(_frame("Pan"), batch="spring", results=f"sqlite:///{tmp_path}/new.db")
+    assert list(tmp_path.glob("new.db*")) == []
+
+
 async def test_all_of_it_works_beside_a_running_event_loop(at: dict[str, Any]) -> None:
     """As in a notebook, whose own loop runs already."""
     assert asyncio.get_running_loop().is_running()

@@ -348,6 +348,12 @@ def test_a_mapping_the_wrong_way_round_is_a_hint(read: Any) -> None:
         read(frame, columns={"name": "prompt"})
 
 
+def test_a_title_in_place_of_the_names_is_said_to_be_one(read: Any) -> None:
+    """A first line with a single name is a catalogue's title more often than all of its columns."""
+    with pytest.raises(ManifestError, match='If "Spring 2027" is a title, take away what stands above'):
+        read(pd.DataFrame({"Spring 2027": ["sku", "A"], "(column 2)": ["image_path", URL]}))
+
+
 def test_missing_columns_are_named_all_at_once(read: Any) -> None:
     """Those that we need, and those that the settings name, with the likely ones."""
     frame = pd.DataFrame({"Image Path": [URL], "Title": ["x"], "sku": ["A"]})
