@@ -18,7 +18,8 @@ from flows.setting_up import opened, run_from_command_line
 from reelbatch.ledger.selection import Regenerate
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.generate import assignment, cancel_order, submit_all
-from reelbatch.pipeline.plan import GenerateOptions, send_options
+from reelbatch.pipeline.plan import GenerateOptions
+from reelbatch.pipeline.row_options import send_options
 from reelbatch.pipeline.run_context import open_run
 from reelbatch.pipeline.run_summary import finish_order
 from reelbatch.pipeline.settle import try_downloads

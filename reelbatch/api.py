@@ -22,7 +22,7 @@ from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.export import export as write_table
 from reelbatch.pipeline.generate import RunSteps
 from reelbatch.pipeline.notebook import run
-from reelbatch.pipeline.plan import GenerateOptions, Plan, Source, checked_limit, send_options
+from reelbatch.pipeline.plan import GenerateOptions, Plan, Source
 from reelbatch.pipeline.plan import plan as make_plan
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
 from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
@@ -37,6 +37,7 @@ from reelbatch.pipeline.resources import (
     the_batch,
     with_key,
 )
+from reelbatch.pipeline.row_options import checked_limit, send_options
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.pipeline.settle import open_settler
 from reelbatch.pipeline.status import batch_status, statuses_at_a_glance
@@ -194,9 +195,9 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
     checked_limit(limit)
     options = RerunOptions(
         batch=batch,
-        states=_words(state),
-        error_codes=None if error_code is None else _words(error_code),
-        row_keys=None if rows is None else _words(rows),
+        states=python_words.listed(state),
+        error_codes=None if error_code is None else python_words.listed(error_code),
+        row_keys=None if rows is None else python_words.listed(rows),
         accept_double_charge=accept_double_charge,
         verdict=verdict,
         prompt_suffix=prompt_suffix,
@@ -295,7 +296,13 @@ def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
     """
     path = None if file is None else Path(file)
     said = Decisions(
-        batch=batch, rows=_words(row), video_id=video_id, not_created=not_created, now=now, undo=undo, file=path
+        batch=batch,
+        rows=python_words.listed(row),
+        video_id=video_id,
+        not_created=not_created,
+        now=now,
+        undo=undo,
+        file=path,
     )
     refuse_contradictions(said)
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
@@ -334,7 +341,7 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: a setting or the results table can't be used, or the file can't be written.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    chosen = states_named(None if states is None else _words(states), "states")
+    chosen = states_named(None if states is None else python_words.listed(states), "states")
     with looked_at(stated, _log.warning) as ledger:
         wanted = Wanted(batches_named(ledger, batch)[0] if batch is not None else None, all_videos, chosen, winners)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
@@ -345,7 +352,3 @@ async def _settle(ledger: Ledger, settings: Settings, batch: str | None, *, wait
     chosen = the_batch(ledger, batch) if batch is not None else None
     async with open_settler(ledger, settings, chosen, wait=wait) as settler:
         return SettleReport.of(await settler.run())
-
-
-def _words(stated: str | Sequence[str]) -> tuple[str, ...]:
-    return (stated,) if isinstance(stated, str) else tuple(stated)

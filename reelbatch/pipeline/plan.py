@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reelbatch.domain import Batch, RowKey
+from reelbatch.domain import Batch
 from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.selection import Action, Regenerate, RepeatPolicy, SendOptions
+from reelbatch.ledger.selection import Action, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, either, load_models
 from reelbatch.pipeline.account import ask, payer
@@ -38,7 +38,6 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
 
-MOST_IN_PILOT = 1000
 HELD_LISTED = 1000
 """Rows that are held, by name; beyond that they are only counted."""
 
@@ -51,56 +50,6 @@ class GenerateOptions:
     batch: str | None = None  # None: the manifest's stem
     strict: bool = False
     send: SendOptions = field(default_factory=SendOptions)  # which rows
-
-
-def send_options(
-    *,
-    regenerate: str = "none",
-    rows: Iterable[str] | None = None,
-    repeats: str = "hold",
-    limit: int | None = None,
-    pilot: int | None = None,
-) -> SendOptions:
-    """Which rows are sent, by the words of the command line.
-
-    Raises:
-        SettingsError: no such word or limit, or rows are named although none are made again.
-    """
-    if regenerate not in set(Regenerate):
-        raise SettingsError(f'--regenerate "{regenerate}": use none, changed or all; cancel drops an order')
-    if repeats not in set(RepeatPolicy):
-        raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
-    options = SendOptions(
-        regenerate=Regenerate(regenerate),
-        row_keys=None if rows is None else tuple(map(RowKey, [rows] if isinstance(rows, str) else rows)),
-        repeats=RepeatPolicy(repeats),
-        limit=checked_limit(limit),
-        pilot=pilot,
-    )
-    _check_pilot(pilot, limit)
-    if options.row_keys is not None and not options.makes_again:
-        raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
-    return options
-
-
-def checked_limit(limit: int | None) -> int | None:
-    """How many rows are sent at most.
-
-    Raises:
-        SettingsError: it is no number of rows.
-    """
-    if limit is not None and (type(limit) is not int or limit < 0):
-        raise SettingsError(f'--limit "{limit}": rows are counted from 0 on; leave it out for all of them')
-    return limit
-
-
-def _check_pilot(pilot: int | None, limit: int | None) -> None:
-    if pilot is None:
-        return
-    if limit is not None:
-        raise SettingsError("--pilot says how many rows are sent: leave --limit out")
-    if not 1 <= pilot <= MOST_IN_PILOT:
-        raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -1,8 +1,8 @@
-"""Errors of the calls from Python: where the command line has options, these have parameters."""
+"""What the calls from Python take and say: where the command line has options, these have parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from reelbatch.errors import ReelbatchError, UnusableKey
@@ -20,3 +20,8 @@ def in_errors(**renamed: str) -> Iterator[None]:
     except ReelbatchError as error:
         error.args = tuple(as_parameters(str(line), {**PARAMETERS, **renamed}) for line in error.args)
         raise
+
+
+def listed(stated: str | Sequence[str]) -> tuple[str, ...]:
+    """One word, or several."""
+    return (stated,) if isinstance(stated, str) else tuple(stated)

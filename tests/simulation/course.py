@@ -8,11 +8,12 @@ from functools import partial
 from reelbatch.domain import Batch, VideoId
 from reelbatch.ledger import Ledger, in_doubt, runs
 from reelbatch.pipeline.generate import RunSteps, generate, submit_all
-from reelbatch.pipeline.plan import GenerateOptions, send_options
+from reelbatch.pipeline.plan import GenerateOptions
 from reelbatch.pipeline.reconcile import Placed, Rules, reconcile
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.pipeline.rerun import RerunOptions, rerun
 from reelbatch.pipeline.resources import open_client
+from reelbatch.pipeline.row_options import send_options
 from reelbatch.pipeline.run_context import Assignment, open_run
 from reelbatch.pipeline.settle import settle, settle_videos
 from reelbatch.settings import Settings

@@ -64,7 +64,8 @@ def _generate(
     from reelbatch.cli.runner import Ahead
     from reelbatch.ledger.selection import Regenerate
     from reelbatch.pipeline.generate import assignment
-    from reelbatch.pipeline.plan import GenerateOptions, send_options
+    from reelbatch.pipeline.plan import GenerateOptions
+    from reelbatch.pipeline.row_options import send_options
 
     manifest, regenerate, repeats, as_json = (
         given[name] for name in ("manifest", "regenerate", "repeats", "as_json")

@@ -56,9 +56,10 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.cli.row_keys import keys_of
     from reelbatch.ledger.selection import RepeatPolicy
     from reelbatch.pipeline.account import KeyRefused
-    from reelbatch.pipeline.plan import GenerateOptions, send_options
+    from reelbatch.pipeline.plan import GenerateOptions
     from reelbatch.pipeline.plan import plan as make_plan
     from reelbatch.pipeline.resources import sandboxed
+    from reelbatch.pipeline.row_options import send_options
 
     refuse_in_parameters({"manifest": manifest})
     settings = (replace(run, base_url=_NOWHERE) if sandbox and not account else run).settings(

@@ -18,7 +18,8 @@ from reelbatch.ledger import Ledger, samples
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope
 from reelbatch.pipeline.load_manifest import load
-from reelbatch.pipeline.plan import GenerateOptions, plan, send_options
+from reelbatch.pipeline.plan import GenerateOptions, plan
+from reelbatch.pipeline.row_options import send_options
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed
 from reelbatch.settings import load_settings
 

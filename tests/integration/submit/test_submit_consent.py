@@ -19,8 +19,9 @@ import reelbatch
 from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, orders
 from reelbatch.pipeline.load_manifest import load
-from reelbatch.pipeline.plan import GenerateOptions, Plan, plan, send_options
+from reelbatch.pipeline.plan import GenerateOptions, Plan, plan
 from reelbatch.pipeline.rerun import RerunPlan
+from reelbatch.pipeline.row_options import send_options
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.settings import load_settings

@@ -1,0 +1,61 @@
+"""Which rows are sent, by the words of the command line and of the calls from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reelbatch.domain import RowKey
+from reelbatch.errors import SettingsError
+from reelbatch.ledger.selection import Regenerate, RepeatPolicy, SendOptions
+
+MOST_IN_PILOT = 1000
+
+
+def send_options(
+    *,
+    regenerate: str = "none",
+    rows: Iterable[str] | None = None,
+    repeats: str = "hold",
+    limit: int | None = None,
+    pilot: int | None = None,
+) -> SendOptions:
+    """Which rows are sent, by the words of the command line.
+
+    Raises:
+        SettingsError: no such word or limit, or rows are named although none are made again.
+    """
+    if regenerate not in set(Regenerate):
+        raise SettingsError(f'--regenerate "{regenerate}": use none, changed or all; cancel drops an order')
+    if repeats not in set(RepeatPolicy):
+        raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
+    options = SendOptions(
+        regenerate=Regenerate(regenerate),
+        row_keys=None if rows is None else tuple(map(RowKey, [rows] if isinstance(rows, str) else rows)),
+        repeats=RepeatPolicy(repeats),
+        limit=checked_limit(limit),
+        pilot=pilot,
+    )
+    _check_pilot(pilot, limit)
+    if options.row_keys is not None and not options.makes_again:
+        raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
+    return options
+
+
+def checked_limit(limit: int | None) -> int | None:
+    """How many rows are sent at most.
+
+    Raises:
+        SettingsError: it is no number of rows.
+    """
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise SettingsError(f'--limit "{limit}": rows are counted from 0 on; leave it out for all of them')
+    return limit
+
+
+def _check_pilot(pilot: int | None, limit: int | None) -> None:
+    if pilot is None:
+        return
+    if limit is not None:
+        raise SettingsError("--pilot says how many rows are sent: leave --limit out")
+    if not 1 <= pilot <= MOST_IN_PILOT:
+        raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
