@@ -16,7 +16,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.csv_stream import Wanted
 from reelbatch.ledger.selection import Regenerate
-from reelbatch.pipeline import python_runs, python_words
+from reelbatch.pipeline import python_runs
 from reelbatch.pipeline.decide import Decisions, decide, refuse_contradictions
 from reelbatch.pipeline.export import Exported
 from reelbatch.pipeline.export import export as write_table
@@ -24,6 +24,7 @@ from reelbatch.pipeline.generate import RunSteps
 from reelbatch.pipeline.notebook import run
 from reelbatch.pipeline.plan import GenerateOptions, Plan, Source
 from reelbatch.pipeline.plan import plan as make_plan
+from reelbatch.pipeline.python_words import in_errors, listed
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
 from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
 from reelbatch.pipeline.resources import (
@@ -46,7 +47,7 @@ from reelbatch.settings import Settings, load_settings
 _log = logging.getLogger("reelbatch")
 
 
-@python_words.in_errors()
+@in_errors()
 def create(
     *,
     image_path: str | Path,
@@ -78,7 +79,7 @@ def create(
     return run(work())
 
 
-@python_words.in_errors()
+@in_errors()
 def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     source: Source,
     *,
@@ -105,7 +106,7 @@ def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     return make_plan(GenerateOptions(source=source, batch=batch, strict=strict, send=send), stated)
 
 
-@python_words.in_errors()
+@in_errors()
 def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     source: Source,
     *,
@@ -152,7 +153,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
 def rerun(batch: str | None = None, *, dry_run: Literal[True], **options: Any) -> RerunPlan: ...
 @overload
 def rerun(batch: str | None = None, *, dry_run: Literal[False] = False, **options: Any) -> RunReport: ...
-@python_words.in_errors()
+@in_errors()
 def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
     batch: str | None = None,
     *,
@@ -195,9 +196,9 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
     checked_limit(limit)
     options = RerunOptions(
         batch=batch,
-        states=python_words.listed(state),
-        error_codes=None if error_code is None else python_words.listed(error_code),
-        row_keys=None if rows is None else python_words.listed(rows),
+        states=listed(state),
+        error_codes=None if error_code is None else listed(error_code),
+        row_keys=None if rows is None else listed(rows),
         accept_double_charge=accept_double_charge,
         verdict=verdict,
         prompt_suffix=prompt_suffix,
@@ -211,7 +212,7 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         return run(python_runs.rerun(ledger, ready, selection(options, ledger), RunSteps(limit=limit, settle=settle)))
 
 
-@python_words.in_errors()
+@in_errors()
 def settle(
     batch: str | None = None,
     *,
@@ -241,7 +242,7 @@ def settle(
         return run(_settle(ledger, ready, batch, wait=wait))
 
 
-@python_words.in_errors()
+@in_errors()
 def status(
     batch: str | None = None,
     *,
@@ -263,7 +264,7 @@ def status(
     return TableStatus(tuple(found))
 
 
-@python_words.in_errors()
+@in_errors()
 def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
     batch: str | None = None,
     *,
@@ -296,13 +297,7 @@ def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
     """
     path = None if file is None else Path(file)
     said = Decisions(
-        batch=batch,
-        rows=python_words.listed(row),
-        video_id=video_id,
-        not_created=not_created,
-        now=now,
-        undo=undo,
-        file=path,
+        batch=batch, rows=listed(row), video_id=video_id, not_created=not_created, now=now, undo=undo, file=path
     )
     refuse_contradictions(said)
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
@@ -311,7 +306,7 @@ def reconcile(  # noqa: PLR0913 - the arguments of the command line, by keyword
         return run(decide(ledger, ready, said))
 
 
-@python_words.in_errors(state="states")
+@in_errors(state="states")
 def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
     path: str | Path,
     batch: str | None = None,
@@ -341,7 +336,7 @@ def export(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: a setting or the results table can't be used, or the file can't be written.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    chosen = states_named(None if states is None else python_words.listed(states), "states")
+    chosen = states_named(None if states is None else listed(states), "states")
     with looked_at(stated, _log.warning) as ledger:
         wanted = Wanted(batches_named(ledger, batch)[0] if batch is not None else None, all_videos, chosen, winners)
         rows = write_table(ledger, os.fspath(path), wanted, excel=excel)
