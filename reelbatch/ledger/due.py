@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, Token, VideoId
 from reelbatch.ledger.accounts import Payer, may_have_paid
@@ -315,18 +329,29 @@ def _next_look(item: TakeUnrefunded, video: Any) -> datetime:
 
 
 class RefundLook(NamedTuple):
-    """An answer was given about the failed video of an attempt, asked for at `at`."""
+    """An answer was given about the failed video of an attempt, asked for at `at`.
+
+    `unknown`: the API does not know the video.
+    """
 
     token: Token | None
     at: datetime
+    unknown: bool = False
 
 
-_ENDED = update(attempts).where(_a.token == bindparam("b_token"), _a.refund_until <= bindparam("b_at"))
-_ENDED = _ENDED.values(refund_due_at=None)
+_OVER = _a.refund_until <= bindparam("b_at")
+_GONE = and_(
+    bindparam("b_unknown", type_=Boolean), _a.refund_until.is_(None), _a.ended_at <= bindparam("b_day_before")
+)
+_ENDED = update(attempts).where(_a.token == bindparam("b_token"), or_(_OVER, _GONE)).values(refund_due_at=None)
 
 
 def end_refund_looks(connection: Connection, items: Sequence[RefundLook]) -> list[None]:
-    """No look follows the first one that was answered when the time was over."""
+    """No look follows the first one that was answered when the time was over.
+
+    Of a video that no row accepted it is over when the API has not known it for so long.
+    """
     if items:
-        connection.execute(_ENDED, [{"b_token": each.token, "b_at": each.at} for each in items])
+        values = [{f"b_{name}": value for name, value in each._asdict().items()} for each in items]
+        connection.execute(_ENDED, [{**value, "b_day_before": value["b_at"] - REFUND_WITHIN} for value in values])
     return [None] * len(items)
