@@ -215,5 +215,8 @@ def _print_doubts(doubts: list[Doubt], headline: str, *, is_of_row: bool) -> Non
     render.out.print("Look for these names in the Magic Hour library, then for each row:")
     row = render.cell(command("reconcile", "--row", "KEY", batch="BATCH" if several else doubts[0].batch))
     render.out.print(f"  found:      {row} --video-id ID")
-    after = "the row may then be sent again" if is_of_row else "its credits are counted no longer"
-    render.out.print(f"  not there:  {row} --not-created   ({after})")
+    if is_of_row:
+        render.out.print(f"  not there:  {row} --not-created   (the row may then be sent again)")
+        return
+    lists = render.cell(command("reconcile", "--csv", "FILE", batch=None if several else doubts[0].batch))
+    render.out.print(f"  not there:  {lists}, `not_created` in its line, and --from FILE")

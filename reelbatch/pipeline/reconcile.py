@@ -194,13 +194,14 @@ def _meant(doubts: Sequence[Doubt], finding: ListEntry) -> Doubt | str:
     if finding.token is not None:
         stated = next((doubt for doubt in doubts if doubt.token == finding.token), None)
         return stated or f"the request {finding.token} is not in doubt; by now it is {marks}"
-    rows = [doubt for doubt in doubts if not doubt.sent_again] or doubts
-    if len(rows) == 1:
+    rows = [doubt for doubt in doubts if not doubt.sent_again]
+    if len(rows) == 1:  # the same word once more is not about what the row was sent before
         return rows[0]
     lists = command("reconcile", "--csv", "FILE", batch=doubts[0].batch)
+    moved_on = "" if rows else "the row is not in doubt, though it was to be paid for once more: "
     return (
-        f"{len(doubts)} of its requests are in doubt: {marks}. Write the list with `{lists}`, fill in the line of "
-        "the one that is meant, and give that file with --from"
+        f"{moved_on}requests that are in doubt: {len(doubts)}, {marks}. Write the list with `{lists}`, fill in the line "
+        "of the one that is meant, and give that file with --from"
     )
 
 

@@ -373,7 +373,7 @@ def test_an_id_that_is_found_later_is_booked_beside_the_row_s_other_video(table:
     assert "the row is not in doubt" in answer["resolved"][0]["problem"]
 
 
-def test_what_was_to_be_paid_for_once_more_is_listed_until_it_is_cleared_up(table: Table) -> None:
+def test_what_was_to_be_paid_for_once_more_is_listed_until_it_is_cleared_up(table: Table, tmp_path: Path) -> None:
     """The row goes on as its manifest states it now, and its first request may still have been charged."""
     doubtful = table.doubtful()
     charged = next(key for key, token in doubtful.items() if table.video_of(token))
@@ -389,7 +389,12 @@ def test_what_was_to_be_paid_for_once_more_is_listed_until_it_is_cleared_up(tabl
     assert reelbatch.status(results=table.url)["m"].credits.in_doubt == reserved
     found = str(table.video_of(doubtful[charged]))
     assert table.reconcile("--row", charged, "--video-id", found)[1]["resolved"][0]["problem"] is None
-    code, answer = table.reconcile("--row", free, "--not-created", "--now")
+    code, answer = table.reconcile("--row", free, "--not-created", "--now")  # perhaps said of the row before
+    assert (code, "the row is not in doubt" in answer["resolved"][0]["problem"]) == (1, True)
+    assert doubtful[free] in answer["resolved"][0]["problem"]
+    file = tmp_path / "found.csv"
+    file.write_text(f"row_key,name_ends_in,video_id\n{free},{doubtful[free]},not_created\n")
+    code, answer = table.reconcile("--from", str(file), "--now")
     assert (code, answer["in_doubt"]) == (0, [])
     assert set(reelbatch.results(table.url)["state"]) == {"queued"}
     money = reelbatch.status(results=table.url)["m"].credits
