@@ -198,9 +198,9 @@ def _meant(doubts: Sequence[Doubt], finding: ListEntry) -> Doubt | str:
     if len(rows) == 1:  # the same word once more is not about what the row was sent before
         return rows[0]
     lists = command("reconcile", "--csv", "FILE", batch=doubts[0].batch)
-    moved_on = "" if rows else "the row is not in doubt, though it was to be paid for once more: "
+    moved_on = "" if rows else "the row is not in doubt, but was paid for once more: "
     return (
-        f"{moved_on}requests that are in doubt: {len(doubts)}, {marks}. Write the list with `{lists}`, fill in the line "
+        f"{moved_on}in doubt are {marks}. Write the list with `{lists}`, fill in the line "
         "of the one that is meant, and give that file with --from"
     )
 
