@@ -12,10 +12,10 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    case,
     false,
     func,
     literal_column,
-    not_,
     or_,
     select,
     true,
@@ -136,7 +136,7 @@ class SendingOrder:
         goes, other = (
             every.c.row_number.in_(numbers(*part)) for part in (("goes", first.fit), ("other", first.others))
         )
-        return select(every).where(or_(goes, other)).order_by(not_(goes), every.c.row_number)
+        return select(every).where(or_(goes, other)).order_by(case((goes, 0), else_=1), every.c.row_number)
 
 
 class Fitting(NamedTuple):

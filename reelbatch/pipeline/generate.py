@@ -145,12 +145,13 @@ def _pass_over_too_dear(context: RunContext, limit: int) -> None:
     room = min((left for left in (cap, budget) if left is not None), default=None)
     if room is None:
         return
+    sender, bound = context.submitter.sender, ExitReason.CAP if room == cap else ExitReason.BUDGET
+    fitting = partial(queries.claimable, scope=context.scope._replace(most=room))
+    if context.ledger.read(fitting) < _claimable(context):
+        sender.refusals.pass_over(room, bound)
     first = context.ledger.read(partial(queries.costs, scope=context.scope, limit=limit))
-    sender = context.submitter.sender
-    if sum(credits_ or 0 for credits_ in first) > room:
-        sender.refusals.pass_over(room, ExitReason.CAP if room == cap else ExitReason.BUDGET)
-        if sender.agreed is not None:
-            sender.agreed.passes_over = True
+    if sum(credits_ or 0 for credits_ in first) > room and sender.agreed is not None:
+        sender.agreed.passes_over, sender.refusals.bound = True, bound
 
 
 def _rows_each(rows: int) -> int:

@@ -156,6 +156,7 @@ class RowSender:
         if not is_covered and not self._is_refused(row):
             if self.agreed is not None and not self.agreed.passes_over:
                 self.stop(ExitReason.NOT_AGREED, "the next row would cost more than is left of what was said yes to")
+            self.refusals.leave_out()
             raise Stopped
         try:
             outcome = await self._answer(row, assets)

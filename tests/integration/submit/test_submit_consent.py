@@ -339,6 +339,7 @@ def test_what_is_announced_under_a_cap_and_a_limit_is_what_is_sent(  # noqa: PLR
     went = [row["row_number"] for row in bench.table() if row["state"] != "pending"]
     assert (went, report.credits_charged) == (sent, sum(seconds[number - 1] for number in sent) * second)
     assert (agreed[0].rows, agreed[0].credits_estimated) == (announced[0], announced[1] * second)
+    assert report.exit_reason == "cap"
 
 
 @pytest.mark.parametrize(
