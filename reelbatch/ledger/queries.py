@@ -185,7 +185,7 @@ def _chosen(connection: Connection, scope: Scope, limit: int | None, room: int |
     rows = select(g.row_number, g.model, g.credits_estimated).where(scope.condition())
     if room is not None and limit is not None:
         in_order = rows.with_only_columns(g.row_number, g.credits_estimated).order_by(g.row_number)
-        if (chosen := fitting(connection, in_order, room, limit)) is not None:
+        if (chosen := fitting(connection, in_order, in_order.limit(limit), room, limit)) is not None:
             return rows.where(g.row_number.in_(numbers("chosen", [*chosen.fit, *chosen.others])))
     return rows.order_by(g.row_number).limit(limit)
 

@@ -129,7 +129,8 @@ class SendingOrder:
             return rows
         found = self._rows(None, "row_number", "credits_estimated").order_by(None).subquery()
         in_order = select(found).order_by(found.c.row_number)
-        first = fitting(connection, in_order, self.room, limit)
+        beginning = self._rows(limit, "row_number", "credits_estimated")
+        first = fitting(connection, in_order, beginning, self.room, limit)
         if first is None:
             return rows
         every = self._rows(None, *names).order_by(None).subquery()
@@ -146,13 +147,15 @@ class Fitting(NamedTuple):
     others: list[int]
 
 
-def fitting(connection: Connection, in_order: Select[Any], room: int, limit: int) -> Fitting | None:
-    """Which `limit` of the rows `in_order` (number, estimated credits) are sent; None: the first.
+def fitting(
+    connection: Connection, in_order: Select[Any], beginning: Select[Any], room: int, limit: int
+) -> Fitting | None:
+    """Which `limit` of the rows `in_order` (number, estimated credits) are sent; None: the `beginning`, its first rows.
 
     Smaller ones go in place of one that does not fit what the ones before it leave of the room.
     """
     prices = in_order.subquery()
-    first = in_order.limit(limit).subquery()
+    first = beginning.subquery()
     price = first.c.credits_estimated
     whole, unknown = connection.execute(
         select(func.coalesce(func.sum(price), 0), func.count().filter(price.is_(None))).select_from(first)
