@@ -150,7 +150,7 @@ class Fitting(NamedTuple):
 def fitting(
     connection: Connection, in_order: Select[Any], beginning: Select[Any], room: int, limit: int
 ) -> Fitting | None:
-    """Which `limit` of the rows `in_order` (number, estimated credits) are sent; None: the `beginning`, its first rows.
+    """Which `limit` of the rows `in_order` (number, estimated credits) are sent; None: the `beginning` of them.
 
     Smaller ones go in place of one that does not fit what the ones before it leave of the room.
     """
