@@ -7,21 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Boolean,
-    Connection,
-    Select,
-    Update,
-    and_,
-    bindparam,
-    case,
-    func,
-    not_,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Select, Update, and_, bindparam, case, func, not_, or_, select, tuple_, update
 
 from reelbatch.domain import UNSETTLED, Batch, RowKey, RowState, Token, VideoId
 from reelbatch.ledger.accounts import Payer, may_have_paid
@@ -340,9 +326,7 @@ class RefundLook(NamedTuple):
 
 
 _OVER = _a.refund_until <= bindparam("b_at")
-_GONE = and_(
-    bindparam("b_unknown", type_=Boolean), _a.refund_until.is_(None), _a.ended_at <= bindparam("b_day_before")
-)
+_GONE = and_(_a.refund_until.is_(None), _a.ended_at <= bindparam("b_known_until"))
 _ENDED = update(attempts).where(_a.token == bindparam("b_token"), or_(_OVER, _GONE)).values(refund_due_at=None)
 
 
@@ -352,6 +336,7 @@ def end_refund_looks(connection: Connection, items: Sequence[RefundLook]) -> lis
     Of a video that no row accepted it is over when the API has not known it for so long.
     """
     if items:
-        values = [{f"b_{name}": value for name, value in each._asdict().items()} for each in items]
-        connection.execute(_ENDED, [{**value, "b_day_before": value["b_at"] - REFUND_WITHIN} for value in values])
+        values = [(each, each.at - REFUND_WITHIN if each.unknown else None) for each in items]
+        looks = [{"b_token": each.token, "b_at": each.at, "b_known_until": until} for each, until in values]
+        connection.execute(_ENDED, looks)
     return [None] * len(items)

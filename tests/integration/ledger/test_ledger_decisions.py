@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -26,10 +27,20 @@ from acting import (
 from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, sent_again, settlements, undone_decisions, utc_now
+from reelbatch.ledger import (
+    Ledger,
+    attempts,
+    due,
+    in_doubt,
+    reruns,
+    sent_again,
+    settlements,
+    undone_decisions,
+    utc_now,
+)
 from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.due import RefundLook, Rendered
 from reelbatch.ledger.in_doubt import Decision, Found, Verdict
 from reelbatch.ledger.schema import decisions
 from reelbatch.ledger.selection import Action, Regenerate
@@ -297,6 +308,11 @@ def test_a_doubt_whose_row_moved_on_is_listed_as_it_was_and_cleared_up(worker: W
     )
     assert attempt(ledger, intent.token)["refund_due_at"] is not None  # what it costs in the end is asked for
     assert undo(ledger) == []
+    later = utc_now() + timedelta(days=2)
+    for unknown in (False, True):  # one that the API does not know is asked about for a day
+        look = RefundLook(intent.token, later, unknown=unknown)
+        ledger.change(partial(due.end_refund_looks, items=[look]))
+        assert (attempt(ledger, intent.token)["refund_due_at"] is None) is unknown
 
 
 def test_an_id_that_turns_up_is_that_of_a_row_that_still_asks_for_it(worker: Worker) -> None:
