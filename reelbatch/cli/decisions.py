@@ -105,7 +105,7 @@ def run(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
     else:
         _print(left, resolutions, found.blank, options)
     failed = any(resolution.problem for resolution in resolutions)
-    return 1 if left or failed else 0
+    return 1 if failed or any(not doubt.sent_again for doubt in left) else 0
 
 
 def _by_balance(options: ReconcileOptions, stated: Settings, *, as_json: bool) -> int:
@@ -190,11 +190,19 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, opt
             f"then `{render.cell(command('reconcile', '--from', str(options.to)))}`."
         )
         return
-    _print_doubts(left)
+    if rows := [doubt for doubt in left if not doubt.sent_again]:
+        counted = f"[bold]{len(rows):,} row{'' if len(rows) == 1 else 's'}[/]"
+        _print_doubts(rows, f"{counted} in doubt: may have been charged, and no id is known.", is_of_row=True)
+    else:
+        render.out.print("No rows are in doubt.")
+    if again := [doubt for doubt in left if doubt.sent_again]:
+        counted = f"[bold]{len(again):,} request{'' if len(again) == 1 else 's'}[/]"
+        said = f"{counted} of rows that were to be paid for once more (--accept-double-charge) may have been charged:"
+        _print_doubts(again, said, is_of_row=False)
 
 
-def _print_doubts(doubts: list[Doubt]) -> None:
-    """Rows in doubt, what to look for in the vendor's library, and commands for what was found."""
+def _print_doubts(doubts: list[Doubt], headline: str, *, is_of_row: bool) -> None:
+    """Requests in doubt, what to look for in the vendor's library, and commands for what was found."""
     several = len({doubt.batch for doubt in doubts}) > 1
     names = ("row", "key", "since (UTC)", "credits", "look for a name ending in")
     table = render.plain_table(None, ["batch", *names] if several else names)
@@ -202,10 +210,13 @@ def _print_doubts(doubts: list[Doubt]) -> None:
         first = [render.cell(doubt.batch)] if several else []
         since, credits_ = f"{doubt.since:%Y-%m-%d %H:%M:%S}", f"{doubt.credits_reserved:,}"
         table.add_row(*first, str(doubt.row_number), render.cell(doubt.row_key), since, credits_, doubt.token)
-    rows = f"[bold]{len(doubts):,} row{'' if len(doubts) == 1 else 's'}[/]"
-    render.out.print(f"{rows} in doubt: may have been charged, and no id is known.")
+    render.out.print(headline)
     render.out.print(table)
     render.out.print("Look for these names in the Magic Hour library, then for each row:")
     row = render.cell(command("reconcile", "--row", "KEY", batch="BATCH" if several else doubts[0].batch))
     render.out.print(f"  found:      {row} --video-id ID")
-    render.out.print(f"  not there:  {row} --not-created   (the row may then be sent again)")
+    if is_of_row:
+        render.out.print(f"  not there:  {row} --not-created   (the row may then be sent again)")
+        return
+    lists = render.cell(command("reconcile", "--csv", "FILE", batch=None if several else doubts[0].batch))
+    render.out.print(f"  not there:  {lists}, `not_created` in its line, and --from FILE")

@@ -54,7 +54,7 @@ class Unclear(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoubtfulRequest:
-    """A request that may have been charged. `row_in_doubt` False: its row has moved on and can't be reconciled."""
+    """A request that may have been charged. `row_in_doubt` False: its row has moved on."""
 
     batch: Batch
     row_key: RowKey

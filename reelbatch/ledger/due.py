@@ -315,18 +315,28 @@ def _next_look(item: TakeUnrefunded, video: Any) -> datetime:
 
 
 class RefundLook(NamedTuple):
-    """An answer was given about the failed video of an attempt, asked for at `at`."""
+    """An answer was given about the failed video of an attempt, asked for at `at`.
+
+    `unknown`: the API does not know the video.
+    """
 
     token: Token | None
     at: datetime
+    unknown: bool = False
 
 
-_ENDED = update(attempts).where(_a.token == bindparam("b_token"), _a.refund_until <= bindparam("b_at"))
-_ENDED = _ENDED.values(refund_due_at=None)
+_OVER = _a.refund_until <= bindparam("b_at")
+_GONE = and_(_a.refund_until.is_(None), _a.ended_at <= bindparam("b_known_until"))
+_ENDED = update(attempts).where(_a.token == bindparam("b_token"), or_(_OVER, _GONE)).values(refund_due_at=None)
 
 
 def end_refund_looks(connection: Connection, items: Sequence[RefundLook]) -> list[None]:
-    """No look follows the first one that was answered when the time was over."""
+    """No look follows the first one that was answered when the time was over.
+
+    Of a video that no row accepted it is over when the API has not known it for so long.
+    """
     if items:
-        connection.execute(_ENDED, [{"b_token": each.token, "b_at": each.at} for each in items])
+        values = [(each, each.at - REFUND_WITHIN if each.unknown else None) for each in items]
+        looks = [{"b_token": each.token, "b_at": each.at, "b_known_until": until} for each, until in values]
+        connection.execute(_ENDED, looks)
     return [None] * len(items)

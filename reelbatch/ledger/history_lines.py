@@ -82,6 +82,13 @@ def _decided(decision: in_doubt.Decision, was_taken: bool) -> Line | None:
     return {"token": decision.token, **where, "verdict": decision.verdict, "video_id": decision.video_id}
 
 
+def _booked(found: in_doubt.Found, was_taken: bool) -> Line | None:
+    if not was_taken:
+        return None
+    where = {"token": found.token, "batch": found.batch, "row_key": found.row_key}
+    return {**where, "verdict": in_doubt.Verdict.FOUND, "video_id": found.video_id}
+
+
 def _asked_again(chosen: reruns.Selection, rows: int) -> Line:
     keys = None if chosen.row_keys is None else list(chosen.row_keys)
     return {
@@ -102,5 +109,6 @@ _KINDS: dict[Callable[..., Any], tuple[str, Callable[[Any, Any], Line | None]]] 
     settlements.record_finals: ("settled", _settled),
     settlements.record_refunds: ("refunded", _refunded),
     in_doubt.decide: ("decided", _decided),
+    in_doubt.book: ("decided", _booked),
     reruns.request: ("decided", _asked_again),
 }

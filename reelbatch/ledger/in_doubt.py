@@ -47,6 +47,7 @@ class Doubt:
     generation: int
     image_path: str
     prompt: str | None
+    sent_again: bool = False  # its row is in doubt about it no longer, since it was to be paid for once more
 
     @property
     def line(self) -> Line:
@@ -78,7 +79,7 @@ class Decision:
 
 
 def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
-    """All rows in doubt, in the manifest's order."""
+    """All rows in doubt, in the manifest's order; see `sent_again.doubts` for requests of rows that have moved on."""
     return [Doubt(*row) for row in connection.execute(_in_doubt(batch))]
 
 
@@ -128,7 +129,8 @@ def decide(connection: Connection, items: Sequence[Decision]) -> list[bool]:
     """Carry decisions out and keep them; False where the row was no longer in doubt about that attempt."""
     done = []
     for item in items:
-        before = snapshot(connection, is_line(item.doubt.line), item.token)
+        kept = not item.doubt.sent_again  # the line is another request's by now, and no word moves it back
+        before = snapshot(connection, is_line(item.doubt.line), item.token) if kept else None
         done.append(_found(connection, item) if item.verdict is Verdict.FOUND else _not_created(connection, item))
         connection.execute(insert(decisions).values(_entry(item, before if done[-1] else None)))
     return done
@@ -172,15 +174,66 @@ def _found(connection: Connection, item: Decision) -> bool:
     return record_answers(connection, [answer])[0]
 
 
-def _not_created(connection: Connection, item: Decision) -> bool:
-    moved = connection.execute(
-        NOT_CREATED.update(is_line(item.doubt.line), generations.c.token == item.token).values(
-            error_code=None, error_message=None, run_id=None
-        )
-    )
-    if moved.rowcount != 1:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The id of a request that its row is not in doubt about, as the API confirms it."""
+
+    batch: Batch
+    row_key: RowKey
+    token: Token
+    video_id: VideoId
+    credits_charged: int | None
+    who: str
+    at: datetime
+    command: str
+
+
+def without_id(connection: Connection, batch: Batch, row_key: RowKey) -> set[Token]:
+    """The marks of a row's requests of which no id is known, whatever was said of them."""
+    a = attempts.c
+    query = select(a.token).where(a.batch == batch, a.row_key == row_key, a.video_id.is_(None))
+    return {Token(token) for token in connection.scalars(query)}
+
+
+def book(connection: Connection, items: Sequence[Found]) -> list[bool]:
+    """Each id is the row's where that waits for one, else it is kept beside it; False where one is known by now."""
+    return [_book(connection, item) for item in items]
+
+
+def _book(connection: Connection, item: Found) -> bool:
+    known = known_attempts(connection, [item.token])[item.token]
+    if known.video_id is not None:
         return False
+    a = attempts.c
+    run_id, generation = connection.execute(select(a.run_id, a.generation).where(a.token == item.token)).one()
+    answer = Answer(
+        batch=item.batch,
+        row_key=item.row_key,
+        run_id=RunId(run_id),
+        token=item.token,
+        at=item.at,
+        ending=Ending.SUBMITTED,
+        reserved=known.reserved,
+        generation=generation,
+        video_id=item.video_id,
+        credits_charged=item.credits_charged,
+        message="its id was found by hand",
+    )
+    record_answers(connection, [answer])
+    said = {"decided_at": item.at, "decided_by": item.who, "verdict": Verdict.FOUND.value, "command": item.command}
+    about = {"batch": item.batch, "row_key": item.row_key, "token": item.token, "video_id": item.video_id}
+    connection.execute(insert(decisions).values(**said, **about))
+    return True
+
+
+def _not_created(connection: Connection, item: Decision) -> bool:
+    if not item.doubt.sent_again:
+        move = NOT_CREATED.update(is_line(item.doubt.line), generations.c.token == item.token)
+        if connection.execute(move.values(error_code=None, error_message=None, run_id=None)).rowcount != 1:
+            return False
     before = known_attempts(connection, [item.token])[item.token]
+    if not before.open:
+        return False
     ended = {"outcome": NOT_CREATED_OUTCOME, "ended_at": item.at}
     connection.execute(update(attempts).where(attempts.c.token == item.token).values(ended))
     sums = BalanceChanges()

@@ -17,7 +17,8 @@ from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
 from reelbatch.ledger.schema import attempts, batches, generations, results
-from reelbatch.ledger.selection import Scope, further, last, superseded
+from reelbatch.ledger.selection import Scope, further, last, numbers, superseded
+from reelbatch.ledger.sending_order import fitting
 from reelbatch.ledger.transitions import in_states
 
 
@@ -160,20 +161,33 @@ def claimable(connection: Connection, scope: Scope) -> int:
     return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
 
 
-def costs(connection: Connection, scope: Scope, limit: int | None) -> list[int | None]:
-    """What the rows that a run of this scope may take are estimated at, in their order; None: unknown."""
-    query = select(generations.c.credits_estimated).where(scope.condition()).order_by(generations.c.row_number)
-    return list(connection.scalars(query.limit(limit)))
+def costs(connection: Connection, scope: Scope, limit: int | None, room: int | None = None) -> list[int | None]:
+    """What the rows that a run of this scope may take are estimated at, in their order; None: unknown.
+
+    Where the limit leaves some out, those that fit the `room` go, and others after them.
+    """
+    part = _chosen(connection, scope, limit, room).subquery()
+    return list(connection.scalars(select(part.c.credits_estimated).order_by(part.c.row_number)))
 
 
-def prices(connection: Connection, scope: Scope, limit: int | None) -> list[tuple[str | None, int | None, int]]:
+def prices(
+    connection: Connection, scope: Scope, limit: int | None, room: int | None = None
+) -> list[tuple[str | None, int | None, int]]:
     """The same by model and price: how many rows of each."""
-    g = generations.c
-    first = (
-        select(g.model, g.credits_estimated).where(scope.condition()).order_by(g.row_number).limit(limit).subquery()
-    )
-    query = select(*first.c, func.count()).group_by(*first.c).order_by(*first.c)
+    part = _chosen(connection, scope, limit, room).subquery()
+    kind = part.c.model, part.c.credits_estimated
+    query = select(*kind, func.count()).group_by(*kind).order_by(*kind)
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
+def _chosen(connection: Connection, scope: Scope, limit: int | None, room: int | None) -> Select[Any]:
+    g = generations.c
+    rows = select(g.row_number, g.model, g.credits_estimated).where(scope.condition())
+    if room is not None and limit is not None:
+        in_order = rows.with_only_columns(g.row_number, g.credits_estimated).order_by(g.row_number)
+        if (chosen := fitting(connection, in_order, in_order.limit(limit), room, limit)) is not None:
+            return rows.where(g.row_number.in_(numbers("chosen", [*chosen.fit, *chosen.others])))
+    return rows.order_by(g.row_number).limit(limit)
 
 
 def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:

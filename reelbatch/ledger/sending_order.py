@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     Select,
     and_,
+    case,
     false,
     func,
     literal_column,
@@ -41,7 +41,8 @@ class SendingOrder:
     Args:
         kept: of the results table: rows of the manifest that did not have to be staged.
         held: numbers of those rows that turned out to be paid for, which the table does not say yet.
-        room: credits that are left; rows that are dearer or of unknown cost do not go, so they come last.
+        room: credits that are left; rows that do not fit what the ones before them leave of it, or of unknown cost,
+            do not go, so they come last.
     """
 
     batch: Batch
@@ -52,7 +53,8 @@ class SendingOrder:
 
     def counts(self, connection: Connection) -> list[ActionCount]:
         """The rows that a run with a limit sends, counted by model and price."""
-        first = self._rows(self.choice.options.limit, "row_number", "model", "credits_estimated").subquery()
+        limit = self.choice.options.limit
+        first = self._first(connection, limit, "row_number", "model", "credits_estimated").subquery()
         query = select(first.c.model, first.c.credits_estimated, func.count())
         grouped = query.group_by(first.c.model, first.c.credits_estimated)
         return [ActionCount.of(Action.SEND, *counted) for counted in connection.execute(grouped)]
@@ -62,7 +64,7 @@ class SendingOrder:
         pilot, limit = self.choice.options.pilot, self.choice.options.limit
         names = ("row_number", "row_key", *REQUEST_COLUMNS)
         if pilot is None:
-            query = self._rows(rows if limit is None else min(rows, limit), *names)
+            query = self._first(connection, rows if limit is None else min(rows, limit), *names)
         else:
             to_send = self._rows(None, *names).order_by(None).subquery()
             drawn = [row.row_key for row in self._drawn(connection, pilot)[:rows]]
@@ -71,7 +73,7 @@ class SendingOrder:
 
     def prices(self, connection: Connection) -> Iterator[tuple[int | None, int]]:
         """Estimated credits of a row, and how many that follow each other have the same; None: not known."""
-        query = self._rows(self.choice.options.limit, "row_number", "credits_estimated")
+        query = self._first(connection, self.choice.options.limit, "row_number", "credits_estimated")
         found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
         for price, same in groupby(price for _, price in found):
             yield price, sum(1 for _ in same)
@@ -109,21 +111,66 @@ class SendingOrder:
         g = generations.c
         send = select(*(type_coerce(staged.c[name], g[name].type).label(name) for name in names))
         send = send.select_from(joined(self.batch, self.choice)).where(action(self.choice) == Action.SEND.value)
-        parts = self._by_room(send.order_by(staged.c.row_number), staged.c.credits_estimated, limit)
+        parts = [send.order_by(staged.c.row_number)]
         if not self.choice.only_order:
             waiting = select(*(g[name] for name in names)).order_by(g.row_number)
             free = (in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
             waiting = waiting.where(self.kept, *free, g.row_number.not_in(numbers("held", sorted(self.held))))
-            parts += self._by_room(waiting, g.credits_estimated, limit)
+            parts.append(waiting)
         if limit is None:
             parts = [part.order_by(None) for part in parts]
         rows = union_all(*(select(part.limit(limit).subquery()) for part in parts)).subquery()
-        return select(*(rows.c[name] for name in names)).order_by(rows.c.too_dear, rows.c.row_number).limit(limit)
+        return select(*(rows.c[name] for name in names)).order_by(rows.c.row_number).limit(limit)
 
-    def _by_room(self, part: Select[Any], price: ColumnElement[Any], limit: int | None) -> list[Select[Any]]:
-        """Where not all of them go: those that fit and those that do not, each in order by itself."""
-        first, later = (literal_column(rank, Integer()).label("too_dear") for rank in ("0", "1"))
+    def _first(self, connection: Connection, limit: int | None, *names: str) -> Select[Any]:
+        """The same, where not all of them go in the order in which those that fit the room are found."""
+        rows = self._rows(limit, *names)
         if self.room is None or limit is None:
-            return [part.add_columns(first)]
-        too_dear = or_(price.is_(None), price > self.room)
-        return [part.where(price <= self.room).add_columns(first), part.where(too_dear).add_columns(later)]
+            return rows
+        found = self._rows(None, "row_number", "credits_estimated").order_by(None).subquery()
+        in_order = select(found).order_by(found.c.row_number)
+        beginning = self._rows(limit, "row_number", "credits_estimated")
+        first = fitting(connection, in_order, beginning, self.room, limit)
+        if first is None:
+            return rows
+        every = self._rows(None, *names).order_by(None).subquery()
+        goes, other = (
+            every.c.row_number.in_(numbers(*part)) for part in (("goes", first.fit), ("other", first.others))
+        )
+        return select(every).where(or_(goes, other)).order_by(case((goes, 0), else_=1), every.c.row_number)
+
+
+class Fitting(NamedTuple):
+    """Numbers of rows that fit a room one after the other, and of the first others; as many as were asked for."""
+
+    fit: list[int]
+    others: list[int]
+
+
+def fitting(
+    connection: Connection, in_order: Select[Any], beginning: Select[Any], room: int, limit: int
+) -> Fitting | None:
+    """Which `limit` of the rows `in_order` (number, estimated credits) are sent; None: the `beginning` of them.
+
+    Smaller ones go in place of one that does not fit what the ones before it leave of the room.
+    """
+    prices = in_order.subquery()
+    first = beginning.subquery()
+    price = first.c.credits_estimated
+    whole, unknown = connection.execute(
+        select(func.coalesce(func.sum(price), 0), func.count().filter(price.is_(None))).select_from(first)
+    ).one()
+    if whole <= room and not unknown:
+        return None
+    least = connection.scalar(select(func.min(prices.c.credits_estimated)))
+    found = Fitting([], [])
+    for number, credits_ in connection.execute(in_order.execution_options(yield_per=_AT_ONCE)):
+        if credits_ is not None and credits_ <= room:
+            found.fit.append(number)
+            room -= credits_
+        elif len(found.others) < limit:
+            found.others.append(number)
+        enough = len(found.fit) == limit
+        if enough or ((least is None or room < least) and len(found.fit) + len(found.others) >= limit):
+            break
+    return Fitting(found.fit, found.others[: limit - len(found.fit)])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, not_, select, update
 
-from reelbatch.domain import RowState
+from reelbatch.domain import Batch, RowState
 from reelbatch.ledger.accounting import Ending
 from reelbatch.ledger.earlier_attempts import Line
-from reelbatch.ledger.in_doubt import is_line, read_snapshot, snapshot
+from reelbatch.ledger.in_doubt import Doubt, is_line, read_snapshot, snapshot
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.schema import attempts, decisions, generations
 from reelbatch.ledger.transitions import CHECKED_AGAIN, NOT_CREATED_UNDONE, RERUN, in_states
@@ -31,6 +33,30 @@ def keep(connection: Connection, which: ColumnElement[bool]) -> None:
         kept.append({**said, "batch": line[0], "row_key": line[1], "token": token, "before": before})
     if kept:
         connection.execute(insert(decisions), kept)
+
+
+def doubts(connection: Connection, batch: Batch | None = None) -> list[Doubt]:
+    """Requests that are in doubt still although their rows are not: those were to be paid for once more."""
+    d, a = decisions.c, attempts.c
+    last = select(func.max(d.decision)).where(d.verdict == SENT_AGAIN).group_by(d.token)
+    row = and_(_g.batch == a.batch, _g.row_key == a.row_key, _g.generation == a.generation)
+    in_doubt = and_(in_states({RowState.IN_DOUBT}), _g.token == a.token)
+    known = (a.batch, a.row_key, _g.row_number, a.token, a.started_at, a.credits_reserved)
+    query = (
+        select(*known, a.run_id, a.generation, a.message, d.before)
+        .select_from(decisions.join(attempts, a.token == d.token).join(generations, row))
+        .where(d.decision.in_(last), a.outcome == Ending.IN_DOUBT, a.video_id.is_(None))
+        .where(not_(func.coalesce(in_doubt, False)))
+        .order_by(a.batch, _g.row_number, a.started_at)
+    )
+    if batch is not None:
+        query = query.where(a.batch == batch)
+    found = []
+    for *own, run_id, generation, message, before in connection.execute(query):
+        asked = json.loads(before)["row"]
+        then: tuple[Any, ...] = (asked["name"], message, run_id, generation, asked["image_path"], asked["prompt"])
+        found.append(replace(Doubt(*(*own, *then)), sent_again=True))
+    return found
 
 
 def doubt_again(connection: Connection, lines: ColumnElement[bool]) -> None:

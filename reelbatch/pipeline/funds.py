@@ -12,9 +12,11 @@ from reelbatch.domain import Batch
 from reelbatch.ledger import Ledger, accounting, accounts, budgets, queries
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.budgets import BudgetLeft
+from reelbatch.ledger.selection import Scope
 from reelbatch.pipeline.account import Identified
 from reelbatch.pipeline.duration import render_window
 from reelbatch.pipeline.model_estimates import estimate_of
+from reelbatch.pipeline.outlook import room_of
 from reelbatch.pipeline.reach import Reach, reach
 from reelbatch.settings import Settings, api_of
 
@@ -67,6 +69,12 @@ class ToSend:
 def by_price(costs: Iterable[int | None]) -> list[Price]:
     """Rows that follow each other at the same price, as one."""
     return [(credits_, sum(1 for _ in same)) for credits_, same in groupby(costs)]
+
+
+def costs_of(connection: Connection, settings: Settings, scope: Scope, limit: int | None) -> list[int | None]:
+    """What the rows that a run sends are estimated at, in their order, with those that find no room."""
+    room = None if limit is None else room_of(connection, scope.batch, settings)
+    return queries.costs(connection, scope, limit, room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

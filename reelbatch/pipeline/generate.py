@@ -122,7 +122,7 @@ async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | Non
     if (yes := state.agreement) is not None:
         context.submitter.sender.agreed = AgreedCost(yes.credits_estimated, yes.unknown_rate)
         if limit is not None:
-            await asyncio.to_thread(_pass_over_too_dear, context)
+            await asyncio.to_thread(_pass_over_too_dear, context, limit)
     claimable = await asyncio.to_thread(_claimable, context)
     state.rows_to_send = claimable if limit is None else min(claimable, limit)
     taken = await _submit_chunks(context, submit, _rows_each(state.rows_to_send), limit)
@@ -139,15 +139,19 @@ async def _submit_all(context: RunContext, submit: SubmitChunk, limit: int | Non
             return
 
 
-def _pass_over_too_dear(context: RunContext) -> None:
+def _pass_over_too_dear(context: RunContext, limit: int) -> None:
     """Where not all rows go, those that find no room are not among the ones that someone said yes to."""
     cap, budget = context.ledger.read(partial(left_of, batch=context.batch, settings=context.settings))
     room = min((left for left in (cap, budget) if left is not None), default=None)
     if room is None:
         return
+    sender, bound = context.submitter.sender, ExitReason.CAP if room == cap else ExitReason.BUDGET
     fitting = partial(queries.claimable, scope=context.scope._replace(most=room))
     if context.ledger.read(fitting) < _claimable(context):
-        context.submitter.sender.refusals.pass_over(room, ExitReason.CAP if room == cap else ExitReason.BUDGET)
+        sender.refusals.pass_over(room, bound)
+    first = context.ledger.read(partial(queries.costs, scope=context.scope, limit=limit))
+    if sum(credits_ or 0 for credits_ in first) > room and sender.agreed is not None:
+        sender.agreed.passes_over, sender.refusals.bound = True, bound
 
 
 def _rows_each(rows: int) -> int:

@@ -206,9 +206,7 @@ def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:
     """The plan with the rows that wait in the table, up to the limit; without what only a manifest's reader knows."""
     scope = context.scope._replace(sample=None)
     room = context.ledger.read(partial(room_of, batch=context.batch, settings=context.settings))
-    found = context.ledger.read(partial(queries.prices, scope=scope._replace(most=room), limit=limit))
-    if sum(count for *_, count in found) < (limit or 0):  # the others do not go, and are named all the same
-        found = context.ledger.read(partial(queries.prices, scope=scope, limit=limit))
+    found = context.ledger.read(partial(queries.prices, scope=scope, limit=limit, room=room))
     waiting = found if limit is None else context.ledger.read(partial(queries.prices, scope=scope, limit=None))
     models = by_model(ActionCount.of(Action.SEND, *each) for each in found)
     credits_ = sum(model.credits or 0 for model in models)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from reelbatch.client import Client, Video
 from reelbatch.domain import REFUNDED, Batch, RowKey, Token, VideoId
 from reelbatch.errors import ApiError, SettingsError
-from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, undone_decisions, utc_now
-from reelbatch.ledger.in_doubt import Decision, Doubt, Verdict
+from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, sent_again, undone_decisions, utc_now
+from reelbatch.ledger.in_doubt import Decision, Doubt, Found, Verdict
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undone_decisions import Undo
 from reelbatch.pipeline.reconcile_list import ListEntry
@@ -53,13 +53,20 @@ class Rules:
 
 
 def open_doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
-    """Rows in doubt, without what their images' addresses have of secrets. `batch` None: none of archived batches."""
-    found = _doubts(ledger, batch)
+    """Requests in doubt, without what addresses of their images have of secrets; `batch` None: no archived batch's.
+
+    Those of rows in doubt come first, then those whose rows were to be paid for once more.
+    """
+    again = _of_current(ledger, batch, ledger.read(partial(sent_again.doubts, batch=batch)))
+    found = (*_doubts(ledger, batch), *again)
     return [replace(doubt, image_path=redact_url(doubt.image_path)) for doubt in found]
 
 
 def _doubts(ledger: Ledger, batch: Batch | None) -> list[Doubt]:
-    found = ledger.read(partial(in_doubt.doubts, batch=batch))
+    return _of_current(ledger, batch, ledger.read(partial(in_doubt.doubts, batch=batch)))
+
+
+def _of_current(ledger: Ledger, batch: Batch | None, found: list[Doubt]) -> list[Doubt]:
     if batch is not None or not found:
         return found
     current = frozenset(ledger.read(queries.current_batches))
@@ -95,7 +102,7 @@ async def reconcile(
     `client` may be None where nothing names an id that the row does not have yet.
     """
     open_: dict[tuple[Batch, RowKey], list[Doubt]] = {}
-    for doubt in ledger.read(in_doubt.doubts):
+    for doubt in (*ledger.read(in_doubt.doubts), *ledger.read(sent_again.doubts)):
         open_.setdefault((doubt.batch, doubt.row_key), []).append(doubt)
     case = _Case(ledger, client, rules, secrets.token_hex(6))
     return [await case.resolve(each, open_.get((each.batch, each.entry.row_key), [])) for each in placed]
@@ -116,13 +123,13 @@ class _Case:
         resolution = Resolution(finding.row_key, verdict, finding.video_id)
         if is_known(self.ledger, batch, finding):
             return replace(resolution, unchanged=True)
-        if not doubts:
-            problem: str | None = _not_in_doubt(self.ledger, batch, finding.row_key)
-        elif finding.video_id is None:
+        if finding.video_id is not None:
+            problem: str | None = await self._found(batch, doubts, finding)
+        elif not doubts:
+            problem = _not_in_doubt(self.ledger, batch, finding.row_key)
+        else:
             meant = _meant(doubts, finding)
             problem = meant if isinstance(meant, str) else self._not_created(meant)
-        else:
-            problem = await self._found(doubts, finding)
         return replace(resolution, problem=None if problem is None else f"{finding.where}{problem}")
 
     def _not_created(self, doubt: Doubt) -> str | None:
@@ -137,14 +144,22 @@ class _Case:
             )
         return self._decide(Decision(doubt, Verdict.NOT_CREATED, user_name(), utc_now(), doubt.token))
 
-    async def _found(self, doubts: Sequence[Doubt], finding: ListEntry) -> str | None:
-        video_id = finding.video_id or VideoId("")
-        checked = await _check(self.ledger, self.client, doubts, video_id)
+    async def _found(self, batch: Batch, doubts: Sequence[Doubt], finding: ListEntry) -> str | None:
+        video_id, key = finding.video_id or VideoId(""), finding.row_key
+        open_ = self.ledger.read(partial(in_doubt.without_id, batch=batch, row_key=key))
+        if not open_:
+            return _not_in_doubt(self.ledger, batch, key)
+        checked = await _check(self.ledger, self.client, doubts, open_, video_id)
         if isinstance(checked, str):
             return checked
         if owners := _owners(self.ledger, video_id):
-            other, key = owners[0]
-            return f'video {video_id} is that of row {key} of batch "{other}" already; a video belongs to one row'
+            other, their = owners[0]
+            return f'video {video_id} is that of row {their} of batch "{other}" already; a video belongs to one row'
+        if checked.doubt is None:
+            known = (checked.token, video_id, checked.charged)
+            found = Found(batch, key, *known, user_name(), utc_now(), self.command)
+            (booked,) = self.ledger.change(partial(in_doubt.book, items=[found]))
+            return None if booked else "another id of it became known meanwhile; it is as it was"
         return self._decide(
             Decision(checked.doubt, Verdict.FOUND, user_name(), utc_now(), checked.token, video_id, checked.charged)
         )
@@ -179,26 +194,28 @@ def _meant(doubts: Sequence[Doubt], finding: ListEntry) -> Doubt | str:
     if finding.token is not None:
         stated = next((doubt for doubt in doubts if doubt.token == finding.token), None)
         return stated or f"the request {finding.token} is not in doubt; by now it is {marks}"
-    if len(doubts) == 1:
-        return doubts[0]
+    rows = [doubt for doubt in doubts if not doubt.sent_again]
+    if len(rows) == 1:  # the same word once more is not about what the row was sent before
+        return rows[0]
     lists = command("reconcile", "--csv", "FILE", batch=doubts[0].batch)
+    moved_on = "" if rows else "the row is not in doubt, but was paid for once more: "
     return (
-        f"{len(doubts)} of its requests are in doubt: {marks}. Write the list with `{lists}`, fill in the line of "
-        "the one that is meant, and give that file with --from"
+        f"{moved_on}in doubt are {marks}. Write the list with `{lists}`, fill in the line "
+        "of the one that is meant, and give that file with --from"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Confirmed:
-    """The attempt that made a video, the row in doubt that it is of, and what it was charged."""
+    """The attempt that made a video, the row in doubt that it is of (None: it is not), and what it was charged."""
 
-    doubt: Doubt
+    doubt: Doubt | None
     token: Token
     charged: int | None
 
 
 async def _check(
-    ledger: Ledger, client: Client | None, doubts: Sequence[Doubt], video_id: VideoId
+    ledger: Ledger, client: Client | None, doubts: Sequence[Doubt], open_: Collection[Token], video_id: VideoId
 ) -> _Confirmed | str:
     """What the API confirms, or why the id can't be believed."""
     if client is None:
@@ -209,10 +226,13 @@ async def _check(
         remedy = ". Check MAGIC_HOUR_API_KEY." if error.status == 401 else ""  # noqa: PLR2004 - the key is refused
         return f"the API does not confirm {video_id}: {error}{remedy}"
     mark = Token(((video.name or "").split() or [""])[-1])
+    charged = None if video.status in REFUNDED else video.credits_charged
     for doubt in doubts:
-        if mark in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
-            return _Confirmed(doubt, mark, None if video.status in REFUNDED else video.credits_charged)
-    tokens = " or ".join(doubt.token for doubt in doubts)
+        if not doubt.sent_again and mark in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
+            return _Confirmed(doubt, mark, charged)
+    if mark in open_:
+        return _Confirmed(None, mark, charged)
+    tokens = " or ".join([doubt.token for doubt in doubts] or sorted(open_))
     return f'video {video_id} is named "{video.name}", which does not end in this row\'s token {tokens}'
 
 

@@ -91,8 +91,9 @@ class ReconcileReport(ReportView):
 
     @property
     def exit_code(self) -> int:
-        """0: nothing is in doubt any more; 1: something is, or could not be decided."""
-        return 1 if self.in_doubt or any(each.problem for each in self.resolved) else 0
+        """0: no row is in doubt any more; 1: some is, or something could not be decided."""
+        rows = any(not each.sent_again for each in self.in_doubt)
+        return 1 if rows or any(each.problem for each in self.resolved) else 0
 
     def as_json(self) -> dict[str, Any]:
         """As `reelbatch reconcile --json` has it."""

@@ -17,14 +17,14 @@ from reelbatch.client.outcome import Policy
 from reelbatch.domain import Batch, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.images.bounds import ImageBounds, upload_bound
-from reelbatch.ledger import Ledger, accounts, claims, queries, runs, utc_now
+from reelbatch.ledger import Ledger, accounts, claims, runs, utc_now
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.selection import Scope
 from reelbatch.machine import monotonic_s
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import Identified, identify, needs_account, payer
 from reelbatch.pipeline.duration import render_window
-from reelbatch.pipeline.funds import ToSend, by_price, funds_of, rate_doubts
+from reelbatch.pipeline.funds import ToSend, by_price, costs_of, funds_of, rate_doubts
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.pipeline.run_progress import Progress, progress_of
@@ -128,7 +128,7 @@ class RunContext:
         With `limit` no more rows than that are sent.
         """
         wanted = self.state.scope  # also what is too dear, which counts as not covered
-        costs = partial(self.ledger.read, partial(queries.costs, scope=wanted, limit=limit))
+        costs = partial(self.ledger.read, partial(costs_of, settings=self.settings, scope=wanted, limit=limit))
         rows = ToSend.of(plan, lambda: by_price(costs())) if wanted.sample is None else ToSend.those(costs())
         funds = funds_of(self.ledger, self.settings, self.batch, self.who, rows)
         told = replace(plan, funds=funds)

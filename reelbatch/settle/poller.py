@@ -113,20 +113,20 @@ class Poller:
             KeyRefused: the key is bad.
             LedgerError: what was seen could not be written.
         """
-        started, now = asyncio.get_running_loop().time(), utc_now()
+        started, now, is_unknown = asyncio.get_running_loop().time(), utc_now(), False
         try:
             final = final_of(row, await self._ask(row))
         except ApiError as error:
             if _refusal(error) is None:
                 self._unanswered(error, started)
                 return
-            final = None
+            final, is_unknown = None, True
         self.backoff.on_success()
         refund = None if final is None else await write(self._ledger, settlements.record_refunds, final)
         if refund is not None:
             for tally in self._tallies(row):
                 tally.stats.refunded(refund, is_settled_here=row.video_id in tally.unrefunded)
-        await write(self._ledger, due.end_refund_looks, RefundLook(row.token, now))
+        await write(self._ledger, due.end_refund_looks, RefundLook(row.token, now, unknown=is_unknown))
 
     async def _ask(self, row: Rendered) -> Video:
         self._stats.polled += 1

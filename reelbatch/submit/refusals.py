@@ -1,4 +1,4 @@
-"""What becomes of a row whose intent was not admitted, and what a run may still take after it."""
+"""What becomes of a row that does not leave, whose intent was not admitted say, and what a run may still take."""
 
 from __future__ import annotations
 
@@ -39,10 +39,19 @@ class WindowFull(Exception):  # noqa: N818 - a signal of the submitter
     """As many videos are unfinished as may be."""
 
 
+class Stale(Exception):  # noqa: N818 - a signal of the submitter
+    """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
+
+
+class OldUpload(Exception):  # noqa: N818 - a signal of the submitter
+    """An image was uploaded so long ago that the API may delete it: upload it again first."""
+
+
 class Refusals:
     """What a run is told of its cap and budget.
 
-    `most`: a row that is estimated above it is not taken, since it would not fit; None: any row may.
+    `most`: a row that is estimated above it is not taken, since it would not fit; None: any row may. `bound`: what
+    leaves no room for all rows of a yes.
 
     Args:
         end: ends the run; what was admitted before still leaves.
@@ -57,6 +66,7 @@ class Refusals:
     ) -> None:
         max_credits, budget = limits
         self.most = None if budget is None else budget.credits
+        self.bound: ExitReason | None = None
         self._end = end
         self._max_credits = max_credits
         self._budget = budget
@@ -74,6 +84,10 @@ class Refusals:
         """Rows that are dearer than the room that is left are not tried."""
         self.most = room if self.most is None else min(self.most, room)
         self._passed_over = bound
+
+    def leave_out(self) -> None:
+        """A row is not among those of the yes: it finds no room beside them."""
+        self._passed_over = self._passed_over or self.bound
 
     @property
     def is_full(self) -> bool:

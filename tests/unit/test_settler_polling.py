@@ -335,6 +335,23 @@ async def test_the_refund_of_a_row_that_was_sent_again_is_seen(ledger: Ledger) -
     assert committed(ledger) == ESTIMATE
 
 
+@pytest.mark.parametrize(("hours", "answer", "goes_on"), [(1, 404, True), (25, 404, False), (25, 503, True)])
+async def test_a_video_beside_its_row_that_the_api_does_not_know_is_not_asked_about_for_ever(
+    ledger: Ledger, hours: int, answer: int, goes_on: bool
+) -> None:
+    """Its id may become known at the API for a day; until its final figure is known it counts as it was charged."""
+    (row,) = submit(ledger, "a")
+    again = update(generations).values(state="pending", video_id=None, token=None, run_id=None)
+    came = {"ended_at": utc_now() - timedelta(hours=hours), "refund_due_at": utc_now()}
+    for statement in (again, update(attempts).values(came)):
+        ledger.change(lambda connection, statement=statement: connection.execute(statement))
+    async with client_of(FakeApi(answer)) as client:
+        stats = await Settler(ledger, client, plan(wait=False)).run()
+    assert stats.polled > 0
+    assert (attempt_of(ledger, row)["refund_due_at"] is not None) is goes_on
+    assert committed(ledger) == ESTIMATE
+
+
 async def test_the_refunds_of_two_videos_of_one_row_are_both_seen(ledger: Ledger) -> None:
     """Each in its own look, also where both are the last: the one does not wait for the other, and get none."""
     submit(ledger, "a")

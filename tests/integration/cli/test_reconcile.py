@@ -356,6 +356,69 @@ def test_what_was_sent_again_is_not_taken_back(table: Table) -> None:
     assert "goes by another attempt since, and is queued" in answer["resolved"][0]["problem"]
 
 
+def test_an_id_that_is_found_later_is_booked_beside_the_row_s_other_video(table: Table) -> None:
+    """It was said to have made none, and the row was sent again: what it cost is known all the same."""
+    key, token = next((key, token) for key, token in table.doubtful().items() if table.video_of(token))
+    free = next(other for other in table.doubtful() if other != key)
+    table.reconcile("--row", key, "--not-created", "--now")
+    table.reconcile("--row", free, "--not-created", "--now")
+    table.generate()
+    own = row_of(table, key)["video_id"]
+    code, answer = table.reconcile("--row", key, "--video-id", str(table.video_of(token)))
+    assert (code, answer["resolved"][0]["problem"]) == (0, None)
+    assert row_of(table, key)["video_id"] == own
+    charged = sum(charge["credits"] for charge in table.charges())
+    assert reelbatch.status(results=table.url)["m"].credits.charged == charged
+    code, answer = table.reconcile("--row", key, "--not-created", "--now")
+    assert "the row is not in doubt" in answer["resolved"][0]["problem"]
+
+
+def test_what_was_to_be_paid_for_once_more_is_listed_until_it_is_cleared_up(table: Table, tmp_path: Path) -> None:
+    """The row goes on as its manifest states it now, and its first request may still have been charged."""
+    doubtful = table.doubtful()
+    charged = next(key for key, token in doubtful.items() if table.video_of(token))
+    free = next(key for key in doubtful if key != charged)
+    again(table)
+    table.manifest.write_text(table.manifest.read_text().replace("a prompt", "another prompt"))
+    table.generate()
+    code, answer = table.reconcile()
+    assert code == 0  # no row is in doubt
+    assert {each["row_key"]: each["token"] for each in answer["in_doubt"]} == doubtful
+    assert {(each["sent_again"], each["prompt"]) for each in answer["in_doubt"]} == {(True, "a prompt")}
+    reserved = sum(each["credits_reserved"] for each in answer["in_doubt"])
+    assert reelbatch.status(results=table.url)["m"].credits.in_doubt == reserved
+    found = str(table.video_of(doubtful[charged]))
+    assert table.reconcile("--row", charged, "--video-id", found)[1]["resolved"][0]["problem"] is None
+    code, answer = table.reconcile("--row", free, "--not-created", "--now")  # perhaps said of the row before
+    assert (code, "the row is not in doubt" in answer["resolved"][0]["problem"]) == (1, True)
+    assert doubtful[free] in answer["resolved"][0]["problem"]
+    file = tmp_path / "found.csv"
+    file.write_text(f"row_key,name_ends_in,video_id\n{free},{doubtful[free]},not_created\n")
+    code, answer = table.reconcile("--from", str(file), "--now")
+    assert (code, answer["in_doubt"]) == (0, [])
+    assert set(reelbatch.results(table.url)["state"]) == {"queued"}
+    money = reelbatch.status(results=table.url)["m"].credits
+    assert (money.in_doubt, money.charged) == (0, sum(charge["credits"] for charge in table.charges()))
+
+
+def again(table: Table) -> None:
+    """Consent to pay for the rows in doubt once more; nothing is sent yet."""
+    from functools import partial
+
+    from reelbatch.domain import Batch, RowState
+    from reelbatch.ledger import Ledger, reruns
+
+    with Ledger(table.url) as ledger:
+        chosen = reruns.Selection(batch=Batch("m"), states=frozenset({RowState.IN_DOUBT}))
+        assert ledger.change(partial(reruns.request, selection=chosen)) == 2
+
+
+def row_of(table: Table, key: str) -> dict[str, Any]:
+    """The row as `results` shows it."""
+    frame = reelbatch.results(table.url)
+    return dict(frame[frame["row_key"] == key].iloc[0])
+
+
 def test_an_id_is_given_to_one_row(table: Table) -> None:
     """The name says this row, the table says another: no one's word settles that."""
     from sqlalchemy import update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -26,11 +27,21 @@ from acting import (
 from sqlalchemy import select
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
-from reelbatch.ledger import Ledger, attempts, in_doubt, reruns, settlements, undone_decisions, utc_now
+from reelbatch.ledger import (
+    Ledger,
+    attempts,
+    due,
+    in_doubt,
+    reruns,
+    sent_again,
+    settlements,
+    undone_decisions,
+    utc_now,
+)
 from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Ending
-from reelbatch.ledger.due import Rendered
-from reelbatch.ledger.in_doubt import Decision, Verdict
+from reelbatch.ledger.due import RefundLook, Rendered
+from reelbatch.ledger.in_doubt import Decision, Found, Verdict
 from reelbatch.ledger.schema import decisions
 from reelbatch.ledger.selection import Action, Regenerate
 from reelbatch.ledger.settlements import Final
@@ -271,3 +282,46 @@ def test_the_id_of_an_earlier_attempt_is_booked_on_the_run_that_made_it(worker: 
     ledger.change(partial(in_doubt.decide, items=[said]))
     assert [run_entry(run)["spent"] for run in (worker, later)] == [60, 0]
     assert committed(ledger) == 60 + ESTIMATE
+
+
+def test_a_doubt_whose_row_moved_on_is_listed_as_it_was_and_cleared_up(worker: Worker) -> None:
+    """The row waits as its manifest states it now: nothing that is said of the earlier request moves it."""
+    (intent,) = doubted(worker)
+    ledger = worker.ledger
+    again = reruns.Selection(batch=SPRING, states=frozenset({RowState.IN_DOUBT}))
+    ledger.change(partial(reruns.request, selection=again))
+    load(ledger, [row("a", 1, "Another prompt"), *rows_of("x", "b", "c")[1:]])
+    assert ledger.read(in_doubt.doubts) == []
+    (doubt,) = ledger.read(sent_again.doubts)
+    assert (doubt.token, doubt.prompt, doubt.credits_reserved) == (intent.token, "Slow pan", ESTIMATE)
+    said = Decision(doubt, Verdict.NOT_CREATED, "someone", utc_now(), doubt.token)
+    assert ledger.change(partial(in_doubt.decide, items=[said])) == [True]
+    assert ledger.change(partial(in_doubt.decide, items=[said])) == [False]
+    assert (ledger.read(sent_again.doubts), committed(ledger), states(ledger)["a"]) == ([], 0, "pending")
+    found = Found(SPRING, RowKey("a"), intent.token, VideoId("late"), 60, "someone", utc_now(), "c2")
+    assert ledger.change(partial(in_doubt.book, items=[found])) == [True]
+    assert ledger.change(partial(in_doubt.book, items=[found])) == [False]
+    assert (committed(ledger), states(ledger)["a"], attempt(ledger, intent.token)["video_id"]) == (
+        60,
+        "pending",
+        "late",
+    )
+    assert attempt(ledger, intent.token)["refund_due_at"] is not None  # what it costs in the end is asked for
+    assert undo(ledger) == []
+    later = utc_now() + timedelta(days=2)
+    for unknown in (False, True):  # one that the API does not know is asked about for a day
+        look = RefundLook(intent.token, later, unknown=unknown)
+        ledger.change(partial(due.end_refund_looks, items=[look]))
+        assert (attempt(ledger, intent.token)["refund_due_at"] is None) is unknown
+
+
+def test_an_id_that_turns_up_is_that_of_a_row_that_still_asks_for_it(worker: Worker) -> None:
+    """Said to have made nothing, not sent since: the row has its video and is not sent again."""
+    (intent,) = doubted(worker)
+    decide(worker.ledger, "a")
+    found = Found(SPRING, RowKey("a"), intent.token, VideoId("late"), 60, "someone", utc_now(), "c2")
+    assert worker.ledger.change(partial(in_doubt.book, items=[found])) == [True]
+    assert (states(worker.ledger)["a"], entry(worker.ledger, "a")["video_id"]) == ("queued", "late")
+    assert committed(worker.ledger) == 60
+    (problem,) = undo(worker.ledger)
+    assert problem is not None

@@ -58,6 +58,34 @@ def test_prices_come_in_the_order_in_which_rows_are_sent(ledger: Ledger) -> None
         load(ledger, manifest())
 
 
+@pytest.mark.parametrize(
+    ("room", "limit", "sent"),
+    [
+        (6, 2, [(4, 1), (2, 1)]),  # the second finds no room beside the first
+        (8, 2, [(4, 2)]),
+        (0, 2, [(4, 2)]),
+        (3, 2, [(2, 1), (4, 1)]),  # one that does not go is named after the one that does
+        (6, 3, [(4, 1), (2, 1), (4, 1)]),
+        (100, 4, [(4, 2), (2, 1), (4, 1)]),  # the row of unknown cost comes last
+    ],
+)
+def test_rows_that_do_not_fit_what_is_left_come_last(
+    ledger: Ledger, room: int, limit: int, sent: list[tuple[int, int]]
+) -> None:
+    """As a run sends them: smaller ones in place of one that finds no room."""
+    prices = (4, 4, 2, None, 4)
+    rows = [row(f"r{number}", number, credits_estimated=price) for number, price in enumerate(prices, start=1)]
+    for _ in ("a new batch", "rows that the table has already"):
+        with ledger.staged([rows], SPRING, SendOptions(limit=limit), HERE) as opened:
+            counted = opened.compare(SPRING, room)
+            assert list(opened.prices(SPRING)) == sent
+            assert sum(count.credits_estimated for count in counted.sends) == sum(price * of for price, of in sent)
+        load(ledger, rows)
+        scope = Scope(SPRING, RunId("run-1"))
+        found = ledger.read(partial(queries.prices, scope=scope, limit=limit, room=room))
+        assert sum(price * of for _, price, of in found if price) == sum(price * of for price, of in sent)
+
+
 def test_rows_that_wait_and_rows_that_are_new_are_one_order(ledger: Ledger) -> None:
     """What has its video is passed over."""
     load(ledger, manifest()[:4])

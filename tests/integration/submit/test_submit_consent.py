@@ -317,6 +317,32 @@ def test_a_row_that_is_refused_uses_up_no_yes(bench: Bench, columns: dict[str, A
     assert (report.sent, report.exit_reason) == (1, ends)
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize(
+    ("seconds", "cap", "announced", "sent"),
+    [([4, 4, 2, 2], 6, (2, 6), [1, 3]), ([4, 6, 4, 2], 10, (3, 14), [1, 2])],  # the third finds no room, and is named
+)
+def test_what_is_announced_under_a_cap_and_a_limit_is_what_is_sent(  # noqa: PLR0913, PLR0917 - cases
+    bench: Bench, seconds: list[int], cap: int, announced: tuple[int, int], sent: list[int], concurrency: int
+) -> None:
+    """A row that finds no room beside the ones before it gives its place to a smaller one."""
+    second = PRICE // 2
+    manifest = bench.rows(len(seconds), prompt=[f"Pan {n}" for n in range(len(seconds))], end_seconds=seconds)
+    settings = {"max_credits": cap * second, "limit": announced[0], "concurrency": concurrency}
+    agreed: list[Agreement] = []
+
+    def agree(made: Plan | RerunPlan) -> Agreement:
+        agreed.append(Agreement.to(made))
+        return agreed[0]
+
+    with asking(agree):
+        report = bench.generate(manifest, **settings)
+    went = [row["row_number"] for row in bench.table() if row["state"] != "pending"]
+    assert (went, report.credits_charged) == (sent, sum(seconds[number - 1] for number in sent) * second)
+    assert (agreed[0].rows, agreed[0].credits_estimated) == (announced[0], announced[1] * second)
+    assert report.exit_reason == "cap"
+
+
 @pytest.mark.parametrize(
     ("rows", "credits_", "unknown", "covered"),
     [(2, 96, 0, True), (1, 48, 0, True), (3, 96, 0, False), (2, 97, 0, False), (2, 96, 1, False)],
