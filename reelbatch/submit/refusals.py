@@ -1,4 +1,4 @@
-"""What becomes of a row that does not leave, whose intent was not admitted say, and what a run may still take."""
+"""What becomes of a row whose intent was not admitted, and what a run may still take after it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,6 @@ class Wait(Exception):  # noqa: N818 - a signal of the submitter
 
 class WindowFull(Exception):  # noqa: N818 - a signal of the submitter
     """As many videos are unfinished as may be."""
-
-
-class Stale(Exception):  # noqa: N818 - a signal of the submitter
-    """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
-
-
-class OldUpload(Exception):  # noqa: N818 - a signal of the submitter
-    """An image was uploaded so long ago that the API may delete it: upload it again first."""
 
 
 class Refusals:

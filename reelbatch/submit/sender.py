@@ -27,7 +27,7 @@ from reelbatch.submit.confirmation import Confirmer, is_cleared_up
 from reelbatch.submit.freshness import Clocks, Freshness, read_clocks
 from reelbatch.submit.prices import NoPrice, SeenPrices, Turn
 from reelbatch.submit.recorder import ENDINGS, Attempt, Recorder, new_token
-from reelbatch.submit.refusals import OldUpload, Refusals, Stale, Wait, WindowFull, Withdrawn
+from reelbatch.submit.refusals import Refusals, Wait, WindowFull, Withdrawn
 from reelbatch.submit.render_window import RenderWindow
 from reelbatch.submit.run_stats import ExitReason, RunStats
 from reelbatch.submit.uploads import Asset, Uploader, asked_of
@@ -197,9 +197,9 @@ class RowSender:
                 self.window.full()  # other workers were quicker; wait until someone counts again
             except Wait:
                 await self._turn.wait()
-            except Stale:
+            except _Stale:
                 continue
-            except OldUpload:  # it waited for days; this row's next attempts have the new ones as well
+            except _OldUpload:  # it waited for days; this row's next attempts have the new ones as well
                 assets[:] = await self._assets(row)
             else:
                 return outcome if outcome.claimed_id is None else await self._confirm(intent, outcome)
@@ -220,7 +220,7 @@ class RowSender:
     async def _create(self, row: ClaimedRow, assets: list[Asset]) -> tuple[_Recorded, Outcome]:
         async with self.limiter.ready() as place:
             if any(asset.is_old for asset in assets):
-                raise OldUpload
+                raise _OldUpload
             self._prices.check(row)
             written = self._freshness.now()  # before the commit: during it the process may be stopped as well
             intent = await self._record_intent(row, new_token(), assets)
@@ -231,16 +231,14 @@ class RowSender:
                 raise Withdrawn from None
             if started is None or self._freshness.is_over(written):
                 await self._record(intent, Outcome(Kind.RETRY, message="not sent in time"), Ending.RETRY)
-                raise Stale
+                raise _Stale
             image, end_image = assets[0].path, assets[1].path if len(assets) > 1 else None
             body = create_body(row.request, image, end_image, sent_name(row, intent.token))
-            self.stats.leaving()
-            history, run_id, before = self._ledger.history, self._options.run_id, row in self._left
             self._left.add(row)
+            self.stats.leaving()
+            history, run_id = self._ledger.history, self._options.run_id
             history.sent(row, run_id, intent.token)
             exchange = await self._client.send_create(body, lambda: not self._freshness.is_over(written))
-            if not (exchange.request_sent or before):  # no one answered at the address
-                self._left.discard(row)
             outcome = _asset_gone(classify(exchange, self._options.policy), assets)
             history.answered(row, run_id, intent.token, outcome.facts(request_sent=exchange.request_sent))
             self._learn(outcome, started)
@@ -325,6 +323,14 @@ class _Recorded:
     row: ClaimedRow
     token: Token
     reserved: int
+
+
+class _Stale(Exception):  # noqa: N818 - a signal within this module
+    """So long after its intent that others may have taken this worker for dead: begin again with a new one."""
+
+
+class _OldUpload(Exception):  # noqa: N818 - a signal within this module
+    """An image was uploaded so long ago that the API may delete it: upload it again first."""
 
 
 def _another_try(outcome: Outcome | Exception) -> float | None:

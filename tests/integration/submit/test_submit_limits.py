@@ -97,17 +97,3 @@ async def test_a_row_that_is_paid_for_meanwhile_uses_up_no_limit(bench: Bench) -
     with Ledger(bench.results) as ledger:
         report = await bench.run(ledger, rows, pay, limit=2)
     assert (report.sent, report.held_rows, bench.states()) == (2, 2, {"queued": 2, "pending": 2})
-
-
-async def test_a_row_whose_create_never_left_uses_up_no_limit(tmp_path: Path) -> None:
-    """No one answers at the API's address: another row has the place then, as where its image can't be uploaded."""
-    with scripted(lambda _: Answer()) as api, Ledger((bench := Bench(tmp_path, api.url)).results) as ledger:
-
-        def leave(_: RunContext) -> None:
-            api.shutdown()
-            api.server_close()
-
-        rows = bench.rows(3, prompt=[f"Pan {n}" for n in range(3)])
-        report = await bench.run(ledger, rows, leave, limit=1, retry_attempts=1)
-    assert (report.sent, bench.states()) == (0, {"pending": 3})
-    assert [row["attempts"] for row in bench.table()] == [1, 1, 1]
