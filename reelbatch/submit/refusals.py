@@ -90,7 +90,7 @@ class Refusals:
         """At the run's end: rows wait for more room, where nothing else ended it."""
         full = self._full or self._passed_over
         if full is ExitReason.CAP:
-            self._stats.end(full, f"the next row would take the batch over its cap of {self._max_credits} credits")
+            self._stats.end(full, f"the next row would take the batch over its cap of {self._max_credits:,} credits")
         elif full is not None:
             self._stats.end(full, None)
 

@@ -24,6 +24,7 @@ def test_a_cap_holds_to_the_credit(bench: Bench, sandbox: RunningSandbox, cap: i
     report = bench.generate(manifest, concurrency=50, max_credits=cap)
     assert sum(charge["credits"] for charge in bench.charges(sandbox)) == paid * PRICE
     assert (report.exit_reason, report.exit_code) == ("cap", 3)
+    assert report.message == f"the next row would take the batch over its cap of {cap:,} credits"
     assert bench.states().get("pending") == 100 - paid
     report = bench.generate(manifest, concurrency=50, max_credits=100 * PRICE)
     assert (report.exit_code, bench.states()) == (0, {"queued": 100})
