@@ -1,4 +1,4 @@
-"""Millions of rows passing by, some thousand at a time."""
+"""The garbage collector, and Arrow's memory, while many rows pass by."""
 
 from __future__ import annotations
 

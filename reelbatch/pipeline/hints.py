@@ -9,12 +9,11 @@ from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
 from reelbatch.pipeline.advice import too_dear
 from reelbatch.pipeline.run_summary import RunReport
+from reelbatch.pipeline.situations import KEY_PLACES
 from reelbatch.submit import ExitReason
 from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
 
-PUT_THE_KEY = (
-    "Set MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`, to one that the API accepts."
-)
+PUT_THE_KEY = f"Set {KEY_PLACES} to one that the API accepts."
 
 _HALTED = {
     ExitReason.NOT_AGREED: "Look at the plan again, then start another run.",

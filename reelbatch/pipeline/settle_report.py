@@ -13,7 +13,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerError
 from reelbatch.ledger import Ledger, queries
 from reelbatch.ledger.queries import SettledAs
-from reelbatch.pipeline.situations import EXIT_CODES, Situation
+from reelbatch.pipeline.situations import EXIT_CODES, KEY_PLACES, Situation
 from reelbatch.settle import SettleReason, SettleStats
 from reelbatch.storage.files import redact_url
 from reelbatch.typed_options import command
@@ -77,10 +77,7 @@ class SettleReport:
 
 
 _WHY = {
-    SettleReason.BAD_KEY: (
-        "the API refused the key; set MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`, "
-        "to one that it accepts"
-    ),
+    SettleReason.BAD_KEY: f"the API refused the key; set {KEY_PLACES} to one that it accepts",
     SettleReason.UNREACHABLE: "the API did not answer",
     SettleReason.TIMED_OUT: "the API did not answer",
     SettleReason.LEDGER_FAILED: "the results table could not be read or written",

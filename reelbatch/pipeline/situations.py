@@ -12,6 +12,9 @@ from reelbatch.submit import ExitReason
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_summary import RunReport
 
+KEY_PLACES = "MAGIC_HOUR_API_KEY for the worker, or the Secret block `magic-hour-api-key`,"
+"""Where the key of a flow run is stated."""
+
 
 class Situation(StrEnum):
     """What became of the work. The value is how a headline says it."""

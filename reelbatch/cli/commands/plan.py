@@ -13,6 +13,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.storage.addresses import refuse_in_parameters
 
 if TYPE_CHECKING:
+    from reelbatch.ledger.selection import SendOptions
     from reelbatch.pipeline.plan import Plan
 
 _NOWHERE = "http://127.0.0.1"  # of the sandbox's kind: a plan needs none to be there
@@ -54,7 +55,6 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     del yes, verbose  # they change nothing of what is sent
     from reelbatch.cli.plan_text import reading_line
     from reelbatch.cli.row_keys import keys_of
-    from reelbatch.ledger.selection import RepeatPolicy
     from reelbatch.pipeline.account import KeyRefused
     from reelbatch.pipeline.plan import GenerateOptions
     from reelbatch.pipeline.plan import plan as make_plan
@@ -74,8 +74,14 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
         except KeyRefused as refusal:
             raise SettingsError(f"{refusal}. Check MAGIC_HOUR_API_KEY, or leave --account out.") from refusal
     _print(made, as_json=as_json)
-    held = made.held_rows and which.repeats is RepeatPolicy.HOLD
-    raise typer.Exit(1 if made.to_correct or held else 0)
+    raise typer.Exit(1 if made.to_correct or _holds(made, which) else 0)
+
+
+def _holds(made: Plan, which: SendOptions) -> bool:
+    """Whether rows wait for someone's word."""
+    from reelbatch.ledger.selection import RepeatPolicy
+
+    return made.held_rows > 0 and which.repeats is RepeatPolicy.HOLD
 
 
 def _print(made: Plan, *, as_json: bool) -> None:
