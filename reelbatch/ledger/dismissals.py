@@ -56,13 +56,6 @@ def is_dismissed() -> ColumnElement[bool]:
     return case((own, true()), else_=false())
 
 
-def dismissed_keys(connection: Connection, batch: Batch) -> list[RowKey]:
-    """Keys of the rows of a batch that stand dismissed."""
-    g = generations.c
-    found = select(g.row_key).where(g.batch == batch, is_dismissed(), last()).order_by(g.row_number)
-    return [RowKey(key) for key in connection.scalars(found)] if _any(connection, batch) else []
-
-
 def counts_of_dismissed(connection: Connection, batch: Batch) -> dict[RowState, int]:
     """Rows that stand dismissed, by state; those that left the manifest count for nothing anyway."""
     if not _any(connection, batch):  # as mostly: nothing need be looked through

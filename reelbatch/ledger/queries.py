@@ -12,13 +12,15 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or
 
 from reelbatch.domain import HELD, NEEDS_ATTENTION, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
+from reelbatch.ledger.accounts import payer_of
 from reelbatch.ledger.beside import beside
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
 from reelbatch.ledger.schema import attempts, batches, generations, results
+from reelbatch.ledger.seen_prices import RESERVED_BY, SeenPrices
 from reelbatch.ledger.selection import Scope, further, last, numbers, superseded
-from reelbatch.ledger.sending_order import fitting
+from reelbatch.ledger.sending_order import Wanted, fitting
 from reelbatch.ledger.transitions import in_states
 
 
@@ -162,18 +164,18 @@ def claimable(connection: Connection, scope: Scope) -> int:
 
 
 def costs(connection: Connection, scope: Scope, limit: int | None, room: int | None = None) -> list[int | None]:
-    """What the rows that a run of this scope may take are estimated at, in their order; None: unknown.
+    """What the rows that a run of this scope may take are reserved at, in their order; None: unknown.
 
     Where the limit leaves some out, those that fit the `room` go, and others after them.
     """
-    part = _chosen(connection, scope, limit, room).subquery()
-    return list(connection.scalars(select(part.c.credits_estimated).order_by(part.c.row_number)))
+    part, seen = _chosen(connection, scope, limit, room).subquery(), seen_prices(connection, scope)
+    return [seen.reserved(row) for row in connection.execute(select(part).order_by(part.c.row_number))]
 
 
 def prices(
     connection: Connection, scope: Scope, limit: int | None, room: int | None = None
 ) -> list[tuple[str | None, int | None, int]]:
-    """The same by model and price: how many rows of each."""
+    """The same rows by model and estimate: how many of each."""
     part = _chosen(connection, scope, limit, room).subquery()
     kind = part.c.model, part.c.credits_estimated
     query = select(*kind, func.count()).group_by(*kind).order_by(*kind)
@@ -182,12 +184,18 @@ def prices(
 
 def _chosen(connection: Connection, scope: Scope, limit: int | None, room: int | None) -> Select[Any]:
     g = generations.c
-    rows = select(g.row_number, g.model, g.credits_estimated).where(scope.condition())
+    rows = select(*(g[name] for name in RESERVED_BY)).where(scope.condition())
+    in_order = rows.order_by(g.row_number)
     if room is not None and limit is not None:
-        in_order = rows.with_only_columns(g.row_number, g.credits_estimated).order_by(g.row_number)
-        if (chosen := fitting(connection, in_order, in_order.limit(limit), room, limit)) is not None:
+        wanted = Wanted(in_order, in_order.limit(limit), seen_prices(connection, scope))
+        if (chosen := fitting(connection, wanted, room, limit)) is not None:
             return rows.where(g.row_number.in_(numbers("chosen", [*chosen.fit, *chosen.others])))
-    return rows.order_by(g.row_number).limit(limit)
+    return in_order.limit(limit)
+
+
+def seen_prices(connection: Connection, scope: Scope) -> SeenPrices:
+    """What the account that pays was charged before."""
+    return SeenPrices.of(connection, payer_of(connection, scope.batch))
 
 
 def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:

@@ -117,17 +117,21 @@ def assumed(found: Sequence[Alike]) -> list[tuple[Request, int]]:
 
 def costs(
     connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
-) -> list[int | None]:
-    """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown."""
+) -> list[tuple[Request, int | None]]:
+    """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown.
+
+    Each with what of its request the price depends on.
+    """
     if limit is not None:
         selection = choose(connection, selection, limit)
-    found: list[tuple[int, int | None]] = []
+    found: list[tuple[int, Request, int | None]] = []
     for part in _conditions(selection):
         sent = and_(part, not_(_paid_elsewhere(connection, selection)))
         query = select(_g.row_number, _g.credits_estimated, *PRICED).where(sent)
         for number, credits_, *asked in connection.execute(query):
-            found.append((number, estimate(priced(*asked)) if credits_ is None else credits_))
-    return [credits_ for _, credits_ in sorted(found, key=lambda row: row[0])]
+            request = priced(*asked)
+            found.append((number, request, estimate(request) if credits_ is None else credits_))
+    return [(request, credits_) for _, request, credits_ in sorted(found, key=lambda row: row[0])]
 
 
 def request(

@@ -1,8 +1,8 @@
-"""Rows of a staged manifest that are to be sent, in the order in which they are, and the price of each."""
+"""Rows of a staged manifest that are to be sent, in the order in which they are, and what each is reserved at."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -27,11 +27,12 @@ from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
+from reelbatch.ledger.seen_prices import NOTHING_SEEN, RESERVED_BY, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
 
-_AT_ONCE = 10_000
+_STREAMED = {"yield_per": 10_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class SendingOrder:
         held: numbers of those rows that turned out to be paid for, which the table does not say yet.
         room: credits that are left; rows that do not fit what the ones before them leave of it, or of unknown cost,
             do not go, so they come last.
+        seen: by which a row takes more of the room than it is estimated at.
     """
 
     batch: Batch
@@ -50,6 +52,7 @@ class SendingOrder:
     kept: ColumnElement[bool]
     held: Collection[int] = ()
     room: int | None = None
+    seen: SeenPrices = NOTHING_SEEN
 
     def counts(self, connection: Connection) -> list[ActionCount]:
         """The rows that a run with a limit sends, counted by model and price."""
@@ -72,10 +75,17 @@ class SendingOrder:
         return [(RowKey(key), Request(*request)) for _, key, *request in connection.execute(query)]
 
     def prices(self, connection: Connection) -> Iterator[tuple[int | None, int]]:
-        """Estimated credits of a row, and how many that follow each other have the same; None: not known."""
-        query = self._first(connection, self.choice.options.limit, "row_number", "credits_estimated")
-        found = connection.execute(query.execution_options(yield_per=_AT_ONCE))
-        for price, same in groupby(price for _, price in found):
+        """What a row is reserved at, and how many that follow each other have the same; None: not known.
+
+        Of a pilot, those of its sample.
+        """
+        pilot, limit = self.choice.options.pilot, self.choice.options.limit
+        found: Iterable[Any]
+        if pilot is None:
+            found = connection.execute(self._first(connection, limit, *RESERVED_BY), execution_options=_STREAMED)
+        else:
+            found = self._drawn(connection, pilot)
+        for price, same in groupby(map(self.seen.reserved, found)):
             yield price, sum(1 for _ in same)
 
     def sample(self, connection: Connection, rows: int) -> list[ActionCount]:
@@ -127,10 +137,10 @@ class SendingOrder:
         rows = self._rows(limit, *names)
         if self.room is None or limit is None:
             return rows
-        found = self._rows(None, "row_number", "credits_estimated").order_by(None).subquery()
+        found = self._rows(None, *RESERVED_BY).order_by(None).subquery()
         in_order = select(found).order_by(found.c.row_number)
-        beginning = self._rows(limit, "row_number", "credits_estimated")
-        first = fitting(connection, in_order, beginning, self.room, limit)
+        wanted = Wanted(in_order, self._rows(limit, *RESERVED_BY), self.seen)
+        first = fitting(connection, wanted, self.room, limit)
         if first is None:
             return rows
         every = self._rows(None, *names).order_by(None).subquery()
@@ -140,6 +150,14 @@ class SendingOrder:
         return select(every).where(or_(goes, other)).order_by(case((goes, 0), else_=1), every.c.row_number)
 
 
+class Wanted(NamedTuple):
+    """Rows that a run would send, by `RESERVED_BY`: all in their order, and as many of them as its limit says."""
+
+    in_order: Select[Any]
+    beginning: Select[Any]
+    seen: SeenPrices
+
+
 class Fitting(NamedTuple):
     """Numbers of rows that fit a room one after the other, and of the first others; as many as were asked for."""
 
@@ -147,29 +165,24 @@ class Fitting(NamedTuple):
     others: list[int]
 
 
-def fitting(
-    connection: Connection, in_order: Select[Any], beginning: Select[Any], room: int, limit: int
-) -> Fitting | None:
-    """Which `limit` of the rows `in_order` (number, estimated credits) are sent; None: the `beginning` of them.
+def fitting(connection: Connection, wanted: Wanted, room: int, limit: int) -> Fitting | None:
+    """Which `limit` rows are sent; None: the beginning of them.
 
     Smaller ones go in place of one that does not fit what the ones before it leave of the room.
     """
-    prices = in_order.subquery()
-    first = beginning.subquery()
-    price = first.c.credits_estimated
-    whole, unknown = connection.execute(
-        select(func.coalesce(func.sum(price), 0), func.count().filter(price.is_(None))).select_from(first)
-    ).one()
-    if whole <= room and not unknown:
+    in_order, beginning, seen = wanted
+    first = [seen.reserved(row) for row in connection.execute(beginning)]
+    if None not in first and sum(price or 0 for price in first) <= room:
         return None
-    least = connection.scalar(select(func.min(prices.c.credits_estimated)))
+    least = connection.scalar(select(func.min(in_order.subquery().c.credits_estimated)))
     found = Fitting([], [])
-    for number, credits_ in connection.execute(in_order.execution_options(yield_per=_AT_ONCE)):
-        if credits_ is not None and credits_ <= room:
-            found.fit.append(number)
-            room -= credits_
+    for row in connection.execute(in_order, execution_options=_STREAMED):
+        price = seen.reserved(row)
+        if price is not None and price <= room:
+            found.fit.append(row.row_number)
+            room -= price
         elif len(found.others) < limit:
-            found.others.append(number)
+            found.others.append(row.row_number)
         enough = len(found.fit) == limit
         if enough or ((least is None or room < least) and len(found.fit) + len(found.others) >= limit):
             break

@@ -22,6 +22,7 @@ from reelbatch.ledger.merge import Merge
 from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
+from reelbatch.ledger.seen_prices import NOTHING_SEEN, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -50,6 +51,7 @@ class Comparison:
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
     invalid: Mapping[Action, int] = field(default_factory=dict)  # of `counts`: rows that fail their checks
     pilot: int | None = None  # rows of a sample, which are all that is sent now
+    seen: SeenPrices = NOTHING_SEEN  # of the account that would pay
 
 
 _ANYONE = Payer("local")
@@ -125,6 +127,7 @@ class StagedManifest:
         """
         self._room = room
         with self._connection.begin():
+            self._seen = SeenPrices.of(self._connection, self._payer(batch))
             return self._compare(batch)
 
     def _compare(self, batch: Batch) -> Comparison:
@@ -158,6 +161,7 @@ class StagedManifest:
             order=open_,
             invalid=self._invalid(batch, counts),
             pilot=options.pilot,
+            seen=self._seen,
             gone=staging.gone(connection, batch, kept.rows),
             duplicate_keys=duplicate_keys,
             duplicates=duplicates,
@@ -174,10 +178,12 @@ class StagedManifest:
         """Where there is anything of unknown rate to send."""
         if not any(count.unknown for count in counts if count.action is Action.SEND):
             return NOTHING_OBSERVED
-        payer = payer_of(self._connection, batch)
-        if payer is None or not (payer.account or payer.key_hash):
-            payer = self._origin.payer
-        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), payer)
+        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), self._payer(batch))
+
+    def _payer(self, batch: Batch) -> Payer:
+        """Who pays for it, or would."""
+        found = payer_of(self._connection, batch)
+        return self._origin.payer if found is None or not found.name else found
 
     def _search(self, batch: Batch, choice: Choice) -> list[Held]:
         if choice.options.repeats is RepeatPolicy.SEND:
@@ -200,13 +206,10 @@ class StagedManifest:
         return None if rows is None else self.ask(lambda connection: self._order(batch).sample(connection, rows))
 
     def prices(self, batch: Batch) -> Iterator[tuple[int | None, int]]:
-        """Estimated credits of the rows that would be sent, in their order, each with how many share them.
+        """What the rows that would be sent are reserved at, in their order, each with how many share it.
 
         Of a pilot, those of its sample.
         """
-        if (sample := self.sample(batch)) is not None:
-            yield from ((count.price, count.rows) for count in sample)
-            return
         with self._connection.begin():
             yield from self._order(batch).prices(self._connection)
 
@@ -217,9 +220,10 @@ class StagedManifest:
 
     def _order(self, batch: Batch) -> SendingOrder:
         held = frozenset(held.row_number for held in self._held_of_kept)
-        return SendingOrder(batch, self._choice, self._kept.condition(), held, self._room)
+        return SendingOrder(batch, self._choice, self._kept.condition(), held, self._room, self._seen)
 
     _room: int | None = None
+    _seen: SeenPrices = NOTHING_SEEN
     _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
 
     def merge(self, batch: Batch, run_id: RunId = _NO_RUN, check: Callable[[Connection], None] | None = None) -> None:

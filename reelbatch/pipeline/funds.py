@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import groupby
@@ -28,35 +28,39 @@ if TYPE_CHECKING:
 
 
 Price = tuple[int | None, int]
-"""Estimated credits of a row, None where they are not known, and a number of rows."""
+"""Credits that a row is reserved at, None where they are not known, and a number of rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToSend:
-    """The rows that are to be sent. Credits are integers.
+    """The rows that are to be sent, at what they are reserved at. Credits are integers.
 
     Args:
-        prices: what a row is estimated at (None: unknown), and how many that follow each other are, in order
-            of sending.
+        prices: of a row (None: unknown), and how many that follow each other have the same, in order of sending.
+        estimated: the same rows by their estimates.
     """
 
     rows: int
     credits: int
     unknown: int
     prices: Callable[[], Iterable[Price]]
+    estimated: int
 
     @classmethod
-    def of(cls, plan: Plan | RerunPlan, prices: Callable[[], Iterable[Price]]) -> Self:
-        """The rows that `plan` sends."""
+    def of(cls, plan: Plan | RerunPlan, prices: Callable[[], Iterable[Price]], *, exact: bool) -> Self:
+        """The rows that `plan` sends; `exact`: they may be others, or dearer, than it says."""
         rows, credits_, unknown = plan.announced
-        return cls(rows=rows, credits=credits_, unknown=unknown, prices=cache(prices))
-
-    @classmethod
-    def those(cls, costs: Sequence[int | None]) -> Self:
-        """Rows by what each is estimated at."""
-        known = [credits_ for credits_ in costs if credits_ is not None]
+        if not exact:
+            return cls(rows=rows, credits=credits_, unknown=unknown, prices=cache(prices), estimated=credits_)
+        found = list(prices())
+        reserved = sum((price or 0) * same for price, same in found)
+        sent = sum(same for _, same in found)
         return cls(
-            rows=len(costs), credits=sum(known), unknown=len(costs) - len(known), prices=lambda: by_price(costs)
+            rows=sent,
+            credits=reserved,
+            unknown=sum(same for price, same in found if price is None),
+            prices=lambda: found,
+            estimated=credits_ if sent == rows else reserved,
         )
 
     def within(self, room: int, *, passes_over: bool = True) -> Reach:
@@ -71,8 +75,14 @@ def by_price(costs: Iterable[int | None]) -> list[Price]:
     return [(credits_, sum(1 for _ in same)) for credits_, same in groupby(costs)]
 
 
-def costs_of(connection: Connection, settings: Settings, scope: Scope, limit: int | None) -> list[int | None]:
-    """What the rows that a run sends are estimated at, in their order, with those that find no room."""
+def to_send(ledger: Ledger, settings: Settings, plan: Plan | RerunPlan, scope: Scope, limit: int | None) -> ToSend:
+    """The rows of the table that a run sends, with those that find no room."""
+    costs = partial(_costs, settings=settings, scope=scope, limit=limit)
+    seen = ledger.read(partial(queries.seen_prices, scope=scope))
+    return ToSend.of(plan, lambda: by_price(ledger.read(costs)), exact=bool(seen) or scope.sample is not None)
+
+
+def _costs(connection: Connection, settings: Settings, scope: Scope, limit: int | None) -> list[int | None]:
     room = None if limit is None else room_of(connection, scope.batch, settings)
     return queries.costs(connection, scope, limit, room)
 
@@ -86,10 +96,11 @@ class Funds:
         is_asked: whether the API said it now, and not earlier.
         balance: None where the API says none now.
         is_subscribed: else the balance does not tell what can be paid for.
-        at_most: what this run is estimated to cost, within cap and budget.
+        at_most: what this run should cost by estimates and by what was charged before, within cap and budget.
         unknown: rows that `at_most` leaves out, since their rate is unknown.
         window: videos unfinished at once; None: any number.
         cap_left: of the batch's cap.
+        dearer: what such videos were charged before comes to, where that is more than the estimate; else None.
     """
 
     account: str | None
@@ -105,6 +116,7 @@ class Funds:
     cap_reach: Reach | None = None
     budget: BudgetLeft | None = None
     budget_reach: Reach | None = None
+    dearer: int | None = None
 
     @property
     def left(self) -> int | None:
@@ -118,6 +130,8 @@ class Funds:
         return [*self._balance_lines(), *(self._window_lines() if window else ()), *self._limit_lines(cap=cap)]
 
     def _balance_lines(self) -> Iterator[str]:
+        if self.dearer is not None:
+            yield f"By what such videos were charged before, the rows cost {self.dearer:,} credits."
         if self.balance is not None:
             left = "" if self.left is None else f" · left {self.left:,}"
             rows = "row" if self.unknown == 1 else "rows"
@@ -190,6 +204,7 @@ def funds_of(ledger: Ledger, settings: Settings, batch: Batch, who: Identified, 
         cap_reach=cap_reach,
         budget=budget,
         budget_reach=budget_reach,
+        dearer=rows.credits if rows.credits > rows.estimated else None,
     )
 
 

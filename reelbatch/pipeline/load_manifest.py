@@ -198,8 +198,8 @@ def _own(context: RunContext, options: SendOptions, plan: Plan) -> Plan:
         plan = _counted_again(context, options.limit, plan)
     if options.pilot is None:
         return plan
-    costs = context.ledger.read(partial(queries.costs, scope=context.scope, limit=None))
-    return replace(plan, pilot_cost=SampleCost.of(costs))
+    found = context.ledger.read(partial(queries.prices, scope=context.scope, limit=None))
+    return replace(plan, pilot_cost=SampleCost.of([price for _, price, rows in found for _ in range(rows)]))
 
 
 def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:

@@ -92,7 +92,7 @@ def _left(connection: Connection, batch: Batch, cap: int) -> int:
 def _reach(staged: StagedManifest, comparison: Comparison, batch: Batch, left: int) -> Reach:
     whole = reach(((count.price, count.rows) for count in comparison.sends), left)
     # Which rows are covered depends on their order only where not all of them are.
-    enough = whole.rows + whole.unknown == whole.of
+    enough = whole.rows + whole.unknown == whole.of and not comparison.seen
     return whole if enough else reach(staged.prices(batch), left)
 
 

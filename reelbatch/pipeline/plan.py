@@ -192,7 +192,7 @@ def plan(
                 return made
             from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
 
-            rows = ToSend.of(made, lambda: list(staged.prices(batch)))
+            rows = ToSend.of(made, lambda: list(staged.prices(batch)), exact=bool(comparison.seen))
             return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 

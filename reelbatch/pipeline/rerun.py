@@ -13,6 +13,7 @@ from reelbatch.ledger import Ledger, orders, queries, reruns, runs
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
 from reelbatch.ledger.samples import SampleCost
+from reelbatch.ledger.seen_prices import SeenPrices
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline import rejected
@@ -230,16 +231,21 @@ def preview_with_account(ledger: Ledger, chosen: Chosen, settings: Settings, lim
     who = ask(ledger, settings)
     stated = who.applied_to(settings)
     made = preview(ledger, chosen, stated, limit)
-    rows = ToSend.of(made, lambda: by_price(_costs(ledger, chosen, stated, limit)))
+    seen = ledger.read(partial(SeenPrices.of, payer=who.payer))
+    rows = ToSend.of(made, lambda: by_price(_costs(ledger, chosen, stated, limit, seen)), exact=bool(seen))
     return replace(made, funds=funds_of(ledger, stated, chosen.batch, who, rows))
 
 
-def _costs(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None) -> list[int | None]:
-    """What the rows are estimated at, in the manifest's order."""
+def _costs(
+    ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None, seen: SeenPrices
+) -> list[int | None]:
+    """What the rows are reserved at, in the manifest's order."""
     if isinstance(chosen, RejectedVideos):
-        return [line.credits_estimated for line in rejected.to_make_again(ledger, chosen, settings, limit).lines]
+        lines = rejected.to_make_again(ledger, chosen, settings, limit).lines
+        return [seen.of_request(line.request, line.credits_estimated) for line in lines]
     estimate = estimate_of(settings)
-    return ledger.read(partial(reruns.costs, selection=chosen, limit=limit, estimate=estimate))
+    found = ledger.read(partial(reruns.costs, selection=chosen, limit=limit, estimate=estimate))
+    return [seen.of_request(request, credits_) for request, credits_ in found]
 
 
 async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | None) -> RerunPlan:

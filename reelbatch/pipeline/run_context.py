@@ -24,7 +24,7 @@ from reelbatch.machine import monotonic_s
 from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import Identified, identify, needs_account, payer
 from reelbatch.pipeline.duration import render_window
-from reelbatch.pipeline.funds import ToSend, by_price, costs_of, funds_of, rate_doubts
+from reelbatch.pipeline.funds import funds_of, rate_doubts, to_send
 from reelbatch.pipeline.resources import open_client
 from reelbatch.pipeline.run_listener import Agreement, NotAgreed, RunListener, listening
 from reelbatch.pipeline.run_progress import Progress, progress_of
@@ -128,8 +128,7 @@ class RunContext:
         With `limit` no more rows than that are sent.
         """
         wanted = self.state.scope  # also what is too dear, which counts as not covered
-        costs = partial(self.ledger.read, partial(costs_of, settings=self.settings, scope=wanted, limit=limit))
-        rows = ToSend.of(plan, lambda: by_price(costs())) if wanted.sample is None else ToSend.those(costs())
+        rows = to_send(self.ledger, self.settings, plan, wanted, limit)
         funds = funds_of(self.ledger, self.settings, self.batch, self.who, rows)
         told = replace(plan, funds=funds)
         self.state.plan = told

@@ -45,7 +45,7 @@ def test_dismissed_rows_are_left_out_until_that_is_taken_back(ledger: Ledger) ->
     assert (say(ledger, dismissals.dismiss, keys[:3]), sent_again(ledger)) == (3, 1)
     assert (say(ledger, dismissals.recall, keys[:1]), sent_again(ledger)) == (1, 2)
     assert ledger.read(partial(dismissals.counts_of_dismissed, batch=SPRING)) == {RowState.REJECTED: 2}
-    assert ledger.read(partial(dismissals.dismissed_keys, batch=SPRING)) == keys[1:3]
+    assert set(ledger.read(partial(reruns.choose, selection=EVERY, limit=4)).row_keys or ()) == {keys[0], keys[3]}
     assert (say(ledger, dismissals.dismiss, keys[:1]), sent_again(ledger)) == (1, 1)
 
 

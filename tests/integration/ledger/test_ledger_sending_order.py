@@ -127,7 +127,7 @@ def test_a_sample_costs_what_of_it_was_not_sent(ledger: Ledger) -> None:
         with ledger.staged([manifest()], SPRING, SendOptions(pilot=5), HERE) as opened:
             opened.compare(SPRING)
             assert sample_cost(opened) == (5, 384, 1)
-            assert list(opened.prices(SPRING)) == [(48, 1), (48, 1), (240, 1), (None, 1), (48, 1)]
+            assert list(opened.prices(SPRING)) == [(48, 2), (240, 1), (None, 1), (48, 1)]
         load(ledger, manifest())
     drawn = ledger.read(partial(samples.sample, scope=scope, rows=2))
     first, second = drawn

@@ -20,6 +20,8 @@ from reelbatch.ledger.schema import attempts, batches, runs
 from reelbatch.pipeline.asking_once import asking_once
 from reelbatch.pipeline.key_check import check_key
 from reelbatch.pipeline.plan import GenerateOptions, plan
+from reelbatch.pipeline.reach import Reach
+from reelbatch.pipeline.rerun import RerunOptions, preview_with_account, selection
 from reelbatch.pipeline.run_summary import RunReport
 from reelbatch.sandbox import RunningSandbox, start
 from reelbatch.settings import load_settings
@@ -119,6 +121,55 @@ def test_a_row_that_is_refused_uses_up_no_limit(
     assert [report.sent for report in reports] == [1, 1, 0]
     assert [(report.exit_reason, report.exit_code) for report in reports] == ends
     assert bench.states() == {"queued": 2, "pending": 1}
+
+
+@pytest.fixture(scope="module")
+def dear() -> Iterator[RunningSandbox]:
+    """A sandbox that charges half as much again."""
+    with start(queue_seconds=600, render_video=False, price_change={"after_creates": 0, "factor": 1.5}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("limit", [None, 6])
+@pytest.mark.parametrize("bound", ["max_credits", "budget"])
+def test_a_dearer_price_that_was_seen_counts_in_what_is_announced(
+    tmp_path: Path, dear: RunningSandbox, bound: str, limit: int | None
+) -> None:
+    """A cap or budget reaches as far as the run gets, which reserves each row at what such a video was charged."""
+    bench, half = Bench(tmp_path, dear.url, dear.key), PRICE + PRICE // 2
+    other = Bench(bench.folder, bench.url, bench.key)
+    assert other.generate(other.rows(2, end_seconds=[2, 4])).credits_charged == 3 * half
+    room = 5 * half + PRICE // 2
+    manifest = bench.rows(12, prompt=[f"Pan {number}" for number in range(12)], end_seconds=[2, 2, 4, 4] + [2] * 8)
+    bounds: dict[str, Any] = (
+        {"max_credits": room} if bound == "max_credits" else {"budget": a_day(0, room + 3 * half)}
+    )
+    settings = {**bounds, "limit": limit, "concurrency": 1}
+    shown = reelbatch.plan(manifest, batch=bench.batch, **bench.settings(**settings)).as_json()
+    covers = (shown["cap"] or shown["budget"])["covers"]
+    report = bench.generate(manifest, **settings)
+    assert (report.sent, report.credits_charged) == (covers["rows"], covers["credits"])
+    assert report.funds is not None
+    told = report.funds.cap_reach or report.funds.budget_reach
+    assert (told, report.funds.at_most) == (Reach(**covers), report.credits_charged)
+
+
+def test_a_dearer_price_that_was_seen_counts_in_the_question_of_a_rerun(tmp_path: Path, dear: RunningSandbox) -> None:
+    """The cap of three rows by the table of models is one of two by what was charged."""
+    bench, half = Bench(tmp_path, dear.url, dear.key), PRICE + PRICE // 2
+    other = Bench(bench.folder, bench.url, bench.key)
+    other.generate(other.rows(1))
+    dear.set_faults(script=["invalid"] * 4)
+    bench.generate(bench.rows(4, prompt=list("abcd")))
+    settings = bench.settings(max_credits=3 * PRICE)
+    with Ledger(bench.results) as ledger:
+        chosen = selection(RerunOptions(batch=bench.batch), ledger)
+        asked = preview_with_account(ledger, chosen, load_settings(options=settings), None).funds
+    assert asked is not None
+    assert asked.cap_reach is not None
+    assert (asked.cap_reach.rows, asked.at_most) == (2, 2 * half)
+    assert f"By what such videos were charged before, the rows cost {4 * half} credits." in asked.lines()
+    assert reelbatch.rerun(bench.batch, **settings).sent == 2
 
 
 def test_many_rows_that_are_refused_are_passed_over_within_a_limit(bench: Bench) -> None:
