@@ -18,7 +18,7 @@ from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
 from reelbatch.ledger.schema import attempts, batches, generations, results
-from reelbatch.ledger.seen_prices import RESERVED_BY, SeenPrices
+from reelbatch.ledger.seen_prices import RESERVED_BY, Room, SeenPrices
 from reelbatch.ledger.selection import Scope, further, last, numbers, superseded
 from reelbatch.ledger.sending_order import Wanted, fitting
 from reelbatch.ledger.transitions import in_states
@@ -163,17 +163,17 @@ def claimable(connection: Connection, scope: Scope) -> int:
     return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
 
 
-def costs(connection: Connection, scope: Scope, limit: int | None, room: int | None = None) -> list[int | None]:
+def costs(connection: Connection, scope: Scope, limit: int | None, room: Room | None = None) -> list[int | None]:
     """What the rows that a run of this scope may take are reserved at, in their order; None: unknown.
 
     Where the limit leaves some out, those that fit the `room` go, and others after them.
     """
-    part, seen = _chosen(connection, scope, limit, room).subquery(), seen_prices(connection, scope)
+    part, seen = _chosen(connection, scope, limit, room).subquery(), seen_prices(connection, scope, room)
     return [seen.reserved(row) for row in connection.execute(select(part).order_by(part.c.row_number))]
 
 
 def prices(
-    connection: Connection, scope: Scope, limit: int | None, room: int | None = None
+    connection: Connection, scope: Scope, limit: int | None, room: Room | None = None
 ) -> list[tuple[str | None, int | None, int]]:
     """The same rows by model and estimate: how many of each."""
     part = _chosen(connection, scope, limit, room).subquery()
@@ -182,20 +182,20 @@ def prices(
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
-def _chosen(connection: Connection, scope: Scope, limit: int | None, room: int | None) -> Select[Any]:
+def _chosen(connection: Connection, scope: Scope, limit: int | None, room: Room | None) -> Select[Any]:
     g = generations.c
     rows = select(*(g[name] for name in RESERVED_BY)).where(scope.condition())
     in_order = rows.order_by(g.row_number)
     if room is not None and limit is not None:
-        wanted = Wanted(in_order, in_order.limit(limit), seen_prices(connection, scope))
-        if (chosen := fitting(connection, wanted, room, limit)) is not None:
+        wanted = Wanted(in_order, in_order.limit(limit), seen_prices(connection, scope, room))
+        if (chosen := fitting(connection, wanted, room.credits, limit)) is not None:
             return rows.where(g.row_number.in_(numbers("chosen", [*chosen.fit, *chosen.others])))
     return in_order.limit(limit)
 
 
-def seen_prices(connection: Connection, scope: Scope) -> SeenPrices:
+def seen_prices(connection: Connection, scope: Scope, room: Room | None) -> SeenPrices:
     """What the account that pays was charged before."""
-    return SeenPrices.of(connection, payer_of(connection, scope.batch))
+    return SeenPrices.of(connection, payer_of(connection, scope.batch), room)
 
 
 def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:

@@ -27,7 +27,7 @@ from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.seen_prices import NOTHING_SEEN, RESERVED_BY, SeenPrices
+from reelbatch.ledger.seen_prices import NOTHING_SEEN, RESERVED_BY, Room, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
@@ -42,7 +42,7 @@ class SendingOrder:
     Args:
         kept: of the results table: rows of the manifest that did not have to be staged.
         held: numbers of those rows that turned out to be paid for, which the table does not say yet.
-        room: credits that are left; rows that do not fit what the ones before them leave of it, or of unknown cost,
+        room: what is left; rows that do not fit what the ones before them leave of it, or of unknown cost,
             do not go, so they come last.
         seen: by which a row takes more of the room than it is estimated at.
     """
@@ -51,7 +51,7 @@ class SendingOrder:
     choice: Choice
     kept: ColumnElement[bool]
     held: Collection[int] = ()
-    room: int | None = None
+    room: Room | None = None
     seen: SeenPrices = NOTHING_SEEN
 
     def counts(self, connection: Connection) -> list[ActionCount]:
@@ -140,7 +140,7 @@ class SendingOrder:
         found = self._rows(None, *RESERVED_BY).order_by(None).subquery()
         in_order = select(found).order_by(found.c.row_number)
         wanted = Wanted(in_order, self._rows(limit, *RESERVED_BY), self.seen)
-        first = fitting(connection, wanted, self.room, limit)
+        first = fitting(connection, wanted, self.room.credits, limit)
         if first is None:
             return rows
         every = self._rows(None, *names).order_by(None).subquery()

@@ -22,7 +22,7 @@ from reelbatch.ledger.merge import Merge
 from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
-from reelbatch.ledger.seen_prices import NOTHING_SEEN, SeenPrices
+from reelbatch.ledger.seen_prices import NOTHING_SEEN, Room, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -119,15 +119,15 @@ class StagedManifest:
         with self._connection.begin():
             staging.complete(self._connection, indexed=not self._kept.new)
 
-    def compare(self, batch: Batch, room: int | None = None) -> Comparison:
-        """What `generate` would do with every row; `room`: credits that are left for it.
+    def compare(self, batch: Batch, room: Room | None = None) -> Comparison:
+        """What `generate` would do with every row; `room`: what is left for it.
 
         Raises:
             OrderOpen: videos are to be made anew, and another order is open.
         """
         self._room = room
         with self._connection.begin():
-            self._seen = SeenPrices.of(self._connection, self._payer(batch))
+            self._seen = SeenPrices.of(self._connection, self._payer(batch), room)
             return self._compare(batch)
 
     def _compare(self, batch: Batch) -> Comparison:
@@ -222,7 +222,7 @@ class StagedManifest:
         held = frozenset(held.row_number for held in self._held_of_kept)
         return SendingOrder(batch, self._choice, self._kept.condition(), held, self._room, self._seen)
 
-    _room: int | None = None
+    _room: Room | None = None
     _seen: SeenPrices = NOTHING_SEEN
     _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
 

@@ -38,6 +38,7 @@ class ToSend:
     Args:
         prices: of a row (None: unknown), and how many that follow each other have the same, in order of sending.
         estimated: the same rows by their estimates.
+        halted: rows that do not go, since finished videos of their kind cost more than estimated.
     """
 
     rows: int
@@ -45,6 +46,7 @@ class ToSend:
     unknown: int
     prices: Callable[[], Iterable[Price]]
     estimated: int
+    halted: int = 0
 
     @classmethod
     def of(cls, plan: Plan | RerunPlan, prices: Callable[[], Iterable[Price]], *, exact: bool) -> Self:
@@ -54,13 +56,15 @@ class ToSend:
             return cls(rows=rows, credits=credits_, unknown=unknown, prices=cache(prices), estimated=credits_)
         found = list(prices())
         reserved = sum((price or 0) * same for price, same in found)
-        sent = sum(same for _, same in found)
+        same_rows = sum(same for _, same in found) == rows
+        unpriced = sum(same for price, same in found if price is None)
         return cls(
-            rows=sent,
+            rows=sum(same for _, same in found),
             credits=reserved,
-            unknown=sum(same for price, same in found if price is None),
+            unknown=unpriced,
             prices=lambda: found,
-            estimated=credits_ if sent == rows else reserved,
+            estimated=credits_ if same_rows else reserved,
+            halted=unpriced - unknown if same_rows else 0,
         )
 
     def within(self, room: int, *, passes_over: bool = True) -> Reach:
@@ -77,14 +81,10 @@ def by_price(costs: Iterable[int | None]) -> list[Price]:
 
 def to_send(ledger: Ledger, settings: Settings, plan: Plan | RerunPlan, scope: Scope, limit: int | None) -> ToSend:
     """The rows of the table that a run sends, with those that find no room."""
-    costs = partial(_costs, settings=settings, scope=scope, limit=limit)
-    seen = ledger.read(partial(queries.seen_prices, scope=scope))
+    room = ledger.read(partial(room_of, batch=scope.batch, settings=settings))
+    costs = partial(queries.costs, scope=scope, limit=limit, room=room)
+    seen = ledger.read(partial(queries.seen_prices, scope=scope, room=room))
     return ToSend.of(plan, lambda: by_price(ledger.read(costs)), exact=bool(seen) or scope.sample is not None)
-
-
-def _costs(connection: Connection, settings: Settings, scope: Scope, limit: int | None) -> list[int | None]:
-    room = None if limit is None else room_of(connection, scope.batch, settings)
-    return queries.costs(connection, scope, limit, room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,7 @@ class Funds:
         window: videos unfinished at once; None: any number.
         cap_left: of the batch's cap.
         dearer: what such videos were charged before comes to, where that is more than the estimate; else None.
+        halted: rows that do not go, since finished videos of their kind cost more than estimated.
     """
 
     account: str | None
@@ -117,6 +118,7 @@ class Funds:
     budget: BudgetLeft | None = None
     budget_reach: Reach | None = None
     dearer: int | None = None
+    halted: int = 0
 
     @property
     def left(self) -> int | None:
@@ -132,6 +134,9 @@ class Funds:
     def _balance_lines(self) -> Iterator[str]:
         if self.dearer is not None:
             yield f"By what such videos were charged before, the rows cost {self.dearer:,} credits."
+        if self.halted:
+            what = "1 row is" if self.halted == 1 else f"{self.halted:,} rows are"
+            yield f"{what} not sent (price_drift: halt): finished videos of the kind cost more than estimated."
         if self.balance is not None:
             left = "" if self.left is None else f" · left {self.left:,}"
             rows = "row" if self.unknown == 1 else "rows"
@@ -205,6 +210,7 @@ def funds_of(ledger: Ledger, settings: Settings, batch: Batch, who: Identified, 
         budget=budget,
         budget_reach=budget_reach,
         dearer=rows.credits if rows.credits > rows.estimated else None,
+        halted=rows.halted,
     )
 
 

@@ -11,6 +11,7 @@ from reelbatch.ledger import Comparison, StagedManifest, budgets, queries
 from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.samples import SampleCost
+from reelbatch.ledger.seen_prices import Room
 from reelbatch.pipeline.duration import Duration, duration, render_window
 from reelbatch.pipeline.first_requests import SHOWN, shown_body
 from reelbatch.pipeline.reach import Reach, reach
@@ -72,9 +73,10 @@ def left_of(connection: Connection, batch: Batch, settings: Settings) -> tuple[i
     return cap, None if budget is None else budget.left
 
 
-def room_of(connection: Connection, batch: Batch, settings: Settings) -> int | None:
-    """Credits that are left by both; None where nothing bounds them."""
-    return min((left for left in left_of(connection, batch, settings) if left is not None), default=None)
+def room_of(connection: Connection, batch: Batch, settings: Settings) -> Room | None:
+    """What both leave; None where nothing bounds the rows."""
+    bounds = [left for left in left_of(connection, batch, settings) if left is not None]
+    return Room(min(bounds), settings.price_drift == "halt") if bounds else None
 
 
 def _budget(connection: Connection, batch: Batch, settings: Settings) -> BudgetLeft | None:

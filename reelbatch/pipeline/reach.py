@@ -11,10 +11,10 @@ class Reach:
     """What some credits pay for, by the estimates.
 
     Attributes:
-        rows: that are covered; those of unknown rate are not among them.
-        of: rows to be sent, those of unknown rate included.
+        rows: that are covered; those of unknown price are not among them.
+        of: rows to be sent, those of unknown price included.
         credits: that the covered rows are estimated at.
-        unknown: rows of unknown rate.
+        unknown: rows of unknown rate, or of a price that drifted and halts them.
     """
 
     rows: int
@@ -31,7 +31,7 @@ class Reach:
         """`covers 640 of 812 rows`."""
         if self.is_enough:
             return "covers the row" if self.of == 1 else f"covers all {self.of:,} rows"
-        unknown = f" ({self.unknown:,} of unknown rate)" if self.unknown else ""
+        unknown = f" ({self.unknown:,} of unknown price)" if self.unknown else ""
         return f"covers {self.rows:,} of {self.of:,} rows{unknown}"
 
 

@@ -22,6 +22,7 @@ from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.funds import Funds, ToSend, by_price, funds_of
 from reelbatch.pipeline.generate import RunSteps, carry_out
 from reelbatch.pipeline.model_estimates import estimate_of
+from reelbatch.pipeline.outlook import room_of
 from reelbatch.pipeline.resources import the_batch
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
@@ -231,7 +232,8 @@ def preview_with_account(ledger: Ledger, chosen: Chosen, settings: Settings, lim
     who = ask(ledger, settings)
     stated = who.applied_to(settings)
     made = preview(ledger, chosen, stated, limit)
-    seen = ledger.read(partial(SeenPrices.of, payer=who.payer))
+    room = ledger.read(partial(room_of, batch=chosen.batch, settings=stated))
+    seen = ledger.read(partial(SeenPrices.of, payer=who.payer, room=room))
     rows = ToSend.of(made, lambda: by_price(_costs(ledger, chosen, stated, limit, seen)), exact=bool(seen))
     return replace(made, funds=funds_of(ledger, stated, chosen.batch, who, rows))
 

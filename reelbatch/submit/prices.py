@@ -53,7 +53,8 @@ class SeenPrices:
 
     def drifted(self, row: ClaimedRow, paid: int) -> NoPrice:
         """Finished videos of this kind cost more than estimated, and that is to halt it."""
-        words = f"such videos cost {paid:,} credits, not {row.credits_estimated or 0:,}; see price_drift"
+        words = f"such videos cost {paid:,} credits, not {row.credits_estimated or 0:,}"
+        words += ": correct the table of models, or set price_drift: warn"
         self._halted[_kind(row)] = ("price_drift", words)
         return NoPrice("price_drift", words)
 

@@ -36,7 +36,7 @@ def test_rows_of_unknown_rate_are_neither_covered_nor_in_the_way() -> None:
     found = reach([(None, 2), (100, 3)], 300)
     assert found == Reach(rows=3, of=5, credits=300, unknown=2)
     assert not found.is_enough
-    assert str(found) == "covers 3 of 5 rows (2 of unknown rate)"
+    assert str(found) == "covers 3 of 5 rows (2 of unknown price)"
 
 
 @pytest.mark.parametrize(

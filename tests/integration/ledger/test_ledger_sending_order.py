@@ -16,6 +16,7 @@ from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.samples import SampleCost
+from reelbatch.ledger.seen_prices import Room
 from reelbatch.ledger.selection import Regenerate, RepeatPolicy, Scope, SendOptions
 from reelbatch.ledger.settlements import Final
 
@@ -77,12 +78,12 @@ def test_rows_that_do_not_fit_what_is_left_come_last(
     rows = [row(f"r{number}", number, credits_estimated=price) for number, price in enumerate(prices, start=1)]
     for _ in ("a new batch", "rows that the table has already"):
         with ledger.staged([rows], SPRING, SendOptions(limit=limit), HERE) as opened:
-            counted = opened.compare(SPRING, room)
+            counted = opened.compare(SPRING, Room(room))
             assert list(opened.prices(SPRING)) == sent
             assert sum(count.credits_estimated for count in counted.sends) == sum(price * of for price, of in sent)
         load(ledger, rows)
         scope = Scope(SPRING, RunId("run-1"))
-        found = ledger.read(partial(queries.prices, scope=scope, limit=limit, room=room))
+        found = ledger.read(partial(queries.prices, scope=scope, limit=limit, room=Room(room)))
         assert sum(price * of for _, price, of in found if price) == sum(price * of for price, of in sent)
 
 

@@ -18,6 +18,7 @@ from waiting import wait_until
 
 import reelbatch
 from reelbatch.ledger import Ledger
+from reelbatch.pipeline.reach import Reach
 from reelbatch.sandbox import start
 
 _WORKER = "import json, sys, reelbatch; reelbatch.generate(sys.argv[1], **json.loads(sys.argv[2]))"
@@ -122,17 +123,28 @@ def test_a_killed_worker_passes_on_what_it_was_finding_out(bench: Bench, table: 
 
 
 def test_a_drift_that_halts_sends_no_more_of_what_turned_out_dearer(bench: Bench) -> None:
-    """Measured on finished videos: the next run gives such rows back, names why, and is not well ended."""
+    """Measured on finished videos: the next run gives such rows back, names why, and is not well ended.
+
+    Plan and question say so; with a limit another kind goes in their place.
+    """
     with start(prices={"ltx-2.3": {"480p": 30}}, queue_seconds=0.0, render_seconds=0.05, render_video=False) as api:
         bench.url, bench.key = api.url, api.key
         stated = {"max_credits": 100 * PRICE, "poll_interval_s": 0.1, "price_drift": "halt"}
         first = bench.generate(bench.rows(1), **stated, settle=True)
         assert first.submitted == 1
+        shown = reelbatch.plan(bench.rows(4), batch=bench.batch, **bench.settings(**stated))
         report = bench.generate(bench.rows(4), **stated)
-    assert report.exit_code != 0
-    assert bench.states() == {"complete": 1, "pending": 3}
-    assert {row["error_code"] for row in bench.table()[1:]} == {"price_drift"}
-    assert len(bench.attempts()) == 1
+        assert report.exit_code != 0
+        assert bench.states() == {"complete": 1, "pending": 3}
+        assert {row["error_code"] for row in bench.table()[1:]} == {"price_drift"}
+        assert len(bench.attempts()) == 1
+        assert report.funds is not None
+        assert (shown.cap, report.funds.cap_reach) == (Reach(rows=0, of=3, credits=0, unknown=3),) * 2
+        assert (report.funds.at_most, report.funds.halted) == (0, 3)
+        more = bench.rows(5, end_seconds=[2, 2, 2, 2, 4])
+        shown = reelbatch.plan(more, batch=bench.batch, limit=1, **bench.settings(**stated))
+        assert bench.generate(more, **stated, limit=1).sent == 1
+    assert (shown.send, shown.credits_estimated, shown.requests[0]["end_seconds"]) == (1, 2 * PRICE, 4)
 
 
 def test_the_figure_of_a_failed_video_is_no_price_that_was_seen(tmp_path: Path) -> None:
