@@ -51,6 +51,11 @@ class Comparison:
     invalid: Mapping[Action, int] = field(default_factory=dict)  # of `counts`: rows that fail their checks
     pilot: int | None = None  # rows of a sample, which are all that is sent now
 
+    @property
+    def to_correct(self) -> bool:
+        """Whether rows fail their checks; one that has its video does not count, since nothing is asked of it."""
+        return any(rows for action, rows in self.invalid.items() if action is not Action.SKIP)
+
 
 _ANYONE = Payer("local")
 _NO_RUN = RunId("")

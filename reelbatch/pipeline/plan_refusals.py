@@ -53,12 +53,12 @@ def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
         raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
 
 
-def refuse_problems(manifest: Manifest, findings: Findings) -> None:
-    """With `--strict`, one bad row is enough.
+def refuse_problems(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
+    """With `--strict`, one row to correct is enough.
 
     Raises:
         ManifestError: lists every problem.
     """
     problems = findings.problems
-    if problems.count:
+    if comparison.to_correct:
         raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())

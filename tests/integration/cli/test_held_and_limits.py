@@ -109,10 +109,12 @@ def test_a_finished_row_may_lose_its_image(sandbox: RunningSandbox, tmp_path: Pa
     planned = customer.run("plan", spring)
     assert (planned.code, customer.run("generate", spring).code) == (0, 0)
     assert "1 problem in rows that have their video" in planned.err
+    assert customer.run("generate", spring, "--strict").code == 0
     made = customer.asked("plan", spring)
     assert (made["problem_count"], made["finished_invalid"], made["to_correct"]) == (1, 1, False)
     spring = customer.manifest("spring", "one", "two", image_path=image.name)
     assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (1, 1)
+    assert customer.run("generate", spring, "--strict").code == 2
 
 
 def test_an_export_that_is_handed_back_asks_for_nothing_new(sandbox: RunningSandbox, tmp_path: Path) -> None:
