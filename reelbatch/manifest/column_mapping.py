@@ -98,7 +98,7 @@ def _sources(columns: FoundColumns, options: ManifestOptions) -> tuple[dict[str,
     """The manifest's column for each of ours, and those that make the key."""
     sources = {column: theirs for column in COLUMNS if (theirs := columns.named(column)) is not None}
     if {*columns.found} >= _OF_AN_EXPORT:
-        sources = {column: theirs for column, theirs in sources.items() if column not in _OF_THE_VIDEO}
+        sources |= {column: columns.named(f"request_{column}") or "" for column in _OF_THE_VIDEO}
     for column, stated in options.columns.items():
         theirs = None if stated is None else columns.named(stated.strip())
         if stated is not None and theirs is None:

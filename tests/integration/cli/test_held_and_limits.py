@@ -130,3 +130,14 @@ def test_an_export_that_is_handed_back_asks_for_nothing_new(sandbox: RunningSand
         assert (made["skip"], made["changed"], made["send"], made["warnings"]) == (2, 0, 0, [])
     meant = {"REELBATCH_MANIFEST": '{"columns": {"width": "width"}}'}
     assert customer.asked("plan", tmp_path / "back.csv", "--batch", "spring", **meant)["changed"] == 2
+
+
+def test_an_export_has_all_that_a_row_asked_for(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Also end images and sizes: handed back without them, such rows would count as changed."""
+    customer = Customer(tmp_path, sandbox)
+    more = {"model": ["kling-2.5", "ltx-2.3"], "end_seconds": [5, 2], "resolution": ["720p", "480p"]}
+    ends = ["https://img.example/end.png", None]
+    customer.generate(customer.manifest("spring", "one", "two", end_image_path=ends, width=[None, 512], **more))
+    assert customer.run("export", tmp_path / "back.csv").code == 0
+    made = customer.asked("plan", tmp_path / "back.csv", "--batch", "spring")
+    assert (made["skip"], made["changed"]) == (2, 0)
