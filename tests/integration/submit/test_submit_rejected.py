@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 
 import reelbatch
 from reelbatch.domain import Batch, ReviewVerdict, RowKey, RunId
-from reelbatch.errors import OrderOpen, SettingsError
+from reelbatch.errors import ManifestError, OrderOpen, SettingsError
 from reelbatch.ledger import Ledger, orders, rejected, utc_now, verdicts
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.schema import generations
@@ -231,6 +231,10 @@ def test_a_manifest_that_asks_for_what_was_sent_last_changes_nothing(bench: Benc
     stated = {"batch": bench.batch, "regenerate": "changed", **bench.settings()}
     made = reelbatch.plan(back, **stated)
     assert (made.send, made.changed, made.skip + made.failed) == (0, 0, 3)
+    reelbatch.export(bench.folder / "all.csv", results=bench.results, all_videos=True)
+    with pytest.raises(ManifestError, match=r"of one batch without `all_videos`. `rerun` makes") as refused:
+        reelbatch.plan(bench.folder / "all.csv", **stated)
+    assert "Give every row its own row_key" not in str(refused.value)
     edited = pd.read_csv(back).replace(f"Slow pan {SUFFIX}", "Fast zoom")
     assert reelbatch.plan(edited, **stated).send == reelbatch.generate(edited, **stated).sent == 2
 
