@@ -29,7 +29,7 @@ from reelbatch.cli.commands.settle import settle
 from reelbatch.cli.commands.spend import spend
 from reelbatch.cli.commands.status import status
 from reelbatch.cli.commands.webhook import webhook
-from reelbatch.cli.commands_group import Commands, leave_closed_pipe
+from reelbatch.cli.commands_group import Commands, OneCommand, leave_closed_pipe
 from reelbatch.cli.log_lines import log_on_stderr
 from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.errors import ReelbatchError, UsageError
@@ -64,7 +64,7 @@ for command in (
     webhook,
     sandbox,
 ):
-    app.command()(command)
+    app.command(cls=OneCommand)(command)
 
 _COLLECT_AFTER = (100_000, 50, 50)
 """Objects between two looks for cycles: by default, a fifth of the time that a command takes goes there."""

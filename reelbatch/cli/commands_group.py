@@ -1,4 +1,4 @@
-"""What all commands share: complaints that a terminal can show, and how Ctrl-C and a closed pipe end them."""
+"""What all commands share: complaints that a terminal can show, no empty values, how Ctrl-C and a closed pipe end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from reelbatch.ctrl_c import INTERRUPTED
+from reelbatch.errors import UsageError
 from reelbatch.printable import one_line
 
 PIPE_CLOSED = 141
@@ -30,6 +31,32 @@ class Commands(TyperGroup):
         """Reads what stands behind it."""
         with _ending_well():
             return super().invoke(ctx)
+
+
+class OneCommand(TyperCommand):
+    """Takes no empty value, as an unset variable leaves it: that is not the absence of one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Says which option or argument is empty.
+
+        Raises:
+            UsageError: one is.
+        """
+        if not ctx.resilient_parsing:
+            self._refuse_empty(args)
+        return super().parse_args(ctx, args)
+
+    def _refuse_empty(self, args: list[str]) -> None:
+        options = {name for each in self.params if not getattr(each, "is_flag", True) for name in each.opts}
+        before = ""
+        for arg in args:
+            name, _, value = arg.partition("=")
+            if name in options and arg != name and not value.strip():
+                raise UsageError(f"{name} is empty: state a value, or leave it out.")
+            if not arg.strip():
+                what = before if before in options else "An argument"
+                raise UsageError(f"{what} is empty: state a value, or leave it out.")
+            before = arg
 
 
 @contextmanager

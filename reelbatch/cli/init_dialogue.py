@@ -24,6 +24,8 @@ from reelbatch.settings.config_file import find_config
 
 _LONGEST_SAMPLE = 40
 _WIDEST_NAME = 24
+_OPEN = "nothing; it has to be filled in"
+_NO_KEY = "nothing; rows are told apart by what they ask for"
 
 
 def note_hidden(config: Path) -> None:
@@ -114,7 +116,7 @@ def print_report(report: InitReport, *, asked: bool) -> None:
     if report.questions and not asked:
         render.out.print("Taken without being sure:")
         for question in report.questions:
-            taken = question.taken or "nothing; it has to be filled in"
+            taken = question.taken or (_OPEN if question in report.missing else _NO_KEY)
             render.out.print(f"  {render.cell(question.text)}: [bold]{render.cell(taken)}[/]")
             if question.about == "encoding":
                 again = f"reelbatch init {shlex.quote(report.manifest)} --force --encoding NAME"

@@ -140,9 +140,9 @@ COLUMNS = (
     ResultColumn("video_seconds", ColumnKind.FLOAT, "length of the downloaded file", unit="seconds", cleared=True),
     ResultColumn("video_frames", ColumnKind.INTEGER, "frames of the downloaded file", cleared=True),
     ResultColumn("video_check", ColumnKind.WORD, _CHECK, cleared=True),
-    _Needed("end_image_path", ColumnKind.TEXT, "as in the manifest"),
-    _Needed("request_width", ColumnKind.INTEGER, "the manifest's `width`", unit="pixels"),
-    _Needed("request_height", ColumnKind.INTEGER, "the manifest's `height`", unit="pixels"),
+    ResultColumn("end_image_path", ColumnKind.TEXT, "as in the manifest"),
+    ResultColumn("request_width", ColumnKind.INTEGER, "the manifest's `width`", unit="pixels"),
+    ResultColumn("request_height", ColumnKind.INTEGER, "the manifest's `height`", unit="pixels"),
     _Needed("fingerprint", ColumnKind.WORD, "hash of the request as the manifest states it", nullable=False),
     _Needed("in_manifest", ColumnKind.BOOLEAN, "in the manifest as last read", nullable=False),
     _Needed(

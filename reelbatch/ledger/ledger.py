@@ -33,6 +33,7 @@ from reelbatch.ledger.engine import (
 from reelbatch.ledger.migrations import prepare
 from reelbatch.ledger.run_history import RunHistory
 from reelbatch.ledger.selection import SendOptions
+from reelbatch.ledger.sqlite_file import is_empty
 from reelbatch.ledger.staged_manifest import ANYWHERE, Origin, StagedManifest
 from reelbatch.ledger.transactions import PATIENCE_S, POLL_S, GroupWriter, Item, Result, Transactor, Work
 from reelbatch.ledger.unchanged_rows import Kept
@@ -103,7 +104,7 @@ class Ledger:
 
     @staticmethod
     def exists(url: str) -> bool:
-        """Whether there is a table to read; an empty SQLite file is none, and is not made one by looking for it.
+        """Whether there is a table to read; a SQLite file without any is none, and is not made one by looking for it.
 
         Raises:
             LedgerUnusable: it can't be looked for, or would be in memory.
@@ -112,7 +113,7 @@ class Ledger:
         refuse_memory(parsed)
         path = sqlite_path(parsed)
         try:
-            return path is None or (path.exists() and (not path.is_file() or path.stat().st_size > 0))
+            return path is None or (path.exists() and not is_empty(path))
         except OSError as error:
             raise LedgerUnusable(f"{path}: the results table can't be looked for: {error.strerror}") from error
 

@@ -17,6 +17,7 @@ import os
 import secrets
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -65,6 +66,7 @@ class RescueFile:
             folder / f"reelbatch-{ledger.identity}.{secrets.token_hex(6)}{_RESCUE}" for folder in folders(ledger)
         ]
         self._kept: set[Token] = set()
+        self._lines: Counter[Path] = Counter()
 
     def keep(self, answers: Sequence[Answer]) -> bool:
         """Keep answers outside of the table; False where no file took them."""
@@ -74,6 +76,7 @@ class RescueFile:
                 _append(path, "".join(f"\n{line}\n" for line in lines).encode())
                 self._say(path, lines)
                 self._kept |= {answer.token for answer in answers}
+                self._lines[path] += len(lines)
                 return True
         text = "\n".join(lines)
         _log.critical("The results table could not be written, nor any file. Keep these lines:\n%s", text)
@@ -99,6 +102,13 @@ class RescueFile:
                 for path in self._paths:
                     with contextlib.suppress(OSError):
                         path.unlink()
+                self._lines.clear()
+
+    def log(self) -> None:
+        """How much of it lies there, at the end."""
+        for path, lines in self._lines.items():
+            answers = "1 answer is" if lines == 1 else f"{lines:,} answers are"
+            _log.warning("%s kept in %s for the next run: the results table did not take all of them.", answers, path)
 
 
 def _append(path: Path, content: bytes) -> None:

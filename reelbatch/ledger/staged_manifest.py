@@ -53,6 +53,11 @@ class Comparison:
     pilot: int | None = None  # rows of a sample, which are all that is sent now
     seen: SeenPrices = NOTHING_SEEN  # of the account that would pay
 
+    @property
+    def to_correct(self) -> bool:
+        """Whether rows fail their checks; one that has its video does not count, since nothing is asked of it."""
+        return any(rows for action, rows in self.invalid.items() if action is not Action.SKIP)
+
 
 _ANYONE = Payer("local")
 _NO_RUN = RunId("")

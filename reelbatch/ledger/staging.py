@@ -240,8 +240,13 @@ def _same_key(batch: Batch) -> ColumnElement[bool]:
 
 
 def changed() -> ColumnElement[bool]:
-    """Whether a joined row asks for something else than before, or its image is another one under the same name."""
-    return or_(generations.c.fingerprint != staged.c.fingerprint, staged.c.image_sha256.is_not(None))
+    """Whether a joined row asks for something else than before, or its image is another one under the same name.
+
+    What a rerun added was asked for too: an export has it, which may come back as the manifest.
+    """
+    g = generations.c
+    asked_again = and_(g.generation > 1, *(g[name].is_not_distinct_from(staged.c[name]) for name in REQUEST_COLUMNS))
+    return or_(and_(g.fingerprint != staged.c.fingerprint, not_(asked_again)), staged.c.image_sha256.is_not(None))
 
 
 def action(choice: Choice) -> ColumnElement[str]:

@@ -29,6 +29,7 @@ class Layout:
     images: ImageCells | None
     variants: Variants | None
     first: str | None  # our name of the manifest's first column
+    is_export: bool  # of a results table
     warnings: tuple[Issue, ...]
 
     @property
@@ -79,6 +80,7 @@ def plan_layout(name: str, found: Sequence[str], options: ManifestOptions) -> La
         shaping=shaping,
         images=ImageCells(options.image_prefix, options.split) if options.image_prefix or options.split else None,
         variants=variants,
+        is_export={*found} >= _OF_AN_EXPORT,
         first=next((ours for ours, theirs in sources.items() if theirs == found[0]), None),
         warnings=tuple(_near_misses(unused, [ours for ours in COLUMNS if ours not in {*sources, *options.columns}])),
     )
@@ -98,7 +100,7 @@ def _sources(columns: FoundColumns, options: ManifestOptions) -> tuple[dict[str,
     """The manifest's column for each of ours, and those that make the key."""
     sources = {column: theirs for column in COLUMNS if (theirs := columns.named(column)) is not None}
     if {*columns.found} >= _OF_AN_EXPORT:
-        sources = {column: theirs for column, theirs in sources.items() if column not in _OF_THE_VIDEO}
+        sources |= {column: columns.named(f"request_{column}") or "" for column in _OF_THE_VIDEO}
     for column, stated in options.columns.items():
         theirs = None if stated is None else columns.named(stated.strip())
         if stated is not None and theirs is None:

@@ -40,6 +40,7 @@ class Manifest:
         name: for messages: the path, without what a URL has of secrets, or `<DataFrame>`.
         stem: the default name of its batch: the file's name without suffixes, or `dataframe`.
         base: the folder that relative image paths start from.
+        is_export: whether it is an export of a results table.
     """
 
     def __init__(self, source: Source, layout: Layout, checks: Checks, name: str) -> None:
@@ -50,6 +51,7 @@ class Manifest:
         self.name = redact_url(name)
         self.stem = _stem(name)
         self.base = _base(name)
+        self.is_export = layout.is_export
 
     def batches(self) -> Iterator[CheckedRows]:
         """Read and check the rows, some thousand at a time; the last batch carries the file's warnings.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import get_args
+from typing import TypeVar, get_args
 
 from reelbatch.client import Account, Client
 from reelbatch.domain import Batch, Tier
@@ -21,6 +22,7 @@ from reelbatch.settings import Settings, api_of
 PATIENCE_S = 10.0
 """How long the API may take to say whose key it is."""
 _UNAUTHORIZED = 401
+Answer = TypeVar("Answer")
 
 
 class KeyRefused(ApiError):  # noqa: N818 - what the API did
@@ -110,17 +112,28 @@ async def _said(client: Client, settings: Settings) -> Said | KeyRefused | None:
     if (known := kept(settings)) is not None:
         return known
     try:
-        return keep(settings, Said(await _asked(client, settings), utc_now()))
+        return keep(settings, Said(await patiently(client.get_account, settings), utc_now()))
     except ApiError as error:
-        return KeyRefused(str(error), status=error.status) if error.status == _UNAUTHORIZED else None
-    except TimeoutError:
-        return None
+        return KeyRefused(str(error), status=error.status) if is_bad_key(error) else None
 
 
-async def _asked(client: Client, settings: Settings) -> Account:
+async def patiently(ask: Callable[[], Awaitable[Answer]], settings: Settings) -> Answer:
+    """The answer to a question that costs nothing, asked again for a while where the API is away or too busy.
+
+    Raises:
+        ApiError: there was none.
+    """
     policy = RetryPolicy(attempts=settings.retry_attempts, wait_s=settings.retry_wait_s, max_wait_s=PATIENCE_S / 4)
-    async with asyncio.timeout(PATIENCE_S):
-        return await retry(client.get_account, policy, on_error(_may_pass))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await retry(ask, policy, on_error(_may_pass))
+    except TimeoutError as error:
+        raise ApiError(f"no answer within {PATIENCE_S:g} s") from error
+
+
+def is_bad_key(error: ApiError) -> bool:
+    """Whether the API does not accept the key."""
+    return error.status == _UNAUTHORIZED
 
 
 def _may_pass(error: Exception) -> bool:

@@ -104,6 +104,7 @@ async def submit_all(context: RunContext, submit: SubmitChunk | None = None, *, 
             await _submit_all(context, submit or context.submit, _bounded(context, limit))
     finally:
         context.stats.kinds.log()
+        context.submitter.sender.recorder.file.log()
     context.submitter.sender.refusals.conclude()
     if why := context.stats.none_sent:
         context.stats.end(ExitReason.NONE_SENT, why)

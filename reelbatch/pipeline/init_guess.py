@@ -9,7 +9,7 @@ from typing import Any
 from reelbatch.errors import ManifestError
 from reelbatch.manifest.html_text import text_of
 from reelbatch.manifest.options import COLUMNS, KEY
-from reelbatch.manifest.readers.base import bare_name, title_above, without_place
+from reelbatch.manifest.readers.base import bare_name, is_unnamed, title_above, without_place
 from reelbatch.manifest.template import field as in_template
 from reelbatch.pipeline.init_columns import DESCRIPTION, ROLES, TITLE, Candidate, Cells, candidates, plain_name
 from reelbatch.pipeline.init_images import folder_of_images, paths_among, separator
@@ -164,12 +164,12 @@ def _images(draft: _Draft, found: list[Candidate]) -> list[Candidate]:
     """
     if (stated := draft.stated.image) is not None:
         return [Candidate(0, _column(draft.table, stated), "stated")]
-    if not found:
+    title = title_above(draft.table.columns)
+    if not found or (title and is_unnamed(found[0].column)):
         has = ", ".join(f'"{column}"' for column in draft.table.columns)
-        raise ManifestError(
-            f"{draft.table.name}: no column looks like images. It has: {has}.",
-            title_above(draft.table.columns) or "Say which one names the images: --image COLUMN",
-        )
+        what = "no column with a name looks like images" if found else "no column looks like images"
+        remedy = title or "Say which one names the images: --image COLUMN"
+        raise ManifestError(f"{draft.table.name}: {what}. It has: {has}.", remedy)
     close = tuple(each.column for each in found if each.score >= found[0].score - _CLOSE)
     if len(close) > 1:
         text = "Which column is the image?"

@@ -38,7 +38,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "end_seconds": _names(
         "end seconds, seconds, duration, duration s, duration seconds, video length, length seconds, secs, sec, s",
         "sekunden, dauer, dauer s, lange in sekunden, laufzeit, segundos, duracion, duracion s, secondes",
-        "duree, duree s",
+        "duree, duree s, sek, seg, length s, length in s, time s, lange s, lange in s, zeit s, longueur s, temps s",
+        "longitud s, tiempo s",
     ),
     "resolution": _names("resolution, quality, auflosung, qualitat, resolucion, calidad, definition, qualite"),
     "model": _names("model, ai model, video model, engine, modell, ki modell, modelo, modele, modele ia"),

@@ -163,7 +163,7 @@ def load(options: GenerateOptions, settings: Settings, ledger: Ledger, who: Load
         comparison = staged.compare(batch, room)
         refuse_unusable(manifest, findings, comparison)
         if options.strict:
-            refuse_problems(manifest, findings)
+            refuse_problems(manifest, findings, comparison)
         made = foresee(make_plan(manifest, batch, settings, findings, comparison), staged, comparison, settings)
         if who.agree is not None:
             who.agree(made)

@@ -26,6 +26,7 @@ class Waiting:
         held: paid for under another name.
         unknown_rate: not sent under a cap or budget.
         too_dear: cost more than the budget of a whole period.
+        sent_again: no row that waits, but a request in doubt whose row was paid for once more.
         cap: of the last run, in credits.
         why: the last run ended.
         until: when the budget has room again that it used up.
@@ -34,6 +35,7 @@ class Waiting:
     held: int = 0
     unknown_rate: int = 0
     too_dear: int = 0
+    sent_again: int = 0
     cap: int | None = None
     why: str | None = None
     until: str | None = None
@@ -52,6 +54,7 @@ def next_step(status: BatchStatus, waiting: Waiting = Waiting()) -> str | None:
         (ordered, "" if status.order is None else status.order.command, "of an order to send"),
         (status.count(*UNSETTLED), of_batch("settle"), "not finished"),
         (status.failures(RowState.IN_DOUBT), of_batch("reconcile"), "in doubt"),
+        (waiting.sent_again, of_batch("reconcile"), "in doubt, of rows that were to be paid for once more"),
         (status.failures(*_FAILED), of_batch("rerun"), "failed"),
         (status.failures(RowState.INVALID), plan, "invalid: correct the manifest, then generate"),
         (
@@ -81,8 +84,9 @@ def _sending(status: BatchStatus, waiting: Waiting) -> tuple[str, str]:
 
 
 def needs_a_look(status: BatchStatus) -> bool:
-    """Whether it takes more than the counts to say what comes first: rows are to be sent, and no one is at it."""
-    return status.to_send > 0 and not status.count(*HELD)
+    """Whether it takes more than the counts to say what comes first, and no one is at it."""
+    doubtful = status.credits.in_doubt + status.credits.unknown > 0 and not status.failures(RowState.IN_DOUBT)
+    return (status.to_send > 0 or doubtful) and not status.count(*HELD)
 
 
 def next_step_of(ledger: Ledger, status: BatchStatus, budget: Budget | None) -> str | None:
@@ -93,7 +97,7 @@ def next_step_of(ledger: Ledger, status: BatchStatus, budget: Budget | None) -> 
 
 
 def _waiting_of(connection: Connection, status: BatchStatus, budget: Budget | None) -> Waiting:
-    from reelbatch.ledger import engine, queries
+    from reelbatch.ledger import engine, queries, sent_again
     from reelbatch.ledger.paid_requests import HELD_CODE
     from reelbatch.ledger.selection import RepeatPolicy, Scope
     from reelbatch.submit import ExitReason
@@ -111,6 +115,7 @@ def _waiting_of(connection: Connection, status: BatchStatus, budget: Budget | No
         held=queries.given_back_as(connection, scope._replace(repeats=RepeatPolicy.SEND), HELD_CODE),
         unknown_rate=queries.given_back_as(connection, scope, UNKNOWN_RATE_CODE),
         too_dear=too_dear,
+        sent_again=len(sent_again.doubts(connection, status.batch)),
         cap=None if last_run is None else last_run.max_credits,
         why=why,
         until=until,

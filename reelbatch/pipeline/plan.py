@@ -301,7 +301,7 @@ def make_plan(
         pilot=comparison.pilot,
         changed_invalid=comparison.invalid.get(Action.CHANGED, 0),
         finished_invalid=comparison.invalid.get(Action.SKIP, 0),
-        to_correct=any(rows for action, rows in comparison.invalid.items() if action is not Action.SKIP),
+        to_correct=comparison.to_correct,
     )
 
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 KEYS_SHOWN = 10
 ROWS_SHOWN = 20
+_OF_A_CATALOGUE = (
+    "Give every row its own row_key; without that column, rows must differ from each other.",
+    "A key can be made of several columns (row_key: [Handle, Image Position] under manifest).",
+)
+_OF_AN_EXPORT = ("As a manifest, give an export of one batch without --all-videos. `rerun` makes videos again.",)
 
 
 def refuse_unusable(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
@@ -38,8 +43,7 @@ def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compa
         )
     if more := comparison.duplicate_keys - len(comparison.duplicates):
         lines.append(f"  and {more:,} more keys")
-    lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
-    lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
+    lines += _OF_AN_EXPORT if manifest.is_export else _OF_A_CATALOGUE
     if findings.problems.count:
         lines += [f"There are {findings.problems.count:,} more problems:", *findings.problems.lines()]
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
@@ -53,12 +57,12 @@ def _refuse_unknown_keys(manifest: Manifest, comparison: Comparison) -> None:
         raise ManifestError(f"--rows: {manifest.name} has no row with the key {names}. Check the spelling.")
 
 
-def refuse_problems(manifest: Manifest, findings: Findings) -> None:
-    """With `--strict`, one bad row is enough.
+def refuse_problems(manifest: Manifest, findings: Findings, comparison: Comparison) -> None:
+    """With `--strict`, one row to correct is enough.
 
     Raises:
         ManifestError: lists every problem.
     """
     problems = findings.problems
-    if problems.count:
+    if comparison.to_correct:
         raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())

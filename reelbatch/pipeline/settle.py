@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,13 +14,14 @@ from reelbatch.domain import Batch
 from reelbatch.errors import ApiError, LedgerUnusable
 from reelbatch.ledger import Ledger, accounts, due, runs, utc_now
 from reelbatch.ledger.accounts import Payer
-from reelbatch.pipeline.account import identify, payer
+from reelbatch.pipeline.account import identify, is_bad_key, patiently, payer
 from reelbatch.pipeline.export import behind, export_settled
 from reelbatch.pipeline.resources import open_client, the_batch
 from reelbatch.pipeline.run_listener import listening
 from reelbatch.pipeline.settle_report import Settled, SettleReport, settle_report
 from reelbatch.settings import Settings
 from reelbatch.settle import SettleOptions, Settler, SettleReason
+from reelbatch.settle.poller import refusal_code
 from reelbatch.signals import stopping_gently
 from reelbatch.storage.target import open_target
 from reelbatch.submit import ExitReason
@@ -126,36 +127,49 @@ async def open_settler(
         settler = Settler(
             ledger, client, replace(settle_options(settings, batch), wait=wait, payer=who, archived=False)
         )
-        if refusal is None:
-            if batch is not None:
-                await _recognise(ledger, client, who, batch)
+        trouble = None
+        if refusal is None and batch is not None and _needs_recognising(ledger, who, batch):
+            trouble = await _recognise(ledger, client, settings, who, batch)
+        if trouble is not None:
+            settler.end(SettleReason.BAD_KEY if is_bad_key(trouble) else SettleReason.UNREACHABLE, str(trouble))
+        elif refusal is None:
             _check_whose(ledger, who, batch)
             names = batches_of(ledger, settings, batch)
             settler.stats.cleared_up = await ask_about_noted_ids(ledger, client, settings, who, names)
         elif batch is not None or ledger.read(partial(accounts.unfinished_of_others, payer=who)):
-            settler.refuse_key(refusal)  # whose videos they are, such a key does not tell
+            settler.end(SettleReason.BAD_KEY, refusal)  # whose videos they are, such a key does not tell
         listening.get().settling(settler)
         yield settler
 
 
-async def _recognise(ledger: Ledger, client: Client, who: Payer, batch: Batch) -> None:
-    """A batch that another key has sent, whose account no one named: its videos are known to keys of its account.
+def _needs_recognising(ledger: Ledger, who: Payer, batch: Batch) -> bool:
+    """Whether another key has sent the batch, and no one has named its account."""
+    bound = ledger.read(partial(accounts.payer_of, batch=batch))
+    if bound is None or bound.api != who.api:
+        return False
+    return ledger.read(partial(accounts.is_of_another_key, batch=batch, payer=who))
+
+
+async def _recognise(ledger: Ledger, client: Client, settings: Settings, who: Payer, batch: Batch) -> ApiError | None:
+    """Its videos are known to keys of its account; gives why the API could not be asked about them.
 
     Raises:
         LedgerUnusable: by this key the API knows none of those that were made last.
     """
-    bound = ledger.read(partial(accounts.payer_of, batch=batch))
-    if bound is None or bound.api != who.api:
-        return
-    if not ledger.read(partial(accounts.is_of_another_key, batch=batch, payer=who)):
-        return
+    trouble = None
     for token, video_id in ledger.read(partial(runs.last_videos, batch=batch, limit=_ASKED_ABOUT)):
-        with suppress(ApiError):
-            video = await client.get_video(video_id)
-            if (video.name or "").split()[-1:] == [token]:
-                ledger.change(partial(runs.is_of, batch=batch, payer=who))
-                _log.info('Batch "%s" was sent with another key of this account: it knows video %s.', batch, video_id)
-                return
+        try:
+            video = await patiently(partial(client.get_video, video_id), settings)
+        except ApiError as error:
+            if is_bad_key(error) or refusal_code(error) is None:
+                trouble = error
+            continue
+        if (video.name or "").split()[-1:] == [token]:
+            ledger.change(partial(runs.is_of, batch=batch, payer=who))
+            _log.info('Batch "%s" was sent with another key of this account: it knows video %s.', batch, video_id)
+            return None
+    if trouble is not None:
+        return trouble
     raise LedgerUnusable(
         f'batch "{batch}" was sent with another key, the API has not said whose account that is, and by this key it '
         "knows none of the batch's last videos. Use a key of the account that they were made with."

@@ -117,7 +117,7 @@ class Poller:
         try:
             final = final_of(row, await self._ask(row))
         except ApiError as error:
-            if _refusal(error) is None:
+            if refusal_code(error) is None:
                 self._unanswered(error, started)
                 return
             final, is_unknown = None, True
@@ -134,7 +134,7 @@ class Poller:
             video = await self.get(row.video_id)
         except ApiError as error:
             self._stats.failed_polls += 1
-            if _refusal(error) is not None:
+            if refusal_code(error) is not None:
                 self.silence.ends()
             raise
         self.silence.ends()
@@ -177,7 +177,7 @@ class Poller:
         known, since = self._failures.get(row.id, (0, started))
         failures = known + 1
         self._failures[row.id] = failures, since
-        code = _refusal(error)
+        code = refusal_code(error)
         if code is not None:
             self.backoff.on_success()
             self._stats.asked_in_vain(row.row_key, _text(str(error)) or code)
@@ -218,7 +218,7 @@ def _own_trouble(error: ApiError, *, others_are_well: bool) -> str | None:
     return "no_answer" if error.status is None else f"http_{error.status}"
 
 
-def _refusal(error: ApiError) -> str | None:
+def refusal_code(error: ApiError) -> str | None:
     """The code of an answer that concerns this row alone; None for trouble that the API has with all of them."""
     if isinstance(error, OtherVideo):
         return "other_video"

@@ -51,7 +51,7 @@ class Settler:
 
     def stop(self) -> None:
         """Start nothing more; what is under way is finished and written down."""
-        self._end(SettleReason.INTERRUPTED)
+        self.end(SettleReason.INTERRUPTED)
 
     async def run(self) -> SettleStats:
         """Follow until everything is settled (or, without `wait`, once over what is due); gives `stats`.
@@ -83,9 +83,9 @@ class Settler:
             await self._follow()
             await self._finish()
             if self.stats.is_unanswered:
-                self._end(SettleReason.UNREACHABLE, self._poller.silence.words)
+                self.end(SettleReason.UNREACHABLE, self._poller.silence.words)
         except LedgerError as error:
-            self._end(SettleReason.LEDGER_FAILED, str(error))
+            self.end(SettleReason.LEDGER_FAILED, str(error))
         except asyncio.CancelledError:
             self.stop()
             raise
@@ -157,12 +157,12 @@ class Settler:
         try:
             await work
         except KeyRefused as error:
-            self._end(SettleReason.BAD_KEY, str(error))
+            self.end(SettleReason.BAD_KEY, str(error))
         except LedgerError as error:
-            self._end(SettleReason.LEDGER_FAILED, str(error))
+            self.end(SettleReason.LEDGER_FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - raised when what is under way has been written down
             self._crash = self._crash or error
-            self._end(SettleReason.CRASHED, f"{type(error).__name__}: {error}")
+            self.end(SettleReason.CRASHED, f"{type(error).__name__}: {error}")
 
     async def _look(self, row: Rendered) -> None:
         video = await self._poller.poll(row)
@@ -178,19 +178,16 @@ class Settler:
         except (ApiError, TargetProblem) as error:
             self.stats.download_failed(row.row_key, str(error))
 
-    def refuse_key(self, message: str) -> None:
-        """The API did not accept the key, as it said before anything was asked."""
-        self._end(SettleReason.BAD_KEY, message)
-
-    def _end(self, reason: SettleReason, message: str | None = None) -> None:
+    def end(self, reason: SettleReason, message: str | None = None) -> None:
+        """Start nothing more, for this reason; it may be known before anything was asked."""
         self.stats.end(reason, message)
         self._ending.set()
 
     def _ended(self) -> bool:
         if self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline:
-            self._end(SettleReason.TIMED_OUT, f"stopped following after {self._options.timeout_s:g} s")
+            self.end(SettleReason.TIMED_OUT, f"stopped following after {self._options.timeout_s:g} s")
         if self._poller.silence.left_s() == 0:
-            self._end(SettleReason.UNREACHABLE, self._poller.silence.words)
+            self.end(SettleReason.UNREACHABLE, self._poller.silence.words)
         return self._ending.is_set()
 
     async def _wait(self, seconds: float | None) -> None:

@@ -82,7 +82,7 @@ class Recorder:
         self._stop = stop
         self._waits_s = waits_s
         self._rescue_after_s = rescue_after_s
-        self._file = RescueFile(ledger)
+        self.file = RescueFile(ledger)
         self._waiting: dict[Token, Answer] = {}  # neither in the table nor in the file
 
     async def record(self, answer: Answer) -> None:
@@ -97,7 +97,7 @@ class Recorder:
             if await self._write(answer):
                 point("answer.recorded")
                 self._waiting.pop(answer.token, None)
-                self._file.committed(answer)
+                self.file.committed(answer)
         finally:
             timer.cancel()
             if answer.token in self._waiting:  # the one who waited was cancelled
@@ -119,7 +119,7 @@ class Recorder:
     def _rescue(self) -> None:
         """All that wait, in one go: each write to the disk takes its time."""
         waiting = list(self._waiting.values())
-        if waiting and self._file.keep(waiting):
+        if waiting and self.file.keep(waiting):
             self._waiting.clear()
 
     async def release(self, release: Release) -> None:

@@ -85,7 +85,7 @@ class RowSender:
         self._prices = SeenPrices()
         self.refusals = Refusals((options.max_credits, options.budget), self.stats, self._prices, self._end)
         self._turn = Turn(ledger, options.lease_s)
-        self._recorder = Recorder(ledger, self.stop)
+        self.recorder = Recorder(ledger, self.stop)
         self.confirming = 0  # rows of which the API is asked about an id that came with a refusal
         self._confirmer = Confirmer(client, limiter, self._retries, options.doubt_min_age_s)
 
@@ -102,8 +102,6 @@ class RowSender:
 
     def stop(self, reason: ExitReason, message: str | None = None) -> None:
         """Let no further create leave; those in flight are waited for and recorded."""
-        if reason is ExitReason.LEDGER_FAILED:
-            self.stats.kinds.met("not written to the results table", None, message)
         self.limiter.stop()
         self._end(reason, message)
 
@@ -269,7 +267,7 @@ class RowSender:
         row = intent.row
         attempt = Attempt(row.batch, row.row_key, row.generation, self._options.run_id, intent.token, intent.reserved)
         answer = attempt.answer(outcome, ending)
-        await self._recorder.record(answer)
+        await self.recorder.record(answer)
         self.stats.record(answer)
         self._prices.answered(row, answer)
         self._turn.come()
@@ -312,7 +310,7 @@ class RowSender:
     async def _give_back(
         self, row: ClaimedRow, code: str | None = None, message: str | None = None, *, invalid: bool = False
     ) -> None:
-        await self._recorder.release(Release(row, self._options.run_id, code, message, invalid))
+        await self.recorder.release(Release(row, self._options.run_id, code, message, invalid))
         self.stats.gave_back(invalid=invalid, code=code, message=message)
 
 

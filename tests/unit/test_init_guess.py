@@ -207,10 +207,23 @@ def test_the_main_image_is_taken_and_close_ones_are_asked_about(table: Callable[
 
 def test_a_title_above_the_names_is_said_to_be_in_the_way(table: Callable[..., Path]) -> None:
     """As in workbooks whose first line is one merged cell: stating a column would not help there."""
-    path = table({"Spring 2027": ["SKU", "A"]})
-    with pytest.raises(ManifestError, match=r'If "Spring 2027" is a title, take away what stands above') as caught:
-        _guessed(path)
-    assert "--image" not in str(caught.value)
+    above = table({"Spring 2027": ["SKU", "A"]})
+    padded = above.with_name("padded.csv")
+    padded.write_text("Spring 2027;;\nSKU;Foto;Titel\na;https://x.test/1.jpg;Cup\nb;https://x.test/2.jpg;Pot\n")
+    for path in (above, padded):
+        with pytest.raises(ManifestError, match='If "Spring 2027" is a title, take away') as caught:
+            _guessed(path)
+        assert "--image" not in str(caught.value)
+    padded.write_text(",Foto\n0,https://x.test/1.jpg\n1,https://x.test/2.jpg\n")
+    assert _guessed(padded).manifest["columns"]["image_path"] == "Foto"
+
+
+@pytest.mark.parametrize("name", ["Länge (s)", "Clip length [s]", "Länge in Sek.", "Longueur/s", "Tiempo (seg)"])
+def test_a_unit_of_seconds_says_what_a_length_is(name: str, table: Callable[..., Path]) -> None:
+    """One in another unit, or in none, may be the product's."""
+    assert _guessed(table(_items(**{name: ["5", "8"]}))).manifest["columns"]["end_seconds"] == name
+    for other in (re.sub(r"\W*(s|seg|Sek)\W*$", unit, name) for unit in ("", " (cm)")):
+        assert "end_seconds" not in _guessed(table(_items(**{other: ["5", "8"]}))).manifest["columns"]
 
 
 def test_no_images_are_an_error_that_says_what_to_state(table: Callable[..., Path]) -> None:

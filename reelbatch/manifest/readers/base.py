@@ -110,9 +110,14 @@ def _scalar(text: str) -> Any:
     return pa.Array.from_buffers(pa.string(), 1, [None, *map(pa.py_buffer, buffers)])[0]
 
 
+def is_unnamed(column: str) -> bool:
+    """Whether it is called by its place alone."""
+    return column.startswith("(column ")
+
+
 def title_above(columns: Iterable[str]) -> str:
     """A remedy where the first line has one name only: catalogues often have a title there; else nothing."""
-    named = [column for column in columns if not column.startswith("(column ")]
+    named = [column for column in columns if not is_unnamed(column)]
     if len(named) != 1:
         return ""
     return f'If "{named[0]}" is a title, take away what stands above the line with the names of the columns.'

@@ -109,10 +109,12 @@ def test_a_finished_row_may_lose_its_image(sandbox: RunningSandbox, tmp_path: Pa
     planned = customer.run("plan", spring)
     assert (planned.code, customer.run("generate", spring).code) == (0, 0)
     assert "1 problem in rows that have their video" in planned.err
+    assert customer.run("generate", spring, "--strict").code == 0
     made = customer.asked("plan", spring)
     assert (made["problem_count"], made["finished_invalid"], made["to_correct"]) == (1, 1, False)
     spring = customer.manifest("spring", "one", "two", image_path=image.name)
     assert (customer.run("plan", spring).code, customer.run("generate", spring).code) == (1, 1)
+    assert customer.run("generate", spring, "--strict").code == 2
 
 
 def test_an_export_that_is_handed_back_asks_for_nothing_new(sandbox: RunningSandbox, tmp_path: Path) -> None:
@@ -128,3 +130,14 @@ def test_an_export_that_is_handed_back_asks_for_nothing_new(sandbox: RunningSand
         assert (made["skip"], made["changed"], made["send"], made["warnings"]) == (2, 0, 0, [])
     meant = {"REELBATCH_MANIFEST": '{"columns": {"width": "width"}}'}
     assert customer.asked("plan", tmp_path / "back.csv", "--batch", "spring", **meant)["changed"] == 2
+
+
+def test_an_export_has_all_that_a_row_asked_for(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Also end images and sizes: handed back without them, such rows would count as changed."""
+    customer = Customer(tmp_path, sandbox)
+    more = {"model": ["kling-2.5", "ltx-2.3"], "end_seconds": [5, 2], "resolution": ["720p", "480p"]}
+    ends = ["https://img.example/end.png", None]
+    customer.generate(customer.manifest("spring", "one", "two", end_image_path=ends, width=[None, 512], **more))
+    assert customer.run("export", tmp_path / "back.csv").code == 0
+    made = customer.asked("plan", tmp_path / "back.csv", "--batch", "spring")
+    assert (made["skip"], made["changed"]) == (2, 0)

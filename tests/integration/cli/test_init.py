@@ -113,6 +113,15 @@ def test_each_column_has_a_line_and_the_first_requests_are_shown(tmp_path: Path,
     assert "→ reelbatch plan spring.csv" in ran.out
 
 
+def test_no_key_is_nothing_to_fill_in(tmp_path: Path, init: Init) -> None:
+    """Rows are told apart by what they ask for then, and the command ends with 0."""
+    (tmp_path / "spring.csv").write_text("Foto;Titel\nhttps://x.test/a.jpg;Pot\nhttps://x.test/b.jpg;Pot\n")
+    ran = init("spring.csv")
+    assert ran.code == 0
+    assert "Several are joined: Handle, Position: nothing; rows are told apart by what they ask for" in ran.out
+    assert "filled in" not in ran.out
+
+
 def test_the_next_commands_find_it_from_below(tmp_path: Path, init: Init) -> None:
     """Without being told."""
     (tmp_path / "spring.csv").write_text(CATALOGUE, encoding="utf-8")

@@ -12,7 +12,9 @@ import forked
 import pandas as pd
 import pytest
 from commands import run_here
+from typer.main import get_command
 
+from reelbatch.cli.app import app
 from reelbatch.ledger import Ledger
 
 LARGE = "1" + "0" * 30
@@ -102,30 +104,37 @@ def test_a_results_table_in_memory_is_refused(command: str, results: str, folder
     ("command", "why"),
     [
         *(
-            (f"{command} --batch=", '--batch "": the results table has no such batch')
-            for command in ("settle", "spend", "reconcile", "status", "runs", "export x.csv", "rerun --dry-run")
-        ),
-        *((f"{name} spring.csv --yes --batch=", '--batch "": a batch') for name in ("plan", "generate")),
-        *(
-            (f"{command} --yes --rows={keys}", "--rows names no row")
+            (f"{command} --yes --rows=,", "--rows names no row")
             for command in ("plan spring.csv --regenerate=all", "generate spring.csv --regenerate=all", "rerun")
-            for keys in ("", ",")
         ),
         ("rerun --yes --rows-from empty.txt", "--rows-from empty.txt: names no row"),
-        ("rerun --yes --state=", "--state names nothing"),
+        ("rerun --yes --state=,", "--state names nothing"),
         ("rerun --yes --error-code=,", "--error-code names nothing"),
         ("spend --since 2026-02-01 --until 2026-01-31", "--since 2026-02-01 is after --until 2026-01-31"),
         ("batches --archive a --unarchive a", "name the same batch"),
-        ("init spring.csv --key=", "--key names no column"),
+        ("init spring.csv --key=,", "--key names no column"),
     ],
 )
 def test_what_names_nothing_or_contradicts_itself_is_refused(command: str, why: str, folder: Path) -> None:
-    """An empty name, as an unset variable leaves it, is not the absence of one: it never means all, nor no row."""
+    """A list of nothing is not the absence of one: it never means all, nor no row."""
     (folder / "empty.txt").touch()
     ran = run_here(folder, *command.split(), REELBATCH_RESULTS="x.db", MAGIC_HOUR_API_KEY="k")
     if command.startswith("init"):
         ran = run_here(folder, *command.split())
     assert (ran.code, why in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.parametrize("name", [command.callback.__name__ for command in app.registered_commands])
+def test_an_empty_value_is_refused_by_every_command(name: str, tmp_path: Path) -> None:
+    """As an unset variable leaves it: it never means all, nor the default, nor the current folder."""
+    params = get_command(app).commands[name].params
+    options = [each.opts[0] for each in params if not getattr(each, "is_flag", True)]
+    for option in options:
+        for words in ([option, ""], [option, " "], [f"{option}="]):
+            said = run_here(tmp_path, name, *words)
+            assert (said.code, said.err) == (2, f"Error: {option} is empty: state a value, or leave it out.\n")
+    assert run_here(tmp_path, name, "").err == "Error: An argument is empty: state a value, or leave it out.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["spring.csv", "./spring.csv"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import forked
 import pytest
+from commands import run_here
 
 import reelbatch
 from reelbatch.cli import main
@@ -387,6 +388,11 @@ def test_what_was_to_be_paid_for_once_more_is_listed_until_it_is_cleared_up(tabl
     assert {(each["sent_again"], each["prompt"]) for each in answer["in_doubt"]} == {(True, "a prompt")}
     reserved = sum(each["credits_reserved"] for each in answer["in_doubt"])
     assert reelbatch.status(results=table.url)["m"].credits.in_doubt == reserved
+    reelbatch.settle("m", results=table.url, base_url=table.api.url, api_key=table.api.key)
+    listed = (
+        "→ reelbatch reconcile --results {0} --batch m   # 2 in doubt, of rows that were to be paid for once more"
+    )
+    assert listed.format(table.url) in run_here(tmp_path, "status", "--results", table.url).out
     found = str(table.video_of(doubtful[charged]))
     assert table.reconcile("--row", charged, "--video-id", found)[1]["resolved"][0]["problem"] is None
     code, answer = table.reconcile("--row", free, "--not-created", "--now")  # perhaps said of the row before
@@ -396,7 +402,8 @@ def test_what_was_to_be_paid_for_once_more_is_listed_until_it_is_cleared_up(tabl
     file.write_text(f"row_key,name_ends_in,video_id\n{free},{doubtful[free]},not_created\n")
     code, answer = table.reconcile("--from", str(file), "--now")
     assert (code, answer["in_doubt"]) == (0, [])
-    assert set(reelbatch.results(table.url)["state"]) == {"queued"}
+    assert set(reelbatch.results(table.url)["state"]) == {"complete"}
+    assert "→" not in run_here(tmp_path, "status", "--results", table.url).out
     money = reelbatch.status(results=table.url)["m"].credits
     assert (money.in_doubt, money.charged) == (0, sum(charge["credits"] for charge in table.charges()))
 

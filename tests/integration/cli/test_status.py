@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import forked
@@ -105,17 +107,20 @@ def test_a_video_of_which_the_api_does_not_speak_is_listed_with_why(tmp_path: Pa
 
 
 @pytest.mark.parametrize("command", ["status", "runs", "export a.csv", "rerun --dry-run", "settle", "reconcile"])
-def test_an_empty_file_is_no_table_and_stays_empty(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", ["", "CREATE TABLE t (a); DROP TABLE t"], ids=["empty", "dropped"])
+def test_an_empty_file_is_no_table_and_stays_empty(command: str, held: str, tmp_path: Path) -> None:
     """As `touch` makes one before the first run, so that its mode is stated; only a run makes a table of it."""
     table = tmp_path / "r.db"
-    table.touch()
+    with closing(sqlite3.connect(table)) as connection:
+        connection.executescript(held)
+    before = table.read_bytes()
     ran = run_here(tmp_path, *command.split(), "--results", "r.db", MAGIC_HOUR_API_KEY="of-no-one")
     assert (ran.code, ran.out) == (2, "")
     assert f"{table}: is empty. `reelbatch generate MANIFEST --results sqlite:///r.db` makes the table" in ran.err
-    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("r.db", 0)]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("r.db", before)]
     (tmp_path / "spring.csv").write_text(f"{HEADER}\nA,https://img.example/A.jpg,Pan,2,ltx-2.3,480p\n")
     assert run_here(tmp_path, "plan", "spring.csv", "--results", "r.db").code == 0
-    assert table.stat().st_size == 0
+    assert table.read_bytes() == before
     run(tmp_path, ["A,https://img.example/A.jpg,Pan,2,ltx-2.3,480p"], base_url=NOWHERE, api_key="of-no-one")
     assert run_here(tmp_path, "status", "--results", "r.db").code == 0
 

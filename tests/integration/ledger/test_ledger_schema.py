@@ -20,7 +20,8 @@ EXPORTED = (
     "batch, row_key, row_number, image_path, prompt, model, resolution, end_seconds, audio, name, state, video_id, "
     "estimated_frame_cost, credits_estimated, credits_charged, credits_final, fps, width, height, error_code, "
     "error_message, attempts, token, run_id, submitted_at, settled_at, video_path, "
-    "generation, verdict, verdict_note, reviewed_at, video_bytes, video_seconds, video_frames, video_check"
+    "generation, verdict, verdict_note, reviewed_at, video_bytes, video_seconds, video_frames, video_check, "
+    "end_image_path, request_width, request_height"
 )
 
 

@@ -238,24 +238,32 @@ async def test_answers_outlast_a_table_that_fails_for_a_while(tmp_path: Path, er
 async def test_answers_that_the_table_never_takes_are_rescued(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They wait in a file beside it, and the next run takes them up: every id, nothing sent again."""
+    """They wait in a file beside it, as many as the log says; the next run brings them in and sends nothing twice."""
     with scripted(lambda _: Answer(delay_s=0.1)) as api:
         bench = Bench(tmp_path, api.url)
         with FailingLedger(bench.results) as ledger:
             ledger.fails = lambda: LedgerError("disk full")
 
             def no_patience(context: RunContext) -> None:
-                context.submitter.sender._recorder._waits_s = (0.01,)
+                context.submitter.sender.recorder._waits_s = (0.01,)
 
             await bench.run(ledger, bench.rows(60), no_patience, concurrency=6)
         assert recorded_ids(bench) == set()
-        assert "kept in" in caplog.text
+        file, lines = await asyncio.to_thread(_rescue_file, tmp_path)
         first = set(api.ids.values())
+        assert f"{lines} answers are kept in {file} for the next run" in caplog.text
+        assert "rows not written" not in caplog.text
         report = await asyncio.to_thread(bench.generate, bench.rows(60))
     assert report.exit_code == 0
     assert first <= recorded_ids(bench) == set(api.ids.values())
     assert len(api.arrivals) == 60
     assert report.status.credits.worst_case == report.status.credits.charged == 60 * 48
+
+
+def _rescue_file(folder: Path) -> tuple[Path, int]:
+    """The only one, and how many answers it has."""
+    (file,) = folder.glob("*.rescue.jsonl")
+    return file, sum(1 for line in file.read_text().splitlines() if line)
 
 
 async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
@@ -264,7 +272,7 @@ async def _rescued(tmp_path: Path, api: ScriptedApi) -> tuple[Bench, Path]:
         ledger.fails = lambda: LedgerError("disk full")
 
         def no_patience(context: RunContext) -> None:
-            context.submitter.sender._recorder._waits_s = ()
+            context.submitter.sender.recorder._waits_s = ()
 
         await bench.run(ledger, bench.rows(10), no_patience, concurrency=4)
         return bench, lying(ledger)[0]

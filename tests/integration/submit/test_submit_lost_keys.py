@@ -69,3 +69,17 @@ def test_another_accounts_key_does_not_take_it(bench: Bench, api: ScriptedApi, n
         settle(bench)
     with pytest.raises(LedgerUnusable, match="was sent with another key"):
         bench.generate(bench.rows(3))
+
+
+@pytest.mark.parametrize(("status", "reason"), [(503, "unreachable"), (429, "unreachable"), (401, "bad_key")])
+def test_an_api_that_can_not_be_asked_is_not_taken_for_one_that_knows_nothing(
+    bench: Bench, api: ScriptedApi, status: int, reason: str
+) -> None:
+    """Whose account it is stays open: the settle ends as one without an answer does, and the same command goes on."""
+    api.known = lambda video_id: Answer(404 if video_id.endswith("1") else status)
+    report = settle(bench)
+    assert report.exit_code == 3
+    assert report.reason == reason
+    assert f"status {status}" in (report.message or "")
+    knows(api)
+    assert settle(bench).complete == 2

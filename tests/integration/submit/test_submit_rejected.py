@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from bench import GONE, PRICE, Answer, Bench, ScriptedApi, scripted
 from commands import run_here
@@ -16,7 +17,7 @@ from sqlalchemy import select, update
 
 import reelbatch
 from reelbatch.domain import Batch, ReviewVerdict, RowKey, RunId
-from reelbatch.errors import OrderOpen, SettingsError
+from reelbatch.errors import ManifestError, OrderOpen, SettingsError
 from reelbatch.ledger import Ledger, orders, rejected, utc_now, verdicts
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.schema import generations
@@ -217,6 +218,25 @@ def test_what_a_rerun_adds_is_kept_with_the_new_video(bench: Bench, api: Scripte
     assert bench.generate(bench.rows(3, prompt="Fast zoom")).sent == 0
     assert again(bench, **added).sent == 1
     assert lines(bench, SECOND)[1]["prompt"] == f"Slow pan {SUFFIX}"
+
+
+@BOTH
+@pytest.mark.parametrize("state", ["complete", "error"])
+def test_a_manifest_that_asks_for_what_was_sent_last_changes_nothing(bench: Bench, state: str) -> None:
+    """As an export that is handed back does: its prompts and models are those of the new videos."""
+    again(bench, prompt_suffix=SUFFIX, model=OTHER, rate=RATE)
+    finish(bench, state)
+    back = bench.folder / "back.csv"
+    reelbatch.export(back, results=bench.results)
+    stated = {"batch": bench.batch, "regenerate": "changed", **bench.settings()}
+    made = reelbatch.plan(back, **stated)
+    assert (made.send, made.changed, made.skip + made.failed) == (0, 0, 3)
+    reelbatch.export(bench.folder / "all.csv", results=bench.results, all_videos=True)
+    with pytest.raises(ManifestError, match=r"of one batch without `all_videos`. `rerun` makes") as refused:
+        reelbatch.plan(bench.folder / "all.csv", **stated)
+    assert "Give every row its own row_key" not in str(refused.value)
+    edited = pd.read_csv(back).replace(f"Slow pan {SUFFIX}", "Fast zoom")
+    assert reelbatch.plan(edited, **stated).send == reelbatch.generate(edited, **stated).sent == 2
 
 
 def test_a_corrected_row_whose_new_video_failed_is_sent_as_announced(bench: Bench) -> None:
