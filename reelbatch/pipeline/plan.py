@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
 
+_LONGEST_NAME = 200  # bytes: files have 255, and while one is written its name has an ending of its own
 HELD_LISTED = 1000
 """Rows that are held, by name; beyond that they are only counted."""
 
@@ -214,6 +215,11 @@ def batch_name(batch: str | None, manifest: Manifest) -> Batch:
     name = (manifest.stem if batch is None else batch).strip()
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
+    if len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        raise SettingsError(
+            f"--batch \"{name}\": a batch's name is also a file's name, and this one has more than "
+            f"{_LONGEST_NAME} bytes; state a shorter one"
+        )
     if any("\ud800" <= char <= "\udfff" for char in name):  # as Python holds bytes of a file's name that are no UTF-8
         raise SettingsError(f'--batch "{name}": is no UTF-8, and no table holds it; state another name')
     return Batch(name)
