@@ -41,7 +41,10 @@ def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compa
     lines.append("Give every row its own row_key; without that column, rows must differ from each other.")
     lines.append("A key can be made of several columns (row_key: [Handle, Image Position] under manifest).")
     if findings.problems.count:
-        lines += [f"There are {findings.problems.count:,} more problems:", *findings.problems.lines()]
+        others = (
+            "is 1 more problem" if findings.problems.count == 1 else f"are {findings.problems.count:,} more problems"
+        )
+        lines += [f"There {others}:", *findings.problems.lines()]
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
 
 
@@ -61,4 +64,5 @@ def refuse_problems(manifest: Manifest, findings: Findings) -> None:
     """
     problems = findings.problems
     if problems.count:
-        raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())
+        counted = "1 problem" if problems.count == 1 else f"{problems.count:,} problems"
+        raise ManifestError(f"{manifest.name}: {counted}, nothing is sent:", *problems.lines())
