@@ -15,7 +15,7 @@ from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.selection import Action, SendOptions
+from reelbatch.ledger.selection import Action, Regenerate, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, either, load_models
 from reelbatch.pipeline.account import ask, payer
@@ -29,6 +29,7 @@ from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import cleared_up, refuse_places, table_is_new, table_shown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
+from reelbatch.typed_options import MANIFEST, command
 
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
@@ -172,7 +173,11 @@ def plan(
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
+        SettingsError: an order is to be dropped, which sends nothing.
     """
+    if options.send.regenerate is Regenerate.CANCEL:
+        drop = command("generate", MANIFEST, "--regenerate", "cancel")
+        raise SettingsError(f"--regenerate cancel: sends nothing. `{drop}` drops what an open order has not sent.")
     refuse_places(settings, options.source, options.batch)
     is_new = table_is_new(settings)
     with in_memory() if is_new else Ledger(settings.results, settings.lease_s) as ledger:
