@@ -109,6 +109,19 @@ def test_what_an_order_has_not_sent_is_the_next_step(customer: Customer) -> None
     assert "to send             1" in planned.out
 
 
+def test_keys_with_commas_and_marks_can_be_named(customer: Customer) -> None:
+    """In quotation marks, as in CSV; the command that goes on with such an order has them as well."""
+    keys = ["Teapot, blue", 'Mug, 24" wide']
+    spring = customer.manifest("spring", "pan", "zoom", row_key=keys)
+    customer.generate(spring, settle=True)
+    stated = '"Teapot, blue", "Mug, 24"" wide"'
+    customer.run("generate", spring, "--regenerate", "all", "--rows", stated, "--limit", "1", "--yes")
+    (step,) = [line for line in customer.run("status").out.splitlines() if line.startswith("→")]
+    (command,) = printed(step)
+    assert typed(customer, command).code == 0
+    assert customer.asked("status")["batches"][0]["earlier_videos"] == len(keys)
+
+
 def test_a_rerun_leaves_rows_of_an_order_to_that_order(customer: Customer) -> None:
     """Plain `generate` never sends them; rows of no order are its affair, under the table that was looked at."""
     spring = customer.manifest("spring", "pan", "zoom", "tilt")
