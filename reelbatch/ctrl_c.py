@@ -1,4 +1,4 @@
-"""Ctrl-C before there is anything to close. It imports next to nothing, so that it is in place as soon as can be."""
+"""Ctrl-C and SIGTERM before there is anything to close. It imports next to nothing, to be in place at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def end(_number: int, _frame: object) -> None:
 
 
 def end_at_once() -> None:
-    """From here on Ctrl-C does that; not where it is ignored, as under nohup. For programs, in their main thread."""
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, end)
+    """From here on both do that; not where they are ignored, as under nohup. For programs, in their main thread."""
+    for number in (_signal.SIGINT, _signal.SIGTERM):
+        if _signal.getsignal(number) in {_signal.default_int_handler, _signal.SIG_DFL}:
+            _signal.signal(number, end)

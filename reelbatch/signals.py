@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM, a closed terminal: the first stops gently, a second Ctrl-C or SIGTERM at once.
 
-Three answers to Ctrl-C follow each other in a command: while nothing is open that would have to be closed, it ends
-the process at once (`ctrl_c`); then it unwinds, so that files and processes of the command go (`unwinding`); while
-rows are sent or videos followed, it stops gently (`stopping_gently`).
+Three answers to the first two follow each other in a command: while nothing is open that would have to be closed,
+they end the process at once (`ctrl_c`); then they unwind it, so that files and processes of the command go
+(`unwinding`); while rows are sent or videos followed, they stop it gently (`stopping_gently`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from reelbatch.ctrl_c import end
+from reelbatch.ctrl_c import INTERRUPTED, end
 
 SAID_AT_FIRST = "Stopping: what is under way is waited for and recorded. Ctrl-C again stops at once."
 _AT_ONCE = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -25,18 +25,19 @@ _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, nam
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """While inside, Ctrl-C raises KeyboardInterrupt, so that what is open is closed. Elsewhere nothing changes.
+    """While inside, both raise KeyboardInterrupt, so that what is open is closed. Elsewhere nothing changes.
 
     `asyncio` cancels its main task on Ctrl-C only where this is how it is answered.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not end:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    is_main = threading.current_thread() is threading.main_thread()
+    answered = [number for number in _AT_ONCE if is_main and signal.getsignal(number) is end]
+    for number in answered:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, end)
+        for number in answered:
+            signal.signal(number, end)
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def stopping_gently(stop: Callable[[], None]) -> Iterator[None]:
         seen += number in _AT_ONCE
         if seen > 1:
             _show_cursor()
-            os._exit(128 + number)
+            os._exit(INTERRUPTED)
         loop.call_soon_threadsafe(on_first if seen else stop)
 
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup stays nohup

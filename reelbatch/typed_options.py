@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -112,6 +113,20 @@ def command(name: str, *words: str, batch: str | None = None, live: bool = False
     manifest = str(stated.get(MANIFEST) or (read if is_there else MANIFEST))
     first = [manifest if word == MANIFEST else word for word in words[:own]]
     return " ".join(["reelbatch", name, *map(shlex.quote, [*first, *repeated, *words[own:]])])
+
+
+def parted(stated: str) -> list[str]:
+    """The words of an option that takes several; one with a comma in it stands in quotation marks, as in CSV."""
+    try:
+        words = next(csv.reader([stated], skipinitialspace=True, strict=True), [])
+    except csv.Error:  # a mark that is a part of the word
+        words = stated.split(",")
+    return [word.strip() for word in words]
+
+
+def joined(words: Iterable[str]) -> str:
+    """What `parted` takes apart again."""
+    return ",".join('"{}"'.format(word.replace('"', '""')) if {",", '"'} & {*word} else word for word in words)
 
 
 def _takes(name: str, option: str) -> bool:

@@ -332,7 +332,7 @@ def _note_typed(typed: Mapping[str, Any], settings: Settings | None = None) -> N
 
 def words(stated: str | None) -> tuple[str, ...] | None:
     """`a,b` as ("a", "b"); None where nothing was stated."""
-    return tuple(part.strip() for part in stated.split(",") if part.strip()) if stated is not None else None
+    return tuple(filter(None, typed_options.parted(stated))) if stated is not None else None
 
 
 def some_words(stated: str | None, option: str, example: str) -> tuple[str, ...] | None:

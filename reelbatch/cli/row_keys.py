@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reelbatch.errors import SettingsError
+from reelbatch.typed_options import parted
 
 
 def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
@@ -15,7 +16,7 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
     """
     if stated is None and file is None:
         return None
-    keys = [key.strip() for key in (stated or "").split(",")]
+    keys = parted(stated or "")
     if file is not None:
         try:
             keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -28,5 +29,5 @@ def server_for_new(results: str) -> AbstractContextManager[TemporaryServer | Non
     Should key, manifest or user say no, it ends with the command.
     """
     path = plain_path(results)
-    is_first = path is not None and not path.exists()
+    is_first = path is not None and not os.path.exists(path)  # noqa: PTH110 - Path's raises where a name is too long
     return server_ahead() if is_first and clone_root() is not None else nullcontext()

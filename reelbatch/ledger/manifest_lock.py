@@ -13,6 +13,8 @@ from reelbatch.domain import Batch, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.ledger.schema import loads, runs
 
+_NO_DIGEST = ""
+
 
 class Overtaken(LedgerError):  # noqa: N818 - a word for one who was
     """Another run reads the manifest now."""
@@ -60,7 +62,7 @@ def begin(connection: Connection, items: Sequence[Load]) -> list[Mine | Wait | J
 
 def _begin(connection: Connection, item: Load) -> Mine | Wait | Joined:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    values = {"digest": item.digest, "run_id": item.run_id, "started_at": item.at, "ended_at": None, "plan": None}
+    values = {"digest": item.digest, "run_id": item.run_id, "started_at": item.at, "ended_at": None}
     new = dialect.insert(loads).values(batch=item.batch, **values).on_conflict_do_nothing().returning(loads.c.batch)
     last = None
     while last is None:  # between the two someone may give up, and his entry is gone
@@ -103,7 +105,7 @@ def last_read(connection: Connection, batch: Batch) -> str | None:
 
 
 def manifests(connection: Connection) -> dict[str, str]:
-    """The manifest that each batch was read from last, as it was named."""
+    """The manifest that each batch was read from last, as it was named; one that can't be used was not."""
     as_json = type_coerce if connection.dialect.name == "sqlite" else cast  # SQLite has no type of that name
     name = as_json(loads.c.plan, JSON)["manifest"].as_string()
     found = connection.execute(select(loads.c.batch, name).where(loads.c.plan.is_not(None)))
@@ -111,8 +113,9 @@ def manifests(connection: Connection) -> dict[str, str]:
 
 
 def give_up(connection: Connection, items: Sequence[Load]) -> list[None]:
-    """It could not be read; the next who wants it need not wait."""
+    """It could not be read; the next who wants it need not wait, and the one before it is still the last."""
     for item in items:
         own = loads.c.batch == item.batch, loads.c.run_id == item.run_id
-        connection.execute(delete(loads).where(*own))
+        connection.execute(delete(loads).where(*own, loads.c.plan.is_(None)))
+        connection.execute(update(loads).where(*own).values(digest=_NO_DIGEST, ended_at=item.at))
     return [None] * len(items)

@@ -18,7 +18,7 @@ from reelbatch.ledger.schema import generations, orders
 from reelbatch.ledger.selection import OrderId
 from reelbatch.ledger.sent_again import doubt_again
 from reelbatch.ledger.transitions import in_states
-from reelbatch.typed_options import MANIFEST, command
+from reelbatch.typed_options import MANIFEST, command, joined
 
 _UNSENT = frozenset({RowState.PENDING, RowState.INVALID, RowState.REJECTED})
 """States in which a line costs nothing and holds no id, so that it may be dropped."""
@@ -113,7 +113,7 @@ def _words(selection: str) -> list[str]:
     words = ["rerun"] if "rerun" in known else ["generate", MANIFEST]
     for name, value in sorted(known.get("rerun", known).items(), reverse="rerun" in known):  # --verdict first
         if value is not None:
-            words += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else ",".join(value)]
+            words += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else joined(value)]
     return words
 
 

@@ -163,7 +163,7 @@ def refuse_export(stated: str | None, source: object) -> None:
         refuse_to_replace(f"--export {stated}", path)
     if scheme_of(stated) is None and isinstance(source, str | os.PathLike) and scheme_of(os.fspath(source)) is None:
         paths = [Path(at_home(os.fspath(path))) for path in (stated, source)]
-        if all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
+        if all(os.path.exists(path) for path in paths) and paths[0].samefile(paths[1]):  # noqa: PTH110 - Path's raises
             raise UsageError(f"--export {stated}: is the manifest, which would be replaced; choose another name")
 
 

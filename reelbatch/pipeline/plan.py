@@ -15,7 +15,7 @@ from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.selection import Action, SendOptions
+from reelbatch.ledger.selection import Action, Regenerate, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
 from reelbatch.model_table import DEFAULT_MODEL, either, load_models
 from reelbatch.pipeline.account import ask, payer
@@ -29,6 +29,7 @@ from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import cleared_up, refuse_places, table_is_new, table_shown
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
+from reelbatch.typed_options import MANIFEST, command
 
 if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
     import pandas as pd
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # a plan of a file needs none, and it takes a while to import
 
 Source: TypeAlias = "str | os.PathLike[str] | pd.DataFrame | ArrowStream"
 
+_LONGEST_NAME = 200  # bytes: files have 255, and while one is written its name has an ending of its own
 HELD_LISTED = 1000
 """Rows that are held, by name; beyond that they are only counted."""
 
@@ -171,7 +173,11 @@ def plan(
         ManifestError: the manifest can't be used.
         LedgerUnusable: the results table can't be opened.
         OrderOpen: videos are to be made again, and another order is open.
+        SettingsError: an order is to be dropped, which sends nothing.
     """
+    if options.send.regenerate is Regenerate.CANCEL:
+        drop = command("generate", MANIFEST, "--regenerate", "cancel")
+        raise SettingsError(f"--regenerate cancel: sends nothing. `{drop}` drops what an open order has not sent.")
     refuse_places(settings, options.source, options.batch)
     is_new = table_is_new(settings)
     with in_memory() if is_new else Ledger(settings.results, settings.lease_s) as ledger:
@@ -214,6 +220,11 @@ def batch_name(batch: str | None, manifest: Manifest) -> Batch:
     name = (manifest.stem if batch is None else batch).strip()
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
+    if len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        raise SettingsError(
+            f"--batch \"{name}\": a batch's name is also a file's name, and this one has more than "
+            f"{_LONGEST_NAME} bytes; state a shorter one"
+        )
     if any("\ud800" <= char <= "\udfff" for char in name):  # as Python holds bytes of a file's name that are no UTF-8
         raise SettingsError(f'--batch "{name}": is no UTF-8, and no table holds it; state another name')
     return Batch(name)

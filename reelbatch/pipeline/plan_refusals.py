@@ -45,7 +45,10 @@ def _refuse_duplicates(manifest: Manifest, findings: Findings, comparison: Compa
         lines.append(f"  and {more:,} more keys")
     lines += _OF_AN_EXPORT if manifest.is_export else _OF_A_CATALOGUE
     if findings.problems.count:
-        lines += [f"There are {findings.problems.count:,} more problems:", *findings.problems.lines()]
+        others = (
+            "is 1 more problem" if findings.problems.count == 1 else f"are {findings.problems.count:,} more problems"
+        )
+        lines += [f"There {others}:", *findings.problems.lines()]
     raise ManifestError(f"{manifest.name}: the same key names more than one row.", *lines)
 
 
@@ -64,5 +67,11 @@ def refuse_problems(manifest: Manifest, findings: Findings, comparison: Comparis
         ManifestError: lists every problem.
     """
     problems = findings.problems
+<<<<<<< HEAD
     if comparison.to_correct:
         raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())
+=======
+    if problems.count:
+        counted = "1 problem" if problems.count == 1 else f"{problems.count:,} problems"
+        raise ManifestError(f"{manifest.name}: {counted}, nothing is sent:", *problems.lines())
+>>>>>>> audit

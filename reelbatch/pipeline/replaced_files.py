@@ -56,7 +56,7 @@ def refuse_manifest_as_export(settings: Settings, source: object, batch: str | N
     table = file_of(settings.results)
     manifest = at_home(os.fspath(source))
     export = (table.parent if table else Path("results")) / f"{batch or Path(manifest).stem}.parquet"
-    if os.path.isfile(manifest) and export.is_file() and export.samefile(manifest):  # noqa: PTH113 - as below
+    if os.path.isfile(manifest) and os.path.isfile(export) and export.samefile(manifest):  # noqa: PTH113 - as below
         raise UsageError(
             f"{source}: is the manifest, and also where the results of this batch are written after the run, which "
             "would replace it. State another file with --export."

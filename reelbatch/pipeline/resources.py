@@ -75,7 +75,7 @@ def the_batch(ledger: Ledger, stated: str | None) -> Batch:
     from reelbatch.domain import Batch
     from reelbatch.ledger import queries
 
-    known = ledger.read(queries.batch_names)
+    known, stated = ledger.read(queries.batch_names), stated and stated.strip()  # as a run takes it
     if stated in known:
         return Batch(stated)
     if stated is not None:
@@ -99,7 +99,7 @@ def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
 
     if stated is None:
         return ledger.read(queries.current_batches)
-    known = ledger.read(queries.batch_names)
+    known, stated = ledger.read(queries.batch_names), stated.strip()  # as a run takes it
     if stated not in known:
         raise _no_such_batch(stated, known)
     return [Batch(stated)]

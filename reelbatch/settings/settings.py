@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -210,6 +219,14 @@ class Settings(BaseSettings):
     sandbox: Annotated[dict[str, Any], BeforeValidator(from_json)] = Field(
         default_factory=dict, description="the sandbox's own settings"
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth(cls, stated: Any) -> Any:
+        """Python takes them for 1 and 0, and `max_credits: no` would be a cap of nothing."""
+        if isinstance(stated, bool):
+            raise ValueError("is stated as yes or no; state its value, or null for none")  # noqa: TRY004 - of pydantic
+        return stated
 
     def of_account(self, tier: Tier) -> Self:
         """With the account's tier where none is stated; what a subscriber pays for a credit it does not say."""

@@ -106,11 +106,12 @@ def test_plan_says_each_cause_once(tmp_path: Path) -> None:
     assert [(cause["column"], cause["rows"]) for cause in made["causes"]] == [("image_path", 300), ("end_seconds", 1)]
 
 
-def test_strict_refuses_with_each_cause_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "said"), [(1, ": 1 problem, nothing is sent"), (300, ": 300 problems, nothing")])
+def test_strict_refuses_with_each_cause_once(count: int, said: str, tmp_path: Path) -> None:
     """Nothing is sent, and the message is as short."""
-    rows = pd.DataFrame({"image_path": [f"{n}.png" for n in range(300)], "prompt": "Pan", "end_seconds": 5})
+    rows = pd.DataFrame({"image_path": [f"{n}.png" for n in range(count)], "prompt": "Pan", "end_seconds": 5})
     settings = load_settings(options={"results": f"sqlite:///{tmp_path / 'r.db'}"})
-    with in_memory() as ledger, pytest.raises(ManifestError, match="300 problems, nothing is sent") as refused:
+    with in_memory() as ledger, pytest.raises(ManifestError, match=said) as refused:
         load(GenerateOptions(source=rows, strict=True), settings, ledger)
     assert str(refused.value).count("no such file") == 1
 

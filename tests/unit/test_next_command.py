@@ -22,7 +22,7 @@ from reelbatch.pipeline.next_step import Waiting, next_step
 from reelbatch.pipeline.pilot import Pilot
 from reelbatch.submit import ExitReason
 from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
-from reelbatch.typed_options import MANIFEST, command, noting
+from reelbatch.typed_options import MANIFEST, command, joined, noting, parted
 
 
 def test_after_a_run_of_chosen_rows_the_others_are_sent_by_generate() -> None:
@@ -207,3 +207,18 @@ def test_an_order_names_what_ends_it() -> None:
     assert (order_of(queued=2, in_doubt=1).goes_on, order_of(queued=1, pending=2).goes_on) == (False, True)
     rejected, _ = order_of(queued=1, rejected=1).next_steps
     assert rejected.startswith("`reelbatch rerun --batch spring` ")
+
+
+@pytest.mark.parametrize("words", [["a"], ["a, b", "c"], ['24" wide', "a"], ['"x', 'y"'], ["ä b", "-1"], ['a,"b"']])
+def test_what_is_joined_for_an_option_is_parted_again(words: list[str]) -> None:
+    """Keys with commas and quotation marks among them."""
+    assert parted(joined(words)) == words
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [("a, b,,c", ["a", "b", "", "c"]), ('"a,b", c', ["a,b", "c"]), ('"x,y', ['"x', "y"]), ('"a" b', ['"a" b'])],
+)
+def test_only_whole_words_stand_in_quotation_marks(stated: str, words: list[str]) -> None:
+    """Any other mark is a part of its word."""
+    assert parted(stated) == words

@@ -245,3 +245,11 @@ def test_a_number_is_one_that_can_be_reckoned_with(name: str, stated: object) ->
     """A column of the table holds it, and so does a date."""
     with pytest.raises(SettingsError, match=name):
         load_settings(options={name: stated})
+
+
+@pytest.mark.parametrize("stated", ["max_credits: no", "render_window: off", "rate: yes", "retry_attempts: true"])
+def test_yes_and_no_are_no_numbers(tmp_path: Path, stated: str) -> None:
+    """A cap of `no` is not one of 0, under which nothing would be sent."""
+    (tmp_path / "c.yaml").write_text(stated, encoding="utf-8")
+    with pytest.raises(SettingsError, match="is stated as yes or no; state its value, or null for none"):
+        load_settings(tmp_path / "c.yaml")

@@ -1,4 +1,4 @@
-"""Ctrl-C: exit code 130 and no traceback, whenever it comes; with real processes, since it is theirs to answer."""
+"""Ctrl-C and SIGTERM: exit code 130, and no traceback; with real processes, since it is theirs to answer."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ def started(
 
 
 @pytest.mark.parametrize(
-    "imported", ["reelbatch.ctrl_c", "typing", "typer", "reelbatch.cli.options", "pydantic", "numpy"]
+    ("imported", "number"),
+    [
+        *(
+            (imported, signal.SIGINT)
+            for imported in ("reelbatch.ctrl_c", "typing", "typer", "reelbatch.cli.options", "pydantic", "numpy")
+        ),
+        ("reelbatch.ctrl_c", signal.SIGTERM),
+        ("numpy", signal.SIGTERM),
+    ],
 )
-def test_ctrl_c_while_the_program_is_imported(imported: str, tmp_path: Path) -> None:
+def test_ctrl_c_while_the_program_is_imported(imported: str, number: signal.Signals, tmp_path: Path) -> None:
     """At the first moment that is ours, and at several after it."""
     (tmp_path / "m.csv").write_text(ROWS)
     telling = ("-X", "importtime")  # what has been imported
@@ -55,12 +63,26 @@ def test_ctrl_c_while_the_program_is_imported(imported: str, tmp_path: Path) -> 
             break
     if imported == "reelbatch.ctrl_c":  # the next that is imported, once it has done its part
         said.append(process.stderr.readline())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     rest = process.communicate(timeout=60)[1]
     assert (process.returncode, "Traceback" in "".join([*said, rest])) == (130, False), rest
 
 
-def test_the_first_says_that_a_second_stops_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_has_its_table_open_ends_by_either(number: signal.Signals, tmp_path: Path) -> None:
+    """Once it is at work, and nothing is under way that would have to be waited for."""
+    with Ledger(f"sqlite:///{tmp_path}/r.db"):
+        pass
+    process = started(tmp_path, "status", "--watch", "--interval", "0.1", "--results", f"sqlite:///{tmp_path}/r.db")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[1]
+    assert (process.returncode, rest) == (130, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_says_that_a_second_stops_at_once(number: signal.Signals, tmp_path: Path) -> None:
     """While a request is under way: the first waits for it, the second does not, and the row is the next run's."""
     (tmp_path / "m.csv").write_text(ROWS)
     with start(SandboxConfig(latency_ms=120_000, data=str(tmp_path / "api"))) as api:
@@ -68,9 +90,9 @@ def test_the_first_says_that_a_second_stops_at_once(tmp_path: Path) -> None:
         process = started(tmp_path, "generate", "m.csv", *where, "--yes", MAGIC_HOUR_API_KEY=api.key)
         assert process.stderr is not None
         wait_until(lambda: is_sending(tmp_path / "r.db") or process.poll() is not None, "a request is under way")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = next(line for line in process.stderr if "no results table yet" not in line)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.communicate(timeout=60)[1]
     assert said == f"{SAID_AT_FIRST}\n"
     assert (process.returncode, rest) == (130, "")

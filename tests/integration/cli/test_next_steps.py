@@ -62,7 +62,10 @@ def test_an_order_that_only_a_doubt_keeps_open_names_reconcile(customer: Custome
     command = found.partition("found:")[2].replace("KEY", "spring-1").replace("ID", customer.video_of(token) or "")
     assert typed(customer, command.strip()).code == 0
     customer.run("generate", spring, "--regenerate", "cancel")
-    assert "no order is open" in customer.run("generate", spring, "--regenerate", "cancel").out
+    planned = customer.run("plan", spring, "--regenerate", "cancel")
+    (command,) = printed(planned.err)
+    assert (planned.code, "sends nothing" in planned.err) == (UNUSABLE, True)
+    assert "no order is open" in typed(customer, command).out
 
 
 def test_held_rows_are_looked_at_and_sent_by_what_is_printed(customer: Customer) -> None:
@@ -104,6 +107,19 @@ def test_what_an_order_has_not_sent_is_the_next_step(customer: Customer) -> None
     assert "--batch spring --regenerate all" in command
     planned = typed(customer, command.replace("generate", "plan", 1))
     assert "to send             1" in planned.out
+
+
+def test_keys_with_commas_and_marks_can_be_named(customer: Customer) -> None:
+    """In quotation marks, as in CSV; the command that goes on with such an order has them as well."""
+    keys = ["Teapot, blue", 'Mug, 24" wide']
+    spring = customer.manifest("spring", "pan", "zoom", row_key=keys)
+    customer.generate(spring, settle=True)
+    stated = '"Teapot, blue", "Mug, 24"" wide"'
+    customer.run("generate", spring, "--regenerate", "all", "--rows", stated, "--limit", "1", "--yes")
+    (step,) = [line for line in customer.run("status").out.splitlines() if line.startswith("→")]
+    (command,) = printed(step)
+    assert typed(customer, command).code == 0
+    assert customer.asked("status")["batches"][0]["earlier_videos"] == len(keys)
 
 
 def test_a_rerun_leaves_rows_of_an_order_to_that_order(customer: Customer) -> None:

@@ -88,6 +88,14 @@ def test_what_is_no_path_is_no_table_either(stated: str, table: Path) -> None:
     assert sorted(path.name for path in table.iterdir()) == ["spring.csv", "tables"]
 
 
+@pytest.mark.parametrize("command", ["status", "export -", "spend", "runs", "rerun --dry-run", "reconcile"])
+def test_blanks_around_a_batch_s_name_do_not_matter(command: str, table: Path) -> None:
+    """Neither to a run, which leaves them out of the name that it makes, nor to a command that asks for it."""
+    stated = (*command.split(), "--results", "tables/x.db", "--batch")
+    assert run_here(table, *stated, " spring ") == run_here(table, *stated, "spring")
+    assert run_here(table, *stated, " spring ").code == 0
+
+
 def test_export_to_standard_output(table: Path) -> None:
     """The same bytes as in a file, and nothing else: CSV unless --format says otherwise."""
     to = ("--results", "tables/x.db")
