@@ -67,11 +67,6 @@ def refuse_problems(manifest: Manifest, findings: Findings, comparison: Comparis
         ManifestError: lists every problem.
     """
     problems = findings.problems
-<<<<<<< HEAD
     if comparison.to_correct:
-        raise ManifestError(f"{manifest.name}: {problems.count:,} problems, nothing is sent:", *problems.lines())
-=======
-    if problems.count:
         counted = "1 problem" if problems.count == 1 else f"{problems.count:,} problems"
         raise ManifestError(f"{manifest.name}: {counted}, nothing is sent:", *problems.lines())
->>>>>>> audit
