@@ -129,8 +129,8 @@ def decide(connection: Connection, items: Sequence[Decision]) -> list[bool]:
     """Carry decisions out and keep them; False where the row was no longer in doubt about that attempt."""
     done = []
     for item in items:
-        kept = not item.doubt.sent_again  # the line is another request's by now, and no word moves it back
-        before = snapshot(connection, is_line(item.doubt.line), item.token) if kept else None
+        line = None if item.doubt.sent_again else is_line(item.doubt.line)  # else it is another request's by now
+        before = snapshot(connection, line, item.token)
         done.append(_found(connection, item) if item.verdict is Verdict.FOUND else _not_created(connection, item))
         connection.execute(insert(decisions).values(_entry(item, before if done[-1] else None)))
     return done
@@ -264,10 +264,11 @@ _OF_ROW = (
 _OF_ATTEMPT = ("outcome", "ended_at", "http_status", "message", "raw_body", "video_id", "credits_charged", "same_as")
 
 
-def snapshot(connection: Connection, row: ColumnElement[bool], token: Token) -> str:
-    """What a decision changes of the row and its attempt, as JSON."""
-    parts = {"row": (generations, row, _OF_ROW), "attempt": (attempts, attempts.c.token == token, _OF_ATTEMPT)}
-    found = {name: _values(connection, *part) for name, part in parts.items()}
+def snapshot(connection: Connection, row: ColumnElement[bool] | None, token: Token) -> str:
+    """What a decision changes of the row, if it does, and of its attempt, as JSON."""
+    found = {"attempt": _values(connection, attempts, attempts.c.token == token, _OF_ATTEMPT)}
+    if row is not None:
+        found["row"] = _values(connection, generations, row, _OF_ROW)
     return json.dumps(found, default=datetime.isoformat)
 
 

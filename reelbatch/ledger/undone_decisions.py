@@ -76,10 +76,7 @@ def _undo(connection: Connection, item: Undo) -> str | None:
     known = known_attempts(connection, [made.token])[made.token]
     if _answered_since(connection, made):
         return f"its attempt was answered since ({known.outcome}); what the API said stands"
-    fresh = {"token": made.token, "video_id": None, "paid_as": None}
-    values = {**read_snapshot(generations, before["row"]), **fresh}
-    ways = (way.move.update(is_line(made.line), way.unsent(made)).values(values) for way in _WAYS[made.verdict])
-    if not any(connection.execute(back).rowcount for back in ways):
+    if not _move_back(connection, made, before.get("row")):
         return _why_not(connection, made)
     attempt = read_snapshot(attempts, before["attempt"])
     connection.execute(update(attempts).where(attempts.c.token == made.token).values(attempt))
@@ -89,6 +86,16 @@ def _undo(connection: Connection, item: Undo) -> str | None:
     sums.write(connection)
     connection.execute(insert(decisions).values(_entry_of_undo(item)))
     return None
+
+
+def _move_back(connection: Connection, made: Made, row: Mapping[str, Any] | None) -> bool:
+    """False where the line is not as the decision left it; one that the decision did not move has to be there."""
+    if row is None:
+        return connection.execute(select(generations.c.row_key).where(is_line(made.line))).first() is not None
+    fresh = {"token": made.token, "video_id": None, "paid_as": None}
+    values = {**read_snapshot(generations, row), **fresh}
+    ways = (way.move.update(is_line(made.line), way.unsent(made)).values(values) for way in _WAYS[made.verdict])
+    return any(connection.execute(back).rowcount for back in ways)
 
 
 def _answered_since(connection: Connection, made: Made) -> bool:

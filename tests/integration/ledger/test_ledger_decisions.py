@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -298,6 +299,11 @@ def test_a_doubt_whose_row_moved_on_is_listed_as_it_was_and_cleared_up(worker: W
     assert ledger.change(partial(in_doubt.decide, items=[said])) == [True]
     assert ledger.change(partial(in_doubt.decide, items=[said])) == [False]
     assert (ledger.read(sent_again.doubts), committed(ledger), states(ledger)["a"]) == ([], 0, "pending")
+    assert undo(ledger) == [None]
+    assert (ledger.read(sent_again.doubts), committed(ledger), states(ledger)["a"]) == ([doubt], ESTIMATE, "pending")
+    assert undo(ledger) == []
+    said = replace(said, at=utc_now())
+    assert ledger.change(partial(in_doubt.decide, items=[said])) == [True]
     found = Found(SPRING, RowKey("a"), intent.token, VideoId("late"), 60, "someone", utc_now(), "c2")
     assert ledger.change(partial(in_doubt.book, items=[found])) == [True]
     assert ledger.change(partial(in_doubt.book, items=[found])) == [False]
@@ -307,7 +313,7 @@ def test_a_doubt_whose_row_moved_on_is_listed_as_it_was_and_cleared_up(worker: W
         "late",
     )
     assert attempt(ledger, intent.token)["refund_due_at"] is not None  # what it costs in the end is asked for
-    assert undo(ledger) == []
+    assert undo(ledger) == ["its attempt was answered since (submitted); what the API said stands"]
     later = utc_now() + timedelta(days=2)
     for unknown in (False, True):  # one that the API does not know is asked about for a day
         look = RefundLook(intent.token, later, unknown=unknown)

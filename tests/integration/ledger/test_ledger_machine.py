@@ -27,6 +27,7 @@ from reelbatch.ledger import (
     quick_status,
     reruns,
     schema,
+    sent_again,
     settlements,
     undone_decisions,
     utc_now,
@@ -225,11 +226,11 @@ class Books(RuleBasedStateMachine):
     @rule(pick=PICK, lie=st.booleans())
     def decide(self, pick: int, lie: bool) -> None:
         """Someone looks a row in doubt up, and says what there is, or errs: then he agreed to pay again."""
-        if not (open_ := self.ledger.read(in_doubt.doubts)):
+        if not (open_ := self.ledger.read(in_doubt.doubts) + self.ledger.read(sent_again.doubts)):
             return
         doubt = open_[pick % len(open_)]
         _, created, charge = self.sent[doubt.token]
-        found = created and not lie
+        found = created and not lie and not doubt.sent_again
         if not found:
             self.agreed.add(doubt.token)
         video_id = VideoId(f"vid-{doubt.token}") if found else None
