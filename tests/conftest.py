@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,6 +181,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _start_if_needed(config: pytest.Config, ids: Iterable[str]) -> None:
     if _SERVER in config.stash and any(nodeid.startswith(NEED_PREFECT) for nodeid in ids):
         config.stash[_SERVER].start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All that is imported and collected stays to the end: each search for garbage in it takes half a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(10_000, 20)
+        gc.enable()
+
+
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    """As in a program that leaves the collector to itself."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

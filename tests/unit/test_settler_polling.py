@@ -110,13 +110,13 @@ async def test_a_video_is_followed_from_queued_to_complete(ledger: Ledger) -> No
     assert committed(ledger) == 192
 
 
+@pytest.mark.usefixtures("nothing_frozen")
 async def test_the_collector_leaves_old_objects_alone_meanwhile(ledger: Ledger) -> None:
     """A look through everything that was loaded before would hold all questions up."""
     submit(ledger, "a")
     frozen: list[int] = []
     api = FakeApi(COMPLETE)
     api.on_ask = lambda _: frozen.append(gc.get_freeze_count())
-    gc.unfreeze()
     async with client_of(api) as client:
         await Settler(ledger, client, plan()).run()
     assert frozen[0] > 10_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
@@ -34,14 +33,6 @@ def test_an_allocator_that_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", before)
     with memory_given_back():
         assert pa.default_memory_pool().backend_name == before
-
-
-@pytest.fixture
-def nothing_frozen() -> Iterator[None]:
-    """As in a program that leaves the collector to itself, also afterwards."""
-    gc.unfreeze()
-    yield
-    gc.unfreeze()
 
 
 class _Ring:

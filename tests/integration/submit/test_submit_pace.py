@@ -119,6 +119,7 @@ def test_after_the_first_401_only_what_was_in_flight_arrives(tmp_path: Path) -> 
     assert bench.states() == {"queued": len(api.ids), "pending": 200 - len(api.ids)}
 
 
+@pytest.mark.usefixtures("nothing_frozen")
 def test_the_collector_does_not_hold_the_rows_up(tmp_path: Path) -> None:
     """While rows are sent, what was loaded before is left alone: looking through it all pauses every row."""
     frozen: list[int] = []
@@ -127,7 +128,6 @@ def test_the_collector_does_not_hold_the_rows_up(tmp_path: Path) -> None:
         frozen.append(gc.get_freeze_count())
         return GOOD
 
-    gc.unfreeze()
     with scripted(script) as api:
         Bench(tmp_path, api.url).generate(Bench(tmp_path, api.url).rows(5))
     assert min(frozen) > 10_000
