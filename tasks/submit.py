@@ -13,7 +13,7 @@ from prefect.runtime import task_run
 
 from reelbatch.domain import HAS_ID, RowKey, RowState
 from reelbatch.errors import ReelbatchError
-from reelbatch.ledger import queries
+from reelbatch.ledger import queries, waiting_rows
 from reelbatch.pipeline.run_context import RunContext, current_run
 from reelbatch.printable import one_line
 
@@ -49,7 +49,7 @@ def _key_of(context: RunContext, number: int) -> RowKey | None:
     """Of a chunk of one row: by its number, or its place in a sample."""
     if (sample := context.scope.sample) is not None:
         return sample[number - 1]
-    return context.ledger.read(partial(queries.claimable_key, scope=context.scope, row_number=number))
+    return context.ledger.read(partial(waiting_rows.claimable_key, scope=context.scope, row_number=number))
 
 
 async def _is_no_row_of_its_own(_: object, __: object, state: State[Any]) -> bool:

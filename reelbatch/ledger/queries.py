@@ -10,17 +10,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, not_, or_, select
 
-from reelbatch.domain import HELD, NEEDS_ATTENTION, SUMS, Batch, Credits, RowKey, RowState, RunId
+from reelbatch.domain import NEEDS_ATTENTION, SUMS, Batch, Credits, RowKey, RowState, RunId
 from reelbatch.ledger.accounting import Ending
-from reelbatch.ledger.accounts import payer_of
 from reelbatch.ledger.beside import beside
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
 from reelbatch.ledger.schema import attempts, batches, generations, results
-from reelbatch.ledger.seen_prices import RESERVED_BY, Room, SeenPrices
-from reelbatch.ledger.selection import Scope, further, last, numbers, superseded
-from reelbatch.ledger.sending_order import Wanted, fitting
+from reelbatch.ledger.selection import further, last, superseded
 from reelbatch.ledger.transitions import in_states
 
 
@@ -158,86 +155,12 @@ def worst_case(connection: Connection, batch: Batch) -> int:
     return connection.scalar(select(batches.c.worst_case).where(batches.c.batch == batch)) or 0
 
 
-def claimable(connection: Connection, scope: Scope) -> int:
-    """Rows that a run of this scope may still take."""
-    return connection.scalar(select(func.count()).select_from(generations).where(scope.condition())) or 0
-
-
-def costs(connection: Connection, scope: Scope, limit: int | None, room: Room | None = None) -> list[int | None]:
-    """What the rows that a run of this scope may take are reserved at, in their order; None: unknown.
-
-    Where the limit leaves some out, those that fit the `room` go, and others after them.
-    """
-    part, seen = _chosen(connection, scope, limit, room).subquery(), seen_prices(connection, scope, room)
-    return [seen.reserved(row) for row in connection.execute(select(part).order_by(part.c.row_number))]
-
-
-def prices(
-    connection: Connection, scope: Scope, limit: int | None, room: Room | None = None
-) -> list[tuple[str | None, int | None, int]]:
-    """The same rows by model and estimate: how many of each."""
-    part = _chosen(connection, scope, limit, room).subquery()
-    kind = part.c.model, part.c.credits_estimated
-    query = select(*kind, func.count()).group_by(*kind).order_by(*kind)
-    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
-
-
-def _chosen(connection: Connection, scope: Scope, limit: int | None, room: Room | None) -> Select[Any]:
-    g = generations.c
-    rows = select(*(g[name] for name in RESERVED_BY)).where(scope.condition())
-    in_order = rows.order_by(g.row_number)
-    if room is not None and limit is not None:
-        wanted = Wanted(in_order, in_order.limit(limit), seen_prices(connection, scope, room))
-        if (chosen := fitting(connection, wanted, room.credits, limit)) is not None:
-            return rows.where(g.row_number.in_(numbers("chosen", [*chosen.fit, *chosen.others])))
-    return in_order.limit(limit)
-
-
-def seen_prices(connection: Connection, scope: Scope, room: Room | None) -> SeenPrices:
-    """What the account that pays was charged before."""
-    return SeenPrices.of(connection, payer_of(connection, scope.batch), room)
-
-
-def too_dear(connection: Connection, scope: Scope, credits_: int, code: str, limit: int) -> tuple[int, list[RowKey]]:
-    """Rows that wait although no period's budget of `credits_` will ever pay for one: how many, and the first keys.
-
-    `code`: of those of which that was found out by what such videos were charged.
-    """
-    g = generations.c
-    wanted = scope._replace(run_id=RunId(""), most=None).condition()
-    dear = and_(wanted, or_(g.credits_estimated > credits_, g.error_code == code))
-    first = select(g.row_key).where(dear).order_by(g.row_number).limit(limit)
-    found = [RowKey(key) for key in connection.scalars(first)]
-    if len(found) < limit:
-        return len(found), found
-    return connection.scalar(select(func.count()).select_from(generations).where(dear)) or 0, found
-
-
 def not_downloaded(connection: Connection, batch: Batch) -> int:
     """Rows whose last video is finished and in no file."""
     r = results.c
     query = select(func.count()).select_from(results)
     own = (r.batch == batch, r.state == RowState.COMPLETE.value, r.video_path.is_(None))
     return connection.scalar(query.where(*own)) or 0
-
-
-def given_back_as(connection: Connection, scope: Scope, code: str) -> int:
-    """Rows of this scope that wait since they were given back for this reason."""
-    own = (scope._replace(run_id=RunId(""), most=None).condition(), generations.c.error_code == code)
-    return connection.scalar(select(func.count()).select_from(generations).where(*own)) or 0
-
-
-def next_images(connection: Connection, scope: Scope, limit: int) -> list[str]:
-    """The images of the rows that a run of this scope takes first."""
-    query = select(generations.c.image_path).where(scope.condition()).order_by(generations.c.row_number).limit(limit)
-    return list(connection.scalars(query))
-
-
-def claimable_key(connection: Connection, scope: Scope, row_number: int) -> RowKey | None:
-    """The key of a row that a run of this scope may still take; None where it may not."""
-    g = generations.c
-    key: RowKey | None = connection.scalar(select(g.row_key).where(scope.condition(), g.row_number == row_number))
-    return key
 
 
 class RowEnd(NamedTuple):
@@ -254,15 +177,6 @@ def end_of(connection: Connection, batch: Batch, row_key: RowKey) -> RowEnd:
     query = select(g.state, g.error_code, g.error_message).where(g.batch == batch, g.row_key == row_key, last())
     state, code, message = connection.execute(query).one()
     return RowEnd(RowState(state), code, message)
-
-
-def held_by_others(connection: Connection, batch: Batch, run_id: RunId) -> int:
-    """Rows that other workers hold."""
-    query = select(func.count()).select_from(generations)
-    return (
-        connection.scalar(query.where(generations.c.batch == batch, in_states(HELD), generations.c.run_id != run_id))
-        or 0
-    )
 
 
 def rows(batch: Batch | None = None) -> Select[Any]:

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from reelbatch.domain import Request
 from reelbatch.ledger.accounts import UNSEEN, Payer, Price, class_of, seen_prices
 
-RESERVED_BY = ("row_number", "model", "resolution", "audio", "end_seconds", "credits_estimated")
-"""Columns that say where a row stands, and what it is reserved at."""
+KIND = ("model", "resolution", "audio", "end_seconds", "credits_estimated")
+"""Columns that say what a row is reserved at."""
+RESERVED_BY = ("row_number", *KIND)
 
 
 class Room(NamedTuple):
@@ -43,7 +44,7 @@ class SeenPrices:
         return bool(self.prices)
 
     def reserved(self, row: Any) -> int | None:
-        """What a row of the table, with the columns `RESERVED_BY`, is reserved at; None: no price lets it go."""
+        """What a row of the table, with the columns `KIND`, is reserved at; None: no price lets it go."""
         return self.of_request(row, row.credits_estimated)
 
     def of_request(self, request: Request, estimate: int | None) -> int | None:

@@ -27,7 +27,7 @@ from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.seen_prices import NOTHING_SEEN, RESERVED_BY, Room, SeenPrices
+from reelbatch.ledger.seen_prices import KIND, NOTHING_SEEN, RESERVED_BY, Room, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
@@ -87,6 +87,13 @@ class SendingOrder:
             found = self._drawn(connection, pilot)
         for price, same in groupby(map(self.seen.reserved, found)):
             yield price, sum(1 for _ in same)
+
+    def reserved(self, connection: Connection) -> list[tuple[int | None, int]]:
+        """The same in no order, of a run without a pilot."""
+        first = self._first(connection, self.choice.options.limit, *RESERVED_BY).subquery()
+        kind = [first.c[name] for name in KIND]
+        query = select(*kind, func.count()).group_by(*kind)
+        return [(self.seen.reserved(row), row[-1]) for row in connection.execute(query)]
 
     def sample(self, connection: Connection, rows: int) -> list[ActionCount]:
         """The rows of a sample of that size, those that were sent aside; each by itself, in order."""

@@ -218,6 +218,12 @@ class StagedManifest:
         with self._connection.begin():
             yield from self._order(batch).prices(self._connection)
 
+    def reserved(self, batch: Batch) -> list[tuple[int | None, int]]:
+        """The same in no order."""
+        if self._options.pilot is not None:
+            return list(self.prices(batch))
+        return self.ask(lambda connection: self._order(batch).reserved(connection))
+
     def ask(self, question: Callable[[Connection], Answer]) -> Answer:
         """Something that the results table knows, without a second session."""
         with self._connection.begin():

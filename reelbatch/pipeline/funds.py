@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 from reelbatch.domain import Batch
-from reelbatch.ledger import Ledger, accounting, accounts, budgets, queries
+from reelbatch.ledger import Ledger, accounting, accounts, budgets, queries, waiting_rows
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.selection import Scope
@@ -49,22 +49,21 @@ class ToSend:
     halted: int = 0
 
     @classmethod
-    def of(cls, plan: Plan | RerunPlan, prices: Callable[[], Iterable[Price]], *, exact: bool) -> Self:
-        """The rows that `plan` sends; `exact`: they may be others, or dearer, than it says."""
-        rows, credits_, unknown = plan.announced
-        if not exact:
-            return cls(rows=rows, credits=credits_, unknown=unknown, prices=cache(prices), estimated=credits_)
-        found = list(prices())
-        reserved = sum((price or 0) * same for price, same in found)
-        same_rows = sum(same for _, same in found) == rows
-        unpriced = sum(same for price, same in found if price is None)
+    def of(cls, plan: Plan | RerunPlan, prices: Callable[[], Iterable[Price]], found: Sequence[Price] | None) -> Self:
+        """The rows that `plan` sends; `found`: the prices in any order, where rows may be others, or dearer."""
+        announced, credits_, unknown = plan.announced
+        if found is None:
+            return cls(rows=announced, credits=credits_, unknown=unknown, prices=cache(prices), estimated=credits_)
+        reserved = sum((price or 0) * rows for price, rows in found)
+        unpriced = sum(rows for price, rows in found if price is None)
+        of = sum(rows for _, rows in found)
         return cls(
-            rows=sum(same for _, same in found),
+            rows=of,
             credits=reserved,
             unknown=unpriced,
-            prices=lambda: found,
-            estimated=credits_ if same_rows else reserved,
-            halted=unpriced - unknown if same_rows else 0,
+            prices=cache(prices),
+            estimated=credits_ if of == announced else reserved,
+            halted=unpriced - unknown if of == announced else 0,
         )
 
     def within(self, room: int, *, passes_over: bool = True) -> Reach:
@@ -82,9 +81,12 @@ def by_price(costs: Iterable[int | None]) -> list[Price]:
 def to_send(ledger: Ledger, settings: Settings, plan: Plan | RerunPlan, scope: Scope, limit: int | None) -> ToSend:
     """The rows of the table that a run sends, with those that find no room."""
     room = ledger.read(partial(room_of, batch=scope.batch, settings=settings))
-    costs = partial(queries.costs, scope=scope, limit=limit, room=room)
-    seen = ledger.read(partial(queries.seen_prices, scope=scope, room=room))
-    return ToSend.of(plan, lambda: by_price(ledger.read(costs)), exact=bool(seen) or scope.sample is not None)
+    costs = partial(waiting_rows.costs, scope=scope, limit=limit, room=room)
+    seen = ledger.read(partial(waiting_rows.seen_prices, scope=scope, room=room))
+    found = None
+    if seen or scope.sample is not None:
+        found = ledger.read(partial(waiting_rows.reserved, scope=scope, limit=limit, room=room))
+    return ToSend.of(plan, lambda: by_price(ledger.read(costs)), found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

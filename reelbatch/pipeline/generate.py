@@ -11,7 +11,7 @@ from math import ceil
 
 from reelbatch.domain import Batch, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
-from reelbatch.ledger import Ledger, claims, orders, queries, utc_now
+from reelbatch.ledger import Ledger, claims, orders, utc_now, waiting_rows
 from reelbatch.memory import old_objects_spared
 from reelbatch.pipeline.export import export_results, export_target, refuse_export
 from reelbatch.pipeline.load_manifest import load_manifest
@@ -147,10 +147,10 @@ def _pass_over_too_dear(context: RunContext, limit: int) -> None:
     if room is None:
         return
     sender, bound = context.submitter.sender, ExitReason.CAP if room == cap else ExitReason.BUDGET
-    fitting = partial(queries.claimable, scope=context.scope._replace(most=room))
+    fitting = partial(waiting_rows.claimable, scope=context.scope._replace(most=room))
     if context.ledger.read(fitting) < _claimable(context):
         sender.refusals.pass_over(room, bound)
-    first = context.ledger.read(partial(queries.costs, scope=context.scope, limit=limit))
+    first = context.ledger.read(partial(waiting_rows.costs, scope=context.scope, limit=limit))
     if sum(credits_ or 0 for credits_ in first) > room and sender.agreed is not None:
         sender.agreed.passes_over, sender.refusals.bound = True, bound
 
@@ -180,15 +180,15 @@ async def _submit_chunks(context: RunContext, submit: SubmitChunk, rows_each: in
 
 def _claimable(context: RunContext) -> int:
     """Pending rows that this run may still take."""
-    return context.ledger.read(partial(queries.claimable, scope=context.scope))
+    return context.ledger.read(partial(waiting_rows.claimable, scope=context.scope))
 
 
 def _held_by_others(context: RunContext) -> int:
     """Rows that other workers hold now."""
-    return context.ledger.read(partial(queries.held_by_others, batch=context.batch, run_id=context.scope.run_id))
+    return context.ledger.read(partial(waiting_rows.held_by_others, batch=context.batch, run_id=context.scope.run_id))
 
 
 def _names_files(context: RunContext) -> bool:
     """Whether some of the next rows name images that may have to be uploaded."""
-    images = context.ledger.read(partial(queries.next_images, scope=context.scope, limit=_LOOKED_AT))
+    images = context.ledger.read(partial(waiting_rows.next_images, scope=context.scope, limit=_LOOKED_AT))
     return any(image_kind(image) in {ImageKind.LOCAL, ImageKind.CLOUD} for image in images)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError
 from reelbatch.home_folder import at_home
-from reelbatch.ledger import Ledger, manifest_lock, orders, queries, runs, samples, utc_now
+from reelbatch.ledger import Ledger, manifest_lock, orders, runs, samples, utc_now, waiting_rows
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.samples import SampleCost
@@ -198,7 +198,7 @@ def _own(context: RunContext, options: SendOptions, plan: Plan) -> Plan:
         plan = _counted_again(context, options.limit, plan)
     if options.pilot is None:
         return plan
-    found = context.ledger.read(partial(queries.prices, scope=context.scope, limit=None))
+    found = context.ledger.read(partial(waiting_rows.prices, scope=context.scope, limit=None))
     return replace(plan, pilot_cost=SampleCost.of([price for _, price, rows in found for _ in range(rows)]))
 
 
@@ -206,8 +206,8 @@ def _counted_again(context: RunContext, limit: int | None, plan: Plan) -> Plan:
     """The plan with the rows that wait in the table, up to the limit; without what only a manifest's reader knows."""
     scope = context.scope._replace(sample=None)
     room = context.ledger.read(partial(room_of, batch=context.batch, settings=context.settings))
-    found = context.ledger.read(partial(queries.prices, scope=scope, limit=limit, room=room))
-    waiting = found if limit is None else context.ledger.read(partial(queries.prices, scope=scope, limit=None))
+    found = context.ledger.read(partial(waiting_rows.prices, scope=scope, limit=limit, room=room))
+    waiting = found if limit is None else context.ledger.read(partial(waiting_rows.prices, scope=scope, limit=None))
     models = by_model(ActionCount.of(Action.SEND, *each) for each in found)
     credits_ = sum(model.credits or 0 for model in models)
     rows = sum(model.rows for model in models)

@@ -97,7 +97,7 @@ def next_step_of(ledger: Ledger, status: BatchStatus, budget: Budget | None) -> 
 
 
 def _waiting_of(connection: Connection, status: BatchStatus, budget: Budget | None) -> Waiting:
-    from reelbatch.ledger import engine, queries, sent_again
+    from reelbatch.ledger import engine, sent_again, waiting_rows
     from reelbatch.ledger.paid_requests import HELD_CODE
     from reelbatch.ledger.selection import RepeatPolicy, Scope
     from reelbatch.submit import ExitReason
@@ -107,13 +107,13 @@ def _waiting_of(connection: Connection, status: BatchStatus, budget: Budget | No
     why = None if last_run is None else last_run.exit_reason
     too_dear, until = 0, None
     if budget is not None:
-        too_dear, _ = queries.too_dear(connection, scope, budget.credits, TOO_DEAR_CODE, 1)
+        too_dear, _ = waiting_rows.too_dear(connection, scope, budget.credits, TOO_DEAR_CODE, 1)
         period = budget.period(engine.now(connection))
         if last_run is not None and why == ExitReason.BUDGET and last_run.started_at >= period.starts_at:
             until = f"{budget.until(period)} ({budget.timezone})"
     return Waiting(
-        held=queries.given_back_as(connection, scope._replace(repeats=RepeatPolicy.SEND), HELD_CODE),
-        unknown_rate=queries.given_back_as(connection, scope, UNKNOWN_RATE_CODE),
+        held=waiting_rows.given_back_as(connection, scope._replace(repeats=RepeatPolicy.SEND), HELD_CODE),
+        unknown_rate=waiting_rows.given_back_as(connection, scope, UNKNOWN_RATE_CODE),
         too_dear=too_dear,
         sent_again=len(sent_again.doubts(connection, status.batch)),
         cap=None if last_run is None else last_run.max_credits,

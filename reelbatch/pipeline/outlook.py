@@ -92,9 +92,10 @@ def _left(connection: Connection, batch: Batch, cap: int) -> int:
 
 
 def _reach(staged: StagedManifest, comparison: Comparison, batch: Batch, left: int) -> Reach:
-    whole = reach(((count.price, count.rows) for count in comparison.sends), left)
+    by_price = ((count.price, count.rows) for count in comparison.sends)
+    whole = reach(staged.reserved(batch) if comparison.seen else by_price, left)
     # Which rows are covered depends on their order only where not all of them are.
-    enough = whole.rows + whole.unknown == whole.of and not comparison.seen
+    enough = whole.rows + whole.unknown == whole.of
     return whole if enough else reach(staged.prices(batch), left)
 
 

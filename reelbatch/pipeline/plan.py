@@ -198,7 +198,8 @@ def plan(
                 return made
             from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
 
-            rows = ToSend.of(made, lambda: list(staged.prices(batch)), exact=bool(comparison.seen))
+            found = staged.reserved(batch) if comparison.seen else None
+            rows = ToSend.of(made, lambda: list(staged.prices(batch)), found)
             return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from reelbatch.domain import FAILED, Batch, Request, ReviewVerdict, RowKey, RowState
@@ -234,7 +234,8 @@ def preview_with_account(ledger: Ledger, chosen: Chosen, settings: Settings, lim
     made = preview(ledger, chosen, stated, limit)
     room = ledger.read(partial(room_of, batch=chosen.batch, settings=stated))
     seen = ledger.read(partial(SeenPrices.of, payer=who.payer, room=room))
-    rows = ToSend.of(made, lambda: by_price(_costs(ledger, chosen, stated, limit, seen)), exact=bool(seen))
+    costs = cache(lambda: by_price(_costs(ledger, chosen, stated, limit, seen)))
+    rows = ToSend.of(made, costs, costs() if seen else None)
     return replace(made, funds=funds_of(ledger, stated, chosen.batch, who, rows))
 
 

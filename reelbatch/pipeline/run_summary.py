@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reelbatch.domain import Batch, RowKey, RowState, RunId
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import Ledger, orders, queries, utc_now
+from reelbatch.ledger import Ledger, orders, queries, utc_now, waiting_rows
 from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.paid_requests import HELD_CODE, Held, SharedId, shared_ids
 from reelbatch.ledger.queries import OddFigure
@@ -241,7 +241,7 @@ def _too_dear(ledger: Ledger, scope: Scope, budget: BudgetLeft | None) -> tuple[
     if budget is None:
         return 0, []
     whole = budget.budget.credits
-    return ledger.read(lambda found: queries.too_dear(found, scope, whole, TOO_DEAR_CODE, FAILED_ROWS_SHOWN))
+    return ledger.read(lambda found: waiting_rows.too_dear(found, scope, whole, TOO_DEAR_CODE, FAILED_ROWS_SHOWN))
 
 
 def did_all(context: RunContext, exported: Exported | None = None) -> bool:

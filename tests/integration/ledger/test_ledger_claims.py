@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reelbatch.domain import FAILED, RowState
-from reelbatch.ledger import Ledger, claims, queries, reruns
+from reelbatch.ledger import Ledger, claims, reruns, waiting_rows
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.reruns import Selection
 
@@ -25,7 +25,7 @@ def spans(worker: Worker, rows_each: int, limit: int | None = None) -> list[tupl
 
 def claimable(worker: Worker) -> int:
     """Rows that this run may still take."""
-    return worker.ledger.read(lambda connection: queries.claimable(connection, worker.scope))
+    return worker.ledger.read(lambda connection: waiting_rows.claimable(connection, worker.scope))
 
 
 @pytest.fixture

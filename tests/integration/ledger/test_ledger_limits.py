@@ -9,7 +9,7 @@ import pytest
 from acting import SPRING, answer, begin, entries, entry, load, row, set_row
 
 from reelbatch.domain import RowKey, RowState
-from reelbatch.ledger import Ledger, attempts, claims, in_doubt, queries, reruns, utc_now
+from reelbatch.ledger import Ledger, attempts, claims, in_doubt, reruns, utc_now, waiting_rows
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
@@ -62,7 +62,7 @@ def test_a_run_takes_none_but_the_rows_that_it_names(ledger: Ledger, named: int)
     run = begin(ledger, rerun=True)
     scope = run.scope._replace(sample=tuple(RowKey(f"K{number}") for number in range(2, 2 + named)))
     of_scope = min(named, 1)
-    assert ledger.read(partial(queries.claimable, scope=scope)) == of_scope
+    assert ledger.read(partial(waiting_rows.claimable, scope=scope)) == of_scope
     assert len(ledger.read(partial(claims.chunks, scope=scope, rows_each=1, limit=None))) == of_scope
     (taken,) = ledger.change(partial(claims.claim, items=[claims.Claim(scope, (1, 10**6), 10)]))
     assert [each.row_key for each in taken] == ["K2"][:named]

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, select
 
 from reelbatch.domain import Row, RowState, VideoId
 from reelbatch.errors import OrderOpen
-from reelbatch.ledger import Ledger, orders, queries, reruns, settlements, utc_now
+from reelbatch.ledger import Ledger, orders, queries, reruns, settlements, utc_now, waiting_rows
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import Rendered, TakeUnrefunded, take_unrefunded
 from reelbatch.ledger.orders import OpenOrder
@@ -281,7 +281,7 @@ def test_only_the_rows_that_are_named(finished: Ledger) -> None:
     }
     only = begin(finished, "only", order=order_of(finished).order_id)
     scope = only.scope._replace(only_order=True)
-    assert finished.read(lambda connection: queries.claimable(connection, scope)) == 1
+    assert finished.read(lambda connection: waiting_rows.claimable(connection, scope)) == 1
 
 
 def test_rows_that_wait_are_not_counted_where_an_order_of_others_goes_on(ledger: Ledger) -> None:
@@ -365,7 +365,7 @@ def test_a_corrected_video_of_a_closed_order_is_announced_until_it_is_sent(finis
     plain = begin(finished, "plain").scope
     for manifest in (corrected, corrected, rows_of(*KEYS)):
         assert counts(finished, *manifest) == {Action.SEND: 1, Action.SKIP: 2}
-        assert finished.read(partial(queries.claimable, scope=plain)) == 1
+        assert finished.read(partial(waiting_rows.claimable, scope=plain)) == 1
     last = begin(finished, "last")
     (taken,) = last.claim()
     last.send(taken)

@@ -11,7 +11,7 @@ import pytest
 from acting import ESTIMATE, HERE, SPRING, begin, load, row, rows_of, set_row
 
 from reelbatch.domain import Request, Row, RowState, RunId, VideoId
-from reelbatch.ledger import Ledger, StagedManifest, orders, queries, reruns, samples, settlements, utc_now
+from reelbatch.ledger import Ledger, StagedManifest, orders, reruns, samples, settlements, utc_now, waiting_rows
 from reelbatch.ledger.due import Rendered
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.reruns import Selection
@@ -83,7 +83,7 @@ def test_rows_that_do_not_fit_what_is_left_come_last(
             assert sum(count.credits_estimated for count in counted.sends) == sum(price * of for price, of in sent)
         load(ledger, rows)
         scope = Scope(SPRING, RunId("run-1"))
-        found = ledger.read(partial(queries.prices, scope=scope, limit=limit, room=Room(room)))
+        found = ledger.read(partial(waiting_rows.prices, scope=scope, limit=limit, room=Room(room)))
         assert sum(price * of for _, price, of in found if price) == sum(price * of for price, of in sent)
 
 
@@ -168,7 +168,7 @@ def test_a_sample_is_drawn_of_the_videos_that_a_manifest_is_compared_with(ledger
             opened.merge(SPRING)
         scope = Scope(SPRING, RunId(""))
         drawn = ledger.read(partial(samples.sample, scope=scope, rows=pilot))
-        costs = ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None))
+        costs = ledger.read(partial(waiting_rows.costs, scope=scope._replace(sample=drawn), limit=None))
         assert announced == (len(costs), sum(costs), 0) == (pilot, pilot * ESTIMATE, 0)
 
 
@@ -181,7 +181,7 @@ def announced_and_drawn(ledger: Ledger, stated: list[Row], options: SendOptions)
     order = ledger.read(partial(orders.going_on, batch=SPRING, options=options))
     scope = Scope(SPRING, RunId(""), order=None if order is None else order.order_id)
     drawn = ledger.read(partial(samples.sample, scope=scope, rows=options.pilot))
-    return announced, len(ledger.read(partial(queries.costs, scope=scope._replace(sample=drawn), limit=None)))
+    return announced, len(ledger.read(partial(waiting_rows.costs, scope=scope._replace(sample=drawn), limit=None)))
 
 
 @pytest.mark.parametrize("pilot", range(1, 9))

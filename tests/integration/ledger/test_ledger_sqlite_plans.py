@@ -9,7 +9,17 @@ from acting import SPRING, load, rows_of
 from sqlalchemy import Connection, event
 
 from reelbatch.domain import RowKey, RowState, RunId
-from reelbatch.ledger import Ledger, claims, due, earlier_attempts, in_doubt, paid_requests, queries, utc_now
+from reelbatch.ledger import (
+    Ledger,
+    claims,
+    due,
+    earlier_attempts,
+    in_doubt,
+    paid_requests,
+    queries,
+    utc_now,
+    waiting_rows,
+)
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.earlier_attempts import Line
 from reelbatch.ledger.selection import Scope
@@ -91,7 +101,7 @@ def test_counting_what_is_left_reads_only_pending_rows(ledger: Ledger) -> None:
     """The question that is asked every second does not read the whole table."""
     load(ledger, rows_of("a"))
     scope = Scope("spring", RunId("run-1"))
-    plan = plan_of(ledger, lambda connection: queries.claimable(connection, scope))
+    plan = plan_of(ledger, lambda connection: waiting_rows.claimable(connection, scope))
     assert "(batch=? AND state=?)" in plan
 
 
