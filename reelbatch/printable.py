@@ -16,7 +16,13 @@ _TURNING = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # Unicode's Bidi_Cont
 _HALVES = "\ud800-\udfff"  # a file's name that is no UTF-8; no encoding writes them
 _UNSAFE = re.compile(f"[{_ACTING}{_TURNING}{_HALVES}]")
 _UNSAFE_IN_LINE = re.compile(f"[\t\n{_ACTING}{_TURNING}{_HALVES}]")
+_HALF = re.compile(f"[{_HALVES}]")
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|#~&]")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a table, JSON or an address can hold it: Python keeps bytes of a file's name that are no UTF-8."""
+    return _HALF.search(text) is None
 
 
 def printable(text: str) -> str:

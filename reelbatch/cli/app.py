@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ from reelbatch.cli.log_lines import log_on_stderr
 from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.errors import ReelbatchError, UsageError
 from reelbatch.pipeline.asking_once import asking_once
-from reelbatch.printable import replace_unprintable
+from reelbatch.printable import is_utf8, replace_unprintable
 from reelbatch.typed_options import noting
 
 app = typer.Typer(
@@ -94,6 +95,11 @@ def _before_any_command(
         raise UsageError("The current folder is not there any more: change to another one.") from None
 
 
+def _refuse_no_utf8(arguments: Sequence[str]) -> None:
+    if (no_text := next((each for each in arguments if not is_utf8(each)), None)) is not None:
+        raise UsageError(f'"{no_text}": is no UTF-8, and no table holds it. Rename the file, or name it otherwise.')
+
+
 def main() -> None:
     """Run the command line; errors that have a message end with it and without a traceback."""
     replace_unprintable(sys.stdout, sys.stderr)
@@ -101,6 +107,7 @@ def main() -> None:
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module
     try:
         try:
+            _refuse_no_utf8(sys.argv)
             with log_on_stderr(), asking_once(), noting():
                 app(prog_name="reelbatch")
         finally:

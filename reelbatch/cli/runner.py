@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 
 from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
@@ -22,6 +23,7 @@ from reelbatch.cli.progress import ProgressLine, RowsToSend
 from reelbatch.cli.render_settled import print_settle_report
 from reelbatch.cli.server_ahead import clone_root, server_ahead
 from reelbatch.ctrl_c import INTERRUPTED
+from reelbatch.errors import PipelineError
 from reelbatch.failpoints import point
 from reelbatch.ledger import Ledger
 from reelbatch.orchestration.naming import may_name_a_server
@@ -162,10 +164,20 @@ def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> 
 
 
 def _flow(root: Path, name: str) -> Any:
-    """Our own flow, also where the user's folder has a package of the name `flows` or `tasks`."""
+    """Our own flow, also where the user's folder has a package of the name `flows` or `tasks`.
+
+    Raises:
+        PipelineError: Prefect can't be imported with the settings that it finds.
+    """
     if sys.path[:1] != [str(root)]:
         sys.path.insert(0, str(root))
-    return getattr(importlib.import_module(f"flows.{name}"), name)
+    try:
+        return getattr(importlib.import_module(f"flows.{name}"), name)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise PipelineError(
+            f"Prefect's settings can't be used: {error.title}: {wrong}. Correct the variable PREFECT_… or profile."
+        ) from None
 
 
 async def _watched(flow: Any, parameters: Mapping[str, Any], line: ProgressLine) -> None:

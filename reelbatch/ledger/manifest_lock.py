@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import JSON, Connection, cast, delete, select, type_coerce, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import Batch, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.ledger.schema import loads, runs
+from reelbatch.printable import is_utf8
 
 _NO_DIGEST = ""
+_NAMED = '{"manifest": '
+"""How the JSON of a plan begins."""
+_LONGEST = 50_000  # signs: a path has 4,096 bytes, and JSON writes each with six signs at the most
 
 
 class Overtaken(LedgerError):  # noqa: N818 - a word for one who was
@@ -106,10 +111,19 @@ def last_read(connection: Connection, batch: Batch) -> str | None:
 
 def manifests(connection: Connection) -> dict[str, str]:
     """The manifest that each batch was read from last, as it was named; one that can't be used was not."""
-    as_json = type_coerce if connection.dialect.name == "sqlite" else cast  # SQLite has no type of that name
-    name = as_json(loads.c.plan, JSON)["manifest"].as_string()
-    found = connection.execute(select(loads.c.batch, name).where(loads.c.plan.is_not(None)))
-    return {batch: manifest for batch, manifest in found if manifest is not None}
+    beginning = func.substr(loads.c.plan, 1, _LONGEST)
+    found = connection.execute(select(loads.c.batch, beginning).where(loads.c.plan.startswith(_NAMED)))
+    names = ((batch, _name_in(plan)) for batch, plan in found)
+    return {batch: name for batch, name in names if name is not None and is_utf8(name)}
+
+
+def _name_in(plan: str) -> str | None:
+    """Not by the database's JSON: a name that is no UTF-8 would make the whole table unreadable."""
+    try:
+        name: str | None = json.JSONDecoder().raw_decode(plan, len(_NAMED))[0]
+    except ValueError:
+        return None
+    return name
 
 
 def give_up(connection: Connection, items: Sequence[Load]) -> list[None]:

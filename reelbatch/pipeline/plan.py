@@ -27,6 +27,7 @@ from reelbatch.pipeline.outlook import outlook, room_of
 from reelbatch.pipeline.plan_refusals import refuse_unusable
 from reelbatch.pipeline.reach import Reach
 from reelbatch.pipeline.resources import cleared_up, refuse_places, table_is_new, table_shown
+from reelbatch.printable import is_utf8
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.settings import Settings
 from reelbatch.typed_options import MANIFEST, command
@@ -221,13 +222,14 @@ def batch_name(batch: str | None, manifest: Manifest) -> Batch:
     name = (manifest.stem if batch is None else batch).strip()
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
-    if len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+    for stated, text in ((f'--batch "{name}"', name), (f"{manifest.name}: its path", manifest.name + manifest.base)):
+        if not is_utf8(text):
+            raise SettingsError(f"{stated} is no UTF-8, and no table holds it; choose another name")
+    if len(name.encode()) > _LONGEST_NAME:
         raise SettingsError(
             f"--batch \"{name}\": a batch's name is also a file's name, and this one has more than "
             f"{_LONGEST_NAME} bytes; state a shorter one"
         )
-    if any("\ud800" <= char <= "\udfff" for char in name):  # as Python holds bytes of a file's name that are no UTF-8
-        raise SettingsError(f'--batch "{name}": is no UTF-8, and no table holds it; state another name')
     return Batch(name)
 
 

@@ -31,6 +31,7 @@ from pydantic_settings import (
 from reelbatch.domain import IMAGE_SCHEMES, LARGEST, MOST_CREDITS, Budget, Tier
 from reelbatch.errors import SettingsError
 from reelbatch.home_folder import if_text_at_home
+from reelbatch.printable import is_utf8
 from reelbatch.settings.budgets import read_budget
 from reelbatch.settings.config_file import ConfigFile, find_config, folder_of, named_config
 from reelbatch.settings.json_variables import JsonVariables, from_json
@@ -222,10 +223,12 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_truth(cls, stated: Any) -> Any:
-        """Python takes them for 1 and 0, and `max_credits: no` would be a cap of nothing."""
+    def _refuse_what_none_is(cls, stated: Any) -> Any:
+        """Python takes yes and no for 1 and 0, and `max_credits: no` would be a cap of nothing."""
         if isinstance(stated, bool):
             raise ValueError("is stated as yes or no; state its value, or null for none")  # noqa: TRY004 - of pydantic
+        if isinstance(stated, str) and not is_utf8(stated):
+            raise ValueError("is no UTF-8; choose another name")
         return stated
 
     def of_account(self, tier: Tier) -> Self:

@@ -366,6 +366,13 @@ def test_a_server_that_is_gone_ends_the_command_at_once(api: RunningSandbox, tmp
     assert "does not answer" in _only_line(run)
 
 
+def test_a_setting_of_prefects_that_can_not_be_used_is_named(api: RunningSandbox, tmp_path: Path) -> None:
+    """Exit code 2, before anything is sent, and no traceback of Prefect's import."""
+    run = _reelbatch(tmp_path, "--base-url", api.url, "--yes", PREFECT_API_REQUEST_TIMEOUT="soon")
+    assert (run.returncode, "Traceback" in run.stderr) == (2, False), run.stderr
+    assert "Error: Prefect's settings can't be used: APISettings: request_timeout: " in run.stderr
+
+
 def _only_line(run: Ran) -> str:
     """What is said beside the notice of a new results table."""
     (line,) = [line for line in run.stderr.splitlines() if "a new one will be made" not in line]

@@ -253,3 +253,10 @@ def test_yes_and_no_are_no_numbers(tmp_path: Path, stated: str) -> None:
     (tmp_path / "c.yaml").write_text(stated, encoding="utf-8")
     with pytest.raises(SettingsError, match="is stated as yes or no; state its value, or null for none"):
         load_settings(tmp_path / "c.yaml")
+
+
+def test_a_name_that_is_no_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python keeps bytes of the environment that are none, and no address can hold them."""
+    monkeypatch.setenv("REELBATCH_RESULTS", "caf\udce9.db")
+    with pytest.raises(SettingsError, match="results: is no UTF-8"):
+        load_settings()

@@ -221,6 +221,21 @@ def test_a_path_that_can_be_no_file(arguments: tuple[str, ...], why: str, folder
     assert (ran.code, why in ran.err.lower() or why in ran.err) == (2, True), ran.err
 
 
+@pytest.mark.parametrize("command", ["plan", "generate --yes"])
+@pytest.mark.parametrize("place", ["caf\udce9.csv", "caf\udce9/m.csv"], ids=["file", "folder"])
+def test_a_path_that_is_no_utf_8(place: str, command: str, folder: Path) -> None:
+    """As on a disk of another system: neither a table nor Prefect can hold it, and nothing is sent or made."""
+    manifest = folder / place
+    manifest.parent.mkdir(exist_ok=True)
+    manifest.write_bytes((folder / "spring.csv").read_bytes())
+    here = {"--batch": "x", "--results": f"sqlite:///{folder}/new.db"}
+    options = [word for pair in here.items() for word in pair]
+    for stated, where in ((manifest, folder), (manifest.name, manifest.parent)):
+        ran = run_here(where, *command.split(), stated, *options, MAGIC_HOUR_API_KEY="k")
+        assert (ran.code, "is no UTF-8" in ran.err) == (2, True), ran.err
+    assert not (folder / "new.db").exists()
+
+
 def test_what_is_no_file_is_never_replaced_by_one(folder: Path) -> None:
     """A device or a pipe under the name of an export stays what it is."""
     os.mkfifo(folder / "pipe.csv")

@@ -32,3 +32,12 @@ def test_the_last_manifest_of_a_batch_is_known_by_its_name(ledger: Ledger) -> No
         assert named() == before
         ledger.change(partial(manifest_lock.end, items=[Loaded(load, json.dumps({"manifest": name, "rows": 2}))]))
         assert named() == (before := {SPRING: name})
+
+
+def test_a_name_that_is_no_utf_8_is_not_known(ledger: Ledger) -> None:
+    """A table in which one stands stays readable."""
+    load = Load(SPRING, RunId("run-1"), "digest", utc_now())
+    ledger.change(partial(manifest_lock.begin, items=[load]))
+    found = json.dumps({"manifest": "caf\udce9.csv", "rows": 2})
+    ledger.change(partial(manifest_lock.end, items=[Loaded(load, found)]))
+    assert ledger.read(manifest_lock.manifests) == {}
