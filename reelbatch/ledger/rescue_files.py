@@ -108,7 +108,8 @@ class RescueFile:
         """How much of it lies there, at the end."""
         for path, lines in self._lines.items():
             answers = "1 answer is" if lines == 1 else f"{lines:,} answers are"
-            _log.warning("%s kept in %s for the next run: the results table did not take all of them.", answers, path)
+            where = f"in files whose names begin with {path}"  # who takes them in renames them
+            _log.warning("%s kept for the next run, %s: the results table did not take all of them.", answers, where)
 
 
 def _append(path: Path, content: bytes) -> None:
