@@ -6,10 +6,12 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, bindparam, func, inspect, not_, select, update
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy.dialects import registry
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, ExecutableDDLElement
 
 from reelbatch.domain import SUMS, Request
 from reelbatch.errors import LedgerError, LedgerUnusable
@@ -237,8 +239,9 @@ def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) ->
             raise LedgerUnusable(
                 f"{where}: has a table `{foreign[0]}` that is not Reelbatch's; choose another with --results"
             )
-        metadata.create_all(connection, checkfirst=False)  # none of them is there
-        connection.exec_driver_sql(VIEW)
+        statements = _of_new_table(connection.dialect.name)
+        for sent in [";".join(statements)] if is_postgres(connection.engine) else statements:  # in one round trip
+            connection.exec_driver_sql(sent)
         connection.execute(schema_version.insert().values(version=version, identity=_new_identity()))
         return
     found = connection.scalar(select(schema_version.c.version))
@@ -250,6 +253,16 @@ def _prepare(connection: Connection, steps: Mapping[int, Step], version: int) ->
     if found < version:
         _migrate(connection, steps, range(found, version))
         connection.execute(schema_version.update().values(version=version))
+
+
+@cache
+def _of_new_table(database: str) -> list[str]:
+    """What makes all tables and indexes, and the view."""
+    made: list[ExecutableDDLElement] = []
+    for table in metadata.sorted_tables:
+        made += [CreateTable(table), *map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))]
+    dialect = registry.load(database)()
+    return [*(str(each.compile(dialect=dialect)) for each in made), VIEW]
 
 
 def _migrate(connection: Connection, steps: Mapping[int, Step], versions: Iterable[int]) -> None:
