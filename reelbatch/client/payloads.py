@@ -118,7 +118,11 @@ def upload_slot(item: dict[str, Any]) -> UploadSlot:
     Raises:
         KeyError: it lacks its address or its path.
     """
-    return UploadSlot(str(item["upload_url"]), str(item["file_path"]), _time(item.get("expires_at")))
+    address, path = item["upload_url"], item["file_path"]
+    for stated in (address, path):
+        if not (isinstance(stated, str) and stated.strip() and stated.isprintable()):
+            raise KeyError(stated)
+    return UploadSlot(address, path, _time(item.get("expires_at")))
 
 
 def lenient_object(body: bytes) -> dict[str, Any]:

@@ -71,9 +71,9 @@ def _check_base_url(url: str) -> str:
             "holds a user, a password or a query; state it without: the API asks for its key and no more"
         )
     parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
+    if parts.scheme == "https" and parts.hostname and parts.port != 0:  # above 65535 it raises
         return url.rstrip("/")
-    if parts.scheme == "http" and is_loopback(parts.hostname):
+    if parts.scheme == "http" and is_loopback(parts.hostname) and parts.port != 0:
         return url.rstrip("/")
     raise ValueError("must be https://…, or http://… on this machine (127.0.0.1), because the key goes there")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reelbatch.client.payloads import create_body, lenient_object, video
+from reelbatch.client.payloads import create_body, lenient_object, upload_slot, video
 from reelbatch.domain import Request
 
 
@@ -68,3 +68,13 @@ def test_what_is_not_set_is_left_out_of_a_create() -> None:
     """Never sent as null; false and zero are values."""
     body = create_body(Request("a.png", None, 5.0, audio=False), "api-assets/a.png", None, None)
     assert body == {"assets": {"image_file_path": "api-assets/a.png"}, "end_seconds": 5.0, "audio": False}
+
+
+@pytest.mark.parametrize("odd", ["", " ", None, 5, "a\n", "\ud83d"])
+@pytest.mark.parametrize("member", ["upload_url", "file_path"])
+def test_an_upload_without_a_usable_address_or_path_is_none(member: str, odd: Any) -> None:
+    """No image goes there, and no create is sent with it; half a surrogate pair ended the run."""
+    item = {"upload_url": "https://storage.example/1", "file_path": "api-assets/1.png"}
+    assert upload_slot(item).file_path == "api-assets/1.png"
+    with pytest.raises(KeyError):
+        upload_slot({**item, member: odd})

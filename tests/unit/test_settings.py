@@ -39,9 +39,15 @@ def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mhk_live_marked" not in str(error.value)
 
 
-@pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1", "ftp://x", "api.magichour.ai", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://api.example.com", "http://10.0.0.1", "ftp://x", "api.magichour.ai", ""),
+        *("http://localhost:99999", "http://127.0.0.1:0", "https://api.example.com:https"),
+    ],
+)
 def test_the_key_goes_only_where_it_is_safe(url: str) -> None:
-    """Https anywhere, plain http only on this machine."""
+    """Https anywhere, plain http only on this machine, and a port as it is stated, not what is left of 99999."""
     with pytest.raises(SettingsError, match="base_url"):
         load_settings(options={"base_url": url})
 
