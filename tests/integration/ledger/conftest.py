@@ -6,21 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import postgres_table, postgres_url
+from databases import postgres_url
 
 from reelbatch.ledger import Ledger
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where an empty results table can be made, or, if the test has it opened, is."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'results.db'}"
-    elif "ledger" in request.fixturenames:
-        with postgres_table() as url:
-            yield url
-    else:
-        yield postgres_url()
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty results table can be made."""
+    return postgres_url() if request.param == "postgres" else f"sqlite:///{tmp_path / 'results.db'}"
 
 
 @pytest.fixture
