@@ -95,6 +95,13 @@ def _before_any_command(
         raise UsageError("The current folder is not there any more: change to another one.") from None
 
 
+def _stand_in_for_closed_streams() -> None:
+    """Where a supervisor has closed one (`>&-`), Python has none; and a file that is opened would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+
+
 def _refuse_no_utf8(arguments: Sequence[str]) -> None:
     if (no_text := next((each for each in arguments if not is_utf8(each)), None)) is not None:
         raise UsageError(f'"{no_text}": is no UTF-8, and no table holds it. Rename the file, or name it otherwise.')
@@ -102,6 +109,7 @@ def _refuse_no_utf8(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command line; errors that have a message end with it and without a traceback."""
+    _stand_in_for_closed_streams()
     replace_unprintable(sys.stdout, sys.stderr)
     gc.set_threshold(*_COLLECT_AFTER)
     atexit.register(gc.freeze)  # else Python's end, a fifth of a short command, looks for cycles in every module

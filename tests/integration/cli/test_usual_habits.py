@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -142,6 +143,16 @@ def test_a_pipe_that_no_one_reads_ends_as_other_tools_do(arguments: list[str], t
     )
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["status --json", "plan spring.csv"])
+def test_a_stream_that_was_closed_changes_no_exit_code(command: str, closed: str, table: Path) -> None:
+    """As some supervisors start programs: what would be written there is written nowhere."""
+    run = [sys.executable, "-m", "reelbatch", *command.split(), "--results", "tables/x.db"]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *run]
+    ran = subprocess.run(shell, cwd=table, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_a_variable_that_is_no_setting_is_an_error(tmp_path: Path) -> None:
