@@ -87,7 +87,7 @@ COLUMNS = (
     ),
     ResultColumn("image_path", ColumnKind.TEXT, "as in the manifest", nullable=False),
     ResultColumn("prompt", ColumnKind.TEXT, "as sent"),
-    ResultColumn("model", ColumnKind.WORD, "as in the manifest; null: the API's default"),
+    ResultColumn("model", ColumnKind.WORD, "as sent; null: the API's default"),
     ResultColumn("resolution", ColumnKind.WORD, "as in the manifest; null: the API's default"),
     ResultColumn("end_seconds", ColumnKind.FLOAT, "length asked for", unit="seconds"),
     ResultColumn("audio", ColumnKind.BOOLEAN, "null: not stated"),
