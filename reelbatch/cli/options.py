@@ -144,7 +144,7 @@ Repeats = Annotated[
         help="Rows whose request is paid for under another name: hold, send or skip. (default: hold)", metavar="WHAT"
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Send nothing if any row fails its checks.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Send nothing if any row has to be corrected.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.", rich_help_panel=_RUN)]
 Export = Annotated[
     str | None,

@@ -1,67 +1,62 @@
-"""What rows of unknown rate would cost by what such videos were charged before. No estimate: it reserves nothing."""
+"""What videos were charged before: a cap and a budget reserve a row at that where it is more than the estimate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Connection, func, select, union_all
+from sqlalchemy import Connection
 
-from reelbatch.domain import Batch, Request, RowState
-from reelbatch.ledger.accounts import Payer, class_of, price_of
-from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Action, Choice
-from reelbatch.ledger.staging import action, joined, staged
-from reelbatch.ledger.transitions import in_states
+from reelbatch.domain import Request
+from reelbatch.ledger.accounts import UNSEEN, Payer, Price, class_of, seen_prices
 
-_KIND = ("model", "resolution", "audio", "end_seconds")
-
-
-class ObservedCost(NamedTuple):
-    """Rows of unknown rate of whose kind a video was charged within the time that prices count as seen."""
-
-    rows: int = 0
-    credits: int = 0
-    models: tuple[str, ...] = ()
+KIND = ("model", "resolution", "audio", "end_seconds", "credits_estimated")
+"""Columns that say what a row is reserved at."""
+RESERVED_BY = ("row_number", *KIND)
 
 
-NOTHING_OBSERVED = ObservedCost()
+class Room(NamedTuple):
+    """What a cap and a budget leave."""
+
+    credits: int
+    halts: bool = False  # of a kind whose finished videos cost more than estimated, nothing goes
 
 
-def observed_cost(
-    connection: Connection, batch: Batch, choice: Choice, kept: ColumnElement[bool], payer: Payer
-) -> ObservedCost:
-    """Of the rows that would be sent. `kept`: those that did not have to be staged."""
-    rows, total, models = 0, 0, set()
-    account = payer.account or payer.key_hash or ""
-    for kind, count in _unrated(connection, batch, choice, kept):
-        price = price_of(connection, class_of(payer.api, account, kind))
-        if price.is_fresh and price.larger:
-            rows, total = rows + count, total + count * price.larger
-            models.add(kind.model or "default")
-    return ObservedCost(rows, total, tuple(sorted(models)))
+@dataclass(frozen=True, slots=True)
+class ObservedPrices:
+    """What an account was charged for a video, by the part of its price class that a request states."""
+
+    prices: Mapping[tuple[Any, ...], Price] = field(default_factory=dict)
+    halts: bool = False
+
+    @classmethod
+    def of(cls, connection: Connection, payer: Payer | None, room: Room | None = None) -> Self:
+        """As far as the table knows; None: no one does, and nothing bounds the rows."""
+        if payer is None:
+            return cls()
+        found = seen_prices(connection, payer.api)
+        own = {seen.kind[2:]: seen.price for seen in found if seen.kind.account == payer.name}
+        return cls(own, room is not None and room.halts)
+
+    def __bool__(self) -> bool:
+        """Whether any was seen."""
+        return bool(self.prices)
+
+    def of_kind(self, request: Request) -> Price:
+        """What videos of the request's kind were charged."""
+        return self.prices.get(class_of("", "", request)[2:], UNSEEN)
+
+    def reserved(self, row: Any) -> int | None:
+        """What a row of the table, with the columns `KIND`, is reserved at; None: no price lets it go."""
+        return self.of_request(row, row.credits_estimated)
+
+    def of_request(self, request: Request, estimate: int | None) -> int | None:
+        """The same for a request and its estimate."""
+        if estimate is None or not self:
+            return estimate
+        price = self.of_kind(request)
+        return None if self.halts and (price.settled or 0) > estimate else max(estimate, price.larger)
 
 
-def _unrated(
-    connection: Connection, batch: Batch, choice: Choice, kept: ColumnElement[bool]
-) -> Iterator[tuple[Request, int]]:
-    """How many of each kind; of a run with a limit those that it sends."""
-    both = [_staged(batch, choice), *([] if choice.only_order else [_waiting(kept)])]
-    rows = union_all(*both).subquery()
-    first = select(rows).order_by(rows.c.row_number).limit(choice.options.limit).subquery()
-    kind = [first.c[name] for name in _KIND]
-    query = select(*kind, func.count()).where(first.c.credits_estimated.is_(None)).group_by(*kind)
-    for *stated, count in connection.execute(query):
-        model, resolution, audio, seconds = stated
-        yield Request("", None, seconds, resolution=resolution, model=model, audio=audio), count
-
-
-def _staged(batch: Batch, choice: Choice) -> Any:
-    columns = (staged.c[name] for name in ("row_number", *_KIND, "credits_estimated"))
-    return select(*columns).select_from(joined(batch, choice)).where(action(choice) == Action.SEND.value)
-
-
-def _waiting(kept: ColumnElement[bool]) -> Any:
-    g = generations.c
-    columns = (g[name] for name in ("row_number", *_KIND, "credits_estimated"))
-    return select(*columns).where(kept, in_states({RowState.PENDING}), g.paid_as.is_(None), g.order_id.is_(None))
+NONE_OBSERVED = ObservedPrices()

@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.observed_prices import KIND, NONE_OBSERVED, RESERVED_BY, ObservedPrices, Room
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.seen_prices import KIND, NOTHING_SEEN, RESERVED_BY, Room, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
@@ -52,7 +52,7 @@ class SendingOrder:
     kept: ColumnElement[bool]
     held: Collection[int] = ()
     room: Room | None = None
-    seen: SeenPrices = NOTHING_SEEN
+    seen: ObservedPrices = NONE_OBSERVED
 
     def counts(self, connection: Connection) -> list[ActionCount]:
         """The rows that a run with a limit sends, counted by model and price."""
@@ -89,7 +89,9 @@ class SendingOrder:
             yield price, sum(1 for _ in same)
 
     def reserved(self, connection: Connection) -> list[tuple[int | None, int]]:
-        """The same in no order, of a run without a pilot."""
+        """The same in no order."""
+        if self.choice.options.pilot is not None:
+            return list(self.prices(connection))
         first = self._first(connection, self.choice.options.limit, *RESERVED_BY).subquery()
         kind = [first.c[name] for name in KIND]
         query = select(*kind, func.count()).group_by(*kind)
@@ -162,7 +164,7 @@ class Wanted(NamedTuple):
 
     in_order: Select[Any]
     beginning: Select[Any]
-    seen: SeenPrices
+    seen: ObservedPrices
 
 
 class Fitting(NamedTuple):

@@ -19,10 +19,10 @@ from reelbatch.ledger.engine import (
     now,
 )
 from reelbatch.ledger.merge import Merge
-from reelbatch.ledger.observed_prices import NOTHING_OBSERVED, ObservedCost, observed_cost
+from reelbatch.ledger.observed_cost import NOTHING_OBSERVED, ObservedCost, observed_cost
+from reelbatch.ledger.observed_prices import NONE_OBSERVED, ObservedPrices, Room
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
-from reelbatch.ledger.seen_prices import NOTHING_SEEN, Room, SeenPrices
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -51,7 +51,6 @@ class Comparison:
     observed: ObservedCost = NOTHING_OBSERVED  # of rows of unknown rate that would be sent
     invalid: Mapping[Action, int] = field(default_factory=dict)  # of `counts`: rows that fail their checks
     pilot: int | None = None  # rows of a sample, which are all that is sent now
-    seen: SeenPrices = NOTHING_SEEN  # of the account that would pay
 
     @property
     def to_correct(self) -> bool:
@@ -132,7 +131,7 @@ class StagedManifest:
         """
         self._room = room
         with self._connection.begin():
-            self._seen = SeenPrices.of(self._connection, self._payer(batch), room)
+            self._seen = ObservedPrices.of(self._connection, self._payer(batch), room)
             return self._compare(batch)
 
     def _compare(self, batch: Batch) -> Comparison:
@@ -166,7 +165,6 @@ class StagedManifest:
             order=open_,
             invalid=self._invalid(batch, counts),
             pilot=options.pilot,
-            seen=self._seen,
             gone=staging.gone(connection, batch, kept.rows),
             duplicate_keys=duplicate_keys,
             duplicates=duplicates,
@@ -183,7 +181,7 @@ class StagedManifest:
         """Where there is anything of unknown rate to send."""
         if not any(count.unknown for count in counts if count.action is Action.SEND):
             return NOTHING_OBSERVED
-        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), self._payer(batch))
+        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), self._seen)
 
     def _payer(self, batch: Batch) -> Payer:
         """Who pays for it, or would."""
@@ -218,11 +216,9 @@ class StagedManifest:
         with self._connection.begin():
             yield from self._order(batch).prices(self._connection)
 
-    def reserved(self, batch: Batch) -> list[tuple[int | None, int]]:
-        """The same in no order."""
-        if self._options.pilot is not None:
-            return list(self.prices(batch))
-        return self.ask(lambda connection: self._order(batch).reserved(connection))
+    def reserved(self, batch: Batch) -> list[tuple[int | None, int]] | None:
+        """The same in no order; None where no price was observed, so that the estimates are all there is."""
+        return self.ask(self._order(batch).reserved) if self._seen else None
 
     def ask(self, question: Callable[[Connection], Answer]) -> Answer:
         """Something that the results table knows, without a second session."""
@@ -234,7 +230,7 @@ class StagedManifest:
         return SendingOrder(batch, self._choice, self._kept.condition(), held, self._room, self._seen)
 
     _room: Room | None = None
-    _seen: SeenPrices = NOTHING_SEEN
+    _seen: ObservedPrices = NONE_OBSERVED
     _held_of_kept: list[Held] = []  # noqa: RUF012 - until they are searched for
 
     def merge(self, batch: Batch, run_id: RunId = _NO_RUN, check: Callable[[Connection], None] | None = None) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from reelbatch.domain import HELD, Batch, RowKey, RunId
 from reelbatch.ledger.accounts import payer_of
+from reelbatch.ledger.observed_prices import KIND, RESERVED_BY, ObservedPrices, Room
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.seen_prices import KIND, RESERVED_BY, Room, SeenPrices
 from reelbatch.ledger.selection import Scope, numbers
 from reelbatch.ledger.sending_order import Wanted, fitting
 from reelbatch.ledger.transitions import in_states
@@ -68,7 +68,8 @@ def costs(connection: Connection, scope: Scope, limit: int | None, room: Room | 
 
     Where the limit leaves some out, those that fit the `room` go, and others after them.
     """
-    part, seen = _chosen(connection, scope, limit, room).subquery(), seen_prices(connection, scope, room)
+    seen = observed_prices(connection, scope, room)
+    part = _chosen(connection, scope, (limit, room), seen).subquery()
     return [seen.reserved(row) for row in connection.execute(select(part).order_by(part.c.row_number))]
 
 
@@ -76,7 +77,8 @@ def reserved(
     connection: Connection, scope: Scope, limit: int | None, room: Room | None = None
 ) -> list[tuple[int | None, int]]:
     """The same in no order: how many rows are reserved at each price."""
-    part, seen = _chosen(connection, scope, limit, room).subquery(), seen_prices(connection, scope, room)
+    seen = observed_prices(connection, scope, room)
+    part = _chosen(connection, scope, (limit, room), seen).subquery()
     kind = [part.c[name] for name in KIND]
     query = select(*kind, func.count()).group_by(*kind)
     return [(seen.reserved(row), row[-1]) for row in connection.execute(query)]
@@ -86,23 +88,25 @@ def prices(
     connection: Connection, scope: Scope, limit: int | None, room: Room | None = None
 ) -> list[tuple[str | None, int | None, int]]:
     """The same rows by model and estimate: how many of each."""
-    part = _chosen(connection, scope, limit, room).subquery()
+    part = _chosen(connection, scope, (limit, room), observed_prices(connection, scope, room)).subquery()
     kind = part.c.model, part.c.credits_estimated
     query = select(*kind, func.count()).group_by(*kind).order_by(*kind)
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
-def _chosen(connection: Connection, scope: Scope, limit: int | None, room: Room | None) -> Select[Any]:
-    g = generations.c
+def _chosen(
+    connection: Connection, scope: Scope, bounds: tuple[int | None, Room | None], seen: ObservedPrices
+) -> Select[Any]:
+    g, (limit, room) = generations.c, bounds
     rows = select(*(g[name] for name in RESERVED_BY)).where(scope.condition())
     in_order = rows.order_by(g.row_number)
     if room is not None and limit is not None:
-        wanted = Wanted(in_order, in_order.limit(limit), seen_prices(connection, scope, room))
+        wanted = Wanted(in_order, in_order.limit(limit), seen)
         if (chosen := fitting(connection, wanted, room.credits, limit)) is not None:
             return rows.where(g.row_number.in_(numbers("chosen", [*chosen.fit, *chosen.others])))
     return in_order.limit(limit)
 
 
-def seen_prices(connection: Connection, scope: Scope, room: Room | None) -> SeenPrices:
+def observed_prices(connection: Connection, scope: Scope, room: Room | None) -> ObservedPrices:
     """What the account that pays was charged before."""
-    return SeenPrices.of(connection, payer_of(connection, scope.batch), room)
+    return ObservedPrices.of(connection, payer_of(connection, scope.batch), room)

@@ -82,7 +82,7 @@ def to_send(ledger: Ledger, settings: Settings, plan: Plan | RerunPlan, scope: S
     """The rows of the table that a run sends, with those that find no room."""
     room = ledger.read(partial(room_of, batch=scope.batch, settings=settings))
     costs = partial(waiting_rows.costs, scope=scope, limit=limit, room=room)
-    seen = ledger.read(partial(waiting_rows.seen_prices, scope=scope, room=room))
+    seen = ledger.read(partial(waiting_rows.observed_prices, scope=scope, room=room))
     found = None
     if seen or scope.sample is not None:
         found = ledger.read(partial(waiting_rows.reserved, scope=scope, limit=limit, room=room))

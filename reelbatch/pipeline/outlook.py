@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from reelbatch.domain import Batch, ClaimedRow, Request, RowKey
 from reelbatch.ledger import Comparison, StagedManifest, budgets, queries
 from reelbatch.ledger.budgets import BudgetLeft
+from reelbatch.ledger.observed_prices import Room
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.seen_prices import Room
 from reelbatch.pipeline.duration import Duration, duration, render_window
 from reelbatch.pipeline.first_requests import SHOWN, shown_body
 from reelbatch.pipeline.reach import Reach, reach
@@ -92,8 +92,8 @@ def _left(connection: Connection, batch: Batch, cap: int) -> int:
 
 
 def _reach(staged: StagedManifest, comparison: Comparison, batch: Batch, left: int) -> Reach:
-    by_price = ((count.price, count.rows) for count in comparison.sends)
-    whole = reach(staged.reserved(batch) if comparison.seen else by_price, left)
+    found = staged.reserved(batch)
+    whole = reach([(count.price, count.rows) for count in comparison.sends] if found is None else found, left)
     # Which rows are covered depends on their order only where not all of them are.
     enough = whole.rows + whole.unknown == whole.of
     return whole if enough else reach(staged.prices(batch), left)

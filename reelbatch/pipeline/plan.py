@@ -199,8 +199,7 @@ def plan(
                 return made
             from reelbatch.pipeline.funds import ToSend, funds_of  # follows videos, which few plans do
 
-            found = staged.reserved(batch) if comparison.seen else None
-            rows = ToSend.of(made, lambda: list(staged.prices(batch)), found)
+            rows = ToSend.of(made, lambda: list(staged.prices(batch)), staged.reserved(batch))
             return replace(made, funds=funds_of(ledger, stated, batch, who, rows))
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What some credits pay for, by the estimates.
+    """What some credits pay for, by what rows are reserved at.
 
     Attributes:
         rows: that are covered; those of unknown price are not among them.
         of: rows to be sent, those of unknown price included.
-        credits: that the covered rows are estimated at.
+        credits: that the covered rows are reserved at.
         unknown: rows of unknown rate, or of a price that drifted and halts them.
     """
 
@@ -39,7 +39,7 @@ def reach(costs: Iterable[tuple[int | None, int]], room: int, *, passes_over: bo
     """How many rows `room` credits pay for.
 
     Args:
-        costs: estimated credits of a row (None: unknown) and the number of rows that follow each other at that
+        costs: credits that a row is reserved at (None: unknown) and the number of rows that follow each other at that
             price, in the order in which they are sent.
         room: credits that are left; below 0 counts as 0.
         passes_over: whether smaller rows behind one that does not fit are tried, as a cap and a budget do. A

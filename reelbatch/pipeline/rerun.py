@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 from reelbatch.domain import FAILED, Batch, Request, ReviewVerdict, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, orders, queries, reruns, runs
+from reelbatch.ledger.observed_prices import ObservedPrices
 from reelbatch.ledger.rejected import RejectedVideos
 from reelbatch.ledger.reruns import RerunCount, Selection
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.seen_prices import SeenPrices
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.model_table import load_models
 from reelbatch.pipeline import rejected
@@ -233,14 +233,14 @@ def preview_with_account(ledger: Ledger, chosen: Chosen, settings: Settings, lim
     stated = who.applied_to(settings)
     made = preview(ledger, chosen, stated, limit)
     room = ledger.read(partial(room_of, batch=chosen.batch, settings=stated))
-    seen = ledger.read(partial(SeenPrices.of, payer=who.payer, room=room))
+    seen = ledger.read(partial(ObservedPrices.of, payer=who.payer, room=room))
     costs = cache(lambda: by_price(_costs(ledger, chosen, stated, limit, seen)))
     rows = ToSend.of(made, costs, costs() if seen else None)
     return replace(made, funds=funds_of(ledger, stated, chosen.batch, who, rows))
 
 
 def _costs(
-    ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None, seen: SeenPrices
+    ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | None, seen: ObservedPrices
 ) -> list[int | None]:
     """What the rows are reserved at, in the manifest's order."""
     if isinstance(chosen, RejectedVideos):

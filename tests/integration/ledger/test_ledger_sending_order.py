@@ -13,10 +13,10 @@ from acting import ESTIMATE, HERE, SPRING, begin, load, row, rows_of, set_row
 from reelbatch.domain import Request, Row, RowState, RunId, VideoId
 from reelbatch.ledger import Ledger, StagedManifest, orders, reruns, samples, settlements, utc_now, waiting_rows
 from reelbatch.ledger.due import Rendered
+from reelbatch.ledger.observed_prices import Room
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.samples import SampleCost
-from reelbatch.ledger.seen_prices import Room
 from reelbatch.ledger.selection import Regenerate, RepeatPolicy, Scope, SendOptions
 from reelbatch.ledger.settlements import Final
 

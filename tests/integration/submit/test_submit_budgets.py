@@ -17,6 +17,7 @@ from reelbatch.domain import Batch
 from reelbatch.errors import LedgerUnusable
 from reelbatch.ledger import Ledger, budget_counters
 from reelbatch.ledger.schema import attempts, batches, runs
+from reelbatch.ledger.selection import SendOptions
 from reelbatch.pipeline.asking_once import asking_once
 from reelbatch.pipeline.key_check import check_key
 from reelbatch.pipeline.plan import GenerateOptions, plan
@@ -170,6 +171,16 @@ def test_a_dearer_price_that_was_seen_counts_in_the_question_of_a_rerun(tmp_path
     assert (asked.cap_reach.rows, asked.at_most) == (2, 2 * half)
     assert f"By what such videos were charged before, the rows cost {4 * half} credits." in asked.lines()
     assert reelbatch.rerun(bench.batch, **settings).sent == 2
+
+
+def test_a_dearer_price_that_was_seen_counts_for_a_pilot(tmp_path: Path, dear: RunningSandbox) -> None:
+    """The cap of three rows by the table of models covers two of the sample's four."""
+    bench, half = Bench(tmp_path, dear.url, dear.key), PRICE + PRICE // 2
+    other = Bench(bench.folder, bench.url, bench.key)
+    other.generate(other.rows(1))
+    options = GenerateOptions(source=bench.rows(8, prompt=list("abcdefgh")), send=SendOptions(pilot=4))
+    shown = plan(options, load_settings(options=bench.settings(max_credits=3 * PRICE)))
+    assert (shown.cap, shown.announced.credits) == (Reach(rows=2, of=4, credits=2 * half), 4 * PRICE)
 
 
 def test_many_rows_that_are_refused_are_passed_over_within_a_limit(bench: Bench) -> None:
