@@ -27,6 +27,8 @@ Row = tuple[str, str, int]
 """Batch, row key, generation: what is paid for once."""
 SURELY_NOTHING = frozenset({"retry", "rejected", "halted", "withdrawn"})
 """Endings of attempts that were surely not charged."""
+REFUSED = frozenset({"retry", "rejected", "halt"})
+"""Kinds of answers that say so."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ def judge(lines: Sequence[Line], charges: Sequence[Line]) -> Judgement:
     ended = {line["run_id"] for line in lines if line["event"] == "ended"}
     consents = _consents(lines)
     found += [
-        *_twice(lines, consents),
+        *_twice(lines, consents, ended),
         *_against(attempts, charges, ended),
         *_paid_twice(attempts, charges, consents),
     ]
@@ -189,7 +191,7 @@ def _has_consent(row: Row, since: str, until: str, consents: Sequence[tuple[str,
     return False
 
 
-def _twice(lines: Sequence[Line], consents: Sequence[tuple[str, Line]]) -> Iterator[str]:
+def _twice(lines: Sequence[Line], consents: Sequence[tuple[str, Line]], ended: set[str]) -> Iterator[str]:
     """Creates that left although an earlier one of the same row may have been taken."""
     open_: dict[Row, dict[str, str]] = defaultdict(dict)  # by row: tokens that may be charged, and since when
     for line in lines:
@@ -202,13 +204,18 @@ def _twice(lines: Sequence[Line], consents: Sequence[tuple[str, Line]]) -> Itera
                 if not _has_consent(row, since, line["at"], consents):
                     yield f"{token}: {row} was sent again while {other} may have been charged"
             open_[row][token] = line["at"]
-        elif _is_surely_nothing(line):
+        elif _is_surely_nothing(line, ended):
             open_[row].pop(token, None)
 
 
-def _is_surely_nothing(line: Line) -> bool:
-    """Whether an `answered` or `recorded` line says that nothing was charged."""
-    return not line["request_sent"] if line["event"] == "answered" else line["ending"] in SURELY_NOTHING
+def _is_surely_nothing(line: Line, ended: set[str]) -> bool:
+    """Whether an `answered` or `recorded` line says that nothing was charged.
+
+    Of a worker that was killed the answer has to do: it may have been recorded without a line.
+    """
+    if line["event"] == "recorded":
+        return line["ending"] in SURELY_NOTHING
+    return not line["request_sent"] or (line["run_id"] not in ended and line.get("kind") in REFUSED)
 
 
 def _against(attempts: Mapping[str, _Attempt], charges: Sequence[Line], ended: set[str]) -> Iterator[str]:

@@ -48,6 +48,10 @@ CAN_BE_TRUE: dict[str, tuple[list[Line], list[Line]]] = {
     "a create that never left": ([*sent(left=False, video_id=None), recorded("retry"), END], []),
     "killed with its create on the way": ([line("intent"), line("sent")], [charge()]),
     "killed, and its end written by the commit alone": ([line("intent"), line("sent")], []),
+    "killed once a refusal was in the table, and before its line was written": (
+        [*sent("t0", video_id=None, run_id="r0", kind="retry"), *PAID, END],
+        [charge()],
+    ),
     "in doubt, and the API took it": ([*sent(video_id=None), recorded("in_doubt"), END], [charge()]),
     "in doubt, and sent again by consent": (
         [
@@ -66,6 +70,16 @@ CONTRADICTS: dict[str, tuple[list[Line], list[Line], str]] = {
     "the same create twice": ([*PAID[:2], line("sent"), *PAID[2:]], [charge()], "sent twice"),
     "a second create": (
         [*sent("t0", video_id=None), recorded("in_doubt", "t0"), *sent(), recorded("submitted", "t1", "v1", 48)],
+        [charge()],
+        "sent again while t0 may have been charged",
+    ),
+    "a second create after a kill": (
+        [*sent("t0", video_id=None, run_id="r0", kind="in_doubt"), *PAID, END],
+        [charge()],
+        "sent again while t0 may have been charged",
+    ),
+    "a second create whose refusal was never recorded": (
+        [*sent("t0", video_id=None, kind="retry"), *PAID, END],
         [charge()],
         "sent again while t0 may have been charged",
     ),
@@ -116,7 +130,7 @@ def test_a_history_in_parts_is_judged_as_a_whole(tmp_path: Path, parts: int) -> 
     lines, charges = [], []
     for number, (told, paid) in enumerate(case[:2] for case in (*CAN_BE_TRUE.values(), *CONTRADICTS.values())):
         lines += [_of_case(each, number) for each in told]
-        charges += [{**each, "token": f"{number}:{each['token']}"} for each in paid]
+        charges += [_of_case(each, number) for each in paid]
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines), "utf-8")
     whole = judge(read([tmp_path / "history.jsonl"]), charges)
     judged = judge_by_parts([tmp_path / "history.jsonl"], charges, parts)
@@ -125,6 +139,6 @@ def test_a_history_in_parts_is_judged_as_a_whole(tmp_path: Path, parts: int) -> 
 
 
 def _of_case(told: Line, number: int) -> Line:
-    """The line of a case among others: its own rows and tokens."""
-    marked = {name: f"{number}:{told[name]}" for name in ("token", "row_key") if told.get(name)}
+    """The line, or the charge, of a case among others: its own rows, tokens and videos."""
+    marked = {name: f"{number}:{told[name]}" for name in ("token", "row_key", "video_id") if told.get(name)}
     return {**told, "run_id": f"{number}:{told.get('run_id')}", **marked}
