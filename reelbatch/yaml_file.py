@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import yaml
 from reelbatch.errors import SettingsError
 
 _TEXT = "tag:yaml.org,2002:str"
+_WHOLE = "tag:yaml.org,2002:int"
+_FRACTION = "tag:yaml.org,2002:float"
+_OCTAL = re.compile(r"[-+]?0[0-9_]+$")
 _MERGE = "tag:yaml.org,2002:merge"
 _SLIPS = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What PyYAML raises for a value that has another form than it looks like, such as the date 2026-13-45."""
@@ -37,6 +41,21 @@ class _Loader(yaml.SafeLoader):
             kind = node.tag.rpartition(":")[2]
             why = f"this is no {kind}; if it is text, put it between quotation marks"
             raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from error
+
+    def construct_number(self, node: yaml.ScalarNode) -> float:
+        """YAML 1.1 takes 010 for 8 and 1:30 for 90, which is not what someone means by a cap or a length.
+
+        Raises:
+            ValueError: it is no number, or one of those.
+        """
+        if ":" in node.value or _OCTAL.match(node.value):
+            raise ValueError("written to the base of 8 or 60")
+        whole = node.tag == _WHOLE
+        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+
+
+_Loader.add_constructor(_WHOLE, _Loader.construct_number)
+_Loader.add_constructor(_FRACTION, _Loader.construct_number)
 
 
 def load_yaml(path: Path, content: bytes, *, what: str) -> Any:

@@ -37,6 +37,10 @@ def test_a_merge_key_still_merges() -> None:
     [
         (b"\n day: 2026-13-45", r"this is no timestamp; if it is text, put it between(?s:.*)line 2, column 7"),
         (b"n: " + b"9" * 5000, "this is no int"),
+        (b"max_credits: 010", "this is no int"),
+        (b"max_credits: -0_7", "this is no int"),
+        (b"max_credits: 1:30", "this is no int"),
+        (b"n: 1:30.5", "this is no float"),
         (b"n: !!int x", "this is no int"),
         (b"n: !!float ''", "this is no float"),
         (b"n: !!bool x", "this is no bool"),

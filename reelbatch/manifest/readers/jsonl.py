@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -58,6 +59,10 @@ class JsonLinesSource:
                 yield RawRows([number for number, _ in rows], columns, broken)
 
 
+class _TwiceError(ValueError):
+    """An object with two values of one name."""
+
+
 def _text(cell: Any) -> str:
     return cell if type(cell) is str else plain(cell)
 
@@ -74,7 +79,9 @@ def _lines(path: str, stream: io.BufferedReader) -> Iterator[tuple[int, bytes]]:
 
 def _parse(number: int, line: bytes) -> dict[str, Any] | BrokenRow:
     try:
-        row = json.loads(line.decode())
+        row = json.loads(line.decode(), object_pairs_hook=_object)
+    except _TwiceError as error:
+        what = str(error)
     except (ValueError, RecursionError) as error:
         what = f"not JSON ({error})"
     else:
@@ -82,3 +89,16 @@ def _parse(number: int, line: bytes) -> dict[str, Any] | BrokenRow:
             return row
         what = "not a JSON object"
     return BrokenRow(number, line.decode("utf-8", "replace").strip(), what, _REMEDY)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python would keep the last value of a name, and lose the others.
+
+    Raises:
+        _TwiceError: a name stands twice.
+    """
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise _TwiceError(f'states "{twice}" twice')
+    return named

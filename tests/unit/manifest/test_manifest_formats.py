@@ -47,6 +47,14 @@ def test_a_bad_json_line_does_not_stop_the_others(read: Any, csv_file: Any) -> N
     assert len({row.row_key for row in outcome.rows}) == 4
 
 
+def test_a_field_that_is_stated_twice_is_a_problem(read: Any, csv_file: Any) -> None:
+    """One of its values would be lost, and the other paid for: the row is invalid."""
+    twice = json.dumps({"image_path": URL, "prompt": "Pan"})[:-1] + ', "prompt": "Zoom"}'
+    outcome = read(csv_file(f"{json.dumps({'image_path': URL, 'prompt': 'Pan'})}\n{twice}\n", "c.jsonl"))
+    assert [(number, what) for number, _, what in outcome.whats] == [(2, 'states "prompt" twice')]
+    assert [row.problem is None for row in outcome.rows] == [True, False]
+
+
 def test_lone_surrogates_are_a_problem(read: Any, csv_file: Any) -> None:
     r"""`\ud800` by itself is valid JSON and can be stored nowhere: the row is invalid, and storable."""
     outcome = read(csv_file('{"image_path": "https://x.test/a.png", "prompt": "a \\ud800"}\n', "c.jsonl"))
