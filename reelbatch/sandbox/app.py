@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import sqlite3
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,6 +25,8 @@ from reelbatch.sandbox.prices import stated_charge
 from reelbatch.sandbox.service import Service
 from reelbatch.sandbox.validation import Refused, read_json, read_upload_items
 
+_log = logging.getLogger("uvicorn.error")  # of the server, whose errors are printed
+
 
 def build_app(service: Service) -> Starlette:
     """The ASGI application over `service`."""
@@ -35,7 +40,12 @@ def build_app(service: Service) -> Starlette:
             *file_routes(service),
             *control_routes(service),
         ],
-        exception_handlers={Refused: _refused, HTTPException: _not_here, ClientDisconnect: _gone},
+        exception_handlers={
+            Refused: _refused,
+            HTTPException: _not_here,
+            ClientDisconnect: _gone,
+            **dict.fromkeys((OSError, sqlite3.OperationalError), _Unwritable(service.storage.root)),
+        },
     )
 
 
@@ -155,3 +165,20 @@ def _not_here(_: Request, error: Exception) -> Response:
 
 def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)  # no one is left to read it
+
+
+class _Unwritable:
+    """The answer where the sandbox's own folder can't be written, as on a full disk; who started it is told once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._said = False
+
+    def __call__(self, _: Request, error: Exception) -> Response:
+        """An internal error, which clients try again. Nothing was charged."""
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        said = f"The sandbox can't write to {self._folder}: {why}. Make room, and run the same command again."
+        if not self._said:
+            self._said = True
+            _log.error(said)
+        return answer(error_body(HTTPStatus.INTERNAL_SERVER_ERROR, said), HTTPStatus.INTERNAL_SERVER_ERROR)

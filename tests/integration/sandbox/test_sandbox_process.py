@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -81,6 +82,25 @@ def test_a_cut_of_a_connection_that_is_gone_is_no_error(http: httpx.Client, laun
             )
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20) == ("", "")
+
+
+def test_a_full_disk_is_said_once(http: httpx.Client, launch: Launch, tmp_path: Path) -> None:
+    """Each call that would write gets an internal error that says why; one line is printed, not a traceback."""
+    process, ready = launch("--data", str(tmp_path))
+    key = {"Authorization": "Bearer sandbox"}
+    items = {"items": [{"type": "image", "extension": "png"}]}
+    asked = http.post(f"{ready['url']}/v1/files/upload-urls", json=items, headers=key).json()
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))  # no file may grow
+    upload = http.put(asked["items"][0]["upload_url"], content=b"x" * 1000)
+    urls = http.post(f"{ready['url']}/v1/files/upload-urls", json=items, headers=key)
+    assert (upload.status_code, urls.status_code) == (500, 500)
+    said = f"The sandbox can't write to {tmp_path}: "
+    assert upload.json()["message"].startswith(said)
+    assert urls.json()["message"].startswith(said)
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=20)[1]
+    assert said in printed
+    assert printed.count("\n") == 1
 
 
 def test_it_ends_with_its_standard_input(http: httpx.Client, launch: Launch) -> None:
