@@ -191,12 +191,12 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, opt
         )
         return
     if rows := [doubt for doubt in left if not doubt.sent_again]:
-        counted = f"[bold]{len(rows):,} row{'' if len(rows) == 1 else 's'}[/]"
+        counted = f"[bold]{render.counted(len(rows), 'row')}[/]"
         _print_doubts(rows, f"{counted} in doubt: may have been charged, and no id is known.", is_of_row=True)
     else:
         render.out.print("No rows are in doubt.")
     if again := [doubt for doubt in left if doubt.sent_again]:
-        counted = f"[bold]{len(again):,} request{'' if len(again) == 1 else 's'}[/]"
+        counted = f"[bold]{render.counted(len(again), 'request')}[/]"
         said = f"{counted} of rows that were to be paid for once more (--accept-double-charge) may have been charged:"
         _print_doubts(again, said, is_of_row=False)
 

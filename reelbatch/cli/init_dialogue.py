@@ -141,7 +141,7 @@ def print_report(report: InitReport, *, asked: bool) -> None:
 def _print_rows(report: InitReport) -> None:
     found = report.preview
     left_out = f", {found.left_out:,} left out" if found.left_out else ""
-    render.out.print(f"{found.rows:,} rows{left_out}. The first of them, as they would be sent:")
+    render.out.print(f"{render.counted(found.rows, 'row')}{left_out}. The first of them, as they would be sent:")
     for request in found.requests:
         render.out.print(f"  [bold]{render.cell(request.row_key)}[/]  {render.cell(_body(request))}")
     if found.repeated:

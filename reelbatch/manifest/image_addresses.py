@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from reelbatch.manifest.parsing import hidden
 from reelbatch.storage.errors import Trouble
 
-_SEVERAL = re.compile(r"[,;|\s]\s*https?://|^https?://\S*?[,;|]\s*//\w", re.IGNORECASE)
+_SEVERAL = re.compile(r"([,;|\s])\s*https?://|^https?://\S*?([,;|])\s*//\w", re.IGNORECASE)
 _DROPBOX_FILE = re.compile(r"[?&](dl|raw)=1\b")
 _PATH = "Write a path that this machine sees, relative to the manifest's folder and with /."
 
@@ -20,6 +21,11 @@ _KINDS = (
     (r"\\\\[^\\]", "a path of a Windows network", _PATH),
     (r"data:(?!//)", "the image itself in place of its address", "Save it as a file and name that."),
     (r"\s*<", "HTML in place of an address", "Write only the address that its src names."),
+    (
+        r"[^()]*\(https?://[^\s()]+\)",
+        "a name with an address in brackets, as Airtable exports it",
+        "Write the address alone; Airtable's expire after some hours: download the image and name the file.",
+    ),
     (r"""(['"]).*\1$""", "in quotation marks of its own", "Remove them."),
     (
         r"https?://(drive|docs)\.google\.com/(file/d/|open\?|drive/)",
@@ -42,8 +48,9 @@ def address_trouble(stated: str) -> Trouble | None:
 
 
 def _on_the_web(stated: str) -> Trouble | None:
-    if not stated.lstrip().startswith("<") and _SEVERAL.search(stated):
-        return Trouble("several addresses in one cell", 'Name one; split: {image_path: ","} takes the first of them.')
+    if not stated.lstrip().startswith("<") and (several := _SEVERAL.search(stated)):
+        split = f"split: {{image_path: {json.dumps(several[1] or several[2])}}}"
+        return Trouble("several addresses in one cell", f"Name one; {split} takes the first of them.")
     if re.match(r"https?://(www\.)?dropbox\.com/", stated) and not _DROPBOX_FILE.search(stated):
         what = "a share link of Dropbox: a page about the image, not the image"
         return Trouble(what, "Write dl=1 at its end in place of dl=0.")

@@ -10,7 +10,7 @@ from reelbatch.home_folder import at_home
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.manifest.image_cells import ImageCells
 
-_SEPARATORS = (",", ";", "|", "\n")
+_SEPARATORS = (",", ";", "|", "\n", " ")
 _FOLDERS = (
     *(
         "images",

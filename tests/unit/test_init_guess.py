@@ -218,6 +218,16 @@ def test_a_title_above_the_names_is_said_to_be_in_the_way(table: Callable[..., P
     assert _guessed(padded).manifest["columns"]["image_path"] == "Foto"
 
 
+def test_addresses_with_blanks_between_them_are_several(table: Callable[..., Path]) -> None:
+    """As Squarespace exports them; a file's name may have blanks."""
+    address = "https://x.test/{}.jpg"
+    several = [f"{address.format(1)} {address.format(2)}", address.format(3)]
+    made = _guessed(table({"SKU": ["a", "b"], "Title": ["Cup", "Pot"], "Images": several}))
+    assert made.manifest["split"] == {"image_path": " "}
+    made = _guessed(table({"SKU": ["a", "b"], "Title": ["Cup", "Pot"], "Images": ["my cup.jpg", "my pot 2.jpg"]}))
+    assert "split" not in made.manifest
+
+
 @pytest.mark.parametrize("name", ["Länge (s)", "Clip length [s]", "Länge in Sek.", "Longueur/s", "Tiempo (seg)"])
 def test_a_unit_of_seconds_says_what_a_length_is(name: str, table: Callable[..., Path]) -> None:
     """One in another unit, or in none, may be the product's."""

@@ -116,8 +116,10 @@ def is_unnamed(column: str) -> bool:
 
 
 def title_above(columns: Iterable[str]) -> str:
-    """A remedy where the first line has one name only: catalogues often have a title there; else nothing."""
+    """A remedy where the first line looks like a title: one name only, or facts such as `Version=1.0.0`."""
     named = [column for column in columns if not is_unnamed(column)]
-    if len(named) != 1:
+    facts = [column for column in named if "=" in column.split("(")[0]]
+    title = next(iter(facts or named), "")
+    if not facts and len(named) != 1:
         return ""
-    return f'If "{named[0]}" is a title, take away what stands above the line with the names of the columns.'
+    return f'If "{title}" is a title, take away what stands above the line with the names of the columns.'

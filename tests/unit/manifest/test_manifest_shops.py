@@ -354,6 +354,12 @@ def test_a_title_in_place_of_the_names_is_said_to_be_one(read: Any) -> None:
         read(pd.DataFrame({"Spring 2027": ["sku", "A"], "(column 2)": ["image_path", URL]}))
 
 
+def test_facts_in_place_of_the_names_are_said_to_be_above_them(read: Any) -> None:
+    """As marketplaces begin their files with versions of the template."""
+    with pytest.raises(ManifestError, match=r'If "Version=1\.0\.0" is a title, take away what stands above'):
+        read(pd.DataFrame({"Info": ["sku", "A"], "Version=1.0.0": ["image_path", URL], "Template=x": ["p", "q"]}))
+
+
 def test_missing_columns_are_named_all_at_once(read: Any) -> None:
     """Those that we need, and those that the settings name, with the likely ones."""
     frame = pd.DataFrame({"Image Path": [URL], "Title": ["x"], "sku": ["A"]})

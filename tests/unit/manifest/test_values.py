@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 URL = "https://x.test/a.png"
 
@@ -114,6 +115,12 @@ def test_a_prompt_of_invisible_characters_is_missing(read: Any) -> None:
         ("https://x.test/a.jpg,https://x.test/b.jpg", "several addresses in one cell"),
         ("https://x.test/a.jpg|https://x.test/b.jpg", "several addresses in one cell"),
         ("a.jpg;https://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpg https://x.test/b.jpg", "several addresses in one cell"),
+        ("pot.jpg (https://x.test/v3/pot.jpg)", "a name with an address in brackets"),
+        (
+            "pot.jpg (https://x.test/v3/pot.jpg),lid.jpg (https://x.test/v3/lid.jpg)",
+            "a name with an address in brackets",
+        ),
     ],
 )
 def test_what_is_no_address_is_called_what_it_is(read: Any, cell: str, what: str) -> None:
@@ -121,6 +128,18 @@ def test_what_is_no_address_is_called_what_it_is(read: Any, cell: str, what: str
     for images in ([cell], [URL] * 40 + [cell]):
         (problem,) = read(frame(*images, row_key=range(len(images)))).problems
         assert problem.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    ("sign", "named"), [(", ", '","'), ("|", '"|"'), (" ", '" "'), ("\n", r'"\n"'), (" ; ", '";"')]
+)
+def test_what_stands_between_addresses_is_named(read: Any, sign: str, named: str) -> None:
+    """The setting that is suggested takes the first of them, as it is written."""
+    cell = f"https://x.test/a.jpg{sign}https://x.test/b.jpg"
+    (problem,) = read(frame(cell)).problems
+    assert f"split: {{image_path: {named}}} takes the first" in problem.remedy
+    split = yaml.safe_load(problem.remedy.partition("split: ")[2].partition(" takes")[0])
+    assert read(frame(cell), split=split).problems == []
 
 
 @pytest.mark.parametrize(
