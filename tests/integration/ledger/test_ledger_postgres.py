@@ -199,6 +199,29 @@ def test_an_id_that_is_there_before_the_intent_is_the_rows(ledger_url: str) -> N
         assert attempt(here, refused.token)["video_id"] == f"vid-{refused.token}"
 
 
+def test_two_workers_at_one_moment_have_one_probe(ledger_url: str) -> None:
+    """The second waits for the batch while the first begins to find out a price: it sees that when its turn comes."""
+    with Ledger(ledger_url) as here, Ledger(ledger_url) as there:
+        load(here, rows_of("a", "b", "c", "d"))
+        one, other = begin(here, max_credits=1000), begin(there, "run-2", max_credits=1000)
+        mine, theirs = (worker.intent(worker.claim(1)[0]) for worker in (one, other))
+        is_held, may_go_on = threading.Event(), threading.Event()
+
+        def probe(connection: Connection) -> object:
+            (ruling,) = record_intents(connection, [mine])
+            is_held.set()
+            may_go_on.wait(WAIT_S)
+            return ruling.admission
+
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(here.change, probe)
+            is_held.wait(WAIT_S)
+            second = threads.submit(other.admit, theirs)
+            wait_until(lambda: waiting_for_locks(ledger_url) == 1, "the second waits")
+            may_go_on.set()
+        assert (first.result(), second.result()) == (Admission.ADMITTED, Admission.WAIT)
+
+
 def waiting_for_locks(url: str) -> int:
     """Connections of this test's database that wait for a lock."""
     with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
