@@ -184,7 +184,9 @@ def _free(connection: Connection, window: Window) -> int:
     """Places in the render window; no one else counts until the commit."""
     payer = window.payer
     accounts.lock(connection, payer.api)
-    return window.limit - accounts.unfinished(connection, payer) - accounts.leaving(connection, payer)
+    # In this order: a create that is answered between the two looks counts twice, and not at all the other way round.
+    leaving = accounts.leaving(connection, payer)
+    return window.limit - leaving - accounts.unfinished(connection, payer)
 
 
 def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int], purses: Purses) -> Ruling:
