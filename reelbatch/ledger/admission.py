@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from reelbatch.domain import Batch, Budget, ClaimedRow, RunId, Token
 from reelbatch.errors import LedgerError
-from reelbatch.ledger import accounts
+from reelbatch.ledger import accounts, runs
 from reelbatch.ledger.accounting import Attempted, BalanceChanges
 from reelbatch.ledger.budgets import Purse, Purses
 from reelbatch.ledger.schema import attempts, batches
@@ -159,23 +159,23 @@ class _Standing:
 
 
 _AT_WORK = select(attempts.c.token).where(attempts.c.token == batches.c.probe, attempts.c.outcome.is_(None)).exists()
-_STANDING = (
-    select(
-        batches.c.worst_case,
-        batches.c.reserved,
-        batches.c.unknown,
-        batches.c.api,
-        batches.c.account,
-        accounts.PAYER.label("payer"),
-        _AT_WORK.label("probe_at_work"),
-    )
-    .where(batches.c.batch == bindparam("b_batch"))
-    .with_for_update()
-)
+_STANDING = select(
+    batches.c.worst_case,
+    batches.c.reserved,
+    batches.c.unknown,
+    batches.c.api,
+    batches.c.account,
+    accounts.PAYER.label("payer"),
+    _AT_WORK.label("probe_at_work"),
+).where(batches.c.batch == bindparam("b_batch"))
 
 
 def _standing(connection: Connection, batch: Batch) -> _Standing | None:
-    """What the batch has cost; no one else adds to it until the commit."""
+    """What the batch has cost; no one else adds to it until the commit.
+
+    It is locked by itself: one statement that waits for the lock would not see the attempts that came meanwhile.
+    """
+    runs.lock_batch(connection, batch)
     found = connection.execute(_STANDING, {"b_batch": batch}).one_or_none()
     return None if found is None else _Standing(connection, batch, found)
 
@@ -184,7 +184,9 @@ def _free(connection: Connection, window: Window) -> int:
     """Places in the render window; no one else counts until the commit."""
     payer = window.payer
     accounts.lock(connection, payer.api)
-    return window.limit - accounts.unfinished(connection, payer) - accounts.leaving(connection, payer)
+    # In this order: a create that is answered between the two looks counts twice, and not at all the other way round.
+    leaving = accounts.leaving(connection, payer)
+    return window.limit - leaving - accounts.unfinished(connection, payer)
 
 
 def _admit(item: Intent, standing: _Standing | None, free: Mapping[Window, int], purses: Purses) -> Ruling:

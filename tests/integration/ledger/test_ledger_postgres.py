@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from waiting import WAIT_S, wait_until
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
 from reelbatch.ledger import Ledger, claims, runs, schema
-from reelbatch.ledger.admission import Admission
+from reelbatch.ledger.accounts import Payer
+from reelbatch.ledger.admission import Admission, Window
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.claims import Claim
 from reelbatch.ledger.columns import VERSION
@@ -197,6 +199,47 @@ def test_an_id_that_is_there_before_the_intent_is_the_rows(ledger_url: str) -> N
             holding.result()
         assert (admitted.result() is Admission.MADE) is was_first
         assert attempt(here, refused.token)["video_id"] == f"vid-{refused.token}"
+
+
+def test_two_workers_at_one_moment_have_one_probe(ledger_url: str) -> None:
+    """The second waits for the batch while the first begins to find out a price: it sees that when its turn comes."""
+    with Ledger(ledger_url) as here, Ledger(ledger_url) as there:
+        load(here, rows_of("a", "b", "c", "d"))
+        one, other = begin(here, max_credits=1000), begin(there, "run-2", max_credits=1000)
+        mine, theirs = (worker.intent(worker.claim(1)[0]) for worker in (one, other))
+        is_held, may_go_on = threading.Event(), threading.Event()
+
+        def probe(connection: Connection) -> object:
+            (ruling,) = record_intents(connection, [mine])
+            is_held.set()
+            may_go_on.wait(WAIT_S)
+            return ruling.admission
+
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(here.change, probe)
+            is_held.wait(WAIT_S)
+            second = threads.submit(other.admit, theirs)
+            wait_until(lambda: waiting_for_locks(ledger_url) == 1, "the second waits")
+            may_go_on.set()
+        assert (first.result(), second.result()) == (Admission.ADMITTED, Admission.WAIT)
+
+
+def test_a_create_that_is_answered_meanwhile_keeps_its_place(ledger_url: str) -> None:
+    """Between the two looks by which places in the render window are counted, it goes from one to the other."""
+    with Ledger(ledger_url) as here, Ledger(ledger_url) as there:
+        load(here, rows_of("a", "b"))
+        one, other = begin(here), begin(there, "run-2")
+        leaving = other.intend(other.claim(1)[0])
+        intent = replace(one.intent(one.claim(1)[0]), window=Window(Payer("local"), 1))
+        told: list[bool] = []
+
+        def answer_meanwhile(_: object, __: object, statement: str, *___: object) -> None:
+            if "count(" in statement and not told:
+                told.append(tell(there, leaving))
+
+        event.listen(here._engine, "after_cursor_execute", answer_meanwhile)
+        assert one.admit(intent) is Admission.WINDOW_FULL
+        assert told == [True]
 
 
 def waiting_for_locks(url: str) -> int:

@@ -150,12 +150,15 @@ def test_an_id_of_another_table_is_kept_in_this_one(ledger: Ledger) -> None:
     assert attempt(ledger, intent.token)["video_id"] == f"vid-{intent.token}"
 
 
-def test_each_table_has_files_of_its_own(ledger: Ledger, tmp_path: Path) -> None:
-    """Answers of one table are never replayed by another in the same folder."""
+@pytest.mark.parametrize("name", ["other.db", "reelbatch.db"])
+def test_each_table_has_files_of_its_own(ledger: Ledger, name: str, tmp_path: Path) -> None:
+    """Answers of one table are never taken for those of another in the same folder, whatever that is called."""
     (intent,) = under_way(ledger, "a")
     RescueFile(ledger).keep([answer(intent)])
-    with Ledger(f"sqlite:///{tmp_path / 'other.db'}") as other:
-        assert (lying(other), replay(other)) == ([], 0)
+    kept = lying(ledger)
+    with Ledger(f"sqlite:///{tmp_path / name}") as other:
+        assert (lying(other), replay(other), objection(other)) == ([], 0, None)
+    assert lying(ledger) == kept
 
 
 def test_a_file_is_found_however_the_table_is_spelt(ledger: Ledger, path: Path, tmp_path: Path) -> None:
