@@ -14,6 +14,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -35,6 +36,8 @@ from reelbatch.typed_options import command
 
 _log = logging.getLogger("reelbatch")
 _RESCUE, _TAKING, _TAKEN = ".rescue.jsonl", ".taking", ".taken"
+_NAMED = re.compile(r"reelbatch-([0-9a-f]{32})\.")
+"""How a file's name begins that says whose it is."""
 _LARGEST = 1 << 30
 _PARTS = 3
 _FLAGS = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) if os.name == "posix" else 0
@@ -54,7 +57,13 @@ def lying(ledger: Ledger) -> list[Path]:
     if ledger.path is not None:
         names.append(f"{glob.escape(ledger.path.resolve().stem)}-*{_RESCUE}*")
     found = {path for folder in folders(ledger) for name in names for path in folder.glob(name)}
-    return sorted(path for path in found if path.suffix != _TAKEN)
+    return sorted(path for path in found if path.suffix != _TAKEN and not _is_of_another(ledger, path))
+
+
+def _is_of_another(ledger: Ledger, path: Path) -> bool:
+    """Whether its name says so: that of an older form may begin as those of every `reelbatch.db` do."""
+    named = _NAMED.match(path.name)
+    return named is not None and named[1] != ledger.identity
 
 
 class RescueFile:
