@@ -11,12 +11,20 @@ from reelbatch.errors import SettingsError
 
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 _SLIPS = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What PyYAML raises for a value that has another form than it looks like, such as the date 2026-13-45."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Keys are names: `on`, `No` and `2024` are the text that was written. A value that can't be read says where."""
+    """Keys are names: `on`, `No` and `2024` are the text that was written. A value that can't be read says where.
+
+    `16:9` is a text too; YAML's numbers to the base of 60 are no one's.
+    """
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # its stub has no types
+        return _TEXT if tag in _NUMBERS and ":" in value else tag
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)

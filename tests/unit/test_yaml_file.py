@@ -27,6 +27,12 @@ def test_a_key_is_the_text_that_was_written() -> None:
     }
 
 
+def test_what_has_a_colon_is_no_number() -> None:
+    """A ratio, a time or a version of a cell is compared as it stands: YAML would make 969 of `16:9`."""
+    text = b"[16:9, 10:30, 1:00.5, -1:30, 5, 1.5, 0x10]"
+    assert load_yaml(PATH, text, what="it") == ["16:9", "10:30", "1:00.5", "-1:30", 5, 1.5, 16]
+
+
 def test_a_merge_key_still_merges() -> None:
     """It is the one key that is no name."""
     assert load_yaml(PATH, b"a: &a {on: 1}\nb: {<<: *a, off: 2}", what="it")["b"] == {"on": 1, "off": 2}
