@@ -89,7 +89,8 @@ async def opened(parameters: Mapping[str, Any], *, must_exist: bool = False) -> 
     """
     options = {name: parameters[name] for name in _SETTINGS if name in parameters}
     options |= parameters.get("overrides") or {}
-    refuse_in_parameters({**parameters, **options})
+    refuse_in_parameters(parameters)
+    refuse_in_parameters(options)  # by itself: its `manifest` is a section of settings
     _refuse_secrets(options)
     stated = await _settings(parameters["config"], options, sandbox=parameters["sandbox"])
     check_parameters(parameters, stated)

@@ -86,23 +86,24 @@ def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     batch: str | None = None,
     config: str | Path | None = None,
     sandbox: bool = False,
+    settle: bool = False,
     limit: int | None = None,
+    pilot: int | None = None,
     strict: bool = False,
     regenerate: str = "none",
     rows: Sequence[str] | None = None,
     **settings: Any,
 ) -> Plan:
-    """Check the manifest, compare it with the results table, estimate the cost. Spends nothing.
-
-    Takes what `generate` takes.
+    """Check what `generate` would be given, compare it with the results table, estimate the cost. Spends nothing.
 
     Raises:
         UsageError: the manifest, a setting or the results table can't be used.
     """
+    del settle  # it changes nothing of what is sent
     if sandbox:
         settings.setdefault("base_url", "http://127.0.0.1")
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit)
+    send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit, pilot=pilot)
     return make_plan(GenerateOptions(source=source, batch=batch, strict=strict, send=send), stated)
 
 

@@ -12,15 +12,22 @@ from reelbatch.errors import SettingsError
 
 _TEXT = "tag:yaml.org,2002:str"
 _WHOLE = "tag:yaml.org,2002:int"
-_FRACTION = "tag:yaml.org,2002:float"
 _OCTAL = re.compile(r"[-+]?0[0-9_]+$")
 _MERGE = "tag:yaml.org,2002:merge"
+_NUMBERS = frozenset({_WHOLE, "tag:yaml.org,2002:float"})
 _SLIPS = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What PyYAML raises for a value that has another form than it looks like, such as the date 2026-13-45."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Keys are names: `on`, `No` and `2024` are the text that was written. A value that can't be read says where."""
+    """Keys are names: `on`, `No` and `2024` are the text that was written. A value that can't be read says where.
+
+    `16:9` is a text too; YAML's numbers to the base of 60 are no one's.
+    """
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # its stub has no types
+        return _TEXT if tag in _NUMBERS and ":" in value else tag
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -42,20 +49,18 @@ class _Loader(yaml.SafeLoader):
             why = f"this is no {kind}; if it is text, put it between quotation marks"
             raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from error
 
-    def construct_number(self, node: yaml.ScalarNode) -> float:
-        """YAML 1.1 takes 010 for 8 and 1:30 for 90, which is not what someone means by a cap or a length.
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """YAML 1.1 takes 010 for 8, which is not what someone means by a cap.
 
         Raises:
             ValueError: it is no number, or one of those.
         """
-        if ":" in node.value or _OCTAL.match(node.value):
-            raise ValueError("written to the base of 8 or 60")
-        whole = node.tag == _WHOLE
-        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+        if _OCTAL.match(node.value):
+            raise ValueError("written to the base of 8")
+        return super().construct_yaml_int(node)
 
 
-_Loader.add_constructor(_WHOLE, _Loader.construct_number)
-_Loader.add_constructor(_FRACTION, _Loader.construct_number)
+_Loader.add_constructor(_WHOLE, _Loader.construct_yaml_int)
 
 
 def load_yaml(path: Path, content: bytes, *, what: str) -> Any:

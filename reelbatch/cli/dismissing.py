@@ -10,7 +10,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.pipeline.dismissing import dismiss, undismiss
 from reelbatch.pipeline.resources import opened_ledger, the_batch
 from reelbatch.settings import Settings
-from reelbatch.typed_options import command
+from reelbatch.typed_options import command, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +42,5 @@ def decide(keys: Dismissing, settings: Settings, *, as_json: bool) -> None:
         return
     render.out.print(
         f"{rows:,} of batch {render.cell(batch)} count for nothing from now on. "
-        f"`{render.cell(command('rerun', '--undismiss', ','.join(keys.dismiss)))}` takes that back."
+        f"`{render.cell(command('rerun', '--undismiss', joined(keys.dismiss)))}` takes that back."
     )

@@ -83,9 +83,8 @@ class Client:
         self._key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         check_key(self._key)
         self._mask = KeyMask(self._key)
-        _check_address(options.base_url)
+        base = _address(options.base_url)
         guard_logs()
-        base = httpx.URL(options.base_url)
         self._base = base
         self._address = f"{base.scheme}://{base.netloc.decode()}{base.raw_path.decode().rstrip('/')}"
         self._create_url = httpx.URL(f"{self._address}/v1/image-to-video")
@@ -332,7 +331,11 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {without_secrets(str(error))}"
 
 
-def _check_address(base_url: str) -> None:
-    parts = urlsplit(base_url)
+def _address(base_url: str) -> httpx.URL:
+    try:
+        parts, address = urlsplit(base_url), httpx.URL(base_url)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise SettingsError(f"base_url {base_url}: is no API's address: {error}") from error
     if parts.scheme != "https" and not is_loopback(parts.hostname):
         raise SettingsError(f"{base_url}: must be https, or http on this machine, because the key goes there")
+    return address

@@ -261,8 +261,9 @@ class StagedManifest:
             merge.unlist_gone(connection, batch, self._kept)
             first()
 
-        first, *others = [*(partial(merge_span, span) for span in spans), finish]
-        for part in (partial(begin, first), *others):
+        parts: list[Callable[[], None]] = [*(partial(merge_span, span) for span in spans), finish]
+        parts[0] = partial(begin, parts[0])
+        for part in parts:
             self._transact(part, check)
 
     def _transact(self, work: Callable[[], None], check: Callable[[Connection], None] | None) -> None:

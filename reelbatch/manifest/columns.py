@@ -156,8 +156,8 @@ def _templated(prompts: Sequence[str], raw: RawRows, layout: Layout, faults: Bat
         made |= dict.fromkeys(wrong, "")
     for column, of in cells.items():
         wrong |= _unsound(column, of, rows, faults)
-    for row in _unsound("prompt", list(made.values()), rows, faults, but=wrong):
-        made[row] = parsing.storable(made[row])
+    wrong |= _unsound("prompt", list(made.values()), rows, faults, but=wrong)
+    made |= {row: parsing.storable(made[row]) for row in wrong}
     return [prompt or made[row] for row, prompt in enumerate(prompts)]
 
 

@@ -28,9 +28,10 @@ def check_parameters(parameters: Mapping[str, Any], settings: Settings) -> None:
     Raises:
         SettingsError: one is not, or the parameters would change what is allowed.
     """
-    stated = {**parameters, **(parameters.get("overrides") or {})}
     if not is_deployed():
         return
+    overrides = parameters.get("overrides") or {}
+    stated = {**parameters, **overrides}
     if _BOUNDS in stated:
         raise SettingsError(
             f"{_BOUNDS}: bounds what the parameters of a deployment may name, so it is none of them; "
@@ -41,8 +42,8 @@ def check_parameters(parameters: Mapping[str, Any], settings: Settings) -> None:
             f"{_HISTORY}: a file that lines are appended to, which no parameter of a deployment may name; "
             "state it in the worker's config file or in REELBATCH_HISTORY"
         )
-    for name in _ADDRESSES:
-        address = str(stated.get(name) or "")
+    # Each by itself: `manifest` is a parameter, and among the overrides a section of settings.
+    for name, address in ((name, str(of.get(name) or "")) for of in (parameters, overrides) for name in _ADDRESSES):
         scheme = scheme_of(address)
         if scheme is not None and ("::" in address or scheme not in settings.image_schemes):
             allowed = ", ".join(f"{each}://" for each in settings.image_schemes)

@@ -35,6 +35,12 @@ def rate_of(settings: Settings) -> DollarRate | None:
     return None
 
 
+def dollars_per_credit(settings: Settings) -> float | None:
+    """The same as a figure."""
+    rate = rate_of(settings)
+    return None if rate is None else rate.per_credit
+
+
 def estimated_dollars(credits_: int, settings: Settings) -> float | None:
     """What a plan's credits are, with the volume bands of usage-based billing; None where no rate is stated."""
     if settings.dollars_per_credit is not None:

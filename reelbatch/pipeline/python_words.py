@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from reelbatch.errors import ReelbatchError, UnusableKey
+from reelbatch.manifest.parsing import plain
 from reelbatch.typed_options import PARAMETERS, as_parameters
 
 
@@ -22,6 +23,6 @@ def in_errors(**renamed: str) -> Iterator[None]:
         raise
 
 
-def listed(stated: str | Sequence[str]) -> tuple[str, ...]:
-    """One word, or several."""
-    return (stated,) if isinstance(stated, str) else tuple(stated)
+def listed(stated: str | Iterable[object]) -> tuple[str, ...]:
+    """One word, or several; a number is the text that it is in a manifest's cell."""
+    return (stated,) if isinstance(stated, str) else tuple(map(plain, stated))

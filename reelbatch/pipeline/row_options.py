@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from reelbatch.domain import RowKey
 from reelbatch.errors import SettingsError
 from reelbatch.ledger.selection import Regenerate, RepeatPolicy, SendOptions
+from reelbatch.pipeline.python_words import listed
 
 MOST_IN_PILOT = 1000
 
@@ -30,7 +31,7 @@ def send_options(
         raise SettingsError(f'--repeats "{repeats}": use hold, send or skip')
     options = SendOptions(
         regenerate=Regenerate(regenerate),
-        row_keys=None if rows is None else tuple(map(RowKey, [rows] if isinstance(rows, str) else rows)),
+        row_keys=None if rows is None else tuple(map(RowKey, listed(rows))),
         repeats=RepeatPolicy(repeats),
         limit=checked_limit(limit),
         pilot=pilot,
@@ -57,5 +58,5 @@ def _check_pilot(pilot: int | None, limit: int | None) -> None:
         return
     if limit is not None:
         raise SettingsError("--pilot says how many rows are sent: leave --limit out")
-    if not 1 <= pilot <= MOST_IN_PILOT:
+    if type(pilot) is not int or not 1 <= pilot <= MOST_IN_PILOT:
         raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")

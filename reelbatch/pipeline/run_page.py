@@ -16,6 +16,7 @@ from urllib.parse import quote
 from reelbatch.domain import Batch
 from reelbatch.errors import ReelbatchError
 from reelbatch.ledger.changes import Changes, changes_since_last_run
+from reelbatch.pipeline.dollars import dollars_per_credit
 from reelbatch.pipeline.export import export_target
 from reelbatch.pipeline.headline import headline
 from reelbatch.pipeline.hints import prefect_hints
@@ -51,9 +52,9 @@ def surroundings(context: RunContext) -> Surroundings:
         )
         export = export_target(context)
     except ReelbatchError:
-        return Surroundings(dollars=settings.dollars_per_credit)
+        return Surroundings(dollars=dollars_per_credit(settings))
     return Surroundings(
-        dollars=settings.dollars_per_credit,
+        dollars=dollars_per_credit(settings),
         changes=changes,
         export=export,
         downloads=settings.downloads,

@@ -52,7 +52,7 @@ def _built(stated: Mapping[Any, Any]) -> Budget:
     credits_, per, zone = stated.get("credits"), stated.get("per"), stated.get("timezone", DEFAULT_ZONE)
     if not isinstance(credits_, int) or isinstance(credits_, bool) or not 0 <= credits_ <= MOST_CREDITS:
         raise ValueError(f"credits: {credits_!r} is no whole number of credits up to {MOST_CREDITS:,}; {_FORM}")
-    if per not in {"day", "month"}:
+    if not isinstance(per, str) or per not in {"day", "month"}:
         raise ValueError(f'per: "{per}": use day or month')
     try:
         ZoneInfo(zone)

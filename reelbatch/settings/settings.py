@@ -67,13 +67,13 @@ def may_hold_secret(base_url: str) -> bool:
 
 def _check_base_url(url: str) -> str:
     if may_hold_secret(url):
-        raise ValueError(
-            "holds a user, a password or a query; state it without: the API asks for its key and no more"
-        )
+        raise ValueError("holds a user, a password or a query; state it without: the API asks for its key alone")
+    url = url.strip()  # a variable may have been read from a line
+    if not url.isprintable() or any(sign in url for sign in " #\\"):
+        raise ValueError("has a blank, #, \\ or an invisible sign in it, as no API's address has")
     parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname and parts.port != 0:  # above 65535 it raises
-        return url.rstrip("/")
-    if parts.scheme == "http" and is_loopback(parts.hostname) and parts.port != 0:
+    is_safe = parts.hostname if parts.scheme == "https" else parts.scheme == "http" and is_loopback(parts.hostname)
+    if is_safe and parts.port != 0:  # above 65535 it raises
         return url.rstrip("/")
     raise ValueError("must be https://…, or http://… on this machine (127.0.0.1), because the key goes there")
 

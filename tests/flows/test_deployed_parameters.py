@@ -49,6 +49,7 @@ async def ended(api: RunningSandbox, *, deployed: bool = True, **parameters: Any
         {"export": "ftp://127.0.0.1/out.csv"},
         {"downloads": "webhdfs://127.0.0.1/videos"},
         {"overrides": {"export": "github://out.csv"}},
+        {"manifest": "http://127.0.0.1:9/c.csv", "overrides": {"manifest": {"defaults": {"end_seconds": 5}}}},
     ],
     ids=str,
 )
@@ -78,6 +79,14 @@ async def test_no_parameter_names_a_file_that_lines_are_appended_to(api: Running
     assert state == "FAILED"
     assert not await asyncio.to_thread((tmp_path / ".profile").exists)
     assert "history: a file that lines are appended to, which no parameter of a deployment may name" in message
+
+
+async def test_an_override_does_not_hide_a_secret_in_a_parameter(api: RunningSandbox) -> None:
+    """`manifest` is a parameter, and among the overrides a section of settings: both are looked at."""
+    address = "s3://shop/c.csv?X-Amz-Signature=abc"
+    state, message = await ended(api, manifest=address, overrides={"manifest": {"defaults": {"end_seconds": 5}}})
+    assert state == "FAILED"
+    assert "manifest s3://shop/c.csv?…: holds credentials or a signature" in message
 
 
 @pytest.mark.parametrize("way", ["typed", "added"])

@@ -83,6 +83,7 @@ def test_a_budget_is_a_mapping_or_a_line(
     ("stated", "said"),
     [
         ({"credits": 5, "per": "week"}, 'per: "week": use day or month'),
+        ({"credits": 5, "per": ["day"]}, "per: \"['day']\": use day or month"),
         ({"credits": "5", "per": "day"}, "no whole number"),
         ({"credits": True, "per": "day"}, "no whole number"),
         ({"per": "day"}, "no whole number"),

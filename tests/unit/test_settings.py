@@ -44,6 +44,8 @@ def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         *("http://api.example.com", "http://10.0.0.1", "ftp://x", "api.magichour.ai", ""),
         *("http://localhost:99999", "http://127.0.0.1:0", "https://api.example.com:https"),
+        *("https://api example.com", "https://api.example.com/#v1", "https://a.example\\.b", "https://a.exam\nple"),
+        "https://api.example.com\u200b",
     ],
 )
 def test_the_key_goes_only_where_it_is_safe(url: str) -> None:
@@ -72,8 +74,9 @@ def test_an_address_with_a_password_is_refused(url: str) -> None:
     "url", ["https://api.example.com", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1"]
 )
 def test_safe_addresses_are_taken(url: str) -> None:
-    """Https, and http on loopback."""
+    """Https, and http on loopback; blanks around one, as a variable that was read from a file has them, go."""
     assert load_settings(options={"base_url": url + "/"}).base_url == url
+    assert load_settings(options={"base_url": f" {url}/\n"}).base_url == url
 
 
 def test_everything_wrong_is_listed_at_once(tmp_path: Path) -> None:

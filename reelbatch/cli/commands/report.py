@@ -22,13 +22,14 @@ def report(  # noqa: PLR0913, PLR0917 - options of a command
     """Write a batch as one page to send around: pictures, videos, costs, failures, verdicts."""
     from reelbatch.cli import render
     from reelbatch.extras import require
+    from reelbatch.pipeline.dollars import dollars_per_credit
     from reelbatch.pipeline.resources import looked_at, the_batch
 
     require("review", "`reelbatch report`")
     settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     from reelbatch.review import ReportOptions, write_report
 
-    options = ReportOptions(embed=embed, dollars_per_credit=settings.dollars_per_credit)
+    options = ReportOptions(embed=embed, dollars_per_credit=dollars_per_credit(settings))
     with looked_at(settings, render.warn) as ledger:
         written = write_report(ledger, the_batch(ledger, batch), path, options)
     if as_json:

@@ -28,13 +28,14 @@ def review(  # noqa: PLR0913, PLR0917 - options of a command
 ) -> None:
     """Look at a batch's videos in the browser; approve or reject them. Until Ctrl-C."""
     from reelbatch.extras import require
+    from reelbatch.pipeline.dollars import dollars_per_credit
     from reelbatch.pipeline.resources import opened_ledger, the_batch
 
     require("review", "`reelbatch review`")
     settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
     from reelbatch.review import ReviewOptions, serve
 
-    options = ReviewOptions(port=port, remote_images=remote_images, dollars_per_credit=settings.dollars_per_credit)
+    options = ReviewOptions(port=port, remote_images=remote_images, dollars_per_credit=dollars_per_credit(settings))
     with (
         opened_ledger(settings, must_exist=True) as ledger,
         TemporaryDirectory(prefix="reelbatch-review-") as private,

@@ -42,6 +42,17 @@ def test_a_report_says_what_is_in_it(table: Shown, tmp_path: Path) -> None:
     assert "10 rows, 1 video: out/spring.html" in run_here(tmp_path, "report", "out/spring.html").out
 
 
+@pytest.mark.parametrize("stated", ["dollars_per_credit: 0.5", "subscription: {price: 10, credits: 20}"])
+def test_a_report_has_dollars_where_a_credit_s_price_is_stated(table: Shown, tmp_path: Path, stated: str) -> None:
+    """However it is stated, as `spend` has them; a report without it has none."""
+    (tmp_path / "reelbatch.yaml").write_text(f"{stated}\n", encoding="utf-8")
+    spent = json.loads(run_here(tmp_path, "spend", "--json").out)["total"]
+    assert run_here(tmp_path, "report", "spring.html").code == 0
+    page = (tmp_path / "spring.html").read_text(encoding="utf-8")
+    assert f'"dollars":{spent["dollars"]:.1f},' in page
+    assert spent["dollars"] == spent["cost"] / 2
+
+
 @pytest.mark.parametrize(
     "target", ["spring.pdf", "spring", "s3://bucket/spring.html", "files/picture.png/spring.html"]
 )

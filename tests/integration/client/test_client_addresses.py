@@ -6,8 +6,8 @@ import httpx
 import pytest
 from raw_server import Connect, Serve, answer, keeping
 
-from reelbatch.client import UploadSlot
-from reelbatch.errors import UploadError
+from reelbatch.client import Client, ClientOptions, UploadSlot
+from reelbatch.errors import SettingsError, UploadError
 
 SIGNED = "/id/a%20b.png?X-Amz-Credential=AKIA%2F20261125&X-Amz-SignedHeaders=host&x-id=PutObject&X-Amz-Signature=0a1b"
 
@@ -30,3 +30,10 @@ async def test_what_is_no_address_is_refused(connect: Connect, address: str) -> 
     async with connect("http://127.0.0.1:9") as client:
         with pytest.raises(UploadError):
             await client.put_bytes(UploadSlot(address, "api-assets/1.png", None), b"image")
+
+
+@pytest.mark.parametrize("address", ["https://exämple..com", "https://api.example.com\n", "https://[::1"])
+def test_what_is_no_api_address_is_refused(address: str) -> None:
+    """As a setting that can't be used, before there is a client."""
+    with pytest.raises(SettingsError, match="is no API's address"):
+        Client("mhk_live_key", ClientOptions(base_url=address))

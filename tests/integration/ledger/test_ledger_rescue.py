@@ -246,6 +246,15 @@ def test_what_can_not_be_verified_is_reported_and_moves_nothing(
     assert objection(ledger) is None
 
 
+def test_what_another_table_is_owed_stays_its_own(tmp_path: Path) -> None:
+    """In the folder for temporary files lie those of all tables, most of them of a `reelbatch.db`."""
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        other = tmp_path / f"reelbatch-{'0' * 32}.0.rescue.jsonl"
+        other.write_text("for another table\n", encoding="utf-8")
+        assert (replay(ledger), unverified(ledger), objection(ledger)) == (0, [], None)
+        assert other.exists()
+
+
 async def test_no_row_is_declared_not_created_while_a_file_can_not_be_read(ledger: Ledger, tmp_path: Path) -> None:
     """`reconcile --not-created` says which file is in the way; without it the row goes back."""
     (intent,) = under_way(ledger, "a")

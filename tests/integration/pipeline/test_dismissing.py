@@ -16,6 +16,7 @@ import reelbatch
 from reelbatch.ledger import Ledger
 from reelbatch.ledger.schema import decisions, generations
 from reelbatch.sandbox import RunningSandbox, start
+from reelbatch.typed_options import joined
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +66,14 @@ def shop(tmp_path: Path, sandbox: RunningSandbox) -> Shop:
 
 
 def test_what_takes_it_back_can_be_typed_as_it_stands(shop: Shop) -> None:
-    """A key with blanks and signs of a shell is quoted."""
-    key = "Lamp $5 & 'more'"
+    """A key with blanks, signs of a shell or the comma between keys is quoted."""
+    key = "Lamp, $5 & 'more'"
     with Ledger(shop.results) as ledger:
         renamed = update(generations).where(generations.c.row_key == "C").values(row_key=key)
         ledger.change(lambda connection: connection.execute(renamed))
-    undo = shop.rerun("--dismiss", key).out.split("`")[1]
-    assert shlex.split(undo)[-2:] == ["--undismiss", key]
+    undo = shop.rerun("--dismiss", joined([key])).out.split("`")[1]
+    back = shop.rerun(*shlex.split(undo)[-2:], "--json")
+    assert json.loads(back.out) == {"batch": "spring", "undismissed": 1}
 
 
 def test_dismissed_rows_no_longer_make_a_night_red(shop: Shop) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import reelbatch
-from reelbatch.errors import LedgerUnusable, SettingsError
+from reelbatch.errors import LedgerUnusable, SettingsError, UsageError
 from reelbatch.pipeline.generate import assignment, submit_all
 from reelbatch.pipeline.load_manifest import load_manifest
 from reelbatch.pipeline.notebook import NotebookProgress
@@ -167,6 +167,29 @@ def test_videos_that_have_nowhere_to_go_are_said_before_anything_is_sent(at: dic
         reelbatch.generate(_frame("Pan"), settle=True, **where)
     assert len(reelbatch.status(results=at["results"])) == 0
     assert reelbatch.generate(_frame("Pan"), **where).submitted == 1
+
+
+def test_a_plan_takes_what_generate_takes(at: dict[str, Any]) -> None:
+    """A pilot is planned before it is paid for; a sample of no whole number of rows is refused."""
+    rows = _frame("Pan", "Orbit", "Zoom")
+    planned = reelbatch.plan(rows, pilot=2, settle=True, **at)
+    assert (planned.pilot, planned.announced.rows) == (2, 2)
+    for pilot in (0, 2.5, "2", True):
+        for call in (reelbatch.plan, reelbatch.generate):
+            with pytest.raises(SettingsError, match="a sample has 1 to 1,000 rows"):
+                call(rows, pilot=pilot, **at)
+
+
+def test_keys_that_are_numbers_are_named_as_numbers(at: dict[str, Any]) -> None:
+    """As a column of a frame has them: 2 and 2.0 mean the key `2`; a number that is no key is said."""
+    rows = _frame("Pan", "Orbit").with_columns(row_key=pl.Series([1, 2]))
+    assert reelbatch.generate(rows, batch="numbers", **at).submitted == 2
+    assert reelbatch.settle("numbers", **at).complete == 2
+    assert reelbatch.plan(rows, batch="numbers", regenerate="all", rows=[2.0], **at).send == 1
+    assert reelbatch.rerun("numbers", rows=[1, 2], dry_run=True, **at).send == 0
+    for call in (reelbatch.rerun, lambda **given: reelbatch.plan(rows, batch="numbers", regenerate="all", **given)):
+        with pytest.raises(UsageError, match="no row with the key 3"):
+            call(rows=[3], **at)
 
 
 def test_one_row_may_be_named_without_a_list(at: dict[str, Any]) -> None:

@@ -141,3 +141,15 @@ def test_what_can_not_be_taken_in_a_template_is_said_of_its_row(read: Any) -> No
     outcome = read(frame, prompt_template="{title}[, {colour}]")
     assert outcome.whats == [(1, "title", "contains a NUL character")]
     assert [row.request.prompt for row in outcome.rows[1:]] == ["Own", "Pot, red"]
+
+
+@pytest.mark.parametrize("sign", ["\0", "\ud800"])
+def test_what_can_t_be_stored_in_a_column_is_in_no_prompt(read: Any, sign: str) -> None:
+    """Its row is invalid, and can be written down all the same: no table takes such a sign."""
+    titles = pd.Series([f"a{sign}b", "Pot"], dtype=object)
+    frame = pd.DataFrame({"image_path": URL, "title": titles})
+    outcome = read(frame, prompt_template="Pan over {title}")
+    assert [(row.problem is None, row.request.prompt) for row in outcome.rows] == [
+        (False, "Pan over a\ufffdb"),
+        (True, "Pan over Pot"),
+    ]
