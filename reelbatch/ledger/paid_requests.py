@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
@@ -181,9 +182,11 @@ def _paid_for(
     query = select(g.request_sha256, g.batch, g.row_key, g.state, g.video_id).where(
         g.request_sha256.in_(bindparam("hashes", expanding=True)), paid
     )
-    found = connection.execute(query.order_by(g.batch.desc(), g.row_number.desc()), {"hashes": list(hashes)})
-    for sha256, batch, key, state, video_id in found:
-        yield sha256, PaidAs(batch, key, RowState(state), video_id)
+    query = query.order_by(g.batch.desc(), g.row_number.desc())
+    rest = iter(set(hashes))
+    while page := list(islice(rest, _PAGE)):  # a list of them may be longer than a database takes
+        for sha256, batch, key, state, video_id in connection.execute(query, {"hashes": page}):
+            yield sha256, PaidAs(batch, key, RowState(state), video_id)
 
 
 def serialize(connection: Connection, hashes: Iterable[str]) -> None:
@@ -202,9 +205,19 @@ def paid_elsewhere(
 
     `of_gone`: they are of rows that the manifest has no longer. Any row of the batch may be one by its new name.
     """
+    return dict(_paid_for(connection, hashes, _under_another_name(connection, batch, of_gone=of_gone)))
+
+
+def any_paid_elsewhere(connection: Connection, batch: Batch) -> bool:
+    """Whether any request at all is paid for under a name by which this batch's rows may be held."""
+    query: Select[Any] = select(literal_column("1")).where(_under_another_name(connection, batch)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _under_another_name(connection: Connection, batch: Batch, *, of_gone: bool = False) -> ColumnElement[bool]:
     g = generations
     here = g.c.batch == batch if of_gone else _gone(g, batch)
-    return dict(_paid_for(connection, hashes, and_(or_(here, _elsewhere(connection, g, batch)), in_states(PAID))))
+    return and_(or_(here, _elsewhere(connection, g, batch)), in_states(PAID))
 
 
 def is_paid_elsewhere(connection: Connection, batch: Batch) -> ColumnElement[bool]:

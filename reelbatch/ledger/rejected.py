@@ -67,6 +67,7 @@ class Line(NamedTuple):
     generation: int
     request: Request
     credits_estimated: int | None
+    image_base: str
 
 
 def to_make_again(connection: Connection, which: RejectedVideos, limit: int | None = None) -> list[Line]:
@@ -87,11 +88,11 @@ def decided_products(connection: Connection, batch: Batch) -> frozenset[str]:
     return frozenset(filter(None, map(product_of, found)))
 
 
-def waiting(connection: Connection, which: RejectedVideos, order: OrderId, limit: int | None = None) -> list[Line]:
+def waiting(connection: Connection, which: RejectedVideos, order: OrderId) -> list[Line]:
     """What an open order has still to send, in the manifest's order."""
     scope = Scope(which.batch, RunId(""), order=order, only_order=True, repeats=which.repeats)
     freed = and_(scope._replace(repeats=RepeatPolicy.SEND).condition(), _freed(connection, which.batch, order))
-    return _lines(connection, or_(scope.condition(), _unreadable(order), freed))[:limit]
+    return _lines(connection, or_(scope.condition(), _unreadable(order), freed))
 
 
 def _unreadable(order: OrderId) -> ColumnElement[bool]:
@@ -113,9 +114,12 @@ def _freed(connection: Connection, batch: Batch, order: OrderId) -> ColumnElemen
 def _lines(connection: Connection, where: ColumnElement[bool]) -> list[Line]:
     g = generations.c
     asked = (g[name] for name in REQUEST_COLUMNS)
-    query = select(g.row_key, g.generation, g.credits_estimated, *asked).where(where)
+    query = select(g.row_key, g.generation, g.credits_estimated, g.image_base, *asked).where(where)
     found = connection.execute(query.order_by(g.row_number, g.row_key))
-    return [Line(RowKey(key), number, Request(*request), credits_) for key, number, credits_, *request in found]
+    return [
+        Line(RowKey(key), number, Request(*request), credits_, base or ".")
+        for key, number, credits_, base, *request in found
+    ]
 
 
 def _rejected(batch: Batch) -> ColumnElement[bool]:

@@ -7,12 +7,14 @@ from functools import partial
 
 from reelbatch.domain import Request, RowState, product_of
 from reelbatch.errors import SettingsError
+from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Ledger, orders, rejected
 from reelbatch.ledger.estimates import Estimate
 from reelbatch.ledger.orders import OpenOrder
+from reelbatch.ledger.paid_requests import any_paid_elsewhere, paid_elsewhere
 from reelbatch.ledger.rejected import Line, RejectedVideos
 from reelbatch.ledger.reruns import RerunCount
-from reelbatch.ledger.selection import Scope
+from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.manifest.parsing import CellError, text_fault, trimmed, word
 from reelbatch.model_table import DEFAULT_MODEL, load_models
 from reelbatch.pipeline.model_estimates import estimate_of
@@ -29,11 +31,13 @@ class ToMakeAgain:
 
     Args:
         order: the open one that it goes on with.
+        held: rows beside them whose request is paid for under another name.
         decided: products of whose variants one is approved.
     """
 
     lines: list[Line]
     order: OpenOrder | None
+    held: int = 0
     decided: frozenset[str] = frozenset()
 
     @property
@@ -90,8 +94,10 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
     order = ledger.read(partial(orders.going_on, batch=which.batch, options=which))
     estimate = estimate_of(settings)
     if order is not None:
-        waiting = ledger.read(partial(rejected.waiting, which=which, order=order.order_id, limit=limit))
-        return ToMakeAgain([_rated(line, estimate) for line in waiting], order)
+        waiting = partial(rejected.waiting, order=order.order_id)
+        every = ledger.read(partial(waiting, which=replace(which, repeats=RepeatPolicy.SEND)))
+        sent = _not_paid_for(ledger, which, ledger.read(partial(waiting, which=which)))
+        return ToMakeAgain([_rated(line, estimate) for line in sent[:limit]], order, len(every) - len(sent))
     if which.model is not None:
         _refuse_unknown(which.model, settings)
     lines = []
@@ -100,7 +106,24 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
         _refuse_misfit(line, request, settings)
         lines.append(line._replace(request=request, credits_estimated=estimate(request)))
     decided = ledger.read(partial(rejected.decided_products, batch=which.batch))
-    return ToMakeAgain(lines[:limit], None, decided)
+    sent = _not_paid_for(ledger, which, lines)
+    return ToMakeAgain(sent[:limit], None, len(lines) - len(sent), decided)
+
+
+def _not_paid_for(ledger: Ledger, which: RejectedVideos, lines: list[Line]) -> list[Line]:
+    """Without those that the run will hold, since another name has paid for what they ask for."""
+    if which.repeats is RepeatPolicy.SEND or not ledger.read(partial(any_paid_elsewhere, batch=which.batch)):
+        return lines
+    asked = {line.row_key: _content_sha256(line) for line in lines}
+    paid = ledger.read(partial(paid_elsewhere, batch=which.batch, hashes=set(filter(None, asked.values()))))
+    return [line for line in lines if asked[line.row_key] not in paid]
+
+
+def _content_sha256(line: Line) -> str | None:
+    """What the request will be known by; None where an image can't be read here."""
+    images = (line.request.image_path, line.request.end_image_path)
+    marks = [content_mark(stated, line.image_base) for stated in images if stated]
+    return None if None in marks else line.request.content_sha256(filter(None, marks))
 
 
 def _rated(line: Line, estimate: Estimate) -> Line:

@@ -168,8 +168,7 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
     if chosen.repeats is not RepeatPolicy.SEND:
         held, _ = ledger.read(partial(queries.held, batch=chosen.batch, limit=1))
         rest[RowState.PENDING] = rest.get(RowState.PENDING, 0) - held
-        if held := held + sum(some.rows for some in found if some.paid_elsewhere):
-            left.append(as_stated(f"{held:,} held are paid for under another name; see --repeats"))
+        left += _held(held + sum(some.rows for some in found if some.paid_elsewhere))
     order = ledger.read(partial(orders.open_order, batch=chosen.batch))
     if order is not None and (ordered := min(order.count(RowState.PENDING), rest.get(RowState.PENDING, 0))):
         rest[RowState.PENDING] -= ordered
@@ -180,6 +179,10 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
         left_alone=[f"{rows:,} {state} {_why_left(state, chosen.batch)}" for state, rows in rest.items() if rows]
         + left,
     )
+
+
+def _held(rows: int) -> list[str]:
+    return [as_stated(f"{rows:,} held are paid for under another name; see --repeats")] if rows else []
 
 
 def _why_left(state: RowState, batch: Batch) -> str:
@@ -201,7 +204,7 @@ def _preview_rejected(ledger: Ledger, which: RejectedVideos, settings: Settings,
     return RerunPlan(
         batch=which.batch,
         **_sums(found.by_failure, found.assumed, settings),
-        left_alone=[],
+        left_alone=_held(found.held),
         verdict=ReviewVerdict.REJECTED.value,
         order=None if found.order is None else str(found.order),
         of_decided=found.of_decided,

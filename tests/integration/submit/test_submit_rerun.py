@@ -131,3 +131,33 @@ def test_an_order_of_rejected_videos_tries_images_again_that_were_broken(bench: 
     assert reelbatch.rerun(dry_run=True, **again, **bench.settings()).send == 1
     assert reelbatch.rerun(**again, **bench.settings()).sent == 1
     assert reelbatch.rerun(**again, **bench.settings()).sent == 0
+
+
+def test_rejected_videos_that_another_name_has_paid_for_are_held_by_plan_and_run(
+    bench: Bench, api: ScriptedApi
+) -> None:
+    """A plan counts what is sent, also within a limit and where an order goes on. A suffix makes another request."""
+    accept(api)
+    image = draw(bench.folder / "chair.png")
+    prompts = {"prompt": ["one", "two"], "image_path": str(image)}
+    bench.generate(bench.rows(2, **prompts))
+    autumn = Bench(bench.folder, bench.url, batch="autumn")
+    autumn.generate(bench.rows(1, **{**prompts, "prompt": "one"}), repeats="send")
+    end_videos(bench, "complete")
+    with Ledger(bench.results) as ledger:
+        rejected = update(generations).where(generations.c.batch == bench.batch).values(verdict="rejected")
+        ledger.change(lambda connection: connection.execute(rejected))
+    again = {"batch": bench.batch, "verdict": "rejected"}
+    added = reelbatch.rerun(dry_run=True, prompt_suffix="soft light", **again, **bench.settings())
+    assert (added.send, added.left_alone) == (2, [])
+    shown = reelbatch.rerun(dry_run=True, limit=1, **again, **bench.settings())
+    assert (shown.send, shown.credits_estimated) == (1, PRICE)
+    assert shown.left_alone == ["1 held are paid for under another name; see `repeats`"]
+    assert reelbatch.rerun(limit=0, **again, **bench.settings()).sent == 0  # the order is placed
+    assert reelbatch.rerun(dry_run=True, limit=1, **again, **bench.settings()).left_alone == shown.left_alone
+    assert reelbatch.rerun(dry_run=True, **again, **bench.settings(repeats="send")).send == 2
+    ran = reelbatch.rerun(limit=1, **again, **bench.settings())
+    assert (ran.sent, ran.exit_code) == (1, 1)
+    shown = reelbatch.rerun(dry_run=True, **again, **bench.settings())
+    assert (shown.send, len(shown.left_alone)) == (0, 1)
+    assert reelbatch.rerun(**again, **bench.settings(repeats="send")).sent == 1
