@@ -31,8 +31,8 @@ from reelbatch.ledger.columns import CLEARED, REQUEST_COLUMNS
 from reelbatch.ledger.orders import of_open_rerun
 from reelbatch.ledger.paid_requests import HELD_CODE, Held
 from reelbatch.ledger.schema import generations
-from reelbatch.ledger.selection import Choice, OrderId, last, rows_of
-from reelbatch.ledger.staging import changed, joined, made_again, rows_staged, staged
+from reelbatch.ledger.selection import Choice, OrderId, last
+from reelbatch.ledger.staging import changed, gone, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
 from reelbatch.ledger.unchanged_rows import Kept
 
@@ -60,8 +60,11 @@ def relist(connection: Connection, merge: Merge, span: tuple[int, int]) -> None:
 
 
 def unlist_gone(connection: Connection, batch: Batch, kept: Kept) -> None:
-    """Rows that the manifest no longer has are left alone and never sent."""
-    if rows_of(connection, batch) == rows_staged(connection) + kept.rows:
+    """Rows that the manifest no longer has are left alone and never sent.
+
+    Before its new rows are there: a row under its new key is held by what was paid for under the old one.
+    """
+    if not gone(connection, batch, kept.rows):
         return
     known = select(staged.c.row_key).where(staged.c.row_key == generations.c.row_key).exists()
     connection.execute(

@@ -252,15 +252,19 @@ class StagedManifest:
             merge.upsert(connection, merged, span)
 
         def finish() -> None:
-            merge.unlist_gone(connection, batch, self._kept)
             merge.hold(connection, batch, self._held_of_kept)
             runs.set_base(connection, batch, merged.base)
             if self._options.makes_again:
                 _place_order(connection, merged, run_id)
 
-        for span in spans:
-            self._transact(partial(merge_span, span), check)
-        self._transact(finish, check)
+        first, *others = (*(partial(merge_span, span) for span in spans), finish)
+
+        def begin() -> None:
+            merge.unlist_gone(connection, batch, self._kept)
+            first()
+
+        for part in (begin, *others):
+            self._transact(part, check)
 
     def _transact(self, work: Callable[[], None], check: Callable[[Connection], None] | None) -> None:
         """A transaction on the session that holds the temporary table; where others are in its way, once more."""

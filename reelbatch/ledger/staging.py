@@ -174,11 +174,6 @@ def complete(connection: Connection, *, indexed: bool) -> None:
         connection.exec_driver_sql("ANALYZE staged")  # no one else does that for a temporary table
 
 
-def rows_staged(connection: Connection) -> int:
-    """How many rows are staged."""
-    return connection.scalar(select(func.count()).select_from(staged)) or 0
-
-
 def duplicate_keys(
     connection: Connection, kept: ColumnElement[bool], limit: int = 100
 ) -> tuple[int, list[Duplicate]]:

@@ -10,6 +10,7 @@ import pytest
 from acting import HERE, SPRING, begin, entry, keys, lines, load, row, rows_of, set_row, states, tell
 
 from reelbatch.domain import Batch, Row, RowState
+from reelbatch.errors import ManifestError
 from reelbatch.ledger import Ledger, Origin, queries
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.admission import Admission
@@ -57,6 +58,26 @@ def test_a_key_that_was_rewritten_is_held(ledger: Ledger) -> None:
     assert (entry(ledger, "7")["state"], entry(ledger, "7")["error_code"]) == ("pending", "held")
     assert entry(ledger, "7")["error_message"] == HELD_BY.format("007")
     assert ledger.read(lambda connection: queries.held(connection, SPRING, 10))[0] == 1
+
+
+def test_a_manifest_that_is_read_in_part_pays_for_nothing_twice(ledger: Ledger) -> None:
+    """Its process dies after the first rows, or is still at work: no worker finds a row under both of its keys."""
+    load(ledger, rows_of("a", "b"))
+    worker = begin(ledger)
+    (taken,) = worker.claim(1)
+    begun: list[int] = []
+
+    def die_after_the_first_rows(_: object) -> None:
+        begun.append(len(begun))
+        if len(begun) > 1:
+            raise ManifestError
+
+    with ledger.staged([[named("a2", "a"), named("b2", "b", 2)]], SPRING, origin=HERE) as manifest:
+        manifest.compare(SPRING)
+        with pytest.raises(ManifestError):
+            manifest.merge(SPRING, check=die_after_the_first_rows)
+    told = {each.row_key: worker.admit(worker.intent(each)) for each in (taken, *worker.claim())}
+    assert told == {"a": Admission.ADMITTED, "a2": Admission.HELD, "b2": Admission.ADMITTED}
 
 
 def test_another_batch_of_the_same_account_has_paid(ledger: Ledger) -> None:
