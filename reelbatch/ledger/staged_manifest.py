@@ -257,13 +257,13 @@ class StagedManifest:
             if self._options.makes_again:
                 _place_order(connection, merged, run_id)
 
-        def begin(first: Callable[[], None]) -> None:
+        first, *others = (*(partial(merge_span, span) for span in spans), finish)
+
+        def begin() -> None:
             merge.unlist_gone(connection, batch, self._kept)
             first()
 
-        parts: list[Callable[[], None]] = [*(partial(merge_span, span) for span in spans), finish]
-        parts[0] = partial(begin, parts[0])
-        for part in parts:
+        for part in (begin, *others):
             self._transact(part, check)
 
     def _transact(self, work: Callable[[], None], check: Callable[[Connection], None] | None) -> None:
