@@ -70,7 +70,7 @@ def _answered(stated: Stated, question: Question, made: Guess) -> tuple[Guess, S
     """The guess with an answer that can be used; the same guess where there was none."""
     while True:
         answer = _typed(question)
-        if not answer or answer == question.taken:
+        if not answer or answer in {question.taken, one_line(question.taken)}:  # as it was shown
             return made, stated
         try:
             more = replace(stated, **{question.about: _read(question, answer)})
