@@ -47,7 +47,10 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
         (["manifest=x.csv", "foo=1"], "got an unexpected keyword argument 'foo'"),
         (["sandbox=true"], "missing a required argument: 'manifest'"),
         (["manifest=@x.csv"], "manifest: the value can't be read"),
-        (["manifest=x.csv", "batch=a: b: c"], "batch: the value can't be read: mapping values are not allowed here; put"),
+        (
+            ["manifest=x.csv", "batch=a: b: c"],
+            "batch: the value can't be read: mapping values are not allowed here; put",
+        ),
         (["manifest=x.csv", "limit=soon"], "limit: Input should be a valid integer"),
         (["manifest=x.csv", "batch=2026"], "batch: Input should be a valid string"),
     ],
