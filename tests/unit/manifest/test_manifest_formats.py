@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -96,6 +97,9 @@ def _parquet(tmp_path: Path, **columns: Any) -> Path:
         (pa.array([12, 13], pa.int16()), "12"),
         (pa.array([12, 13], pa.uint64()), "12"),
         (pa.array([12.0, 13.5]), "12"),
+        (pa.array([12.0, 13.5], pa.float32()), "12"),
+        (pa.array([0.1, 0.2], pa.float32()), "0.1"),
+        (pa.array([np.float16(0.5), np.float16(2)], pa.float16()), "0.5"),
         (pa.array([Decimal("12.00"), Decimal("13.50")]), "12"),
         (pa.array(["12", "13"], pa.large_string()), "12"),
         (pa.array(["12", "13"], pa.string_view()), "12"),
@@ -110,6 +114,26 @@ def test_parquet_types_become_keys(read: Any, tmp_path: Path, cells: Any, key: A
     outcome = read(_parquet(tmp_path, image_path=[URL, URL], prompt=["a", "b"], row_key=cells))
     assert outcome.problems == []
     assert outcome.rows[0].row_key == key
+
+
+@pytest.mark.parametrize("dtype", ["float32", "Float32", "float[pyarrow]"])
+def test_numbers_of_few_bits_have_their_own_digits(read: Any, tmp_path: Path, dtype: str) -> None:
+    """And no more: 0.1 in 32 bits is not 0.10000000149011612, and from 2 ** 24 on a whole number may be another."""
+    frame = pd.DataFrame({"image_path": URL, "prompt": "a", "weight": pd.Series([0.1, 2**24], dtype=dtype)})
+    path = tmp_path / "c.parquet"
+    frame.to_parquet(path)
+    for source in (frame, path):
+        outcome = read(source, prompt_template="{weight} kg", columns={"prompt": None})
+        assert outcome.rows[0].request.prompt == "0.1 kg"
+        assert [problem.row_number for problem in outcome.problems] == [2]
+        assert "its last digits are lost" in outcome.problems[0].what
+
+
+def test_parquet_keeps_columns_apart_whose_names_are_those_of_a_struct(read: Any, tmp_path: Path) -> None:
+    """Arrow takes `image.src` for the `src` in `image`, too, and hands out both."""
+    path = _parquet(tmp_path, image=[{"src": "x"}], **{"image.src": [URL]}, prompt=["Pan"])
+    (row,) = read(path, columns={"image_path": "image.src"}).rows
+    assert (row.problem, row.request.image_path, row.request.prompt) == (None, URL, "Pan")
 
 
 def test_parquet_settings_of_any_type(read: Any, tmp_path: Path) -> None:
