@@ -20,7 +20,7 @@ class FrameSource:
     warnings: Sequence[Issue] = ()
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        levels = [str(name) for name in frame.index.names if name is not None and name not in frame.columns]
+        levels = [name for name in frame.index.names if name is not None and name not in frame.columns]
         self._frame = frame.reset_index(levels) if levels else frame
         self.columns: Sequence[str] = unique_names(map(str, self._frame.columns))
 

@@ -238,6 +238,12 @@ def test_a_dataframe_is_read(read: Any) -> None:
     assert [row.request.name for row in outcome.rows] == [None, "2026-01-02T00:00:00", None]
 
 
+def test_an_index_may_have_a_number_for_a_name(read: Any) -> None:
+    """As of a file without a header."""
+    frame = pd.DataFrame(ONE, index=pd.Index(["k"], name=0))
+    assert read(frame, row_key=["0"]).rows[0].row_key == "k"
+
+
 def test_a_named_index_is_a_column(read: Any) -> None:
     """`set_index("row_key")` is undone."""
     frame = pd.DataFrame({**ONE, "row_key": ["k"]}).set_index("row_key")
