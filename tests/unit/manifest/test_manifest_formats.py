@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -303,6 +304,15 @@ def test_a_directory_is_an_error(read: Any, tmp_path: Path) -> None:
     """So is a folder."""
     with pytest.raises(ManifestError, match="is a directory"):
         read(tmp_path)
+
+
+def test_a_pipe_is_no_manifest(read: Any, tmp_path: Path) -> None:
+    """A manifest is read more than once; nothing waits for a pipe that no one writes to."""
+    os.mkfifo(tmp_path / "c.csv")
+    (tmp_path / "d.csv").symlink_to(tmp_path / "c.csv")
+    for name in ("c.csv", "d.csv"):
+        with pytest.raises(ManifestError, match=rf"{name}: is a pipe or a device.* Save it as a file first"):
+            read(tmp_path / name)
 
 
 def test_an_unknown_address_is_an_error(read: Any) -> None:
