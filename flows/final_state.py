@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, ParamSpec
 
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ParameterTypeError
 
 from reelbatch.errors import ReelbatchError, UnusableKey, UsageError
 from reelbatch.pipeline.export import Exported
@@ -101,6 +102,6 @@ def exit_code_of(state: State[Any]) -> int:
         named = {shown.name: situation for situation, shown in STATES.items() if shown.name}
         return EXIT_CODES[named.get(state.name or "", Situation.DONE)]
     ended = state.data.result if hasattr(state.data, "result") else state.data
-    if isinstance(ended, UsageError):
+    if isinstance(ended, UsageError | ParameterTypeError):
         return 2
     return ended.exit_code if isinstance(ended, RunFailed) else EXIT_CODES[Situation.HALTED]

@@ -8,9 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from prefect import Flow
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State
@@ -33,6 +33,7 @@ from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
 from reelbatch.settings.config_file import SECRETS, ConfigFile
 from reelbatch.storage.addresses import refuse_in_parameters
+from reelbatch.yaml_file import load_yaml
 
 KEY_BLOCK = "magic-hour-api-key"
 RESULTS_BLOCK = "reelbatch-results"
@@ -206,7 +207,10 @@ def run_from_command_line(flow: Flow[..., Any]) -> None:
         name, equals, value = argument.partition("=")
         if not equals:
             _refuse(f'"{one_line(argument)}": state parameters as name=value, for example manifest=catalogue.csv')
-        parameters[name] = yaml.safe_load(value)
+        try:
+            parameters[name] = load_yaml(Path(name), value.encode(), what="the value")
+        except SettingsError as error:
+            _refuse(f"{str(error).splitlines()[0]}; put text that has signs in it between quotation marks")
     try:
         with prefect_api():
             state: State[Any] = asyncio.run(_run(flow, parameters))

@@ -14,6 +14,8 @@ import typer
 
 from reelbatch.cli import render
 from reelbatch.errors import ManifestError, SettingsError
+from reelbatch.manifest.parsing import CellError, seconds
+from reelbatch.model_table import load_models
 from reelbatch.pipeline.first_requests import FirstRequest
 from reelbatch.pipeline.init import InitReport
 from reelbatch.pipeline.init_guess import SECONDS, ColumnGuess, Guess, Question, Stated, guess
@@ -68,7 +70,7 @@ def _answered(stated: Stated, question: Question, made: Guess) -> tuple[Guess, S
     """The guess with an answer that can be used; the same guess where there was none."""
     while True:
         answer = _typed(question)
-        if not answer or answer == question.taken:
+        if not answer or answer in {question.taken, one_line(question.taken)}:  # as it was shown
             return made, stated
         try:
             more = replace(stated, **{question.about: _read(question, answer)})
@@ -82,11 +84,32 @@ def _read(question: Question, answer: str) -> Any:
     """An answer as `Stated` has it.
 
     Raises:
-        ValueError: it is no number, and has to be one.
+        ValueError: it is no length of a video, and has to be one.
     """
     if question.about == "key":
         return tuple(part.strip() for part in answer.split(",") if part.strip())
-    return float(answer) if question.about == "seconds" else answer
+    return _seconds(answer) if question.about == "seconds" else answer
+
+
+def _seconds(answer: str) -> float:
+    """The length of a video.
+
+    Raises:
+        ValueError: no video has it.
+    """
+    models = load_models()
+    with suppress(CellError):
+        if models.min_seconds <= (typed := seconds(answer)) <= models.max_seconds:
+            return typed
+    span = f"{models.min_seconds} to {models.max_seconds}"
+    raise ValueError(f'"{answer}": a video has {span} seconds. Write a number, such as {SECONDS}.')
+
+
+def _seconds_of_photos(answer: str) -> float:
+    try:
+        return _seconds(answer)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _typed(question: Question) -> str:
@@ -105,9 +128,8 @@ def ask_about_photos(stated: Stated) -> Stated:
         typed = typer.prompt(text, default=FOR_EACH)
         stated = replace(stated, prompt=None if typed == FOR_EACH else typed)
     if stated.seconds is None:
-        stated = replace(
-            stated, seconds=typer.prompt("How many seconds has each video?", default=SECONDS, type=float)
-        )
+        text = "How many seconds has each video?"
+        stated = replace(stated, seconds=typer.prompt(text, default=str(SECONDS), value_proc=_seconds_of_photos))
     return stated
 
 

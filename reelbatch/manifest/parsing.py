@@ -31,6 +31,8 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _INEXACT = 2.0**53
 """From here on not every whole number is one in floating point."""
+_EXACT_BELOW = {2: 2.0**11, 4: 2.0**24}
+"""The same of floating point in 2 and in 4 bytes."""
 ERROR_VALUES = frozenset(
     {"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#NV", "#BEZUG!"}
 )
@@ -72,7 +74,11 @@ def plain(cell: Any) -> str:
     if cell is None:
         return ""
     if hasattr(cell, "item") and getattr(cell, "ndim", 0) == 0:  # a NumPy scalar
-        cell = cell.item()
+        bound, value = _EXACT_BELOW.get(getattr(cell.dtype, "itemsize", 0)), cell.item()
+        if bound is not None and isinstance(value, float):
+            text = _scalar(float(str(cell)))  # 0.1, and not the 0.10000000149011612 that 64 bits make of it
+            return Rounded(text) if bound <= abs(value) < math.inf else text
+        cell = value
     return _scalar(cell)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,13 +39,16 @@ def open_file(path: str, *, scattered: bool = False) -> IO[bytes]:
     """Open a file or fsspec URL for reading; `scattered`: here and there, not from beginning to end.
 
     Raises:
-        ManifestError: it isn't there, is a directory, or may not be read.
+        ManifestError: it isn't there, is a directory, a pipe or a device, or may not be read.
         CloudProblem: the same behind a URL; any later read may raise it too.
     """
     if scheme_of(path) is not None:
         return open_remote(path, scattered=scattered)
+    where = at_home(path)
+    if os.path.exists(where) and not (os.path.isfile(where) or os.path.isdir(where)):  # noqa: PTH110, PTH113, PTH112 - Path's raise
+        raise ManifestError(f"{path}: is a pipe or a device, and is read more than once. Save it as a file first.")
     try:
-        return Path(at_home(path)).open("rb")
+        return Path(where).open("rb")
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file. Check the path.") from error
     except IsADirectoryError as error:

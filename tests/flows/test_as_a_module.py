@@ -46,8 +46,15 @@ def test_a_flow_runs_as_a_module(tmp_path: Path, prefect: Any) -> None:
     [
         (["manifest=x.csv", "foo=1"], "got an unexpected keyword argument 'foo'"),
         (["sandbox=true"], "missing a required argument: 'manifest'"),
+        (["manifest=@x.csv"], "manifest: the value can't be read"),
+        (
+            ["manifest=x.csv", "batch=a: b: c"],
+            "batch: the value can't be read: mapping values are not allowed here; put",
+        ),
+        (["manifest=x.csv", "limit=soon"], "limit: Input should be a valid integer"),
+        (["manifest=x.csv", "batch=2026"], "batch: Input should be a valid string"),
     ],
-    ids=["unknown", "missing"],
+    ids=["unknown", "missing", "no YAML", "a mapping", "no number", "a number"],
 )
 def test_a_parameter_that_does_not_fit_is_named(
     arguments: list[str],
@@ -56,7 +63,7 @@ def test_a_parameter_that_does_not_fit_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In one line, not in a traceback."""
+    """On the last line, not in a traceback; with the exit code of what can't be used."""
     from flows.generate import generate
     from flows.setting_up import run_from_command_line
 
@@ -64,8 +71,7 @@ def test_a_parameter_that_does_not_fit_is_named(
     with pytest.raises(SystemExit) as end:
         run_from_command_line(generate)
     assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 CORE_SPEAKS = """

@@ -55,7 +55,12 @@ def _decoded(cells: Any) -> Any:
 
 
 def _values(cells: Any) -> list[Any]:
-    """The cells as Python has them; a time that Python does not know, as Arrow writes it."""
+    """The cells as Python has them; a time that Python does not know, as Arrow writes it.
+
+    Numbers of fewer bits than Python's stay NumPy's, since these know their own last digit.
+    """
+    if pa.types.is_float32(cells.type) or pa.types.is_float16(cells.type):
+        return list(cells.to_numpy(zero_copy_only=False))
     try:
         values: list[Any] = cells.to_pylist()
     except (ValueError, OverflowError):

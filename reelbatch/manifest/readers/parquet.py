@@ -39,16 +39,25 @@ class ParquetSource:
         refuse_nested(self._path, self._schema, places.items())
         names = self._schema.names
         asked = list(dict.fromkeys(names[place] for place in places.values()))
-        given = [place for name in asked for place, own in enumerate(names) if own == name]  # all of one name come
         with _opened(self._path) as file:
             start = 1
             for batch in file.iter_batches(BATCH_ROWS, columns=asked):
+                given = batch.schema.names
                 columns = {
-                    column: texts_of(self._path, column, batch.column(given.index(place)))
+                    column: texts_of(self._path, column, batch.column(_index(given, names, place)))
                     for column, place in places.items()
                 }
                 yield RawRows(range(start, start + batch.num_rows), columns)
                 start += batch.num_rows
+
+
+def _index(given: Sequence[str], names: Sequence[str], place: int) -> int:
+    """Where the file's column at `place` stands among those that came: all of a name do, in the file's order.
+
+    And more than were asked for: with `image.src` also a struct `image` that has a `src`.
+    """
+    same = [index for index, name in enumerate(given) if name == names[place]]
+    return same[names[:place].count(names[place])]
 
 
 @contextmanager

@@ -174,12 +174,23 @@ def test_a_broken_file_above_is_no_obstacle_and_one_that_hides_is_said(tmp_path:
 def test_at_a_terminal_answers_count(tmp_path: Path, init: Init) -> None:
     """An answer that can't be used is asked for again; Enter takes the guess."""
     (tmp_path / "spring.csv").write_text(CATALOGUE, encoding="utf-8")
-    ran = init("spring.csv", stdin=_Terminal("Pan over {Titl}\nPan over {Titel}\nsoon\n7\n"))
+    ran = init("spring.csv", stdin=_Terminal("Pan over {Titl}\nPan over {Titel}\nsoon\n0\n-5\nnan\n7\n"))
     assert ran.code == 0
     manifest = _settings(tmp_path)["manifest"]
     assert (manifest["prompt_template"], manifest["defaults"]) == ("Pan over {Titel}", {"end_seconds": 7.0})
     assert "Did you mean {Titel}" in ran.err
+    for answer in ("soon", "0", "-5", "nan"):
+        assert f'"{answer}": a video has 1 to 60 seconds. Write a number, such as 5.' in ran.err
     assert "Taken without being sure" not in ran.out
+
+
+def test_enter_takes_a_guess_that_is_shown_in_other_letters(tmp_path: Path, init: Init) -> None:
+    """A name with a mark of direction is spelt out at a terminal; Enter means the name, and not what is shown."""
+    text = CATALOGUE.replace("Titel", "Titel\u200e")
+    (tmp_path / "spring.csv").write_text(text, encoding="utf-8")
+    ran = init("spring.csv", stdin=_Terminal("\n\n"))
+    assert ran.code == 0
+    assert "{Titel\u200e}" in _settings(tmp_path)["manifest"]["prompt_template"]
 
 
 def test_the_encoding_is_asked_first_and_everything_is_guessed_anew(tmp_path: Path, init: Init) -> None:
@@ -241,6 +252,15 @@ def test_a_folder_of_photos_becomes_a_manifest(shop: Path, init: Init) -> None:
     assert again.code == 0
     assert "lamps/IMG_0042,photos/lamps/IMG_0042.JPG,Pan over IMG_0042" in (shop / "photos.csv").read_text()
     assert _settings(shop)["manifest"]["defaults"]["end_seconds"] == 4
+
+
+def test_the_length_of_videos_of_photos_is_asked_until_it_is_one(shop: Path, init: Init) -> None:
+    """Not 0, which would be taken for no answer, and nothing that no video has; Enter takes the guess."""
+    (shop / "photos").mkdir()
+    shutil.copy(shop / "data" / "images" / "teapot.jpg", shop / "photos")
+    for answers, seconds in (("\n0\n-1\nnan\n4.5\n", 4.5), ("\n\n", 5)):
+        ran = init("photos", "--force", stdin=_Terminal(answers))
+        assert (ran.code, _settings(shop)["manifest"]["defaults"]["end_seconds"]) == (0, seconds)
 
 
 def test_copies_among_photos_are_named(shop: Path, init: Init) -> None:

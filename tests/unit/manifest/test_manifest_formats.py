@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -104,6 +106,9 @@ def _parquet(tmp_path: Path, **columns: Any) -> Path:
         (pa.array([12, 13], pa.int16()), "12"),
         (pa.array([12, 13], pa.uint64()), "12"),
         (pa.array([12.0, 13.5]), "12"),
+        (pa.array([12.0, 13.5], pa.float32()), "12"),
+        (pa.array([0.1, 0.2], pa.float32()), "0.1"),
+        (pa.array([np.float16(0.5), np.float16(2)], pa.float16()), "0.5"),
         (pa.array([Decimal("12.00"), Decimal("13.50")]), "12"),
         (pa.array(["12", "13"], pa.large_string()), "12"),
         (pa.array(["12", "13"], pa.string_view()), "12"),
@@ -118,6 +123,26 @@ def test_parquet_types_become_keys(read: Any, tmp_path: Path, cells: Any, key: A
     outcome = read(_parquet(tmp_path, image_path=[URL, URL], prompt=["a", "b"], row_key=cells))
     assert outcome.problems == []
     assert outcome.rows[0].row_key == key
+
+
+@pytest.mark.parametrize("dtype", ["float32", "Float32", "float[pyarrow]"])
+def test_numbers_of_few_bits_have_their_own_digits(read: Any, tmp_path: Path, dtype: str) -> None:
+    """And no more: 0.1 in 32 bits is not 0.10000000149011612, and from 2 ** 24 on a whole number may be another."""
+    frame = pd.DataFrame({"image_path": URL, "prompt": "a", "weight": pd.Series([0.1, 2**24], dtype=dtype)})
+    path = tmp_path / "c.parquet"
+    frame.to_parquet(path)
+    for source in (frame, path):
+        outcome = read(source, prompt_template="{weight} kg", columns={"prompt": None})
+        assert outcome.rows[0].request.prompt == "0.1 kg"
+        assert [problem.row_number for problem in outcome.problems] == [2]
+        assert "its last digits are lost" in outcome.problems[0].what
+
+
+def test_parquet_keeps_columns_apart_whose_names_are_those_of_a_struct(read: Any, tmp_path: Path) -> None:
+    """Arrow takes `image.src` for the `src` in `image`, too, and hands out both."""
+    path = _parquet(tmp_path, image=[{"src": "x"}], **{"image.src": [URL]}, prompt=["Pan"])
+    (row,) = read(path, columns={"image_path": "image.src"}).rows
+    assert (row.problem, row.request.image_path, row.request.prompt) == (None, URL, "Pan")
 
 
 def test_parquet_settings_of_any_type(read: Any, tmp_path: Path) -> None:
@@ -222,6 +247,12 @@ def test_a_dataframe_is_read(read: Any) -> None:
     assert [row.request.name for row in outcome.rows] == [None, "2026-01-02T00:00:00", None]
 
 
+def test_an_index_may_have_a_number_for_a_name(read: Any) -> None:
+    """As of a file without a header."""
+    frame = pd.DataFrame(ONE, index=pd.Index(["k"], name=0))
+    assert read(frame, row_key=["0"]).rows[0].row_key == "k"
+
+
 def test_a_named_index_is_a_column(read: Any) -> None:
     """`set_index("row_key")` is undone."""
     frame = pd.DataFrame({**ONE, "row_key": ["k"]}).set_index("row_key")
@@ -281,6 +312,15 @@ def test_a_directory_is_an_error(read: Any, tmp_path: Path) -> None:
     """So is a folder."""
     with pytest.raises(ManifestError, match="is a directory"):
         read(tmp_path)
+
+
+def test_a_pipe_is_no_manifest(read: Any, tmp_path: Path) -> None:
+    """A manifest is read more than once; nothing waits for a pipe that no one writes to."""
+    os.mkfifo(tmp_path / "c.csv")
+    (tmp_path / "d.csv").symlink_to(tmp_path / "c.csv")
+    for name in ("c.csv", "d.csv"):
+        with pytest.raises(ManifestError, match=rf"{name}: is a pipe or a device.* Save it as a file first"):
+            read(tmp_path / name)
 
 
 def test_an_unknown_address_is_an_error(read: Any) -> None:
