@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, not_, select, update
 
 from reelbatch.domain import HAS_ID, HELD, Batch, RowState, RunId
 from reelbatch.errors import OrderOpen
@@ -28,7 +28,13 @@ _SENT_AGAIN = frozenset({RowState.PENDING, RowState.INVALID, *HELD})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
-    """An order, and how far it is. `states`: its lines by state."""
+    """An order, and how far it is.
+
+    Args:
+        states: its lines by state.
+        gone: of these, lines of rows that left the manifest, which are not made again.
+        held: of the others that wait, those that are paid for under another name.
+    """
 
     order_id: OrderId
     batch: Batch
@@ -37,6 +43,8 @@ class OpenOrder:
     placed_by: str
     rows: int
     states: Mapping[RowState, int]
+    gone: Mapping[RowState, int] = field(default_factory=dict)
+    held: int = 0
 
     @property
     def done(self) -> int:
@@ -53,6 +61,19 @@ class OpenOrder:
         return sum(self.states.get(state, 0) for state in states)
 
     @property
+    def to_send(self) -> int:
+        """Lines that wait, and whose rows the manifest still has."""
+        return self._left(RowState.PENDING)
+
+    @property
+    def unsent_gone(self) -> int:
+        """Lines that are never sent, since their rows left the manifest."""
+        return self.count(*_UNSENT) - self._left(*_UNSENT)
+
+    def _left(self, *states: RowState) -> int:
+        return self.count(*states) - sum(self.gone.get(state, 0) for state in states)
+
+    @property
     def words(self) -> str:
         """What it was asked for with: options of `generate`, or `rerun` with its own."""
         words = _words(self.selection)
@@ -61,12 +82,28 @@ class OpenOrder:
     @property
     def command(self) -> str:
         """What goes on with it."""
-        return command(*_words(self.selection), batch=self.batch)
+        return self.command_with()
+
+    def command_with(self, *options: str) -> str:
+        """The same with further options."""
+        return command(*_words(self.selection), *options, batch=self.batch)
+
+    @property
+    def preview(self) -> str:
+        """What shows how it would go on."""
+        name, *words = _words(self.selection)
+        shows = [name, *words, "--dry-run"] if name == "rerun" else ["plan", *words]
+        return command(*shows, batch=self.batch)
+
+    @property
+    def cancel_command(self) -> str:
+        """What drops all that it has not sent."""
+        return command("generate", MANIFEST, "--regenerate", "cancel", batch=self.batch)
 
     @property
     def goes_on(self) -> bool:
         """Whether a run with the same options brings it further."""
-        return self.is_done or self.count(*_SENT_AGAIN) > 0
+        return self.is_done or self._left(*_SENT_AGAIN) > 0
 
     @property
     def next_steps(self) -> list[str]:
@@ -79,8 +116,7 @@ class OpenOrder:
         if self.count(RowState.REJECTED):
             steps.append(f"`{command('rerun', batch=self.batch)}` sends its rejected rows again")
         if self.count(*_UNSENT):
-            drop = command("generate", MANIFEST, "--regenerate", "cancel", batch=self.batch)
-            steps.append(f"`{drop}` drops what it has not sent")
+            steps.append(f"`{self.cancel_command}` drops what it has not sent")
         if self.count(RowState.IN_DOUBT):
             steps.append(
                 f"`{command('reconcile', batch=self.batch)}` clears up its rows in doubt, which keep it open"
@@ -91,6 +127,8 @@ class OpenOrder:
         """What someone has to know who meets it."""
         left = {state: rows for state, rows in self.states.items() if state not in HAS_ID}
         open_ = ", ".join(f"{rows:,} {state.value}" for state, rows in sorted(left.items())) or "it is done"
+        if self.unsent_gone:
+            open_ += f", of which {self.unsent_gone:,} left the manifest"
         placed = f"placed {self.placed_at:%Y-%m-%d %H:%M} UTC by {self.placed_by}"
         return f"`{self.words}`, {placed}: {self.done:,} of {sum(self.states.values()):,} rows have a new id, {open_}"
 
@@ -129,6 +167,12 @@ def open_order(connection: Connection, batch: Batch) -> OpenOrder | None:
     found = connection.execute(query).one_or_none()
     if found is None:
         return None
+    g = generations.c
+    waits = and_(g.state == RowState.PENDING, g.in_manifest, g.paid_as.is_not(None))
+    kinds = (g.state, g.in_manifest, waits.label("held"))
+    lines = connection.execute(
+        select(*kinds, func.count()).where(g.order_id == found.order_id).group_by(*kinds)
+    ).all()
     return OpenOrder(
         order_id=found.order_id,
         batch=batch,
@@ -136,14 +180,18 @@ def open_order(connection: Connection, batch: Batch) -> OpenOrder | None:
         placed_at=found.placed_at,
         placed_by=found.placed_by,
         rows=found.rows,
-        states=_states(connection, found.order_id),
+        states=_by_state(lines),
+        gone=_by_state(line for line in lines if not line.in_manifest),
+        held=sum(_by_state(line for line in lines if line.held).values()),
     )
 
 
-def _states(connection: Connection, order: OrderId) -> dict[RowState, int]:
-    g = generations.c
-    query = select(g.state, func.count()).where(g.order_id == order).group_by(g.state)
-    return {RowState(state): rows for state, rows in connection.execute(query)}
+def _by_state(lines: Iterable[Row[Any]]) -> dict[RowState, int]:
+    found: dict[RowState, int] = {}
+    for line in lines:
+        state = RowState(line[0])
+        found[state] = found.get(state, 0) + line[-1]
+    return found
 
 
 def going_on(connection: Connection, batch: Batch, options: Asked) -> OpenOrder | None:
@@ -188,7 +236,9 @@ def place(connection: Connection, item: Placing) -> OrderId:
 def fix(connection: Connection, order: OrderId) -> None:
     """The rows that are there now are part of it, and no others ever; an order without any is none."""
     own = orders.c.order_id == order
-    if rows := sum(_states(connection, order).values()):
+    if rows := connection.scalar(
+        select(func.count()).select_from(generations).where(generations.c.order_id == order)
+    ):
         connection.execute(update(orders).where(own).values(rows=rows))
     else:
         connection.execute(delete(orders).where(own))

@@ -161,7 +161,7 @@ class StagedManifest:
             sends=staging.summed((count for count in limited if count.action is Action.SEND), by_price=True),
             beyond_limit=0 if first is None else _to_send(counts) - _to_send(first),
             held=held,
-            unknown_keys=unknown,
+            unknown_keys=[] if choice.order is not None else unknown,  # they were there when it was placed
             order=open_,
             invalid=self._invalid(batch, counts),
             pilot=options.pilot,

@@ -170,7 +170,7 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
         rest[RowState.PENDING] = rest.get(RowState.PENDING, 0) - held
         left += _held(held + sum(some.rows for some in found if some.paid_elsewhere))
     order = ledger.read(partial(orders.open_order, batch=chosen.batch))
-    if order is not None and (ordered := min(order.count(RowState.PENDING), rest.get(RowState.PENDING, 0))):
+    if order is not None and (ordered := min(order.to_send, rest.get(RowState.PENDING, 0))):
         rest[RowState.PENDING] -= ordered
         left.append(f"{ordered:,} pending belong to an order: `{order.command}` sends them")
     return RerunPlan(

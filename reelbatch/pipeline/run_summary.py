@@ -87,7 +87,9 @@ class RunReport(ReportView):
     @property
     def waiting(self) -> int:
         """Rows that the same command sends, now or when there is a budget for them."""
-        return self.status.to_send - self.held_rows - self.too_dear_rows
+        order = self.status.order
+        held = self.held_rows - (0 if order is None else order.held)  # an order's are not among those to send
+        return self.status.to_send - held - self.too_dear_rows
 
     @property
     def exit_code(self) -> int:

@@ -60,7 +60,7 @@ class BatchStatus(ReportView):
     @property
     def to_send(self) -> int:
         """Rows of the manifest that the same command sends, those of an order aside."""
-        ordered = 0 if self.order is None else self.order.count(RowState.PENDING)
+        ordered = 0 if self.order is None else self.order.to_send
         return self.count(RowState.PENDING) - self.gone.get(RowState.PENDING, 0) - ordered
 
     def count(self, *states: RowState) -> int:

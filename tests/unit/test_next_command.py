@@ -18,7 +18,7 @@ from reelbatch.ledger.budgets import BudgetLeft
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.pipeline.advice import advice, after_trial, not_exported
 from reelbatch.pipeline.hints import prefect_hints
-from reelbatch.pipeline.next_step import Waiting, next_step
+from reelbatch.pipeline.next_step import Stuck, Waiting, next_step
 from reelbatch.pipeline.pilot import Pilot
 from reelbatch.submit import ExitReason
 from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
@@ -184,6 +184,50 @@ def order_of(**states: int) -> OpenOrder:
     at = datetime(2026, 11, 27, tzinfo=UTC)
     stated = {"order_id": 1, "batch": Batch("spring"), "placed_at": at, "placed_by": "anna"}
     return OpenOrder(selection='{"regenerate": "all", "rows": null}', rows=3, states=lines, **stated)
+
+
+@pytest.mark.parametrize(
+    ("order", "waiting", "step"),
+    [
+        ({"pending": 2}, {"cap": 500, "why": "done"}, "--regenerate all --max-credits 500   # 2 of an order to send"),
+        (
+            {"pending": 2},
+            {"cap": 500, "why": "cap"},
+            "--regenerate all --max-credits N   # 2 of an order to send: the",
+        ),
+        ({"pending": 2}, {"why": "budget", "until": "1 December"}, "--regenerate all   # 2 of an order to send when"),
+        ({"pending": 2}, {"of_order": Stuck(held=1)}, "--regenerate all   # 1 of an order to send"),
+        (
+            {"pending": 2},
+            {"of_order": Stuck(unknown_rate=2)},
+            "--regenerate all --rate N   # 2 of an order of unknown",
+        ),
+        ({"pending": 1, "gone": {"pending": 1}}, {}, "--regenerate cancel   # 1 of an order left the manifest"),
+        ({"pending": 3, "gone": {"pending": 1}}, {}, "--regenerate all   # 2 of an order to send"),
+    ],
+)
+def test_what_waits_of_an_order_goes_on_as_other_rows_do(
+    order: dict[str, Any], waiting: dict[str, Any], step: str
+) -> None:
+    """Under the cap of its last run, not while a budget is used up, and not by a command that sends none of it."""
+    gone = {RowState(state): rows for state, rows in order.pop("gone", {}).items()}
+    report = run_of({RowState(state): rows for state, rows in order.items()}, gone=gone)
+    status = replace(report.status, order=replace(order_of(queued=1, **order), gone=gone))
+    assert (next_step(status, Waiting(**waiting)) or "").startswith(
+        f"reelbatch generate MANIFEST --batch spring {step}"
+    )
+    held = next_step(status, Waiting(of_order=Stuck(held=status.order.to_send)))
+    assert gone or (held or "").startswith(
+        "reelbatch plan MANIFEST --batch spring --regenerate all   # 2 of an order held"
+    )
+
+
+def test_a_row_to_send_is_not_taken_for_one_of_an_order() -> None:
+    """Neither lines of an order whose rows left the manifest nor those that are held are taken off twice."""
+    report = run_of({RowState.PENDING: 3}, gone={RowState.PENDING: 1}, held_rows=1)
+    order = replace(order_of(queued=1, pending=2), gone={RowState.PENDING: 1}, held=1)
+    report = replace(report, status=replace(report.status, order=order))
+    assert (report.status.to_send, report.waiting) == (1, 1)
 
 
 def test_in_prefect_an_order_of_doubts_is_not_said_to_go_on() -> None:

@@ -109,6 +109,40 @@ def test_what_an_order_has_not_sent_is_the_next_step(customer: Customer) -> None
     assert "to send             1" in planned.out
 
 
+def test_an_order_goes_on_though_a_row_of_it_left_the_manifest(customer: Customer) -> None:
+    """By what is printed, also where the row was named; then only what drops it is printed, and that closes it."""
+    spring = customer.manifest("spring", "pan", "zoom", "tilt")
+    customer.generate(spring, settle=True)
+    customer.generate(spring, regenerate="all", rows=["spring-1", "spring-3"], limit=0)
+    spring = customer.manifest("spring", "pan", "zoom")
+    told = customer.asked("generate", spring)
+    assert told["order"].endswith("2 pending, of which 1 left the manifest")
+    (command,) = printed(customer.run("batches").out)
+    assert "--rows spring-1,spring-3" in command
+    assert typed(customer, command.replace("generate", "plan", 1)).code == 0
+    before = len(customer.charges())
+    assert typed(customer, command).code == 0
+    assert len(customer.charges()) == before + 1
+    customer.asked("settle")
+    (command,) = printed(customer.run("batches").out)
+    assert "--regenerate cancel" in command
+    assert typed(customer, command).code == 0
+    assert customer.asked("status")["batches"][0]["order"] is None
+    assert customer.run("generate", spring, "--regenerate", "all", "--rows", "spring-3").code == UNUSABLE
+
+
+def test_an_order_goes_on_under_the_cap_of_its_last_run(customer: Customer) -> None:
+    """And waits for a budget as other rows do."""
+    spring = customer.manifest("spring", "pan", "zoom")
+    customer.generate(spring, settle=True)
+    customer.generate(spring, regenerate="all", limit=1, max_credits=4 * PRICE, settle=True)
+    assert f"--regenerate all --max-credits {4 * PRICE}   # 1 of an order to send" in customer.run("batches").out
+    month = {"credits": 3 * PRICE, "per": "month"}
+    customer.generate(spring, regenerate="all", budget=month)
+    shown = customer.run("batches", REELBATCH_BUDGET=json.dumps(month)).out
+    assert "--regenerate all   # 1 of an order to send when the budget has room again, 1 " in shown
+
+
 def test_keys_with_commas_and_marks_can_be_named(customer: Customer) -> None:
     """In quotation marks, as in CSV; the command that goes on with such an order has them as well."""
     keys = ["Teapot, blue", 'Mug, 24" wide']
