@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple, Self
 
 from sqlalchemy import BigInteger, Connection, and_, bindparam, or_, select, update
@@ -13,6 +14,7 @@ from reelbatch.domain import Batch, Request, RunId, Token, VideoId
 from reelbatch.ledger import budget_counters
 from reelbatch.ledger.budget_counters import Change, Counted
 from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import attempts, batches, generations, runs
 
 
@@ -210,7 +212,9 @@ def rate(connection: Connection, batch: Batch, estimate: Callable[[Request], int
         (Token(token), RunId(run), estimate(Request(*asked))) for token, run, *asked in connection.execute(query)
     ]
     sums, rated = BalanceChanges(), {token: (run, known) for token, run, known in found if known is not None}
-    for token, before in known_attempts(connection, rated).items():
+    tokens = in_parts(sorted(rated))  # everybody locks in this order
+    known = chain.from_iterable(known_attempts(connection, some).items() for some in tokens)
+    for token, before in known:
         run_id, credits_ = rated[token]
         counted = {"credits_reserved": credits_, "unrated": False}
         connection.execute(update(attempts).where(a.token == token).values(counted))

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, literal, not_, or_, select
 
 from reelbatch.domain import Batch, RowKey
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import attempts, generations
 
 BESIDE = "beside"
 """In place of a state, where rows are listed."""
-_KEYS_AT_ONCE = 500
 _a, _g = attempts.c, generations.c
 
 
@@ -27,8 +27,7 @@ def beside(connection: Connection, batch: Batch, row_keys: Sequence[RowKey]) -> 
     columns = (_a.batch, _a.row_key, _a.generation, _a.video_id, _a.token, _a.credits_charged, _a.credits_final)
     has_line = select(_g.row_key).where(_g.batch == _a.batch, _g.row_key == _a.row_key, _g.video_id == _a.video_id)
     own = (_a.video_id.is_not(None), _a.same_as.is_(None), did_not_fail(), not_(has_line.exists()))
-    for first in range(0, len(row_keys), _KEYS_AT_ONCE):
-        some = row_keys[first : first + _KEYS_AT_ONCE]
+    for some in in_parts(row_keys):
         known = (literal(BESIDE).label("state"), _a.ended_at.label("submitted_at"))
         query = select(*columns, *known).where(_a.batch == batch, _a.row_key.in_(some))
         found += map(dict, connection.execute(query.where(*own).order_by(_a.started_at)).mappings())

@@ -16,6 +16,7 @@ from reelbatch.ledger.beside import beside
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.paid_requests import Held, PaidAs
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import attempts, batches, generations, results
 from reelbatch.ledger.selection import further, last, superseded
 from reelbatch.ledger.transitions import in_states
@@ -200,9 +201,9 @@ def first_rows(connection: Connection, batch: Batch, limit: int) -> list[dict[st
 
 def _every_line(connection: Connection, batch: Batch, keys: list[RowKey]) -> list[dict[str, Any]]:
     g = generations.c
-    query = select(*(g[name] for name in RESULT_COLUMNS)).where(g.batch == batch, g.row_key.in_(keys))
-    every = connection.execute(query.order_by(g.row_number, g.row_key, g.generation))
-    return [dict(line) for line in every.mappings()]
+    query = select(*(g[name] for name in RESULT_COLUMNS)).where(g.batch == batch).order_by(g.generation)
+    parts = (connection.execute(query.where(g.row_key.in_(some))).mappings() for some in in_parts(keys))
+    return [dict(line) for part in parts for line in part]
 
 
 _FAILED_COLUMNS = ("row_number", "row_key", "image_path", "state", "error_code", "error_message", "token", "prompt")

@@ -16,11 +16,11 @@ from reelbatch.ledger.engine import now
 from reelbatch.ledger.estimates import Estimate, rate_unsent
 from reelbatch.ledger.orders import Placing
 from reelbatch.ledger.paid_requests import is_paid_elsewhere
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import OrderId, RepeatPolicy, Scope, last
 from reelbatch.ledger.transitions import in_states
 
-_KEYS_AT_ONCE = 500
 _COPIED = (
     "batch", "row_key", "row_number", *REQUEST_COLUMNS, "fingerprint", "credits_estimated", "in_manifest",
     "image_base", "image_stat", "image_bytes",
@@ -145,9 +145,8 @@ def place(connection: Connection, which: RejectedVideos, run_id: RunId, estimate
     if not lines:
         return None
     order = orders.place(connection, Placing(which.batch, which, run_id, now(connection)))
-    for first in range(0, len(lines), _KEYS_AT_ONCE):
-        keys = [line.row_key for line in lines[first : first + _KEYS_AT_ONCE]]
-        _further(connection, which.batch, keys, order)
+    for some in in_parts(lines):
+        _further(connection, which.batch, [line.row_key for line in some], order)
     _revise(connection, order, [(line, which.revised(line.request)) for line in lines], estimate)
     orders.fix(connection, order)
     return order

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, literal_column, not_, or_, select, true
@@ -16,12 +15,12 @@ from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
 from reelbatch.ledger.paid_requests import is_paid_elsewhere
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import generations, orders
 from reelbatch.ledger.selection import RepeatPolicy, last
 from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
 from reelbatch.model_table import DEFAULT_MODEL
 
-_KEYS_AT_ONCE = 500
 _CAN_BE_AGAIN = RERUN.sources | NOT_CREATED.sources
 """Not what a worker holds, and not what failed its checks."""
 
@@ -193,16 +192,14 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     if selection.row_keys is None:
         yield wanted
         return
-    keys = iter(dict.fromkeys(selection.row_keys))
-    while part := list(islice(keys, _KEYS_AT_ONCE)):
+    for part in in_parts(dict.fromkeys(selection.row_keys)):
         yield and_(wanted, generations.c.row_key.in_(part))
 
 
 def unknown_keys(connection: Connection, batch: Batch, row_keys: Iterable[RowKey] | None) -> list[RowKey]:
     """Keys that were named but that the batch does not have."""
     missing = dict.fromkeys(row_keys or ())
-    keys = iter(list(missing))
-    while part := list(islice(keys, _KEYS_AT_ONCE)):
+    for part in in_parts(list(missing)):
         query = select(generations.c.row_key).where(generations.c.batch == batch, generations.c.row_key.in_(part))
         for key in connection.scalars(query):
             missing.pop(RowKey(key), None)

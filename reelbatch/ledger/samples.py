@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
 from reelbatch.domain import HELD, Batch, RowKey, RowState, RunId
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import attempts, generations, orders
 from reelbatch.ledger.selection import Choice, OrderId, Scope, further
 from reelbatch.ledger.transitions import in_states
@@ -149,10 +150,11 @@ def shares(sizes: Sequence[int], rows: int) -> list[int]:
 
 def outcomes(connection: Connection, batch: Batch, row_keys: Sequence[RowKey]) -> list[Outcome]:
     """What became of these rows by now: of each its last generation."""
-    own = and_(_g.batch == batch, _g.in_manifest, _g.row_key.in_(list(row_keys)))
-    query = select(*_KIND, _g.state, _g.credits_estimated, _g.credits_final, _g.row_key).where(own)
+    query = select(*_KIND, _g.state, _g.credits_estimated, _g.credits_final, _g.row_key)
+    query = query.where(_g.batch == batch, _g.in_manifest).order_by(_g.row_number, _g.generation)
     last = {
         key: Outcome(VideoKind(*values[:4]), RowState(values[4]), values[5], values[6])
-        for *values, key in connection.execute(query.order_by(_g.row_number, _g.generation))
+        for some in in_parts(row_keys)
+        for *values, key in connection.execute(query.where(_g.row_key.in_(some)))
     }
     return list(last.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -92,10 +92,13 @@ class SendingOrder:
         """The same in no order."""
         if self.choice.options.pilot is not None:
             return list(self.prices(connection))
+        return [(self.seen.reserved(row), row.rows) for row in self.kinds(connection)]
+
+    def kinds(self, connection: Connection) -> Sequence[Any]:
+        """Of a run that is no pilot: the values of `KIND`, and how many `rows` have the same."""
         first = self._first(connection, self.choice.options.limit, *RESERVED_BY).subquery()
         kind = [first.c[name] for name in KIND]
-        query = select(*kind, func.count()).group_by(*kind)
-        return [(self.seen.reserved(row), row[-1]) for row in connection.execute(query)]
+        return connection.execute(select(*kind, func.count().label("rows")).group_by(*kind)).all()
 
     def sample(self, connection: Connection, rows: int) -> list[ActionCount]:
         """The rows of a sample of that size, those that were sent aside; each by itself, in order."""

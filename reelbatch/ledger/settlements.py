@@ -127,8 +127,8 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: BalanceCha
     """The final figure on the attempt; the worst case of its batch changes by what that differs."""
     token = item.row.token
     before = known.get(token) if token else None
-    # Its attempt is not in this table, or its id was taken back meanwhile: only the answer can tell.
-    if token is None or before is None or before.video_id is None:
+    # Its attempt is not in this table, or has another id, or none, by now: only the answer can tell.
+    if token is None or before is None or before.video_id != item.row.video_id:
         return Settlement(0, 0, item.credits_final)
     final = item.credits_final
     if final is None and item.state is RowState.COMPLETE:

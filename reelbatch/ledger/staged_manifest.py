@@ -181,7 +181,7 @@ class StagedManifest:
         """Where there is anything of unknown rate to send."""
         if not any(count.unknown for count in counts if count.action is Action.SEND):
             return NOTHING_OBSERVED
-        return observed_cost(self._connection, batch, self._choice, self._kept.condition(), self._seen)
+        return observed_cost(self._order(batch).kinds(self._connection), self._seen)
 
     def _payer(self, batch: Batch) -> Payer:
         """Who pays for it, or would."""

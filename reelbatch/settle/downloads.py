@@ -279,8 +279,15 @@ async def _write(file: IO[bytes], response: Any, position: int, largest: int) ->
         position += len(chunk)
         _check_size(position, largest)
         point("video.write")
-        await asyncio.to_thread(file.write, chunk)
+        await asyncio.to_thread(write_all, file, chunk)
     return position
+
+
+def write_all(file: IO[bytes], chunk: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part without an error, and says so with the next bytes."""
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _check_size(size: int, largest: int) -> None:

@@ -1,11 +1,13 @@
 """Downloads: one whole file for each finished video, wherever it goes and whatever breaks on the way."""
 
 import asyncio
+import errno
+import io
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import fsspec
 import httpx
@@ -20,6 +22,7 @@ from reelbatch.ledger import Ledger, settlements, utc_now
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settlements import Filed
 from reelbatch.settle import Settler, SettleReason, SettleStats
+from reelbatch.settle.downloads import write_all
 from reelbatch.settle.file_names import part_name
 from reelbatch.storage.target import LocalTarget, Part, PartGone
 
@@ -300,6 +303,31 @@ async def test_a_full_disk_is_said_and_the_others_go_on(ledger: Ledger, storage:
     assert stats.download_failures == [("a", f"{videos}: the disk is full")]
     assert (row_of(ledger, "a")["state"], row_of(ledger, "a")["video_path"]) == ("complete", None)
     assert files(videos) == {"b.mp4": content_of(video_of("b"))}
+
+
+class NearlyFull(io.RawIOBase):
+    """A disk that takes some bytes at a time, and then none."""
+
+    def __init__(self, room: int) -> None:
+        self.taken = b""
+        self._room = room
+
+    def write(self, data: Any) -> int:
+        """As the system does it: a part, and no error before there is no room at all."""
+        if len(self.taken) == self._room:
+            raise OSError(errno.ENOSPC, "no room")
+        some = bytes(data[: min(3, self._room - len(self.taken))])
+        self.taken += some
+        return len(some)
+
+
+def test_the_last_bytes_that_find_no_room_are_missed() -> None:
+    """A disk that takes a part of them says nothing of the rest; the file would be as long as stated, with zeros."""
+    disk = NearlyFull(10)
+    write_all(cast("IO[bytes]", disk), b"1234567")
+    with pytest.raises(OSError, match="no room"):
+        write_all(cast("IO[bytes]", disk), b"89abc")
+    assert disk.taken == b"123456789a"
 
 
 async def test_a_folder_that_cannot_be_written_is_said_before_anything_is_asked(

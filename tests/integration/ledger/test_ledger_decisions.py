@@ -231,6 +231,19 @@ def test_a_settler_that_comes_late_adds_nothing(worker: Worker) -> None:
     assert standing(worker, intent) == before
 
 
+def test_a_settler_that_comes_late_leaves_another_id_alone(worker: Worker) -> None:
+    """What the wrong video cost is not booked as the cost of the one that was found instead."""
+    (intent,) = doubted(worker)
+    decide(worker.ledger, "a", "vid-1")
+    undo(worker.ledger)
+    decide(worker.ledger, "a", "vid-2")
+    before = standing(worker, intent)
+    seen = Rendered(SPRING, RowKey("a"), VideoId("vid-1"), Token(intent.token), RowState.QUEUED)
+    final = Final(row=seen, state=RowState.COMPLETE, at=utc_now(), credits_final=38)
+    assert worker.ledger.change(partial(settlements.record_finals, items=[final])) == [None]
+    assert standing(worker, intent) == before
+
+
 def test_what_the_row_did_not_accept_is_no_decision_to_take_back(worker: Worker) -> None:
     """Someone else was faster: the word is on record, and undo goes to the one that counted."""
     doubted(worker)

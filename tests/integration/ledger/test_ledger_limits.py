@@ -9,7 +9,7 @@ import pytest
 from acting import SPRING, answer, begin, entries, entry, load, row, set_row
 
 from reelbatch.domain import RowKey, RowState
-from reelbatch.ledger import Ledger, attempts, claims, in_doubt, reruns, utc_now, waiting_rows
+from reelbatch.ledger import Ledger, attempts, claims, in_doubt, reruns, samples, utc_now, waiting_rows
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.in_doubt import Decision, Verdict
 from reelbatch.ledger.reruns import Selection
@@ -66,6 +66,14 @@ def test_a_run_takes_none_but_the_rows_that_it_names(ledger: Ledger, named: int)
     assert len(ledger.read(partial(claims.chunks, scope=scope, rows_each=1, limit=None))) == of_scope
     (taken,) = ledger.change(partial(claims.claim, items=[claims.Claim(scope, (1, 10**6), 10)]))
     assert [each.row_key for each in taken] == ["K2"][:named]
+
+
+def test_a_sample_may_be_larger_than_a_statement_takes_parameters(ledger: Ledger) -> None:
+    """What became of it is looked up in parts."""
+    _finished(ledger, 1)
+    keys = [RowKey(f"K{number}") for number in range(70_000)]
+    (found,) = ledger.read(partial(samples.outcomes, batch=SPRING, row_keys=keys))
+    assert found.state is RowState.COMPLETE
 
 
 def test_the_rows_that_were_named_are_taken_wherever_another_manifest_moves_them(ledger: Ledger) -> None:

@@ -88,6 +88,18 @@ def test_another_batch_of_the_same_account_has_paid(ledger: Ledger) -> None:
     assert keys(begin(ledger, batch=AUTUMN).claim()) == ["b"]
 
 
+def test_what_held_rows_would_cost_is_not_counted(ledger: Ledger) -> None:
+    """Rows of unknown rate that are held since the first reading: what was charged before is for the others."""
+    unrated = [row(key, number, credits_estimated=None) for number, key in enumerate("ab", start=1)]
+    load(ledger, unrated)
+    load(ledger, unrated[:1], batch=AUTUMN)
+    pays = begin(ledger, "pays", batch=AUTUMN)
+    pays.send(pays.claim()[0], credits_charged=48)
+    found = load(ledger, unrated)
+    assert [held.row_key for held in found.held] == ["a"]
+    assert found.observed == (1, 48, ("ltx-2.3",))
+
+
 def test_rows_of_one_manifest_never_hold_each_other(ledger: Ledger) -> None:
     """Three sizes share photo and title, also when a kill came between them."""
     sizes = [row("s", 1), named("m", "s", 2), named("l", "s", 3)]
