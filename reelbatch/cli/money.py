@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reelbatch.cli.render import cell, out, warn
+from reelbatch.printable import counted
 from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def print_sample(plan: Plan) -> None:
     """What a pilot sends."""
     if plan.pilot is not None:
         size = min(plan.pilot, plan.rows)
-        sample = f"a sample of {size:,} row{'' if size == 1 else 's'}"
+        sample = f"a sample of {counted(size, 'row')}"
         if not plan.announced.rows:
             out.print(f"Pilot: none of {sample} is left to send{_sample_cost(plan.pilot_cost)}.")
             return

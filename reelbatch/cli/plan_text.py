@@ -14,7 +14,7 @@ from rich.text import Text
 from reelbatch.cli.render import cell, err, out, print_plan
 from reelbatch.pipeline.findings import Cause
 from reelbatch.pipeline.plan import Plan
-from reelbatch.printable import printable
+from reelbatch.printable import counted, printable
 from reelbatch.signals import unwinding
 from reelbatch.typed_options import MANIFEST, command
 
@@ -74,7 +74,7 @@ def reading_line() -> Iterator[ReadingLine | None]:
 def print_findings(plan: Plan) -> None:
     """Problems and warnings of the manifest, on standard error: each cause once."""
     warnings = list(plan.warnings)
-    _list(warnings, f"{_count(plan.warning_count, 'warning')} in the manifest", "yellow")
+    _list(warnings, f"{counted(plan.warning_count, 'warning')} in the manifest", "yellow")
     if more := plan.warning_count - len(warnings[:_CAUSES_SHOWN]):
         listed = "them" if plan.warning_count == len(warnings) else f"the first {len(warnings):,}"
         err.print(f"  and {more:,} more; `{_listing(plan)}` lists {listed}", markup=False)
@@ -82,7 +82,7 @@ def print_findings(plan: Plan) -> None:
     where, colour = "the manifest", "red"
     if not plan.to_correct:
         where, colour = "rows that have their video, of which nothing is asked any more", "yellow"
-    _list(list(map(str, causes)), f"{_count(plan.problem_count, 'problem')} in {where}", colour)
+    _list(list(map(str, causes)), f"{counted(plan.problem_count, 'problem')} in {where}", colour)
     if more := plan.unlisted + sum(cause.rows for cause in islice(causes, _CAUSES_SHOWN, None)):
         listed = f"the first {len(causes):,} kinds" if plan.unlisted else "them"
         err.print(f"  and {more:,} more of other kinds; `{_listing(plan)}` lists {listed}", markup=False)
@@ -119,7 +119,3 @@ def _list(lines: list[str], title: str, colour: str) -> None:
         err.print(f"[{colour}]{title}:[/]")
     for line in lines[:_CAUSES_SHOWN]:
         err.print(f"  {cell(line)}")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -15,7 +15,7 @@ from rich.text import Text
 from reelbatch.cli.commands_group import leave_closed_pipe
 from reelbatch.pipeline.resources import new_table
 from reelbatch.pipeline.status import NO_ROWS
-from reelbatch.printable import one_line, printable
+from reelbatch.printable import counted, one_line, printable
 from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def print_plan(plan: Plan) -> None:
     """What `generate` would do."""
     from reelbatch.cli.money import print_funds, print_sample
 
-    out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {_count(plan.rows, 'row')}")
+    out.print(f"[bold]{cell(plan.manifest)}[/] as batch [bold]{cell(plan.batch)}[/]: {counted(plan.rows, 'row')}")
     of_batch = partial(command, batch=plan.batch)
     _rows(
         ("to send", plan.send, ""),
@@ -107,9 +107,8 @@ def print_plan(plan: Plan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        out.print(
-            f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate{escape(plan.observed)}; state one with --rate"
-        )
+        rows = counted(plan.unknown_rate, "row")
+        out.print(f"  plus {rows} of unknown rate{escape(plan.observed)}; state one with --rate")
     print_sample(plan)
     if plan.max_credits is not None:
         out.print(f"Cap: {plan.max_credits:,} credits")
@@ -168,10 +167,6 @@ def _print_assumed(plan: Plan | RerunPlan) -> None:
         out.print(f"  of it {plan.credits_assumed:,} assumed: model default is taken to be {models}")
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def _rows(*lines: tuple[str, int, str]) -> None:
     """`label  count  explanation` for every count that is not zero; the first in any case."""
     for index, (label, count, explanation) in enumerate(lines):
@@ -204,7 +199,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     from reelbatch.cli.money import print_funds
 
     why = "" if plan.verdict is None else f", whose videos were {cell(plan.verdict)} in review, and stay"
-    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {_count(plan.send, 'row')} to send again{why}")
+    out.print(f"Batch [bold]{cell(plan.batch)}[/]: {counted(plan.send, 'row')} to send again{why}")
     if plan.order is not None:
         out.print(f"  An order is open: {cell(plan.order)}")
     for count in plan.by_failure:
@@ -217,7 +212,7 @@ def print_rerun_plan(plan: RerunPlan) -> None:
     out.print(f"Estimated cost: [bold]{_money(plan)}[/]")
     _print_assumed(plan)
     if plan.unknown_rate:
-        out.print(f"  plus {_count(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
+        out.print(f"  plus {counted(plan.unknown_rate, 'row')} of unknown rate; state one with --rate")
     print_funds(plan.funds)
 
 
@@ -247,7 +242,7 @@ def print_settled(stats: SettleStats) -> None:
 
 def print_status(status: BatchStatus) -> None:
     """A batch as the table has it."""
-    out.print(f"[bold]{cell(status.batch)}[/]: {_count(status.rows, 'row') if status.rows else NO_ROWS}")
+    out.print(f"[bold]{cell(status.batch)}[/]: {counted(status.rows, 'row') if status.rows else NO_ROWS}")
     for state, count in status.states.items():
         out.print(f"  {state:<12}{count:>9,}")
     every = command("export", "PATH", "--all-videos", batch=status.batch)
@@ -269,7 +264,9 @@ def print_status(status: BatchStatus) -> None:
     }
     _in_lines("  credits     ", [f"{name} {value:,}" for name, value in figures.items()])
     if money.unknown:
-        out.print(f"  [yellow]and {_count(money.unknown, 'request')} of unknown rate: the worst case is not known[/]")
+        out.print(
+            f"  [yellow]and {counted(money.unknown, 'request')} of unknown rate: the worst case is not known[/]"
+        )
 
 
 def print_course(status: BatchStatus, next_step: str | None) -> None:
@@ -290,7 +287,7 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothin
         out.print(f"[yellow]Stopped early ({report.exit_reason.value.replace('_', ' ')}){why}[/]")
     if report.sent:
         speed = f" in {report.submit_seconds:.1f} s ({report.rows_per_second:.0f} rows/s)" if report.submitted else ""
-        out.print(f"[bold]{_count(report.sent, 'row')}[/] sent in this run, {report.submitted:,} got an id{speed}.")
+        out.print(f"[bold]{counted(report.sent, 'row')}[/] sent in this run, {report.submitted:,} got an id{speed}.")
         out.print(f"Charged in this run: [bold]{report.credits_charged:,} credits[/]")
     else:
         out.print("Nothing was sent in this run.")
@@ -316,13 +313,13 @@ def print_report(report: RunReport, failed: Iterable[dict[str, Any]], why_nothin
 def _print_cleared_up(rows: int) -> None:
     if rows:
         was = "was" if rows == 1 else "were"
-        out.print(f"{_count(rows, 'row')} {was} in doubt no longer: the API was asked about the id in the answer.")
+        out.print(f"{counted(rows, 'row')} {was} in doubt no longer: the API was asked about the id in the answer.")
 
 
 def _print_odd_figures(what: str, counts: str, rows: int, first: Sequence[OddFigure]) -> None:
     shown = ", ".join(f"{odd.row_key} ({odd.why})" for odd in first[:_ODD_SHOWN])
     more = ", …" if rows > _ODD_SHOWN else ""
-    warn(f"what the API {what} can't be told for {_count(rows, 'row')}, so {counts}: {shown}{more}")
+    warn(f"what the API {what} can't be told for {counted(rows, 'row')}, so {counts}: {shown}{more}")
 
 
 def failed_table(rows: list[dict[str, Any]]) -> Table:
