@@ -32,6 +32,7 @@ from reelbatch.printable import Printable, one_line, printable
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.settings import Settings, load_settings, may_hold_secret, typed_results
 from reelbatch.settings.config_file import SECRETS, ConfigFile
+from reelbatch.settings.table_urls import as_url
 from reelbatch.storage.addresses import refuse_in_parameters
 from reelbatch.yaml_file import load_yaml
 
@@ -139,7 +140,7 @@ async def _settings(config: str | None, options: Mapping[str, Any], *, sandbox: 
     if settings.api_key is None and (key := await _from_block(KEY_BLOCK)):
         found["api_key"] = key
     if _is_own_table(settings) and (url := await _from_block(RESULTS_BLOCK)):
-        found["results"] = url.get_secret_value()
+        found["results"] = as_url(url.get_secret_value())
     return settings.model_copy(update=found)
 
 
@@ -189,7 +190,7 @@ async def _from_block(name: str) -> SecretStr | None:
         block: Secret[Any] = await Secret.aload(name)
     except ValueError:  # Prefect's word for "no such block"
         return None
-    return SecretStr(str(block.get()))
+    return SecretStr(str(block.get()).strip())
 
 
 async def _run(flow: Any, parameters: Mapping[str, Any]) -> State[Any]:

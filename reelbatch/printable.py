@@ -45,6 +45,11 @@ def json_text(text: str) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def counted(number: int, word: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def replace_unprintable(*streams: IO[str]) -> None:
     r"""Characters that a stream's encoding lacks come out as `\u898b` rather than as an error."""
     for stream in streams:

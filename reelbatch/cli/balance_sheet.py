@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reelbatch.cli import render
 from reelbatch.pipeline.by_balance import BalanceSheet, commands, name_of, otherwise, words
+from reelbatch.printable import counted
 from reelbatch.typed_options import command
 
 _SHOWN = 10
@@ -30,7 +31,7 @@ def _print_sum(sheet: BalanceSheet) -> None:
         began = f"when run {sheet.start.run_id} began, {sheet.start.at:{_TIME}} UTC"
         lines.append(("balance", sheet.start.balance, began))
     if sheet.flows is not None:
-        videos = f"{sheet.flows.videos:,} videos of this table since then"
+        videos = f"{counted(sheet.flows.videos, 'video')} of this table since then"
         lines.append(("charged", -sheet.flows.charged, videos))
         back = sheet.flows.charged - sheet.flows.final
         what = ("refunded", "of these") if back >= 0 else ("charged later", "of these, once they were finished")

@@ -27,6 +27,7 @@ from reelbatch.pipeline.reconcile import (
 )
 from reelbatch.pipeline.reconcile_list import FoundFile, ListEntry, findings_of, write_list
 from reelbatch.pipeline.resources import open_client, opened_ledger, sandboxed, the_batch
+from reelbatch.printable import counted
 from reelbatch.settings import Settings
 from reelbatch.typed_options import command
 
@@ -191,13 +192,13 @@ def _print(left: list[Doubt], resolutions: Iterable[Resolution], blank: int, opt
         )
         return
     if rows := [doubt for doubt in left if not doubt.sent_again]:
-        counted = f"[bold]{render.counted(len(rows), 'row')}[/]"
-        _print_doubts(rows, f"{counted} in doubt: may have been charged, and no id is known.", is_of_row=True)
+        bold = f"[bold]{counted(len(rows), 'row')}[/]"
+        _print_doubts(rows, f"{bold} in doubt: may have been charged, and no id is known.", is_of_row=True)
     else:
         render.out.print("No rows are in doubt.")
     if again := [doubt for doubt in left if doubt.sent_again]:
-        counted = f"[bold]{render.counted(len(again), 'request')}[/]"
-        said = f"{counted} of rows that were to be paid for once more (--accept-double-charge) may have been charged:"
+        bold = f"[bold]{counted(len(again), 'request')}[/]"
+        said = f"{bold} of rows that were to be paid for once more (--accept-double-charge) may have been charged:"
         _print_doubts(again, said, is_of_row=False)
 
 

@@ -21,7 +21,7 @@ from reelbatch.pipeline.init import InitReport
 from reelbatch.pipeline.init_guess import SECONDS, ColumnGuess, Guess, Question, Stated, guess
 from reelbatch.pipeline.init_photos import FOR_EACH
 from reelbatch.pipeline.init_table import look_at
-from reelbatch.printable import one_line
+from reelbatch.printable import counted, one_line
 from reelbatch.settings.config_file import find_config
 
 _LONGEST_SAMPLE = 40
@@ -163,17 +163,19 @@ def print_report(report: InitReport, *, asked: bool) -> None:
 def _print_rows(report: InitReport) -> None:
     found = report.preview
     left_out = f", {found.left_out:,} left out" if found.left_out else ""
-    render.out.print(f"{render.counted(found.rows, 'row')}{left_out}. The first of them, as they would be sent:")
+    render.out.print(f"{counted(found.rows, 'row')}{left_out}. The first of them, as they would be sent:")
     for request in found.requests:
         render.out.print(f"  [bold]{render.cell(request.row_key)}[/]  {render.cell(_body(request))}")
     if found.repeated:
-        render.warn(f"{found.repeated:,} rows have a key that another row has. Name better columns: --key COLUMN,…")
+        render.warn(
+            f"{counted(found.repeated, 'row')} with a key that another row has. Name better columns: --key COLUMN,…"
+        )
     for kind, count, first in (
         ("warning", found.warning_count, found.warnings),
         ("problem", found.problem_count, found.problems),
     ):
         if count:
-            _print_first(first, f"{count:,} {kind}{'s' if count > 1 else ''} in {report.manifest}")
+            _print_first(first, f"{counted(count, kind)} in {report.manifest}")
 
 
 def _print_first(listed: Sequence[str], what: str) -> None:

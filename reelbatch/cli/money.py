@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reelbatch.cli.render import cell, counted, out, warn
+from reelbatch.cli.render import cell, out, warn
+from reelbatch.printable import counted
 from reelbatch.typed_options import command
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from reelbatch.cli.render import cell, counted, err, out, print_plan
+from reelbatch.cli.render import cell, err, out, print_plan
 from reelbatch.pipeline.findings import Cause
 from reelbatch.pipeline.plan import Plan
-from reelbatch.printable import printable
+from reelbatch.printable import counted, printable
 from reelbatch.signals import unwinding
 from reelbatch.typed_options import MANIFEST, command
 

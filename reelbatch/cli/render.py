@@ -15,7 +15,7 @@ from rich.text import Text
 from reelbatch.cli.commands_group import leave_closed_pipe
 from reelbatch.pipeline.resources import new_table
 from reelbatch.pipeline.status import NO_ROWS
-from reelbatch.printable import one_line, printable
+from reelbatch.printable import counted, one_line, printable
 from reelbatch.typed_options import command
 
 if TYPE_CHECKING:
@@ -165,11 +165,6 @@ def _print_assumed(plan: Plan | RerunPlan) -> None:
 
         models = escape(either(plan.assumed_models))
         out.print(f"  of it {plan.credits_assumed:,} assumed: model default is taken to be {models}")
-
-
-def counted(number: int, word: str) -> str:
-    """`1 row`, `1,200 rows`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _rows(*lines: tuple[str, int, str]) -> None:

@@ -21,8 +21,9 @@ def keys_of(stated: str | None, file: Path | None) -> tuple[str, ...] | None:
         try:
             keys += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or error
             raise SettingsError(
-                f"--rows-from {file}: can't be read: {error}. Give a UTF-8 text with one key a line."
+                f"--rows-from {file}: can't be read: {why}. Give a UTF-8 text with one key a line."
             ) from error
     if not any(keys):
         raise SettingsError(

@@ -102,11 +102,12 @@ def resolve_image(stated: str, base: str | Path) -> str:
 
     File names that are written with other Unicode code points on disk (é as one or as two) are found.
     """
+    folder = str(base)
     if stated.lower().startswith("file://"):
-        return _as_on_disk(stated[len("file://") :])
+        path = stated[len("file://") :]
+        return _as_on_disk(path if _SCHEME.match(folder) else os.path.join(folder, path))  # noqa: PTH118 - as above
     if image_kind(stated) is not ImageKind.LOCAL:
         return stated
-    folder = str(base)
     if _SCHEME.match(folder) and not os.path.isabs(stated):  # noqa: PTH117 - a million times
         return beside(folder, stated)
     stated = at_home(stated, folder)
@@ -181,6 +182,8 @@ def opened_image(path: str) -> Iterator[IO[bytes]]:
         remedy = "Check the path; it is relative to the manifest's folder."
         if "\\" in path:
             remedy = "Write / where the path has \\."
+        if os.path.islink(path):  # noqa: PTH114 - Path's raises where a name is too long
+            remedy = "It is a link, and what it leads to is not there."
         raise ImageUnseen("no such file", remedy) from error
     except CloudProblem as problem:
         what = problem.what if problem.is_files_own else f"can't be read: {problem.what}"

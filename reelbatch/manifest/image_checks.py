@@ -147,7 +147,8 @@ def _near(path: str) -> str | None:
         beside = _names(folder)
     except OSError:
         return None
-    return beside.get(_alike(name))
+    near = beside.get(_alike(name))
+    return None if near == os.path.basename(path) else near  # noqa: PTH119 - names only
 
 
 @lru_cache(8)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reelbatch.domain import RowState
 from reelbatch.ledger.selection import RepeatPolicy
+from reelbatch.printable import counted
 from reelbatch.submit import ExitReason
 from reelbatch.submit.refusals import UNKNOWN_RATE_CODE
 from reelbatch.typed_options import MANIFEST, command
@@ -65,7 +66,7 @@ def _failed(report: RunReport, rest: str | None) -> list[str]:
     if status.failures(RowState.INVALID):
         lines.append(f"Correct the invalid rows in the manifest and run {_sends_the_rest(report, rest)}.")
     if report.changed_invalid:
-        rows = f"{report.changed_invalid:,} row{'s' if report.changed_invalid > 1 else ''} with a video"
+        rows = f"{counted(report.changed_invalid, 'row')} with a video"
         lines.append(f"The manifest asks for something invalid for {rows}, which stay as they are. Correct it.")
     if status.failures(RowState.REJECTED):
         again = f"`{command('rerun', batch=batch)}`"

@@ -13,7 +13,7 @@ from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, account_books, due, runs
 from reelbatch.ledger.account_books import BalancePoint, DoubtfulRequest, Flows
 from reelbatch.ledger.accounts import Payer, price_of
-from reelbatch.pipeline.account import hash_of_key
+from reelbatch.pipeline.account import hash_of_key, is_bad_key
 from reelbatch.pipeline.readings import MOST, Reading, readings
 from reelbatch.settings import Settings, api_of
 from reelbatch.typed_options import command
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from reelbatch.domain import Batch
-
-_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +90,7 @@ async def _account(client: Client, settings: Settings) -> Account:
         return await client.get_account()
     except ApiError as error:
         remedy = f"`reelbatch doctor` says whether {settings.base_url} can be reached; then ask again."
-        if error.status == _UNAUTHORIZED:
+        if is_bad_key(error):
             remedy = "Check MAGIC_HOUR_API_KEY."
         what = f"the API does not say the account's balance: {error}. {remedy}"
         raise ApiError(what, status=error.status) from error

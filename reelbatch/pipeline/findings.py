@@ -10,6 +10,7 @@ from typing import Any
 
 from reelbatch.domain import Issue, Row
 from reelbatch.manifest import Manifest
+from reelbatch.printable import counted
 
 MOST_CAUSES = 1000
 """Causes that are listed; rows with further ones are only counted."""
@@ -75,7 +76,7 @@ class Cause:
     def _remedy(self) -> str:
         said = [f"{'The file' if row is None else f'Row {row:,}'}: {remedy}" for row, remedy in self.remedies]
         if self.other_remedies:
-            said.append(f"And others for {self.other_remedies:,} more rows.")
+            said.append(f"And others for {counted(self.other_remedies, 'more row')}.")
         return " ".join(said) or self.remedy
 
     def _values(self) -> str:

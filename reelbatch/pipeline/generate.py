@@ -21,6 +21,7 @@ from reelbatch.pipeline.replaced_files import refuse_manifest_as_export
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_summary import finish_order, report
 from reelbatch.pipeline.settle import settle_videos, try_downloads
+from reelbatch.printable import counted
 from reelbatch.settings import Settings
 from reelbatch.signals import stopping_gently
 from reelbatch.submit import AgreedCost, ExitReason
@@ -87,7 +88,7 @@ def cancel_order(ledger: Ledger, batch: Batch) -> str:
         return f'batch "{batch}": no order is open, nothing was dropped'
     order, dropped = found
     kept = sum(order.states.values()) - dropped
-    said = f'batch "{batch}": {dropped:,} rows of {order.words} were dropped unsent; {kept:,} stay'
+    said = f'batch "{batch}": {counted(dropped, "row")} of {order.words} dropped unsent; {kept:,} stay'
     if doubts := order.count(RowState.IN_DOUBT):
         clears = f"`{command('reconcile', batch=batch)}` clears that up"
         return f"{said}. It stays open, since {doubts:,} may have been charged: {clears}"

@@ -9,14 +9,13 @@ from reelbatch.domain import Batch
 from reelbatch.errors import ApiError
 from reelbatch.ledger import Ledger, runs, utc_now
 from reelbatch.ledger.accounts import Payer
-from reelbatch.pipeline.account import KeyRefused, hash_of_key
+from reelbatch.pipeline.account import KeyRefused, hash_of_key, is_bad_key
 from reelbatch.pipeline.asking_once import Said, keep
 from reelbatch.pipeline.resources import open_client, table_is_new
 from reelbatch.settings import Settings, api_of
 
 PATIENCE_S = 5.0
 """After silence a run asks again, with more patience, and decides what it means."""
-_UNAUTHORIZED = 401
 
 
 def check_key(settings: Settings, batch: Batch | None) -> None:
@@ -41,7 +40,7 @@ async def _account(settings: Settings) -> Account | None:
             async with asyncio.timeout(PATIENCE_S):
                 return keep(settings, Said(await client.get_account(), utc_now())).account
         except ApiError as error:
-            if error.status == _UNAUTHORIZED:
+            if is_bad_key(error):
                 raise KeyRefused(str(error), status=error.status) from error
         except TimeoutError:
             pass

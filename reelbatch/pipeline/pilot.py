@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reelbatch.domain import FAILED, RowState, RunId
 from reelbatch.ledger import samples
 from reelbatch.ledger.samples import KindCount, Outcome, VideoKind
+from reelbatch.printable import counted
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.run_context import RunContext
@@ -79,15 +80,14 @@ class Pilot:
         lines = [f"{made}cost {self.credits_final:,} credits, estimated {self.credits_estimated:,}"]
         if not self.rest_rows:
             return [*lines, "No row is left."]
-        unknown = f", and {_rows(self.unknown_rows)} of unknown rate" if self.unknown_rows else ""
+        unknown = f", and {counted(self.unknown_rows, 'row')} of unknown rate" if self.unknown_rows else ""
         estimated = sum(each.estimated for each in self.rest)
-        lines.append(
-            f"The rest: {_rows(self.rest_rows)}, about {self.likely:,} credits{unknown} (estimated {estimated:,})"
-        )
+        rest = counted(self.rest_rows, "row")
+        lines.append(f"The rest: {rest}, about {self.likely:,} credits{unknown} (estimated {estimated:,})")
         for each in self.rest:
             cost = "unknown" if each.likely is None else f"{each.likely:,} credits"
             by = f"as {each.seen:,} of the pilot" if each.seen else "by estimate: none of the pilot"
-            lines.append(f"  {each.kind}: {_rows(each.rows)}, {cost}, {by}")
+            lines.append(f"  {each.kind}: {counted(each.rows, 'row')}, {cost}, {by}")
         if self.failing is not None:
             about, low, high = self.failing
             of = self.complete + self.failed
@@ -113,10 +113,6 @@ class Pilot:
                 "kinds": [_as_json(each) for each in self.rest],
             },
         }
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _as_json(rest: RestOfKind) -> dict[str, Any]:

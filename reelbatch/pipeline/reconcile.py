@@ -15,6 +15,7 @@ from reelbatch.ledger import Ledger, in_doubt, queries, rescue_files, sent_again
 from reelbatch.ledger.in_doubt import Decision, Doubt, Found, Verdict
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.undone_decisions import Undo
+from reelbatch.pipeline.account import is_bad_key
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
 from reelbatch.typed_options import as_stated, command
@@ -223,7 +224,7 @@ async def _check(
     try:
         video: Video = await client.get_video(video_id)
     except ApiError as error:
-        remedy = ". Check MAGIC_HOUR_API_KEY." if error.status == 401 else ""  # noqa: PLR2004 - the key is refused
+        remedy = ". Check MAGIC_HOUR_API_KEY." if is_bad_key(error) else ""
         return f"the API does not confirm {video_id}: {error}{remedy}"
     mark = Token(((video.name or "").split() or [""])[-1])
     charged = None if video.status in REFUNDED else video.credits_charged

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelbatch.errors import LedgerError, LedgerUnusable, NoTableYet, SettingsError, UnusableKey
-from reelbatch.printable import one_line
+from reelbatch.printable import counted, one_line
 from reelbatch.settings.table_urls import file_of, sandbox_data, sandbox_table
 from reelbatch.signals import unwinding
 from reelbatch.typed_options import MANIFEST, as_stated, command, note_manifests
@@ -343,7 +343,7 @@ def _tell_what_is_left(ledger: Ledger, settings: Settings, warn: Callable[[str],
 
     left = []
     if rows := ledger.left_behind(timedelta(seconds=settings.lease_s)):
-        left.append(f"{rows:,} rows that dead workers held are shown as claimed or sending")
+        left.append(f"as claimed or sending it shows {counted(rows, 'row')} of dead workers")
     if rescue_files.lying(ledger):
         left.append("answers that are kept in a rescue file are missing")
     if left:

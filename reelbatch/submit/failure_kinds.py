@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from reelbatch.printable import one_line
+from reelbatch.printable import counted, one_line
 
 _log = logging.getLogger("reelbatch")
 _GIVEN_BACK = "given back unsent"
@@ -45,7 +45,7 @@ class FailureKinds:
         """`12 rows rejected: status 422: …`, the most frequent first; of what became of rows, or of all."""
         wanted = ((kind, met) for kind, met in self._met.items() if only is None or kind[0] == only)
         ordered = sorted(wanted, key=lambda kind: (-kind[1].rows, kind[0]))
-        return [f"{met.rows:,} row{'' if met.rows == 1 else 's'} {what}: {met.words}" for (what, _), met in ordered]
+        return [f"{counted(met.rows, 'row')} {what}: {met.words}" for (what, _), met in ordered]
 
     def log(self) -> None:
         """A warning for each kind."""

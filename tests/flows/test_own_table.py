@@ -156,6 +156,16 @@ async def test_the_secret_block_is_not_for_runs_that_someone_typed(api: RunningS
 
 
 @pytest.mark.usefixtures("_block")
+async def test_the_block_may_have_the_path_of_a_file(api: RunningSandbox, tmp_path: Path) -> None:
+    """As the setting may, and with the line end of a file that it was read from."""
+    from prefect.blocks.system import Secret
+
+    await Secret(value=f"{tmp_path}/block.db\n").save("reelbatch-results", overwrite=True)
+    assert await _warnings(deployed=True, base_url=api.url) == []
+    assert _databases(tmp_path) == {"block.db"}
+
+
+@pytest.mark.usefixtures("_block")
 async def test_a_deployment_in_the_sandbox_has_a_table_of_its_own(tmp_path: Path) -> None:
     """As `prefect.yaml` comes; the block's table is the real one."""
     assert await _warnings(deployed=True, sandbox=True) == []

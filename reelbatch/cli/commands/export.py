@@ -61,6 +61,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.export import export as write
     from reelbatch.pipeline.export import export_to
     from reelbatch.pipeline.resources import batches_named, looked_at, states_named
+    from reelbatch.printable import counted
     from reelbatch.storage.files import redact_url
 
     _check(path, format_, excel=excel, as_json=as_json)
@@ -76,7 +77,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of a command
     if as_json:
         print_json({"path": redact_url(path), "rows": rows})
     else:
-        render.out.print(f"{rows:,} rows written to {render.cell(redact_url(path))}")
+        render.out.print(f"{counted(rows, 'row')} written to {render.cell(redact_url(path))}")
 
 
 def _check(path: str, format_: Format | None, *, excel: bool, as_json: bool) -> None:

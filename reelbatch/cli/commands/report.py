@@ -24,6 +24,7 @@ def report(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.extras import require
     from reelbatch.pipeline.dollars import dollars_per_credit
     from reelbatch.pipeline.resources import looked_at, the_batch
+    from reelbatch.printable import counted
 
     require("review", "`reelbatch report`")
     settings = opt.settings_of(config, sandbox=sandbox, batch=batch, results=results)
@@ -36,5 +37,5 @@ def report(  # noqa: PLR0913, PLR0917 - options of a command
         print_json(written.as_json())
         return
     size = f"{written.bytes / 1e6:,.1f} MB"
-    counts = f"{written.rows:,} row{'s' * (written.rows != 1)}, {written.videos:,} video{'s' * (written.videos != 1)}"
+    counts = f"{counted(written.rows, 'row')}, {counted(written.videos, 'video')}"
     render.out.print(f"{counts}: {render.cell(written.path)} ({size})")

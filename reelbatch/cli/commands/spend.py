@@ -46,6 +46,7 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.resources import batches_named, looked_at
     from reelbatch.pipeline.spend import spend as add_up
     from reelbatch.pipeline.spend import write_csv
+    from reelbatch.printable import counted
 
     if to == "-" and as_json:
         raise SettingsError("--json and --csv - would both write to standard output; leave one of them out")
@@ -68,13 +69,13 @@ def spend(  # noqa: PLR0913, PLR0917 - options of a command
     elif to is None:
         _print(found)
     elif to != "-":
-        render.out.print(f"{len(found.lines):,} lines written to {render.cell(to)}")
+        render.out.print(f"{counted(len(found.lines), 'line')} written to {render.cell(to)}")
 
 
 def _print(found: Spend) -> None:
     from reelbatch.cli import render
     from reelbatch.cli.tables import figures, names, print_lines
-    from reelbatch.printable import one_line
+    from reelbatch.printable import counted, one_line
 
     if not found.lines:
         render.out.print("Nothing was spent.")
@@ -99,5 +100,5 @@ def _print(found: Spend) -> None:
         )
     if unknown := found.total.credits.unknown:
         render.note(
-            f"{unknown:,} requests of unknown rate are not in these figures: no one knows yet what they cost."
+            f"Not in these figures: {counted(unknown, 'request')} of unknown rate; no one knows yet what that costs."
         )

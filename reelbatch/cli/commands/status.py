@@ -159,13 +159,14 @@ def _check_watch(*, as_json: bool) -> None:
 
 
 def _watch(show: Callable[[], None], interval: float) -> None:
-    """Until Ctrl-C: in place at a terminal, elsewhere one block after the other."""
+    """Until Ctrl-C: in place at a terminal that can, elsewhere one block after the other."""
     from reelbatch.cli import render
 
+    in_place = render.out.is_terminal and not render.out.is_dumb_terminal
     while True:
         with render.out.capture() as block:
             show()
         text = block.get()
-        sys.stdout.write(f"\x1b[H\x1b[2J{text}" if render.out.is_terminal else f"{text}\n")
+        sys.stdout.write(f"\x1b[H\x1b[2J{text}" if in_place else f"{text}\n")
         sys.stdout.flush()
         time.sleep(interval)

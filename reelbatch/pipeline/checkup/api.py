@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from reelbatch.client import Account
 from reelbatch.client.plain_questions import ask_plainly
 from reelbatch.errors import ApiError
+from reelbatch.pipeline.account import is_bad_key
 from reelbatch.pipeline.checkup.checks import Check, ok, problem, warning
 from reelbatch.pipeline.resources import open_client
 from reelbatch.settings import Settings
 
 _PATIENCE_S = 10.0
-_UNAUTHORIZED = 401
 _SKEW_S, _TOO_MUCH_S = 30, 300
 """A webhook's event is accepted for five minutes."""
 _KEY = "Set the environment variable MAGIC_HOUR_API_KEY, or try things out with --sandbox."
@@ -34,7 +34,7 @@ def account(settings: Settings) -> Iterator[Check]:
     try:
         found = asyncio.run(_asked(settings))
     except ApiError as error:
-        if error.status == _UNAUTHORIZED:
+        if is_bad_key(error):
             yield problem("account", "the API refuses the key", "Check MAGIC_HOUR_API_KEY.")
             return
         yield problem(

@@ -211,7 +211,7 @@ def test_a_csv_on_standard_output_is_not_mixed_with_json(folder: Path) -> None:
         (("generate", "spring.csv", "--results", "n" * 300 + ".db"), "name too long"),
         (("generate", "spring.csv", "--yes", "--export", "n" * 300 + ".csv", "--batch=."), '--batch "."'),
         *(((command, "spring.csv", "--batch", "é" * 101), "more than 200 bytes") for command in ("plan", "generate")),
-        (("rerun", "--rows-from", "."), "can't be read"),
+        (("rerun", "--rows-from", "."), "can't be read: Is a directory"),
     ],
     ids=lambda each: " ".join(each)[:30],
 )

@@ -16,6 +16,7 @@ import forked
 import pytest
 from commands import run_here
 from sqlalchemy import update
+from terminal import typed
 
 from reelbatch.cli.failures import why_nothing_was_sent
 from reelbatch.cli.progress import ProgressLine
@@ -154,6 +155,17 @@ def test_watch_shows_block_after_block_until_ctrl_c(failed: tuple[Path, Progress
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1] == ""
     assert (blocks, process.returncode) == (2, 130)
+
+
+@pytest.mark.parametrize(("term", "clears"), [("xterm", True), ("dumb", False)])
+def test_watch_clears_the_screen_where_that_can_be(
+    failed: tuple[Path, ProgressLine], term: str, clears: bool
+) -> None:
+    """A dumb terminal would show the signs for it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REELBATCH_")}
+    stated = ("status", "--results", "r.db", "--watch", "--interval", "0.1")
+    _, shown = typed(failed[0], {**kept, "TERM": term}, *stated, interrupted_at=b"spring")
+    assert (b"\x1b[2J" in shown) == clears
 
 
 def test_watch_and_one_json_object_do_not_go_together(failed: tuple[Path, ProgressLine]) -> None:

@@ -23,7 +23,7 @@ from reelbatch.ledger import Ledger
 from reelbatch.ledger.rescue_files import RescueFile
 
 ONLOOKER = "onlooker"
-LEFT = "2 rows that dead workers held are shown as claimed or sending"
+LEFT = "as claimed or sending it shows 2 rows of dead workers"
 Command = Callable[..., "Said"]
 
 

@@ -231,6 +231,8 @@ def test_kinds_of_paths(stated: Any, kind: Any) -> None:
         ("a/b.png", "s3://bucket/list", "s3://bucket/list/a/b.png"),
         ("./b.png", "s3://bucket", "s3://bucket/b.png"),
         ("file:///x/b.png", "/m", "/x/b.png"),
+        ("file://x/b.png", "/m", "/m/x/b.png"),
+        ("file:///x/b.png", "s3://shop", "/x/b.png"),
         ("s3://b/c.png", "/m", "s3://b/c.png"),
         ("https://x.test/a.png", "/m", "https://x.test/a.png"),
         ("api-assets/1.png", "/m", "api-assets/1.png"),
@@ -248,6 +250,13 @@ def test_both_unicode_forms_of_a_name_find_the_file(image: Any, tmp_path: Path, 
     image(normalize(on_disk, "Café が.png"))
     where = resolve_image(normalize(written, "Café が.png"), tmp_path)
     assert inspect_image(where).extension == "png"
+
+
+def test_a_link_that_leads_nowhere_is_not_taken_for_its_own_mistake(beside: Any, tmp_path: Path) -> None:
+    """It is there, so its name is not what is wrong."""
+    (tmp_path / "vase.png").symlink_to("gone.png")
+    (problem,) = beside("vase.png").problems
+    assert (problem.what, problem.remedy) == ("no such file", "It is a link, and what it leads to is not there.")
 
 
 @pytest.mark.parametrize("written", ["NFC", "NFD"])
