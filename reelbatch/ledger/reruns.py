@@ -155,17 +155,27 @@ def request(
 
 
 def choose(connection: Connection, selection: Selection, limit: int | None) -> Selection:
-    """The selected rows, at most `limit`, in the manifest's order: a selection of just these.
+    """The selected rows, of which at most `limit` are sent, in the manifest's order: a selection of just these.
 
-    Those that wait already have their place among them, so it finds the same rows once they are asked for.
+    Those that wait already have their place among them, so it finds the same rows once they are asked for. Rows
+    that will be held take no one's place: they are asked for where all others are.
     """
+    held = _paid_elsewhere(connection, selection)
+    chosen = _numbered(connection, selection, not_(held), limit)
+    if limit is None or len(chosen) < limit:
+        chosen += _numbered(connection, selection, held)
+    return replace(selection, row_keys=tuple(RowKey(key) for _, key in chosen))
+
+
+def _numbered(
+    connection: Connection, selection: Selection, also: ColumnElement[bool], limit: int | None = None
+) -> list[tuple[int, str]]:
+    """The first of the selected rows, by number and key."""
     found: list[tuple[int, str]] = []
     for part in _conditions(selection):
-        query = select(generations.c.row_number, generations.c.row_key).where(part)
-        first = query.order_by(generations.c.row_number, generations.c.row_key).limit(limit)
-        found += [(row.row_number, row.row_key) for row in connection.execute(first)]
-    chosen = sorted(found)[:limit]
-    return replace(selection, row_keys=tuple(RowKey(key) for _, key in chosen))
+        query = select(_g.row_number, _g.row_key).where(part, also).order_by(_g.row_number, _g.row_key).limit(limit)
+        found += [(row.row_number, row.row_key) for row in connection.execute(query)]
+    return sorted(found)[:limit]
 
 
 def _paid_elsewhere(connection: Connection, selection: Selection) -> ColumnElement[bool]:

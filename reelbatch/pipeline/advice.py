@@ -78,10 +78,10 @@ def _failed(report: RunReport, rest: str | None) -> list[str]:
 
 def _about_the_rest(report: RunReport, rest: str | None) -> list[str]:
     """How what was not sent is sent."""
-    waiting = report.waiting
+    waiting = report.still_to_send
     if report.pilot is not None and report.pilot.rest_rows:
         return [f"{_sends_the_rest(report, rest)} sends the rest; nothing is paid for twice."]
-    if waiting <= 0 or set(report.unsent) == {UNKNOWN_RATE_CODE} or report.exit_reason is ExitReason.BUDGET:
+    if waiting <= 0 or report.exit_reason is ExitReason.BUDGET:
         return []
     return [f"{waiting:,} row{'s are' if waiting > 1 else ' is'} still to be sent: {_sends_the_rest(report, rest)}."]
 

@@ -62,9 +62,9 @@ def _about_the_rest(report: RunReport) -> list[str]:
         lines.append(too_dear(report, report.budget))
     if report.exit_reason is ExitReason.BUDGET:
         lines.append(f"{report.message}: a run sends them then, or at once with a larger `budget`.")
-    elif report.waiting > 0 and set(report.unsent) != {UNKNOWN_RATE_CODE}:
+    elif report.still_to_send > 0:
         with_ = "the manifest and the batch" if report.chosen_only else "this run's parameters"
-        lines.append(f"Rows still to be sent: {report.waiting:,}. {_run('generate')}, with {with_}.")
+        lines.append(f"Rows still to be sent: {report.still_to_send:,}. {_run('generate')}, with {with_}.")
     return lines
 
 

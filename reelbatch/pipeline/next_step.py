@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,16 +28,18 @@ class Stuck:
         held: paid for under another name.
         unknown_rate: not sent under a cap or budget.
         too_dear: cost more than the budget of a whole period.
+        later: of an order, rows whose video so far is not finished.
     """
 
     held: int = 0
     unknown_rate: int = 0
     too_dear: int = 0
+    later: int = 0
 
     @property
     def rows(self) -> int:
         """All of them."""
-        return self.held + self.unknown_rate + self.too_dear
+        return self.held + self.unknown_rate + self.too_dear + self.later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,7 @@ def _waiting_of(connection: Connection, status: BatchStatus, budget: Budget | No
         held=own.held,
         unknown_rate=own.unknown_rate,
         too_dear=own.too_dear,
-        of_order=Stuck() if status.order is None else _stuck(connection, _scope_of(status.order), budget),
+        of_order=Stuck() if status.order is None else _stuck_of(connection, status.order, budget),
         sent_again=len(sent_again.doubts(connection, status.batch)),
         cap=None if last_run is None else last_run.max_credits,
         why=why,
@@ -176,7 +178,10 @@ def _stuck(connection: Connection, scope: Scope, budget: Budget | None) -> Stuck
     )
 
 
-def _scope_of(order: OpenOrder) -> Scope:
-    from reelbatch.ledger.selection import Scope
+def _stuck_of(connection: Connection, order: OpenOrder, budget: Budget | None) -> Stuck:
+    from reelbatch.ledger import waiting_rows
+    from reelbatch.ledger.selection import RepeatPolicy, Scope
 
-    return Scope(order.batch, RunId(""), order=order.order_id, only_order=True)
+    scope = Scope(order.batch, RunId(""), order=order.order_id, only_order=True)
+    ready = waiting_rows.claimable(connection, scope._replace(repeats=RepeatPolicy.SEND))
+    return replace(_stuck(connection, scope, budget), later=order.to_send - ready)

@@ -24,7 +24,7 @@ from reelbatch.pipeline.status import BatchStatus, batch_status
 from reelbatch.report_view import Facts, ReportView
 from reelbatch.storage.files import redact_url
 from reelbatch.submit import ExitReason
-from reelbatch.submit.refusals import TOO_DEAR_CODE
+from reelbatch.submit.refusals import TOO_DEAR_CODE, UNKNOWN_RATE_CODE
 
 if TYPE_CHECKING:
     from reelbatch.pipeline.export import Exported
@@ -90,6 +90,11 @@ class RunReport(ReportView):
         order = self.status.order
         held = self.held_rows - (0 if order is None else order.held)  # an order's are not among those to send
         return self.status.to_send - held - self.too_dear_rows
+
+    @property
+    def still_to_send(self) -> int:
+        """The same without rows of unknown rate, which this run gave back and the same command would."""
+        return self.waiting - self.unsent.get(UNKNOWN_RATE_CODE, 0)
 
     @property
     def exit_code(self) -> int:

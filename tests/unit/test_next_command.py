@@ -41,6 +41,13 @@ def test_after_a_run_of_chosen_rows_the_others_are_sent_by_generate() -> None:
     assert prefect_hints(run_of(states, chosen_only=True))[0].endswith(", with the manifest and the batch.")
 
 
+def test_rows_of_unknown_rate_hide_no_others_that_are_to_be_sent() -> None:
+    """Such as those that a limit left to the next run."""
+    report = run_of({RowState.PENDING: 3}, unsent={UNKNOWN_RATE_CODE: 2})
+    assert advice(report)[-1] == "1 row is still to be sent: the same command again."
+    assert any("Rows still to be sent: 1." in line for line in prefect_hints(report))
+
+
 def test_no_run_is_advised_that_would_send_nothing() -> None:
     """Rows dearer than a whole budget, of unknown rate, or that wait for the next month: not now."""
     states = {RowState.PENDING: 2}

@@ -131,6 +131,17 @@ def test_an_order_goes_on_though_a_row_of_it_left_the_manifest(customer: Custome
     assert customer.run("generate", spring, "--regenerate", "all", "--rows", "spring-3").code == UNUSABLE
 
 
+def test_an_order_whose_rows_still_render_waits_for_them(customer: Customer) -> None:
+    """The command that goes on with it would send nothing before they are settled."""
+    spring = customer.manifest("spring", "pan", "zoom")
+    customer.generate(spring)
+    assert customer.generate(spring, regenerate="all").sent == 0
+    (command,) = printed(customer.run("batches").out)
+    assert (command.split()[1], typed(customer, command).code) == ("settle", 0)
+    (command,) = printed(customer.run("batches").out)
+    assert "--regenerate all" in command
+
+
 def test_an_order_goes_on_under_the_cap_of_its_last_run(customer: Customer) -> None:
     """And waits for a budget as other rows do."""
     spring = customer.manifest("spring", "pan", "zoom")

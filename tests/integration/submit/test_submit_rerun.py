@@ -133,6 +133,22 @@ def test_an_order_of_rejected_videos_tries_images_again_that_were_broken(bench: 
     assert reelbatch.rerun(**again, **bench.settings()).sent == 0
 
 
+def test_a_failed_row_that_is_held_takes_no_place_within_a_limit(bench: Bench, api: ScriptedApi) -> None:
+    """Another goes in its place, in plan and run; where all others have gone it is still said to be held."""
+    bench.generate(bench.rows(3, prompt=["one", "two", "three"]))
+    accept(api)
+    Bench(bench.folder, bench.url, batch="autumn").generate(bench.rows(1, prompt="one"))
+    for _ in range(2):
+        shown = reelbatch.rerun(bench.batch, dry_run=True, limit=1, **bench.settings())
+        assert (shown.send, shown.credits_estimated) == (1, PRICE)
+        assert reelbatch.rerun(bench.batch, limit=1, **bench.settings()).sent == 1
+    shown = reelbatch.rerun(bench.batch, dry_run=True, limit=1, **bench.settings())
+    assert (shown.send, shown.left_alone[-1]) == (0, "1 held are paid for under another name; see `repeats`")
+    ran = reelbatch.rerun(bench.batch, limit=1, **bench.settings())
+    assert (ran.sent, ran.held_rows, ran.exit_code) == (0, 1, 1)
+    assert reelbatch.rerun(bench.batch, limit=1, **bench.settings(repeats="send")).sent == 1
+
+
 def test_rejected_videos_that_another_name_has_paid_for_are_held_by_plan_and_run(
     bench: Bench, api: ScriptedApi
 ) -> None:
