@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
@@ -37,6 +36,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from reelbatch.domain import Batch, Request, RowKey, RowState, Token, VideoId
 from reelbatch.ledger.accounts import Payer, payer_of, relatives
 from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.selection import Action, Choice
 from reelbatch.ledger.staging import action, joined, staged
@@ -183,9 +183,8 @@ def _paid_for(
         g.request_sha256.in_(bindparam("hashes", expanding=True)), paid
     )
     query = query.order_by(g.batch.desc(), g.row_number.desc())
-    rest = iter(set(hashes))
-    while page := list(islice(rest, _PAGE)):  # a list of them may be longer than a database takes
-        for sha256, batch, key, state, video_id in connection.execute(query, {"hashes": page}):
+    for some in in_parts(set(hashes)):
+        for sha256, batch, key, state, video_id in connection.execute(query, {"hashes": some}):
             yield sha256, PaidAs(batch, key, RowState(state), video_id)
 
 
