@@ -26,6 +26,7 @@ from reelbatch.ledger.due import RowId
 from reelbatch.ledger.review import CardFilter, CardOrder, Reviewed
 from reelbatch.ledger.runs import user_name
 from reelbatch.ledger.verdicts import Said
+from reelbatch.manifest.parsing import storable
 from reelbatch.review.access import Doorkeeper, Session, headers
 from reelbatch.review.cards import card_of, row_lines, row_of
 from reelbatch.review.page import STATIC, render
@@ -198,7 +199,7 @@ class _Page:
         said = Said(
             video=(self._of.batch, RowKey(word.key), word.generation),
             verdict=word.verdict,
-            note=(word.note or "").strip() or None,
+            note=storable((word.note or "").strip()) or None,
             by=self._of.reviewer,
             at=utc_now(),
         )

@@ -220,6 +220,13 @@ def test_what_is_no_verdict_is_refused(browser: httpx.Client, table: Shown, body
     assert table.said() == []
 
 
+def test_a_note_holds_what_every_database_takes(browser: httpx.Client, table: Shown) -> None:
+    """Postgres has no NUL in a text: the rest of the note is kept, and the verdict with it."""
+    answer = browser.post("verdict", json={**WORD, "note": "a\x00b "})
+    assert answer.status_code == 200
+    assert table.read("TEA-001")["verdict_note"] == "a\ufffdb"
+
+
 def test_a_row_without_a_video_is_not_judged(browser: httpx.Client, table: Shown) -> None:
     """The answer says why, and nothing is written; an undo then has nothing to take back."""
     answer = browser.post("verdict", json={**WORD, "key": "BAD-004"})
