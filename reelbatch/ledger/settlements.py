@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, u
 from reelbatch.domain import Batch, RowKey, RowState, RunId, Token
 from reelbatch.ledger import accounts
 from reelbatch.ledger.accounting import Attempted, BalanceChanges, known_attempts
+from reelbatch.ledger.beside import did_not_fail
 from reelbatch.ledger.due import REFUND_WITHIN, RENDERED_COLUMNS, WHERE_VIDEO, Rendered, RowId, row_values
 from reelbatch.ledger.schema import attempts, batches, generations
 from reelbatch.ledger.transitions import RENDERING, SETTLED, execute_each, in_states
@@ -308,10 +309,10 @@ def owned_elsewhere(connection: Connection, filed: Filed) -> bool:
 
 
 def had_earlier_video(connection: Connection, row: Rendered) -> bool:
-    """Whether another video was made for this row before."""
+    """Whether another video was made for this row before; one that failed has left no file."""
     a = attempts.c
     own = and_(a.batch == row.batch, a.row_key == row.row_key, a.generation == row.generation)
-    return _any(connection, select(attempts.c.token).where(own, attempts.c.video_id != row.video_id))
+    return _any(connection, select(a.token).where(own, a.video_id != row.video_id, did_not_fail()))
 
 
 def _any(connection: Connection, query: Select[Any]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reelbatch.domain import RunId
@@ -37,11 +37,14 @@ def tell(connection: Connection, items: Sequence[Told]) -> list[None]:
     """Write down a 429; a longer wait that was told before still holds."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     for item in items:
+        own, told = throttles.c.payer == item.payer, {"run_id": item.run_id, "wait_s": item.wait_s}
+        new = dialect.insert(throttles).values(payer=item.payer, at=now(connection), **told)
+        if connection.scalar(new.on_conflict_do_nothing().returning(throttles.c.payer)) is not None:
+            continue
+        connection.execute(select(throttles.c.payer).where(own).with_for_update())  # who tells it meanwhile is heard
         known = latest(connection, item.payer)
-        wait_s = max(item.wait_s, known.left_s if known else 0.0)
-        values = {"run_id": item.run_id, "at": now(connection), "wait_s": wait_s}
-        new = dialect.insert(throttles).values(payer=item.payer, **values)
-        connection.execute(new.on_conflict_do_update(index_elements=["payer"], set_=values))
+        told["wait_s"] = max(item.wait_s, known.left_s if known else 0.0)
+        connection.execute(update(throttles).where(own).values(at=now(connection), **told))
     return [None] * len(items)
 
 

@@ -14,11 +14,12 @@ import httpx
 import pytest
 from sqlalchemy import insert, select, update
 from test_settler_polling import COMPLETE, FakeApi, client_of, plan
-from test_settler_table import SPRING, complete, row_of, send, settle, submit, video_of
+from test_settler_table import SPRING, complete, failed, row_of, send, settle, submit, video_of
 
 from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
-from reelbatch.ledger import Ledger, settlements, utc_now
+from reelbatch.ledger import Ledger, reruns, settlements, utc_now
+from reelbatch.ledger.reruns import Selection
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.settlements import Filed
 from reelbatch.settle import Settler, SettleReason, SettleStats
@@ -392,6 +393,20 @@ async def test_a_file_that_is_not_ours_is_left_alone(ledger: Ledger, storage: Fa
     await download(ledger, storage, videos)
     assert (videos / "TEA-001.mp4").read_bytes() == b"holiday"
     assert re.fullmatch(r".*/TEA-001-[0-9a-f]{8}\.mp4", row_of(ledger, "TEA-001")["video_path"])
+
+
+async def test_a_file_that_is_not_ours_is_left_alone_after_a_rerun(
+    ledger: Ledger, storage: FakeStorage, videos: Path
+) -> None:
+    """The row's first video failed, so the file that lies under its name is none of its own."""
+    (row,) = submit(ledger, "TEA-001")
+    ledger.change(lambda connection: settlements.record_finals(connection, [failed(row)]))
+    ledger.change(lambda connection: reruns.request(connection, Selection(batch=SPRING)))
+    send(ledger, mark="new")
+    (videos / "TEA-001.mp4").write_bytes(b"holiday")
+    await download(ledger, storage, videos)
+    assert (videos / "TEA-001.mp4").read_bytes() == b"holiday"
+    assert file_of(ledger, "TEA-001") == content_of(video_of("TEA-001", mark="new"))
 
 
 async def test_a_crash_between_file_and_row_leaves_one_file(

@@ -22,7 +22,7 @@ from waiting import WAIT_S, wait_until
 
 from reelbatch.domain import RunId
 from reelbatch.errors import LedgerError, LedgerUnusable
-from reelbatch.ledger import Ledger, claims, runs, schema
+from reelbatch.ledger import Ledger, claims, runs, schema, throttles
 from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.admission import Admission, Window
 from reelbatch.ledger.attempts import Ending
@@ -240,6 +240,33 @@ def test_a_create_that_is_answered_meanwhile_keeps_its_place(ledger_url: str) ->
         event.listen(here._engine, "after_cursor_execute", answer_meanwhile)
         assert one.admit(intent) is Admission.WINDOW_FULL
         assert told == [True]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_longer_wait_that_is_told_at_the_same_moment_holds(ledger_url: str, known: bool) -> None:
+    """Two workers of an account hear "too fast" at once; the one that is told a second leaves the other's minute."""
+    with Ledger(ledger_url) as here, Ledger(ledger_url) as there:
+        minute, second = (throttles.Told("payer", RunId(f"run-{wait_s}"), wait_s) for wait_s in (60.0, 1.0))
+        if known:
+            here.change(lambda connection: throttles.tell(connection, [second]))
+        is_told, may_go_on = threading.Event(), threading.Event()
+
+        def tell_slowly(connection: Connection) -> None:
+            throttles.tell(connection, [minute])
+            is_told.set()
+            may_go_on.wait(WAIT_S)
+
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(here.change, tell_slowly)
+            is_told.wait(WAIT_S)
+            other = threads.submit(there.change, lambda connection: throttles.tell(connection, [second]))
+            wait_until(lambda: waiting_for_locks(ledger_url) == 1, "the second waits")
+            may_go_on.set()
+            first.result()
+            other.result()
+        found = here.read(lambda connection: throttles.latest(connection, "payer"))
+        assert found is not None
+        assert found.left_s > 30
 
 
 def waiting_for_locks(url: str) -> int:
