@@ -119,6 +119,11 @@ class Table:
         """Whether an order is not closed yet."""
         return any(order["closed_at"] is None for order in self.orders)
 
+    @property
+    def has_open_run(self) -> bool:
+        """Of a worker that is at work, or died."""
+        return any(run["ended_at"] is None for run in self.runs)
+
     @classmethod
     def of(cls, path: Path) -> Table:
         """All of it."""

@@ -105,11 +105,14 @@ class Course:
         """The same command again, with doubts cleared up by the books, until nothing is left to do."""
         commands: list[Command | None] = [self._late_refunds, *self._last_commands(), self._late_refunds]
         for _ in range(_ROUNDS):
-            command = None
-            if self._world.table.exists() and self._is_over(Table.of(self._world.table)):
-                if not commands:
+            command, table = None, Table.of(self._world.table) if self._world.table.exists() else None
+            if table is not None and self._is_over(table):
+                if commands:
+                    command = commands.pop(0)
+                elif table.has_open_run:  # the last one that died on the other machine still has its lease
+                    await asyncio.sleep(self._world.settings.lease_s)
+                else:
                     break
-                command = commands.pop(0)
             await self._world.run_one(self._world.hosts[0], "finish", command or self._same_again())
             await self._clear_up()
             if self._waits_for_budget():
