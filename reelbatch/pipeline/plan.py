@@ -218,7 +218,7 @@ def batch_name(batch: str | None, manifest: Manifest) -> Batch:
     Raises:
         SettingsError: it could not be a file name, which the export needs.
     """
-    name = (manifest.stem if batch is None else batch).strip()
+    name = str(manifest.stem if batch is None else batch).strip()  # from Python it may be a number
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
     for stated, text in ((f'--batch "{name}"', name), (f"{manifest.name}: its path", manifest.name + manifest.base)):

@@ -75,7 +75,7 @@ def the_batch(ledger: Ledger, stated: str | None) -> Batch:
     from reelbatch.domain import Batch
     from reelbatch.ledger import queries
 
-    known, stated = ledger.read(queries.batch_names), stated and stated.strip()  # as a run takes it
+    known, stated = ledger.read(queries.batch_names), None if stated is None else str(stated).strip()  # as a run does
     if stated in known:
         return Batch(stated)
     if stated is not None:

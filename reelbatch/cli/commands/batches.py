@@ -58,6 +58,7 @@ def _archive(settings: Settings, archive: str | None, unarchive: str | None) -> 
     from reelbatch.pipeline.resources import opened_ledger
     from reelbatch.pipeline.status import batch_status
 
+    archive, unarchive = (name and name.strip() for name in (archive, unarchive))
     if archive is None and unarchive is None:
         return
     if archive == unarchive:

@@ -91,7 +91,7 @@ def test_what_is_archived_leaves_the_defaults_and_counts_all_the_same(customer: 
     assert customer.asked("status", "--batch", "winter")["batches"][0]["rows"] == 2
     again = customer.generate(customer.manifest("winter", "snow", "ice"), batch="dated")
     assert (again.sent, again.held_rows) == (0, 2)
-    assert customer.run("batches", "--unarchive", "winter").code == 0
+    assert customer.run("batches", "--unarchive", " winter ").code == 0
     assert names(customer) == ["dated", "spring", "winter"]
 
 

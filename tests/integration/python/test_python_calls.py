@@ -192,6 +192,13 @@ def test_keys_that_are_numbers_are_named_as_numbers(at: dict[str, Any]) -> None:
             call(rows=[3], **at)
 
 
+def test_a_batch_may_be_named_by_a_number(at: dict[str, Any]) -> None:
+    """As a year or an id of a campaign is at hand: it is the text of it."""
+    assert reelbatch.generate(_frame("Pan"), batch=2026, **at).batch == "2026"
+    assert reelbatch.settle(2026, **at).complete == 1
+    assert [each.batch for each in reelbatch.status(2026, **at).batches] == ["2026"]
+
+
 def test_one_row_may_be_named_without_a_list(at: dict[str, Any]) -> None:
     """A text is one key, and never the keys of its letters."""
     reelbatch.generate(_frame("Pan", "Orbit"), batch="named", **at)
