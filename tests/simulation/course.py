@@ -109,6 +109,8 @@ class Course:
             if table is not None and self._is_over(table):
                 if commands:
                     command = commands.pop(0)
+                elif any(attempt["refund_due_at"] for attempt in table.attempts):  # sent after the last look
+                    command = self._late_refunds
                 elif table.has_open_run:  # the last one that died on the other machine still has its lease
                     await asyncio.sleep(self._world.settings.lease_s)
                 else:
