@@ -95,7 +95,7 @@ class SendingOrder:
         return [(self.seen.reserved(row), row.rows) for row in self.kinds(connection)]
 
     def kinds(self, connection: Connection) -> Sequence[Any]:
-        """Of a run that is no pilot: the values of `KIND`, and how many `rows` have the same."""
+        """The values of `KIND`, and how many `rows` have the same; of a pilot's rest as well."""
         first = self._first(connection, self.choice.options.limit, *RESERVED_BY).subquery()
         kind = [first.c[name] for name in KIND]
         return connection.execute(select(*kind, func.count().label("rows")).group_by(*kind)).all()

@@ -22,7 +22,7 @@ _KINDS = (
     (r"data:(?!//)", "the image itself in place of its address", "Save it as a file and name that."),
     (r"\s*<", "HTML in place of an address", "Write only the address that its src names."),
     (
-        r"[^()]*\(https?://[^\s()]+\)",
+        r"(?![a-z][a-z0-9+.-]*://)[^()]*\(https?://[^\s()]+\)",
         "a name with an address in brackets, as Airtable exports it",
         "Write the address alone; Airtable's expire after some hours: download the image and name the file.",
     ),

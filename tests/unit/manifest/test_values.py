@@ -149,6 +149,7 @@ def test_what_stands_between_addresses_is_named(read: Any, sign: str, named: str
         "https://x.test/fit=cover,width=80/https://x.test/a.jpg",
         "https://www.dropbox.com/s/abc/x.jpg?dl=1",
         "https://www.x.test/a,b.jpg",
+        "https://x.test/fit(https://x.test/a.jpg)",
     ],
 )
 def test_odd_addresses_that_are_some_stay(read: Any, address: str) -> None:
