@@ -81,7 +81,7 @@ def print_findings(plan: Plan) -> None:
     causes = [Cause(**cause) for cause in plan.causes]
     where, colour = "the manifest", "red"
     if not plan.to_correct:
-        where, colour = "rows that have their video, of which nothing is asked any more", "yellow"
+        where, colour = "rows of which nothing is asked: they have their video, or were dismissed", "yellow"
     _list(list(map(str, causes)), f"{counted(plan.problem_count, 'problem')} in {where}", colour)
     if more := plan.unlisted + sum(cause.rows for cause in islice(causes, _CAUSES_SHOWN, None)):
         listed = f"the first {len(causes):,} kinds" if plan.unlisted else "them"

@@ -36,6 +36,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import FAILED, HELD, UNSETTLED, Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, last, rows_of, settled_before
 from reelbatch.ledger.transitions import in_states
@@ -308,12 +309,16 @@ def compare(connection: Connection, batch: Batch, choice: Choice) -> list[Action
 
 
 def invalid(connection: Connection, batch: Batch, choice: Choice) -> dict[Action, int]:
-    """Rows that fail their checks, by what `generate` would do with them: some have their video all the same."""
+    """Rows that fail their checks, by what `generate` would do with them: some have their video all the same.
+
+    One that was dismissed for just this request counts for nothing.
+    """
     named = action(choice).label("action")
+    given_up = and_(is_dismissed(), generations.c.fingerprint == staged.c.fingerprint)
     query = (
         select(named, func.count())
         .select_from(joined(batch, choice))
-        .where(staged.c.problem.is_not(None))
+        .where(staged.c.problem.is_not(None), not_(given_up))
         .group_by(literal_column("1"))
     )
     return {Action(name): rows for name, rows in connection.execute(query)}

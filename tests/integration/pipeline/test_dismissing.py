@@ -89,6 +89,21 @@ def test_dismissed_rows_no_longer_make_a_night_red(shop: Shop) -> None:
     assert (status["dismissed"], status["states"]["rejected"], status["states"]["invalid"]) == (2, 1, 1)
 
 
+def test_a_plan_ends_with_what_the_run_ends_with(shop: Shop) -> None:
+    """A dismissed row that fails its checks is named still, and is no problem; what it asks for anew is one again."""
+    shop.rerun("--dismiss", "B,C")
+    plan = ("plan", "spring.csv", "--results", shop.results)
+    fine = run_here(shop.folder, *plan, COLUMNS="200")
+    assert (fine.code, fine.err.count('column "end_seconds"')) == (0, 1)
+    assert "1 problem in rows of which nothing is asked" in fine.err
+    assert run_here(shop.folder, *plan, "--strict").code == 0
+    manifest = shop.folder / "spring.csv"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace(",900,", ",901,"), encoding="utf-8")
+    anew = run_here(shop.folder, *plan)
+    assert (anew.code, "1 problem in the manifest" in anew.err) == (1, True)
+    assert shop.generate().exit_code == 1
+
+
 def test_who_dismissed_what_is_kept_and_can_be_taken_back(shop: Shop) -> None:
     """Each with its time and user, in `decisions`; what is taken back counts again."""
     shop.rerun("--dismiss", "B,C")
