@@ -5,15 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from heapq import merge
+from itertools import islice
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, func, literal_column, not_, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger import sent_again
 from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
+from reelbatch.ledger.fitting import Bound, that_fit
 from reelbatch.ledger.paid_requests import is_paid_elsewhere
 from reelbatch.ledger.parts import in_parts
 from reelbatch.ledger.schema import generations, orders
@@ -67,17 +83,14 @@ class Alike(NamedTuple):
 
 
 _g = generations.c
+_STREAMED = {"yield_per": 10_000}
 
 
-def alike(
-    connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
-) -> list[Alike]:
+def alike(connection: Connection, selection: Selection, estimate: Estimate = unknown) -> list[Alike]:
     """What would be asked for again. Rows that an earlier rerun left unsent are `pending`.
 
     `estimate` says what rows cost whose cost was unknown when the manifest was read.
     """
-    if limit is not None:
-        selection = choose(connection, selection, limit)
     found: list[Alike] = []
     elsewhere = _paid_elsewhere(connection, selection).label("elsewhere")
     columns = (elsewhere, _g.state, _g.error_code, _g.credits_estimated, *PRICED)
@@ -115,14 +128,12 @@ def assumed(found: Sequence[Alike]) -> list[tuple[Request, int]]:
 
 
 def costs(
-    connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
+    connection: Connection, selection: Selection, estimate: Estimate = unknown
 ) -> list[tuple[Request, int | None]]:
     """What the rows that would be sent again are estimated at, in the manifest's order; None: unknown.
 
     Each with what of its request the price depends on.
     """
-    if limit is not None:
-        selection = choose(connection, selection, limit)
     found: list[tuple[int, Request, int | None]] = []
     for part in _conditions(selection):
         sent = and_(part, not_(_paid_elsewhere(connection, selection)))
@@ -133,12 +144,8 @@ def costs(
     return [(request, credits_) for _, request, credits_ in sorted(found, key=lambda row: row[0])]
 
 
-def request(
-    connection: Connection, selection: Selection, limit: int | None = None, estimate: Estimate = unknown
-) -> int:
+def request(connection: Connection, selection: Selection, estimate: Estimate = unknown) -> int:
     """Move the rows that `alike` shows to `pending`, at their estimates; returns how many did not wait already."""
-    if limit is not None:
-        selection = choose(connection, selection, limit)
     again = Move(selection.states, RowState.PENDING)
     # What was refused, or may have been taken: an event may still name its video, and it is not sent again then.
     kept = case((in_states({RowState.REJECTED, RowState.IN_DOUBT}), _g.token), else_=None)
@@ -154,28 +161,50 @@ def request(
     return moved
 
 
-def choose(connection: Connection, selection: Selection, limit: int | None) -> Selection:
+def choose(connection: Connection, selection: Selection, limit: int | None, bound: Bound | None = None) -> Selection:
     """The selected rows, of which at most `limit` are sent, in the manifest's order: a selection of just these.
 
     Those that wait already have their place among them, so it finds the same rows once they are asked for. Rows
-    that will be held take no one's place: they are asked for where all others are.
+    that will be held take no one's place: they are asked for where all others are. Nor does one that does not fit
+    `bound` take the place of one that does.
     """
     held = _paid_elsewhere(connection, selection)
-    chosen = _numbered(connection, selection, not_(held), limit)
+    chosen = _first(connection, selection, limit, bound)
     if limit is None or len(chosen) < limit:
         chosen += _numbered(connection, selection, held)
-    return replace(selection, row_keys=tuple(RowKey(key) for _, key in chosen))
+    return replace(selection, row_keys=tuple(RowKey(row.row_key) for row in chosen))
+
+
+def _first(connection: Connection, selection: Selection, limit: int | None, bound: Bound | None) -> list[Row[Any]]:
+    """Of the rows that are not held, the first that go."""
+    free = not_(_paid_elsewhere(connection, selection))
+    first = list(islice(_numbered(connection, selection, free, limit), limit))
+    if limit is None or bound is None or len(that_fit(_reserved(first, bound), bound.room, limit).fit) == len(first):
+        return first
+    goes, others = that_fit(_reserved(_numbered(connection, selection, free), bound), bound.room, limit)
+    return sorted(goes + others, key=_place)
+
+
+def _reserved(rows: Iterable[Row[Any]], bound: Bound) -> Iterator[tuple[Row[Any], int | None]]:
+    for row in rows:
+        asked = (row.end_seconds, row.resolution, row.model, row.audio)
+        yield row, bound.price(priced(*asked), row.credits_estimated)
 
 
 def _numbered(
     connection: Connection, selection: Selection, also: ColumnElement[bool], limit: int | None = None
-) -> list[tuple[int, str]]:
-    """The first of the selected rows, by number and key."""
-    found: list[tuple[int, str]] = []
-    for part in _conditions(selection):
-        query = select(_g.row_number, _g.row_key).where(part, also).order_by(_g.row_number, _g.row_key).limit(limit)
-        found += [(row.row_number, row.row_key) for row in connection.execute(query)]
-    return sorted(found)[:limit]
+) -> Iterator[Row[Any]]:
+    """The selected rows in the manifest's order; of each part of the selection at most `limit`."""
+    query = select(_g.row_number, _g.row_key, _g.credits_estimated, *PRICED)
+    ordered = query.where(also).order_by(_g.row_number, _g.row_key).limit(limit)
+    found: list[Iterable[Row[Any]]] = [
+        connection.execute(ordered.where(part), execution_options=_STREAMED) for part in _conditions(selection)
+    ]
+    return merge(*found, key=_place)
+
+
+def _place(row: Row[Any]) -> tuple[int, str]:
+    return row.row_number, row.row_key
 
 
 def _paid_elsewhere(connection: Connection, selection: Selection) -> ColumnElement[bool]:

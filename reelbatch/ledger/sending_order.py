@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
+from reelbatch.ledger.fitting import Wanted, fitting
 from reelbatch.ledger.observed_prices import KIND, NONE_OBSERVED, RESERVED_BY, ObservedPrices, Room
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
@@ -160,42 +161,3 @@ class SendingOrder:
             every.c.row_number.in_(numbers(*part)) for part in (("goes", first.fit), ("other", first.others))
         )
         return select(every).where(or_(goes, other)).order_by(case((goes, 0), else_=1), every.c.row_number)
-
-
-class Wanted(NamedTuple):
-    """Rows that a run would send, by `RESERVED_BY`: all in their order, and as many of them as its limit says."""
-
-    in_order: Select[Any]
-    beginning: Select[Any]
-    seen: ObservedPrices
-
-
-class Fitting(NamedTuple):
-    """Numbers of rows that fit a room one after the other, and of the first others; as many as were asked for."""
-
-    fit: list[int]
-    others: list[int]
-
-
-def fitting(connection: Connection, wanted: Wanted, room: int, limit: int) -> Fitting | None:
-    """Which `limit` rows are sent; None: the beginning of them.
-
-    Smaller ones go in place of one that does not fit what the ones before it leave of the room.
-    """
-    in_order, beginning, seen = wanted
-    first = [seen.reserved(row) for row in connection.execute(beginning)]
-    if None not in first and sum(price or 0 for price in first) <= room:
-        return None
-    least = connection.scalar(select(func.min(in_order.subquery().c.credits_estimated)))
-    found = Fitting([], [])
-    for row in connection.execute(in_order, execution_options=_STREAMED):
-        price = seen.reserved(row)
-        if price is not None and price <= room:
-            found.fit.append(row.row_number)
-            room -= price
-        elif len(found.others) < limit:
-            found.others.append(row.row_number)
-        enough = len(found.fit) == limit
-        if enough or ((least is None or room < least) and len(found.fit) + len(found.others) >= limit):
-            break
-    return Fitting(found.fit, found.others[: limit - len(found.fit)])

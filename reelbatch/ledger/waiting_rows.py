@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from reelbatch.domain import HELD, Batch, RowKey, RunId
 from reelbatch.ledger.accounts import payer_of
+from reelbatch.ledger.fitting import Wanted, fitting
 from reelbatch.ledger.observed_prices import KIND, RESERVED_BY, ObservedPrices, Room
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Scope, numbers
-from reelbatch.ledger.sending_order import Wanted, fitting
 from reelbatch.ledger.transitions import in_states
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from reelbatch.domain import Batch, ClaimedRow, Request, RowKey
 from reelbatch.ledger import Comparison, StagedManifest, budgets, queries
+from reelbatch.ledger.accounts import payer_of
 from reelbatch.ledger.budgets import BudgetLeft
-from reelbatch.ledger.observed_prices import Room
+from reelbatch.ledger.fitting import Bound
+from reelbatch.ledger.observed_prices import ObservedPrices, Room
 from reelbatch.ledger.render_times import render_times
 from reelbatch.ledger.samples import SampleCost
 from reelbatch.pipeline.duration import Duration, duration, render_window
 from reelbatch.pipeline.first_requests import SHOWN, shown_body
+from reelbatch.pipeline.model_estimates import estimate_of
 from reelbatch.pipeline.reach import Reach, reach
 from reelbatch.settings import Settings, api_of
 
@@ -77,6 +80,19 @@ def room_of(connection: Connection, batch: Batch, settings: Settings) -> Room | 
     """What both leave; None where nothing bounds the rows."""
     bounds = [left for left in left_of(connection, batch, settings) if left is not None]
     return Room(min(bounds), settings.price_drift == "halt") if bounds else None
+
+
+def bound_of(connection: Connection, batch: Batch, settings: Settings) -> Bound | None:
+    """The same, with what a request takes of it; its estimate may be unknown to the table and known by now."""
+    room = room_of(connection, batch, settings)
+    if room is None:
+        return None
+    seen, estimate = ObservedPrices.of(connection, payer_of(connection, batch), room), estimate_of(settings)
+
+    def price(request: Request, credits_: int | None) -> int | None:
+        return seen.of_request(request, estimate(request) if credits_ is None else credits_)
+
+    return Bound(room.credits, price)
 
 
 def _budget(connection: Connection, batch: Batch, settings: Settings) -> BudgetLeft | None:

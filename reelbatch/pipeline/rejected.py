@@ -10,6 +10,7 @@ from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Ledger, orders, rejected
 from reelbatch.ledger.estimates import Estimate
+from reelbatch.ledger.fitting import that_fit
 from reelbatch.ledger.orders import OpenOrder
 from reelbatch.ledger.paid_requests import any_paid_elsewhere, paid_elsewhere
 from reelbatch.ledger.rejected import Line, RejectedVideos
@@ -18,6 +19,7 @@ from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.manifest.parsing import CellError, text_fault, trimmed, word
 from reelbatch.model_table import DEFAULT_MODEL, load_models
 from reelbatch.pipeline.model_estimates import estimate_of
+from reelbatch.pipeline.outlook import bound_of
 from reelbatch.pipeline.run_context import RunContext
 from reelbatch.settings import Settings
 from reelbatch.typed_options import command
@@ -97,7 +99,8 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
         waiting = partial(rejected.waiting, order=order.order_id)
         every = ledger.read(partial(waiting, which=replace(which, repeats=RepeatPolicy.SEND)))
         sent = _not_paid_for(ledger, which, ledger.read(partial(waiting, which=which)))
-        return ToMakeAgain([_rated(line, estimate) for line in sent[:limit]], order, len(every) - len(sent))
+        sent_at = [_rated(line, estimate) for line in sent]
+        return ToMakeAgain(_first(ledger, which, sent_at, settings, limit), order, len(every) - len(sent))
     if which.model is not None:
         _refuse_unknown(which.model, settings)
     lines = []
@@ -107,7 +110,19 @@ def to_make_again(ledger: Ledger, which: RejectedVideos, settings: Settings, lim
         lines.append(line._replace(request=request, credits_estimated=estimate(request)))
     decided = ledger.read(partial(rejected.decided_products, batch=which.batch))
     sent = _not_paid_for(ledger, which, lines)
-    return ToMakeAgain(sent[:limit], None, len(lines) - len(sent), decided)
+    return ToMakeAgain(_first(ledger, which, sent, settings, limit), None, len(lines) - len(sent), decided)
+
+
+def _first(
+    ledger: Ledger, which: RejectedVideos, lines: list[Line], settings: Settings, limit: int | None
+) -> list[Line]:
+    """Those that go within the limit, in their order."""
+    bound = None if limit is None else ledger.read(partial(bound_of, batch=which.batch, settings=settings))
+    if limit is None or bound is None:
+        return lines[:limit]
+    reserved = ((place, bound.price(line.request, line.credits_estimated)) for place, line in enumerate(lines))
+    found = that_fit(reserved, bound.room, limit)
+    return [lines[place] for place in sorted(found.fit + found.others)]
 
 
 def _not_paid_for(ledger: Ledger, which: RejectedVideos, lines: list[Line]) -> list[Line]:

@@ -22,7 +22,7 @@ from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.funds import Funds, ToSend, by_price, funds_of
 from reelbatch.pipeline.generate import RunSteps, carry_out
 from reelbatch.pipeline.model_estimates import estimate_of
-from reelbatch.pipeline.outlook import room_of
+from reelbatch.pipeline.outlook import bound_of, room_of
 from reelbatch.pipeline.resources import the_batch
 from reelbatch.pipeline.run_context import Assignment, RunContext, open_run
 from reelbatch.pipeline.run_listener import NotAgreed
@@ -156,7 +156,8 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
     """
     if isinstance(chosen, RejectedVideos):
         return _preview_rejected(ledger, chosen, settings, limit)
-    found = ledger.read(partial(reruns.alike, selection=chosen, limit=limit, estimate=estimate_of(settings)))
+    chosen = _within(ledger, chosen, settings, limit)
+    found = ledger.read(partial(reruns.alike, selection=chosen, estimate=estimate_of(settings)))
     sent = [some for some in found if not some.paid_elsewhere]
     states = ledger.read(lambda connection: queries.counts(connection, chosen.batch))
     gone = ledger.read(lambda connection: queries.counts_of_gone(connection, chosen.batch))
@@ -179,6 +180,14 @@ def preview(ledger: Ledger, chosen: Chosen, settings: Settings, limit: int | Non
         left_alone=[f"{rows:,} {state} {_why_left(state, chosen.batch)}" for state, rows in rest.items() if rows]
         + left,
     )
+
+
+def _within(ledger: Ledger, chosen: Selection, settings: Settings, limit: int | None) -> Selection:
+    """Just the rows that go within the limit, or that are named; not those that other reruns left over."""
+    if limit is None and chosen.row_keys is None:
+        return chosen
+    bound = ledger.read(partial(bound_of, batch=chosen.batch, settings=settings))
+    return ledger.read(partial(reruns.choose, selection=chosen, limit=limit, bound=bound))
 
 
 def _held(rows: int) -> list[str]:
@@ -249,8 +258,8 @@ def _costs(
     if isinstance(chosen, RejectedVideos):
         lines = rejected.to_make_again(ledger, chosen, settings, limit).lines
         return [seen.of_request(line.request, line.credits_estimated) for line in lines]
-    estimate = estimate_of(settings)
-    found = ledger.read(partial(reruns.costs, selection=chosen, limit=limit, estimate=estimate))
+    within = _within(ledger, chosen, settings, limit)
+    found = ledger.read(partial(reruns.costs, selection=within, estimate=estimate_of(settings)))
     return [seen.of_request(request, credits_) for request, credits_ in found]
 
 
@@ -260,10 +269,10 @@ async def choose_failed_rows(context: RunContext, chosen: Chosen, limit: int | N
     Safe to repeat: rows that wait already are found again.
     """
     scope: Scope = context.state.scope._replace(repeats=chosen.repeats)
-    if isinstance(chosen, Selection) and (limit is not None or chosen.row_keys is not None):
-        choose = partial(reruns.choose, selection=chosen, limit=limit)
-        chosen = await asyncio.to_thread(context.ledger.read, choose)
-        scope = scope._replace(sample=chosen.row_keys)  # not the rows that other reruns left over
+    if isinstance(chosen, Selection):
+        within = await asyncio.to_thread(_within, context.ledger, chosen, context.settings, limit)
+        if within is not chosen:
+            chosen, scope = within, scope._replace(sample=within.row_keys)
     plan = await asyncio.to_thread(preview, context.ledger, chosen, context.settings, limit)
     try:
         await asyncio.to_thread(context.agree, plan)

@@ -108,7 +108,7 @@ def test_a_finished_row_may_lose_its_image(sandbox: RunningSandbox, tmp_path: Pa
     image.unlink()
     planned = customer.run("plan", spring)
     assert (planned.code, customer.run("generate", spring).code) == (0, 0)
-    assert "1 problem in rows that have their video" in planned.err
+    assert "1 problem in rows of which nothing is asked" in planned.err
     assert customer.run("generate", spring, "--strict").code == 0
     made = customer.asked("plan", spring)
     assert (made["problem_count"], made["finished_invalid"], made["to_correct"]) == (1, 1, False)

@@ -26,15 +26,18 @@ def _states(ledger: Ledger) -> list[str]:
     return [found["state"] for _, found in sorted(entries(ledger).items())]
 
 
+def _ask(ledger: Ledger, limit: int) -> int:
+    """As a rerun does."""
+    exact = ledger.read(partial(reruns.choose, selection=Selection(batch=SPRING), limit=limit))
+    return ledger.change(partial(reruns.request, selection=exact))
+
+
 def test_a_limited_rerun_leaves_the_other_failed_rows_failed(ledger: Ledger) -> None:
     """They still count as failed, and another rerun finds them; rows that wait already count against the limit."""
     _finished(ledger, 4)
     for number in range(1, 5):
         set_row(ledger, f"K{number}", state=RowState.ERROR)
-    chosen = Selection(batch=SPRING)
-    assert ledger.change(partial(reruns.request, selection=chosen, limit=1)) == 1
-    assert ledger.change(partial(reruns.request, selection=chosen, limit=1)) == 0
-    assert ledger.change(partial(reruns.request, selection=chosen, limit=3)) == 2
+    assert [_ask(ledger, limit) for limit in (1, 1, 3)] == [1, 0, 2]
     assert _states(ledger) == ["pending", "pending", "pending", "error"]
 
 
@@ -45,12 +48,12 @@ def test_a_limited_rerun_asks_for_the_rows_that_its_preview_shows(ledger: Ledger
         set_row(ledger, f"K{number}", state=RowState.REJECTED)
     ledger.change(partial(reruns.request, selection=Selection(batch=SPRING, row_keys=(RowKey("K3"),))))
     for _ in range(2):
-        (shown,) = ledger.read(partial(reruns.alike, selection=Selection(batch=SPRING), limit=1))
-        ledger.change(partial(reruns.request, selection=Selection(batch=SPRING), limit=1))
+        exact = ledger.read(partial(reruns.choose, selection=Selection(batch=SPRING), limit=1))
+        (shown,) = ledger.read(partial(reruns.alike, selection=exact))
+        _ask(ledger, 1)
         assert (shown.rows, shown.credits_estimated) == (1, 10)
         assert _states(ledger) == ["pending", "rejected", "pending"]
-    exact = ledger.read(partial(reruns.choose, selection=Selection(batch=SPRING), limit=1))
-    assert exact.row_keys == ("K1",)
+        assert exact.row_keys == ("K1",)
 
 
 @pytest.mark.parametrize("named", [0, 70_000])

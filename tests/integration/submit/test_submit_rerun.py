@@ -177,3 +177,27 @@ def test_rejected_videos_that_another_name_has_paid_for_are_held_by_plan_and_run
     shown = reelbatch.rerun(dry_run=True, **again, **bench.settings())
     assert (shown.send, len(shown.left_alone)) == (0, 1)
     assert reelbatch.rerun(**again, **bench.settings(repeats="send")).sent == 1
+
+
+@pytest.mark.parametrize("verdict", [None, "rejected"], ids=["failed", "rejected by a reviewer"])
+def test_smaller_rows_go_in_place_of_one_that_the_cap_has_no_room_for(
+    bench: Bench, api: ScriptedApi, verdict: str | None
+) -> None:
+    """Within a limit, as `generate` does: in plan and run. The dear one takes no one's place."""
+    if verdict is not None:
+        accept(api)
+    bench.generate(bench.rows(4, end_seconds=[20, 2, 2, 2]))
+    accept(api)
+    paid = 0 if verdict is None else 10 * PRICE + 3 * PRICE
+    end_videos(bench, "complete")
+    with Ledger(bench.results) as ledger:
+        ledger.change(lambda connection: connection.execute(update(generations).values(verdict=verdict)))
+    again = {"batch": bench.batch, "limit": 2, "max_credits": paid + 3 * PRICE}
+    again |= {} if verdict is None else {"verdict": verdict}
+    shown = reelbatch.rerun(dry_run=True, **again, **bench.settings())
+    assert (shown.send, shown.credits_estimated) == (2, 2 * PRICE)
+    ran = reelbatch.rerun(**again, **bench.settings())
+    assert ran.sent == 2
+    shown = reelbatch.rerun(dry_run=True, **again, **bench.settings())
+    assert (shown.send, shown.credits_estimated) == (2, 11 * PRICE)  # the dear one beside the last that fits
+    assert reelbatch.rerun(**again, **bench.settings()).sent == 1
