@@ -146,13 +146,13 @@ class Downloads:
         Raises:
             FileExistsError: it has.
         """
-        there = await asyncio.to_thread(self._folder.size, name)
-        if there is not None and not await asyncio.to_thread(self._is_ours, filed, same=there == part.size):
+        same = await asyncio.to_thread(self._folder.holds, part, name)
+        if same is not None and not await asyncio.to_thread(self._is_ours, filed, same=same):
             raise FileExistsError(name)
-        await asyncio.to_thread(partial(self._folder.place, part, name, replace=there is not None))
+        await asyncio.to_thread(partial(self._folder.place, part, name, replace=same is not None))
 
     def _is_ours(self, filed: Filed, *, same: bool) -> bool:
-        """A file that is there already is this row's if it has the video's size, or the row had a video before."""
+        """A file that is there already is this row's if it is the video, or the row had a video before."""
         if self._ledger.read(lambda connection: settlements.owned_elsewhere(connection, filed)):
             return False
         return same or self._ledger.read(lambda connection: settlements.had_earlier_video(connection, filed.row))

@@ -395,6 +395,26 @@ async def test_a_file_that_is_not_ours_is_left_alone(ledger: Ledger, storage: Fa
     assert re.fullmatch(r".*/TEA-001-[0-9a-f]{8}\.mp4", row_of(ledger, "TEA-001")["video_path"])
 
 
+@pytest.mark.parametrize("where", ["local", "memory"])
+async def test_a_file_of_the_same_size_is_left_alone(
+    ledger: Ledger, storage: FakeStorage, videos: Path, where: str
+) -> None:
+    """The row of another batch has put its video there and not written it down yet; both keep their own."""
+    folder = str(videos) if where == "local" else f"memory://videos-{next(_numbers)}"
+    (other,) = submit(ledger, "TEA-001", batch=AUTUMN)
+    settle(ledger, complete(other))
+    theirs = f"{folder}/TEA-001.mp4"
+    with fsspec.open(theirs, "wb") as file:
+        file.write(content_of(other.video_id))
+    submit(ledger, "TEA-001")
+    assert len(content_of(other.video_id)) == len(content_of(video_of("TEA-001")))
+    await download(ledger, storage, folder, batch=SPRING)
+    ledger.change(lambda connection: settlements.record_files(connection, [Filed(other, theirs)]))
+    for batch in (SPRING, AUTUMN):
+        with fsspec.open(row_of(ledger, "TEA-001", batch)["video_path"]) as file:
+            assert file.read() == content_of(video_of("TEA-001", batch))
+
+
 async def test_a_file_that_is_not_ours_is_left_alone_after_a_rerun(
     ledger: Ledger, storage: FakeStorage, videos: Path
 ) -> None:
