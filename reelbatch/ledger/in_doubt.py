@@ -157,6 +157,9 @@ def _entry(item: Decision, before: str | None) -> dict[str, object]:
 
 
 def _found(connection: Connection, item: Decision) -> bool:
+    known = known_attempts(connection, [item.token]).get(item.token)
+    if known is not None and known.video_id is not None:  # it came meanwhile, and is never let go of
+        return False
     # The run that made this attempt, which may be an earlier one than the row is in doubt about.
     run_id = connection.scalar(select(attempts.c.run_id).where(attempts.c.token == item.token))
     answer = Answer(
