@@ -278,7 +278,7 @@ def export(url: str, file: Path) -> None:
 
 def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Path) -> None:
     """Unchanged it decides nothing; what someone writes into it is carried out; and no one overwrites it."""
-    file = tmp_path / "doubts.csv"
+    file = tmp_path / "new" / "folder" / "doubts.csv"
     assert table.reconcile("--csv", str(file))[0] == 1
     with file.open(encoding="utf-8-sig", newline="") as text:
         lines = list(csv.DictReader(text))
@@ -288,6 +288,7 @@ def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Pa
     code, answer = table.reconcile("--csv", str(file))
     assert code == 2
     assert "exists already" in answer["error"]
+    assert "can't be written" in table.reconcile("--csv", str(file / "doubts.csv"))[1]["error"]
     assert table.reconcile("--from", str(file))[1]["blank"] == 2
     assert len(table.doubtful()) == 2
     for line in lines:
