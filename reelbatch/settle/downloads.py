@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -202,6 +202,7 @@ def _expired(video: Video) -> bool:
 
 LARGEST_VIDEO = 4 << 30
 """Bytes of a video at most: a minute in 4k has a tenth of that."""
+_OVERLAP = 1 << 14
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 
@@ -224,7 +225,9 @@ class Downloader(Protocol):
 async def transfer(
     source: Downloader, url: str, part: Path, *, resume: bool = True, largest: int = LARGEST_VIDEO
 ) -> int:
-    """Stream `url` into `part`; with `resume`, what is in it already is not asked for. Returns the video's bytes.
+    """Stream `url` into `part`. Returns the video's bytes.
+
+    With `resume`, what is in `part` already is not asked for, but for its end, which shows if it is of this video.
 
     Every byte is written at its own position and nothing is cut off before the end is known, so two that stream the
     same video into the same file do each other no harm.
@@ -238,14 +241,14 @@ async def transfer(
     """
     point("video.open")
     with await asyncio.to_thread(_open, part) as file:
-        had = os.fstat(file.fileno()).st_size if resume else 0
-        async with source.download(url, offset=had) as response:
-            if response.status_code == 416 and _size(response.headers) == had:  # noqa: PLR2004 - nothing is missing
-                return had
-            start = _start(response, had)
+        offset = max(0, os.fstat(file.fileno()).st_size - _OVERLAP) if resume else 0
+        async with source.download(url, offset=offset) as response:
+            start = _start(response, offset)
             total = _total(response, start)
             _check_size(total or 0, largest)
-            end = await _write(file, response, start, largest)
+            file.seek(start)
+            known = file.read(_OVERLAP) if start else b""
+            end = await _write(file, _checked(response.aiter_bytes(), known), start, largest)
         if (total is not None and end != total) or not end:
             raise ApiError(f"the download broke off after {end} of {total or 'an unknown number of'} bytes")
         await asyncio.to_thread(file.truncate, end)
@@ -273,9 +276,18 @@ def _start(response: Any, had: int) -> int:
     raise ApiError(f"the storage returned status {status}", status=status)
 
 
-async def _write(file: IO[bytes], response: Any, position: int, largest: int) -> int:
+async def _checked(chunks: AsyncIterator[bytes], known: bytes) -> AsyncIterator[bytes]:
+    """The chunks; the first bytes of them are `known`, or the video is another one by now."""
+    async for chunk in chunks:
+        if known[: len(chunk)] != chunk[: len(known)]:
+            raise Unfit("the storage has another video than the one of which a part is here")
+        known = known[len(chunk) :]
+        yield chunk
+
+
+async def _write(file: IO[bytes], chunks: AsyncIterator[bytes], position: int, largest: int) -> int:
     file.seek(position)
-    async for chunk in response.aiter_bytes():
+    async for chunk in chunks:
         position += len(chunk)
         _check_size(position, largest)
         point("video.write")

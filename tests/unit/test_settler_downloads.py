@@ -280,6 +280,15 @@ async def test_a_part_of_a_killed_run_is_resumed(
     assert files(videos) == {"a.mp4": content}
 
 
+async def test_two_halves_of_two_videos_are_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """The storage has another video by now, of the same size: what is left of the first one does not count."""
+    submit(ledger, "a")
+    content = content_of(video_of("a"))
+    (videos / part_name(SPRING, RowKey("a"), video_of("a"))).write_bytes(content[::-1][: len(content) // 2])
+    assert (await download(ledger, storage, videos)).downloaded == 1
+    assert files(videos) == {"a.mp4": content}
+
+
 async def test_a_video_that_never_comes_is_left_for_the_next_run(
     ledger: Ledger, storage: FakeStorage, videos: Path
 ) -> None:
