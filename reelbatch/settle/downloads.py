@@ -265,6 +265,8 @@ def _start(response: Any, had: int) -> int:
     status: int = response.status_code
     if status in {200, 206}:
         _check_unpacked(response.headers)
+        if response.headers.get("content-type", "").lower().startswith("text/html"):  # a proxy's, mostly
+            raise ApiError(f"a web page came in place of the video, with status {status}", status=status)
     if status == 200:  # noqa: PLR2004 - HTTP
         return 0
     if status == 206 and response.headers.get("content-range", "").startswith(f"bytes {had}-"):  # noqa: PLR2004 - HTTP

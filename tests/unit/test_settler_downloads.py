@@ -572,6 +572,18 @@ async def test_a_packed_download_is_refused(
     assert [request.headers["accept-encoding"] for request in storage.gets] == ["identity"]
 
 
+async def test_a_web_page_is_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A proxy that lets no videos through says so with a success: the row stays without a file, for the next one."""
+    submit(ledger, "a")
+    storage.headers = {"Content-Type": "text/html; charset=utf-8"}
+    stats = await download(ledger, storage, videos)
+    assert (stats.downloaded, stats.downloads_failed) == (0, 1)
+    assert "web page" in stats.download_failures[0][1]
+    assert "a.mp4" not in files(videos)
+    storage.headers = {}
+    assert (await download(ledger, storage, videos)).downloaded == 1
+
+
 async def test_a_download_that_says_that_it_is_not_packed_is_taken(
     ledger: Ledger, storage: FakeStorage, videos: Path
 ) -> None:
