@@ -124,32 +124,40 @@ class Downloads:
         self._looks.shutdown(wait=False)
 
     async def _place(self, row: Rendered, part: Part) -> str:
-        name = plain_name(row.row_key) if row.generation == 1 else None
-        plain = name is not None and not await self._spelled_twice(row)
-        if name is not None and plain and name.lower() not in self._placing:  # nothing is awaited before it is taken
-            self._placing.add(name.lower())
-            try:
-                await self._place_plain(Filed(row, self._folder.path(name)), part, name)
-            except BaseException as error:
-                self._placing.discard(name.lower())
-                if not isinstance(error, FileExistsError):
-                    raise
-            else:
-                return name
-        name = marked_name(row.batch, row.row_key, row.generation)
+        plain = plain_name(row.row_key) if row.generation == 1 else None
+        if plain is not None and not await self._spelled_twice(row) and await self._is_placed(row, part, plain):
+            return plain
+        marked = marked_name(row.batch, row.row_key, row.generation)
+        if await self._is_placed(row, part, marked):
+            return marked
+        # It is a row's of the same name in another table: no two videos have this one.
+        name = marked_name(row.batch, row.row_key, row.generation, row.video_id)
         await asyncio.to_thread(partial(self._folder.place, part, name, replace=True))
         return name
 
-    async def _place_plain(self, filed: Filed, part: Part, name: str) -> None:
-        """Put a file under the row's own key, unless someone else's file has that name.
+    async def _is_placed(self, row: Rendered, part: Part, name: str) -> bool:
+        """Whether the video has this name now; False where someone else's file has it."""
+        if name.lower() in self._placing:  # nothing is awaited before it is taken
+            return False
+        self._placing.add(name.lower())
+        is_placed = False
+        try:
+            is_placed = await asyncio.to_thread(self._take, Filed(row, self._folder.path(name)), part, name)
+        finally:
+            if not is_placed:
+                self._placing.discard(name.lower())
+        return is_placed
 
-        Raises:
-            FileExistsError: it has.
-        """
-        same = await asyncio.to_thread(self._folder.holds, part, name)
-        if same is not None and not await asyncio.to_thread(self._is_ours, filed, same=same):
-            raise FileExistsError(name)
-        await asyncio.to_thread(partial(self._folder.place, part, name, replace=same is not None))
+    def _take(self, filed: Filed, part: Part, name: str) -> bool:
+        """The same; blocks."""
+        same = self._folder.holds(part, name)
+        if same is not None and not self._is_ours(filed, same=same):
+            return False
+        try:
+            self._folder.place(part, name, replace=same is not None)
+        except FileExistsError:
+            return False
+        return True
 
     def _is_ours(self, filed: Filed, *, same: bool) -> bool:
         """A file that is there already is this row's if it is the video, or the row had a video before."""

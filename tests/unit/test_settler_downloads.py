@@ -5,6 +5,7 @@ import errno
 import io
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, cast
@@ -12,7 +13,7 @@ from typing import IO, Any, cast
 import fsspec
 import httpx
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 from test_settler_polling import COMPLETE, FakeApi, client_of, plan
 from test_settler_table import SPRING, complete, failed, row_of, send, settle, submit, video_of
 
@@ -20,7 +21,7 @@ from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, reruns, settlements, utc_now
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.schema import generations
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.settlements import Filed
 from reelbatch.settle import Settler, SettleReason, SettleStats
 from reelbatch.settle.downloads import write_all
@@ -422,6 +423,30 @@ async def test_a_file_of_the_same_size_is_left_alone(
     for batch in (SPRING, AUTUMN):
         with fsspec.open(row_of(ledger, "TEA-001", batch)["video_path"]) as file:
             assert file.read() == content_of(video_of("TEA-001", batch))
+
+
+async def test_three_tables_share_a_folder(storage: FakeStorage, videos: Path, tmp_path: Path) -> None:
+    """The same manifest in a new table each month, one folder for the videos: none takes the place of another."""
+    keys = ("TEA-001", "a/b")
+    for month in ("may", "june", "july"):
+        with Ledger(f"sqlite:///{tmp_path / month}.db") as table:
+            submit(table, *keys)
+            for of in (generations, attempts):
+                table.change(partial(_make_in, of=of, month=month))
+            await download(table, storage, videos)
+    for month in ("may", "june", "july"):
+        with Ledger(f"sqlite:///{tmp_path / month}.db") as table:
+            for key in keys:
+                assert file_of(table, key) == content_of(f"{video_of(key)}-{month}")
+            names = set(files(videos))
+            table.change(lambda connection: connection.execute(update(generations).values(video_path=None)))
+            await download(table, storage, videos)
+    assert set(files(videos)) == names
+    assert len(names) == 6
+
+
+def _make_in(connection: Connection, of: Table, month: str) -> None:
+    connection.execute(update(of).values(video_id=of.c.video_id + f"-{month}"))
 
 
 async def test_a_file_that_is_not_ours_is_left_alone_after_a_rerun(
