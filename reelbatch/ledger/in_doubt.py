@@ -230,13 +230,13 @@ def _book(connection: Connection, item: Found) -> bool:
 
 
 def _not_created(connection: Connection, item: Decision) -> bool:
+    before = known_attempts(connection, [item.token])[item.token]  # everybody locks attempts before rows
+    if not before.open:
+        return False
     if not item.doubt.sent_again:
         move = NOT_CREATED.update(is_line(item.doubt.line), generations.c.token == item.token)
         if connection.execute(move.values(error_code=None, error_message=None, run_id=None)).rowcount != 1:
             return False
-    before = known_attempts(connection, [item.token])[item.token]
-    if not before.open:
-        return False
     ended = {"outcome": NOT_CREATED_OUTCOME, "ended_at": item.at}
     connection.execute(update(attempts).where(attempts.c.token == item.token).values(ended))
     sums = BalanceChanges()
