@@ -157,6 +157,9 @@ def _entry(item: Decision, before: str | None) -> dict[str, object]:
 
 
 def _found(connection: Connection, item: Decision) -> bool:
+    known = known_attempts(connection, [item.token]).get(item.token)
+    if known is not None and known.video_id is not None:  # it came meanwhile, and is never let go of
+        return False
     # The run that made this attempt, which may be an earlier one than the row is in doubt about.
     run_id = connection.scalar(select(attempts.c.run_id).where(attempts.c.token == item.token))
     answer = Answer(
@@ -227,13 +230,13 @@ def _book(connection: Connection, item: Found) -> bool:
 
 
 def _not_created(connection: Connection, item: Decision) -> bool:
+    before = known_attempts(connection, [item.token])[item.token]  # everybody locks attempts before rows
+    if not before.open:
+        return False
     if not item.doubt.sent_again:
         move = NOT_CREATED.update(is_line(item.doubt.line), generations.c.token == item.token)
         if connection.execute(move.values(error_code=None, error_message=None, run_id=None)).rowcount != 1:
             return False
-    before = known_attempts(connection, [item.token])[item.token]
-    if not before.open:
-        return False
     ended = {"outcome": NOT_CREATED_OUTCOME, "ended_at": item.at}
     connection.execute(update(attempts).where(attempts.c.token == item.token).values(ended))
     sums = BalanceChanges()

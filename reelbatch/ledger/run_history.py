@@ -7,9 +7,11 @@ its lines leaves them out, and docs/failures.md says how to read that.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ class RunHistory:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: int | None = None
+        self._turn = threading.Lock()  # the table's writer appends, and those who send
 
     def committed(self, done: Iterable[Done]) -> None:
         """Writes that the table has."""
@@ -60,9 +63,10 @@ class RunHistory:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file is not None:
-            os.close(self._file)
-        self._path = self._file = None
+        with self._turn:
+            if self._file is not None:
+                os.close(self._file)
+            self._path = self._file = None
 
     def _append(self, lines: Callable[[], list[Line]]) -> None:
         if self._path is None:
@@ -70,13 +74,29 @@ class RunHistory:
         stamp = {"at": utc_now().isoformat(timespec="microseconds"), "pid": os.getpid()}
         try:
             if text := "".join(f"{json.dumps({**stamp, **line})}\n" for line in lines()):
-                if self._file is None:
-                    self._file = owner_only(str(self._path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                os.write(self._file, text.encode())  # in one piece: other processes append as well
+                with self._turn:
+                    if self._file is None and self._path is not None:
+                        self._file = owner_only(str(self._path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                    if self._file is not None:
+                        _write(self._file, text.encode())
         except Exception as error:  # noqa: BLE001 - no answer is lost, and no writer ends, over a line for support
             why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             _log.warning("The history %s can't be written any more (%s); the run goes on.", self._path, why)
             self.close()
+
+
+def _write(file: int, content: bytes) -> None:
+    """In one piece, since other processes append as well; no part of a line stays, which the next one would join.
+
+    Raises:
+        OSError: there is no room for all of it.
+    """
+    written = os.write(file, content)
+    if written < len(content):
+        end = os.lseek(file, 0, os.SEEK_CUR)  # of what was appended
+        if os.fstat(file).st_size == end:
+            os.ftruncate(file, end - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def refuse_unusable(path: Path | None, *, makes: bool = True) -> None:

@@ -141,7 +141,7 @@ def _settle_attempt(item: Final, known: dict[Token, Attempted], sums: BalanceCha
         waits = after.refund_until is not None and before.final is None and after.final != 0
         due_at = item.at if waits else None  # a refund that has come is not waited for
         ends[token] = {"b_final": after.final, "b_until": after.refund_until, "b_due_at": due_at, "b_at": item.at}
-    return Settlement(before.reserved, after.money.charged, final)
+    return Settlement(before.reserved, after.money.charged, after.final)
 
 
 def _lower(connection: Connection, items: Sequence[Final], ends: _Ends) -> None:

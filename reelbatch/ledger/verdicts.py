@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, select, update
 
 from reelbatch.domain import Batch, ReviewVerdict, RowKey, RowState
 from reelbatch.ledger.due import RowId
@@ -46,8 +46,14 @@ def undo(connection: Connection, batch: Batch, by: str, at: datetime) -> RowId |
 
     What another reviewer has said of the video since stays its last word.
     """
-    own = select(verdicts).where(_v.batch == batch, _v.said_by == by, _stands()).order_by(_v.verdict_id.desc())
-    last = connection.execute(own.limit(1)).mappings().one_or_none()
+    last = _last_word(connection, batch, by)
+    while last is not None:
+        # The line first, as in `say`: what is said of it meanwhile comes after this, or is seen by it.
+        line = select(generations.c.batch).where(_of((batch, RowKey(last["row_key"]), last["generation"])))
+        connection.execute(line.with_for_update())
+        found, last = last, _last_word(connection, batch, by)
+        if last == found:
+            break
     if last is None:
         return None
     taken_back = {name: last[name] for name in ("batch", "row_key", "generation", "verdict", "note")}
@@ -64,6 +70,11 @@ def undo(connection: Connection, batch: Batch, by: str, at: datetime) -> RowId |
     shown = {"verdict": verdict, "verdict_note": note, "reviewed_at": said_at}
     connection.execute(update(generations).where(_of(video)).values(shown))
     return video
+
+
+def _last_word(connection: Connection, batch: Batch, by: str) -> RowMapping | None:
+    own = select(verdicts).where(_v.batch == batch, _v.said_by == by, _stands()).order_by(_v.verdict_id.desc())
+    return connection.execute(own.limit(1)).mappings().one_or_none()
 
 
 def history(connection: Connection, batch: Batch, row_key: RowKey) -> list[dict[str, Any]]:

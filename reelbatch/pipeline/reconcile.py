@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,6 +20,8 @@ from reelbatch.pipeline.account import is_bad_key
 from reelbatch.pipeline.reconcile_list import ListEntry
 from reelbatch.storage.files import redact_url
 from reelbatch.typed_options import as_stated, command
+
+_ANOTHER_ID = "another id of it became known meanwhile; it is as it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class _Case:
             known = (checked.token, video_id, checked.charged)
             found = Found(batch, key, *known, user_name(), utc_now(), self.command)
             (booked,) = self.ledger.change(partial(in_doubt.book, items=[found]))
-            return None if booked else "another id of it became known meanwhile; it is as it was"
+            return None if booked else _ANOTHER_ID
         return self._decide(
             Decision(checked.doubt, Verdict.FOUND, user_name(), utc_now(), checked.token, video_id, checked.charged)
         )
@@ -171,6 +174,8 @@ class _Case:
             return None
         if decision.verdict is Verdict.NOT_CREATED:
             return "it was cleared up in another way meanwhile; it is as it was"
+        if not _owners(self.ledger, decision.video_id or VideoId("")):
+            return _ANOTHER_ID
         return (
             "the id belongs to an earlier attempt; it was kept, and is the row's once its last one is `not_created`"
         )
@@ -216,7 +221,7 @@ class _Confirmed:
 
 
 async def _check(
-    ledger: Ledger, client: Client | None, doubts: Sequence[Doubt], open_: Collection[Token], video_id: VideoId
+    ledger: Ledger, client: Client | None, doubts: Sequence[Doubt], open_: AbstractSet[Token], video_id: VideoId
 ) -> _Confirmed | str:
     """What the API confirms, or why the id can't be believed."""
     if client is None:
@@ -229,7 +234,7 @@ async def _check(
     mark = Token(((video.name or "").split() or [""])[-1])
     charged = None if video.status in REFUNDED else video.credits_charged
     for doubt in doubts:
-        if not doubt.sent_again and mark in ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
+        if not doubt.sent_again and mark in open_ & ledger.read(partial(in_doubt.tokens_of, doubt=doubt)):
             return _Confirmed(doubt, mark, charged)
     if mark in open_:
         return _Confirmed(None, mark, charged)

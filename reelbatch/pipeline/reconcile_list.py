@@ -67,6 +67,7 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
     part = file.with_name(f".{file.name}.part")
     try:
         point("list.open")
+        file.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)  # of a run that was killed
         with open(part, "x", encoding="utf-8-sig", newline="", opener=owner_only) as text:  # with a mark, for Excel
             writer = csv.writer(text)
@@ -74,9 +75,11 @@ def write_list(file: Path, doubts: Iterable[Doubt]) -> None:
             point("list.write")
             writer.writerows(_cells(doubt) for doubt in doubts)
         _place(part, file)
-    except FileExistsError as error:
-        raise SettingsError(f"--csv {file}: exists already, and may be filled in. Choose another name.") from error
     except OSError as error:
+        if isinstance(error, FileExistsError) and file.parent.is_dir():
+            raise SettingsError(
+                f"--csv {file}: exists already, and may be filled in. Choose another name."
+            ) from error
         raise SettingsError(f"--csv {file}: can't be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):

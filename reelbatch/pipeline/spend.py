@@ -174,6 +174,7 @@ def write_csv(ledger: Ledger, found: Spend, target: str) -> None:
     path = Path(at_home(target))
     refuse_to_replace(f"--csv {target}", path, partial(ledger.read, manifest_lock.manifests))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(found.as_csv().encode("utf-8"))
     except OSError as error:

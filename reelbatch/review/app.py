@@ -63,7 +63,7 @@ class Word(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     key: str = Field(max_length=10_000)
-    generation: int = Field(ge=1)
+    generation: int = Field(ge=1, le=2**31 - 1)  # of a column in Postgres
     verdict: ReviewVerdict | None
     note: str | None = Field(max_length=4_000)
 
@@ -140,13 +140,13 @@ class _Page:
         try:
             wanted = filter_of(self._of.batch, asked)
             order = CardOrder(asked.get("sort", CardOrder.ROW))
-            first, limit = max(0, int(asked.get("first", 0))), min(_WINDOW, int(asked.get("limit", _WINDOW)))
+            first, limit = (max(0, int(asked.get(name, usual))) for name, usual in (("first", 0), ("limit", _WINDOW)))
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
 
         def window(connection: Connection) -> tuple[int, list[dict[str, Any]]]:
             whole = review.count(connection, wanted)
-            return whole, review.cards(connection, wanted, order, min(first, MOST_CARDS), limit)
+            return whole, review.cards(connection, wanted, order, min(first, MOST_CARDS), min(limit, _WINDOW))
 
         whole, rows = await self._read(window)
         found = await asyncio.to_thread(lambda: [card_of(row, self._addresses) for row in rows])

@@ -26,7 +26,7 @@ SIDE = 480
 """Pixels of the longer side of what is kept."""
 _QUALITY = 80
 _log = logging.getLogger("reelbatch.review")
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, LookupError, Image.DecompressionBombError)
 
 
 class Pictures:
@@ -135,7 +135,9 @@ def _of_video(source: Path) -> Image.Image:
     from reelbatch.settle.video_check import CONTAINERS
 
     with av.open(str(source), container_options=CONTAINERS) as container:
-        frame = next(container.decode(video=0))
+        frame = next(container.decode(video=0), None)
+        if frame is None:
+            raise ValueError("it has no frame")
         return _small(frame.to_image())  # type: ignore[no-untyped-call]  # PyAV has no types here
 
 

@@ -123,7 +123,7 @@ def read_json(raw: bytes) -> dict[str, Any]:
     """The body as a JSON object; Refused with 400 where it is none."""
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, "The request body is not valid JSON") from error
     if not isinstance(body, dict):
         raise Refused(400, "The request body must be a JSON object")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -124,35 +124,43 @@ class Downloads:
         self._looks.shutdown(wait=False)
 
     async def _place(self, row: Rendered, part: Part) -> str:
-        name = plain_name(row.row_key) if row.generation == 1 else None
-        plain = name is not None and not await self._spelled_twice(row)
-        if name is not None and plain and name.lower() not in self._placing:  # nothing is awaited before it is taken
-            self._placing.add(name.lower())
-            try:
-                await self._place_plain(Filed(row, self._folder.path(name)), part, name)
-            except BaseException as error:
-                self._placing.discard(name.lower())
-                if not isinstance(error, FileExistsError):
-                    raise
-            else:
-                return name
-        name = marked_name(row.batch, row.row_key, row.generation)
+        plain = plain_name(row.row_key) if row.generation == 1 else None
+        if plain is not None and not await self._spelled_twice(row) and await self._is_placed(row, part, plain):
+            return plain
+        marked = marked_name(row.batch, row.row_key, row.generation)
+        if await self._is_placed(row, part, marked):
+            return marked
+        # It is a row's of the same name in another table: no two videos have this one.
+        name = marked_name(row.batch, row.row_key, row.generation, row.video_id)
         await asyncio.to_thread(partial(self._folder.place, part, name, replace=True))
         return name
 
-    async def _place_plain(self, filed: Filed, part: Part, name: str) -> None:
-        """Put a file under the row's own key, unless someone else's file has that name.
+    async def _is_placed(self, row: Rendered, part: Part, name: str) -> bool:
+        """Whether the video has this name now; False where someone else's file has it."""
+        if name.lower() in self._placing:  # nothing is awaited before it is taken
+            return False
+        self._placing.add(name.lower())
+        is_placed = False
+        try:
+            is_placed = await asyncio.to_thread(self._take, Filed(row, self._folder.path(name)), part, name)
+        finally:
+            if not is_placed:
+                self._placing.discard(name.lower())
+        return is_placed
 
-        Raises:
-            FileExistsError: it has.
-        """
-        there = await asyncio.to_thread(self._folder.size, name)
-        if there is not None and not await asyncio.to_thread(self._is_ours, filed, same=there == part.size):
-            raise FileExistsError(name)
-        await asyncio.to_thread(partial(self._folder.place, part, name, replace=there is not None))
+    def _take(self, filed: Filed, part: Part, name: str) -> bool:
+        """The same; blocks."""
+        same = self._folder.holds(part, name)
+        if same is not None and not self._is_ours(filed, same=same):
+            return False
+        try:
+            self._folder.place(part, name, replace=same is not None)
+        except FileExistsError:
+            return False
+        return True
 
     def _is_ours(self, filed: Filed, *, same: bool) -> bool:
-        """A file that is there already is this row's if it has the video's size, or the row had a video before."""
+        """A file that is there already is this row's if it is the video, or the row had a video before."""
         if self._ledger.read(lambda connection: settlements.owned_elsewhere(connection, filed)):
             return False
         return same or self._ledger.read(lambda connection: settlements.had_earlier_video(connection, filed.row))
@@ -202,6 +210,7 @@ def _expired(video: Video) -> bool:
 
 LARGEST_VIDEO = 4 << 30
 """Bytes of a video at most: a minute in 4k has a tenth of that."""
+_OVERLAP = 1 << 14
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 
@@ -224,7 +233,9 @@ class Downloader(Protocol):
 async def transfer(
     source: Downloader, url: str, part: Path, *, resume: bool = True, largest: int = LARGEST_VIDEO
 ) -> int:
-    """Stream `url` into `part`; with `resume`, what is in it already is not asked for. Returns the video's bytes.
+    """Stream `url` into `part`. Returns the video's bytes.
+
+    With `resume`, what is in `part` already is not asked for, but for its end, which shows if it is of this video.
 
     Every byte is written at its own position and nothing is cut off before the end is known, so two that stream the
     same video into the same file do each other no harm.
@@ -238,14 +249,14 @@ async def transfer(
     """
     point("video.open")
     with await asyncio.to_thread(_open, part) as file:
-        had = os.fstat(file.fileno()).st_size if resume else 0
-        async with source.download(url, offset=had) as response:
-            if response.status_code == 416 and _size(response.headers) == had:  # noqa: PLR2004 - nothing is missing
-                return had
-            start = _start(response, had)
+        offset = max(0, os.fstat(file.fileno()).st_size - _OVERLAP) if resume else 0
+        async with source.download(url, offset=offset) as response:
+            start = _start(response, offset)
             total = _total(response, start)
             _check_size(total or 0, largest)
-            end = await _write(file, response, start, largest)
+            file.seek(start)
+            known = file.read(_OVERLAP) if start else b""
+            end = await _write(file, _checked(response.aiter_bytes(), known), start, largest)
         if (total is not None and end != total) or not end:
             raise ApiError(f"the download broke off after {end} of {total or 'an unknown number of'} bytes")
         await asyncio.to_thread(file.truncate, end)
@@ -262,6 +273,8 @@ def _start(response: Any, had: int) -> int:
     status: int = response.status_code
     if status in {200, 206}:
         _check_unpacked(response.headers)
+        if response.headers.get("content-type", "").lower().startswith("text/html"):  # a proxy's, mostly
+            raise ApiError(f"a web page came in place of the video, with status {status}", status=status)
     if status == 200:  # noqa: PLR2004 - HTTP
         return 0
     if status == 206 and response.headers.get("content-range", "").startswith(f"bytes {had}-"):  # noqa: PLR2004 - HTTP
@@ -273,9 +286,18 @@ def _start(response: Any, had: int) -> int:
     raise ApiError(f"the storage returned status {status}", status=status)
 
 
-async def _write(file: IO[bytes], response: Any, position: int, largest: int) -> int:
+async def _checked(chunks: AsyncIterator[bytes], known: bytes) -> AsyncIterator[bytes]:
+    """The chunks; the first bytes of them are `known`, or the video is another one by now."""
+    async for chunk in chunks:
+        if known[: len(chunk)] != chunk[: len(known)]:
+            raise Unfit("the storage has another video than the one of which a part is here")
+        known = known[len(chunk) :]
+        yield chunk
+
+
+async def _write(file: IO[bytes], chunks: AsyncIterator[bytes], position: int, largest: int) -> int:
     file.seek(position)
-    async for chunk in response.aiter_bytes():
+    async for chunk in chunks:
         position += len(chunk)
         _check_size(position, largest)
         point("video.write")

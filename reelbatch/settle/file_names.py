@@ -34,14 +34,19 @@ def plain_name(row_key: RowKey) -> str | None:
     return name if plain and len(name) <= NAME_BYTES else None
 
 
-def marked_name(batch: Batch, row_key: RowKey, generation: int = 1) -> str:
-    """A name that no other row has, whatever the key is made of; `TEA-001.v2-…` for a video that was made anew."""
+def marked_name(batch: Batch, row_key: RowKey, generation: int = 1, video_id: str | None = None) -> str:
+    """A name that no other row of a table has, whatever its key; `TEA-001.v2-…` for a video that was made anew.
+
+    With `video_id`, one that no other video has in any table.
+    """
     stem = _UNSAFE.sub("_", unicodedata.normalize("NFC", row_key)).strip(_EDGES) or "video"
     if _RESERVED.fullmatch(stem):
         stem = f"_{stem}"
     mark, version = _mark(batch, row_key), ""
     if generation > 1:
         mark, version = _mark(mark, str(generation)), f".v{generation}"
+    if video_id is not None:
+        mark = _mark(mark, video_id)
     whole = f"{stem}{version}-{mark[:_MARK]}{SUFFIX}"
     if len(whole.encode()) <= NAME_BYTES:
         return whole

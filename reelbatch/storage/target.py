@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from reelbatch.errors import ReelbatchError, SettingsError
 from reelbatch.failpoints import point
@@ -19,6 +19,7 @@ from reelbatch.storage.files import CloudProblem, redact_url, scheme_of
 
 _LOCAL_SCHEMES = ("file://", "local://")
 _PROBE = ".reelbatch-probe"
+_PIECE = 1 << 20
 
 
 class TargetProblem(ReelbatchError):  # noqa: N818 - it is about the folder, and the message says what
@@ -53,8 +54,13 @@ class DownloadTarget(Protocol):
     def path(self, name: str) -> str:
         """What the results table says about the file `name`."""
 
-    def size(self, name: str) -> int | None:
-        """Bytes of the file `name`; None where there is none."""
+    def holds(self, part: Part, name: str) -> bool | None:
+        """Whether the file `name` is this very video, byte by byte; None where there is none.
+
+        Raises:
+            PartGone: another settle has put the video into place.
+            TargetProblem: it can't be found out.
+        """
 
     def place(self, part: Part, name: str, *, replace: bool) -> None:
         """Give a whole video its name, all at once.
@@ -110,12 +116,26 @@ class LocalTarget:
         """The absolute path."""
         return str(self._root / name)
 
-    def size(self, name: str) -> int | None:
-        """Bytes on disk."""
+    def holds(self, part: Part, name: str) -> bool | None:
+        """By size, then by content: two videos may well be of one size."""
+        target = self._root / name
         try:
-            return (self._root / name).stat().st_size
+            if target.stat().st_size != part.size:
+                return False
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise TargetProblem(f"{target}: {reason(error)}") from error
+        try:
+            video = part.path.open("rb")
+        except FileNotFoundError as error:
+            raise PartGone(f"{target}: another settle has this video") from error
+        with video:
+            try:
+                with target.open("rb") as file:
+                    return _is_alike(video, file)
+            except OSError:  # what may not be read is someone else's
+                return False
 
     def place(self, part: Part, name: str, *, replace: bool) -> None:
         """To disk, then renamed: the name never stands for half a video, whatever happens."""
@@ -173,12 +193,16 @@ class RemoteTarget:
         """The URL, without a password that may be in it."""
         return redact_url(self._at(name))
 
-    def size(self, name: str) -> int | None:
-        """Bytes, as the storage says."""
+    def holds(self, part: Part, name: str) -> bool | None:
+        """By size, as the storage says, then by content."""
         try:
-            return files.size(self._at(name))
-        except CloudProblem as problem:
-            raise TargetProblem(f"{self.path(name)}: {problem}") from problem
+            size = files.size(self._at(name))
+            if size != part.size:
+                return None if size is None else False
+            with part.path.open("rb") as video, files.open_remote(self._at(name)) as file:
+                return _is_alike(video, file)
+        except (CloudProblem, OSError) as error:
+            raise TargetProblem(f"{self.path(name)}: {reason(error)}") from error
 
     def place(self, part: Part, name: str, *, replace: bool) -> None:
         """Under its name only when all of it is there."""
@@ -225,6 +249,13 @@ def reason(error: Exception) -> str:
         return "it may not be written to"
     stated = str(error) if isinstance(error, CloudProblem) else getattr(error, "strerror", None)
     return stated or f"{type(error).__name__}: {error}"
+
+
+def _is_alike(one: IO[bytes], other: IO[bytes]) -> bool:
+    while piece := one.read(_PIECE):
+        if other.read(len(piece)) != piece:
+            return False
+    return True
 
 
 def _linked(part: Path, target: Path) -> bool:

@@ -81,7 +81,7 @@ def token_in(name: str | None) -> Token | None:
 
 def _video(payload: dict[str, Any]) -> Video:
     video_id, status, name = (payload.get(field) for field in ("id", "status", "name"))
-    if not isinstance(video_id, str) or not _ID.fullmatch(video_id):
+    if isinstance(video_id, bool) or not isinstance(video_id, str | int) or not _ID.fullmatch(str(video_id)):
         raise Malformed("payload.id is missing or odd")
     if not isinstance(status, str):
         raise Malformed("payload.status is missing")

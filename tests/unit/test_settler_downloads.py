@@ -5,6 +5,7 @@ import errno
 import io
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, cast
@@ -12,7 +13,7 @@ from typing import IO, Any, cast
 import fsspec
 import httpx
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 from test_settler_polling import COMPLETE, FakeApi, client_of, plan
 from test_settler_table import SPRING, complete, failed, row_of, send, settle, submit, video_of
 
@@ -20,7 +21,7 @@ from reelbatch.domain import Batch, RowKey, RowState
 from reelbatch.errors import SettingsError
 from reelbatch.ledger import Ledger, reruns, settlements, utc_now
 from reelbatch.ledger.reruns import Selection
-from reelbatch.ledger.schema import generations
+from reelbatch.ledger.schema import attempts, generations
 from reelbatch.ledger.settlements import Filed
 from reelbatch.settle import Settler, SettleReason, SettleStats
 from reelbatch.settle.downloads import write_all
@@ -280,6 +281,15 @@ async def test_a_part_of_a_killed_run_is_resumed(
     assert files(videos) == {"a.mp4": content}
 
 
+async def test_two_halves_of_two_videos_are_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """The storage has another video by now, of the same size: what is left of the first one does not count."""
+    submit(ledger, "a")
+    content = content_of(video_of("a"))
+    (videos / part_name(SPRING, RowKey("a"), video_of("a"))).write_bytes(content[::-1][: len(content) // 2])
+    assert (await download(ledger, storage, videos)).downloaded == 1
+    assert files(videos) == {"a.mp4": content}
+
+
 async def test_a_video_that_never_comes_is_left_for_the_next_run(
     ledger: Ledger, storage: FakeStorage, videos: Path
 ) -> None:
@@ -393,6 +403,50 @@ async def test_a_file_that_is_not_ours_is_left_alone(ledger: Ledger, storage: Fa
     await download(ledger, storage, videos)
     assert (videos / "TEA-001.mp4").read_bytes() == b"holiday"
     assert re.fullmatch(r".*/TEA-001-[0-9a-f]{8}\.mp4", row_of(ledger, "TEA-001")["video_path"])
+
+
+@pytest.mark.parametrize("where", ["local", "memory"])
+async def test_a_file_of_the_same_size_is_left_alone(
+    ledger: Ledger, storage: FakeStorage, videos: Path, where: str
+) -> None:
+    """The row of another batch has put its video there and not written it down yet; both keep their own."""
+    folder = str(videos) if where == "local" else f"memory://videos-{next(_numbers)}"
+    (other,) = submit(ledger, "TEA-001", batch=AUTUMN)
+    settle(ledger, complete(other))
+    theirs = f"{folder}/TEA-001.mp4"
+    with fsspec.open(theirs, "wb") as file:
+        file.write(content_of(other.video_id))
+    submit(ledger, "TEA-001")
+    assert len(content_of(other.video_id)) == len(content_of(video_of("TEA-001")))
+    await download(ledger, storage, folder, batch=SPRING)
+    ledger.change(lambda connection: settlements.record_files(connection, [Filed(other, theirs)]))
+    for batch in (SPRING, AUTUMN):
+        with fsspec.open(row_of(ledger, "TEA-001", batch)["video_path"]) as file:
+            assert file.read() == content_of(video_of("TEA-001", batch))
+
+
+async def test_three_tables_share_a_folder(storage: FakeStorage, videos: Path, tmp_path: Path) -> None:
+    """The same manifest in a new table each month, one folder for the videos: none takes the place of another."""
+    keys = ("TEA-001", "a/b")
+    for month in ("may", "june", "july"):
+        with Ledger(f"sqlite:///{tmp_path / month}.db") as table:
+            submit(table, *keys)
+            for of in (generations, attempts):
+                table.change(partial(_make_in, of=of, month=month))
+            await download(table, storage, videos)
+    for month in ("may", "june", "july"):
+        with Ledger(f"sqlite:///{tmp_path / month}.db") as table:
+            for key in keys:
+                assert file_of(table, key) == content_of(f"{video_of(key)}-{month}")
+            names = set(files(videos))
+            table.change(lambda connection: connection.execute(update(generations).values(video_path=None)))
+            await download(table, storage, videos)
+    assert set(files(videos)) == names
+    assert len(names) == 6
+
+
+def _make_in(connection: Connection, of: Table, month: str) -> None:
+    connection.execute(update(of).values(video_id=of.c.video_id + f"-{month}"))
 
 
 async def test_a_file_that_is_not_ours_is_left_alone_after_a_rerun(
@@ -541,6 +595,18 @@ async def test_a_packed_download_is_refused(
     assert stats.download_failures == [("a", said)]
     assert files(videos) == {}
     assert [request.headers["accept-encoding"] for request in storage.gets] == ["identity"]
+
+
+async def test_a_web_page_is_no_video(ledger: Ledger, storage: FakeStorage, videos: Path) -> None:
+    """A proxy that lets no videos through says so with a success: the row stays without a file, for the next one."""
+    submit(ledger, "a")
+    storage.headers = {"Content-Type": "text/html; charset=utf-8"}
+    stats = await download(ledger, storage, videos)
+    assert (stats.downloaded, stats.downloads_failed) == (0, 1)
+    assert "web page" in stats.download_failures[0][1]
+    assert "a.mp4" not in files(videos)
+    storage.headers = {}
+    assert (await download(ledger, storage, videos)).downloaded == 1
 
 
 async def test_a_download_that_says_that_it_is_not_packed_is_taken(

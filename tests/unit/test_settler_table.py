@@ -249,6 +249,17 @@ def test_a_refund_is_taken_once_and_never_turned_around(ledger: Ledger) -> None:
     assert (money.charged, money.refunded) == (ESTIMATE, ESTIMATE)
 
 
+def test_a_row_shows_the_figure_of_its_attempt(ledger: Ledger) -> None:
+    """The row accepted a video that was settled before: an older figure that comes now is neither's."""
+    (row,) = submit(ledger, "a")
+    settle(ledger, failed(row, 0))
+    again = update(generations).values(state=RowState.QUEUED, credits_final=None)
+    ledger.change(lambda connection: connection.execute(again))
+    (settlement,) = settle(ledger, failed(row, 60))
+    assert (settlement.final, row_of(ledger, "a")["credits_final"]) == (0, 0)
+    assert committed(ledger) == 0
+
+
 def test_unrefunded_videos_are_found_without_looking_at_others(ledger: Ledger) -> None:
     """The partial index answers, in order."""
     a = schema.attempts.c

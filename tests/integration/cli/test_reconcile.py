@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import forked
+import httpx
 import pytest
 from commands import run_here
 
@@ -277,7 +278,7 @@ def export(url: str, file: Path) -> None:
 
 def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Path) -> None:
     """Unchanged it decides nothing; what someone writes into it is carried out; and no one overwrites it."""
-    file = tmp_path / "doubts.csv"
+    file = tmp_path / "new" / "folder" / "doubts.csv"
     assert table.reconcile("--csv", str(file))[0] == 1
     with file.open(encoding="utf-8-sig", newline="") as text:
         lines = list(csv.DictReader(text))
@@ -287,6 +288,7 @@ def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Pa
     code, answer = table.reconcile("--csv", str(file))
     assert code == 2
     assert "exists already" in answer["error"]
+    assert "can't be written" in table.reconcile("--csv", str(file / "doubts.csv"))[1]["error"]
     assert table.reconcile("--from", str(file))[1]["blank"] == 2
     assert len(table.doubtful()) == 2
     for line in lines:
@@ -441,3 +443,41 @@ def test_an_id_is_given_to_one_row(table: Table) -> None:
     assert code == 1
     assert "that of row K1" in answer["resolved"][0]["problem"]
     assert key in table.doubtful()
+
+
+def test_a_copy_under_an_earlier_token_takes_no_ids_place(tmp_path: Path, sandbox: RunningSandbox) -> None:
+    """The row's first video failed, its second is in doubt: a copy that carries the first one's name is neither."""
+    table = Table(tmp_path, sandbox)
+    sandbox.set_faults(script=["render_error"])
+    table.generate(limit=1)
+    where = {"results": table.url, "base_url": table.api.url, "api_key": table.api.key}
+    reelbatch.settle("m", **where)
+    failed = row_of(table, "K1")
+    sandbox.set_faults(script=["lost_before"])
+    reelbatch.rerun("m", **where)
+    assert set(table.doubtful()) == {"K1"}
+    copy = httpx.post(
+        f"{sandbox.url}/v1/image-to-video",
+        headers={"Authorization": f"Bearer {sandbox.key}"},
+        json={
+            "name": f"K1 {failed['token']}",
+            "assets": {"image_file_path": "https://img.example/1.png"},
+            "end_seconds": 5,
+        },
+    ).json()
+    before = attempts_of(table)
+    code, answer = table.reconcile("--row", "K1", "--video-id", copy["id"])
+    assert (code, attempts_of(table)) == (1, before)
+    assert "does not end in this row's token" in answer["resolved"][0]["problem"]
+
+
+def attempts_of(table: Table) -> dict[str, str | None]:
+    """The id of each attempt's video, by its token."""
+    from sqlalchemy import select
+
+    from reelbatch.ledger import Ledger
+    from reelbatch.ledger.schema import attempts
+
+    with Ledger.to_read(table.url) as ledger:
+        ids = select(attempts.c.token, attempts.c.video_id)
+        return {token: video_id for token, video_id in ledger.read(lambda connection: connection.execute(ids).all())}  # noqa: C416 - rows are no tuples to mypy

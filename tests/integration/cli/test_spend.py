@@ -150,6 +150,8 @@ def test_the_csv_has_a_line_for_each_and_no_formula(customer: Customer) -> None:
     assert (line["batch"], line["charged"], line["cost"]) == ("'=1+1", "96", "96")
     assert customer.run("spend", "--by", "batch", "--csv", "-").out == text
     assert (customer.folder / "spend.csv").stat().st_mode & 0o077 == 0
+    assert customer.run("spend", "--csv", "new/folder/spend.csv").code == 0  # as `export` and `report` make one
+    assert (customer.folder / "new/folder/spend.csv").is_file()
 
 
 def test_only_an_earlier_export_is_replaced(customer: Customer) -> None:
@@ -175,12 +177,12 @@ def test_only_an_earlier_export_is_replaced(customer: Customer) -> None:
 
 
 def test_what_can_not_be_meant_is_said_in_one_line(customer: Customer) -> None:
-    """A zone that does not exist, a batch that the table does not have, a file in no folder."""
+    """A zone that does not exist, a batch that the table does not have, a file below a file."""
     customer.generate(customer.manifest("spring", "pan"))
     for arguments, words in (
         (("--timezone", "Mars/Olympus"), "no such time zone"),
         (("--batch", "winter"), "no such batch"),
-        (("--csv", "nowhere/at/all.csv"), "can't be written"),
+        (("--csv", "spring.csv/at/all.csv"), "can't be written"),
         (("--since", "0000-01-01"), "does not match"),
     ):
         ran = customer.run("spend", *arguments)

@@ -238,11 +238,14 @@ def test_a_folder_in_a_bucket_holds_whole_files(bucket: Bucket, tmp_path: Path, 
     part = folder.part("x.part")
     part.write_bytes(b"video")
     folder.place(Part(part, 5), "a.mp4", replace=False)
-    folder.close()
     assert bucket.read("videos/a.mp4") == b"video"
     assert not [call for call in gate.calls if "copy" in call.path.lower()]
-    assert folder.size("a.mp4") == 5
-    assert folder.size("b.mp4") is None
+    part.write_bytes(b"video")
+    assert folder.holds(Part(part, 5), "a.mp4")
+    part.write_bytes(b"VIDEO")
+    assert folder.holds(Part(part, 5), "a.mp4") is False
+    assert folder.holds(Part(part, 5), "b.mp4") is None
+    folder.close()
 
 
 def test_a_presigned_address_is_a_manifest_and_stays_secret(bucket: Bucket) -> None:

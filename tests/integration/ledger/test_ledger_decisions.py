@@ -25,7 +25,7 @@ from acting import (
     states,
     tell,
 )
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from reelbatch.domain import RowKey, RowState, Token, VideoId
 from reelbatch.ledger import (
@@ -43,6 +43,7 @@ from reelbatch.ledger.admission import Intent
 from reelbatch.ledger.attempts import Ending
 from reelbatch.ledger.due import RefundLook, Rendered
 from reelbatch.ledger.in_doubt import Decision, Found, Verdict
+from reelbatch.ledger.schema import attempts as attempts_table
 from reelbatch.ledger.schema import decisions
 from reelbatch.ledger.selection import Action, Regenerate
 from reelbatch.ledger.settlements import Final
@@ -280,6 +281,15 @@ def test_a_further_generation_is_taken_back_and_no_other(ledger: Ledger) -> None
     (problem,) = undo(ledger)  # no one would ever send what a closed order left behind
     assert problem is not None
     assert "order" in problem
+
+
+def test_a_request_that_made_a_video_is_not_said_to_have_made_none(worker: Worker) -> None:
+    """Whatever state its row is in: it does not become one that is sent."""
+    (intent,) = doubted(worker)
+    known = update(attempts_table).where(attempts_table.c.token == intent.token).values(video_id="vid-1")
+    worker.ledger.change(lambda connection: connection.execute(known))
+    assert not decide(worker.ledger, "a")
+    assert entry(worker.ledger, "a")["state"] == "in_doubt"
 
 
 def test_the_id_of_an_earlier_attempt_is_booked_on_the_run_that_made_it(worker: Worker) -> None:

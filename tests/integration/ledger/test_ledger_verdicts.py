@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import postgres_url
 from review_tables import NOON, SPRING, Shown, every_kind, shown_table
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from waiting import wait_until
 
 from reelbatch.domain import ReviewVerdict, RowKey, RowState
 from reelbatch.ledger import Ledger, queries, review, verdicts
@@ -91,6 +94,30 @@ def test_undo_leaves_what_another_has_said_since(table: Shown) -> None:
     assert table.verdict("a") == (REJECTED, None)
     assert undo(table, "ben") == "a"
     assert table.verdict("a") == (None, None)
+
+
+def test_what_is_said_while_another_takes_back_is_the_last_word(tmp_path: Path) -> None:
+    """On Postgres two may write at once: Ann takes her word back before Ben's is committed, and his stands."""
+    with Ledger(url := postgres_url()) as ledger, Ledger(url) as other, ThreadPoolExecutor(1) as thread:
+        table = shown_table(ledger, tmp_path / "files")
+        table.add("a")
+        say(table, "a", APPROVED, "ann")
+
+        def say_while_ann_undoes(connection: Connection) -> Future[object]:
+            video = (SPRING, RowKey("a"), 1)
+            assert verdicts.say(connection, Said(video=video, verdict=REJECTED, note=None, by="ben", at=NOON))
+            hers = thread.submit(other.change, partial(verdicts.undo, batch=SPRING, by="ann", at=NOON))
+            wait_until(lambda: hers.done() or waits(ledger), "Ann waits for Ben")
+            return hers
+
+        assert ledger.change(say_while_ann_undoes).result() == (SPRING, "a", 1)
+        assert table.verdict("a") == (REJECTED, None)
+
+
+def waits(ledger: Ledger) -> bool:
+    """Whether a transaction waits for another."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return bool(ledger.read(lambda connection: connection.scalar(waiting)))
 
 
 def test_a_verdict_belongs_to_one_video_of_a_row(table: Shown) -> None:

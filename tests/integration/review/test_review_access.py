@@ -205,6 +205,7 @@ def test_thumbnails_are_made_once_and_kept_beside_the_table(
     [
         {**WORD, "verdict": "splendid"},
         {**WORD, "generation": 0},
+        {**WORD, "generation": 10**30},
         {**WORD, "note": "x" * 4_001},
         {**WORD, "state": "pending"},
         {"key": "TEA-001"},
@@ -250,6 +251,11 @@ def test_a_batchs_name_is_escaped(table: Shown) -> None:
 def test_a_question_that_makes_no_sense_is_refused(browser: httpx.Client, query: str) -> None:
     """An address that someone has typed gets what is wrong in it."""
     assert browser.get(f"cards?{query}").status_code == 400
+
+
+def test_a_window_of_fewer_rows_than_none_has_none(browser: httpx.Client) -> None:
+    """SQLite would take it for all rows of the batch."""
+    assert browser.get("cards?limit=-1").json()["cards"] == []
 
 
 def test_the_command_serves_until_it_is_interrupted(table: Shown, tmp_path: Path) -> None:

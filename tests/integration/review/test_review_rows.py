@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+import numpy as np
 from PIL import Image
 from review_tables import SPRING, shown_table
 from sqlalchemy import Connection
@@ -13,6 +15,7 @@ from reelbatch.ledger import Ledger, review
 from reelbatch.ledger.review import CardOrder
 from reelbatch.review.app import filter_of
 from reelbatch.review.pictures import Pictures
+from reelbatch.review.report import write_report
 from reelbatch.review.summary import open_questions, summary_of
 
 
@@ -87,3 +90,19 @@ def test_a_very_large_picture_is_shown_small_without_a_complaint(tmp_path: Path)
         shown = shown_table(ledger, tmp_path / "files")
         Image.new("1", (9_600, 9_600)).save(shown.folder / "large.png")
         assert Pictures(ledger).image(shown.add("BIG", image_path="large.png")) is not None
+
+
+def test_a_video_without_a_picture_is_shown_without_one(tmp_path: Path) -> None:
+    """It may be a sound alone, whatever the API called it; the page and the report go on."""
+    sound = tmp_path / "sound.mp4"
+    with av.open(str(sound), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=44_100)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "float32"), format="fltp", layout="mono")
+        silence.sample_rate = 44_100
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+    with Ledger(f"sqlite:///{tmp_path}/reelbatch.db") as ledger:
+        shown = shown_table(ledger, tmp_path / "files")
+        row = shown.add("A", image_path="https://x.test/a.png", video_path=str(sound))
+        assert Pictures(ledger).any(row) is None
+        assert write_report(ledger, SPRING, tmp_path / "report.html").videos == 1

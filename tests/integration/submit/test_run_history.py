@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from bench import Bench
 
 import reelbatch
+from reelbatch.domain import Batch, ClaimedRow, Request, RowKey, RunId, Token
 from reelbatch.errors import SettingsError
+from reelbatch.ledger.run_history import RunHistory
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -51,6 +54,28 @@ def test_a_history_that_can_no_longer_be_written_stops_nothing(
     said = [record.getMessage() for record in caplog.records if "history" in record.getMessage()]
     assert len(said) == 1
     assert "No space left" in said[0]
+
+
+def test_a_line_that_found_room_for_a_part_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that is nearly full takes the beginning of a line: the next run's line does not join it."""
+    path = tmp_path / "history.jsonl"
+    _append(path, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+    try:
+        _append(path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "No space left" in caplog.text
+    _append(path, 3)
+    assert [line["generation"] for line in lines_of(path)] == [1, 3]
+
+
+def _append(path: Path, number: int) -> None:
+    history, request = RunHistory(path), Request("a.png", "Pan", 5.0)
+    row = ClaimedRow(Batch("b"), RowKey("k"), 1, request, None, 0, generation=number)
+    history.sent(row, RunId("run"), Token("rb_1"))
+    history.close()
 
 
 @pytest.mark.parametrize(

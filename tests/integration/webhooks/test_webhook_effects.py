@@ -133,6 +133,13 @@ def test_a_figure_that_cannot_be_read_is_left_out(receiving: Receiving, fps: str
     assert (found["state"], found["fps"], found["width"], found["credits_final"]) == ("complete", None, 854, 38)
 
 
+def test_an_id_that_is_a_number_is_the_same_id(receiving: Receiving) -> None:
+    """As in the answers to a create and a GET."""
+    submit(receiving.ledger, "7")
+    assert receiving.send("video.completed", id=7) == 200
+    assert entry(receiving.ledger)["state"] == "complete"
+
+
 def test_a_renamed_video_is_still_its_rows(receiving: Receiving) -> None:
     """Someone gave the video another name at the API: its id is enough."""
     submit(receiving.ledger)

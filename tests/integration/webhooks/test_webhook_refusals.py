@@ -201,7 +201,8 @@ def test_what_is_no_event_is_refused(refusing: tuple[Receiving, Intent], content
     [
         {"id": None},
         {"id": ""},
-        {"id": 7},
+        {"id": 7.5},
+        {"id": True},
         {"id": ["vid-1"]},
         {"id": "vid 1"},
         {"id": "vid\ud83c"},
