@@ -33,12 +33,22 @@ _INEXACT = 2.0**53
 """From here on not every whole number is one in floating point."""
 _EXACT_BELOW = {2: 2.0**11, 4: 2.0**24}
 """The same of floating point in 2 and in 4 bytes."""
-ERROR_VALUES = frozenset(
-    {"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#NV", "#BEZUG!"}
-)
-"""What a spreadsheet writes where a formula has no value (the last two in German)."""
+_ERRORS = """
+    #N/A #REF! #NAME? #VALUE! #DIV/0! #NULL! #NUM! #SPILL! #CALC! #ERROR! #FIELD! #BLOCKED! #CONNECT! #BUSY! #UNKNOWN!
+    #EXTERNAL! #PYTHON! #GETTING_DATA #NV #BEZUG! #WERT! #ZAHL! #ÜBERLAUF! #KALK! #FELD! #NOM? #VALEUR! #NOMBRE! #NUL!
+    #PROPAGATION! #CALCUL! #¡REF! #¿NOMBRE? #¡VALOR! #¡NUM! #¡NÚM! #¡NULO! #¡DIV/0! #¡DESBORDAMIENTO! #¡CALC! #N/D
+    #NOME? #VALOR! #NÚM! #NULO! #RIF! #VALORE! #NULLO! #N/B #VERW! #NAAM? #WAARDE! #DEEL/0! #GETAL! #LEEG! #N/D! #ADR!
+    #NAZWA? #ARG! #DZIEL/0! #LICZBA! #Н/Д #ССЫЛКА! #ИМЯ? #ЗНАЧ! #ДЕЛ/0! #ЧИСЛО! #ПУСТО! #SAKNAS! #REFERENS! #NAMN?
+    #VÄRDEFEL! #DIVISION/0! #OGILTIGT! #I/T #REFERENCE! #NAVN? #VÆRDI! #VERDI! #PUUTTUU! #VIITTAUS! #NIMI? #ARVO!
+    #JAKO/0! #LUKU! #ODKAZ! #NÁZEV? #HODNOTA! #DĚLENÍ_NULOU! #ČÍSLO! #NENÍ_K_DISPOZICI #HIÁNYZIK #HIV! #NÉV? #ÉRTÉK!
+    #ZÉRÓOSZTÓ! #SZÁM! #YOK #BAŞV! #AD? #DEĞER! #SAYI/0! #SAYI!
+"""  # noqa: RUF001 - Russian, and meant
+ERROR_VALUES = frozenset(_ERRORS.split()).union(f"Err:{number}" for number in range(501, 541))
+"""What a spreadsheet writes where a formula has no value: Excel in its languages, and LibreOffice."""
 _UNSAVED = "#UNSAVED FORMULA! "
-NOTHINGS = frozenset(word for name in ("nan", "none", "null") for word in (name, name.upper(), name.title(), "NaN"))
+NOTHINGS = frozenset(
+    {"NaN", "<NA>", "NaT", "N/A", "n/a", "NA", "(null)", "\\N", "undefined", "[object Object]", "Loading..."}
+).union(word for name in ("nan", "none", "null", "nil") for word in (name, name.upper(), name.title()))
 """What scripts write where there is nothing."""
 _INVISIBLE_CLASS = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
 _INVISIBLE = re.compile(f"[{_INVISIBLE_CLASS}]")
@@ -142,7 +152,8 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
     if not set(map(type, texts)) <= {str} or max(map(len, texts), default=0) > limit:
         return False
     joined = "".join(texts)
-    if "#" in joined and (_UNSAVED in joined or not ERROR_VALUES.isdisjoint(map(str.strip, texts))):
+    odd = "#" in joined or "Err:" in joined
+    if odd and (_UNSAVED in joined or not ERROR_VALUES.isdisjoint(map(str.strip, texts))):
         return False
     if joined.isascii():
         return "\0" not in joined

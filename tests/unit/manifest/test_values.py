@@ -29,6 +29,21 @@ def test_an_error_value_of_a_spreadsheet_is_refused(read: Any, column: str, valu
     assert [what for _, _, what in unused.whats] == []
 
 
+@pytest.mark.parametrize("value", ["#NV", "#WERT!", "#VALEUR!", "#¿NOMBRE?", "#ССЫЛКА!", "#ERROR!", "Err:502"])
+def test_error_values_of_other_languages_and_programs_are_refused(read: Any, value: str) -> None:
+    """Excel writes them in the user's language, LibreOffice and Google have some of their own; a hashtag is text."""
+    outcome = read(frame(URL, URL, prompt=[value, "#SLOW!"], row_key=["a", "b"]))
+    assert outcome.whats == [(1, "prompt", "an error value of a spreadsheet")]
+
+
+@pytest.mark.parametrize("value", ["<NA>", "NaT", "\\N", "(null)", "undefined", "[object Object]", "N/A"])
+def test_other_words_for_nothing_are_warned_of(read: Any, value: str) -> None:
+    """What pandas, databases, JavaScript and Google Sheets leave in a cell that has nothing."""
+    outcome = read(frame(URL, prompt=[value]))
+    assert outcome.problems == []
+    assert [warning.what for warning in outcome.warnings] == ["a word that scripts write where there is nothing"]
+
+
 def test_error_values_as_keys_do_not_make_the_manifest_unusable(read: Any) -> None:
     """Two rows without a key that can be taken are two invalid rows."""
     outcome = read(frame(URL, "https://x.test/b.png", row_key=["#N/A", "#N/A"]))
