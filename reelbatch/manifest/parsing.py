@@ -50,8 +50,11 @@ NOTHINGS = frozenset(
     {"NaN", "<NA>", "NaT", "N/A", "n/a", "NA", "(null)", "\\N", "undefined", "[object Object]", "Loading..."}
 ).union(word for name in ("nan", "none", "null", "nil") for word in (name, name.upper(), name.title()))
 """What scripts write where there is nothing."""
-_INVISIBLE_CLASS = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
-_INVISIBLE = re.compile(f"[{_INVISIBLE_CLASS}]")
+_INVISIBLE_CLASS = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u2800\u3164"
+    "\ufeff\uffa0\ufff9-\ufffb"
+)
+INVISIBLE = re.compile(f"[{_INVISIBLE_CLASS}]")
 _AT_ENDS = re.compile(rf"\A[\s{_INVISIBLE_CLASS}]+|[\s{_INVISIBLE_CLASS}]+\Z")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -138,12 +141,12 @@ def trimmed(text: str) -> str:
 
 def visible(text: str) -> str:
     """`text` with a name in place of each invisible character, for messages."""
-    return text if text.isascii() else _INVISIBLE.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
+    return text if text.isascii() else INVISIBLE.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
 
 
 def hidden(text: str) -> str:
     """The name of the first invisible character in `text`; "": there is none."""
-    found = None if text.isascii() else _INVISIBLE.search(text)
+    found = None if text.isascii() else INVISIBLE.search(text)
     return f"U+{ord(found[0]):04X}" if found else ""
 
 
@@ -157,7 +160,7 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
         return False
     if joined.isascii():
         return "\0" not in joined
-    return _UNSTORABLE.search(joined) is None and _INVISIBLE.search(joined) is None
+    return _UNSTORABLE.search(joined) is None and INVISIBLE.search(joined) is None
 
 
 def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> RequestIssue | None:

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from reelbatch.errors import ManifestError
+
 URL = "https://x.test/a.png"
 
 
@@ -88,7 +90,7 @@ def test_words_for_nothing_in_a_template_are_warned_of(read: Any) -> None:
 
 def test_invisible_characters_at_the_ends_are_taken_off(read: Any) -> None:
     """Keys, addresses, prompts and numbers mean the same with and without them."""
-    signs = "\u200b", "\ufeff", "\u202a", "\u2060 ", "\u00a0"
+    signs = "\u200b", "\ufeff", "\u202a", "\u2060 ", "\u00a0", "\u3164", "\u2800"
     for sign in signs:
         plain = frame(URL, row_key=["a"], prompt=["Slow"], end_seconds=["5"], name=["n"])
         marked = plain.map(lambda text, sign=sign: f"{sign}{text}{sign}")
@@ -105,6 +107,28 @@ def test_invisible_characters_inside_keys_and_addresses_are_shown(read: Any) -> 
         (2, "row_key", "contains an invisible character (U+200B)"),
     ]
     assert [problem.value for problem in outcome.problems] == ["https://x.test/a<U+200B>.png", "b<U+200B>c"]
+
+
+def test_names_of_columns_match_as_they_look(read: Any) -> None:
+    """Signs that can't be seen, other blanks and accents set apart make no other name: a key is not lost by one."""
+    marked = {"row_key\u200b": ["k"], "image\u2060_path": [URL], "Titel\u00a0DE": ["Vase"], "cafe\u0301": ["rot"]}
+    outcome = read(pd.DataFrame(marked), prompt_template="{Titel DE}, {caf\u00e9}")
+    assert [(row.row_key, row.request.prompt) for row in outcome.rows] == [("k", "Vase, rot")]
+
+
+def test_conditions_take_no_notice_of_invisible_characters(read: Any) -> None:
+    """Neither for what counts, nor for what is empty and filled from above."""
+    table = frame(*[URL] * 3, Status=["active\u200b", "\u200b", "draft"], SKU=["a", "\u200b", "b"], N=["1", "2", "1"])
+    outcome = read(table, where={"Status": "active"}, fill_down=["SKU", "Status"], row_key=["SKU", "N"])
+    assert [row.row_key for row in outcome.rows] == ["a-1", "a-2"]
+
+
+def test_columns_are_listed_in_a_line_that_can_be_read(csv_file: Any, read: Any) -> None:
+    """However many there are, and however long their names: it may be no table at all."""
+    for line in ("x," * 50_000, "<p>" + "y" * 100_000):
+        with pytest.raises(ManifestError, match="image_path") as error:
+            read(csv_file(f"{line}\n1,2\n"))
+        assert len(str(error.value)) < 6_000
 
 
 def test_a_prompt_of_invisible_characters_is_missing(read: Any) -> None:
