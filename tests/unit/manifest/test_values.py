@@ -155,6 +155,14 @@ def test_a_prompt_of_invisible_characters_is_missing(read: Any) -> None:
         ("https://x.test/a.jpg|https://x.test/b.jpg", "several addresses in one cell"),
         ("a.jpg;https://x.test/b.jpg", "several addresses in one cell"),
         ("https://x.test/a.jpg https://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpg::https://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpghttps://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpg?v=1^https://x.test/b.jpg", "several addresses in one cell"),
+        ("https://x.test/a.jpg;b.jpg", "several images in one cell"),
+        ("https//x.test/a.jpg", "a web address whose beginning is misspelt"),
+        ('=IMAGE("https://x.test/a.jpg")', "a formula in place of an address"),
+        ('["https://x.test/a.jpg", "https://x.test/b.jpg"]', "a list or object in place of an address"),
+        ("blob:https://x.test/1-2", "an address that only one program knows"),
         ("pot.jpg (https://x.test/v3/pot.jpg)", "a name with an address in brackets"),
         (
             "pot.jpg (https://x.test/v3/pot.jpg),lid.jpg (https://x.test/v3/lid.jpg)",
@@ -170,7 +178,8 @@ def test_what_is_no_address_is_called_what_it_is(read: Any, cell: str, what: str
 
 
 @pytest.mark.parametrize(
-    ("sign", "named"), [(", ", '","'), ("|", '"|"'), (" ", '" "'), ("\n", r'"\n"'), (" ; ", '";"')]
+    ("sign", "named"),
+    [(", ", '","'), ("|", '"|"'), (" ", '" "'), ("\n", r'"\n"'), (" ; ", '";"'), ("::", '"::"'), ("+", '"+"')],
 )
 def test_what_stands_between_addresses_is_named(read: Any, sign: str, named: str) -> None:
     """The setting that is suggested takes the first of them, as it is written."""
@@ -189,11 +198,40 @@ def test_what_stands_between_addresses_is_named(read: Any, sign: str, named: str
         "https://www.dropbox.com/s/abc/x.jpg?dl=1",
         "https://www.x.test/a,b.jpg",
         "https://x.test/fit(https://x.test/a.jpg)",
+        "https://x.test/a.jpg?of=https://x.test/b.jpg",
+        "https://x.test/a.jpg?next=b.jpg,c.jpg",
     ],
 )
 def test_odd_addresses_that_are_some_stay(read: Any, address: str) -> None:
     """An address within an address, as image services have them, is one."""
     assert read(frame(address)).problems == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ("Images/Brass+Lamp.JPG", 'Did you mean "images/brass lamp.jpg"?'),
+        ("images/brass%20lamp.jpg?v=1", 'Did you mean "brass lamp.jpg"?'),
+        ("/b/r/brass.jpg,/b/r/back.jpg", 'Name one image; split: {image_path: ","} takes the first of several.'),
+        ("cdn.example.com/brass.jpg", "Write https:// before it, if it is a web address"),
+        ("images/vase.jpg", "Check the path"),
+    ],
+)
+def test_a_path_that_leads_nowhere_has_the_remedy_that_fits(read: Any, image: Any, cell: str, remedy: str) -> None:
+    """A folder's case, a path out of an address, a list of paths or a host: what to do is another thing for each."""
+    table = image("images/brass lamp.jpg").parent.parent / "spring.csv"
+    table.write_text(f'image_path,prompt\n"{cell}",Pan\n', encoding="utf-8")
+    (problem,) = read(table).problems
+    assert (problem.what, remedy in problem.remedy) == ("no such file", True)
+
+
+@pytest.mark.parametrize("host", ["localhost:3000", "192.168.1.5", "10.0.0.7:80", "172.20.0.1", "nas", "shop.local"])
+def test_an_address_that_the_api_cannot_reach_is_warned_of(read: Any, host: str) -> None:
+    """It is the API that fetches the image, and not this machine."""
+    for images in ([f"http://{host}/a.jpg"], [URL] * 40 + [f"http://{host}/a.jpg"]):
+        outcome = read(frame(*images, row_key=range(len(images))))
+        assert outcome.problems == []
+        assert any("which the API can't reach" in warning.what for warning in outcome.warnings)
 
 
 @pytest.mark.parametrize(
