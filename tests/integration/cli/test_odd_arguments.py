@@ -256,5 +256,6 @@ def test_what_is_no_file_is_never_replaced_by_one(folder: Path) -> None:
 def test_a_mistake_in_the_sandbox_s_settings_is_said(sandbox: str, why: str, folder: Path) -> None:
     """Before the sandbox starts, as for every setting."""
     (folder / "reelbatch.yaml").write_text(f"sandbox: {sandbox}\n")
-    ran = run_here(folder, "generate", "spring.csv", "--sandbox", "--yes")
-    assert (ran.code, why in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
+    for command in ("plan", "generate"):
+        ran = run_here(folder, command, "spring.csv", "--sandbox", "--yes")
+        assert (ran.code, why in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
