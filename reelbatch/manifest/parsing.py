@@ -238,7 +238,10 @@ def flag(text: str) -> bool:
     """Yes or no."""
     if (value := _FLAGS.get(text.lower())) is not None:
         return value
-    raise CellError("neither yes nor no", "Write true or false (or yes, no, 1, 0).")
+    raise CellError(
+        "neither yes nor no",
+        "Write true or false (or yes, no, 1, 0), or switch a shop's own column off (columns: {audio: null}).",
+    )
 
 
 def word(text: str) -> str:
