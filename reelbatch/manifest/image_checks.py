@@ -43,6 +43,7 @@ _NEARBY = re.compile(
     re.IGNORECASE,
 )
 """A host of this machine or its network."""
+_MOST_FOLDERS = 5
 _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
 _MORE_THAN_A_PATH = (*',;?#\\@<>"{}|^`[]', ":///", "magichour.ai")
 
@@ -154,14 +155,17 @@ def _remedy_of_missing(stated: str, where: str) -> str | None:
     return remedy_of_missing(stated)
 
 
-def _near(path: str) -> str | None:
-    """The path of a file or folder that is there, the same but for case, Unicode's forms, %20, + and alike."""
+def _near(path: str, folders: int = _MOST_FOLDERS) -> str | None:
+    """The path of a file or folder that is there, the same but for case, Unicode's forms, %20, + and alike.
+
+    `folders`: how many above it may be spelt otherwise too.
+    """
     folder, name = os.path.split(path)
     try:
         beside = _names(folder)
     except OSError:
-        nearer = _near(folder) if folder not in {path, ""} else None
-        return _near(f"{nearer}/{name}") if nearer not in {None, folder} else None
+        nearer = _near(folder, folders - 1) if folders and folder not in {path, ""} else None
+        return _near(f"{nearer}/{name}", 0) if nearer not in {None, folder} else None
     alike = (_alike(name), _alike(name.replace("+", " ")), _alike(name.partition("?")[0]))
     near = next((beside[each] for each in alike if each in beside), None)
     return near and f"{folder}/{near}"

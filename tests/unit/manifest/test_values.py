@@ -215,6 +215,7 @@ def test_odd_addresses_that_are_some_stay(read: Any, address: str) -> None:
         ("/b/r/brass.jpg,/b/r/back.jpg", 'Name one image; split: {image_path: ","} takes the first of several.'),
         ("cdn.example.com/brass.jpg", "Write https:// before it, if it is a web address"),
         ("images/vase.jpg", "Check the path"),
+        ("a/" * 1500 + "vase.jpg", "Check the path"),
     ],
 )
 def test_a_path_that_leads_nowhere_has_the_remedy_that_fits(read: Any, image: Any, cell: str, remedy: str) -> None:
