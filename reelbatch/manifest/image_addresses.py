@@ -10,12 +10,13 @@ from reelbatch.manifest.parsing import hidden
 from reelbatch.storage.errors import Trouble
 
 _SEVERAL = re.compile(
-    r"([,;|\s]|<br ?/?>)\s*https?://"
+    r"([,;|]|(?<!\s)\s|<br ?/?>)\s*https?://"
     r"|^https?://\S*?([,;|])\s*//\w"
     rf"|^[^?#]*{ENDING}(?:(?:\?[^/]*)?([^\w\s,;|(/=&.?%-]{{1,3}})\s*)?https?://",
     re.IGNORECASE,
 )
-_FURTHER = re.compile(rf"[^?#]*{ENDING}\s*[,;|]+\s*[^?#]*{ENDING}\s*", re.IGNORECASE)
+_FIRST_OF_SEVERAL = re.compile(rf"{ENDING}\s*([,;|])", re.IGNORECASE)
+_AN_ENDING = re.compile(rf"{ENDING}\s*\Z", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?/\S", re.IGNORECASE)
 _DROPBOX_FILE = re.compile(r"[?&](dl|raw)=1\b")
 _PATH = "Write a path that this machine sees, relative to the manifest's folder and with /."
@@ -69,11 +70,18 @@ def address_trouble(stated: str) -> Trouble | None:
 
 def remedy_of_missing(stated: str) -> str | None:
     """What to do about `stated`, which is the path of no file, where it looks like something else."""
-    if _FURTHER.fullmatch(stated) and (sign := re.search(rf"{ENDING}\s*([,;|])", stated, re.IGNORECASE)):
-        return f"Name one image; split: {{image_path: {json.dumps(sign[1])}}} takes the first of several."
+    if sign := _between_images(stated):
+        return f"Name one image; split: {{image_path: {json.dumps(sign)}}} takes the first of several."
     if _HOST.match(stated):
         return "Write https:// before it, if it is a web address; a path is relative to the manifest's folder."
     return None
+
+
+def _between_images(stated: str) -> str | None:
+    """What stands between several files, of which the last ends the cell too."""
+    first = _FIRST_OF_SEVERAL.search(stated)
+    last = _AN_ENDING.search(stated) if first and not {"?", "#"} & {*stated} else None
+    return first[1] if first and last and first.end() < last.start() else None
 
 
 def _on_the_web(stated: str) -> Trouble | None:
@@ -81,7 +89,7 @@ def _on_the_web(stated: str) -> Trouble | None:
         sign = several[1] or several[2] or several[3]
         split = f"; split: {{image_path: {json.dumps(sign)}}} takes the first of them" if sign else ""
         return Trouble("several addresses in one cell", f"Name one{split}.")
-    if re.match(r"https?://", stated, re.IGNORECASE) and _FURTHER.fullmatch(stated):
+    if re.match(r"https?://", stated, re.IGNORECASE) and _between_images(stated):
         return Trouble("several images in one cell", "Name one.")
     if re.match(r"https?://(www\.)?dropbox\.com/", stated) and not _DROPBOX_FILE.search(stated):
         what = "a share link of Dropbox: a page about the image, not the image"

@@ -226,6 +226,14 @@ def test_a_path_that_leads_nowhere_has_the_remedy_that_fits(read: Any, image: An
     assert (problem.what, remedy in problem.remedy) == ("no such file", True)
 
 
+def test_a_cell_of_a_hundred_thousand_signs_is_looked_at_once(read: Any) -> None:
+    """The time for it grows as it does: files side by side, blanks, brackets; it was more than a minute each."""
+    files = "a.jpg," * 16_000 + "a.jpg"
+    cells = [f"https://x.test/{files}", files, f"https://x.test/a.jpg{' ' * 99_000}b", "[" * 99_000]
+    outcome = read(frame(*cells, row_key=list("abcd")))
+    assert {number for number, _, _ in outcome.whats} == {1, 2, 3, 4}
+
+
 @pytest.mark.parametrize("host", ["localhost:3000", "192.168.1.5", "10.0.0.7:80", "172.20.0.1", "nas", "shop.local"])
 def test_an_address_that_the_api_cannot_reach_is_warned_of(read: Any, host: str) -> None:
     """It is the API that fetches the image, and not this machine."""
