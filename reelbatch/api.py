@@ -28,6 +28,7 @@ from reelbatch.pipeline.python_words import in_errors, listed
 from reelbatch.pipeline.reports import ReconcileReport, SettleReport, TableStatus
 from reelbatch.pipeline.rerun import RerunOptions, RerunPlan, preview, selection
 from reelbatch.pipeline.resources import (
+    as_sandboxed,
     batches_named,
     log_config,
     looked_at,
@@ -103,6 +104,8 @@ def plan(  # noqa: PLR0913 - the arguments of the command line, by keyword
     if sandbox:
         settings.setdefault("base_url", "http://127.0.0.1")
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
+    if sandbox:
+        as_sandboxed(stated)  # a mistake in the sandbox's settings ends the run too
     send = send_options(regenerate=regenerate, rows=rows, repeats=stated.repeats, limit=limit, pilot=pilot)
     return make_plan(GenerateOptions(source=source, batch=batch, strict=strict, send=send), stated)
 

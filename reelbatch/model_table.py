@@ -210,7 +210,10 @@ def _spans(seconds: Iterable[int | str]) -> Iterator[int]:
 
 
 def _unknown_model(name: str) -> RequestIssue:
-    remedy = "The row is sent as it stands; add the model to configs/models.yaml to have it checked."
+    remedy = (
+        "The row is sent as it stands; add the model to configs/models.yaml to have it checked, or switch a shop's "
+        "own column off (columns: {model: null})."
+    )
     what = "not in the table of models, so its cost is unknown"
     return RequestIssue("model", name, what, remedy, blocking=False)
 

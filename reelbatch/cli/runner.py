@@ -22,6 +22,7 @@ from reelbatch.cli.json_output import print_json
 from reelbatch.cli.progress import ProgressLine, RowsToSend
 from reelbatch.cli.render_settled import print_settle_report
 from reelbatch.cli.server_ahead import clone_root, server_ahead
+from reelbatch.client import ssl_context
 from reelbatch.ctrl_c import INTERRUPTED
 from reelbatch.errors import PipelineError
 from reelbatch.failpoints import point
@@ -148,6 +149,8 @@ async def _followed(steps: Coroutine[Any, Any, None], line: ProgressLine) -> Non
 
 def _as_a_flow(root: Path, work: Work, line: ProgressLine, *, verbose: bool) -> None:
     quiet_prefect(verbose=verbose)
+    if os.environ.get("SSL_CERT_FILE"):
+        ssl_context()  # Prefect reads it while it is imported, and tells in a traceback what it could not read
     with nullcontext(work.server) if work.server else server_ahead() as server:
         flow = _flow(root, work.flow)  # imports Prefect, while its server does the same
         from reelbatch.orchestration.prefect_server import prefect_api

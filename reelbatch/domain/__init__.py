@@ -1,7 +1,15 @@
 """The words of the project as types: rows, requests, attempts, states and the moves between them."""
 
 from reelbatch.domain.budget import Budget, Period
-from reelbatch.domain.fields import REQUEST_FIELDS, FieldKind, Fingerprint, Request, RequestField, canonical_json
+from reelbatch.domain.fields import (
+    REQUEST_FIELDS,
+    UNSTATED_MODEL,
+    FieldKind,
+    Fingerprint,
+    Request,
+    RequestField,
+    canonical_json,
+)
 from reelbatch.domain.money import LARGEST, MISSING, MOST_CREDITS, SUMS, Credits, Figure, figure
 from reelbatch.domain.reviews import ReviewVerdict
 from reelbatch.domain.rows import (
@@ -48,6 +56,7 @@ __all__ = [
     "SUMS",
     "TRANSITIONS",
     "UNSETTLED",
+    "UNSTATED_MODEL",
     "Batch",
     "Budget",
     "ClaimedRow",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NewType, get_type_hints
@@ -36,15 +36,19 @@ class FieldOptions:
         api: its path in the body of a create call, with dots between objects and members.
         column: its name in the results table, where that has another of its name.
         compared: whether it tells two requests apart that are paid for as one; images do so by their content.
+        unstated: what the API takes where it is left out, if that is the same for all.
     """
 
     kind: FieldKind
     api: str
     column: str | None = None
     compared: bool = True
+    unstated: str | bool | None = None
 
 
 _Kind = FieldKind
+UNSTATED_MODEL = "default"
+"""The model that a request without one asks for, by its name."""
 
 
 class Request(NamedTuple):
@@ -57,8 +61,8 @@ class Request(NamedTuple):
     prompt: Annotated[str | None, FieldOptions(_Kind.TEXT, "style.prompt")]
     end_seconds: Annotated[float | None, FieldOptions(_Kind.SECONDS, "end_seconds")]  # None only in an invalid row
     resolution: Annotated[str | None, FieldOptions(_Kind.NAME, "resolution")] = None
-    model: Annotated[str | None, FieldOptions(_Kind.MODEL, "model")] = None
-    audio: Annotated[bool | None, FieldOptions(_Kind.FLAG, "audio")] = None
+    model: Annotated[str | None, FieldOptions(_Kind.MODEL, "model", unstated=UNSTATED_MODEL)] = None
+    audio: Annotated[bool | None, FieldOptions(_Kind.FLAG, "audio", unstated=False)] = None
     name: Annotated[str | None, FieldOptions(_Kind.TEXT, "name", compared=False)] = None
     end_image_path: Annotated[str | None, FieldOptions(_Kind.IMAGE, "assets.end_image_file_path")] = None
     width: Annotated[int | None, FieldOptions(_Kind.PIXELS, "width", "request_width", compared=False)] = None
@@ -76,6 +80,21 @@ class Request(NamedTuple):
         first = [stated[name] for name in _COMPARED_FIRST]
         later = [[name, stated[name]] for name in _COMPARED_LATER if stated[name] is not None]
         return hashlib.sha256(canonical_json([list(images), *first, *later]).encode()).hexdigest()
+
+    def content_hashes(self, images: Sequence[str], *, spelt_out: bool) -> list[str]:
+        """`content_sha256` of itself, and of the same with what the API takes anyway stated or left out.
+
+        Args:
+            images: as there.
+            spelt_out: whether some of the requests that it is compared with state what the API takes anyway.
+        """
+        found = [self]
+        for name, value in _UNSTATED.items():
+            stated = getattr(self, name)
+            if stated == value or (stated is None and spelt_out):
+                other: dict[str, Any] = {name: value if stated is None else None}
+                found += [each._replace(**other) for each in found]
+        return [each.content_sha256(images) for each in found]
 
     def fingerprint(self) -> Fingerprint:
         """SHA-256 (hex) over the fields that are set, in a canonical JSON form."""
@@ -114,6 +133,11 @@ REQUEST_FIELDS = tuple(
     _field(name, hint.__metadata__[0]) for name, hint in get_type_hints(Request, include_extras=True).items()
 )
 """In the order of `Request`."""
+_UNSTATED = {
+    name: hint.__metadata__[0].unstated
+    for name, hint in get_type_hints(Request, include_extras=True).items()
+    if hint.__metadata__[0].unstated is not None
+}
 # Tables keep hashes of these five without their names; a field that came later counts only where it is set.
 _COMPARED_FIRST = ("prompt", "model", "resolution", "end_seconds", "audio")
 _COMPARED_LATER = tuple(each.name for each in REQUEST_FIELDS if each.compared and each.name not in _COMPARED_FIRST)

@@ -48,6 +48,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _FOREIGN = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
+    b"version https://git-lfs": "a pointer of Git LFS (git lfs pull)",
     b"8BPS": "a Photoshop file",
     b"<svg": "an SVG",
     b"<?xml": "an XML file, perhaps an SVG",

@@ -1,9 +1,8 @@
-"""What is known by its content: requests that were paid for under another name, ids and images that came twice.
+"""What is known by its content: requests that were paid for under another name, and ids that came twice.
 
 A row to send is held where its request equals that of a row that is paid for, or may be, (a) under a key of its
 batch that the manifest no longer has, or (b) in another batch of the same account: a renamed file, a key that Excel
-rewrote. Rows that stand in one manifest together never hold each other. An id that several rows were told is said to
-be. A local image that was replaced under its old name makes its row another request.
+rewrote. Rows that stand in one manifest together never hold each other. An id that several rows were told is said so.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from reelbatch.domain import Batch, Request, RowKey, RowState, Token, VideoId
+from reelbatch.domain import UNSTATED_MODEL, Batch, Request, RowKey, RowState, Token, VideoId
 from reelbatch.ledger.accounts import Payer, payer_of, relatives
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.parts import in_parts
@@ -100,12 +100,15 @@ class RepeatSearch:
     kept: ColumnElement[bool]
     found: list[Held] = field(default_factory=list)
     of_kept: list[tuple[Held, str | None, int | None]] = field(default_factory=list)  # with model and credits
+    spelt_out: bool = False  # some that paid state what the API takes anyway
 
     def run(self, connection: Connection, choice: Choice) -> None:
         """Mark the staged rows that are to be held, and remember all of them."""
         paid = self._sources(connection)
-        if connection.execute(select(literal_column("1")).where(paid).limit(1)).first() is None:
+        if not _any(connection, paid):
             return
+        stated = or_(generations.c.model == UNSTATED_MODEL, not_(generations.c.audio))
+        self.spelt_out = _any(connection, and_(paid, stated))
         sizes = select(generations.c.image_bytes).where(paid, generations.c.image_bytes.is_not(None))
         for page in _pages(connection, self._staged_candidates(choice, sizes)):
             for held in self._matches(connection, page, paid):
@@ -141,18 +144,24 @@ class RepeatSearch:
         return query.where(self.kept, *waits, same_size), c.row_number
 
     def _matches(self, connection: Connection, page: Sequence[Any], paid: ColumnElement[bool]) -> Iterator[Held]:
-        hashes = {row: sha256 for row in page if (sha256 := self._hash(row)) is not None}
-        known = dict(_paid_for(connection, set(hashes.values()), paid))
-        for row, sha256 in hashes.items():
-            if sha256 in known:
+        hashes = {row: found for row in page if (found := self._hashes(row))}
+        known = dict(_paid_for(connection, set(chain(*hashes.values())), paid))
+        for row, found in hashes.items():
+            if sha256 := next(filter(known.__contains__, found), None):
                 yield Held(row.row_key, row.row_number, known[sha256])
 
-    def _hash(self, row: Any) -> str | None:
+    def _hashes(self, row: Any) -> list[str]:
+        """What the request may be known by: one that paid may state what this one leaves out."""
         marks = [self.mark(stated) for stated in (row.image_path, row.end_image_path) if stated]
         if None in marks:
-            return None
+            return []
         request = Request(*row[: len(REQUEST_COLUMNS)])
-        return request.content_sha256(mark for mark in marks if mark is not None)
+        return request.content_hashes([mark for mark in marks if mark is not None], spelt_out=self.spelt_out)
+
+
+def _any(connection: Connection, which: ColumnElement[bool]) -> bool:
+    one: Select[Any] = select(literal_column("1")).select_from(generations).where(which).limit(1)
+    return connection.execute(one).first() is not None
 
 
 def _request_columns(c: Any) -> list[Any]:
@@ -209,8 +218,7 @@ def paid_elsewhere(
 
 def any_paid_elsewhere(connection: Connection, batch: Batch) -> bool:
     """Whether any request at all is paid for under a name by which this batch's rows may be held."""
-    query: Select[Any] = select(literal_column("1")).where(_under_another_name(connection, batch)).limit(1)
-    return connection.execute(query).first() is not None
+    return _any(connection, _under_another_name(connection, batch))
 
 
 def _under_another_name(connection: Connection, batch: Batch, *, of_gone: bool = False) -> ColumnElement[bool]:
@@ -321,30 +329,3 @@ def shared_ids(connection: Connection, batch: Batch, limit: int) -> tuple[int, l
     )
     found = [SharedId(*row) for row in connection.execute(query)]
     return connection.scalar(select(func.count()).select_from(attempts).where(*own)) or 0, found
-
-
-def mark_replaced(connection: Connection, batch: Batch, choice: Choice, of_image: Mark) -> None:
-    """Note the images of staged rows whose bytes are others than those that were sent.
-
-    Size and time of change are looked at first, the bytes only where they differ.
-    """
-    files: Select[Any] = select(literal_column("1")).where(staged.c.image_stat.is_not(None)).limit(1)
-    if connection.execute(files).first() is None:
-        return
-    g = generations.c
-    query = (
-        select(staged.c.row_number, staged.c.image_path, staged.c.end_image_path, g.image_sha256)
-        .select_from(joined(batch, choice))
-        .where(g.image_sha256.is_not(None), staged.c.problem.is_(None), staged.c.image_stat.is_not(None))
-        .where(g.image_stat.is_distinct_from(staged.c.image_stat))
-    )
-    for number, image, end_image, known in connection.execute(query).all():
-        marks = [of_image(stated) for stated in (image, end_image) if stated]
-        if None not in marks and (now := joined_marks(marks)) != known:
-            row = update(staged).where(staged.c.row_number == number)
-            connection.execute(row.values(image_sha256=now))
-
-
-def joined_marks(marks: Sequence[str | None]) -> str:
-    """What a line keeps of its images: what stands for each, the end image last."""
-    return " ".join(mark or "" for mark in marks)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from reelbatch.domain import Batch, Request, RowKey, RunId
 from reelbatch.failpoints import point
-from reelbatch.ledger import merge, orders, paid_requests, runs, staging
+from reelbatch.ledger import merge, orders, runs, staging
 from reelbatch.ledger.accounts import Payer, payer_of
 from reelbatch.ledger.engine import (
     is_collision,
@@ -23,6 +23,7 @@ from reelbatch.ledger.observed_cost import NOTHING_OBSERVED, ObservedCost, obser
 from reelbatch.ledger.observed_prices import NONE_OBSERVED, ObservedPrices, Room
 from reelbatch.ledger.orders import OpenOrder, Placing
 from reelbatch.ledger.paid_requests import Held, Mark, RepeatSearch
+from reelbatch.ledger.replaced_images import mark_replaced
 from reelbatch.ledger.selection import Action, Choice, Regenerate, RepeatPolicy, SendOptions, further, rows_of
 from reelbatch.ledger.sending_order import SendingOrder
 from reelbatch.ledger.staging import ActionCount, Duplicate, SameRequest
@@ -146,7 +147,7 @@ class StagedManifest:
         )
         unknown = staging.choose(connection, options.row_keys or ())
         if not kept.new:
-            paid_requests.mark_replaced(connection, batch, choice, self._origin.mark)
+            mark_replaced(connection, batch, choice, self._origin.mark)
         held = self._search(batch, choice)
         # A new batch was counted on the way, but for what was found out since.
         counted = kept.new and not held and not choice.only_order

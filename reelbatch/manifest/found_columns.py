@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from reelbatch.errors import ManifestError
-from reelbatch.manifest.readers.base import bare_name, title_above, without_place
+from reelbatch.manifest.readers.base import bare_name, short_name, title_above, without_place
 
 _NEAR = 0.84
 _NEAR_NAME = 0.6
+_MOST = 100
+"""Columns that a message lists."""
 
 
 class Missing(NamedTuple):
@@ -84,7 +86,8 @@ class FoundColumns:
             ManifestError: there are some.
         """
         once = list(dict.fromkeys(self.missing))
-        listed = f"Found: {', '.join(self.found) or 'none'}."
+        more = f" and {len(self.found) - _MOST:,} more" if len(self.found) > _MOST else ""
+        listed = f"Found: {', '.join(map(short_name, self.found[:_MOST])) or 'none'}{more}."
         title = filter(None, [title_above(self.found)])
         if len(once) == 1:
             what, hint, remedy = once[0]

@@ -15,8 +15,8 @@ _WHOLE = re.compile(
     re.IGNORECASE,
 )
 """How a cell begins that needs no prefix: with a scheme, a host, a drive, a tag or one of the API's paths."""
-_ENDING = r"\.(?:jpe?g|jfif|png|webp|hei[cf]|avif|jp2|tiff?|bmp|gif|svg)"
-_FILE = re.compile(rf"[^?#]*{_ENDING}\s*", re.IGNORECASE)
+ENDING = r"\.(?:jpe?g|jfif|png|webp|hei[cf]|avif|jp2|tiff?|bmp|gif|svg)"
+_FILE = re.compile(rf"[^?#]*{ENDING}\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import NamedTuple
 from unicodedata import normalize
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -23,7 +24,7 @@ from reelbatch.images.inspect import (
     opened_image,
     resolve_image,
 )
-from reelbatch.manifest.image_addresses import address_trouble
+from reelbatch.manifest.image_addresses import address_trouble, remedy_of_missing
 from reelbatch.manifest.image_cells import IMAGE_COLUMNS
 from reelbatch.manifest.options import Checks
 from reelbatch.manifest.parsing import MAX_SHOWN, storable, visible
@@ -37,6 +38,12 @@ _FEW = 16
 _ENDINGS = ("jpg", "png", "jpeg", "jfif", "heic", "heif", "webp", "avif", "jp2", "tiff", "tif", "bmp")
 _WITH_DOT = tuple(ending for name in _ENDINGS for ending in (f".{name}", f".{name.upper()}"))
 _WITHOUT_PATH = re.compile(" https?://[^/ ]* ")
+_NEARBY = re.compile(
+    r"//(?:localhost|127\.|10\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|[^/ .]+/|[^/ ]+\.local[:/])",
+    re.IGNORECASE,
+)
+"""A host of this machine or its network."""
+_MOST_FOLDERS = 5
 _NOT_IN_URLS = re.compile(r"[\s\\<>\"{}|^`\0-\x1f\x7f]")
 _MORE_THAN_A_PATH = (*',;?#\\@<>"{}|^`[]', ":///", "magichour.ai")
 
@@ -123,9 +130,9 @@ class ImageChecks:
             return _Verdict(None, trouble.what, trouble.remedy)
         if image_kind(where) is not ImageKind.LOCAL:
             return _scheme_verdict(where)
-        return self._look_into(where) if self._look_at_files else _Verdict()
+        return self._look_into(stated, where) if self._look_at_files else _Verdict()
 
-    def _look_into(self, where: str) -> _Verdict:
+    def _look_into(self, stated: str, where: str) -> _Verdict:
         try:
             with opened_image(where) as file:
                 info = self._bounds.inspect(file)
@@ -134,21 +141,34 @@ class ImageChecks:
                 return _Verdict(None, problem.what, _LET_THROUGH, blocking=False, stat=_stat(where))
             return _Verdict(None, problem.what, problem.remedy)
         except ImageProblem as problem:
-            near = _near(where) if problem.what == "no such file" else None
-            remedy = f'Did you mean "{near}"? Names differ by case and signs.' if near else problem.remedy
-            return _Verdict(None, problem.what, remedy, isinstance(problem, ImageUnseen))
+            better = _remedy_of_missing(stated, where) if problem.what == "no such file" else None
+            return _Verdict(None, problem.what, better or problem.remedy, isinstance(problem, ImageUnseen))
         return _Verdict(info, stat=_stat(where))
 
 
-def _near(path: str) -> str | None:
-    """A file beside a missing one whose name is the same but for case, Unicode's forms, or for %20 and alike."""
-    folder, name = os.path.split(unquote(path))
+def _remedy_of_missing(stated: str, where: str) -> str | None:
+    if near := _near(unquote(where)):
+        parts = list(zip_longest(where.split("/"), near.split("/"), fillvalue=""))
+        first = next((place for place, (one, other) in enumerate(parts) if one != other), None)
+        if first is not None:
+            return f'Did you mean "{"/".join(near.split("/")[first:])}"? Names differ by case and signs.'
+    return remedy_of_missing(stated)
+
+
+def _near(path: str, folders: int = _MOST_FOLDERS) -> str | None:
+    """The path of a file or folder that is there, the same but for case, Unicode's forms, %20, + and alike.
+
+    `folders`: how many above it may be spelt otherwise too.
+    """
+    folder, name = os.path.split(path)
     try:
         beside = _names(folder)
     except OSError:
-        return None
-    near = beside.get(_alike(name))
-    return None if near == os.path.basename(path) else near  # noqa: PTH119 - names only
+        nearer = _near(folder, folders - 1) if folders and folder not in {path, ""} else None
+        return _near(f"{nearer}/{name}", 0) if nearer not in {None, folder} else None
+    alike = (_alike(name), _alike(name.replace("+", " ")), _alike(name.partition("?")[0]))
+    near = next((beside[each] for each in alike if each in beside), None)
+    return near and f"{folder}/{near}"
 
 
 @lru_cache(8)
@@ -187,7 +207,9 @@ def _all_plain(images: Sequence[str]) -> bool:
         return False
     if together.count(" https://") + together.count(" http://") != len(images) or _WITHOUT_PATH.search(together):
         return False
-    if any(sign in together for sign in _MORE_THAN_A_PATH):
+    if any(sign in together for sign in _MORE_THAN_A_PATH) or together.count("://") != len(images):
+        return False
+    if _NEARBY.search(together):
         return False
     others = len(images)
     for ending in _WITH_DOT:
@@ -205,6 +227,10 @@ def _url_finding(column: str, url: str) -> RequestIssue | None:
         has_host = False
     if not has_host or _NOT_IN_URLS.search(url):
         return RequestIssue(column, shown_image(url), "not a web address", "Write blanks as %20 and name a host.")
+    if _NEARBY.match(f"//{parts.netloc.rpartition('@')[2]}/"):
+        what = "an address within this machine or its network, which the API can't reach"
+        remedy = "Name the image's file, or an address that can be reached from everywhere."
+        return RequestIssue(column, shown_image(url), what, remedy, blocking=False)
     if parts.hostname == "magichour.ai" and parts.path.rstrip("/") == "/my-library":
         if parse_qs(parts.query).get("imageId"):
             return None

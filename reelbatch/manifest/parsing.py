@@ -33,15 +33,28 @@ _INEXACT = 2.0**53
 """From here on not every whole number is one in floating point."""
 _EXACT_BELOW = {2: 2.0**11, 4: 2.0**24}
 """The same of floating point in 2 and in 4 bytes."""
-ERROR_VALUES = frozenset(
-    {"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#NV", "#BEZUG!"}
-)
-"""What a spreadsheet writes where a formula has no value (the last two in German)."""
+_ERRORS = """
+    #N/A #REF! #NAME? #VALUE! #DIV/0! #NULL! #NUM! #SPILL! #CALC! #ERROR! #FIELD! #BLOCKED! #CONNECT! #BUSY! #UNKNOWN!
+    #EXTERNAL! #PYTHON! #GETTING_DATA #NV #BEZUG! #WERT! #ZAHL! #ÜBERLAUF! #KALK! #FELD! #NOM? #VALEUR! #NOMBRE! #NUL!
+    #PROPAGATION! #CALCUL! #¡REF! #¿NOMBRE? #¡VALOR! #¡NUM! #¡NÚM! #¡NULO! #¡DIV/0! #¡DESBORDAMIENTO! #¡CALC! #N/D
+    #NOME? #VALOR! #NÚM! #NULO! #RIF! #VALORE! #NULLO! #N/B #VERW! #NAAM? #WAARDE! #DEEL/0! #GETAL! #LEEG! #N/D! #ADR!
+    #NAZWA? #ARG! #DZIEL/0! #LICZBA! #Н/Д #ССЫЛКА! #ИМЯ? #ЗНАЧ! #ДЕЛ/0! #ЧИСЛО! #ПУСТО! #SAKNAS! #REFERENS! #NAMN?
+    #VÄRDEFEL! #DIVISION/0! #OGILTIGT! #I/T #REFERENCE! #NAVN? #VÆRDI! #VERDI! #PUUTTUU! #VIITTAUS! #NIMI? #ARVO!
+    #JAKO/0! #LUKU! #ODKAZ! #NÁZEV? #HODNOTA! #DĚLENÍ_NULOU! #ČÍSLO! #NENÍ_K_DISPOZICI #HIÁNYZIK #HIV! #NÉV? #ÉRTÉK!
+    #ZÉRÓOSZTÓ! #SZÁM! #YOK #BAŞV! #AD? #DEĞER! #SAYI/0! #SAYI!
+"""  # noqa: RUF001 - Russian, and meant
+ERROR_VALUES = frozenset(_ERRORS.split()).union(f"Err:{number}" for number in range(501, 541))
+"""What a spreadsheet writes where a formula has no value: Excel in its languages, and LibreOffice."""
 _UNSAVED = "#UNSAVED FORMULA! "
-NOTHINGS = frozenset(word for name in ("nan", "none", "null") for word in (name, name.upper(), name.title(), "NaN"))
+NOTHINGS = frozenset(
+    {"NaN", "<NA>", "NaT", "N/A", "n/a", "NA", "(null)", "\\N", "undefined", "[object Object]", "Loading..."}
+).union(word for name in ("nan", "none", "null", "nil") for word in (name, name.upper(), name.title()))
 """What scripts write where there is nothing."""
-_INVISIBLE_CLASS = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
-_INVISIBLE = re.compile(f"[{_INVISIBLE_CLASS}]")
+_INVISIBLE_CLASS = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\u2800\u3164"
+    "\ufeff\uffa0\ufff9-\ufffb"
+)
+INVISIBLE = re.compile(f"[{_INVISIBLE_CLASS}]")
 _AT_ENDS = re.compile(rf"\A[\s{_INVISIBLE_CLASS}]+|[\s{_INVISIBLE_CLASS}]+\Z")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -128,12 +141,12 @@ def trimmed(text: str) -> str:
 
 def visible(text: str) -> str:
     """`text` with a name in place of each invisible character, for messages."""
-    return text if text.isascii() else _INVISIBLE.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
+    return text if text.isascii() else INVISIBLE.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
 
 
 def hidden(text: str) -> str:
     """The name of the first invisible character in `text`; "": there is none."""
-    found = None if text.isascii() else _INVISIBLE.search(text)
+    found = None if text.isascii() else INVISIBLE.search(text)
     return f"U+{ord(found[0]):04X}" if found else ""
 
 
@@ -142,11 +155,12 @@ def all_sound(texts: Sequence[str], limit: int = MAX_TEXT) -> bool:
     if not set(map(type, texts)) <= {str} or max(map(len, texts), default=0) > limit:
         return False
     joined = "".join(texts)
-    if "#" in joined and (_UNSAVED in joined or not ERROR_VALUES.isdisjoint(map(str.strip, texts))):
+    odd = "#" in joined or "Err:" in joined
+    if odd and (_UNSAVED in joined or not ERROR_VALUES.isdisjoint(map(str.strip, texts))):
         return False
     if joined.isascii():
         return "\0" not in joined
-    return _UNSTORABLE.search(joined) is None and _INVISIBLE.search(joined) is None
+    return _UNSTORABLE.search(joined) is None and INVISIBLE.search(joined) is None
 
 
 def text_fault(column: str, text: str, limit: int = MAX_TEXT) -> RequestIssue | None:
@@ -224,7 +238,10 @@ def flag(text: str) -> bool:
     """Yes or no."""
     if (value := _FLAGS.get(text.lower())) is not None:
         return value
-    raise CellError("neither yes nor no", "Write true or false (or yes, no, 1, 0).")
+    raise CellError(
+        "neither yes nor no",
+        "Write true or false (or yes, no, 1, 0), or switch a shop's own column off (columns: {audio: null}).",
+    )
 
 
 def word(text: str) -> str:

@@ -11,7 +11,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from reelbatch.manifest.html_text import text_of
-from reelbatch.manifest.parsing import plain, unsaved_fault
+from reelbatch.manifest.parsing import plain, trimmed, unsaved_fault
 from reelbatch.manifest.readers.base import BrokenRow, RawRows
 
 EMPTY, NOT_EMPTY = "empty", "not empty"
@@ -33,7 +33,7 @@ class Condition(NamedTuple):
     def of(cls, stated: Any) -> Condition:
         """A value, or a list of them, as the config file has it."""
         words = stated if isinstance(stated, list | tuple | set | frozenset) else [stated]
-        texts = {plain(word).strip().casefold() for word in words if not isinstance(word, bool)}
+        texts = {trimmed(plain(word)).casefold() for word in words if not isinstance(word, bool)}
         said = [_SAID[word] for word in words if isinstance(word, bool)]
         values = frozenset(texts - {EMPTY, NOT_EMPTY}).union(*said)
         return cls(values - {""}, EMPTY in texts or "" in texts, NOT_EMPTY in texts)
@@ -41,8 +41,8 @@ class Condition(NamedTuple):
     def holds(self, cells: Iterable[str]) -> list[bool]:
         """For each of `cells`."""
         if not self.values:
-            return [self.filled if cell.strip() else self.empty for cell in cells]
-        bare = (cell.strip().casefold() for cell in cells)
+            return [self.filled if trimmed(cell) else self.empty for cell in cells]
+        bare = (trimmed(cell).casefold() for cell in cells)
         return [(self.filled or cell in self.values) if cell else self.empty for cell in bare]
 
 
@@ -134,7 +134,7 @@ class FillDown:
             while broken and broken[0] < number:
                 broken.pop(0)
                 self._lost = True
-            key = cell.strip()
+            key = trimmed(cell)
             begins.append(key != self._key if key else self._lost)
             if key or self._lost:
                 self._key = key
@@ -145,7 +145,7 @@ class FillDown:
     def _filled(self, column: str, cells: Sequence[str], begins: Sequence[bool]) -> list[str]:
         last, filled = self._last[column], []
         for cell, begin in zip(cells, begins, strict=True):
-            last = cell if begin or (cell and not cell.isspace()) else last
+            last = cell if begin or trimmed(cell) else last
             filled.append(last)
         self._last[column] = last
         return filled

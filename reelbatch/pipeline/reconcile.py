@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
+from unicodedata import normalize
 
 from reelbatch.client import Client, Video
 from reelbatch.domain import REFUNDED, Batch, RowKey, Token, VideoId
@@ -191,7 +192,17 @@ def _no_such_row(batch: Batch, keys: str) -> str:
 
 def _not_in_doubt(ledger: Ledger, batch: Batch, key: RowKey) -> str:
     state = _state(ledger, batch, key)
-    return _no_such_row(batch, key) if state is None else f"the row is not in doubt (it is {state})"
+    if state is not None:
+        return f"the row is not in doubt (it is {state})"
+    alike = {_bare(doubt.row_key): doubt.row_key for doubt in ledger.read(partial(in_doubt.doubts, batch=batch))}
+    near = alike.get(_bare(key))
+    return _no_such_row(batch, key) + (f'. Did you mean "{near}"? A spreadsheet rewrites keys.' if near else "")
+
+
+def _bare(key: RowKey) -> str:
+    """A key without what spreadsheets change in it: 7 and 7.0 for 007, another case, other blanks or accents."""
+    text = " ".join(normalize("NFC", key).casefold().split()).lstrip("'0")
+    return text.removesuffix(".0")
 
 
 def _meant(doubts: Sequence[Doubt], finding: ListEntry) -> Doubt | str:

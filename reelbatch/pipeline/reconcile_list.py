@@ -13,7 +13,9 @@ from reelbatch.domain import Batch, RowKey, Token, VideoId
 from reelbatch.errors import ManifestError, SettingsError
 from reelbatch.failpoints import point
 from reelbatch.ledger.in_doubt import Doubt, Verdict
-from reelbatch.manifest.readers.csv_header import LONGEST, Header, read_header
+from reelbatch.manifest.parsing import trimmed, visible
+from reelbatch.manifest.readers.base import bare_name
+from reelbatch.manifest.readers.csv_header import DELIMITERS, LONGEST, Header, read_header
 from reelbatch.manifest.text_file import TextFile, open_file
 from reelbatch.pipeline.spreadsheets import inert, meant
 from reelbatch.storage.private_files import give_name, owner_only
@@ -162,9 +164,10 @@ def _found(file: Path, lines: Sequence[_Line]) -> FoundFile:
     findings, problems, blank = [], [], 0
     for line in lines[1:]:
         cells = line.cells
-        row = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+        row = dict(zip(names, map(trimmed, cells), strict=False))
         where, said = f"{file}, line {line.number}", row.get(_ID, "")
-        if problem := _problem(row.get(_KEY, ""), said, len(cells) > len(names) and any(cells[len(names) :])):
+        problem = _shape(cells, len(names)) or _problem(row.get(_KEY, ""), said)
+        if problem:
             problems.append(f"{where}{problem}")
         elif not said:
             blank += bool(row.get(_KEY))
@@ -187,18 +190,25 @@ def _about(finding: ListEntry) -> tuple[Batch | None, RowKey, Token | None]:
 
 
 def _plain(name: str) -> str:
-    return name.replace("\ufeff", "").strip().lower()
+    return bare_name(name)
 
 
-def _problem(key: str, said: str, too_long: bool) -> str | None:
-    """What is wrong with a line, and what to do."""
-    if too_long:
+def _shape(cells: Sequence[str], width: int) -> str | None:
+    """What is wrong with how a line is set apart, and what to do."""
+    if any(cells[width:]):
         return ": more cells than column names. Put quotation marks around values that contain the delimiter."
+    if 0 < len(cells) < width and any(cells[0].count(sign) >= width - 1 for sign in DELIMITERS):
+        return ": its cells are set apart by another sign than the column names. Use one delimiter in the whole file."
+    return None
+
+
+def _problem(key: str, said: str) -> str | None:
+    """What is wrong with what a line says, and what to do."""
     if said and not key:
         return f', column "{_KEY}": is empty. Write the key of the row that has the video.'
     like_the_word = "".join(filter(str.isalpha, said.lower())) == "notcreated" and said != Verdict.NOT_CREATED
     if like_the_word or any(character.isspace() for character in said):
-        return f', column "{_ID}" (value "{said}"): no video has this id. {_REMEDY}'
+        return f', column "{_ID}" (value "{visible(said)}"): no video has this id. {_REMEDY}'
     return None
 
 

@@ -33,7 +33,7 @@ from reelbatch.images.inspect import (
 )
 from reelbatch.ledger import Ledger, uploads, utc_now
 from reelbatch.ledger.admission import Asked
-from reelbatch.ledger.paid_requests import joined_marks
+from reelbatch.ledger.replaced_images import joined_marks
 from reelbatch.retry import RetryPolicy, on_error, retry
 from reelbatch.storage.errors import Bound
 from reelbatch.storage.files import CloudProblem, fetch, place_of, redact_url

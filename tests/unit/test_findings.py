@@ -35,8 +35,9 @@ def said(file: Path) -> tuple[dict[str, str | None], int]:
         ODD_HEADERS.encode(),
         b"sep=;\r\n" + ODD_HEADERS.replace("\n", "\r\n").encode(),
         b'row_key,video_id,prompt\n007,not_created,"two\nlines, quoted"\nb\n',
+        "row_key\u200b,video_id\n\u200b007,not_created\u200b\u00a0\nb,\u200b\n".encode(),
     ],
-    ids=["plain", "semicolons", "utf-16", "two marks", "headers", "sep", "left out cells"],
+    ids=["plain", "semicolons", "utf-16", "two marks", "headers", "sep", "left out cells", "invisible"],
 )
 def test_however_a_spreadsheet_writes_it(tmp_path: Path, content: bytes) -> None:
     """Delimiter, marks, encoding, case of the headers, more columns, cells that were left out."""
@@ -62,6 +63,8 @@ def test_windows_own_encoding(tmp_path: Path) -> None:
         ("row_key,video_id\na,abc\nb,abc\n", "line 2: gives this video to row a"),
         ("row_key,video_id\na,abc\na,not_created\n", "line 3"),
         ("row_key,video_id\na,abc,more\n", "more cells than column names"),
+        ("row_key,video_id\na;abc\n", "line 2: its cells are set apart by another sign than the column names"),
+        ("row_key,video_id\na,not_cre\u200bated\n", 'value "not_cre<U+200B>ated"'),
         ('row_key,video_id\na,"abc\nb,not_created\n', "line 2: unexpected end of data"),
         ("key,video_id\na,b\n", "lacks the column row_key. It has: key, video_id"),
         ("", "is empty"),

@@ -58,13 +58,15 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.account import KeyRefused
     from reelbatch.pipeline.plan import GenerateOptions
     from reelbatch.pipeline.plan import plan as make_plan
-    from reelbatch.pipeline.resources import sandboxed
+    from reelbatch.pipeline.resources import as_sandboxed, sandboxed
     from reelbatch.pipeline.row_options import send_options
 
     refuse_in_parameters({"manifest": manifest})
     settings = (replace(run, base_url=_NOWHERE) if sandbox and not account else run).settings(
         manifest=manifest, repeats=repeats
     )
+    if sandbox:
+        as_sandboxed(settings)  # a mistake in the sandbox's settings ends the run too
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)

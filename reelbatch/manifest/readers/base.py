@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import pack
 from typing import Any, NamedTuple, Protocol
+from unicodedata import normalize
 
 import pyarrow as pa
 from pyarrow import compute as pc
 
 from reelbatch.domain import Issue
+from reelbatch.manifest.parsing import INVISIBLE
 
 BATCH_ROWS = 5_000
+_BLANK = re.compile(r"[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_LONGEST_SHOWN = 200
 _PLACE = re.compile(r" \(column \d+\)\Z")
 
 
@@ -64,11 +68,16 @@ class Source(Protocol):
 
 def bare_name(name: str) -> str:
     """A column's name as it is compared: without regard to case, byte order marks and how blank its blanks are."""
-    return " ".join(name.replace("\ufeff", "").split()).casefold()
+    return " ".join(unbroken(name).split()).casefold()
 
 
 def unbroken(name: str) -> str:
-    """A column's name as it is shown and stated: in one line, also where a spreadsheet has it in several."""
+    """A column's name as it is shown and stated: in one line, also where a spreadsheet has it in several.
+
+    Signs that can't be seen are off, blanks are plain ones, and letters with marks are one sign each.
+    """
+    if not name.isascii():
+        name = normalize("NFC", _BLANK.sub(" ", INVISIBLE.sub("", name)))
     return " ".join(part.strip() for part in name.splitlines() if part.strip())
 
 
@@ -115,6 +124,11 @@ def is_unnamed(column: str) -> bool:
     return column.startswith("(column ")
 
 
+def short_name(column: str) -> str:
+    """A column's name for a message, however long it is."""
+    return column if len(column) <= _LONGEST_SHOWN else f"{column[:_LONGEST_SHOWN]}…"
+
+
 def title_above(columns: Iterable[str]) -> str:
     """A remedy where the first line looks like a title: one name only, or facts such as `Version=1.0.0`."""
     named = [column for column in columns if not is_unnamed(column)]
@@ -122,4 +136,4 @@ def title_above(columns: Iterable[str]) -> str:
     title = next(iter(facts or named), "")
     if not facts and len(named) != 1:
         return ""
-    return f'If "{title}" is a title, take away what stands above the line with the names of the columns.'
+    return f'If "{short_name(title)}" is a title, take away what stands above the line with the names of the columns.'

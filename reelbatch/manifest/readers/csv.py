@@ -15,7 +15,7 @@ from reelbatch.manifest.options import ManifestOptions
 from reelbatch.manifest.readers.base import BATCH_ROWS, BrokenRow, RawRows, texts
 from reelbatch.manifest.readers.csv_blocks import count_lines, parse, sound_end
 from reelbatch.manifest.readers.csv_grammar import Dialect, Record
-from reelbatch.manifest.readers.csv_header import DELIMITERS, LONGEST, read_header
+from reelbatch.manifest.readers.csv_header import ALL_IN_MARKS, DELIMITERS, LONGEST, read_header
 from reelbatch.manifest.text_file import TextFile
 
 _MARKS = (
@@ -160,15 +160,29 @@ class _Reading:
         """Cells left out at the end are empty, as Excel has it; at the end of the file the row may be cut off."""
         width, cells = self._dialect.width, record.cells
         filled = any(map(str.strip, cells))
-        other = next((sign for sign in DELIMITERS if cells[0].count(sign) == width - 1), None)
-        if filled and len(cells) == 1 and width > 1 and other is not None:
-            own = _name(self._dialect.delimiter)
-            what = f'its cells are set apart by "{_name(other)}", those of the header by "{own}"'
-            return self._dialect.give_up(self._text, record, what, "Use one delimiter in the whole file.")
+        if filled and width > 1 and (trouble := self._written_otherwise(record)):
+            return self._dialect.give_up(self._text, record, *trouble)
         if filled and not record.closed:
             what = f"{len(cells)} cells where the header has {width}, at the end of the file without a line end"
             return self._dialect.give_up(self._text, record, what, _CUT_OFF)
         return record._replace(cells=[*cells, *[""] * (width - len(cells))])
+
+    def _written_otherwise(self, record: Record) -> tuple[str, str] | None:
+        """Why the row has few cells, and what to do: another delimiter, or the marks around all of it, make it so."""
+        own, first = self._dialect.delimiter, record.cells[0]
+        if len(record.cells) == 1 and self._fits(first, own):
+            return ALL_IN_MARKS, "Take away the marks at its ends, and make single ones of the doubled ones within."
+        line = self._dialect.first_line(self._text, record)
+        other = next((sign for sign in DELIMITERS if sign != own and sign in first and self._fits(line, sign)), None)
+        if other is None:
+            return None
+        what = f'its cells are set apart by "{_name(other)}", those of the header by "{_name(own)}"'
+        return what, "Use one delimiter in the whole file."
+
+    def _fits(self, line: str, delimiter: str) -> bool:
+        """Whether `line`, with this delimiter, has as many cells as the header."""
+        alone = replace(self._dialect, delimiter=delimiter).read(line.encode(), 0, last=True)
+        return alone is not None and not alone.damage and len(alone.cells) == self._dialect.width
 
     def _broken(self, record: Record) -> BrokenRow:
         self._count_lines(record.start)

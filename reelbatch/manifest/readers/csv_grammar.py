@@ -8,7 +8,7 @@ is the next row.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -87,10 +87,16 @@ class Dialect:
         return shown.decode(errors="replace")
 
     def could_be_rows(self, text: bytes, record: Record) -> bool:
-        """Whether a line of the row, read alone, has as many cells as the header: two rows may have become one."""
+        """Whether a line of the row, read alone, has as many cells as the header: two rows may have become one.
+
+        Where the row itself has fewer, since those at its end were left out, so may the rows that are in it.
+        """
         line = _END.search(text, record.start, record.end)
+        if line is None or line.end() >= record.end:
+            return False
+        rows = replace(self, width=max(2, len(record.cells))) if len(record.cells) < self.width else self
         while line is not None and line.end() < record.end:
-            if self.begins_row(text, line.end(), record.end):
+            if rows.begins_row(text, line.end(), record.end):
                 return True
             line = _END.search(text, line.end(), record.end)
         return False

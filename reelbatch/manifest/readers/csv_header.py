@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ _NO_TABLE = (
     (re.compile(rb"<(!doctype\s+html|html|head|body|table|script|meta)\b", re.IGNORECASE), "a web page (HTML)"),
     (re.compile(rb"<(\?xml|rss|feed|[\w:.-]+\s+xmlns)", re.IGNORECASE), "XML"),
 )
+_NO_NAMES = re.compile(rb"(?:[ ,;\t|]*(?:\r\n|\r|\n))*")
+_JSON = re.compile(rb'[\[{]\s*["{\[]')
+ALL_IN_MARKS = "stands in quotation marks as a whole, and so is one cell"
 _SHOWN = 60
 _ANY_MARKS = Dialect(",")
 
@@ -55,13 +58,15 @@ def read_header(
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n'):
         raise ManifestError(f'The delimiter "{delimiter}" can\'t be used. Give one character, such as ";".')
     options = [replace(marks, delimiter=each) for each in delimiter or DELIMITERS]
-    dialect, record = max(
-        ((each, _first(each, head, blank)) for each in options), key=lambda one: _score(one[1], known)
-    )
+    dialect, record = _best(options, head, blank, known)
+    if (filled := _end_of(_NO_NAMES, head, blank)) > blank:  # lines of delimiters alone, as spreadsheets save them
+        below = _best(options, head, filled, known)
+        dialect, record = below if _score(below[1], known)[0] > _score(record, known)[0] else (dialect, record)
+    _refuse_all_in_marks(path, record, options, known)
     dialect = replace(dialect, width=len(record.cells))
     if record.damage or (not dialect.multiline and dialect.could_be_rows(head, record)):
         what = record.damage or "its lines could be rows themselves"
-        line = 1 + head[:blank].count(b"\n")
+        line = 1 + head[: record.start].count(b"\n")
         remedy = record.remedy or "Close its quotation marks, or set manifest.multiline to allow."
         where = f"{path}, line {line}: the line of column names does not end"
         raise ManifestError(f"{where}: {what}, near {_near(head, record)}. {remedy}")
@@ -86,7 +91,27 @@ def _near(head: bytes, record: Record) -> str:
     return f'"{line if len(line) <= _SHOWN else line[:_SHOWN] + "…"}"'
 
 
+def _best(options: Sequence[Dialect], head: bytes, start: int, known: Collection[str]) -> tuple[Dialect, Record]:
+    """Of several delimiters the one that yields most `known` names in the line at `start`."""
+    return max(((each, _first(each, head, start)) for each in options), key=lambda one: _score(one[1], known))
+
+
+def _refuse_all_in_marks(path: str, record: Record, options: Sequence[Dialect], known: Collection[str]) -> None:
+    """Of a file of which each line has been made one cell."""
+    inner = [_first(each, record.cells[0].encode(), 0) for each in options if len(record.cells) == 1]
+    if any(_score(names, known)[0] > _score(record, known)[0] for names in inner):
+        remedy = "Take away the marks at the ends of each line, and make single ones of the doubled ones within."
+        raise ManifestError(f"{path}: the line of column names {ALL_IN_MARKS}. {remedy}")
+
+
+def _end_of(pattern: re.Pattern[bytes], head: bytes, start: int) -> int:
+    found = pattern.match(head, start)
+    return found.end() if found else start
+
+
 def _refuse_markup(path: str, start: bytes) -> None:
+    if _JSON.match(start):
+        raise ManifestError(f"{path}: is JSON. Write one object on each line, and call the file .jsonl.")
     for pattern, kind in _NO_TABLE:
         if pattern.match(start):
             remedy = "Where it was to be downloaded, a page may have come in its place: fetch the file itself."

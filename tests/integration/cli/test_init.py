@@ -185,12 +185,12 @@ def test_at_a_terminal_answers_count(tmp_path: Path, init: Init) -> None:
 
 
 def test_enter_takes_a_guess_that_is_shown_in_other_letters(tmp_path: Path, init: Init) -> None:
-    """A name with a mark of direction is spelt out at a terminal; Enter means the name, and not what is shown."""
-    text = CATALOGUE.replace("Titel", "Titel\u200e")
+    """A control character in a name is spelt out at a terminal; Enter means the name, and not what is shown."""
+    text = CATALOGUE.replace("Titel", "Titel\x1fDE")
     (tmp_path / "spring.csv").write_text(text, encoding="utf-8")
     ran = init("spring.csv", stdin=_Terminal("\n\n"))
     assert ran.code == 0
-    assert "{Titel\u200e}" in _settings(tmp_path)["manifest"]["prompt_template"]
+    assert "{Titel\x1fDE}" in _settings(tmp_path)["manifest"]["prompt_template"]
 
 
 def test_the_encoding_is_asked_first_and_everything_is_guessed_anew(tmp_path: Path, init: Init) -> None:

@@ -245,6 +245,12 @@ def test_what_is_no_file_is_never_replaced_by_one(folder: Path) -> None:
         assert (folder / "pipe.csv").is_fifo()
 
 
+def test_authorities_that_can_t_be_read_are_said_before_prefect_reads_them(folder: Path) -> None:
+    """Prefect told it in a traceback, and the error came after that."""
+    ran = run_here(folder, "generate", "spring.csv", "--sandbox", "--yes", SSL_CERT_FILE="/nowhere.pem")
+    assert (ran.code, "SSL_CERT_FILE: /nowhere.pem" in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
+
+
 @pytest.mark.parametrize(
     ("sandbox", "why"),
     [
@@ -256,5 +262,6 @@ def test_what_is_no_file_is_never_replaced_by_one(folder: Path) -> None:
 def test_a_mistake_in_the_sandbox_s_settings_is_said(sandbox: str, why: str, folder: Path) -> None:
     """Before the sandbox starts, as for every setting."""
     (folder / "reelbatch.yaml").write_text(f"sandbox: {sandbox}\n")
-    ran = run_here(folder, "generate", "spring.csv", "--sandbox", "--yes")
-    assert (ran.code, why in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
+    for command in ("plan", "generate"):
+        ran = run_here(folder, command, "spring.csv", "--sandbox", "--yes")
+        assert (ran.code, why in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err

@@ -301,6 +301,16 @@ def test_the_list_is_written_filled_in_and_taken_back(table: Table, tmp_path: Pa
     assert table.doubtful() == {}
 
 
+def test_a_key_that_a_spreadsheet_rewrote_is_asked_about(unchanged: Table, tmp_path: Path) -> None:
+    """It decides nothing about the row that is meant, and names it."""
+    file = tmp_path / "found.csv"
+    file.write_text("row_key,video_id\n'k2,not_created\n")
+    code, answer = unchanged.reconcile("--from", str(file), "--now")
+    assert code == 1
+    assert 'has no row with the key \'k2. Did you mean "K2"?' in answer["resolved"][0]["problem"]
+    assert len(unchanged.doubtful()) == 2
+
+
 @pytest.mark.parametrize("batch", [[], ["--batch", "m"]])
 def test_rows_of_another_batch_are_named(unchanged: Table, tmp_path: Path, batch: list[str]) -> None:
     """A file about something else is not carried out in part."""

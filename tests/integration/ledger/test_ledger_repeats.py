@@ -131,6 +131,7 @@ def test_only_what_may_be_paid_for_holds(ledger: Ledger, state: RowState) -> Non
         ({"resolution": "1080p"}, False),
         ({"end_seconds": 3.0}, False),
         ({"audio": True}, False),
+        ({"audio": False}, True),
         ({"end_image_path": "end.png"}, False),
         ({"image_path": "other.png"}, False),
     ],
@@ -143,6 +144,21 @@ def test_what_makes_two_requests_the_same(ledger: Ledger, change: dict[str, obje
     request = row("a", 1).request._replace(**change)
     other = row("b", 1)._replace(request=request, fingerprint=request.fingerprint())
     assert counts(ledger, other) == {Action.HELD if held else Action.SEND: 1}
+
+
+@pytest.mark.parametrize(
+    "first", [{"model": "default", "audio": False}, {"model": None, "audio": False}, {}], ids=str
+)
+def test_what_the_api_takes_anyway_may_be_stated_or_not(ledger: Ledger, first: dict[str, object]) -> None:
+    """A file that spells out `model: default` and `audio: false` asks for what one without these columns asks for."""
+    paid = row("a", 1).request._replace(**{"model": None, **first})
+    load(ledger, [row("a", 1)._replace(request=paid, fingerprint=paid.fingerprint())])
+    pay(ledger, "a")
+    for audio, held in ((None, 1), (False, 1), (True, 0)):
+        for model in (None, "default"):
+            request = paid._replace(model=model, audio=audio)
+            other = row("b", 1)._replace(request=request, fingerprint=request.fingerprint())
+            assert counts(ledger, other) == {Action.HELD if held else Action.SEND: 1}
 
 
 def test_images_are_told_apart_by_their_bytes(ledger: Ledger) -> None:

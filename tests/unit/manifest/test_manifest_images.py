@@ -130,6 +130,7 @@ def test_broken_exif_is_no_fault(image: Any) -> None:
         (b"just some text, renamed", "no image"),
         (b"<!DOCTYPE html><html>Not found", "a web page"),
         (b"%PDF-1.7 ...........", "a PDF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0isom", "a video"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "no image"),

@@ -373,3 +373,18 @@ def test_missing_columns_are_named_all_at_once(read: Any) -> None:
     said = "\n".join(lines)
     for part in ('"SKUs" to take row_key', '"title"', "{Title}", '"colour"', '"state"', "image_path", "end_seconds"):
         assert part in said
+
+
+def test_a_shop_s_own_column_under_one_of_our_names_is_told_how_to_be_switched_off(read: Any, tmp_path: Path) -> None:
+    """Of a model that no table has and of sound that is no yes or no; widths say so too."""
+    file = tmp_path / "shop.csv"
+    file.write_text(
+        "sku,image_path,prompt,model,audio,width\nA,https://x.test/a.png,Pan,LT-200,,\n"
+        "B,https://x.test/b.png,Pan,,MP3,12.5\n",
+        encoding="utf-8",
+    )
+    outcome = read(file)
+    assert [warning.column for warning in outcome.warnings if "{model: null}" in warning.remedy] == ["model"]
+    assert [problem.column for problem in outcome.problems if "null}" in problem.remedy] == ["audio", "width"]
+    off = read(file, columns={"model": None, "audio": None, "width": None})
+    assert (off.problems, off.warnings) == ([], [])

@@ -257,3 +257,44 @@ def test_no_two_lines_with_a_whole_row_each_become_one(tmp_path: Any, lines: lis
     text = "".join(f"k{index},{''.join(marks)},z\n" for index, marks in enumerate(lines))
     path.write_text("x,y,z\n" + text, encoding="utf-8")
     assert len(_cells(path)) == len(lines)
+
+
+def test_rows_whose_last_cells_were_left_out_do_not_merge_either(read: Any, csv_file: Any) -> None:
+    """A row in which cells are left out may swallow another such row; that one has as few cells, and is found."""
+    short = "row_key,image_path,prompt,end_seconds,name,note\n"
+    outcome = read(csv_file(short + row("A", '"Slow') + row("B", "Sway") + row("C", 'Drift"') + A))
+    assert _prompts(outcome) == {"A": None, "B": "Sway", "C": 'Drift"', "a": "Pan"}
+    outcome = read(csv_file(short + 'A,https://x.test/A.png,"Slow,\nthen fast"\n'))
+    assert _prompts(outcome) == {"A": "Slow,\nthen fast"}
+
+
+@pytest.mark.parametrize("line", ["A;https://x.test/a.png;Slow, soft;5", "A\thttps://x.test/a.png\tSlow, soft\t5"])
+def test_another_delimiter_is_named_where_the_text_has_the_headers_too(read: Any, csv_file: Any, line: str) -> None:
+    """A comma in a prompt does not make a row of semicolons one of commas with cells missing."""
+    outcome = read(csv_file(f"{HEAD}{line}\n"))
+    other = "tab" if "\t" in line else ";"
+    what = f'its cells are set apart by "{other}", those of the header by ","'
+    assert outcome.whats == [(1, None, what)]
+
+
+def test_lines_that_were_made_one_cell_each_are_named(read: Any, csv_file: Any) -> None:
+    """A table that was opened with a wrong delimiter and saved has marks around each line."""
+    whole = "stands in quotation marks as a whole, and so is one cell"
+    lines = '"A,https://x.test/a.png,Slow,5"\n"B,https://x.test/b.png,""Slow, soft"",5"\n'
+    outcome = read(csv_file(HEAD + lines + A))
+    assert outcome.whats == [(1, None, whole), (2, None, whole)]
+    with pytest.raises(ManifestError, match=f"the line of column names {whole}"):
+        read(csv_file(f'"{HEAD.strip()}"\n"A,https://x.test/a.png,Slow,5"\n'))
+
+
+@pytest.mark.parametrize("above", [",,,\n", "\r\n,,,\r\n , ,\t,\r\n", "sep=,\n,,,\n"])
+def test_empty_cells_above_the_column_names_are_skipped(read: Any, csv_file: Any, above: str) -> None:
+    """A sheet whose table begins further down is saved with lines of delimiters alone."""
+    assert _prompts(read(csv_file(above + HEAD + A))) == {"a": "Pan"}
+
+
+@pytest.mark.parametrize("start", ['{"image_path": "a.png"}\n', '[{"image_path": "a.png"}]', "[\n  {\n"])
+def test_json_under_another_name_is_named(read: Any, csv_file: Any, start: str) -> None:
+    """Its braces are no column names; what to do is said."""
+    with pytest.raises(ManifestError, match=r"is JSON\. Write one object on each line, and call the file \.jsonl"):
+        read(csv_file(start, "feed.txt"))
