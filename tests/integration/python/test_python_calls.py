@@ -183,6 +183,22 @@ def test_a_plan_takes_what_generate_takes(at: dict[str, Any]) -> None:
                 call(rows, pilot=pilot, **at)
 
 
+def test_what_is_called_json_is_json(at: dict[str, Any]) -> None:
+    """Of each answer, times included: as the command line prints it, it can be written down."""
+    with start(render_video=False, faults={"script": ["lost_after"]}) as api:
+        where = {**at, "base_url": api.url, "api_key": api.key}
+        answers = [
+            reelbatch.generate(_frame("Pan", "Orbit"), batch="odd", concurrency=1, **where),
+            reelbatch.settle("odd", **where),
+            reelbatch.status(results=where["results"]),
+            reelbatch.reconcile(results=where["results"]),
+            reelbatch.rerun("odd", dry_run=True, results=where["results"]),
+            reelbatch.plan(_frame("Pan"), batch="odd", results=where["results"]),
+        ]
+    said = [json.loads(json.dumps(answer.as_json())) for answer in answers]
+    assert said[2]["batches"][0]["last_run"]["started_at"] < said[3]["in_doubt"][0]["since"]
+
+
 def test_keys_that_are_numbers_are_named_as_numbers(at: dict[str, Any]) -> None:
     """As a column of a frame has them: 2 and 2.0 mean the key `2`; a number that is no key is said."""
     rows = _frame("Pan", "Orbit").with_columns(row_key=pl.Series([1, 2]))
