@@ -178,7 +178,7 @@ def _refuse_secrets(options: Mapping[str, Any]) -> None:
             f"base_url: holds a user, a password or a query, and {kept}; "
             "state it without: the API asks for its key and no more"
         )
-    if (results := options.get("results")) is not None and has_secret(str(results)):
+    if (results := options.get("results")) is not None and has_secret(as_url(str(results))):
         raise SettingsError(
             f"results {shown(str(results))}: holds a password, and {kept}; "
             f"set REELBATCH_RESULTS for the worker, or make a Secret block `{RESULTS_BLOCK}`"

@@ -148,7 +148,7 @@ def generate(  # noqa: PLR0913 - the arguments of the command line, by keyword
     if send.regenerate is Regenerate.CANCEL:
         raise SettingsError("regenerate='cancel' sends nothing: use `reelbatch generate … --regenerate cancel`")
     options = GenerateOptions(source=source, batch=batch, strict=strict, send=send)
-    steps = RunSteps(limit=limit, settle=settle or pilot is not None)
+    steps = RunSteps(limit=send.limit, settle=settle or pilot is not None)
     with sandboxed(stated, enabled=sandbox) as ready, opened_ledger(with_key(ready)) as ledger:
         return run(python_runs.generate(ledger, ready, options, steps))
 
@@ -197,7 +197,7 @@ def rerun(  # noqa: PLR0913 - the arguments of the command line, by keyword
         UsageError: an option, a setting or the results table can't be used.
     """
     stated = load_settings(config, settings, sandbox=sandbox, told=log_config)
-    checked_limit(limit)
+    limit = checked_limit(limit)
     options = RerunOptions(
         batch=batch,
         states=listed(state),

@@ -23,6 +23,8 @@ ReelbatchError
 
 from __future__ import annotations
 
+from typing import Any
+
 from reelbatch.printable import one_line
 
 
@@ -32,6 +34,16 @@ class ReelbatchError(Exception):
     def __str__(self) -> str:
         """The message, with nothing in it that a terminal acts on."""
         return "\n".join(one_line(str(line)) for line in self.args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole, out of a process pool: Python would call the class, and one that takes a keyword breaks the pool."""
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[ReelbatchError], args: tuple[object, ...], more: dict[str, Any]) -> ReelbatchError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(more)
+    return error
 
 
 class UsageError(ReelbatchError):

@@ -23,4 +23,4 @@ def at_home(path: str, beside: str | Path = "") -> str:
 
 def if_text_at_home(stated: Any) -> Any:
     """The same of a setting, which may be something else than a path."""
-    return at_home(stated) if isinstance(stated, str) else stated
+    return at_home(str(stated)) if isinstance(stated, str | Path) else stated

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
 from html import escape
 from typing import Any, NamedTuple
 
@@ -45,6 +47,13 @@ class ReportView:
         more = len(said.lines) - _LINES_SHOWN
         lines += f"<li>and {more:,} more</li>" if more > 0 else ""
         return f"<table><caption>{_html(said.title)}</caption>{rows}</table>{f'<ul>{lines}</ul>' if lines else ''}"
+
+
+def as_texts(report: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON takes them: times as text."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(report).items()
+    }
 
 
 def _plain(value: Any) -> str:

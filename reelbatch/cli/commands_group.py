@@ -66,6 +66,9 @@ def _ending_well() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    except typer.Abort:  # Ctrl-D at a question
+        sys.stderr.write("\n")
+        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         leave_closed_pipe()
     except SystemExit as end:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from reelbatch.cli import render
 from reelbatch.cli.confirm import Question
@@ -178,9 +179,13 @@ def _flow(root: Path, name: str) -> Any:
         return getattr(importlib.import_module(f"flows.{name}"), name)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise PipelineError(
-            f"Prefect's settings can't be used: {error.title}: {wrong}. Correct the variable PREFECT_… or profile."
-        ) from None
+        raise _unusable(f"{error.title}: {wrong}") from None
+    except UnreadableSetting as error:  # it is no JSON
+        raise _unusable(str(error)) from None
+
+
+def _unusable(what: str) -> PipelineError:
+    return PipelineError(f"Prefect's settings can't be used: {what}. Correct the variable PREFECT_… or profile.")
 
 
 async def _watched(flow: Any, parameters: Mapping[str, Any], line: ProgressLine) -> None:

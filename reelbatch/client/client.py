@@ -42,7 +42,6 @@ from reelbatch.storage.addresses import guard_logs, without_secrets
 _WRITE_TIMEOUT_S = 300.0
 _TRANSFERS = 16
 _HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _HEADERS = [(b"User-Agent", b"reelbatch"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
 """Uncompressed, an answer that breaks off can still be read."""
 
@@ -316,6 +315,16 @@ class Client:
 
     def _authorization(self) -> bytes:
         return f"Bearer {self._key.get_secret_value()}".encode()
+
+
+def _number_of_numpy(value: Any) -> Any:
+    """As a row of a DataFrame has them: 5 for `numpy.int64(5)`."""
+    if getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no text, number or truth value, and can't be sent")
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=_number_of_numpy).encode
 
 
 def _extension(path: str) -> str:

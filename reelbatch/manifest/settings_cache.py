@@ -58,7 +58,7 @@ class Shapes(dict[ShapeKey, Shape]):
 
     def _shape(self, has_end: bool, raw: dict[str, str]) -> Shape:
         defaults = self._layout.defaults
-        stated = {column: parsing.trimmed(cell) or defaults.get(column, "") for column, cell in raw.items()}
+        stated = {column: _trimmed(cell) or defaults.get(column, "") for column, cell in raw.items()}
         parser = _Parser(stated)
         settings = Request(
             image_path="",
@@ -104,6 +104,11 @@ class Shapes(dict[ShapeKey, Shape]):
         table, lower = self._checks.models, text.lower()
         known = lower in table.models or lower in table.aliases or lower == "default"
         return lower if known else parsing.word(text)
+
+
+def _trimmed(cell: str) -> str:
+    """What is no value at all stays what it is: trimmed, a list would be a text like any other."""
+    return cell if parsing.kind_fault(cell) else parsing.trimmed(cell)
 
 
 class _Parser:

@@ -44,6 +44,8 @@ def open_file(path: str, *, scattered: bool = False) -> IO[bytes]:
     """
     if scheme_of(path) is not None:
         return open_remote(path, scattered=scattered)
+    if not path.strip():
+        raise ManifestError("The manifest's path is empty: state a value.")
     where = at_home(path)
     if os.path.exists(where) and not (os.path.isfile(where) or os.path.isdir(where)):  # noqa: PTH110, PTH113, PTH112 - Path's raise
         raise ManifestError(f"{path}: is a pipe or a device, and is read more than once. Save it as a file first.")

@@ -117,6 +117,7 @@ def _client_of(server: TemporaryServer) -> Iterator[None]:
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
         PREFECT_CLIENT_CUSTOM_HEADERS,
+        PREFECT_DEFAULT_RESULT_STORAGE_BLOCK,
         temporary_settings,
     )
 
@@ -128,6 +129,7 @@ def _client_of(server: TemporaryServer) -> Iterator[None]:
         PREFECT_API_AUTH_STRING: place.password,
         # Headers that the environment states are merged with these, and may hold another server's password.
         PREFECT_CLIENT_CUSTOM_HEADERS: {"Authorization": place.authorization},
+        PREFECT_DEFAULT_RESULT_STORAGE_BLOCK: None,  # a block of another server; no result of ours is kept
     }
     _wait_for(server)
     with temporary_settings(client):

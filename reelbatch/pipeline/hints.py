@@ -31,8 +31,8 @@ _HALTED = {
 }
 
 
-def prefect_hints(report: RunReport) -> list[str]:
-    """What to do next, by what happened."""
+def prefect_hints(report: RunReport, results: str | None = None) -> list[str]:
+    """What to do next, by what happened. `results`: the table, for commands that are for the worker's machine."""
     status, batch, lines = report.status, report.batch, []
     if text := _HALTED.get(report.exit_reason):
         lines.append(text)
@@ -47,7 +47,9 @@ def prefect_hints(report: RunReport) -> list[str]:
     if status.failures(RowState.REJECTED, RowState.ERROR, RowState.CANCELED):
         lines.append(f"Failed rows again: {_run('rerun', batch=batch)}")
     if status.count(RowState.IN_DOUBT):
-        lines.append(f"Rows in doubt, on the worker's machine: reelbatch reconcile --batch {shlex.quote(batch)}")
+        words = ["--results", results] if results else []
+        clear_up = shlex.join(["reelbatch", "reconcile", *words, "--batch", batch])
+        lines.append(f"Rows in doubt, on the worker's machine: {clear_up}")
     if status.count(RowState.QUEUED, RowState.RENDERING):
         lines.append(f"Videos to their end: {_run('settle', batch=batch)}")
     return lines

@@ -219,6 +219,8 @@ def batch_name(batch: str | None, manifest: Manifest) -> Batch:
         SettingsError: it could not be a file name, which the export needs.
     """
     name = str(manifest.stem if batch is None else batch).strip()  # from Python it may be a number
+    if batch is not None and not name:
+        raise SettingsError("--batch is empty: state a value, or leave it out")
     if not name or name in {".", ".."} or any(char in name for char in '/\\\0:*?"<>|'):
         raise SettingsError(f'--batch "{name}": a batch\'s name is also a file\'s name; leave out / \\ : * ? " < > |')
     for stated, text in ((f'--batch "{name}"', name), (f"{manifest.name}: its path", manifest.name + manifest.base)):

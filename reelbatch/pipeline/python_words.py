@@ -23,6 +23,8 @@ def in_errors(**renamed: str) -> Iterator[None]:
         raise
 
 
-def listed(stated: str | Iterable[object]) -> tuple[str, ...]:
+def listed(stated: object) -> tuple[str, ...]:
     """One word, or several; a number is the text that it is in a manifest's cell."""
-    return (stated,) if isinstance(stated, str) else tuple(map(plain, stated))
+    if isinstance(stated, Iterable) and not isinstance(stated, str):
+        return tuple(map(plain, stated))
+    return (plain(stated),)

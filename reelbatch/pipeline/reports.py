@@ -10,7 +10,7 @@ from reelbatch.domain import RowKey
 from reelbatch.ledger.in_doubt import Doubt
 from reelbatch.pipeline.reconcile import Resolution
 from reelbatch.pipeline.status import BatchStatus
-from reelbatch.report_view import Facts, ReportView
+from reelbatch.report_view import Facts, ReportView, as_texts
 from reelbatch.settle import SettleReason, SettleStats
 
 
@@ -98,7 +98,7 @@ class ReconcileReport(ReportView):
     def as_json(self) -> dict[str, Any]:
         """As `reelbatch reconcile --json` has it."""
         return {
-            "in_doubt": [asdict(each) for each in self.in_doubt],
+            "in_doubt": [as_texts(each) for each in self.in_doubt],
             "resolved": [asdict(each) for each in self.resolved],
         }
 

@@ -99,7 +99,7 @@ def batches_named(ledger: Ledger, stated: str | None) -> list[Batch]:
 
     if stated is None:
         return ledger.read(queries.current_batches)
-    known, stated = ledger.read(queries.batch_names), stated.strip()  # as a run takes it
+    known, stated = ledger.read(queries.batch_names), str(stated).strip()  # as a run takes it
     if stated not in known:
         raise _no_such_batch(stated, known)
     return [Batch(stated)]

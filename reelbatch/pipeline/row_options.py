@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 
 from reelbatch.domain import RowKey
 from reelbatch.errors import SettingsError
@@ -34,9 +35,8 @@ def send_options(
         row_keys=None if rows is None else tuple(map(RowKey, listed(rows))),
         repeats=RepeatPolicy(repeats),
         limit=checked_limit(limit),
-        pilot=pilot,
+        pilot=_checked_pilot(pilot, limit),
     )
-    _check_pilot(pilot, limit)
     if options.row_keys is not None and not options.makes_again:
         raise SettingsError("--rows names videos that are made again: add --regenerate all (or changed)")
     return options
@@ -48,15 +48,21 @@ def checked_limit(limit: int | None) -> int | None:
     Raises:
         SettingsError: it is no number of rows.
     """
-    if limit is not None and (type(limit) is not int or limit < 0):
+    if limit is not None and (not _is_whole(limit) or limit < 0):
         raise SettingsError(f'--limit "{limit}": rows are counted from 0 on; leave it out for all of them')
-    return limit
+    return None if limit is None else int(limit)
 
 
-def _check_pilot(pilot: int | None, limit: int | None) -> None:
+def _is_whole(number: object) -> bool:
+    """Also one of NumPy's, as a sum of a column is."""
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
+def _checked_pilot(pilot: int | None, limit: int | None) -> int | None:
     if pilot is None:
-        return
+        return None
     if limit is not None:
         raise SettingsError("--pilot says how many rows are sent: leave --limit out")
-    if type(pilot) is not int or not 1 <= pilot <= MOST_IN_PILOT:
+    if not _is_whole(pilot) or not 1 <= pilot <= MOST_IN_PILOT:
         raise SettingsError(f"--pilot {pilot}: a sample has 1 to {MOST_IN_PILOT:,} rows")
+    return int(pilot)

@@ -41,6 +41,7 @@ class Surroundings:
     export: str | None = None
     downloads: str | None = None
     report: str | None = None
+    results: str | None = None  # of the table, without a password
 
 
 def surroundings(context: RunContext) -> Surroundings:
@@ -58,14 +59,16 @@ def surroundings(context: RunContext) -> Surroundings:
         changes=changes,
         export=export,
         downloads=settings.downloads,
-        report=_report_beside(export, context.batch),
+        report=_report_beside(export, context),
+        results=context.ledger.shown_url,
     )
 
 
-def _report_beside(export: str, batch: Batch) -> str:
+def _report_beside(export: str, context: RunContext) -> str:
     """The review page as a file, where one lies beside the export; else the command that writes it there."""
-    path = Path(f"{batch}.html" if scheme_of(export) is not None else export).with_suffix(".html")
-    command = f"reelbatch report {shlex.quote(str(path))} --batch {shlex.quote(batch)}"
+    path = Path(f"{context.batch}.html" if scheme_of(export) is not None else export).with_suffix(".html")
+    words = ("report", str(path), "--results", context.ledger.shown_url, "--batch", context.batch)
+    command = shlex.join(["reelbatch", *words])
     try:
         written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
@@ -102,7 +105,7 @@ def run_page(report: RunReport, around: Surroundings) -> str:
         ),
         *([f"Requests of unknown rate: {status.credits.unknown:,}."] if status.credits.unknown else []),
         *_places(around),
-        *(f"- {markdown(line)}" for line in prefect_hints(report)),
+        *(f"- {markdown(line)}" for line in prefect_hints(report, around.results)),
     ]
     return "\n\n".join(parts)
 

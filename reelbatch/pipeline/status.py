@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reelbatch.domain import NEEDS_ATTENTION, Batch, Credits, RowState
 from reelbatch.ledger.quick_status import glance, plain_path
 from reelbatch.pipeline.resources import any_rescued
-from reelbatch.report_view import Facts, ReportView
+from reelbatch.report_view import Facts, ReportView, as_texts
 from reelbatch.typed_options import note_manifests
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class BatchStatus(ReportView):
         gone = {"gone": sum(self.gone.values()), "dismissed": dismissed}
         more = {**gone, "earlier_videos": self.earlier_videos, "order": order}
         odd = {"odd_figure_rows": self.odd_figure_rows, "odd_figures": [asdict(one) for one in self.odd_figures]}
-        last_run = {"last_run": None if self.last_run is None else asdict(self.last_run)}
+        last_run = {"last_run": None if self.last_run is None else as_texts(self.last_run)}
         return {"batch": self.batch, "rows": self.rows, "states": states, **more, **money, **odd, **last_run}
 
 

@@ -84,7 +84,7 @@ def _none_if_blank(secret: SecretStr | None) -> SecretStr | None:
 
 
 def _as_url(stated: Any) -> Any:
-    return as_url(stated) if isinstance(stated, str) else stated
+    return as_url(str(stated)) if isinstance(stated, str | Path) else stated
 
 
 def _listed(stated: Any) -> Any:

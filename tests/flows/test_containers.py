@@ -6,8 +6,11 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -21,6 +24,7 @@ from reelbatch.settings.config_file import SECRETS
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_FILE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+MANY_MACHINES = (ROOT / "docs" / "many-machines.md").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 NEEDED = {  # what a service can wait for, and what it takes for that
@@ -139,6 +143,15 @@ def test_workers_use_the_database_and_the_server_of_the_file() -> None:
     host, port = server.groups()
     assert SERVICES[host]["command"][-1] == port
     assert worker["PREFECT_API_AUTH_STRING"] == SERVICES[host]["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
+
+
+async def test_runs_outlive_a_restart_of_the_server(tmp_path: Path) -> None:
+    """A run whose place in `concurrency_limit` the server has forgotten is ended by Prefect: places are on disk."""
+    module = SERVICES["server"]["environment"]["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
+    assert f"export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE={module}\n" in MANY_MACHINES
+    storage = import_module(module).ConcurrencyLeaseStorage
+    lease = await storage(tmp_path).create_lease([uuid4()], timedelta(minutes=5))
+    assert await storage(tmp_path).read_lease(lease.id) is not None
 
 
 def test_no_secret_and_no_host_is_written_down() -> None:

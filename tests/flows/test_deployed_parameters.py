@@ -81,6 +81,29 @@ async def test_no_parameter_names_a_file_that_lines_are_appended_to(api: Running
     assert "history: a file that lines are appended to, which no parameter of a deployment may name" in message
 
 
+@pytest.mark.parametrize("stated", [{"results": "t/own.db"}, {"overrides": {"results": "t/own.db"}}], ids=str)
+async def test_the_table_may_be_a_path(api: RunningSandbox, tmp_path: Path, stated: dict[str, Any]) -> None:
+    """As on the command line, in a config file and from Python."""
+    state, message = await ended(api, batch="own", repeats="send", **stated)
+    assert (state, message) == ("COMPLETED", "1 of 12 rows got their id in this run; own: 11 pending, 1 queued")
+    assert await asyncio.to_thread((tmp_path / "t" / "own.db").exists)
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"manifest": ""}, "The manifest's path is empty: state a value."),
+        ({"manifest": " "}, "The manifest's path is empty: state a value."),
+        ({"batch": ""}, "`batch` is empty: state a value, or leave it out"),
+        ({"batch": "  "}, "`batch` is empty: state a value, or leave it out"),
+    ],
+    ids=str,
+)
+async def test_a_field_that_is_left_empty_is_named(api: RunningSandbox, stated: dict[str, Any], said: str) -> None:
+    """As Prefect's form sends it, from where someone has taken out what stood there."""
+    assert await ended(api, **stated) == ("FAILED", said)
+
+
 async def test_an_override_does_not_hide_a_secret_in_a_parameter(api: RunningSandbox) -> None:
     """`manifest` is a parameter, and among the overrides a section of settings: both are looked at."""
     address = "s3://shop/c.csv?X-Amz-Signature=abc"

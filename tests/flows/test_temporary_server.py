@@ -366,11 +366,27 @@ def test_a_server_that_is_gone_ends_the_command_at_once(api: RunningSandbox, tmp
     assert "does not answer" in _only_line(run)
 
 
-def test_a_setting_of_prefects_that_can_not_be_used_is_named(api: RunningSandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("PREFECT_API_REQUEST_TIMEOUT", "APISettings: request_timeout: "),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", 'error parsing value for field "custom_headers"'),
+    ],
+)
+def test_a_setting_of_prefects_that_can_not_be_used_is_named(
+    api: RunningSandbox, tmp_path: Path, name: str, said: str
+) -> None:
     """Exit code 2, before anything is sent, and no traceback of Prefect's import."""
-    run = _reelbatch(tmp_path, "--base-url", api.url, "--yes", PREFECT_API_REQUEST_TIMEOUT="soon")
+    run = _reelbatch(tmp_path, "--base-url", api.url, "--yes", **{name: "soon"})
     assert (run.returncode, "Traceback" in run.stderr) == (2, False), run.stderr
-    assert "Error: Prefect's settings can't be used: APISettings: request_timeout: " in run.stderr
+    assert f"Error: Prefect's settings can't be used: {said}" in run.stderr
+
+
+def test_results_are_not_kept_where_another_server_has_them(api: RunningSandbox, tmp_path: Path) -> None:
+    """The block that is named for other flows is one of their server; the temporary one has none of that name."""
+    where = ("--base-url", api.url, "--yes", "--limit", "1", "--repeats", "send")
+    run = _reelbatch(tmp_path, *where, PREFECT_DEFAULT_RESULT_STORAGE_BLOCK="s3-bucket/results")
+    assert (run.returncode, "Traceback" in run.stderr) == (0, False), run.stderr
 
 
 def _only_line(run: Ran) -> str:

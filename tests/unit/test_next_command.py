@@ -38,6 +38,8 @@ def test_after_a_run_of_chosen_rows_the_others_are_sent_by_generate() -> None:
         f"Correct the invalid rows in the manifest and run {generate}.",
     ]
     assert prefect_hints(run_of(states))[0].endswith(", with this run's parameters.")
+    doubtful = prefect_hints(run_of({RowState.IN_DOUBT: 1}), "sqlite:///t/r 1.db")
+    assert any("reelbatch reconcile --results 'sqlite:///t/r 1.db' --batch" in line for line in doubtful)
     assert prefect_hints(run_of(states, chosen_only=True))[0].endswith(", with the manifest and the batch.")
 
 

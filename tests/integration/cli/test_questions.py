@@ -80,6 +80,14 @@ def test_the_question_is_about_this_run(
     assert not (tmp_path / "r.db").exists()
 
 
+def test_ctrl_d_is_no_answer(manifest: Path, tmp_path: Path) -> None:
+    """Nothing is sent, and the exit code is that of a command that was stopped, and not of rows to look at."""
+    code, shown = at_terminal(tmp_path, "generate", manifest.name, "--base-url", API, answer="\x04")
+    assert (code, sent_line(shown)) == (130, str(ROWS))
+    assert shown.endswith("[y/N]: \r\n")
+    assert not (tmp_path / "results").exists()
+
+
 def test_videos_that_are_made_again_are_asked_about(manifest: Path, tmp_path: Path, finished: str) -> None:
     """`--regenerate all` on a finished batch is not "0 to send"."""
     command = ("generate", str(manifest), "--base-url", API, "--results", finished, "--regenerate", "all")

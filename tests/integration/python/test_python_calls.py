@@ -7,13 +7,16 @@ import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 import reelbatch
+from reelbatch.domain import RowState
 from reelbatch.errors import LedgerUnusable, SettingsError, UsageError
 from reelbatch.pipeline.generate import assignment, submit_all
 from reelbatch.pipeline.load_manifest import load_manifest
@@ -180,6 +183,22 @@ def test_a_plan_takes_what_generate_takes(at: dict[str, Any]) -> None:
                 call(rows, pilot=pilot, **at)
 
 
+def test_what_is_called_json_is_json(at: dict[str, Any]) -> None:
+    """Of each answer, times included: as the command line prints it, it can be written down."""
+    with start(render_video=False, faults={"script": ["lost_after"]}) as api:
+        where = {**at, "base_url": api.url, "api_key": api.key}
+        answers = [
+            reelbatch.generate(_frame("Pan", "Orbit"), batch="odd", concurrency=1, **where),
+            reelbatch.settle("odd", **where),
+            reelbatch.status(results=where["results"]),
+            reelbatch.reconcile(results=where["results"]),
+            reelbatch.rerun("odd", dry_run=True, results=where["results"]),
+            reelbatch.plan(_frame("Pan"), batch="odd", results=where["results"]),
+        ]
+    said = [json.loads(json.dumps(answer.as_json())) for answer in answers]
+    assert said[2]["batches"][0]["last_run"]["started_at"] < said[3]["in_doubt"][0]["since"]
+
+
 def test_keys_that_are_numbers_are_named_as_numbers(at: dict[str, Any]) -> None:
     """As a column of a frame has them: 2 and 2.0 mean the key `2`; a number that is no key is said."""
     rows = _frame("Pan", "Orbit").with_columns(row_key=pl.Series([1, 2]))
@@ -197,6 +216,32 @@ def test_a_batch_may_be_named_by_a_number(at: dict[str, Any]) -> None:
     assert reelbatch.generate(_frame("Pan"), batch=2026, **at).batch == "2026"
     assert reelbatch.settle(2026, **at).complete == 1
     assert [each.batch for each in reelbatch.status(2026, **at).batches] == ["2026"]
+    assert reelbatch.status(2026, by_model=True, **at)["2026"].rows == 1
+    assert reelbatch.export("out.csv", 2026, **at).rows == len(reelbatch.results(at["results"], 2026)) == 1
+    with pytest.raises(SettingsError, match='`batch` "2025": the results table has no such batch'):
+        reelbatch.status(2025, **at)
+
+
+def test_paths_may_be_of_pathlib(at: dict[str, Any], tmp_path: Path) -> None:
+    """As settings too, and a table whose name says that it is one."""
+    places = {"results": tmp_path / "r.db", "downloads": Path("videos"), "export": Path("out.csv")}
+    report = reelbatch.generate(_frame("Pan"), batch="paths", settle=True, **{**at, **places})
+    assert report.status.count(RowState.COMPLETE) == 1
+    assert len(list((tmp_path / "videos").iterdir())) == 1
+    assert len(reelbatch.status(results=Path("r.db"))) == 1
+
+
+def test_numbers_may_be_of_numpy(at: dict[str, Any]) -> None:
+    """As the sum of a column and a cell of a row are."""
+    rows = _frame("Pan", "Orbit", "Zoom")
+    assert reelbatch.plan(rows, pilot=np.int64(2), **at).pilot == 2
+    assert reelbatch.generate(rows, batch="counted", limit=np.int64(2), max_credits=np.int64(10**6), **at).sent == 2
+    assert reelbatch.rerun("counted", limit=np.int64(1), **at).sent == 0
+    image = "https://x.test/one.png"
+    where = {"base_url": at["base_url"], "api_key": at["api_key"]}
+    assert reelbatch.create(image_path=image, prompt="Pan", end_seconds=np.int64(5), **where).id
+    with pytest.raises(TypeError, match="Decimal is no text, number or truth value, and can't be sent"):
+        reelbatch.create(image_path=image, prompt="Pan", end_seconds=Decimal(5), **where)
 
 
 def test_one_row_may_be_named_without_a_list(at: dict[str, Any]) -> None:
@@ -204,6 +249,8 @@ def test_one_row_may_be_named_without_a_list(at: dict[str, Any]) -> None:
     reelbatch.generate(_frame("Pan", "Orbit"), batch="named", **at)
     assert reelbatch.settle("named", **at).complete == 2
     assert reelbatch.plan(_frame("Pan", "Orbit"), batch="named", regenerate="all", rows="K1", **at).send == 1
+    with pytest.raises(UsageError, match="no row with the key 7"):
+        reelbatch.reconcile("named", row=7, not_created=True, **at)
 
 
 def test_reports_are_frozen_and_show_text_as_text(at: dict[str, Any]) -> None:

@@ -71,6 +71,14 @@ def test_nested_json_values_are_a_problem(read: Any, csv_file: Any) -> None:
     assert outcome.whats == [(1, "image_path", "not one plain value"), (1, "prompt", "not one plain value")]
 
 
+@pytest.mark.parametrize("column", ["model", "resolution", "end_seconds", "audio"])
+@pytest.mark.parametrize("value", [["ltx-2.3"], {"name": "ltx-2.3"}], ids=str)
+def test_nested_settings_are_a_problem(read: Any, csv_file: Any, column: str, value: Any) -> None:
+    """Nor is it a model: of one that the table does not know only a warning says so, and the row is sent."""
+    stated = {"image_path": URL, "prompt": "Pan", "end_seconds": 5, column: value}
+    assert read(csv_file(json.dumps(stated), "c.jsonl")).whats == [(1, column, "not one plain value")]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
