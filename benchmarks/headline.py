@@ -105,6 +105,7 @@ SELECT run_id, (SELECT count(*) FROM attempts AS a WHERE a.run_id = r.run_id AND
   AND (a.outcome IS NULL OR (a.outcome = 'in_doubt' AND a.message LIKE 'the worker ended%%'))) AS doubts
 FROM runs AS r WHERE pid = %(pid)s ORDER BY started_at DESC LIMIT 1
 """
+_UNFINISHED = "SELECT count(*) AS n FROM results WHERE state IN ('queued', 'rendering')"
 _CLEARED = "SELECT count(*) AS n FROM attempts WHERE message LIKE 'told by a webhook event%%'"
 _DEAD = """
 SELECT run_id, count(*) AS n FROM attempts
@@ -199,7 +200,9 @@ class Crew:
     def _settle(self) -> None:
         """The same command with `settle`, until it says that nothing is left."""
         for _ in range(_LAST_RUNS):
-            if self._end(self._start(self._size.workers, settle=True)) == "done":
+            ended = self._end(self._start(self._size.workers, settle=True))
+            (left,) = self._postgres.query(_UNFINISHED)
+            if ended == "done" and not left["n"]:
                 return
 
     def doubts(self) -> dict[str, int]:
