@@ -11,14 +11,16 @@ _LONG_NAME = 24
 
 
 def draw(found: Mapping[str, Any], target: Path) -> None:
-    """Draw what there is."""
+    """Draw what there is; nothing where only other parts were measured."""
+    parts = [name for name in _PANELS if name in found]
+    if not parts:
+        return
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
-    parts = [name for name in _PANELS if name in found]
     figure, axes = plt.subplots(len(parts), 1, figsize=(7.5, 3.7 * len(parts)), squeeze=False, layout="constrained")
     for axis, name in zip(axes[:, 0], parts, strict=True):
         _PANELS[name](axis, found[name]["data"])
