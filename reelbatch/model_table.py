@@ -11,13 +11,11 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reelbatch.domain import Request, Tier
+from reelbatch.domain import DEFAULT_MODEL, Request, Tier
 from reelbatch.errors import SettingsError
 from reelbatch.yaml_file import load_yaml
 
 _WHAT = "the table of models"
-DEFAULT_MODEL = "default"
-"""The name that leaves the choice to the API, as no name does."""
 
 
 class RequestIssue(NamedTuple):

@@ -2,8 +2,8 @@
 
 from reelbatch.domain.budget import Budget, Period
 from reelbatch.domain.fields import (
+    DEFAULT_MODEL,
     REQUEST_FIELDS,
-    UNSTATED_MODEL,
     FieldKind,
     Fingerprint,
     Request,
@@ -41,6 +41,7 @@ from reelbatch.domain.states import (
 )
 
 __all__ = [
+    "DEFAULT_MODEL",
     "FAILED",
     "HAS_ID",
     "HELD",
@@ -56,7 +57,6 @@ __all__ = [
     "SUMS",
     "TRANSITIONS",
     "UNSETTLED",
-    "UNSTATED_MODEL",
     "Batch",
     "Budget",
     "ClaimedRow",

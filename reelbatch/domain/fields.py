@@ -47,8 +47,8 @@ class FieldOptions:
 
 
 _Kind = FieldKind
-UNSTATED_MODEL = "default"
-"""The model that a request without one asks for, by its name."""
+DEFAULT_MODEL = "default"
+"""The name that leaves the choice to the API, as no name does."""
 
 
 class Request(NamedTuple):
@@ -61,7 +61,7 @@ class Request(NamedTuple):
     prompt: Annotated[str | None, FieldOptions(_Kind.TEXT, "style.prompt")]
     end_seconds: Annotated[float | None, FieldOptions(_Kind.SECONDS, "end_seconds")]  # None only in an invalid row
     resolution: Annotated[str | None, FieldOptions(_Kind.NAME, "resolution")] = None
-    model: Annotated[str | None, FieldOptions(_Kind.MODEL, "model", unstated=UNSTATED_MODEL)] = None
+    model: Annotated[str | None, FieldOptions(_Kind.MODEL, "model", unstated=DEFAULT_MODEL)] = None
     audio: Annotated[bool | None, FieldOptions(_Kind.FLAG, "audio", unstated=False)] = None
     name: Annotated[str | None, FieldOptions(_Kind.TEXT, "name", compared=False)] = None
     end_image_path: Annotated[str | None, FieldOptions(_Kind.IMAGE, "assets.end_image_file_path")] = None

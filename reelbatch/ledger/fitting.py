@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Select, func, select
 
 from reelbatch.domain import Request
 from reelbatch.ledger.observed_prices import ObservedPrices
+from reelbatch.ledger.parts import STREAMED
 
-_STREAMED = {"yield_per": 10_000}
 Item = TypeVar("Item")
 
 
@@ -67,5 +67,5 @@ def fitting(connection: Connection, wanted: Wanted, room: int, limit: int) -> Fi
     if None not in first and sum(price or 0 for price in first) <= room:
         return None
     least = connection.scalar(select(func.min(in_order.subquery().c.credits_estimated)))
-    rows = connection.execute(in_order, execution_options=_STREAMED)
+    rows = connection.execute(in_order, execution_options=STREAMED)
     return that_fit(((row.row_number, seen.reserved(row)) for row in rows), room, limit, least)

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from reelbatch.domain import UNSTATED_MODEL, Batch, Request, RowKey, RowState, Token, VideoId
+from reelbatch.domain import DEFAULT_MODEL, Batch, Request, RowKey, RowState, Token, VideoId
 from reelbatch.ledger.accounts import Payer, payer_of, relatives
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.parts import in_parts
@@ -107,7 +107,7 @@ class RepeatSearch:
         paid = self._sources(connection)
         if not _any(connection, paid):
             return
-        stated = or_(generations.c.model == UNSTATED_MODEL, not_(generations.c.audio))
+        stated = or_(generations.c.model == DEFAULT_MODEL, not_(generations.c.audio))
         self.spelt_out = _any(connection, and_(paid, stated))
         sizes = select(generations.c.image_bytes).where(paid, generations.c.image_bytes.is_not(None))
         for page in _pages(connection, self._staged_candidates(choice, sizes)):

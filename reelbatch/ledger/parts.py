@@ -8,6 +8,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 _AT_ONCE = 500
+STREAMED = {"yield_per": 10_000}
+"""Of a statement whose rows are fetched in parts."""
 
 
 def in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:

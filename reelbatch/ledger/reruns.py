@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from heapq import merge
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -24,18 +23,17 @@ from sqlalchemy import (
     true,
 )
 
-from reelbatch.domain import FAILED, Batch, Request, RowKey, RowState
+from reelbatch.domain import DEFAULT_MODEL, FAILED, Batch, Request, RowKey, RowState
 from reelbatch.ledger import sent_again
 from reelbatch.ledger.columns import CLEARED
 from reelbatch.ledger.dismissals import is_dismissed
 from reelbatch.ledger.estimates import PRICED, Estimate, priced, rate_unsent, unknown
 from reelbatch.ledger.fitting import Bound, that_fit
 from reelbatch.ledger.paid_requests import is_paid_elsewhere
-from reelbatch.ledger.parts import in_parts
+from reelbatch.ledger.parts import STREAMED, in_parts
 from reelbatch.ledger.schema import generations, orders
 from reelbatch.ledger.selection import RepeatPolicy, last
 from reelbatch.ledger.transitions import NOT_CREATED, RERUN, Move, in_states
-from reelbatch.model_table import DEFAULT_MODEL
 
 _CAN_BE_AGAIN = RERUN.sources | NOT_CREATED.sources
 """Not what a worker holds, and not what failed its checks."""
@@ -83,7 +81,6 @@ class Alike(NamedTuple):
 
 
 _g = generations.c
-_STREAMED = {"yield_per": 10_000}
 
 
 def alike(connection: Connection, selection: Selection, estimate: Estimate = unknown) -> list[Alike]:
@@ -197,10 +194,13 @@ def _numbered(
     """The selected rows in the manifest's order; of each part of the selection at most `limit`."""
     query = select(_g.row_number, _g.row_key, _g.credits_estimated, *PRICED)
     ordered = query.where(also).order_by(_g.row_number, _g.row_key).limit(limit)
-    found: list[Iterable[Row[Any]]] = [
-        connection.execute(ordered.where(part), execution_options=_STREAMED) for part in _conditions(selection)
-    ]
-    return merge(*found, key=_place)
+    parts = [ordered.where(part) for part in _conditions(selection)]
+    if len(parts) == 1:
+        return iter(connection.execute(parts[0], execution_options=STREAMED))
+    found: list[Row[Any]] = []
+    for part in parts:
+        found.extend(connection.execute(part))
+    return iter(sorted(found, key=_place))
 
 
 def _place(row: Row[Any]) -> tuple[int, str]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from reelbatch.domain import NEVER_CHARGED, Batch, ReviewVerdict, RowKey, RowState, product_of
+from reelbatch.domain import DEFAULT_MODEL, NEVER_CHARGED, Batch, ReviewVerdict, RowKey, RowState, product_of
 from reelbatch.ledger.columns import RESULT_COLUMNS
 from reelbatch.ledger.engine import now
 from reelbatch.ledger.schema import attempts, generations, runs
@@ -32,8 +32,6 @@ from reelbatch.ledger.selection import further, shown
 from reelbatch.ledger.transitions import in_states, in_states_of
 
 _g, _a = generations.c, attempts.c
-DEFAULT_MODEL = "default"
-"""Stands for the model of a row that states none."""
 _MOST_VARIANTS = 200
 _SILENT = timedelta(minutes=2)
 """After so long without a sign of life a run is not shown as one that goes on."""

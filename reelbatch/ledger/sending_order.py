@@ -27,13 +27,12 @@ from reelbatch.domain import Batch, Request, RowKey, RowState
 from reelbatch.ledger.columns import REQUEST_COLUMNS
 from reelbatch.ledger.fitting import Wanted, fitting
 from reelbatch.ledger.observed_prices import KIND, NONE_OBSERVED, RESERVED_BY, ObservedPrices, Room
+from reelbatch.ledger.parts import STREAMED
 from reelbatch.ledger.samples import DRAWN_BY, taken_as, unsent
 from reelbatch.ledger.schema import generations
 from reelbatch.ledger.selection import Action, Choice, numbers
 from reelbatch.ledger.staging import ActionCount, action, joined, made_again, staged
 from reelbatch.ledger.transitions import in_states
-
-_STREAMED = {"yield_per": 10_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class SendingOrder:
         pilot, limit = self.choice.options.pilot, self.choice.options.limit
         found: Iterable[Any]
         if pilot is None:
-            found = connection.execute(self._first(connection, limit, *RESERVED_BY), execution_options=_STREAMED)
+            found = connection.execute(self._first(connection, limit, *RESERVED_BY), execution_options=STREAMED)
         else:
             found = self._drawn(connection, pilot)
         for price, same in groupby(map(self.seen.reserved, found)):

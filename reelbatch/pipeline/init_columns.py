@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from reelbatch.domain import DEFAULT_MODEL
 from reelbatch.manifest import parsing
-from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.model_table import load_models
 from reelbatch.pipeline.init_names import AVOID, DESCRIPTIONS, NAMES, POSITIONS, TITLES
 
 _EXACT, _WITHIN, _GLUED, _AVOIDED, _CONTENT = 10.0, 6.0, 4.0, 7.0, 10.0

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelbatch.domain import RunId
+from reelbatch.domain import DEFAULT_MODEL, RunId
 from reelbatch.errors import LedgerError
 from reelbatch.home_folder import at_home
 from reelbatch.ledger import Ledger, manifest_lock, orders, runs, samples, utc_now, waiting_rows
@@ -24,7 +24,7 @@ from reelbatch.ledger.engine import is_lost, now
 from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, SendOptions
 from reelbatch.ledger.staging import ActionCount
-from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.model_table import load_models
 from reelbatch.pipeline.account import payer
 from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.findings import Findings

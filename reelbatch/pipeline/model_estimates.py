@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from reelbatch.domain import DEFAULT_MODEL
 from reelbatch.ledger.staging import ActionCount
-from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.model_table import load_models
 
 if TYPE_CHECKING:
     from reelbatch.ledger.estimates import Estimate

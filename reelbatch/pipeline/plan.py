@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reelbatch.domain import Batch
+from reelbatch.domain import DEFAULT_MODEL, Batch
 from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Comparison, Ledger, Origin, StagedManifest, in_memory
@@ -17,7 +17,7 @@ from reelbatch.ledger.accounts import Payer
 from reelbatch.ledger.samples import SampleCost
 from reelbatch.ledger.selection import Action, Regenerate, SendOptions
 from reelbatch.manifest import ArrowStream, Checks, Manifest, ManifestOptions, open_manifest
-from reelbatch.model_table import DEFAULT_MODEL, either, load_models
+from reelbatch.model_table import either, load_models
 from reelbatch.pipeline.account import ask, payer
 from reelbatch.pipeline.dollars import estimated_dollars
 from reelbatch.pipeline.duration import Duration

@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reelbatch.domain import Batch, Request
+from reelbatch.domain import DEFAULT_MODEL, Batch, Request
 from reelbatch.ledger.accounts import Payer, PriceClass, SeenPrice, has_kind, seen_prices
-from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.model_table import load_models
 
 if TYPE_CHECKING:
     from reelbatch.ledger import Ledger

@@ -157,7 +157,7 @@ def _rows(name: str, header: Header, text: str, first: int) -> Iterator[_Line]:
 
 
 def _found(file: Path, lines: Sequence[_Line]) -> FoundFile:
-    names = [_plain(name) for name in lines[0].cells]
+    names = [bare_name(name) for name in lines[0].cells]
     if missing := [column for column in (_KEY, _ID) if column not in names]:
         has = ", ".join(lines[0].cells)
         raise SettingsError(f"--from {file}: lacks the column {' and '.join(missing)}. It has: {has}")
@@ -187,10 +187,6 @@ def _found(file: Path, lines: Sequence[_Line]) -> FoundFile:
 def _about(finding: ListEntry) -> tuple[Batch | None, RowKey, Token | None]:
     """A row may have more than one request in doubt."""
     return finding.batch, finding.row_key, finding.token
-
-
-def _plain(name: str) -> str:
-    return bare_name(name)
 
 
 def _shape(cells: Sequence[str], width: int) -> str | None:

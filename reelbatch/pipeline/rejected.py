@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from reelbatch.domain import Request, RowState, product_of
+from reelbatch.domain import DEFAULT_MODEL, Request, RowState, product_of
 from reelbatch.errors import SettingsError
 from reelbatch.images.inspect import content_mark
 from reelbatch.ledger import Ledger, orders, rejected
@@ -17,7 +17,7 @@ from reelbatch.ledger.rejected import Line, RejectedVideos
 from reelbatch.ledger.reruns import RerunCount
 from reelbatch.ledger.selection import RepeatPolicy, Scope
 from reelbatch.manifest.parsing import CellError, text_fault, trimmed, word
-from reelbatch.model_table import DEFAULT_MODEL, load_models
+from reelbatch.model_table import load_models
 from reelbatch.pipeline.model_estimates import estimate_of
 from reelbatch.pipeline.outlook import bound_of
 from reelbatch.pipeline.run_context import RunContext

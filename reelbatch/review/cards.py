@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from reelbatch.domain import NEVER_CHARGED, Batch, RowKey, RowState
+from reelbatch.domain import DEFAULT_MODEL, NEVER_CHARGED, Batch, RowKey, RowState
 from reelbatch.images.inspect import ImageKind, image_kind
 from reelbatch.ledger import review, verdicts
-from reelbatch.ledger.review import DEFAULT_MODEL
 from reelbatch.printable import one_line, printable
 from reelbatch.review.pictures import local_image
 from reelbatch.review.video_files import local_video

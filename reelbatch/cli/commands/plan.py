@@ -15,6 +15,7 @@ from reelbatch.storage.addresses import refuse_in_parameters
 if TYPE_CHECKING:
     from reelbatch.ledger.selection import SendOptions
     from reelbatch.pipeline.plan import Plan
+    from reelbatch.settings import Settings
 
 _NOWHERE = "http://127.0.0.1"  # of the sandbox's kind: a plan needs none to be there
 Account = Annotated[
@@ -58,15 +59,11 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
     from reelbatch.pipeline.account import KeyRefused
     from reelbatch.pipeline.plan import GenerateOptions
     from reelbatch.pipeline.plan import plan as make_plan
-    from reelbatch.pipeline.resources import as_sandboxed, sandboxed
+    from reelbatch.pipeline.resources import sandboxed
     from reelbatch.pipeline.row_options import send_options
 
     refuse_in_parameters({"manifest": manifest})
-    settings = (replace(run, base_url=_NOWHERE) if sandbox and not account else run).settings(
-        manifest=manifest, repeats=repeats
-    )
-    if sandbox:
-        as_sandboxed(settings)  # a mistake in the sandbox's settings ends the run too
+    settings = _settings(run, manifest, repeats, sandbox=sandbox, asks=account)
     chosen = keys_of(rows, None)
     which = send_options(regenerate=regenerate, rows=chosen, repeats=settings.repeats, limit=limit, pilot=pilot)
     options = GenerateOptions(source=manifest, batch=batch, strict=strict, send=which)
@@ -77,6 +74,17 @@ def plan(  # noqa: PLR0913, PLR0917 - options of a command
             raise SettingsError(f"{refusal}. Check MAGIC_HOUR_API_KEY, or leave --account out.") from refusal
     _print(made, as_json=as_json)
     raise typer.Exit(1 if made.to_correct or _holds(made, which) else 0)
+
+
+def _settings(run: opt.RunOptions, manifest: str, repeats: str | None, *, sandbox: bool, asks: bool) -> Settings:
+    """A mistake in the sandbox's settings ends the run, so the plan too; no sandbox is started that no one asks."""
+    from reelbatch.pipeline.resources import as_sandboxed
+
+    nowhere = replace(run, base_url=_NOWHERE) if sandbox and not asks else run
+    settings = nowhere.settings(manifest=manifest, repeats=repeats)
+    if sandbox:
+        as_sandboxed(settings)
+    return settings
 
 
 def _holds(made: Plan, which: SendOptions) -> bool:

@@ -59,7 +59,8 @@ def read_header(
         raise ManifestError(f'The delimiter "{delimiter}" can\'t be used. Give one character, such as ";".')
     options = [replace(marks, delimiter=each) for each in delimiter or DELIMITERS]
     dialect, record = _best(options, head, blank, known)
-    if (filled := _end_of(_NO_NAMES, head, blank)) > blank:  # lines of delimiters alone, as spreadsheets save them
+    above = _NO_NAMES.match(head, blank)
+    if above and (filled := above.end()) > blank:  # lines of delimiters alone, as spreadsheets save them
         below = _best(options, head, filled, known)
         dialect, record = below if _score(below[1], known)[0] > _score(record, known)[0] else (dialect, record)
     _refuse_all_in_marks(path, record, options, known)
@@ -102,11 +103,6 @@ def _refuse_all_in_marks(path: str, record: Record, options: Sequence[Dialect], 
     if any(_score(names, known)[0] > _score(record, known)[0] for names in inner):
         remedy = "Take away the marks at the ends of each line, and make single ones of the doubled ones within."
         raise ManifestError(f"{path}: the line of column names {ALL_IN_MARKS}. {remedy}")
-
-
-def _end_of(pattern: re.Pattern[bytes], head: bytes, start: int) -> int:
-    found = pattern.match(head, start)
-    return found.end() if found else start
 
 
 def _refuse_markup(path: str, start: bytes) -> None:
